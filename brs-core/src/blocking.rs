@@ -1,0 +1,126 @@
+//! Synchronous code, run so that it stalls nobody: on a thread of its own, one call at a time.
+//!
+//! Functions of users, prompts and token libraries may take arbitrarily long and cannot be interrupted. A call runs on
+//! a thread that nobody joins; its caller awaits the answer and may leave. While a call whose caller has left still
+//! runs, further calls fail at once and say so: a hanging function costs one thread, not one per try.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+
+/// Runs synchronous code on threads of its own, one call at a time.
+///
+/// Clones share the one place.
+#[derive(Clone, Default)]
+pub struct Blocking {
+    busy: Arc<AtomicBool>,
+}
+
+/// Frees the place when the thread is done, by whatever way it ends.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Blocking {
+    /// A place for one call at a time.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `call` on a new thread and gives its result. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// A retryable connection error if an earlier call still runs, if `call` panics, or if no thread can be started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the call running; its result is dropped with it.
+    pub async fn run<T, F>(&self, call: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return Err(Error::connection(
+                "an earlier call is still running past its time limit: until it returns, no other is started",
+            ));
+        }
+        let busy = Busy(Arc::clone(&self.busy));
+        let (answer, answered) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("brs-blocking".into()).spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(call));
+            // Freed before the answer is given, so that whoever has the answer can call again.
+            drop(busy);
+            let _ = answer.send(result.ok());
+        });
+        if let Err(error) = thread {
+            return Err(Error::connection("no thread could be started for a synchronous call").with_source(error));
+        }
+        match answered.await {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) | Err(_) => Err(Error::connection("the function panicked")),
+        }
+    }
+
+    /// Whether a call is running.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").field("busy", &self.is_busy()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn the_result_comes_back() {
+        assert_eq!(Blocking::new().run(|| 42).await.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_frees_the_place() {
+        let place = Blocking::new();
+        let error = place.run(|| panic!("as the test wants")).await.unwrap_err();
+        assert_eq!(error.to_string(), "the function panicked");
+        assert_eq!(place.run(|| 1).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn while_an_abandoned_call_runs_others_fail_at_once() {
+        let place = Blocking::new();
+        let (release, released) = mpsc::channel::<()>();
+        let (ended, end) = oneshot::channel();
+        let mut hanging = Box::pin(place.run(move || {
+            let _ = released.recv();
+            let _ = ended.send(());
+        }));
+        assert!(hanging.as_mut().now_or_never().is_none());
+        drop(hanging);
+        let error = place.run(|| 1).await.unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
+        drop(release);
+        end.await.unwrap();
+        while place.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(place.run(|| 2).await.unwrap(), 2);
+    }
+}

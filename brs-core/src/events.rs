@@ -1,0 +1,170 @@
+//! What a session tells those who watch it: a bounded stream of events per subscriber.
+//!
+//! Owns the broadcast channel. A subscriber that reads slowly loses the oldest events and is told how many; it never
+//! delays a refresh. Events never hold a secret. Sending wakes subscribers, which runs foreign code: the engine sends
+//! only while it holds no lock.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use futures_core::Stream;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+use crate::error::Error;
+use crate::strategy::RefreshReason;
+
+/// How many events a subscriber may lag behind before it loses the oldest.
+const CAPACITY: usize = 256;
+
+/// Something that happened to a session's credentials.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A call to the source begins.
+    RefreshStarted {
+        /// Why.
+        reason: RefreshReason,
+    },
+    /// The source gave a new set, which is now the cached one.
+    RefreshSucceeded {
+        /// The new set's access key id.
+        access_key_id: String,
+        /// When it ends, as the source said.
+        expiration: Option<SystemTime>,
+        /// How long the source took.
+        duration: Duration,
+    },
+    /// The source was asked in vain.
+    RefreshFailed {
+        /// What went wrong; [`Error::is_unrecoverable`] tells the class.
+        error: Error,
+        /// How long the source took.
+        duration: Duration,
+        /// When the source may be asked again; `None`: at the next call.
+        next_try: Option<SystemTime>,
+    },
+    /// An expired set is being served because the source is in trouble (static stability).
+    ServingExpired {
+        /// The expired set's access key id.
+        access_key_id: String,
+        /// When it ended.
+        expiration: Option<SystemTime>,
+    },
+    /// The cached set was declared unusable; the next call refreshes.
+    Invalidated {
+        /// The set's access key id.
+        access_key_id: String,
+    },
+    /// A service rejected a set so soon after the last one that the source is not asked yet.
+    RejectionPassedOver {
+        /// The rejected set's access key id.
+        access_key_id: String,
+        /// From when on such a rejection is honoured again.
+        honoured_from: SystemTime,
+    },
+    /// A certificate that the strategy uses is near its end.
+    CertificateExpiring {
+        /// The certificate's subject.
+        subject: String,
+        /// When it ends.
+        not_after: SystemTime,
+    },
+    /// This subscriber was too slow and lost events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// The sending side; all clones feed the same subscribers.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender(broadcast::Sender<Event>);
+
+impl EventSender {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(CAPACITY))
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        trace(&event);
+        // An error means that nobody listens.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events(BroadcastStream::new(self.0.subscribe()))
+    }
+}
+
+/// The events of one session from the moment of subscribing. Ends when the session is gone.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Events(BroadcastStream<Event>);
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|item| {
+            item.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count }))
+        })
+    }
+}
+
+/// The same for `tracing`: what an operator must see is a warning, the rest is for debugging.
+fn trace(event: &Event) {
+    match event {
+        Event::RefreshStarted { reason } => tracing::debug!(?reason, "refresh started"),
+        Event::RefreshSucceeded { access_key_id, expiration, duration } => {
+            let expiration = expiration.map(crate::credentials::iso8601);
+            tracing::info!(access_key_id, expiration, ?duration, "refresh succeeded");
+        }
+        Event::RefreshFailed { error, duration, next_try } => {
+            let next_try = next_try.map(crate::credentials::iso8601);
+            tracing::warn!(%error, unrecoverable = error.is_unrecoverable(), ?duration, next_try, "refresh failed");
+        }
+        Event::ServingExpired { access_key_id, expiration } => {
+            let expiration = expiration.map(crate::credentials::iso8601);
+            tracing::warn!(access_key_id, expiration, "serving expired credentials: their source is in trouble");
+        }
+        Event::Invalidated { access_key_id } => tracing::info!(access_key_id, "credentials invalidated"),
+        Event::RejectionPassedOver { access_key_id, honoured_from } => {
+            let honoured_from = crate::credentials::iso8601(*honoured_from);
+            tracing::warn!(access_key_id, honoured_from, "rejected again too soon: the source is not asked yet");
+        }
+        Event::CertificateExpiring { subject, not_after } => {
+            tracing::warn!(subject, not_after = crate::credentials::iso8601(*not_after), "certificate near its end");
+        }
+        Event::Missed { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{FutureExt, StreamExt};
+
+    #[test]
+    fn a_slow_subscriber_is_told_how_much_it_lost() {
+        let sender = EventSender::new();
+        let mut events = sender.subscribe();
+        for _ in 0..CAPACITY + 44 {
+            sender.send(Event::RefreshStarted { reason: RefreshReason::First });
+        }
+        let first = events.next().now_or_never().flatten();
+        assert!(matches!(first, Some(Event::Missed { count: 44 })), "{first:?}");
+        let rest = std::iter::from_fn(|| events.next().now_or_never().flatten()).count();
+        assert_eq!(rest, CAPACITY);
+    }
+
+    #[test]
+    fn the_stream_ends_with_its_sender() {
+        let sender = EventSender::new();
+        let mut events = sender.subscribe();
+        drop(sender);
+        assert!(matches!(events.next().now_or_never(), Some(None)));
+    }
+}

@@ -1,0 +1,106 @@
+//! The engine behind brs: AWS sessions whose temporary credentials are replaced before they expire.
+//!
+//! This crate knows no method, no HTTP client and no TLS stack. It takes a [`RefreshStrategy`], code that fetches one
+//! set of temporary credentials, and makes of it a [`RefreshableSession`] that programs and SDK clients use for as long
+//! as they run. Programs normally depend on the facade `brs`; authors of methods depend on this crate.
+//!
+//! ```text
+//!   application
+//!       │  session.credentials() · session.sdk_config() · session.credentials_provider()
+//!       ▼
+//!   RefreshableSession ─► refresh/ (policy ► engine ► flight) ─► RefreshStrategy
+//!       │                 one call at a time,                    your crate, or brs-sts, brs-custom, …
+//!       ▼                 on brs's own runtime
+//!   sdk/ (SdkConfig, provider)                                   registry + params
+//! ```
+//!
+//! # What callers get
+//!
+//! ```text
+//! t0                                advisory              mandatory        expiration
+//! │  the cached set, at once        │  the cached set,     │  wait for the   │  wait for the refresh; should it
+//! │  no lock, no task               │  at once; one        │  refresh        │  fail: the error, or the old set
+//! │                                 │  refresh runs        │                 │  under static stability
+//! ```
+//!
+//! One call to the source at a time, however many callers, tasks and runtimes there are. A failure while the cached set
+//! is valid is nobody's error: it is in [`RefreshStatus`] and [`Event`]s, and a backoff paces the next try.
+//!
+//! # Secrets
+//!
+//! brs's own copies of secrets are zeroised when their last holder drops them, and no `Debug`, error, event or log line
+//! shows one. What has been handed out is outside its reach: the AWS SDK's own types, TLS buffers, strings a caller
+//! made.
+//!
+//! # Writing a method
+//!
+//! Implement [`RefreshStrategy`], register it with [`register_method!`], and run [`test_util::contract`] (feature
+//! `test-util`) in your tests. Synchronous code goes through [`Blocking`].
+//!
+//! ```
+//! use brs_core::{Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials};
+//!
+//! #[derive(Debug)]
+//! struct Vault;
+//!
+//! #[async_trait::async_trait]
+//! impl RefreshStrategy for Vault {
+//!     fn method(&self) -> &'static str { "vault" }
+//!     fn source(&self) -> &'static str { "vault-aws-engine" }
+//!     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+//!         let expiration = cx.clock().now() + std::time::Duration::from_secs(3600);
+//!         Ok(TemporaryCredentials::new("ASIAEXAMPLE", "secret", Some("token".into()), Some(expiration)))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let session = RefreshableSession::with_strategy(std::sync::Arc::new(Vault)).build().await?;
+//! assert_eq!(session.credentials().await?.access_key_id(), "ASIAEXAMPLE");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `command`: running external commands that print credentials or codes, without a shell.
+//! - `test-util`: a manual clock, a scripted strategy and the contract suite.
+
+mod blocking;
+mod clock;
+#[cfg(feature = "command")]
+pub mod command;
+mod credentials;
+mod error;
+mod events;
+mod identity;
+mod params;
+mod refresh;
+mod registry;
+mod runtime;
+mod sdk;
+mod secret;
+mod session;
+mod strategy;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+
+pub use blocking::Blocking;
+pub use clock::{Clock, Sleep, SystemClock};
+pub use credentials::TemporaryCredentials;
+pub use error::{Error, ErrorKind};
+pub use events::{Event, Events};
+pub use identity::{CallerIdentity, Identity};
+pub use params::Params;
+pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
+pub use registry::{BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
+pub use secret::SecretString;
+pub use session::{RefreshableSession, SessionBuilder, SessionConfig};
+pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
+
+/// What brs's own macros name. Not part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::registry::{AbsentMethod, schema_of, take};
+    pub use inventory;
+}

@@ -1,0 +1,217 @@
+//! How long the source is left alone after a failure. Pure.
+//!
+//! *Adaptive* waits half of what is left of the set's life, so that tries come closer as the end does; past the end it
+//! doubles from 5 s. With nothing cached the first failure costs no wait. Unrecoverable failures past the end, with
+//! nothing cached or in the foreground are repeated from memory for 5 s.
+
+use std::time::Duration;
+
+use super::policy::AdvisoryRefresh;
+use crate::error::Error;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Longest waits are drawn uniformly between these: what the AWS SDKs agreed on for a failing refresh.
+const CAP: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(600));
+
+/// Waits that double are shortened by up to this part, so that a fleet does not move in step.
+const JITTER: f64 = 0.2;
+
+/// How long an unrecoverable error is repeated from memory, and the first wait past the end.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// How long a session leaves its source alone after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RefreshBackoff {
+    /// Half of the set's remaining life, at least the shorter of 5 s and a twentieth of its lifetime, at most 5–10 min;
+    /// past the end 5 s, doubling up to 5–10 min.
+    #[default]
+    Adaptive,
+    /// Drawn uniformly between two durations; made by [`RefreshBackoff::uniform`].
+    #[non_exhaustive]
+    Uniform {
+        /// The shortest wait.
+        min: Duration,
+        /// The longest wait.
+        max: Duration,
+    },
+}
+
+impl RefreshBackoff {
+    /// Waits drawn uniformly from `min..=max`; the AWS SDKs use 300–600 s, a fixed wait is `min == max`.
+    ///
+    /// Shorter waits recover sooner and ask a failing source more often.
+    pub fn uniform(min: Duration, max: Duration) -> Self {
+        Self::Uniform { min, max }
+    }
+
+    pub(crate) fn validate(self) -> Result<(), Error> {
+        match self {
+            Self::Uniform { min, max } if min > max => Err(Error::validation(format!(
+                "the shortest wait ({min:?}) is longer than the longest ({max:?}): swap them"
+            ))
+            .with_param("refresh_backoff")),
+            Self::Uniform { max, .. } if max.is_zero() => Err(Error::validation(
+                "a refresh backoff of zero asks a failing source without a pause: choose some milliseconds at least",
+            )
+            .with_param("refresh_backoff")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The cached set, as far as the wait depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Remaining {
+    Nothing,
+    /// A set without an end.
+    Endless,
+    Valid {
+        left: Duration,
+        lifetime: Duration,
+    },
+    /// Expired; how many failures there have been since, this one included.
+    Expired {
+        failures: u32,
+    },
+}
+
+/// How long the source is left alone after a failure; `None`: not at all.
+///
+/// `failures` counts those in a row, this one included; `roll` is uniform in `0.0..1.0`.
+pub(crate) fn wait_after(
+    remaining: Remaining,
+    unrecoverable: bool,
+    failures: u32,
+    backoff: RefreshBackoff,
+    advisory_refresh: AdvisoryRefresh,
+    roll: f64,
+) -> Option<Duration> {
+    let roll = roll.clamp(0.0, 1.0);
+    if unrecoverable {
+        let from_memory = advisory_refresh == AdvisoryRefresh::Foreground
+            || matches!(remaining, Remaining::Nothing | Remaining::Expired { .. });
+        if from_memory {
+            return Some(MEMORY);
+        }
+    }
+    match (remaining, backoff) {
+        (Remaining::Nothing, _) => {
+            let doublings = failures.checked_sub(2)?;
+            Some(doubled(SECOND, doublings, 60 * SECOND, roll))
+        }
+        (_, RefreshBackoff::Uniform { min, max }) => Some(between(min, max, roll)),
+        (Remaining::Endless, RefreshBackoff::Adaptive) => Some(between(CAP.0, CAP.1, roll)),
+        (Remaining::Valid { left, lifetime }, RefreshBackoff::Adaptive) => {
+            let least = (5 * SECOND).min(lifetime / 20).max(Duration::from_millis(100));
+            Some((left / 2).max(least).min(between(CAP.0, CAP.1, roll)))
+        }
+        (Remaining::Expired { failures }, RefreshBackoff::Adaptive) => {
+            Some(doubled(MEMORY, failures.saturating_sub(1), between(CAP.0, CAP.1, roll), roll))
+        }
+    }
+}
+
+fn doubled(first: Duration, doublings: u32, longest: Duration, roll: f64) -> Duration {
+    let wait = first.saturating_mul(1 << doublings.min(20)).min(longest);
+    wait.mul_f64(1.0 - JITTER * roll)
+}
+
+fn between(min: Duration, max: Duration, roll: f64) -> Duration {
+    min + max.saturating_sub(min).mul_f64(roll)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADAPTIVE: RefreshBackoff = RefreshBackoff::Adaptive;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn recoverable(remaining: Remaining, failures: u32, roll: f64) -> Option<Duration> {
+        wait_after(remaining, false, failures, ADAPTIVE, AdvisoryRefresh::Background, roll)
+    }
+
+    fn valid(left: u64) -> Remaining {
+        Remaining::Valid { left: Duration::from_secs(left), lifetime: HOUR }
+    }
+
+    #[test]
+    fn while_valid_the_wait_is_half_of_what_is_left() {
+        assert_eq!(recoverable(valid(200), 1, 0.0), Some(100 * SECOND));
+        assert_eq!(recoverable(valid(200), 7, 0.9), Some(100 * SECOND));
+    }
+
+    #[test]
+    fn while_valid_the_wait_is_at_most_five_to_ten_minutes() {
+        assert_eq!(recoverable(valid(3600), 1, 0.0), Some(300 * SECOND));
+        assert_eq!(recoverable(valid(3600), 1, 1.0), Some(600 * SECOND));
+    }
+
+    #[test]
+    fn while_valid_the_wait_is_at_least_five_seconds_or_a_twentieth_of_the_lifetime() {
+        assert_eq!(recoverable(valid(1), 1, 0.5), Some(5 * SECOND));
+        let short = |lifetime| Remaining::Valid { left: Duration::from_millis(1), lifetime };
+        assert_eq!(recoverable(short(10 * SECOND), 1, 0.5), Some(Duration::from_millis(500)));
+        assert_eq!(recoverable(short(SECOND), 1, 0.5), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn past_the_end_the_wait_doubles_from_five_seconds_up_to_five_to_ten_minutes() {
+        let expired = |failures, roll| recoverable(Remaining::Expired { failures }, 99, roll).unwrap();
+        assert_eq!(expired(1, 0.0), 5 * SECOND);
+        assert_eq!(expired(2, 0.0), 10 * SECOND);
+        assert_eq!(expired(3, 1.0), 16 * SECOND);
+        assert_eq!(expired(u32::MAX, 0.0), 300 * SECOND);
+        assert_eq!(expired(u32::MAX, 1.0), 480 * SECOND);
+    }
+
+    #[test]
+    fn with_nothing_cached_the_first_failure_costs_no_wait() {
+        assert_eq!(recoverable(Remaining::Nothing, 1, 0.5), None);
+        assert_eq!(recoverable(Remaining::Nothing, 2, 0.0), Some(SECOND));
+        assert_eq!(recoverable(Remaining::Nothing, 3, 0.0), Some(2 * SECOND));
+        assert_eq!(recoverable(Remaining::Nothing, 60, 0.0), Some(60 * SECOND));
+        assert_eq!(recoverable(Remaining::Nothing, 60, 1.0), Some(48 * SECOND));
+    }
+
+    #[test]
+    fn unrecoverable_errors_are_remembered_for_five_seconds_where_they_are_shown() {
+        for mode in [AdvisoryRefresh::Background, AdvisoryRefresh::Foreground] {
+            for remaining in [Remaining::Nothing, Remaining::Expired { failures: 9 }] {
+                assert_eq!(wait_after(remaining, true, 9, ADAPTIVE, mode, 0.5), Some(5 * SECOND));
+            }
+        }
+        let foreground = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Foreground, 0.5);
+        assert_eq!(foreground, Some(5 * SECOND));
+    }
+
+    #[test]
+    fn in_the_background_the_backoff_paces_unrecoverable_errors_of_a_valid_set() {
+        let background = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Background, 0.5);
+        assert_eq!(background, Some(100 * SECOND));
+    }
+
+    #[test]
+    fn a_uniform_backoff_is_drawn_between_its_ends() {
+        let uniform = RefreshBackoff::uniform(300 * SECOND, 600 * SECOND);
+        for (remaining, roll, wait) in
+            [(valid(10), 0.0, 300), (valid(10), 1.0, 600), (Remaining::Expired { failures: 1 }, 0.5, 450)]
+        {
+            let got = wait_after(remaining, false, 1, uniform, AdvisoryRefresh::Foreground, roll);
+            assert_eq!(got, Some(wait * SECOND));
+        }
+    }
+
+    #[test]
+    fn a_uniform_backoff_must_have_its_ends_in_order_and_some_length() {
+        assert!(RefreshBackoff::uniform(2 * SECOND, SECOND).validate().is_err());
+        assert!(RefreshBackoff::uniform(Duration::ZERO, Duration::ZERO).validate().is_err());
+        assert!(RefreshBackoff::uniform(SECOND, SECOND).validate().is_ok());
+    }
+
+    #[test]
+    fn a_set_without_an_end_waits_five_to_ten_minutes() {
+        assert_eq!(recoverable(Remaining::Endless, 1, 0.0), Some(300 * SECOND));
+    }
+}

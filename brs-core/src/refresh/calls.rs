@@ -1,0 +1,95 @@
+//! What each kind of call does to the state: answered now, or by a flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flight::Flight;
+use super::policy::{Decision, decide};
+use super::state::{Effects, Rules, State};
+use super::times::{CachedSet, Moment};
+use crate::error::Error;
+
+/// What a caller gets: now, or when the flight has landed.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Now(Result<Arc<CachedSet>, Error>),
+    Wait(Arc<Flight>),
+}
+
+impl State {
+    /// A call for the current set, past the snapshot.
+    pub(super) fn ask(&mut self, now: Moment, rules: &Rules, effects: &mut Effects) -> Answer {
+        if self.closed {
+            return Answer::Now(Err(closed()));
+        }
+        match (decide(&self.situation(), now, rules.policy), &self.flight) {
+            (Decision::Serve, _) => self.serve(),
+            (Decision::ServeAndStart, _) => {
+                self.start(false, now, effects);
+                self.serve()
+            }
+            (Decision::ServeExpired, _) => {
+                self.announce_expired(effects);
+                self.serve()
+            }
+            (Decision::Join, Some(flight)) => Answer::Wait(Arc::clone(flight)),
+            (Decision::Join | Decision::StartAndWait, _) => Answer::Wait(self.start(false, now, effects)),
+            (Decision::Fail, _) => Answer::Now(Err(self.remembered())),
+        }
+    }
+
+    /// A call for a set with at least `least` left.
+    pub(super) fn ask_for(&mut self, least: Duration, now: Moment, effects: &mut Effects) -> Answer {
+        if self.closed {
+            return Answer::Now(Err(closed()));
+        }
+        if let Some(set) = self.set.as_ref().filter(|_| !self.invalidated) {
+            let enough = Arc::clone(set).check_left(least, now);
+            // Asking the source again would give no more: do not, or such a caller becomes a storm.
+            let hopeless = set.times.is_some_and(|times| times.lifetime < least && !times.advisory.is_due(now));
+            if enough.is_ok() || hopeless {
+                return Answer::Now(enough);
+            }
+        }
+        match &self.flight {
+            Some(flight) => Answer::Wait(Arc::clone(flight)),
+            None if self.held(now).is_some() => Answer::Now(Err(self.remembered())),
+            None => Answer::Wait(self.start(true, now, effects)),
+        }
+    }
+
+    /// The user wants a refresh now.
+    pub(super) fn refresh(&mut self, now: Moment, effects: &mut Effects) -> Answer {
+        if self.closed {
+            return Answer::Now(Err(closed()));
+        }
+        Answer::Wait(match &self.flight {
+            Some(flight) => Arc::clone(flight),
+            None => self.start(true, now, effects),
+        })
+    }
+
+    fn serve(&self) -> Answer {
+        Answer::Now(self.set.clone().ok_or_else(|| self.remembered()))
+    }
+}
+
+impl CachedSet {
+    /// The set itself if at least `least` is left of it.
+    pub(super) fn check_left(self: Arc<Self>, least: Duration, now: Moment) -> Result<Arc<Self>, Error> {
+        match self.times {
+            Some(times) if times.unusable.is_over(now) || times.end.left(now) < least => {
+                Err(Error::validation(format!(
+                    "credentials valid for another {least:?} were asked for, but the source gives them for {:?}: \
+                     ask for less, or configure the source to give more",
+                    times.lifetime
+                )))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::configuration("the session is closed: open a new one")
+}

@@ -1,0 +1,309 @@
+//! The engine: the state, its lock, and the snapshot that readers look at.
+//!
+//! Every call begins with a look at the snapshot: one immutable set and the moment until which it may be served without
+//! asking. That takes no lock, no allocation and no task. Otherwise the state is locked, `decide` is asked, and what it
+//! says is carried out after the lock is released (invariants 2, 4 and 6 of the module above).
+//!
+//! - A caller leaves in mid-flight: `a_caller_dropped_in_mid_flight_cancels_nothing` (`tests/callers.rs`).
+//! - The clock jumps: `tests/clocks.rs`.
+//! - The last handle goes: `the_last_handle_ends_task_flight_and_set` (`tests/lifetimes.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::calls::{Answer, closed};
+use super::eager::EagerTask;
+use super::flight::{Flight, Outcome};
+use super::launch::Launcher;
+use super::policy::{Decision, fallback, quiet_until};
+use super::state::{Effects, Rules, State};
+use super::status::RefreshStatus;
+use super::sync::{Cell, Mutex, lock};
+use super::times::{CachedSet, Moment};
+use crate::clock::Clock;
+use crate::credentials::TemporaryCredentials;
+use crate::error::Error;
+use crate::events::{EventSender, Events};
+use crate::strategy::{RefreshContext, RefreshStrategy};
+
+/// What the engine is built with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) rules: Rules,
+    pub(crate) refresh_timeout: Duration,
+    /// For sets whose source names none.
+    pub(crate) account_id: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) rng: fastrand::Rng,
+}
+
+/// What readers look at (invariant 3).
+#[derive(Debug)]
+struct Snapshot {
+    set: Arc<CachedSet>,
+    /// Before this moment, by both clocks, the set is what every caller gets.
+    quiet_until: Moment,
+}
+
+/// One session's engine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    strategy: Arc<dyn RefreshStrategy>,
+    config: Config,
+    snapshot: Cell<Snapshot>,
+    state: Mutex<State>,
+    events: EventSender,
+    launcher: Launcher,
+    eager: EagerTask,
+}
+
+impl Engine {
+    pub(crate) fn new(strategy: Arc<dyn RefreshStrategy>, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            launcher: Launcher::new(config.runtime.clone()),
+            state: Mutex::new(State::new(config.rng.clone())),
+            strategy,
+            config,
+            snapshot: Cell::empty(),
+            events: EventSender::new(),
+            eager: EagerTask::default(),
+        })
+    }
+
+    pub(crate) fn strategy(&self) -> &Arc<dyn RefreshStrategy> {
+        &self.strategy
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.config.clock
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        self.events.subscribe()
+    }
+
+    /// The current set; waits only as `decide` says.
+    pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
+        if let Some(set) = self.read(Arc::clone) {
+            return Ok(set);
+        }
+        match self.ask() {
+            Answer::Now(result) => result,
+            Answer::Wait(flight) => flight.wait().await.served,
+        }
+    }
+
+    /// The read that every call makes: the set, if it is to be served without asking.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Arc<CachedSet>) -> R) -> Option<R> {
+        self.snapshot.read(|snapshot| {
+            let snapshot = snapshot?;
+            (!snapshot.quiet_until.is_due(Moment::coarse(&*self.config.clock))).then(|| look(&snapshot.set))
+        })
+    }
+
+    fn ask(self: &Arc<Self>) -> Answer {
+        let now = self.now();
+        self.change(|state, effects| state.ask(now, &self.config.rules, effects))
+    }
+
+    /// A set with at least `least` left, refreshed first if need be.
+    pub(crate) async fn valid_for(self: &Arc<Self>, least: Duration) -> Result<Arc<CachedSet>, Error> {
+        let now = self.now();
+        match self.change(|state, effects| state.ask_for(least, now, effects)) {
+            Answer::Now(result) => result,
+            Answer::Wait(flight) => flight.wait().await.fetched?.check_left(least, self.now()),
+        }
+    }
+
+    /// Asks the source now, whatever backoff or memory says; joins a flight that is running.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
+        let now = self.now();
+        match self.change(|state, effects| state.refresh(now, effects)) {
+            Answer::Now(result) => result,
+            Answer::Wait(flight) => flight.wait().await.fetched,
+        }
+    }
+
+    /// The set with this key is no longer to be used.
+    pub(crate) fn invalidate(self: &Arc<Self>, access_key_id: &str) {
+        let now = self.now();
+        self.change(|state, effects| {
+            if state.invalidate(access_key_id, effects) {
+                self.start_if_eager(state, now, effects);
+            }
+        });
+    }
+
+    /// A service has rejected the set with this key; paced.
+    pub(crate) fn reject(self: &Arc<Self>, access_key_id: &str) {
+        let now = self.now();
+        self.change(|state, effects| {
+            if state.reject(access_key_id, now, effects) {
+                self.start_if_eager(state, now, effects);
+            }
+        });
+    }
+
+    /// In an eager session nobody should have to wait: an invalidated set is replaced before anybody asks.
+    fn start_if_eager(&self, state: &mut State, now: Moment, effects: &mut Effects) {
+        if self.eager.is_running() && state.flight.is_none() && state.held(now).is_none() {
+            state.start(false, now, effects);
+        }
+    }
+
+    /// Whether a caller would get credentials without waiting for the source first.
+    pub(crate) fn ready(&self) -> bool {
+        self.left_to_serve().is_some()
+    }
+
+    /// What could be given if the source did not answer now.
+    pub(crate) fn left_to_serve(&self) -> Option<Arc<CachedSet>> {
+        let now = self.now();
+        let state = lock(&self.state);
+        let unrecoverable = state.failure.as_ref().is_some_and(|failure| failure.error.is_unrecoverable());
+        match fallback(state.set_situation().as_ref(), now, self.config.rules.policy, unrecoverable) {
+            Decision::Serve => state.set.clone(),
+            // An expired set counts only while the source is known to be in trouble.
+            Decision::ServeExpired if state.failure.is_some() => state.set.clone(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> RefreshStatus {
+        let now = self.now();
+        let method = self.strategy.method();
+        let state = lock(&self.state);
+        RefreshStatus::new(method, &state, state.held(now).is_some())
+    }
+
+    /// Starts the task that refreshes though nobody calls.
+    pub(crate) fn keep_fresh(self: &Arc<Self>) -> Result<(), Error> {
+        self.eager.start(self)
+    }
+
+    /// One step of the eager task; `None`: the session is closed.
+    pub(super) fn eager_step(self: &Arc<Self>) -> Option<EagerStep> {
+        let now = self.now();
+        self.change(|state, effects| {
+            if state.closed {
+                return None;
+            }
+            if let Some(flight) = &state.flight {
+                return Some(EagerStep::Wait(Arc::clone(flight)));
+            }
+            let left = match &state.set {
+                Some(set) if !state.invalidated => match set.times {
+                    Some(times) if times.advisory.is_due(now) => Duration::ZERO,
+                    Some(times) => times.advisory.left(now),
+                    None => Duration::MAX,
+                },
+                _ => Duration::ZERO,
+            };
+            let left = left.max(state.held(now).unwrap_or_default());
+            if left.is_zero() {
+                return Some(EagerStep::Wait(state.start(false, now, effects)));
+            }
+            Some(EagerStep::Sleep(left))
+        })
+    }
+
+    /// Forgets the credentials and answers all further calls with an error.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.change(|state, effects| {
+            state.closed = true;
+            state.set = None;
+            effects.forgotten = state.failure.take();
+            effects.landed = state.flight.take().map(|flight| (flight, Outcome::failed(closed())));
+        });
+        self.eager.end();
+        self.launcher.abort();
+    }
+
+    /// Takes in what a flight brought; called once for every flight, by its guard.
+    pub(super) fn land(self: &Arc<Self>, flight: &Arc<Flight>, result: Result<TemporaryCredentials, Error>) {
+        let now = self.now();
+        let result = result.map(|credentials| match &self.config.account_id {
+            Some(account_id) if credentials.account_id().is_none() => credentials.with_account_id(account_id),
+            _ => credentials,
+        });
+        self.change(|state, effects| {
+            // A closed session has taken the flight out and resolved it (invariant 5).
+            if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
+                state.flight = None;
+                state.land(flight, result, now, &self.config.rules, effects);
+            }
+        });
+    }
+
+    fn now(&self) -> Moment {
+        Moment::now(&*self.config.clock)
+    }
+
+    /// Changes the state and publishes the snapshot under the lock, then carries out the effects without it.
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let now = self.now();
+        let result = {
+            let mut state = lock(&self.state);
+            let result = change(&mut state, &mut effects);
+            self.publish(&state, now);
+            result
+        };
+        self.carry_out(effects);
+        result
+    }
+
+    fn publish(&self, state: &State, now: Moment) {
+        let quiet_until = quiet_until(&state.situation(), now, self.config.rules.policy);
+        let same = self.snapshot.read(|snapshot| match (snapshot, &state.set, quiet_until) {
+            (Some(snapshot), Some(set), Some(until)) => {
+                Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == until
+            }
+            (None, _, None) => true,
+            _ => false,
+        });
+        if !same {
+            let set = state.set.clone();
+            self.snapshot.store(set.zip(quiet_until).map(|(set, quiet_until)| Arc::new(Snapshot { set, quiet_until })));
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: Effects) {
+        if let Some(times) = effects.shortened {
+            tracing::warn!(
+                lifetime = ?times.lifetime,
+                advisory_window = ?times.advisory_window,
+                mandatory_window = ?times.mandatory_window,
+                "the configured windows do not fit the credentials' lifetime and were shortened"
+            );
+        }
+        for event in effects.events {
+            self.events.send(event);
+        }
+        if let Some((flight, outcome)) = effects.landed {
+            flight.resolve(outcome);
+        }
+        if let Some(launch) = effects.launch {
+            let limit = self.config.refresh_timeout;
+            let cx = RefreshContext {
+                deadline: launch.flight.started.monotonic.saturating_add(limit),
+                reason: launch.flight.reason,
+                attempt: launch.attempt,
+                previous_access_key_id: launch.previous_access_key_id,
+                clock: Arc::clone(&self.config.clock),
+                events: self.events.clone(),
+            };
+            self.launcher.launch(self, launch.flight, cx, limit);
+        }
+    }
+}
+
+/// What the eager task does next.
+#[derive(Debug)]
+pub(super) enum EagerStep {
+    Wait(Arc<Flight>),
+    Sleep(Duration),
+}

@@ -1,0 +1,167 @@
+//! One call to the source, and those who wait for it.
+//!
+//! A flight is started by whoever finds it necessary and landed exactly once, by its task or that task's guard. Waiting
+//! needs no runtime: a waiter leaves its waker and is woken when the outcome is there. All waiters get the same
+//! outcome.
+//!
+//! - The flight fails: `waiters_share_the_failure_of_their_flight`.
+//! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on` (`tests/failures.rs`).
+//! - A caller leaves: `a_waiter_that_leaves_is_forgotten`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::sync::{Mutex, lock};
+use super::times::{CachedSet, Moment};
+use crate::error::Error;
+use crate::strategy::RefreshReason;
+
+/// How a flight ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// What the source gave.
+    pub(crate) fetched: Result<Arc<CachedSet>, Error>,
+    /// What callers get: the fetched set, or what is left to give when there is none.
+    pub(crate) served: Result<Arc<CachedSet>, Error>,
+}
+
+impl Outcome {
+    pub(crate) fn failed(error: Error) -> Self {
+        Self { fetched: Err(error.clone()), served: Err(error) }
+    }
+}
+
+/// One call to the source.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) reason: RefreshReason,
+    pub(crate) started: Moment,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    outcome: Option<Outcome>,
+    /// By the waiters' tickets.
+    wakers: BTreeMap<u64, Waker>,
+    next_ticket: u64,
+}
+
+impl Flight {
+    pub(crate) fn new(reason: RefreshReason, started: Moment) -> Arc<Self> {
+        Arc::new(Self { reason, started, inner: Mutex::default() })
+    }
+
+    /// Gives every waiter the outcome; the first one counts.
+    pub(crate) fn resolve(&self, outcome: Outcome) {
+        let wakers = {
+            let mut inner = lock(&self.inner);
+            if inner.outcome.is_none() {
+                inner.outcome = Some(outcome);
+            }
+            std::mem::take(&mut inner.wakers)
+        };
+        // Outside the lock: a waker may run whatever it likes.
+        for waker in wakers.into_values() {
+            waker.wake();
+        }
+    }
+
+    /// Is ready when the flight has landed; may be dropped at any time.
+    pub(crate) fn wait(self: &Arc<Self>) -> Wait {
+        Wait { flight: Arc::clone(self), ticket: None }
+    }
+
+    #[cfg(all(test, not(brs_model)))]
+    fn waiters(&self) -> usize {
+        lock(&self.inner).wakers.len()
+    }
+}
+
+/// The future of [`Flight::wait`].
+#[derive(Debug)]
+pub(crate) struct Wait {
+    flight: Arc<Flight>,
+    ticket: Option<u64>,
+}
+
+impl Future for Wait {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let flight = Arc::clone(&self.flight);
+        let mut inner = lock(&flight.inner);
+        if let Some(outcome) = &inner.outcome {
+            return Poll::Ready(outcome.clone());
+        }
+        let ticket = *self.ticket.get_or_insert_with(|| {
+            inner.next_ticket += 1;
+            inner.next_ticket
+        });
+        let old = inner.wakers.insert(ticket, cx.waker().clone());
+        drop(inner);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let waker = lock(&self.flight.inner).wakers.remove(&ticket);
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(all(test, not(brs_model)))]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn flight() -> Arc<Flight> {
+        Flight::new(RefreshReason::First, Moment { wall: UNIX_EPOCH, monotonic: Duration::ZERO })
+    }
+
+    #[test]
+    fn waiters_share_the_failure_of_their_flight() {
+        let flight = flight();
+        let mut waiters: Vec<_> = (0..3).map(|_| flight.wait()).collect();
+        assert!(waiters.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+        flight.resolve(Outcome::failed(Error::connection("no answer")));
+        for waiter in waiters {
+            let outcome = waiter.now_or_never().unwrap();
+            assert_eq!(outcome.served.unwrap_err().to_string(), "no answer");
+        }
+    }
+
+    #[test]
+    fn a_waiter_that_comes_late_is_answered_at_once() {
+        let flight = flight();
+        flight.resolve(Outcome::failed(Error::connection("no answer")));
+        assert!(flight.wait().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_is_forgotten() {
+        let flight = flight();
+        let mut stays = flight.wait();
+        let mut leaves = flight.wait();
+        assert!((&mut stays).now_or_never().is_none() && (&mut leaves).now_or_never().is_none());
+        assert_eq!(flight.waiters(), 2);
+        drop(leaves);
+        assert_eq!(flight.waiters(), 1);
+    }
+
+    #[test]
+    fn the_first_outcome_counts() {
+        let flight = flight();
+        flight.resolve(Outcome::failed(Error::connection("first")));
+        flight.resolve(Outcome::failed(Error::connection("second")));
+        assert_eq!(flight.wait().now_or_never().unwrap().served.unwrap_err().to_string(), "first");
+    }
+}

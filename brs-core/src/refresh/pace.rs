@@ -1,0 +1,111 @@
+//! How often a service's rejections may cause a refresh. Pure.
+//!
+//! A service that rejects every set must not become a storm on the source. A rejection of a set that has worked for a
+//! minute is honoured at once. One within a set's first minute is honoured too, but the next such one only 5 s later,
+//! then 10 s, doubling to 5 min, until a set lives through its first minute.
+
+use std::time::Duration;
+
+/// A set rejected within this time of its arrival was probably never accepted.
+const FIRST_MINUTE: Duration = Duration::from_secs(60);
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The state of the pacing; all instants are monotonic.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    waits: u32,
+    honoured_from: Duration,
+    /// Whether the current set has been rejected within its first minute.
+    rejected_early: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Honour,
+    /// Too soon; rejections are honoured again after this long.
+    PassOver(Duration),
+}
+
+impl Pace {
+    /// The current set, obtained `age` ago, was rejected.
+    pub(crate) fn rejected(&mut self, age: Duration, now: Duration) -> Verdict {
+        self.rejected_early |= age < FIRST_MINUTE;
+        if !self.rejected_early {
+            self.waits = 0;
+            return Verdict::Honour;
+        }
+        if now < self.honoured_from {
+            return Verdict::PassOver(self.honoured_from - now);
+        }
+        let wait = FIRST_WAIT.saturating_mul(1 << self.waits.min(10)).min(LONGEST_WAIT);
+        self.waits = self.waits.saturating_add(1);
+        self.honoured_from = now + wait;
+        Verdict::Honour
+    }
+
+    /// Another set has taken the current one's place.
+    pub(crate) fn replaced(&mut self) {
+        self.rejected_early = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_set_that_worked_for_a_minute_is_given_up_at_once() {
+        let mut pace = Pace::default();
+        for now in [100, 200, 300] {
+            assert_eq!(pace.rejected(seconds(60), seconds(now)), Verdict::Honour);
+            pace.replaced();
+        }
+    }
+
+    #[test]
+    fn early_rejections_are_honoured_after_five_seconds_then_doubling_to_five_minutes() {
+        let mut pace = Pace::default();
+        let mut now = seconds(1000);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(pace.rejected(seconds(1), now), Verdict::Honour);
+            pace.replaced();
+            let Verdict::PassOver(wait) = pace.rejected(seconds(1), now) else { panic!("honoured too soon") };
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn a_set_rejected_early_stays_paced_when_it_grows_old() {
+        let mut pace = Pace::default();
+        pace.rejected(seconds(1), seconds(100));
+        pace.replaced();
+        assert_eq!(pace.rejected(seconds(2), seconds(102)), Verdict::PassOver(seconds(3)));
+        assert_eq!(pace.rejected(seconds(5), seconds(105)), Verdict::Honour);
+        pace.replaced();
+        assert!(matches!(pace.rejected(seconds(1), seconds(106)), Verdict::PassOver(_)));
+        assert_eq!(pace.rejected(seconds(61), seconds(166)), Verdict::Honour);
+        pace.replaced();
+        assert_eq!(pace.rejected(seconds(1), seconds(167)), Verdict::PassOver(seconds(19)), "the pace was not reset");
+    }
+
+    #[test]
+    fn a_set_that_lives_through_its_first_minute_resets_the_pace() {
+        let mut pace = Pace::default();
+        for now in [100, 105, 115] {
+            assert_eq!(pace.rejected(seconds(1), seconds(now)), Verdict::Honour);
+            pace.replaced();
+        }
+        assert_eq!(pace.rejected(seconds(100), seconds(500)), Verdict::Honour);
+        pace.replaced();
+        assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::Honour);
+        assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::PassOver(seconds(5)));
+    }
+}

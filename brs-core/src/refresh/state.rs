@@ -1,0 +1,303 @@
+//! What the engine knows, and how it changes: methods of plain data that the engine calls under its lock.
+//!
+//! Nothing foreign runs in here (invariant 4): what a change brings about outside is collected in [`Effects`].
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::backoff::{RefreshBackoff, Remaining, wait_after};
+use super::flight::{Flight, Outcome};
+use super::pace::{Pace, Verdict};
+use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
+use super::times::{CachedSet, Moment, Times, Windows};
+use crate::credentials::TemporaryCredentials;
+use crate::error::Error;
+use crate::events::Event;
+use crate::strategy::RefreshReason;
+
+/// What a change of the state brings about outside of it, to be carried out after the lock is released.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) events: Vec<Event>,
+    /// A flight that is to be launched.
+    pub(crate) launch: Option<Launch>,
+    /// A flight that is to be resolved.
+    pub(crate) landed: Option<(Arc<Flight>, Outcome)>,
+    /// A configured window did not fit the set's lifetime; said once per session.
+    pub(crate) shortened: Option<Times>,
+    /// What an earlier failure held: its source is foreign, and so is dropping it.
+    pub(crate) forgotten: Option<Failure>,
+}
+
+/// A flight that is to be launched, and what its strategy is told.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) flight: Arc<Flight>,
+    pub(crate) attempt: u32,
+    pub(crate) previous_access_key_id: Option<String>,
+}
+
+/// The last failure.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) hold: Option<Hold>,
+    /// The hold's end on the wall clock, for people.
+    pub(crate) next_try: Option<SystemTime>,
+}
+
+/// How sets are timed and failures paced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The strategy's, for errors that do not name one.
+    pub(crate) method: &'static str,
+    pub(crate) policy: Policy,
+    pub(crate) windows: Windows,
+    pub(crate) backoff: RefreshBackoff,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) set: Option<Arc<CachedSet>>,
+    pub(crate) invalidated: bool,
+    /// Invariant 1.
+    pub(crate) flight: Option<Arc<Flight>>,
+    pub(crate) failure: Option<Failure>,
+    /// In a row.
+    pub(crate) failures: u32,
+    /// In a row, since the set expired.
+    failures_expired: u32,
+    pub(crate) refreshes: u64,
+    pub(crate) last_success: Option<SystemTime>,
+    pub(crate) closed: bool,
+    /// Whether serving the expired set has been announced since the last flight.
+    announced_expired: bool,
+    warned_shortened: bool,
+    pace: Pace,
+    rng: fastrand::Rng,
+}
+
+impl State {
+    pub(crate) fn new(rng: fastrand::Rng) -> Self {
+        Self {
+            set: None,
+            invalidated: false,
+            flight: None,
+            failure: None,
+            failures: 0,
+            failures_expired: 0,
+            refreshes: 0,
+            last_success: None,
+            closed: false,
+            announced_expired: false,
+            warned_shortened: false,
+            pace: Pace::default(),
+            rng,
+        }
+    }
+
+    pub(crate) fn situation(&self) -> Situation {
+        Situation {
+            set: self.set_situation(),
+            flying: self.flight.is_some(),
+            hold: self.failure.as_ref().and_then(|failure| failure.hold),
+        }
+    }
+
+    pub(crate) fn set_situation(&self) -> Option<SetSituation> {
+        self.set.as_ref().map(|set| SetSituation { times: set.times, invalidated: self.invalidated })
+    }
+
+    /// Starts a flight; there is none yet.
+    pub(crate) fn start(&mut self, requested: bool, now: Moment, effects: &mut Effects) -> Arc<Flight> {
+        debug_assert!(self.flight.is_none(), "invariant 1");
+        let reason = match self.set_situation() {
+            None => RefreshReason::First,
+            Some(set) if set.invalidated => RefreshReason::Invalidated,
+            Some(set) => match set.age(now) {
+                _ if requested => RefreshReason::Requested,
+                Age::Fresh | Age::Advisory => RefreshReason::Advisory,
+                Age::Mandatory => RefreshReason::Mandatory,
+                Age::Expired => RefreshReason::Expired,
+            },
+        };
+        let flight = Flight::new(reason, now);
+        self.flight = Some(Arc::clone(&flight));
+        effects.events.push(Event::RefreshStarted { reason });
+        effects.launch = Some(Launch {
+            flight: Arc::clone(&flight),
+            attempt: self.failures.saturating_add(1),
+            previous_access_key_id: self.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()),
+        });
+        flight
+    }
+
+    /// Takes in what the source gave. `flight` has been taken out of the state by the caller.
+    pub(crate) fn land(
+        &mut self,
+        flight: &Arc<Flight>,
+        result: Result<TemporaryCredentials, Error>,
+        now: Moment,
+        rules: &Rules,
+        effects: &mut Effects,
+    ) {
+        let duration = now.monotonic.saturating_sub(flight.started.monotonic);
+        self.announced_expired = false;
+        let accepted = result.and_then(|credentials| self.accept(credentials, now, rules));
+        let outcome = match accepted.map_err(|error| error.or_method(rules.method)) {
+            Ok(set) => {
+                self.replace(&set, now);
+                effects.forgotten = self.failure.take();
+                if let Some(times) = set.times.filter(|times| times.shortened && !self.warned_shortened) {
+                    self.warned_shortened = true;
+                    effects.shortened = Some(times);
+                }
+                effects.events.push(Event::RefreshSucceeded {
+                    access_key_id: set.credentials.access_key_id().to_owned(),
+                    expiration: set.credentials.expiration(),
+                    duration,
+                });
+                Outcome { fetched: Ok(Arc::clone(&set)), served: Ok(set) }
+            }
+            Err(error) => {
+                let next_try = self.failed(&error, now, rules, effects);
+                effects.events.push(Event::RefreshFailed { error: error.clone(), duration, next_try });
+                let set = self.set_situation();
+                let served = match fallback(set.as_ref(), now, rules.policy, error.is_unrecoverable()) {
+                    Decision::Serve => self.set.clone(),
+                    Decision::ServeExpired => {
+                        self.announce_expired(effects);
+                        self.set.clone()
+                    }
+                    _ => None,
+                };
+                Outcome { fetched: Err(error.clone()), served: served.ok_or(error) }
+            }
+        };
+        effects.landed = Some((Arc::clone(flight), outcome));
+    }
+
+    /// Checks a set that has just arrived.
+    fn accept(
+        &mut self,
+        credentials: TemporaryCredentials,
+        now: Moment,
+        rules: &Rules,
+    ) -> Result<Arc<CachedSet>, Error> {
+        let rejected = self.set.as_ref().filter(|_| self.invalidated);
+        if rejected.is_some_and(|set| set.credentials.access_key_id() == credentials.access_key_id()) {
+            return Err(Error::credential(format!(
+                "the source returned the credentials `{}` again, which have been rejected or invalidated",
+                credentials.access_key_id()
+            ))
+            .retryable());
+        }
+        let roll = match rules.policy.advisory_refresh {
+            super::AdvisoryRefresh::Background => self.rng.f64(),
+            super::AdvisoryRefresh::Foreground => 0.0,
+        };
+        let times = Times::new(credentials.expiration(), credentials.server_time(), now, rules.windows, roll).map_err(
+            |_| {
+                let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
+                Error::credential(format!(
+                    "the source returned credentials that are already expired (they end at {end}): check the source, \
+                     and the clock of this machine"
+                ))
+                .retryable()
+            },
+        )?;
+        Ok(Arc::new(CachedSet { credentials, times, obtained: now }))
+    }
+
+    fn replace(&mut self, set: &Arc<CachedSet>, now: Moment) {
+        self.set = Some(Arc::clone(set));
+        self.invalidated = false;
+        self.failures = 0;
+        self.failures_expired = 0;
+        self.refreshes += 1;
+        self.last_success = Some(now.wall);
+        self.pace.replaced();
+    }
+
+    /// Remembers a failure; returns when the source may be asked again, if not at once.
+    fn failed(&mut self, error: &Error, now: Moment, rules: &Rules, effects: &mut Effects) -> Option<SystemTime> {
+        self.failures = self.failures.saturating_add(1);
+        let remaining = match self.set_situation() {
+            None => Remaining::Nothing,
+            Some(set) => match (set.age(now), set.times) {
+                (Age::Expired, _) => {
+                    self.failures_expired = self.failures_expired.saturating_add(1);
+                    Remaining::Expired { failures: self.failures_expired }
+                }
+                (_, None) => Remaining::Endless,
+                (_, Some(times)) => Remaining::Valid { left: times.end.left(now), lifetime: times.lifetime },
+            },
+        };
+        let unrecoverable = error.is_unrecoverable();
+        let advisory_refresh = rules.policy.advisory_refresh;
+        let roll = self.rng.f64();
+        let wait = wait_after(remaining, unrecoverable, self.failures, rules.backoff, advisory_refresh, roll);
+        let hold = wait.map(|wait| Hold { until: now.monotonic.saturating_add(wait), unrecoverable });
+        let next_try = wait.map(|wait| now.plus(wait).wall);
+        effects.forgotten = self.failure.replace(Failure { error: error.clone(), hold, next_try });
+        next_try
+    }
+
+    /// Says that an expired set is being served: once for each failure, however many callers get it.
+    pub(crate) fn announce_expired(&mut self, effects: &mut Effects) {
+        if let Some(set) = self.set.as_ref().filter(|_| !self.announced_expired) {
+            self.announced_expired = true;
+            effects.events.push(Event::ServingExpired {
+                access_key_id: set.credentials.access_key_id().to_owned(),
+                expiration: set.credentials.expiration(),
+            });
+        }
+    }
+
+    /// The last error, with the time of the next try.
+    pub(crate) fn remembered(&self) -> Error {
+        match &self.failure {
+            Some(Failure { error, next_try: Some(at), .. }) => error.clone().with_refresh_allowed_at(*at),
+            Some(failure) => failure.error.clone(),
+            None => Error::credential("no credentials"),
+        }
+    }
+
+    /// What is left of the current hold.
+    pub(crate) fn held(&self, now: Moment) -> Option<Duration> {
+        let hold = self.failure.as_ref()?.hold?;
+        hold.until.checked_sub(now.monotonic).filter(|left| !left.is_zero())
+    }
+
+    /// Marks the set as unusable if it has this key; says whether that changed anything.
+    pub(crate) fn invalidate(&mut self, access_key_id: &str, effects: &mut Effects) -> bool {
+        if self.invalidated || !self.has_key(access_key_id) {
+            return false;
+        }
+        self.invalidated = true;
+        effects.events.push(Event::Invalidated { access_key_id: access_key_id.to_owned() });
+        true
+    }
+
+    /// The same on a service's word, paced.
+    pub(crate) fn reject(&mut self, access_key_id: &str, now: Moment, effects: &mut Effects) -> bool {
+        let Some(obtained) = self.set.as_ref().map(|set| set.obtained) else { return false };
+        if self.invalidated || !self.has_key(access_key_id) {
+            return false;
+        }
+        match self.pace.rejected(now.monotonic.saturating_sub(obtained.monotonic), now.monotonic) {
+            Verdict::Honour => self.invalidate(access_key_id, effects),
+            Verdict::PassOver(wait) => {
+                effects.events.push(Event::RejectionPassedOver {
+                    access_key_id: access_key_id.to_owned(),
+                    honoured_from: now.plus(wait).wall,
+                });
+                false
+            }
+        }
+    }
+
+    fn has_key(&self, access_key_id: &str) -> bool {
+        self.set.as_ref().is_some_and(|set| set.credentials.access_key_id() == access_key_id)
+    }
+}

@@ -1,0 +1,93 @@
+//! The configuration that SDK clients are built from.
+//!
+//! A session's configuration is its base configuration with the session's credentials in place of the base ones. The
+//! base comes from the caller, from the linked crate that offers a [`BaseLoader`](crate::BaseLoader), or, without
+//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::default_async_sleep;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use super::EngineProvider;
+use crate::error::Error;
+use crate::refresh::Engine;
+use crate::registry::{BaseRequest, base_loader};
+
+/// The connect time-out of `aws_config::defaults`.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+
+/// The configuration of a session on `base`.
+pub(crate) fn session_config(base: &SdkConfig, engine: &Arc<Engine>) -> SdkConfig {
+    let provider = SharedCredentialsProvider::new(EngineProvider(Arc::clone(engine)));
+    base.to_builder().credentials_provider(provider).build()
+}
+
+/// The base configuration: the given one with the request's changes, else the base loader's, else a plain one.
+pub(crate) async fn base(given: Option<SdkConfig>, request: BaseRequest) -> Result<SdkConfig, Error> {
+    if let Some(given) = given {
+        if request.profile_name.is_some() {
+            return Err(Error::configuration(
+                "both a base configuration and a profile are given: name the profile in the base configuration",
+            )
+            .with_param("profile_name"));
+        }
+        return Ok(changed(given, request));
+    }
+    match base_loader() {
+        Some(loader) => loader.load(request).await,
+        None => plain(request),
+    }
+}
+
+fn changed(given: SdkConfig, request: BaseRequest) -> SdkConfig {
+    let mut config = given.into_builder();
+    if request.region.is_some() {
+        config.set_region(request.region);
+    }
+    if request.credentials.is_some() {
+        config.set_credentials_provider(request.credentials);
+    }
+    if request.endpoint_url.is_some() {
+        config.set_endpoint_url(request.endpoint_url);
+    }
+    if request.http_client.is_some() {
+        config.set_http_client(request.http_client);
+    }
+    if request.behavior_version.is_some() {
+        config.set_behavior_version(request.behavior_version);
+    }
+    config.build()
+}
+
+fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
+    if let Some(profile_name) = &request.profile_name {
+        return Err(Error::configuration(format!(
+            "the profile `{profile_name}` cannot be read by this build: enable the feature `sts` of `brs`, which \
+             brings profiles, or give a base configuration"
+        ))
+        .with_param("profile_name"));
+    }
+    let region = request.region.or_else(|| {
+        ["AWS_REGION", "AWS_DEFAULT_REGION"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+            .map(Region::new)
+    });
+    let mut config = SdkConfig::builder();
+    config.set_region(region);
+    config.set_credentials_provider(request.credentials);
+    config.set_endpoint_url(request.endpoint_url);
+    config.set_http_client(request.http_client);
+    config.set_behavior_version(Some(request.behavior_version.unwrap_or_else(BehaviorVersion::latest)));
+    config.set_sleep_impl(default_async_sleep());
+    config.set_retry_config(Some(RetryConfig::standard()));
+    config.set_timeout_config(Some(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()));
+    Ok(config.build())
+}

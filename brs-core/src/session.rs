@@ -1,0 +1,258 @@
+//! The session: what programs hold.
+//!
+//! A thin, cheap clone of one shared inside: the engine, and the SDK configuration made from it. Everything is
+//! validated while it is built, so a session cannot be misconfigured. Opening and its options are in `builder`, the
+//! options that data files may hold in `config`.
+
+mod builder;
+mod config;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_types::SdkConfig;
+use serde::Serialize;
+
+pub use builder::SessionBuilder;
+pub use config::SessionConfig;
+
+use crate::credentials::TemporaryCredentials;
+use crate::error::Error;
+use crate::events::Events;
+use crate::identity::Identity;
+use crate::params::Params;
+use crate::refresh::{Engine, RefreshStatus};
+use crate::registry::{self, Method};
+use crate::strategy::RefreshStrategy;
+
+/// An AWS session whose credentials are replaced before they expire.
+///
+/// Clones share everything. The session ends with its last handle: clones, its configurations, its credentials
+/// providers and the clients made from them.
+#[derive(Clone)]
+pub struct RefreshableSession(Arc<Inner>);
+
+struct Inner {
+    engine: Arc<Engine>,
+    config: SdkConfig,
+}
+
+/// Opening a session.
+impl RefreshableSession {
+    /// Opens a session by a registered method with default options.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for an unknown method or wrong parameters; whatever [`SessionBuilder::build`] gives.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn new(method: impl Into<String>, params: impl Into<Params>) -> Result<Self, Error> {
+        Self::builder(method, params).build().await
+    }
+
+    /// Opens a session from data: anything that can be serialised, such as a table of a configuration file.
+    ///
+    /// Beside the method's parameters the data may hold the options of [`SessionConfig`] by their names.
+    ///
+    /// # Errors
+    ///
+    /// As [`RefreshableSession::new`]; errors name the path of the wrong field.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn from_method(method: impl Into<String>, data: impl Serialize) -> Result<Self, Error> {
+        SessionBuilder::from_data(method, data)?.build().await
+    }
+
+    /// Opens a session by a registered method, with options.
+    pub fn builder(method: impl Into<String>, params: impl Into<Params>) -> SessionBuilder {
+        SessionBuilder::method(method.into(), params.into())
+    }
+
+    /// Opens a session with a strategy of one's own, registered or not.
+    pub fn with_strategy(strategy: Arc<dyn RefreshStrategy>) -> SessionBuilder {
+        SessionBuilder::strategy(strategy)
+    }
+
+    /// Opens a session around any SDK credentials provider.
+    ///
+    /// The provider should not cache by itself, or the engine sees its sets late.
+    pub fn with_provider(provider: impl ProvideCredentials + 'static) -> SessionBuilder {
+        SessionBuilder::provider(SharedCredentialsProvider::new(provider))
+    }
+
+    /// The methods of this build, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error that names both crates if two have registered one name.
+    pub fn available_methods() -> Result<Vec<&'static Method>, Error> {
+        registry::methods()
+    }
+}
+
+/// Credentials.
+impl RefreshableSession {
+    /// The current credentials: at once while they are valid, see the crate's timeline.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing may be served: the error of the refresh, or the last one from memory, which then tells
+    /// [when the source may be asked again](Error::refresh_allowed_at).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a refresh that was started goes on.
+    pub async fn credentials(&self) -> Result<TemporaryCredentials, Error> {
+        self.0.engine.current().await.map(|set| set.credentials.clone())
+    }
+
+    /// Credentials with at least `least` left, refreshed first if less is left: for what signs now and is used later,
+    /// such as presigned URLs.
+    ///
+    /// # Errors
+    ///
+    /// As [`credentials`](Self::credentials), but a set with less left is never given: where the refresh fails its
+    /// error is returned. A validation error if the source's credentials never live that long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a refresh that was started goes on.
+    pub async fn credentials_valid_for(&self, least: Duration) -> Result<TemporaryCredentials, Error> {
+        self.0.engine.valid_for(least).await.map(|set| set.credentials.clone())
+    }
+
+    /// Asks the source now, whatever backoff is running; joins a refresh that is running.
+    ///
+    /// # Errors
+    ///
+    /// What the source gave. Credentials that are still valid stay in place.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the refresh goes on.
+    pub async fn refresh(&self) -> Result<TemporaryCredentials, Error> {
+        self.0.engine.refresh().await.map(|set| set.credentials.clone())
+    }
+
+    /// The credentials with this key are no longer to be used; the next call waits for new ones.
+    ///
+    /// Nothing happens if they have been replaced meanwhile. The old ones remain what is served if the source fails. A
+    /// running backoff is respected.
+    pub fn invalidate(&self, access_key_id: &str) {
+        self.0.engine.invalidate(access_key_id);
+    }
+
+    /// As [`invalidate`](Self::invalidate), for code that sees a service reject the credentials.
+    ///
+    /// Such rejections are paced: when new credentials are rejected within their first minute, the next such rejection
+    /// is honoured after 5 s, then doubling to 5 min. A service that rejects everything does not become a storm on the
+    /// source.
+    pub fn report_rejected(&self, access_key_id: &str) {
+        self.0.engine.reject(access_key_id);
+    }
+
+    /// Ends the session for all its clones: forgets the credentials, ends refreshes, and answers every further call
+    /// with an error.
+    pub fn close(&self) {
+        self.0.engine.close();
+    }
+}
+
+/// Looking at a session.
+impl RefreshableSession {
+    /// A snapshot of what the session knows.
+    pub fn status(&self) -> RefreshStatus {
+        self.0.engine.status()
+    }
+
+    /// Whether a call would get credentials now without waiting for the source first; for health checks.
+    ///
+    /// A deferred session is not ready before its first refresh.
+    pub fn ready(&self) -> bool {
+        self.0.engine.ready()
+    }
+
+    /// What happens from now on: refreshes, failures, invalidations. See [`Event`](crate::Event).
+    pub fn events(&self) -> Events {
+        self.0.engine.events()
+    }
+
+    /// Who the current credentials are.
+    ///
+    /// The caller's account and ARN are asked from STS with the temporary credentials themselves, where the build has
+    /// the `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`credentials`](Self::credentials), and what STS answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn whoami(&self) -> Result<Identity, Error> {
+        let set = self.0.engine.current().await?;
+        let strategy = self.0.engine.strategy();
+        let identity = strategy.identity(&set.credentials).await?;
+        let Some(loader) = registry::base_loader().filter(|_| self.0.config.region().is_some()) else {
+            return Ok(identity);
+        };
+        let credentials = set.credentials.to_sdk(strategy.source(), None);
+        let config =
+            self.0.config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+        Ok(identity.with_caller(loader.caller_identity(&config).await?))
+    }
+
+    /// The method's registry name.
+    pub fn method(&self) -> &'static str {
+        self.0.engine.strategy().method()
+    }
+
+    /// The strategy, if it is a `T`.
+    pub fn strategy<T: RefreshStrategy>(&self) -> Option<&T> {
+        let strategy: &dyn Any = &**self.0.engine.strategy();
+        strategy.downcast_ref()
+    }
+}
+
+/// For the AWS SDK.
+impl RefreshableSession {
+    /// The configuration for SDK clients: `aws_sdk_s3::Client::new(session.sdk_config())`.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.0.config
+    }
+
+    /// The session as a credentials provider, for code that takes one.
+    ///
+    /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so that a cache in front
+    /// of it asks again while the answer is still at hand.
+    pub fn credentials_provider(&self) -> SharedCredentialsProvider {
+        SharedCredentialsProvider::new(crate::sdk::EngineProvider(Arc::clone(&self.0.engine)))
+    }
+}
+
+impl RefreshableSession {
+    fn from_parts(engine: Arc<Engine>, base: &SdkConfig) -> Self {
+        let config = crate::sdk::session_config(base, &engine);
+        Self(Arc::new(Inner { engine, config }))
+    }
+}
+
+impl fmt::Debug for RefreshableSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status();
+        f.debug_struct("RefreshableSession")
+            .field("method", &status.method())
+            .field("region", &self.0.config.region().map(AsRef::<str>::as_ref))
+            .field("access_key_id", &status.access_key_id())
+            .field("expiration", &status.expiration().map(crate::credentials::iso8601))
+            .field("refreshes", &status.refreshes())
+            .finish_non_exhaustive()
+    }
+}

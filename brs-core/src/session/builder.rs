@@ -1,0 +1,338 @@
+//! Opening a session: the options, their checks, and putting the parts together.
+//!
+//! A deferred session is built without contacting AWS or the source: the region comes from the option, the environment
+//! or the profile, never from instance metadata.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::HttpClient;
+use aws_smithy_runtime_api::shared::IntoShared;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use super::{RefreshableSession, SessionConfig};
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+use crate::params::Params;
+use crate::refresh::{AdvisoryRefresh, Config, Engine, Policy, RefreshBackoff, Rules, Windows};
+use crate::registry::{self, BaseRequest, Setup};
+use crate::sdk::Wrapped;
+use crate::strategy::RefreshStrategy;
+
+/// How long one refresh may take where neither the user nor the strategy says otherwise.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Options for opening a session.
+#[must_use = "a builder does nothing until it is built"]
+pub struct SessionBuilder {
+    from: From,
+    request: BaseRequest,
+    base: Option<SdkConfig>,
+    account_id: Option<String>,
+    defer_refresh: bool,
+    windows: Windows,
+    advisory_refresh: Option<AdvisoryRefresh>,
+    static_stability: Option<bool>,
+    refresh_timeout: Option<Duration>,
+    refresh_backoff: RefreshBackoff,
+    clock: Arc<dyn Clock>,
+    runtime: Option<Handle>,
+    seed: Option<u64>,
+}
+
+/// What the strategy comes from.
+enum From {
+    Method { name: String, params: Params },
+    Strategy(Arc<dyn RefreshStrategy>),
+}
+
+impl SessionBuilder {
+    pub(super) fn method(name: String, params: Params) -> Self {
+        Self::new(From::Method { name, params })
+    }
+
+    pub(super) fn strategy(strategy: Arc<dyn RefreshStrategy>) -> Self {
+        Self::new(From::Strategy(strategy))
+    }
+
+    pub(super) fn provider(provider: SharedCredentialsProvider) -> Self {
+        Self::new(From::Strategy(Arc::new(Wrapped(provider))))
+    }
+
+    /// A builder from data that holds a method's parameters and, beside them, the options of [`SessionConfig`].
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the path of the wrong field.
+    pub fn from_data(method: impl Into<String>, data: impl Serialize) -> Result<Self, Error> {
+        let mut params = Params::data(data)?;
+        let config: SessionConfig = params.split_off(SessionConfig::NAMES).take()?;
+        Self::method(method.into(), params).session_config(config)
+    }
+
+    fn new(from: From) -> Self {
+        Self {
+            from,
+            request: BaseRequest::default(),
+            base: None,
+            account_id: None,
+            defer_refresh: true,
+            windows: Windows::default(),
+            advisory_refresh: None,
+            static_stability: None,
+            refresh_timeout: None,
+            refresh_backoff: RefreshBackoff::default(),
+            clock: Arc::new(SystemClock::new()),
+            runtime: None,
+            seed: None,
+        }
+    }
+
+    /// Applies options that came as data.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error if only some parts of static base credentials are given.
+    pub fn session_config(mut self, config: SessionConfig) -> Result<Self, Error> {
+        match (config.access_key_id, config.secret_access_key, config.session_token) {
+            (Some(access_key_id), Some(secret_access_key), session_token) => {
+                let mut credentials = Credentials::builder()
+                    .access_key_id(access_key_id.expose())
+                    .secret_access_key(secret_access_key.expose())
+                    .provider_name("brs-session-config");
+                credentials.set_session_token(session_token.map(|token| token.expose().to_owned()));
+                credentials.set_account_id(config.account_id.clone().map(Into::into));
+                self = self.base_credentials(credentials.build());
+            }
+            (None, None, None) => {}
+            _ => {
+                return Err(Error::configuration(
+                    "base credentials are incomplete: `access_key_id` and `secret_access_key` go together, and \
+                     `session_token` only with both",
+                )
+                .with_param("access_key_id"));
+            }
+        }
+        self.request.region = config.region.map(Region::new).or(self.request.region);
+        self.request.profile_name = config.profile_name.or(self.request.profile_name);
+        self.request.endpoint_url = config.endpoint_url.or(self.request.endpoint_url);
+        self.account_id = config.account_id.or(self.account_id);
+        self.defer_refresh = config.defer_refresh.unwrap_or(self.defer_refresh);
+        self.windows.advisory = config.advisory_window.or(self.windows.advisory);
+        self.windows.mandatory = config.mandatory_window.or(self.windows.mandatory);
+        self.advisory_refresh = config.advisory_refresh.or(self.advisory_refresh);
+        self.static_stability = config.static_stability.or(self.static_stability);
+        self.refresh_timeout = config.refresh_timeout.or(self.refresh_timeout);
+        Ok(self)
+    }
+
+    /// The region. Default: `AWS_REGION`, `AWS_DEFAULT_REGION`, then the profile's.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.request.region = Some(Region::new(region.into()));
+        self
+    }
+
+    /// The profile of `~/.aws/config` to take base credentials and settings from. Default: `AWS_PROFILE`, then
+    /// `default`.
+    pub fn profile_name(mut self, profile_name: impl Into<String>) -> Self {
+        self.request.profile_name = Some(profile_name.into());
+        self
+    }
+
+    /// A ready base configuration, in place of what environment and profile say. Further options change it.
+    pub fn base(mut self, config: SdkConfig) -> Self {
+        self.base = Some(config);
+        self
+    }
+
+    /// The credentials that the strategy uses to obtain temporary ones. Default: the profile's or the default chain's.
+    pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+        self.request.credentials = Some(SharedCredentialsProvider::new(provider));
+        self
+    }
+
+    /// One endpoint for every service, as in tests. Default: each service's own.
+    pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
+        self.request.endpoint_url = Some(endpoint_url.into());
+        self
+    }
+
+    /// The 12-digit account, for credentials whose source does not name one; the SDK uses it for account-based
+    /// endpoints.
+    pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
+        self.account_id = Some(account_id.into());
+        self
+    }
+
+    /// The HTTP client of the base configuration. Default: the SDK's.
+    pub fn http_client(mut self, http_client: impl HttpClient + 'static) -> Self {
+        self.request.http_client = Some(http_client.into_shared());
+        self
+    }
+
+    /// The SDK's behaviour version. Default: the latest.
+    pub fn behavior_version(mut self, behavior_version: BehaviorVersion) -> Self {
+        self.request.behavior_version = Some(behavior_version);
+        self
+    }
+
+    /// `true` (default): the first set is fetched when it is first needed. `false`: it is fetched by
+    /// [`build`](Self::build), whose error is the constructor's, and a task refreshes though nobody calls.
+    pub fn defer_refresh(mut self, defer_refresh: bool) -> Self {
+        self.defer_refresh = defer_refresh;
+        self
+    }
+
+    /// How long before its end a set is replaced while callers still get it at once.
+    ///
+    /// Default by lifetime: up to 20 min → 5 min, under 90 min → 15 min, else 60 min. A larger window survives longer
+    /// outages and refreshes more often; one as long as the lifetime is cut to half of it.
+    pub fn advisory_window(mut self, window: Duration) -> Self {
+        self.windows.advisory = Some(window);
+        self
+    }
+
+    /// How long before its end a set is no longer given without waiting for its replacement. Default: 60 s.
+    ///
+    /// A larger window leaves requests more time with what they got; one as long as the advisory window is cut to half
+    /// of that.
+    pub fn mandatory_window(mut self, window: Duration) -> Self {
+        self.windows.mandatory = Some(window);
+        self
+    }
+
+    /// Whether the caller that starts an advisory refresh waits for it. Default: it does not, unless the strategy asks
+    /// a person.
+    pub fn advisory_refresh(mut self, advisory_refresh: AdvisoryRefresh) -> Self {
+        self.advisory_refresh = Some(advisory_refresh);
+        self
+    }
+
+    /// Whether an expired set is served while the source has a recoverable failure. Default: the strategy's.
+    pub fn static_stability(mut self, static_stability: bool) -> Self {
+        self.static_stability = Some(static_stability);
+        self
+    }
+
+    /// How long one refresh may take. Default: the strategy's, else 30 s.
+    pub fn refresh_timeout(mut self, limit: Duration) -> Self {
+        self.refresh_timeout = Some(limit);
+        self
+    }
+
+    /// How long the source is left alone after a failure. Default: [`RefreshBackoff::Adaptive`].
+    pub fn refresh_backoff(mut self, backoff: RefreshBackoff) -> Self {
+        self.refresh_backoff = backoff;
+        self
+    }
+
+    /// The source of all time. Default: the system's clocks.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The runtime that strategies run on. Default: brs's own.
+    ///
+    /// Time limits and eager refreshes stay on brs's own, and a refresh whose runtime ends moves there.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// The seed of what is random: the start of advisory windows and the jitter of waits.
+    #[cfg(feature = "test-util")]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Opens the session.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for an unknown method, wrong parameters or options out of their range; a configuration error
+    /// for what does not fit together or does not exist; for an eager session, the error of its first refresh.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was built so far is dropped.
+    pub async fn build(self) -> Result<RefreshableSession, Error> {
+        self.refresh_backoff.validate()?;
+        if self.refresh_timeout.is_some_and(|limit| limit.is_zero()) {
+            return Err(Error::validation(
+                "a time limit of zero leaves no time for a refresh: give at least a few seconds",
+            )
+            .with_param("refresh_timeout"));
+        }
+        check_account_id(self.account_id.as_deref())?;
+        // An unknown method is said before files are read for it.
+        if let From::Method { name, .. } = &self.from {
+            registry::method(name)?;
+        }
+        let profile_name = self.request.profile_name.clone();
+        let base = crate::sdk::base(self.base, self.request).await?;
+        let strategy = match self.from {
+            From::Strategy(strategy) => strategy,
+            From::Method { name, params } => {
+                let setup = Setup { base: base.clone(), profile_name, clock: Arc::clone(&self.clock) };
+                registry::method(&name)?.build(params, setup).await?
+            }
+        };
+        let default_mode =
+            if strategy.interactive() { AdvisoryRefresh::Foreground } else { AdvisoryRefresh::Background };
+        let policy = Policy {
+            advisory_refresh: self.advisory_refresh.unwrap_or(default_mode),
+            static_stability: self.static_stability.unwrap_or_else(|| strategy.static_stability()),
+        };
+        let config = Config {
+            rules: Rules { method: strategy.method(), policy, windows: self.windows, backoff: self.refresh_backoff },
+            refresh_timeout: self.refresh_timeout.or(strategy.refresh_timeout()).unwrap_or(REFRESH_TIMEOUT),
+            account_id: self.account_id,
+            clock: self.clock,
+            runtime: self.runtime,
+            rng: self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+        };
+        let interactive = strategy.interactive();
+        let engine = Engine::new(strategy, config);
+        if !self.defer_refresh {
+            engine.refresh().await?;
+            if !interactive {
+                engine.keep_fresh()?;
+            }
+        }
+        Ok(RefreshableSession::from_parts(engine, &base))
+    }
+}
+
+fn check_account_id(account_id: Option<&str>) -> Result<(), Error> {
+    match account_id {
+        Some(id) if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) => Err(Error::validation(format!(
+            "an AWS account id has 12 digits, this has {} characters",
+            id.chars().count()
+        ))
+        .with_param("account_id")),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("SessionBuilder");
+        match &self.from {
+            From::Method { name, params } => out.field("method", name).field("params", params),
+            From::Strategy(strategy) => out.field("strategy", strategy),
+        };
+        out.field("region", &self.request.region)
+            .field("profile_name", &self.request.profile_name)
+            .field("defer_refresh", &self.defer_refresh)
+            .finish_non_exhaustive()
+    }
+}

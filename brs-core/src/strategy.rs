@@ -1,0 +1,177 @@
+//! The trait a method implements, and what it is told at each refresh.
+//!
+//! A *strategy* is code that fetches one set of temporary credentials; everything else (when, how often, what callers
+//! get while it runs or fails) is the engine's. The contract, which `test_util::contract` checks:
+//!
+//! 1. The engine calls [`RefreshStrategy::refresh`] one at a time per session, on brs's own runtime, never from a
+//!    caller's task. It may take as long as [`RefreshStrategy::refresh_timeout`] says.
+//! 2. The future may be dropped at any await point (time limit, closed session); the next call must work all the same.
+//! 3. The future must not block its thread: what has only a synchronous interface goes through
+//!    [`Blocking`](crate::Blocking).
+//! 4. Nothing it shows (`Debug`, errors, events) holds a secret.
+//! 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they do not.
+//!
+//! A panic is turned into an error and does no other harm.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::credentials::TemporaryCredentials;
+use crate::error::Error;
+use crate::events::{Event, EventSender};
+use crate::identity::Identity;
+
+/// Code that fetches temporary credentials.
+///
+/// See the [module documentation](self) for the contract. Methods are registered with
+/// [`register_method!`](crate::register_method), or given to
+/// [`RefreshableSession::with_strategy`](crate::RefreshableSession::with_strategy).
+#[async_trait]
+pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
+    /// The registry name, such as `"sts"`.
+    fn method(&self) -> &'static str;
+
+    /// The name the AWS SDK shows as the provider of the credentials, such as `"sts-assume-role"`.
+    fn source(&self) -> &'static str;
+
+    /// Fetches one set.
+    ///
+    /// Called by the engine only, never twice at the same time for one session; may be slow, must not block.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the source or the way to it gave; [unrecoverable](Error::unrecoverable) where only a person can mend
+    /// it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Must be cancel safe: the engine drops the future at the time limit and when the session is closed.
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error>;
+
+    /// Who the credentials are. Called by `whoami()`, on the caller's task, concurrently with anything.
+    ///
+    /// The default names method, source and access key id.
+    ///
+    /// # Errors
+    ///
+    /// Whatever finding out gave.
+    ///
+    /// # Cancel safety
+    ///
+    /// Must be cancel safe.
+    async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
+        Ok(Identity::new(self.method(), self.source(), credentials.access_key_id()))
+    }
+
+    /// Whether an expired set is still served while the source has a recoverable failure. Default: no.
+    fn static_stability(&self) -> bool {
+        false
+    }
+
+    /// Whether a refresh asks a person. Then advisory refreshes are in the foreground, and no task refreshes by itself.
+    /// Default: no.
+    fn interactive(&self) -> bool {
+        false
+    }
+
+    /// How long one refresh may take, unless the user says otherwise. Default: the engine's 30 s.
+    fn refresh_timeout(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Why a refresh was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshReason {
+    /// Nothing was cached.
+    First,
+    /// The set has entered its advisory window: still valid for a while.
+    Advisory,
+    /// The set is about to expire.
+    Mandatory,
+    /// The set has expired.
+    Expired,
+    /// The set was invalidated.
+    Invalidated,
+    /// `refresh()` or `credentials_valid_for()` asked for it.
+    Requested,
+}
+
+/// What a strategy is told about the refresh it is asked for.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RefreshContext {
+    pub(crate) deadline: Duration,
+    pub(crate) reason: RefreshReason,
+    pub(crate) attempt: u32,
+    pub(crate) previous_access_key_id: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: EventSender,
+}
+
+impl RefreshContext {
+    /// The instant, on [`Clock::monotonic`] of [`clock`](Self::clock), at which the engine drops the refresh.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// What is left until [`deadline`](Self::deadline).
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Why the refresh was started.
+    pub fn reason(&self) -> RefreshReason {
+        self.reason
+    }
+
+    /// 1 for the first try since the last success, 2 after one failure, and so on.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The access key id of the set that is to be replaced.
+    pub fn previous_access_key_id(&self) -> Option<&str> {
+        self.previous_access_key_id.as_deref()
+    }
+
+    /// The session's clock: strategies take all time from it.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Tells the session's subscribers something, such as a certificate near its end. Never a secret.
+    pub fn emit(&self, event: Event) {
+        self.events.send(event);
+    }
+
+    /// A context for calling a strategy directly in a test of its own.
+    #[cfg(feature = "test-util")]
+    pub fn for_test(clock: Arc<dyn Clock>, limit: Duration) -> Self {
+        Self {
+            deadline: clock.monotonic() + limit,
+            reason: RefreshReason::First,
+            attempt: 1,
+            previous_access_key_id: None,
+            clock,
+            events: EventSender::new(),
+        }
+    }
+}
+
+impl fmt::Debug for RefreshContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshContext")
+            .field("deadline", &self.deadline)
+            .field("reason", &self.reason)
+            .field("attempt", &self.attempt)
+            .field("previous_access_key_id", &self.previous_access_key_id)
+            .finish_non_exhaustive()
+    }
+}

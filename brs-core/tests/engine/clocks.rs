@@ -1,0 +1,106 @@
+//! Clocks that step, machines that sleep, servers whose clock is not ours.
+
+use std::time::Duration;
+
+use brs_core::test_util::{ManualClock, Scripted, Step};
+use brs_core::{Clock, TemporaryCredentials};
+
+use crate::common::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_wall_clock_that_steps_forward_refreshes_but_withholds_nothing() {
+    for step in [HOUR, DAY] {
+        let (strategy, clock) = (hourly(), clock());
+        let session = session(&strategy, &clock).await;
+        key(&session).await;
+        strategy.otherwise(Step::Fail(dead()));
+        clock.step_wall(start() + step);
+        assert_eq!(key(&session).await, key_number(1), "the monotonic clock says that the set is valid");
+        assert_eq!(strategy.calls(), 2, "the wall clock says that a refresh is due");
+        assert_eq!(at_once(&session).unwrap(), key_number(1));
+    }
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_steps_back_does_not_keep_an_expired_set() {
+    for step in [HOUR, DAY] {
+        let (strategy, clock) = (hourly(), clock());
+        let session = session(&strategy, &clock).await;
+        key(&session).await;
+        clock.step_wall(start() - step);
+        clock.advance(HOUR);
+        assert_eq!(key(&session).await, key_number(2), "the monotonic clock says that a refresh is due");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_was_suspended_refreshes_at_the_next_call() {
+    // With a clock that counts suspended time both clocks have moved on.
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    clock.advance(DAY);
+    assert_eq!(key(&session).await, key_number(2));
+    // Without one, only the wall clock has.
+    clock.step_wall(clock.now() + DAY);
+    assert_eq!(key(&session).await, key_number(3));
+}
+
+#[tokio::test]
+async fn clock_steps_do_not_end_a_backoff() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    strategy.otherwise(Step::Fail(dead()));
+    clock.advance(ADVISORY);
+    key(&session).await;
+    strategy.called(2).await;
+    while session.status().is_refreshing() {
+        tokio::task::yield_now().await;
+    }
+    for day in 0..50 {
+        clock.step_wall(start() + DAY * day);
+        assert_eq!(key(&session).await, key_number(1));
+        clock.step_wall(start() - DAY * day);
+        assert_eq!(key(&session).await, key_number(1));
+    }
+    assert_eq!(strategy.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_device_whose_clock_is_wrong_refreshes_in_time() {
+    // The source's clock is a day ahead of or behind the device's; its sets live an hour.
+    for ahead in [true, false] {
+        let clock = clock();
+        let server = ServerClock { clock: clock.clone(), ahead };
+        let strategy = Scripted::always(server.set("SECOND", HOUR)).first([server.set("FIRST", HOUR)]);
+        let session = session(&strategy, &clock).await;
+        assert_eq!(key(&session).await, "FIRST");
+        let reported = session.status().expiration().unwrap();
+        assert_eq!(reported, server.now() + HOUR, "the source's own expiration is what is reported");
+        clock.advance(ADVISORY - seconds(91));
+        assert_eq!(at_once(&session).unwrap(), "FIRST");
+        assert_eq!(strategy.calls(), 1);
+        strategy.otherwise(server.set("SECOND", HOUR));
+        clock.advance(MANDATORY - (ADVISORY - seconds(91)));
+        assert_eq!(key(&session).await, "SECOND");
+    }
+}
+
+struct ServerClock {
+    clock: ManualClock,
+    ahead: bool,
+}
+
+impl ServerClock {
+    fn now(&self) -> std::time::SystemTime {
+        if self.ahead { self.clock.now() + DAY } else { self.clock.now() - DAY }
+    }
+
+    fn set(&self, key: &str, lifetime: Duration) -> Step {
+        let set = TemporaryCredentials::new(key, "s", None, Some(self.now() + lifetime));
+        Step::Give(set.with_server_time(self.now()))
+    }
+}

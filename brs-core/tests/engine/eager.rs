@@ -1,0 +1,79 @@
+//! Eager sessions: fetched in the constructor, kept fresh though nobody calls.
+
+use brs_core::Clock;
+use brs_core::test_util::{Scripted, Step};
+
+use crate::common::*;
+
+/// Moves the clock on in the task's own steps until `done`.
+async fn until(clock: &brs_core::test_util::ManualClock, done: impl Fn() -> bool) {
+    while !done() {
+        clock.sleepers(1).await;
+        if !done() {
+            clock.advance(seconds(30));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_set_is_fetched_by_the_constructor() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    assert_eq!(strategy.calls(), 1);
+    assert_eq!(at_once(&session).unwrap(), key_number(1));
+}
+
+#[tokio::test]
+async fn the_first_failure_is_the_constructors() {
+    let (strategy, clock) = (Scripted::always(Step::Fail(denied())), clock());
+    let error = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap_err();
+    assert_eq!(error.status(), Some(403));
+}
+
+#[tokio::test]
+async fn it_is_kept_fresh_though_nobody_calls() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    until(&clock, || strategy.calls() >= 5).await;
+    while session.status().is_refreshing() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(at_once(&session).unwrap(), key_number(5), "no caller waits while the source works");
+    let passed = clock.now().duration_since(start()).unwrap();
+    assert!(passed >= 4 * (ADVISORY - seconds(90)), "not before the advisory window: {passed:?}");
+    assert!(passed <= 4 * ADVISORY + seconds(240), "and soon after it begins: {passed:?}");
+}
+
+#[tokio::test]
+async fn it_tries_again_as_the_backoff_says() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    strategy.otherwise(Step::Fail(dead()));
+    until(&clock, || clock.now() >= start() + HOUR).await;
+    let calls = strategy.calls();
+    assert!((2..=12).contains(&calls), "{calls} calls in an advisory window");
+    strategy.otherwise(Step::Fresh(HOUR));
+    until(&clock, || session.status().refreshes() >= 2).await;
+    assert_eq!(session.status().consecutive_failures(), 0);
+}
+
+#[tokio::test]
+async fn a_stepped_wall_clock_is_noticed_within_thirty_seconds() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    let mut events = session.events();
+    clock.sleepers(1).await;
+    clock.step_wall(start() + 2 * HOUR);
+    clock.advance(seconds(30));
+    assert_eq!(succeeded(&mut events).await, key_number(2));
+}
+
+#[tokio::test]
+async fn a_strategy_that_asks_a_person_is_not_refreshed_by_a_task() {
+    let (strategy, clock) = (Scripted::interactive(Step::Fresh(HOUR)), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    assert_eq!((strategy.calls(), clock.sleeping()), (1, 0));
+    clock.advance(ADVISORY);
+    assert_eq!(key(&session).await, key_number(2), "but in the foreground, for the caller that starts it");
+}

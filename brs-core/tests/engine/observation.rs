@@ -1,0 +1,126 @@
+//! Status, events, health, whoami, and what none of them shows.
+
+use brs_core::test_util::{Scripted, Step};
+use brs_core::{Error, ErrorKind, Event, RefreshBackoff, RefreshReason, RefreshableSession};
+use serde_json::json;
+
+use crate::common::*;
+
+#[tokio::test]
+async fn status_tells_what_the_session_knows() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let empty = session.status();
+    assert_eq!((empty.method(), empty.access_key_id(), empty.refreshes()), ("scripted", None, 0));
+    key(&session).await;
+    let status = session.status();
+    assert_eq!(status.access_key_id(), Some(key_number(1).as_str()));
+    assert_eq!(status.expiration(), Some(start() + HOUR));
+    assert_eq!((status.advisory_window(), status.mandatory_window()), (Some(seconds(900)), Some(seconds(60))));
+    assert_eq!((status.refreshes(), status.last_success()), (1, Some(start())));
+    assert!(!status.is_refreshing() && status.last_error().is_none());
+}
+
+#[tokio::test]
+async fn events_tell_the_story() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut events = session.events();
+    key(&session).await;
+    strategy.otherwise(Step::Fail(dead()));
+    session.invalidate(&key_number(1));
+    key(&session).await;
+    let story: Vec<_> = so_far(&mut events)
+        .into_iter()
+        .map(|event| match event {
+            Event::RefreshStarted { reason } => format!("started {reason:?}"),
+            Event::RefreshSucceeded { access_key_id, .. } => format!("succeeded {access_key_id}"),
+            Event::RefreshFailed { next_try, .. } => format!("failed, next try {}", next_try.is_some()),
+            Event::Invalidated { access_key_id } => format!("invalidated {access_key_id}"),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let first = key_number(1);
+    assert_eq!(
+        story,
+        [
+            format!("started {:?}", RefreshReason::First),
+            format!("succeeded {first}"),
+            format!("invalidated {first}"),
+            format!("started {:?}", RefreshReason::Invalidated),
+            "failed, next try true".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_delays_no_refresh() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut lazy = session.events();
+    for _ in 0..500 {
+        session.refresh().await.unwrap();
+    }
+    let told = so_far(&mut lazy);
+    assert!(matches!(told[0], Event::Missed { count: 744 }), "{:?}", told[0]);
+    assert_eq!(told.len(), 257);
+}
+
+#[tokio::test]
+async fn whoami_names_method_source_and_key() {
+    let (strategy, clock) = (hourly(), clock());
+    let identity = session(&strategy, &clock).await.whoami().await.unwrap();
+    assert_eq!((identity.method.as_str(), identity.source.as_str()), ("scripted", "scripted"));
+    assert_eq!(identity.access_key_id, key_number(1));
+    assert_eq!(identity.caller, None, "this build has no `sts`");
+}
+
+#[tokio::test]
+async fn the_strategy_can_be_looked_at() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    assert_eq!(session.strategy::<Scripted>().unwrap().calls(), 0);
+    assert_eq!(session.method(), "scripted");
+}
+
+#[tokio::test]
+async fn debug_shows_no_secret() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let set = session.credentials().await.unwrap();
+    let provider = session.credentials_provider();
+    let shown = format!("{session:?}{:?}{provider:?}{:?}{set:?}", session.status(), session.sdk_config());
+    assert!(shown.contains(&key_number(1)));
+    assert!(!shown.contains("scripted-secret") && !shown.contains("scripted-token"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_a_validation_error_that_lists_the_registered_ones() {
+    let error = RefreshableSession::new("stss", json!({})).await.unwrap_err();
+    assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("method")));
+    assert!(error.to_string().contains("registered: none"), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_options_are_refused_by_name() {
+    let clock = clock();
+    let refused = async |change: fn(brs_core::SessionBuilder) -> brs_core::SessionBuilder| -> Error {
+        change(builder(&hourly(), &clock)).build().await.unwrap_err()
+    };
+    for (error, param) in [
+        (refused(|b| b.refresh_timeout(seconds(0))).await, "refresh_timeout"),
+        (refused(|b| b.refresh_backoff(RefreshBackoff::uniform(seconds(2), seconds(1)))).await, "refresh_backoff"),
+        (refused(|b| b.account_id("12345")).await, "account_id"),
+        (refused(|b| b.profile_name("dev")).await, "profile_name"),
+    ] {
+        assert_eq!(error.param(), Some(param), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn half_of_the_base_credentials_is_a_configuration_error() {
+    let data = json!({ "aws_access_key_id": "AKID" });
+    let error = RefreshableSession::from_method("scripted", data).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("secret_access_key"), "{error}");
+}

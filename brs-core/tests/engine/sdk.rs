@@ -1,0 +1,88 @@
+//! The session as an SDK credentials provider, and SDK providers as a session's source.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use brs_core::RefreshableSession;
+use brs_core::test_util::Step;
+use futures_util::FutureExt;
+
+use crate::common::*;
+
+#[tokio::test]
+async fn the_provider_reports_the_start_of_the_mandatory_window_as_expiry() {
+    let (strategy, clock) = (hourly(), clock());
+    let provider = session(&strategy, &clock).await.credentials_provider();
+    let credentials = provider.provide_credentials().await.unwrap();
+    assert_eq!(credentials.access_key_id(), key_number(1));
+    assert_eq!(credentials.expiry(), Some(start() + HOUR - seconds(60)));
+    let again = provider.provide_credentials().now_or_never().expect("ready at its first poll").unwrap();
+    assert_eq!(again.access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn the_configuration_carries_the_sessions_credentials_and_region() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).region("eu-west-1").build().await.unwrap();
+    let config = session.sdk_config();
+    assert_eq!(config.region().unwrap().as_ref(), "eu-west-1");
+    let provider = config.credentials_provider().unwrap();
+    assert_eq!(provider.provide_credentials().await.unwrap().access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn the_account_fills_in_where_the_source_names_none() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).account_id("123456789012").build().await.unwrap();
+    assert_eq!(session.credentials().await.unwrap().account_id(), Some("123456789012"));
+}
+
+#[tokio::test]
+async fn an_sdk_load_that_is_interrupted_falls_back_to_what_is_valid() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let provider = session.credentials_provider();
+    // `SharedCredentialsProvider` does not pass the call on; chains that hold the provider itself do.
+    let inner = provider.as_ref();
+    assert!(inner.fallback_on_interrupt().is_none());
+    key(&session).await;
+    strategy.otherwise(Step::Hang);
+    clock.advance(MANDATORY);
+    assert!(provider.provide_credentials().now_or_never().is_none());
+    assert_eq!(inner.fallback_on_interrupt().unwrap().access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn any_sdk_provider_gets_the_engine() {
+    let credentials = Credentials::new("AKIDSTATIC", "secret", None, None, "test");
+    let session = RefreshableSession::with_provider(credentials).build().await.unwrap();
+    assert_eq!((key(&session).await.as_str(), session.method()), ("AKIDSTATIC", "provider"));
+}
+
+#[derive(Debug)]
+struct Broken(fn() -> CredentialsError);
+
+impl ProvideCredentials for Broken {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err((self.0)()))
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_configured_is_unrecoverable_and_others_are_not() {
+    for (make, unrecoverable) in [
+        ((|| CredentialsError::invalid_configuration("x")) as fn() -> CredentialsError, true),
+        (|| CredentialsError::not_loaded("x"), false),
+        (|| CredentialsError::provider_timed_out(seconds(1)), false),
+        (|| CredentialsError::provider_error("x"), false),
+        (|| CredentialsError::unhandled("x"), false),
+    ] {
+        let session = RefreshableSession::with_provider(Broken(make)).build().await.unwrap();
+        let error = session.credentials().await.unwrap_err();
+        assert_eq!(error.is_unrecoverable(), unrecoverable, "{error:?}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

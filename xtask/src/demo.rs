@@ -1,0 +1,31 @@
+//! `cargo xtask demo`: builds and starts the demo program, which parses its own arguments.
+//!
+//! Owns nothing but the hand-over. Called by `main` only.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use crate::failure::Result;
+
+/// Replaces this process with the demo, so that signals, terminal and exit code are the demo's own.
+///
+/// Does not come back on Unix unless cargo cannot be started; elsewhere it waits and returns the exit code.
+pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--package", "brs-tests", "--bin", "demo", "--"]).args(arguments);
+    cargo.env("NO_PROXY", crate::runs::loopback_without_proxy());
+    hand_over(cargo)
+}
+
+#[cfg(unix)]
+fn hand_over(mut cargo: Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    // A parent that merely waits would die of Ctrl-C before the demo has given the terminal back.
+    Err(cargo.exec().into())
+}
+
+#[cfg(not(unix))]
+fn hand_over(mut cargo: Command) -> Result<ExitCode> {
+    let code = cargo.status()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
