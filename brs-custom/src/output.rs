@@ -1,0 +1,241 @@
+//! What functions return and commands print, made into a set of credentials.
+//!
+//! Owns the errors about it. They name what is missing, the kinds that are accepted and the place in the text, and
+//! never repeat any of it. Data is read twice: once for its [shape](crate::shape), which is what errors are about, and
+//! once for the set itself, which goes straight into memory that is wiped.
+
+use aws_credential_types::Credentials;
+use brs_core::command::Output;
+use brs_core::{Error, TemporaryCredentials};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::error::Category;
+use zeroize::Zeroize;
+
+use crate::shape::{Problem, Shape};
+
+/// What a function of yours may return.
+///
+/// Implemented for [`TemporaryCredentials`], for the AWS SDK's [`Credentials`], and for a [`serde_json::Value`], which
+/// is a map in one of two spellings:
+///
+/// - that of the Python package, with all four of `access_key`, `secret_key`, `token` and `expiry_time`; the latter two
+///   may be null;
+/// - that of `credential_process`: `AccessKeyId`, `SecretAccessKey`, and where there are any `SessionToken`,
+///   `Expiration`, `AccountId`, `Version` (1).
+///
+/// An expiration is an ISO 8601 text with an offset. The texts of the value are wiped after they have been read.
+///
+/// Implement it for a type of your own to return that:
+///
+/// ```
+/// use brs_core::{Error, TemporaryCredentials};
+/// use brs_custom::IntoCredentials;
+///
+/// struct Lease { id: String, secret: String }
+///
+/// impl IntoCredentials for Lease {
+///     fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
+///         Ok(TemporaryCredentials::new(self.id, self.secret, None, None))
+///     }
+/// }
+/// ```
+pub trait IntoCredentials {
+    /// Makes the set.
+    ///
+    /// # Errors
+    ///
+    /// A credential error that says what is missing or of the wrong kind, without a value.
+    fn into_credentials(self) -> Result<TemporaryCredentials, Error>;
+}
+
+impl IntoCredentials for TemporaryCredentials {
+    fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
+        Ok(self)
+    }
+}
+
+impl IntoCredentials for Credentials {
+    fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
+        Ok(TemporaryCredentials::from(&self))
+    }
+}
+
+impl IntoCredentials for Value {
+    fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
+        let data = Wiped(self);
+        let unusable = |problem| unusable("what the function returned", &problem);
+        let shape = Shape::deserialize(&data.0).map_err(|_| unusable(Problem::new("unreadable", "cannot be read")))?;
+        if let Some(problem) = shape.problem_of_returned() {
+            return Err(unusable(problem));
+        }
+        TemporaryCredentials::deserialize(&data.0).map_err(|error| unusable(unread(&error)))
+    }
+}
+
+fn unusable(what: &str, problem: &Problem) -> Error {
+    let error = Error::credential(format!("{what} {}", problem.text)).with_detail("problem", problem.name);
+    if problem.missing.is_empty() { error } else { error.with_detail("missing", problem.missing.join(", ")) }
+}
+
+/// A value whose texts are wiped when it is dropped.
+struct Wiped(Value);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Reads what a command printed: the JSON of `credential_process`.
+pub(crate) fn read_printed(command: &str, output: &Output) -> Result<TemporaryCredentials, Error> {
+    read_process_json(output.stdout()).map_err(|problem| {
+        let error = unusable(&format!("what command `{command}` printed"), &problem).with_detail("command", command);
+        if output.stderr().is_empty() { error } else { error.with_detail("stderr", output.stderr()) }
+    })
+}
+
+fn read_process_json(text: &[u8]) -> Result<TemporaryCredentials, Problem> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        let names = "`Version` (1), `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`";
+        let text = format!("is nothing: it must print JSON with {names} to its standard output");
+        return Err(Problem::new("nothing", text));
+    }
+    let shape: Shape = serde_json::from_slice(text).map_err(|error| no_json(&error))?;
+    match shape.problem_of_printed() {
+        Some(problem) => Err(problem),
+        None => serde_json::from_slice(text).map_err(|error| unread(&error)),
+    }
+}
+
+fn no_json(error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Eof => {
+            Problem::new("no_json", format!("is half a JSON text: it ends at line {line}, column {column}"))
+        }
+        Category::Syntax | Category::Io => {
+            Problem::new("no_json", format!("is no JSON: see line {line}, column {column}"))
+        }
+        // The shape's own words: a field that stands there twice.
+        Category::Data => Problem::new("no_json", error.to_string()),
+    }
+}
+
+/// What is still wrong once the shape is right. The set's own reader repeats no value.
+fn unread(error: &serde_json::Error) -> Problem {
+    Problem::new("unreadable", format!("cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brs_core::ErrorKind;
+    use serde_json::json;
+
+    fn problem(value: Value) -> String {
+        let error = value.into_credentials().unwrap_err();
+        assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Credential, false), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+        error.to_string().strip_prefix("what the function returned ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn both_spellings_give_the_same_set() {
+        let python = json!({
+            "access_key": "ASIAEXAMPLE", "secret_key": "hush", "token": "hush-token",
+            "expiry_time": "2030-01-31T12:00:00Z",
+        });
+        let process = json!({
+            "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "hush", "SessionToken": "hush-token",
+            "Expiration": "2030-01-31T12:00:00Z",
+        });
+        let set = python.into_credentials().unwrap();
+        assert_eq!(set, process.into_credentials().unwrap());
+        assert_eq!((set.secret_access_key(), set.session_token()), ("hush", Some("hush-token")));
+    }
+
+    #[test]
+    fn the_sdk_s_type_and_brs_s_own_are_taken_as_they_are() {
+        let sdk = Credentials::new("ASIAEXAMPLE", "hush", Some("hush-token".into()), None, "test");
+        let set = sdk.into_credentials().unwrap();
+        assert_eq!((set.access_key_id(), set.session_token()), ("ASIAEXAMPLE", Some("hush-token")));
+        assert_eq!(set.clone().into_credentials().unwrap(), set);
+    }
+
+    #[test]
+    fn token_and_expiry_may_be_null_but_not_absent_in_the_python_spelling() {
+        let set = json!({ "access_key": "A", "secret_key": "hush", "token": null, "expiry_time": null });
+        let set = set.into_credentials().unwrap();
+        assert_eq!((set.session_token(), set.expiration()), (None, None));
+        let only_keys = json!({ "access_key": "A", "secret_key": "hush" });
+        assert_eq!(problem(only_keys), "lacks `token`, `expiry_time`");
+        let process = json!({ "AccessKeyId": "A", "SecretAccessKey": "hush" });
+        assert!(process.into_credentials().is_ok());
+    }
+
+    #[test]
+    fn everything_missing_is_listed_at_once() {
+        for (value, expected) in [
+            (json!({}), "lacks `access_key`, `secret_key`, `token`, `expiry_time`"),
+            (json!({ "unknown": "hush" }), "lacks `access_key`, `secret_key`, `token`, `expiry_time`"),
+            (json!({ "secret_key": "", "token": "hush", "expiry_time": null }), "lacks `access_key`, `secret_key`"),
+            (json!({ "access_key": null, "secret_key": "hush", "token": "hush" }), "lacks `access_key`, `expiry_time`"),
+            (json!({ "SessionToken": "hush" }), "lacks `AccessKeyId`, `SecretAccessKey`"),
+            (json!({ "AccessKeyId": "A", "Expiration": null }), "lacks `SecretAccessKey`"),
+        ] {
+            assert_eq!(problem(value.clone()), expected, "{value}");
+        }
+        let own = problem(json!({ "access_key_id": "A" }));
+        assert!(own.contains("missing") && own.contains("secret_key"), "{own}");
+    }
+
+    #[test]
+    fn what_is_no_map_is_said_to_be_what_it_is() {
+        for (value, expected) in [
+            (json!(null), "is null"),
+            (json!("hush"), "is a text"),
+            (json!(["hush"]), "is a list"),
+            (json!(4711), "is a number"),
+            (json!(true), "is a truth value"),
+        ] {
+            let problem = problem(value);
+            assert!(problem.starts_with(expected) && problem.contains("`access_key`"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn wrong_kinds_are_named_with_those_that_are_accepted() {
+        let python = |name: &str, value: Value| {
+            let mut set = json!({ "access_key": "A", "secret_key": "hush", "token": "hush", "expiry_time": null });
+            set[name] = value;
+            problem(set)
+        };
+        for wrong in [json!(1_893_456_000), json!(1.5), json!(["hush"]), json!({ "hush": 1 }), json!(true), json!("")] {
+            let problem = python("expiry_time", wrong);
+            assert!(problem.contains("`expiry_time`") && problem.contains("ISO 8601 text with an offset"), "{problem}");
+            assert!(!problem.contains("1893456000"), "{problem}");
+        }
+        for wrong in ["hush", "2030-01-31", "2030-01-31T12:00:00"] {
+            let problem = python("expiry_time", json!(wrong));
+            assert!(problem.contains("`expiry_time`") && problem.contains("offset"), "{problem}");
+        }
+        assert_eq!(python("secret_key", json!(4711)), "has a number as `secret_key`, which must be a text");
+        assert_eq!(python("token", json!(["hush"])), "has a list as `token`, which must be a text");
+        for version in [json!(2), json!("hush"), json!("1")] {
+            for name in ["Version", "version"] {
+                let problem = problem(json!({ name: version, "AccessKeyId": "A", "SecretAccessKey": "hush" }));
+                assert!(problem.contains("`Version`") || problem.contains("`version`"), "{problem}");
+            }
+        }
+    }
+}
