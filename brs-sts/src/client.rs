@@ -1,0 +1,393 @@
+//! The settings of the STS client: what may be said, and what is refused.
+//!
+//! Owns [`StsClient`], its spelling as data (botocore's names) and its checks. What becomes of it, an SDK client over
+//! the base configuration, is `connect.rs`'s.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_types::app_name::AppName;
+use brs_core::{Error, SecretString};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
+
+use crate::data;
+use crate::validate::{Invalid, is_account_id};
+
+/// The STS client's own settings. Whatever is not set comes from the session's base configuration.
+///
+/// As data, the names of the fields are botocore's (`region_name`, `aws_access_key_id`, `config`, …); a setting of
+/// botocore's that is not among them is a validation error that names it.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StsClient {
+    /// The region whose STS is asked.
+    #[serde(alias = "region_name")]
+    pub(crate) region: Option<String>,
+    /// The endpoint, `https://…` or `http://…`.
+    pub(crate) endpoint_url: Option<String>,
+    /// `true`; `false` only with an `http://` endpoint URL.
+    use_ssl: Option<bool>,
+    /// `true`, or the path of a CA bundle.
+    pub(crate) verify: Option<Verify>,
+    /// `2011-06-15`.
+    api_version: Option<String>,
+    /// `sts`; anything else is ignored.
+    service_name: Option<String>,
+    pub(crate) aws_access_key_id: Option<String>,
+    pub(crate) aws_secret_access_key: Option<SecretString>,
+    pub(crate) aws_session_token: Option<SecretString>,
+    pub(crate) aws_account_id: Option<String>,
+    /// Retries, time-outs, proxies.
+    #[serde(deserialize_with = "data::or_default")]
+    pub(crate) config: Config,
+    #[serde(skip)]
+    pub(crate) credentials_provider: Option<SharedCredentialsProvider>,
+}
+
+/// The part of botocore's `Config` that has a counterpart here.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    #[serde(deserialize_with = "data::or_default")]
+    pub(crate) retries: Retries,
+    /// Seconds.
+    #[serde(deserialize_with = "data::seconds")]
+    #[schemars(with = "Option<f64>")]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Seconds.
+    #[serde(deserialize_with = "data::seconds")]
+    #[schemars(with = "Option<f64>")]
+    pub(crate) read_timeout: Option<Duration>,
+    #[serde(deserialize_with = "data::or_default")]
+    pub(crate) proxies: Proxies,
+    #[serde(alias = "user_agent_appid", alias = "user_agent_extra")]
+    pub(crate) app_name: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retries {
+    /// The first call included.
+    #[serde(alias = "total_max_attempts")]
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) mode: Option<RetryMode>,
+}
+
+/// Proxy URLs may hold a password.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Proxies {
+    pub(crate) http: Option<SecretString>,
+    pub(crate) https: Option<SecretString>,
+}
+
+/// How the STS client paces its retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RetryMode {
+    /// Exponential backoff with jitter.
+    Standard,
+    /// The same, and the client slows down by itself when it is throttled.
+    Adaptive,
+    /// Botocore's oldest mode, accepted for its settings: the same as [`Standard`](Self::Standard), with a warning.
+    Legacy,
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug)]
+pub(crate) enum Verify {
+    Switch(bool),
+    Bundle(PathBuf),
+}
+
+impl StsClient {
+    /// No settings: everything comes from the base configuration.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The region whose STS is asked (`sts.<region>.amazonaws.com`). Default: the session's region.
+    ///
+    /// A nearer region answers faster and keeps the session independent of others' outages.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// The endpoint to ask instead of the region's: a VPC endpoint or a test server, `https://…` or `http://…`.
+    ///
+    /// Default: `AWS_ENDPOINT_URL_STS`, the base configuration's endpoint URL, or else the region's own endpoint.
+    #[must_use]
+    pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
+        self.endpoint_url = Some(endpoint_url.into());
+        self
+    }
+
+    /// A PEM file with the certificates to trust instead of the system's, at most 1 MiB (botocore's `verify`).
+    ///
+    /// Default: the system's certificates. The file is read once, when the session is built. There is no way to switch
+    /// verification off.
+    #[must_use]
+    pub fn ca_bundle(mut self, path: impl Into<PathBuf>) -> Self {
+        self.verify = Some(Verify::Bundle(path.into()));
+        self
+    }
+
+    /// The base credentials with which STS is called. Default: those of the session's base configuration.
+    #[must_use]
+    pub fn credentials(
+        mut self,
+        access_key_id: impl Into<String>,
+        secret_access_key: impl Into<SecretString>,
+        session_token: Option<SecretString>,
+    ) -> Self {
+        self.aws_access_key_id = Some(access_key_id.into());
+        self.aws_secret_access_key = Some(secret_access_key.into());
+        self.aws_session_token = session_token;
+        self
+    }
+
+    /// The 12-digit account of [`credentials`](Self::credentials). Default: unknown.
+    #[must_use]
+    pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
+        self.aws_account_id = Some(account_id.into());
+        self
+    }
+
+    /// What provides the base credentials. It is asked once per call to STS. Default: the session's base configuration.
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+        self.credentials_provider = Some(SharedCredentialsProvider::new(provider));
+        self
+    }
+
+    /// How often one refresh tries STS, the first call included: 1–100. Default: the base configuration's, which is 3.
+    ///
+    /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's time limit.
+    /// Botocore's `max_attempts` leaves the first call out, its `total_max_attempts`, accepted too, counts as this one.
+    #[must_use]
+    pub fn max_attempts(mut self, max_attempts: u32) -> Self {
+        self.config.retries.max_attempts = Some(max_attempts);
+        self
+    }
+
+    /// How retries are paced. Default: the base configuration's, which is [`RetryMode::Standard`].
+    #[must_use]
+    pub fn retry_mode(mut self, mode: RetryMode) -> Self {
+        self.config.retries.mode = Some(mode);
+        self
+    }
+
+    /// How long connecting may take, above zero. Default: the base configuration's, which is 3.1 s.
+    ///
+    /// A smaller value gives up on a dead address sooner, a larger one suits slow links.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long an answer may take to begin, above zero. Default: the base configuration's, else the refresh's time
+    /// limit.
+    #[must_use]
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.config.read_timeout = Some(timeout);
+        self
+    }
+
+    /// The proxy to go through, `http://…` or `https://…`, with user and password if it wants them.
+    ///
+    /// Default: that of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). The URL is never shown.
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<SecretString>) -> Self {
+        let url = url.into();
+        self.config.proxies = Proxies { http: Some(url.clone()), https: Some(url) };
+        self
+    }
+
+    /// The application's name in the `User-Agent`: letters, digits and ``!#$%&'*+-.^_`|~``. Default: the base
+    /// configuration's.
+    #[must_use]
+    pub fn app_name(mut self, app_name: impl Into<String>) -> Self {
+        self.config.app_name = Some(app_name.into());
+        self
+    }
+
+    /// Whether the endpoint is known to be reached without TLS.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"))
+    }
+
+    /// Checks what can be checked without reading a file.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        if let Some(service) = self.service_name.as_deref().filter(|service| *service != "sts") {
+            let service: String = service.chars().take(64).collect();
+            tracing::warn!(service, "`client.service_name` is ignored: this client is always one of STS");
+        }
+        if self.api_version.as_deref().is_some_and(|version| version != "2011-06-15") {
+            return Err(Invalid::Shape("must be `2011-06-15`, the only version of STS").at("client.api_version"));
+        }
+        if self.region.as_deref().is_some_and(|region| !is_region(region)) {
+            return Err(Invalid::Shape("must be a region's name, such as `eu-west-1`").at("client.region"));
+        }
+        if self.endpoint_url.as_deref().is_some_and(|url| !is_endpoint_url(url)) {
+            return Err(Invalid::Shape("must be `https://` or `http://`, a host and perhaps a port and a path")
+                .at("client.endpoint_url"));
+        }
+        if self.use_ssl == Some(false) && !self.is_plain_http() {
+            return Err(Invalid::Shape("is `false` only together with an `http://` endpoint URL").at("client.use_ssl"));
+        }
+        if matches!(self.verify, Some(Verify::Switch(false))) {
+            return Err(Invalid::Shape(
+                "cannot be `false`, TLS verification is not switched off here: give the path of a CA bundle that \
+                 holds the endpoint's issuer",
+            )
+            .at("client.verify"));
+        }
+        self.validate_credentials()?;
+        self.config.validate()
+    }
+
+    fn validate_credentials(&self) -> Result<(), Error> {
+        let missing = |field: &str, needs: &str| {
+            Error::configuration(format!("`client.{field}` needs `client.{needs}`"))
+                .with_param(format!("client.{needs}"))
+        };
+        match (&self.aws_access_key_id, &self.aws_secret_access_key) {
+            (Some(_), None) => return Err(missing("aws_access_key_id", "aws_secret_access_key")),
+            (None, Some(_)) => return Err(missing("aws_secret_access_key", "aws_access_key_id")),
+            (None, None) if self.aws_session_token.is_some() => {
+                return Err(missing("aws_session_token", "aws_access_key_id"));
+            }
+            (None, None) if self.aws_account_id.is_some() => {
+                return Err(missing("aws_account_id", "aws_access_key_id"));
+            }
+            (Some(_), Some(_)) if self.credentials_provider.is_some() => {
+                return Err(Error::configuration(
+                    "the STS client is given both keys and a credentials provider: give one of them",
+                )
+                .with_param("client.aws_access_key_id"));
+            }
+            _ => {}
+        }
+        for (field, is_empty) in [
+            ("aws_access_key_id", self.aws_access_key_id.as_deref().is_some_and(str::is_empty)),
+            ("aws_secret_access_key", self.aws_secret_access_key.as_ref().is_some_and(|key| key.expose().is_empty())),
+            ("aws_session_token", self.aws_session_token.as_ref().is_some_and(|token| token.expose().is_empty())),
+        ] {
+            if is_empty {
+                return Err(Invalid::Shape("is empty").at(format!("client.{field}")));
+            }
+        }
+        match &self.aws_account_id {
+            Some(account) if !is_account_id(account) => {
+                Err(Invalid::Shape("must be 12 digits").at("client.aws_account_id"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    fn validate(&self) -> Result<(), Error> {
+        if let Some(found) = self.retries.max_attempts.filter(|attempts| !(1..=100).contains(attempts)) {
+            let invalid = Invalid::Range { min: 1, max: 100, unit: "attempts", found: found.into() };
+            return Err(invalid.at("client.config.retries.max_attempts"));
+        }
+        for (field, timeout) in [("connect_timeout", self.connect_timeout), ("read_timeout", self.read_timeout)] {
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                return Err(Invalid::Shape("must be more than 0 seconds").at(format!("client.config.{field}")));
+            }
+        }
+        for (field, url) in [("http", &self.proxies.http), ("https", &self.proxies.https)] {
+            if url.as_ref().is_some_and(|url| ProxyConfig::all(url.expose()).is_err()) {
+                return Err(Invalid::Shape(
+                    "must be a proxy's URL, `http://` or `https://`, a host and perhaps a port",
+                )
+                .at(format!("client.config.proxies.{field}")));
+            }
+        }
+        if self.app_name.as_ref().is_some_and(|name| AppName::new(name.clone()).is_err()) {
+            return Err(Invalid::Shape("may hold only letters, digits and any of ``!#$%&'*+-.^_`|~``")
+                .at("client.config.app_name"));
+        }
+        Ok(())
+    }
+}
+
+/// A region becomes part of a host name.
+fn is_region(region: &str) -> bool {
+    (1..=63).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_endpoint_url(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    !authority.is_empty()
+        && !authority.starts_with(':')
+        && !authority.contains('@')
+        && rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
+}
+
+impl fmt::Debug for StsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StsClient")
+            .field("region", &self.region)
+            .field("endpoint_url", &self.endpoint_url)
+            .field("verify", &self.verify)
+            .field("aws_access_key_id", &self.aws_access_key_id)
+            .field("aws_secret_access_key", &self.aws_secret_access_key)
+            .field("aws_session_token", &self.aws_session_token)
+            .field("aws_account_id", &self.aws_account_id)
+            .field("max_attempts", &self.config.retries.max_attempts)
+            .field("retry_mode", &self.config.retries.mode)
+            .field("connect_timeout", &self.config.connect_timeout)
+            .field("read_timeout", &self.config.read_timeout)
+            .field("proxies", &self.config.proxies.https.as_ref().or(self.config.proxies.http.as_ref()))
+            .field("app_name", &self.config.app_name)
+            .field("credentials_provider", &self.credentials_provider.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for Verify {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BoolOrPath;
+        impl Visitor<'_> for BoolOrPath {
+            type Value = Verify;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`true`, or the path of a CA bundle")
+            }
+
+            fn visit_bool<E>(self, on: bool) -> Result<Verify, E> {
+                Ok(Verify::Switch(on))
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<Verify, E> {
+                Ok(Verify::Bundle(path.into()))
+            }
+        }
+        deserializer.deserialize_any(BoolOrPath)
+    }
+}
+
+impl JsonSchema for Verify {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Verify".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "const": true }, { "type": "string" }] })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The table of classes, and what errors show.
+
+use super::*;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::error::ErrorMetadata;
+use brs_core::ErrorKind;
+
+const CALL: Call<'static> = Call {
+    operation: Operation::AssumeRole { role_arn: "arn:aws:iam::123456789012:role/reader", with_code: false },
+    place: "region `eu-west-1`",
+    credentials: "the profile `dev`",
+    hidden: &["semi-secret", "123456"],
+    sent: true,
+};
+
+fn answer(code: Option<&str>, message: &str, status: u16, body: &'static str) -> Error {
+    let mut meta = ErrorMetadata::builder();
+    if let Some(code) = code {
+        meta = meta.code(code).message(message);
+    }
+    let mut raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+    raw.headers_mut().insert("x-amzn-requestid", "request-1");
+    from_sdk(SdkError::service_error(AssumeRoleError::generic(meta.build()), raw), &CALL)
+}
+
+fn unreached(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    from_sdk::<AssumeRoleError>(SdkError::dispatch_failure(ConnectorError::other(source.into(), None)), &CALL)
+}
+
+#[test]
+fn codes_and_statuses_fall_into_their_classes() {
+    let (retryable, unrecoverable, neither) = ((true, false), (false, true), (false, false));
+    for (code, status, class, recovery) in [
+        (Some("AccessDenied"), 403, Class::AccessDenied, unrecoverable),
+        (Some("AccessDeniedException"), 400, Class::AccessDenied, unrecoverable),
+        (Some("ExpiredToken"), 403, Class::ExpiredCredentials, neither),
+        (Some("ExpiredTokenException"), 400, Class::ExpiredCredentials, neither),
+        (Some("InvalidClientTokenId"), 403, Class::UnknownCredentials, unrecoverable),
+        (Some("UnrecognizedClientException"), 400, Class::UnknownCredentials, unrecoverable),
+        (Some("SignatureDoesNotMatch"), 403, Class::BadSignature, neither),
+        (Some("RequestExpired"), 400, Class::BadSignature, neither),
+        (Some("RegionDisabledException"), 403, Class::RegionDisabled, unrecoverable),
+        (Some("MalformedPolicyDocument"), 400, Class::MalformedPolicy, unrecoverable),
+        (Some("PackedPolicyTooLarge"), 400, Class::PolicyTooLarge, unrecoverable),
+        (Some("ValidationError"), 400, Class::Invalid, unrecoverable),
+        (Some("Throttling"), 400, Class::Throttled, retryable),
+        (Some("ThrottlingException"), 400, Class::Throttled, retryable),
+        (Some("RequestLimitExceeded"), 503, Class::Throttled, retryable),
+        (Some("SomethingNew"), 429, Class::Throttled, retryable),
+        (Some("InternalFailure"), 500, Class::ServiceTrouble, retryable),
+        (Some("ServiceUnavailable"), 503, Class::ServiceTrouble, retryable),
+        (Some("SomethingNew"), 403, Class::Other, neither),
+        (Some("SomethingNew"), 400, Class::Other, neither),
+        (None, 403, Class::AccessDenied, unrecoverable),
+        (None, 400, Class::Other, neither),
+        (None, 401, Class::Other, neither),
+        (None, 404, Class::Other, neither),
+        (None, 408, Class::Throttled, retryable),
+        (None, 429, Class::Throttled, retryable),
+        (None, 500, Class::ServiceTrouble, retryable),
+        (None, 503, Class::ServiceTrouble, retryable),
+    ] {
+        assert_eq!(Class::of(code, status), class, "{code:?} {status}");
+        assert_eq!(class.recovery(), recovery, "{class:?}");
+    }
+}
+
+#[test]
+fn a_refusal_carries_code_status_request_and_remedy() {
+    let error = answer(Some("AccessDenied"), "User: arn:aws:iam::1:user/me is not authorized", 403, "");
+    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!((error.code(), error.status()), (Some("AccessDenied"), Some(403)));
+    assert!(error.is_unrecoverable() && !error.is_retryable());
+    assert!(error.to_string().contains("role/reader") && error.to_string().contains("trust policy"), "{error}");
+    assert_eq!(error.details()["aws_message"], "User: arn:aws:iam::1:user/me is not authorized");
+    assert_eq!(error.details()["request_id"], "request-1");
+    assert!(error.source().is_none());
+}
+
+#[test]
+fn a_code_that_is_nested_too_deep_is_found() {
+    let body =
+        "<ErrorResponse><Errors><Error><Code>InvalidClientTokenId</Code><Message>The token</Message></Error></Errors>";
+    let error = answer(None, "", 403, body);
+    assert_eq!((error.code(), error.details()["aws_message"].as_str()), (Some("InvalidClientTokenId"), "The token"));
+    assert_eq!(answer(None, "", 403, "<Code>not a code</Code>").code(), None);
+}
+
+#[test]
+fn what_aws_says_is_bounded_and_hides_the_requests_secrets() {
+    let long = format!("Value '123456' of\n 'semi-secret'\u{7} {}", "x".repeat(1000));
+    let error = answer(Some("ValidationError"), &long, 400, "");
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("123456'") && !shown.contains("semi-secret") && !shown.contains('\u{7}'), "{shown}");
+    assert_eq!(error.details()["aws_message"].chars().count(), MAX_MESSAGE + 1);
+}
+
+#[test]
+fn a_time_out_and_an_unreached_endpoint_are_retryable_and_name_the_place() {
+    for error in [
+        from_sdk::<AssumeRoleError>(SdkError::timeout_error("slow"), &CALL),
+        from_sdk::<AssumeRoleError>(SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), &CALL),
+        unreached(std::io::Error::other("refused")),
+        unreached("invalid peer certificate: UnknownIssuer"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("eu-west-1"), "{error}");
+        assert!(error.source().is_some());
+    }
+    assert!(unreached("invalid peer certificate: UnknownIssuer").to_string().contains("client.verify"));
+    assert!(unreached(std::io::Error::other("refused")).details()["cause"].contains("refused"));
+}
+
+#[test]
+fn base_credentials_that_cannot_be_loaded_say_which() {
+    for (source, kind, unrecoverable) in [
+        (CredentialsError::not_loaded("nothing"), ErrorKind::Configuration, false),
+        (CredentialsError::invalid_configuration("loop"), ErrorKind::Configuration, true),
+        (CredentialsError::provider_error("503"), ErrorKind::Configuration, false),
+        (CredentialsError::unhandled("taken"), ErrorKind::Configuration, false),
+        (CredentialsError::provider_timed_out(std::time::Duration::from_secs(1)), ErrorKind::Connection, false),
+    ] {
+        let error = unreached(source);
+        assert_eq!((error.kind(), error.is_unrecoverable()), (kind, unrecoverable), "{error}");
+        assert!(error.to_string().contains("profile `dev`"), "{error}");
+    }
+    let own = Error::configuration("log in").unrecoverable();
+    let error = unreached(CredentialsError::provider_error(own));
+    assert!(error.to_string() == "log in" && error.is_unrecoverable());
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_recoverable_and_not_shown() {
+    let raw = || HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from("<SecretAccessKey>hush"));
+    for error in [
+        SdkError::response_error("no root element", raw()),
+        SdkError::service_error(AssumeRoleError::unhandled("no root element"), raw()),
+    ] {
+        let error = from_sdk::<AssumeRoleError>(error, &CALL);
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Credential, Some(200)));
+        assert!(!error.is_unrecoverable());
+        assert!(!format!("{error} {error:?} {:?}", error.source()).contains("hush"));
+    }
+}
+
+#[test]
+fn a_time_out_before_anything_was_sent_is_the_base_credentials() {
+    let call = Call { operation: Operation::CallerIdentity, hidden: &[], sent: false, ..CALL };
+    let error = from_sdk::<AssumeRoleError>(SdkError::timeout_error("slow"), &call);
+    assert!(error.is_retryable() && error.to_string().contains("profile `dev`"), "{error}");
+}
+
+#[test]
+fn a_call_that_cannot_be_built_is_a_configuration_error() {
+    let error = from_sdk::<AssumeRoleError>(SdkError::construction_failure("no endpoint"), &CALL);
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}

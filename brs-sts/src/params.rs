@@ -1,0 +1,363 @@
+//! What the method `sts` is given: the AssumeRole request and the settings of the STS client.
+//!
+//! Owns the typed builder and the spelling as data. A value may be wrong until it has been
+//! [validated](Params::validate), which the method's constructor does before anything else; limits live in
+//! `validate.rs`, the client's settings in `client.rs`.
+
+use std::fmt;
+use std::time::Duration;
+
+use brs_core::{Error, SecretString};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::client::StsClient;
+use crate::data::{self, PolicyArn};
+
+/// The session name that is used when none is given: `brs-session`.
+///
+/// It shows up in CloudTrail and in the ARN of the role session, and trust policies can test it
+/// (`sts:RoleSessionName`), so it is the same in every process and every release.
+pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
+
+/// The parameters of the method `sts`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let params = brs_sts::Params::new("arn:aws:iam::123456789012:role/reader")
+///     .role_session_name("nightly-report")
+///     .duration(Duration::from_secs(1800))
+///     .external_id("partner-17");
+/// params.validate()?;
+/// # Ok::<(), brs_core::Error>(())
+/// ```
+///
+/// As data, `assume_role` (or `assume_role_kwargs`) and `client` (or `sts_client`, `sts_client_kwargs`); the fields
+/// within go by the names here or by those of AWS, `RoleArn` or `role_arn`. Where the role is all there is to say,
+/// `role_arn` alone is enough.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "Data")]
+pub struct Params {
+    pub(crate) assume_role: AssumeRole,
+    pub(crate) client: StsClient,
+}
+
+impl Params {
+    /// Assumes the role with that ARN, everything else being left at its default.
+    pub fn new(role_arn: impl Into<String>) -> Self {
+        Self::assume_role(AssumeRole::new(role_arn))
+    }
+
+    /// Sends that request.
+    pub fn assume_role(assume_role: AssumeRole) -> Self {
+        Self { assume_role, client: StsClient::default() }
+    }
+
+    /// The STS client's own settings: region, endpoint, base credentials, retries, time-outs. Default: those of the
+    /// base configuration.
+    #[must_use]
+    pub fn client(mut self, client: StsClient) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Checks every value against the limits of AWS, as the method's constructor does.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the first field at fault, its limit and the value's length, or a configuration
+    /// error for values that do not go together.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.assume_role.validate()?;
+        self.client.validate()
+    }
+}
+
+/// The setters of [`AssumeRole`], so that short cases need no second builder.
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),+);)+) => {
+        impl Params {$(
+            #[doc = concat!("Sets [`AssumeRole::", stringify!($name), "`].")]
+            #[must_use]
+            pub fn $name(mut self, $($argument: $type),+) -> Self {
+                self.assume_role = self.assume_role.$name($($argument),+);
+                self
+            }
+        )+}
+    };
+}
+
+forward! {
+    role_session_name(name: impl Into<String>);
+    policy_arns(arns: impl IntoIterator<Item = impl Into<String>>);
+    policy(policy: impl Into<String>);
+    duration(duration: Duration);
+    external_id(external_id: impl Into<String>);
+    serial_number(serial_number: impl Into<String>);
+    token_code(token_code: impl Into<SecretString>);
+    tag(key: impl Into<String>, value: impl Into<String>);
+    transitive_tag_keys(keys: impl IntoIterator<Item = impl Into<String>>);
+    source_identity(source_identity: impl Into<String>);
+    provided_context(provider_arn: impl Into<String>, context_assertion: impl Into<SecretString>);
+}
+
+impl From<Params> for brs_core::Params {
+    fn from(params: Params) -> Self {
+        Self::typed(params)
+    }
+}
+
+/// The parameters as data.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "Params")]
+struct Data {
+    /// The AssumeRole request.
+    #[serde(alias = "assume_role_kwargs")]
+    assume_role: Option<AssumeRole>,
+    /// The role's ARN, in place of `assume_role` where nothing else is set.
+    #[serde(alias = "RoleArn")]
+    role_arn: Option<String>,
+    /// The STS client's settings.
+    #[serde(alias = "sts_client", alias = "sts_client_kwargs")]
+    client: Option<StsClient>,
+}
+
+impl TryFrom<Data> for Params {
+    type Error = &'static str;
+
+    fn try_from(data: Data) -> Result<Self, Self::Error> {
+        let params = match (data.assume_role, data.role_arn) {
+            (Some(assume_role), None) => Self::assume_role(assume_role),
+            (None, Some(role_arn)) => Self::new(role_arn),
+            (None, None) => return Err("missing field `assume_role` (or `role_arn` alone)"),
+            (Some(_), Some(_)) => return Err("`role_arn` belongs into `assume_role` where both are given"),
+        };
+        Ok(params.client(data.client.unwrap_or_default()))
+    }
+}
+
+/// The AssumeRole request: all twelve fields.
+///
+/// Limits are those of the [AWS STS API
+/// reference](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); lengths count characters.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssumeRole {
+    #[serde(alias = "RoleArn")]
+    pub(crate) role_arn: String,
+    #[serde(alias = "RoleSessionName")]
+    pub(crate) role_session_name: Option<String>,
+    #[serde(alias = "PolicyArns", default, deserialize_with = "data::policy_arns")]
+    #[schemars(with = "Vec<PolicyArn>")]
+    pub(crate) policy_arns: Vec<String>,
+    #[serde(alias = "Policy")]
+    pub(crate) policy: Option<String>,
+    #[serde(alias = "DurationSeconds", alias = "duration_seconds", default, deserialize_with = "data::whole_seconds")]
+    #[schemars(with = "Option<u64>")]
+    pub(crate) duration: Option<Duration>,
+    #[serde(alias = "ExternalId")]
+    pub(crate) external_id: Option<String>,
+    #[serde(alias = "SerialNumber")]
+    pub(crate) serial_number: Option<String>,
+    #[serde(alias = "TokenCode")]
+    pub(crate) token_code: Option<SecretString>,
+    #[serde(alias = "Tags", default, deserialize_with = "data::or_default")]
+    pub(crate) tags: Vec<Tag>,
+    #[serde(alias = "TransitiveTagKeys", default, deserialize_with = "data::or_default")]
+    pub(crate) transitive_tag_keys: Vec<String>,
+    #[serde(alias = "SourceIdentity")]
+    pub(crate) source_identity: Option<String>,
+    #[serde(alias = "ProvidedContexts", default, deserialize_with = "data::or_default")]
+    pub(crate) provided_contexts: Vec<ProvidedContext>,
+}
+
+/// One session tag.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tag {
+    #[serde(alias = "Key")]
+    pub(crate) key: String,
+    #[serde(alias = "Value")]
+    pub(crate) value: String,
+}
+
+/// One signed statement of a trusted context provider.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProvidedContext {
+    #[serde(alias = "ProviderArn")]
+    pub(crate) provider_arn: String,
+    #[serde(alias = "ContextAssertion")]
+    pub(crate) context_assertion: SecretString,
+}
+
+impl AssumeRole {
+    /// A request for the role with that ARN (`RoleArn`): 20–2048 characters, `arn:aws:iam::123456789012:role/name`, in
+    /// any partition.
+    pub fn new(role_arn: impl Into<String>) -> Self {
+        Self {
+            role_arn: role_arn.into(),
+            role_session_name: None,
+            policy_arns: Vec::new(),
+            policy: None,
+            duration: None,
+            external_id: None,
+            serial_number: None,
+            token_code: None,
+            tags: Vec::new(),
+            transitive_tag_keys: Vec::new(),
+            source_identity: None,
+            provided_contexts: Vec::new(),
+        }
+    }
+
+    /// The name of the role session (`RoleSessionName`): 2–64 of `[\w+=,.@-]`.
+    ///
+    /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require it: a name per
+    /// application or user tells sessions apart.
+    #[must_use]
+    pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
+        self.role_session_name = Some(name.into());
+        self
+    }
+
+    /// Managed policies that narrow the session (`PolicyArns`): at most 10, 20–2048 characters each.
+    ///
+    /// Default: none. The session gets what both the role and these policies allow; more of them use up more of the
+    /// packed policy's size.
+    #[must_use]
+    pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.policy_arns = arns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
+    ///
+    /// Default: none. The session gets what both the role and this policy allow.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<String>) -> Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
+    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds.
+    ///
+    /// Default: AWS's own, 3600 s. Longer ones need a role whose maximum session duration allows them (and 3600 s is
+    /// the most when the base credentials are themselves of a role); shorter ones limit the harm of a leak and are
+    /// refreshed more often.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// The external id the role's trust policy asks for (`ExternalId`): 2–1224 of `[\w+=,.@:/-]`.
+    ///
+    /// Default: none. Used by roles that third parties assume; shown nowhere but as a length.
+    #[must_use]
+    pub fn external_id(mut self, external_id: impl Into<String>) -> Self {
+        self.external_id = Some(external_id.into());
+        self
+    }
+
+    /// The MFA device (`SerialNumber`): 9–256 of `[\w+=/:,.@-]`, a serial number or
+    /// `arn:aws:iam::123456789012:mfa/name`.
+    ///
+    /// Default: none. Goes together with [`token_code`](Self::token_code).
+    #[must_use]
+    pub fn serial_number(mut self, serial_number: impl Into<String>) -> Self {
+        self.serial_number = Some(serial_number.into());
+        self
+    }
+
+    /// The MFA device's current code (`TokenCode`): six digits.
+    ///
+    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single refresh.
+    #[must_use]
+    pub fn token_code(mut self, token_code: impl Into<SecretString>) -> Self {
+        self.token_code = Some(token_code.into());
+        self
+    }
+
+    /// Adds a session tag (`Tags`): at most 50, the key 1–128 characters, the value at most 256.
+    ///
+    /// Default: none. Tags are sent in the order in which they were added; keys differ in more than case and do not
+    /// begin with `aws:`. Policies can test them as `aws:PrincipalTag/…`.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.push(Tag { key: key.into(), value: value.into() });
+        self
+    }
+
+    /// The tags that are passed on when the session assumes further roles (`TransitiveTagKeys`): at most 50, 1–128
+    /// characters each.
+    ///
+    /// Default: none. Tags that were themselves inherited may be named.
+    #[must_use]
+    pub fn transitive_tag_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.transitive_tag_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Who stands behind the session (`SourceIdentity`): 2–64 of `[\w+=,.@-]`, not beginning with `aws:`.
+    ///
+    /// Default: none. It cannot be changed once set, is passed on to further roles, and shows in CloudTrail; the role's
+    /// trust policy must allow `sts:SetSourceIdentity`.
+    #[must_use]
+    pub fn source_identity(mut self, source_identity: impl Into<String>) -> Self {
+        self.source_identity = Some(source_identity.into());
+        self
+    }
+
+    /// Adds a signed context (`ProvidedContexts`): at most 5, the provider's ARN 20–2048 characters, the assertion
+    /// 4–2048.
+    ///
+    /// Default: none. Used with trusted identity propagation of IAM Identity Center.
+    #[must_use]
+    pub fn provided_context(
+        mut self,
+        provider_arn: impl Into<String>,
+        context_assertion: impl Into<SecretString>,
+    ) -> Self {
+        self.provided_contexts
+            .push(ProvidedContext { provider_arn: provider_arn.into(), context_assertion: context_assertion.into() });
+        self
+    }
+
+    pub(crate) fn session_name(&self) -> &str {
+        self.role_session_name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME)
+    }
+}
+
+impl fmt::Debug for AssumeRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = |text: &Option<String>| text.as_ref().map(|text| Length(text.chars().count()));
+        f.debug_struct("AssumeRole")
+            .field("role_arn", &self.role_arn)
+            .field("role_session_name", &self.session_name())
+            .field("policy_arns", &self.policy_arns)
+            .field("policy", &length(&self.policy))
+            .field("duration", &self.duration)
+            .field("external_id", &length(&self.external_id))
+            .field("serial_number", &self.serial_number)
+            .field("token_code", &self.token_code)
+            .field("tags", &self.tags.iter().map(|tag| &tag.key).collect::<Vec<_>>())
+            .field("transitive_tag_keys", &self.transitive_tag_keys)
+            .field("source_identity", &self.source_identity)
+            .field("provided_contexts", &self.provided_contexts)
+            .finish()
+    }
+}
+
+/// A text of which only the length is shown.
+struct Length(usize);
+
+impl fmt::Debug for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} characters", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The limits of the AssumeRole request, checked before anything is sent.
+//!
+//! All of them are those of the AWS STS API reference, AssumeRole, and of its data types PolicyDescriptorType, Tag and
+//! ProvidedContext. AWS counts characters; its `\w` is `[A-Za-z0-9_]`. An error names the field, the limit and how long
+//! the value is, and shows no value: external ids, codes, assertions and policies are nobody else's business.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use brs_core::Error;
+
+use crate::params::AssumeRole;
+
+const ROLE_ARN: &str =
+    "must be a role's ARN, `arn:aws:iam::<12-digit account>:role/<name>` (or in another `aws-…` partition)";
+const DURATION: (u64, u64) = (900, 43_200);
+const NAME_CHARACTERS: &str = "+=,.@-";
+
+/// What is wrong with a value, as the end of a sentence that begins with the field's name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Invalid {
+    #[error("must have {min} to {max} characters, not {found}")]
+    Length { min: usize, max: usize, found: usize },
+    #[error("may hold only {allowed}; character {position} is something else")]
+    Characters { allowed: String, position: usize },
+    #[error("may have at most {max} entries, not {found}")]
+    Count { max: usize, found: usize },
+    #[error("{0}")]
+    Shape(&'static str),
+    #[error("must be {min} to {max} {unit}, not {found}")]
+    Range { min: u64, max: u64, unit: &'static str, found: u64 },
+}
+
+impl Invalid {
+    /// The validation error for a field.
+    pub(crate) fn at(self, param: impl Into<String>) -> Error {
+        let param = param.into();
+        Error::validation(format!("`{param}` {self}")).with_param(param)
+    }
+}
+
+impl AssumeRole {
+    /// Checks all twelve fields.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        role_arn(&self.role_arn).map_err(|invalid| invalid.at("assume_role.role_arn"))?;
+        name(self.session_name()).map_err(|invalid| invalid.at("assume_role.role_session_name"))?;
+        self.validate_policies()?;
+        check("assume_role.duration", self.duration, duration)?;
+        check("assume_role.external_id", self.external_id.as_deref(), |id| text(id, 2, 1224, "+=,.@:/-"))?;
+        self.validate_mfa()?;
+        self.validate_tags()?;
+        check("assume_role.source_identity", self.source_identity.as_deref(), source_identity)?;
+        count(self.provided_contexts.len(), 5).map_err(|invalid| invalid.at("assume_role.provided_contexts"))?;
+        for (index, context) in self.provided_contexts.iter().enumerate() {
+            let at = |field| format!("assume_role.provided_contexts[{index}].{field}");
+            length(&context.provider_arn, 20, 2048).map_err(|invalid| invalid.at(at("provider_arn")))?;
+            length(context.context_assertion.expose(), 4, 2048)
+                .map_err(|invalid| invalid.at(at("context_assertion")))?;
+        }
+        Ok(())
+    }
+
+    fn validate_policies(&self) -> Result<(), Error> {
+        count(self.policy_arns.len(), 10).map_err(|invalid| invalid.at("assume_role.policy_arns"))?;
+        for (index, arn) in self.policy_arns.iter().enumerate() {
+            policy_arn(arn).map_err(|invalid| invalid.at(format!("assume_role.policy_arns[{index}]")))?;
+        }
+        check("assume_role.policy", self.policy.as_deref(), policy)
+    }
+
+    /// A device without a code, or a code without a device, is no single field's fault.
+    fn validate_mfa(&self) -> Result<(), Error> {
+        check("assume_role.serial_number", self.serial_number.as_deref(), |serial| text(serial, 9, 256, "+=/:,.@-"))?;
+        check("assume_role.token_code", self.token_code.as_ref().map(|code| code.expose()), token_code)?;
+        let (given, missing) = match (&self.serial_number, &self.token_code) {
+            (Some(_), None) => ("serial_number", "token_code"),
+            (None, Some(_)) => ("token_code", "serial_number"),
+            _ => return Ok(()),
+        };
+        Err(Error::configuration(format!(
+            "`assume_role.{given}` needs `assume_role.{missing}`: give both for a role that asks for MFA, or neither"
+        ))
+        .with_param(format!("assume_role.{missing}")))
+    }
+
+    fn validate_tags(&self) -> Result<(), Error> {
+        count(self.tags.len(), 50).map_err(|invalid| invalid.at("assume_role.tags"))?;
+        let mut seen = HashSet::new();
+        for (index, tag) in self.tags.iter().enumerate() {
+            let at = |field| format!("assume_role.tags[{index}].{field}");
+            tag_text(&tag.key, 1, 128).map_err(|invalid| invalid.at(at("key")))?;
+            tag_text(&tag.value, 0, 256).map_err(|invalid| invalid.at(at("value")))?;
+            if starts_with_aws(&tag.key) {
+                return Err(Invalid::Shape("must not begin with `aws:`, which is AWS's own").at(at("key")));
+            }
+            if !seen.insert(tag.key.to_lowercase()) {
+                return Err(
+                    Invalid::Shape("is the key of an earlier tag, upper and lower case being the same").at(at("key"))
+                );
+            }
+        }
+        count(self.transitive_tag_keys.len(), 50).map_err(|invalid| invalid.at("assume_role.transitive_tag_keys"))?;
+        for (index, key) in self.transitive_tag_keys.iter().enumerate() {
+            tag_text(key, 1, 128).map_err(|invalid| invalid.at(format!("assume_role.transitive_tag_keys[{index}]")))?;
+        }
+        Ok(())
+    }
+}
+
+fn check<T>(param: &str, value: Option<T>, check: impl FnOnce(T) -> Result<(), Invalid>) -> Result<(), Error> {
+    value.map_or(Ok(()), check).map_err(|invalid| invalid.at(param))
+}
+
+fn length(text: &str, min: usize, max: usize) -> Result<(), Invalid> {
+    let found = text.chars().count();
+    if (min..=max).contains(&found) { Ok(()) } else { Err(Invalid::Length { min, max, found }) }
+}
+
+fn count(found: usize, max: usize) -> Result<(), Invalid> {
+    if found <= max { Ok(()) } else { Err(Invalid::Count { max, found }) }
+}
+
+/// `\w` and `extra`.
+fn text(text: &str, min: usize, max: usize, extra: &str) -> Result<(), Invalid> {
+    length(text, min, max)?;
+    match text.chars().position(|c| !c.is_ascii_alphanumeric() && c != '_' && !extra.contains(c)) {
+        None => Ok(()),
+        Some(index) => {
+            Err(Invalid::Characters { allowed: format!("letters, digits and any of `_{extra}`"), position: index + 1 })
+        }
+    }
+}
+
+fn name(name: &str) -> Result<(), Invalid> {
+    text(name, 2, 64, NAME_CHARACTERS)
+}
+
+fn role_arn(arn: &str) -> Result<(), Invalid> {
+    length(arn, 20, 2048)?;
+    let parts: Vec<_> = arn.splitn(6, ':').collect();
+    let [prefix, partition, service, region, account, resource] = parts[..] else {
+        return Err(Invalid::Shape(ROLE_ARN));
+    };
+    let partition_is_aws = partition == "aws"
+        || partition.strip_prefix("aws-").is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        });
+    // `role/path/name`: the name is what follows the last slash.
+    let resource_is_role = resource
+        .strip_prefix("role/")
+        .is_some_and(|role| !role.is_empty() && !role.ends_with('/') && role.chars().all(|c| c.is_ascii_graphic()));
+    let well_formed = prefix == "arn"
+        && partition_is_aws
+        && service == "iam"
+        && region.is_empty()
+        && is_account_id(account)
+        && resource_is_role;
+    if well_formed { Ok(()) } else { Err(Invalid::Shape(ROLE_ARN)) }
+}
+
+/// Twelve digits.
+pub(crate) fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn policy_arn(arn: &str) -> Result<(), Invalid> {
+    length(arn, 20, 2048)?;
+    if arn.starts_with("arn:") {
+        Ok(())
+    } else {
+        Err(Invalid::Shape("must be a managed policy's ARN, `arn:…:policy/…`"))
+    }
+}
+
+fn policy(policy: &str) -> Result<(), Invalid> {
+    length(policy, 1, 2048)?;
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}');
+    if let Some(index) = policy.chars().position(|c| !allowed(c)) {
+        let allowed = "Latin-1 characters, tabs and line breaks".to_owned();
+        return Err(Invalid::Characters { allowed, position: index + 1 });
+    }
+    match serde_json::from_str::<serde_json::Value>(policy) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(_) => Err(Invalid::Shape("must be a policy document: a JSON object, not another JSON value")),
+        Err(_) => Err(Invalid::Shape("must be a policy document: a JSON object, and this is not JSON")),
+    }
+}
+
+fn duration(duration: Duration) -> Result<(), Invalid> {
+    let (min, max) = DURATION;
+    if duration.subsec_nanos() != 0 {
+        return Err(Invalid::Shape("must be whole seconds, which is all AWS takes"));
+    }
+    let found = duration.as_secs();
+    if (min..=max).contains(&found) { Ok(()) } else { Err(Invalid::Range { min, max, unit: "seconds", found }) }
+}
+
+fn token_code(code: &str) -> Result<(), Invalid> {
+    let six_digits = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
+    if six_digits { Ok(()) } else { Err(Invalid::Shape("must be exactly 6 digits")) }
+}
+
+fn source_identity(identity: &str) -> Result<(), Invalid> {
+    if starts_with_aws(identity) {
+        return Err(Invalid::Shape("must not begin with `aws:`, which is AWS's own"));
+    }
+    name(identity)
+}
+
+fn starts_with_aws(text: &str) -> bool {
+    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
+}
+
+/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, or a little more: the last word on Unicode classes is AWS's.
+fn tag_text(text: &str, min: usize, max: usize) -> Result<(), Invalid> {
+    length(text, min, max)?;
+    let allowed = |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
+    match text.chars().position(|c| !allowed(c)) {
+        None => Ok(()),
+        Some(index) => Err(Invalid::Characters {
+            allowed: "letters, digits, spaces and any of `_.:/=+-@`".into(),
+            position: index + 1,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Methods that brs has but this build does not: an unknown name is then answered with the feature that brings it.
+
+#[cfg(not(all(feature = "sts", feature = "custom")))]
+use brs_core::__private::{AbsentMethod, inventory};
+
+#[cfg(not(feature = "sts"))]
+inventory::submit! { AbsentMethod { name: "sts", remedy: "enable the feature `sts` of `brs`" } }
+
+#[cfg(not(feature = "custom"))]
+inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature `custom` of `brs`" } }

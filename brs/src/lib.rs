@@ -1,0 +1,72 @@
+//! Refreshable AWS sessions: credentials that are replaced before they expire.
+//!
+//! A program opens a session with a *method*; from then on every AWS client made from it works for as long as the
+//! program runs. The temporary credentials behind it are replaced in time, nobody waits for that, and an outage of
+//! their source is not an outage of the program.
+//!
+//! ```no_run
+//! # #[cfg(feature = "sts")]
+//! # async fn example() -> Result<(), brs::Error> {
+//! use brs::{RefreshableSession, sts};
+//!
+//! let role = sts::Params::new("arn:aws:iam::123456789012:role/app");
+//! let session = RefreshableSession::builder("sts", role).region("eu-west-1").build().await?;
+//! let config = session.sdk_config(); // for `aws_sdk_s3::Client::new(config)` and every other client
+//! # let _ = config;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Methods
+//!
+//! | method | feature | credentials come from |
+//! |---|---|---|
+//! | `sts` (default) | `sts` (default) | STS AssumeRole; base credentials from keys, a profile or the default chain |
+//! | `custom` | `custom` | an async or sync function, or an external command that prints `credential_process` JSON |
+//! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
+//!
+//! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each method's parameters. Any
+//! credentials provider of the AWS SDK gets the same engine with [`RefreshableSession::with_provider`].
+//!
+//! # Features
+//!
+//! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
+//! account and ARN where the build has `sts`. `full` has every method. `custom` alone compiles no TLS stack and no SDK
+//! client.
+//!
+//! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
+
+pub use brs_core::{
+    AdvisoryRefresh, BaseLoader, BaseRequest, Blocking, CallerIdentity, Clock, Error, ErrorKind, Event, Events,
+    Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus, RefreshStrategy,
+    RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock,
+    TemporaryCredentials, register_method,
+};
+
+#[cfg(feature = "custom")]
+pub use brs_custom as custom;
+#[cfg(feature = "sts")]
+pub use brs_sts as sts;
+
+mod absent;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{Error, RefreshableSession, TemporaryCredentials};
+}
+
+/// The method that [`open`] uses.
+pub const DEFAULT_METHOD: &str = "sts";
+
+/// Opens a session by the [default method](DEFAULT_METHOD).
+///
+/// # Errors
+///
+/// As [`RefreshableSession::new`]; without the feature `sts`, that the method is not in this build.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub async fn open(params: impl Into<Params>) -> Result<RefreshableSession, Error> {
+    RefreshableSession::new(DEFAULT_METHOD, params).await
+}
