@@ -1,0 +1,115 @@
+//! The demo: real SDK calls that keep working while their credentials expire and are replaced.
+//!
+//! Without arguments it needs no AWS account: the embedded AWS issues credentials that live ten seconds. With
+//! `--role-arn` it does the same against real AWS with the user's profile. Started by `cargo xtask demo`. Exit code 1
+//! if any call failed.
+
+mod screen;
+mod sessions;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brs::Error;
+use clap::Parser;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use screen::Screen;
+use sessions::Demo;
+
+/// How often the screen is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// SDK calls that keep working while their credentials expire and are replaced.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask demo")]
+struct Arguments {
+    /// Assume this role at real AWS instead of using the embedded one
+    #[arg(long, value_name = "ARN")]
+    role_arn: Option<String>,
+    /// The profile with the base credentials, for real AWS
+    #[arg(long, requires = "role_arn")]
+    profile: Option<String>,
+    /// The region, for real AWS
+    #[arg(long, requires = "role_arn")]
+    region: Option<String>,
+    /// How long to run
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// How long the embedded AWS's credentials live
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "role_arn",
+          value_parser = clap::value_parser!(u64).range(2..=3600))]
+    lifetime: u64,
+    /// Calls per second of each session
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    rate: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                eprintln!("  because: {error}");
+                source = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let demo = match &arguments.role_arn {
+        Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
+        None => Demo::embedded(Duration::from_secs(arguments.lifetime)).await?,
+    };
+    println!("{}", demo.introduction());
+    let begin = Instant::now();
+    let limit = Duration::from_secs(arguments.seconds);
+    let callers: Vec<_> =
+        demo.watched().iter().map(|watched| watched.call_until(begin + limit, arguments.rate)).collect();
+
+    let mut screen = Screen::open(demo.watched().len());
+    let mut frames = interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let interrupted = tokio::signal::ctrl_c();
+    let mut interrupted = std::pin::pin!(interrupted);
+    while begin.elapsed() < limit {
+        tokio::select! {
+            _ = frames.tick() => screen.draw(begin.elapsed(), demo.watched()),
+            _ = &mut interrupted => break,
+        }
+    }
+    for caller in callers {
+        caller.stop().await;
+    }
+    screen.draw(begin.elapsed(), demo.watched());
+    drop(screen);
+    Ok(summary(&demo, begin.elapsed()))
+}
+
+fn summary(demo: &Demo, ran: Duration) -> ExitCode {
+    let mut failures = 0;
+    println!();
+    for watched in demo.watched() {
+        let (status, stats) = (watched.session().status(), watched.stats());
+        failures += stats.failures;
+        println!(
+            "{}: {} calls with {} sets of credentials, {} failed, longest wait {} ms",
+            watched.name(),
+            stats.calls,
+            status.refreshes(),
+            stats.failures,
+            stats.longest_wait.as_millis()
+        );
+        if let Some(error) = stats.last_error {
+            println!("  last error: {error}");
+        }
+    }
+    let verdict = if failures == 0 { "no call failed" } else { "some calls failed" };
+    println!("{verdict} in {:.0} s; the source was asked {}", ran.as_secs_f64(), demo.source_calls());
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,145 @@
+//! What the demo shows: a live table on a terminal, a line a second elsewhere.
+
+use std::io::{IsTerminal, stdout};
+use std::time::{Duration, SystemTime};
+
+use brs::{Clock, SystemClock};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Constraint;
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Cell, Row, Table};
+use ratatui::{Terminal, TerminalOptions, Viewport};
+
+use crate::sessions::Watched;
+
+/// How wide the bar of the time left is.
+const BAR: usize = 16;
+
+/// Where the demo draws.
+pub(crate) enum Screen {
+    Live(Box<Terminal<CrosstermBackend<std::io::Stdout>>>),
+    /// The second that was printed last.
+    Plain(Option<u64>),
+}
+
+/// One row, ready to be shown.
+struct Shown {
+    name: &'static str,
+    access_key_id: String,
+    left: Duration,
+    /// What is left as a part of the longest life seen.
+    part: f64,
+    refreshing: bool,
+    refreshes: u64,
+    calls: u64,
+    failures: u64,
+    longest_wait: Duration,
+}
+
+impl Screen {
+    /// A live table where standard output is a terminal that can show one.
+    pub(crate) fn open(sessions: usize) -> Self {
+        if !stdout().is_terminal() {
+            return Self::Plain(None);
+        }
+        let height = u16::try_from(sessions).unwrap_or(u16::MAX).saturating_add(2);
+        let options = TerminalOptions { viewport: Viewport::Inline(height) };
+        match Terminal::with_options(CrosstermBackend::new(stdout()), options) {
+            Ok(terminal) => Self::Live(Box::new(terminal)),
+            Err(_) => Self::Plain(None),
+        }
+    }
+
+    pub(crate) fn draw(&mut self, elapsed: Duration, watched: &[Watched]) {
+        let rows: Vec<_> = watched.iter().map(Shown::of).collect();
+        match self {
+            Self::Live(terminal) => {
+                // A terminal that cannot be drawn on any more is no reason to end the calls.
+                let _ = terminal.draw(|frame| frame.render_widget(table(elapsed, &rows), frame.area()));
+            }
+            Self::Plain(last) => {
+                let second = elapsed.as_secs();
+                if last.replace(second) != Some(second) {
+                    rows.iter().for_each(|row| println!("{second:>4} s  {}", row.line()));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Self::Live(terminal) = self {
+            let _ = terminal.show_cursor();
+            println!();
+        }
+    }
+}
+
+impl Shown {
+    fn of(watched: &Watched) -> Self {
+        let (status, stats) = (watched.session().status(), watched.stats());
+        let now = SystemClock::new().now();
+        let until = |at: Option<SystemTime>| at.and_then(|at| at.duration_since(now).ok()).unwrap_or_default();
+        let left = until(status.expiration());
+        let since = status.last_success().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+        let life = (left + since).as_secs_f64().max(0.001);
+        Self {
+            name: watched.name(),
+            access_key_id: status.access_key_id().unwrap_or("-").to_owned(),
+            left,
+            part: left.as_secs_f64() / life,
+            refreshing: status.is_refreshing(),
+            refreshes: status.refreshes(),
+            calls: stats.calls,
+            failures: stats.failures,
+            longest_wait: stats.longest_wait,
+        }
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{:<7} {:<20}  {:>6.1} s left  refreshes {:>3}  calls {:>5}  failures {}  longest wait {} ms",
+            self.name,
+            self.access_key_id,
+            self.left.as_secs_f64(),
+            self.refreshes,
+            self.calls,
+            self.failures,
+            self.longest_wait.as_millis()
+        )
+    }
+
+    fn bar(&self) -> Line<'static> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the bar's width")]
+        let full = (self.part.clamp(0.0, 1.0) * BAR as f64).round() as usize;
+        let colour = if self.part > 0.5 { Color::Green } else { Color::Yellow };
+        Line::from(vec![
+            Span::styled("█".repeat(full), Style::new().fg(colour)),
+            Span::styled("░".repeat(BAR - full), Style::new().fg(Color::DarkGray)),
+            Span::raw(format!(" {:>5.1} s", self.left.as_secs_f64())),
+        ])
+    }
+
+    fn row(&self) -> Row<'static> {
+        let failures = if self.failures == 0 { Style::new() } else { Style::new().fg(Color::Red) };
+        Row::new([
+            Cell::from(self.name),
+            Cell::from(self.access_key_id.clone()),
+            Cell::from(self.bar()),
+            Cell::from(format!("{}{}", self.refreshes, if self.refreshing { "…" } else { "" })),
+            Cell::from(self.calls.to_string()),
+            Cell::from(self.failures.to_string()).style(failures),
+            Cell::from(format!("{} ms", self.longest_wait.as_millis())),
+        ])
+    }
+}
+
+fn table(elapsed: Duration, rows: &[Shown]) -> Table<'static> {
+    let header = ["session", "access key id", "time left", "refreshes", "calls", "failures", "longest wait"];
+    let widths = [8, 21, 25, 10, 7, 9, 12].map(Constraint::Length);
+    Table::new(rows.iter().map(Shown::row), widths)
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
+        .footer(Row::new([format!("{:.0} s", elapsed.as_secs_f64())]).style(Style::new().fg(Color::DarkGray)))
+}

@@ -1,0 +1,286 @@
+//! An AWS inside the test's process: STS over plain HTTP on a free port of 127.0.0.1.
+//!
+//! Every request is authenticated as AWS does it: the signature is computed again, temporary credentials expire and
+//! can be revoked, and refusals carry the status, code and wording of the real service. On request the server fails,
+//! hangs and drops connections, and its clock is the test's. It runs in a thread with a runtime of its own, so it
+//! serves tests on any runtime, on paused tokio time, and on none.
+//!
+//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `sts` decides, `directory`
+//! knows who may call, `faults` and `log` are the two ends that tests hold.
+//!
+//! ```
+//! use brs_tests::embedded_aws::{EmbeddedAws, Failure};
+//!
+//! let aws = EmbeddedAws::start();
+//! aws.fail_next([Failure::Throttled]);
+//! assert!(aws.endpoint_url().starts_with("http://127.0.0.1:"));
+//! assert_eq!(aws.calls("AssumeRole"), 0);
+//! ```
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+
+mod call;
+mod directory;
+mod error;
+mod faults;
+mod log;
+mod server;
+mod signature;
+mod sts;
+mod xml;
+
+pub use faults::{Failure, Hold};
+pub use log::RequestLog;
+
+use directory::Directory;
+use faults::Faults;
+use log::Journal;
+use server::{Issuing, Server, State};
+
+/// How long [`EmbeddedAws::wait_for_calls`] waits.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How far a signature's date may be from the server's clock, as at AWS.
+const ALLOWED_SKEW: Duration = Duration::from_secs(300);
+
+/// A running server; it stops when the handle is dropped.
+pub struct EmbeddedAws {
+    state: Arc<State>,
+    server: Server,
+    user: Credentials,
+}
+
+/// Settings that a server must know before it starts.
+#[must_use]
+pub struct Builder {
+    clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    allowed_skew: Duration,
+}
+
+impl EmbeddedAws {
+    /// The account of the users and, unless added otherwise, of the roles.
+    pub const ACCOUNT_ID: &str = directory::ACCOUNT;
+
+    /// Starts a server with the system's clock and one user, `brs`.
+    ///
+    /// # Panics
+    ///
+    /// If no port of 127.0.0.1 can be bound.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// Starts from settings.
+    pub fn builder() -> Builder {
+        Builder { clock: Box::new(system_time), allowed_skew: ALLOWED_SKEW }
+    }
+
+    /// The URL to give to a client as its endpoint.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// The access key id of the user `brs`.
+    #[must_use]
+    pub fn access_key_id(&self) -> &str {
+        self.user.access_key_id()
+    }
+
+    /// The secret access key of the user `brs`.
+    #[must_use]
+    pub fn secret_access_key(&self) -> &str {
+        self.user.secret_access_key()
+    }
+
+    /// The key pair of the user `brs`, as the SDK takes it.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.user.clone()
+    }
+
+    /// Creates a user with an access key; for a user that exists, a further access key.
+    pub fn add_user(&self, name: &str) -> Credentials {
+        self.state.directory().add_user(name)
+    }
+
+    /// Allows a role that was denied or belongs to another account. Roles of the server's own account need no adding.
+    ///
+    /// # Panics
+    ///
+    /// If it is not the ARN of a role.
+    pub fn add_role(&self, role_arn: &str) {
+        self.state.directory().add_role(role_arn);
+    }
+
+    /// Answers `AccessDenied` whenever this role is assumed, until it is added.
+    ///
+    /// # Panics
+    ///
+    /// As [`add_role`](Self::add_role).
+    pub fn deny_role(&self, role_arn: &str) {
+        self.state.directory().deny_role(role_arn);
+    }
+
+    /// Makes an MFA device show this code. A request that names a device is refused unless it carries one of the
+    /// device's codes, and each code is good once.
+    pub fn add_mfa_code(&self, serial_number: &str, token_code: &str) {
+        self.state.directory().add_mfa_code(serial_number, token_code);
+    }
+
+    /// Lets sessions live this long, whatever they asked for; `None` issues what `DurationSeconds` says, or an hour.
+    pub fn set_lifetime(&self, lifetime: Option<Duration>) {
+        self.state.issuing().lifetime = lifetime;
+    }
+
+    /// Accepts `DurationSeconds` from 1 instead of from 900.
+    pub fn allow_short_durations(&self, allow: bool) {
+        self.state.issuing().short_durations = allow;
+    }
+
+    /// Waits this long, in real time, before every answer to an authenticated request.
+    pub fn set_latency(&self, latency: Duration) {
+        self.state.faults.set_latency(latency);
+    }
+
+    /// Fails the next AssumeRole calls, one failure a call, after those already planned.
+    ///
+    /// # Panics
+    ///
+    /// If a [`Failure::Status`] is not from 200 to 599.
+    pub fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
+        self.state.faults.fail_next(failures);
+    }
+
+    /// Fails every AssumeRole call for which [`fail_next`](Self::fail_next) has nothing; `None` ends it.
+    ///
+    /// # Panics
+    ///
+    /// As [`fail_next`](Self::fail_next).
+    pub fn fail_always(&self, failure: Option<Failure>) {
+        self.state.faults.fail_always(failure);
+    }
+
+    /// Answers all requests that hang at this moment as if nothing had been.
+    pub fn release_hangs(&self) {
+        self.state.faults.release_hangs();
+    }
+
+    /// Keeps the answers to AssumeRole calls that arrive from now on until the guard is dropped. The answer is made
+    /// when it is released, so it shows that moment's clock, lifetime and roles.
+    pub fn hold(&self) -> Hold {
+        self.state.faults.hold()
+    }
+
+    /// Ends a session (`ExpiredToken` from now on) or deletes a user's key (`InvalidClientTokenId`).
+    ///
+    /// # Panics
+    ///
+    /// If this server never issued the key.
+    pub fn revoke(&self, access_key_id: &str) {
+        self.state.directory().revoke(access_key_id);
+    }
+
+    /// Everything that was asked so far, in the order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestLog> {
+        self.state.journal.snapshot()
+    }
+
+    /// How many requests for this action have arrived, answered or not.
+    #[must_use]
+    pub fn calls(&self, action: &str) -> usize {
+        self.state.journal.calls(action)
+    }
+
+    /// Waits until at least `count` requests for this action have arrived. It needs no runtime and does not move with
+    /// paused time: the server's own runtime keeps the deadline of 30 s.
+    ///
+    /// # Panics
+    ///
+    /// If they have not arrived in time; the message shows the log.
+    ///
+    /// # Cancel safety
+    ///
+    /// Leaving early changes nothing.
+    pub async fn wait_for_calls(&self, action: &str, count: usize) {
+        let (state, wanted) = (Arc::clone(&self.state), action.to_owned());
+        let arrived = self.server.handle.spawn(async move {
+            let mut arrivals = state.journal.arrivals();
+            let enough = arrivals.wait_for(|_| state.journal.calls(&wanted) >= count);
+            matches!(tokio::time::timeout(WAIT_LIMIT, enough).await, Ok(Ok(_)))
+        });
+        if !arrived.await.expect("waiting does not panic") {
+            panic!("{count} {action} calls did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
+        }
+    }
+
+    /// Every secret access key and session token that this server has issued, its users' included. A test of
+    /// redaction searches for them.
+    #[must_use]
+    pub fn issued_secrets(&self) -> Vec<String> {
+        self.state.directory().issued_secrets()
+    }
+}
+
+impl fmt::Debug for EmbeddedAws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedAws")
+            .field("endpoint_url", &self.endpoint_url())
+            .field("access_key_id", &self.access_key_id())
+            .field("requests", &self.requests().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The server's clock: it dates answers, expires sessions and judges signatures. Default: the system's.
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// How far a signature's date may be from the server's clock. Default: 5 minutes, as at AWS. A larger value suits
+    /// a test that moves the server's clock and leaves the client's alone.
+    pub fn allowed_skew(mut self, allowed_skew: Duration) -> Self {
+        self.allowed_skew = allowed_skew;
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Panics
+    ///
+    /// As [`EmbeddedAws::start`].
+    #[must_use]
+    pub fn start(self) -> EmbeddedAws {
+        let mut directory = Directory::default();
+        let user = directory.add_user("brs");
+        let state = Arc::new(State {
+            clock: self.clock,
+            allowed_skew: self.allowed_skew,
+            directory: Mutex::new(directory),
+            issuing: Mutex::new(Issuing { lifetime: None, short_durations: false }),
+            faults: Faults::new(),
+            journal: Journal::new(),
+        });
+        let server = Server::start(Arc::clone(&state)).expect("a port of 127.0.0.1 can be bound");
+        EmbeddedAws { state, server, user }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("allowed_skew", &self.allowed_skew).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness's one reading of the system's clock; tests inject theirs")]
+fn system_time() -> SystemTime {
+    SystemTime::now()
+}

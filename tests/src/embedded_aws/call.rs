@@ -1,0 +1,76 @@
+//! A received request taken apart: its parameters and what goes into the log.
+//!
+//! Both spellings of the query protocol are read, a form in the body of a POST and the query string of a GET.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use super::log::RequestLog;
+use super::signature::Authorization;
+
+/// Parameters whose value is a secret, or as good as one.
+const SECRET_PARAMETERS: [&str; 3] = ["TokenCode", "WebIdentityToken", "SAMLAssertion"];
+
+/// One request to the query protocol.
+pub(super) struct Call {
+    pub(super) parts: Parts,
+    pub(super) body: Bytes,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Call {
+    pub(super) fn new(parts: Parts, body: Bytes) -> Self {
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        let form = if parts.method == http::Method::POST { &body[..] } else { &[] };
+        let parameters = [query, form].into_iter().flat_map(|form| form_urlencoded::parse(form).into_owned()).collect();
+        Self { parts, body, parameters }
+    }
+
+    pub(super) fn action(&self) -> &str {
+        self.parameter("Action").unwrap_or_default()
+    }
+
+    pub(super) fn version(&self) -> &str {
+        self.parameter("Version").unwrap_or("NO_VERSION_SPECIFIED")
+    }
+
+    /// A parameter that is there and not empty.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The bytes of all parameters whose name begins with one of `prefixes`.
+    pub(super) fn size_of(&self, prefixes: &[&str]) -> usize {
+        let counted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        self.parameters.iter().filter(|(name, _)| counted(name)).map(|(_, value)| value.len()).sum()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn log_entry(&self, time: SystemTime) -> RequestLog {
+        let parameters = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version"))
+            .map(|(name, value)| {
+                let secret =
+                    SECRET_PARAMETERS.contains(&name.as_str()) || name.eq_ignore_ascii_case("X-Amz-Security-Token");
+                (name.clone(), if secret { "(redacted)".to_owned() } else { value.clone() })
+            })
+            .collect();
+        RequestLog {
+            action: self.action().to_owned(),
+            access_key_id: Authorization::of(self).ok().map(|authorization| authorization.access_key_id),
+            parameters,
+            status: None,
+            error_code: None,
+            user_agent: self.header("x-amz-user-agent").map(str::to_owned),
+            time,
+        }
+    }
+}

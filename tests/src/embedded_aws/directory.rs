@@ -1,0 +1,217 @@
+//! Who may call: users, roles, sessions and their keys.
+//!
+//! Owns every secret the server has issued. Nothing here waits or speaks HTTP; the server keeps one directory
+//! behind a mutex.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_smithy_types::DateTime;
+
+use super::error::AwsError;
+
+/// The account of the server's own users and roles.
+pub(super) const ACCOUNT: &str = "123456789012";
+
+/// Who signed a request.
+#[derive(Clone, Debug)]
+pub(super) struct Principal {
+    pub(super) account: String,
+    pub(super) arn: String,
+    pub(super) user_id: String,
+    /// Whether the principal is a role's session.
+    pub(super) is_session: bool,
+}
+
+/// A session that was just issued.
+pub(super) struct Session {
+    pub(super) credentials: Credentials,
+    pub(super) expiration: SystemTime,
+    pub(super) principal: Principal,
+}
+
+/// All principals of one server.
+#[derive(Default)]
+pub(super) struct Directory {
+    keys: HashMap<String, Key>,
+    users: HashMap<String, Principal>,
+    role_ids: HashMap<String, String>,
+    added_roles: HashSet<String>,
+    denied_roles: HashSet<String>,
+    mfa_codes: HashMap<String, HashSet<String>>,
+    secrets: Vec<String>,
+}
+
+struct Key {
+    credentials: Credentials,
+    expiration: Option<SystemTime>,
+    revoked: bool,
+    principal: Principal,
+}
+
+impl Directory {
+    /// Adds an access key to the user, who is created if there is none of this name.
+    pub(super) fn add_user(&mut self, name: &str) -> Credentials {
+        let principal = self.users.entry(name.to_owned()).or_insert_with(|| Principal {
+            account: ACCOUNT.to_owned(),
+            arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
+            user_id: identifier("AIDA"),
+            is_session: false,
+        });
+        let principal = principal.clone();
+        self.issue("AKIA", None, None, principal)
+    }
+
+    pub(super) fn add_role(&mut self, arn: &str) {
+        assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
+        self.denied_roles.remove(arn);
+        self.added_roles.insert(arn.to_owned());
+    }
+
+    pub(super) fn deny_role(&mut self, arn: &str) {
+        assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
+        self.denied_roles.insert(arn.to_owned());
+    }
+
+    pub(super) fn add_mfa_code(&mut self, serial_number: &str, token_code: &str) {
+        self.mfa_codes.entry(serial_number.to_owned()).or_default().insert(token_code.to_owned());
+    }
+
+    /// Uses a code up; false if the device does not show it or it was used before.
+    pub(super) fn take_mfa_code(&mut self, serial_number: &str, token_code: &str) -> bool {
+        self.mfa_codes.get_mut(serial_number).is_some_and(|codes| codes.remove(token_code))
+    }
+
+    pub(super) fn revoke(&mut self, access_key_id: &str) {
+        match self.keys.get_mut(access_key_id) {
+            Some(key) => key.revoked = true,
+            None => panic!("{access_key_id} was never issued here and cannot be revoked"),
+        }
+    }
+
+    pub(super) fn issued_secrets(&self) -> Vec<String> {
+        self.secrets.clone()
+    }
+
+    pub(super) fn may_assume(&self, role: &Role<'_>) -> bool {
+        let known = role.account == ACCOUNT || self.added_roles.contains(role.arn);
+        known && !self.denied_roles.contains(role.arn)
+    }
+
+    /// Finds the credentials that a request claims to be signed with, if they are good at this moment.
+    pub(super) fn look_up(
+        &self,
+        access_key_id: &str,
+        session_token: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(Credentials, Principal), AwsError> {
+        let key = self.keys.get(access_key_id).ok_or_else(AwsError::invalid_token)?;
+        if key.credentials.session_token() != session_token || (key.revoked && !key.principal.is_session) {
+            return Err(AwsError::invalid_token());
+        }
+        if key.revoked || key.expiration.is_some_and(|expiration| expiration <= now) {
+            return Err(AwsError::expired_token());
+        }
+        Ok((key.credentials.clone(), key.principal.clone()))
+    }
+
+    /// Issues a session of the role until `expiration`, in whole seconds as STS does.
+    pub(super) fn open_session(&mut self, role: &Role<'_>, session_name: &str, expiration: SystemTime) -> Session {
+        let role_id = self.role_ids.entry(role.arn.to_owned()).or_insert_with(|| identifier("AROA"));
+        let principal = Principal {
+            account: role.account.to_owned(),
+            arn: format!("arn:{}:sts::{}:assumed-role/{}/{session_name}", role.partition, role.account, role.name),
+            user_id: format!("{role_id}:{session_name}"),
+            is_session: true,
+        };
+        let seconds = DateTime::from_secs(DateTime::from(expiration).secs());
+        let expiration = seconds.try_into().expect("whole seconds of a system time are one");
+        let token = format!("IQoJb3JpZ2luX2Vj{}==", random(320, BASE64));
+        let credentials = self.issue("ASIA", Some(token), Some(expiration), principal.clone());
+        Session { credentials, expiration, principal }
+    }
+
+    fn issue(
+        &mut self,
+        prefix: &str,
+        session_token: Option<String>,
+        expiration: Option<SystemTime>,
+        principal: Principal,
+    ) -> Credentials {
+        let (access_key_id, secret) = (identifier(prefix), random(40, BASE64));
+        self.secrets.push(secret.clone());
+        self.secrets.extend(session_token.clone());
+        let credentials = Credentials::new(access_key_id.clone(), secret, session_token, expiration, "embedded-aws");
+        let key = Key { credentials: credentials.clone(), expiration, revoked: false, principal };
+        self.keys.insert(access_key_id, key);
+        credentials
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("access_key_ids", &self.keys.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a role's ARN.
+pub(super) struct Role<'a> {
+    pub(super) arn: &'a str,
+    partition: &'a str,
+    account: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Role<'a> {
+    /// Takes the ARN apart; `None` if it is not a role's.
+    pub(super) fn parse(arn: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let ["arn", partition, "iam", "", account, resource] = parts[..] else { return None };
+        let name = resource.strip_prefix("role/")?.rsplit('/').next()?;
+        let good_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let good_name = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte));
+        (!partition.is_empty() && good_account && good_name).then_some(Self { arn, partition, account, name })
+    }
+}
+
+const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// A unique id of AWS's shape: four letters that tell its kind, and 80 random bits.
+fn identifier(prefix: &str) -> String {
+    format!("{prefix}{}", random(16, BASE32))
+}
+
+pub(super) fn random(length: usize, alphabet: &[u8]) -> String {
+    (0..length).map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_arn_is_taken_apart_around_its_path() {
+        let role = Role::parse("arn:aws-cn:iam::123456789012:role/team/a/demo").unwrap();
+        assert_eq!((role.partition, role.account, role.name), ("aws-cn", "123456789012", "demo"));
+    }
+
+    #[test]
+    fn what_is_not_a_role_arn_is_refused() {
+        for arn in [
+            "",
+            "demo",
+            "arn:aws:iam::123456789012:user/demo",
+            "arn:aws:iam::1234:role/demo",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::123456789012:role/de mo",
+            "arn:aws:sts::123456789012:role/demo",
+            "arn::iam::123456789012:role/demo",
+        ] {
+            assert!(Role::parse(arn).is_none(), "{arn}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes wrong on purpose: failures, latency, held and hanging answers.
+//!
+//! Owns the queue of failures and the gates that answers wait at. Which request meets them is decided in `sts`:
+//! AssumeRole requests that are authenticated. A request waits only for the holds that existed when it arrived, so
+//! a test can release one call and keep the next.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// How an AssumeRole call fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// This status (200 to 599) with an error body as AWS writes it.
+    Status(u16),
+    /// 400 `Throttling`, as STS throttles.
+    Throttled,
+    /// 403 `AccessDenied` for the caller and the role of the request.
+    AccessDenied,
+    /// No answer until the client leaves or the hang is released; then the usual one.
+    Hang,
+    /// The connection is closed without an answer.
+    DropConnection,
+    /// 200 with a document that no parser accepts.
+    MalformedXml,
+    /// 200 with a document that breaks off after the access key id. The SDK takes it for complete and fills in empty
+    /// strings and 1970.
+    Truncated,
+    /// 200 without a body.
+    EmptyBody,
+    /// A well-formed answer whose credentials expired a minute ago by the server's clock.
+    AlreadyExpired,
+    /// 200 with a well-formed document of 8 MiB that holds no result.
+    Oversized,
+}
+
+/// Keeps the AssumeRole answers that follow it back; they go out when it is released or dropped.
+#[derive(Debug)]
+#[must_use = "the hold ends when it is dropped"]
+pub struct Hold {
+    _open: watch::Sender<()>,
+}
+
+impl Hold {
+    /// Lets the held answers go.
+    pub fn release(self) {}
+}
+
+/// The faults of one server.
+#[derive(Debug)]
+pub(super) struct Faults {
+    plan: Mutex<Plan>,
+    hangs_released: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    next: VecDeque<Failure>,
+    always: Option<Failure>,
+    latency: Duration,
+    holds: Vec<watch::Receiver<()>>,
+}
+
+/// What one request has to go through before it is answered.
+pub(super) struct Passage {
+    pub(super) failure: Option<Failure>,
+    latency: Duration,
+    holds: Vec<watch::Receiver<()>>,
+    hangs_released: watch::Receiver<u64>,
+}
+
+impl Faults {
+    pub(super) fn new() -> Self {
+        Self { plan: Mutex::default(), hangs_released: watch::Sender::new(0) }
+    }
+
+    pub(super) fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
+        // The caller's iterator and the check may panic, which must not happen under the lock.
+        let failures: Vec<Failure> = failures.into_iter().inspect(Failure::check).collect();
+        self.plan().next.extend(failures);
+    }
+
+    pub(super) fn fail_always(&self, failure: Option<Failure>) {
+        let failure = failure.inspect(Failure::check);
+        self.plan().always = failure;
+    }
+
+    pub(super) fn set_latency(&self, latency: Duration) {
+        self.plan().latency = latency;
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        self.plan().latency
+    }
+
+    pub(super) fn hold(&self) -> Hold {
+        let (open, held) = watch::channel(());
+        self.plan().holds.push(held);
+        Hold { _open: open }
+    }
+
+    pub(super) fn release_hangs(&self) {
+        self.hangs_released.send_modify(|times| *times += 1);
+    }
+
+    /// Takes the next failure and notes the holds of this moment.
+    pub(super) fn enter(&self) -> Passage {
+        let mut plan = self.plan();
+        plan.holds.retain(|held| held.has_changed().is_ok());
+        Passage {
+            failure: plan.next.pop_front().or_else(|| plan.always.clone()),
+            latency: plan.latency,
+            holds: plan.holds.clone(),
+            hangs_released: self.hangs_released.subscribe(),
+        }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().expect("nothing panics while it holds the plan")
+    }
+}
+
+impl Passage {
+    /// Waits for latency, holds and a hang, in this order.
+    pub(super) async fn pass(&mut self) {
+        tokio::time::sleep(self.latency).await;
+        for held in &mut self.holds {
+            while held.changed().await.is_ok() {}
+        }
+        if self.failure == Some(Failure::Hang) {
+            // An error means that the server is going away, which ends this request too.
+            let _ = self.hangs_released.changed().await;
+        }
+    }
+}
+
+impl Failure {
+    /// Rejects a status that HTTP has no room for here, where the test that asked for it can see the panic.
+    fn check(&self) {
+        if let Self::Status(status) = self {
+            assert!((200..600).contains(status), "Failure::Status({status}) is not an HTTP status from 200 to 599");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
+//!
+//! `sts` and `custom` are the two methods, `load` is thousands of callers in every state of the credentials, `profiles`
+//! the base credentials of profile files. This file owns what they share.
+
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+
+mod custom;
+mod load;
+mod profiles;
+mod sts;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use brs::sts::{AssumeRole, Params, StsClient};
+use brs::{Clock, Error, RefreshableSession, SessionBuilder};
+use brs_core::test_util::ManualClock;
+use brs_tests::EmbeddedAws;
+use futures_util::FutureExt;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
+const HOUR: Duration = Duration::from_secs(3600);
+/// Inside the advisory window of credentials that live an hour, the random part included.
+const ADVISORY: Duration = Duration::from_secs(2700);
+/// Inside their mandatory window.
+const MANDATORY: Duration = Duration::from_secs(3545);
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn start() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_900_000_000)
+}
+
+/// An embedded AWS and a clock that it shares with the sessions.
+fn aws() -> (EmbeddedAws, ManualClock) {
+    let clock = ManualClock::new(start());
+    let server = clock.clone();
+    // SDK clients sign with the machine's own clock; only the expirations follow the manual one.
+    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+    (aws, clock)
+}
+
+/// A role whose failures are not tried again inside the SDK, so that the server counts what the engine decides.
+fn role() -> Params {
+    Params::assume_role(AssumeRole::new(ROLE)).client(StsClient::new().max_attempts(1))
+}
+
+fn builder(aws: &EmbeddedAws, clock: &ManualClock) -> SessionBuilder {
+    with_params(aws, clock, role())
+}
+
+fn with_params(aws: &EmbeddedAws, clock: &ManualClock, params: Params) -> SessionBuilder {
+    RefreshableSession::builder("sts", params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .clock(clock.clone())
+        .seed(7)
+}
+
+async fn session(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {
+    builder(aws, clock).build().await.unwrap()
+}
+
+async fn key(session: &RefreshableSession) -> String {
+    session.credentials().await.unwrap().access_key_id().to_owned()
+}
+
+/// What `credentials()` gives at its first poll.
+fn at_once(session: &RefreshableSession) -> Result<String, Error> {
+    let ready = session.credentials().now_or_never().expect("`credentials()` is ready at its first poll");
+    ready.map(|set| set.access_key_id().to_owned())
+}
+
+async fn until_landed(session: &RefreshableSession) {
+    while session.status().is_refreshing() {
+        tokio::task::yield_now().await;
+    }
+}
