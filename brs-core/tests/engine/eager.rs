@@ -1,15 +1,19 @@
 //! Eager sessions: fetched in the constructor, kept fresh though nobody calls.
 
-use brs_core::Clock;
-use brs_core::test_util::{Scripted, Step};
+use brs_core::test_util::{ManualClock, Scripted, Step};
+use brs_core::{Clock, RefreshableSession};
 
 use crate::common::*;
 
-/// Moves the clock on in the task's own steps until `done`.
-async fn until(clock: &brs_core::test_util::ManualClock, done: impl Fn() -> bool) {
-    while !done() {
+/// Moves the clock on in the task's own steps until `done`; while a refresh is running the clock stands still, or it
+/// would run into its time limit.
+async fn until(clock: &ManualClock, session: &RefreshableSession, done: impl Fn() -> bool) {
+    loop {
         clock.sleepers(1).await;
-        if !done() {
+        if !session.status().is_refreshing() {
+            if done() {
+                return;
+            }
             clock.advance(seconds(30));
         }
         tokio::task::yield_now().await;
@@ -35,10 +39,7 @@ async fn the_first_failure_is_the_constructors() {
 async fn it_is_kept_fresh_though_nobody_calls() {
     let (strategy, clock) = (hourly(), clock());
     let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
-    until(&clock, || strategy.calls() >= 5).await;
-    while session.status().is_refreshing() {
-        tokio::task::yield_now().await;
-    }
+    until(&clock, &session, || strategy.calls() >= 5).await;
     assert_eq!(at_once(&session).unwrap(), key_number(5), "no caller waits while the source works");
     let passed = clock.now().duration_since(start()).unwrap();
     assert!(passed >= 4 * (ADVISORY - seconds(90)), "not before the advisory window: {passed:?}");
@@ -50,11 +51,11 @@ async fn it_tries_again_as_the_backoff_says() {
     let (strategy, clock) = (hourly(), clock());
     let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
     strategy.otherwise(Step::Fail(dead()));
-    until(&clock, || clock.now() >= start() + HOUR).await;
+    until(&clock, &session, || clock.now() >= start() + HOUR).await;
     let calls = strategy.calls();
     assert!((2..=12).contains(&calls), "{calls} calls in an advisory window");
     strategy.otherwise(Step::Fresh(HOUR));
-    until(&clock, || session.status().refreshes() >= 2).await;
+    until(&clock, &session, || session.status().refreshes() >= 2).await;
     assert_eq!(session.status().consecutive_failures(), 0);
 }
 
