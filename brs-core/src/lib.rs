@@ -34,7 +34,7 @@
 //!
 //! # Writing a method
 //!
-//! Implement [`RefreshStrategy`], register it with [`register_method!`], and run [`test_util::contract`] (feature
+//! Implement [`RefreshStrategy`], register it with [`register_method!`], and run `test_util::contract` (feature
 //! `test-util`) in your tests. Synchronous code goes through [`Blocking`].
 //!
 //! ```

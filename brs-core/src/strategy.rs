@@ -1,17 +1,8 @@
 //! The trait a method implements, and what it is told at each refresh.
 //!
 //! A *strategy* is code that fetches one set of temporary credentials; everything else (when, how often, what callers
-//! get while it runs or fails) is the engine's. The contract, which `test_util::contract` checks:
-//!
-//! 1. The engine calls [`RefreshStrategy::refresh`] one at a time per session, on brs's own runtime, never from a
-//!    caller's task. It may take as long as [`RefreshStrategy::refresh_timeout`] says.
-//! 2. The future may be dropped at any await point (time limit, closed session); the next call must work all the same.
-//! 3. The future must not block its thread: what has only a synchronous interface goes through
-//!    [`Blocking`](crate::Blocking).
-//! 4. Nothing it shows (`Debug`, errors, events) holds a secret.
-//! 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they do not.
-//!
-//! A panic is turned into an error and does no other harm.
+//! get while it runs or fails) is the engine's. The contract is told at [`RefreshStrategy`] and checked by
+//! `test_util::contract`.
 
 use std::any::Any;
 use std::fmt;
@@ -28,9 +19,20 @@ use crate::identity::Identity;
 
 /// Code that fetches temporary credentials.
 ///
-/// See the [module documentation](self) for the contract. Methods are registered with
-/// [`register_method!`](crate::register_method), or given to
+/// Methods are registered with [`register_method!`](crate::register_method), or given to
 /// [`RefreshableSession::with_strategy`](crate::RefreshableSession::with_strategy).
+///
+/// # Contract
+///
+/// 1. The engine calls [`refresh`](Self::refresh) one at a time per session, on brs's own runtime or the one that the
+///    user chose, never from a caller's task. It may take as long as [`refresh_timeout`](Self::refresh_timeout) says.
+/// 2. The future may be dropped at any await point (time limit, closed session); the next call must work all the same.
+/// 3. The future must not block its thread: what has only a synchronous interface goes through
+///    [`Blocking`](crate::Blocking).
+/// 4. Nothing it shows (`Debug`, errors, events) holds a secret.
+/// 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they do not.
+///
+/// A panic is turned into an error and does no other harm. Feature `test-util` has a suite that checks the contract.
 #[async_trait]
 pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// The registry name, such as `"sts"`.
