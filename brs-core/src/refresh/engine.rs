@@ -271,6 +271,19 @@ impl Engine {
         }
     }
 
+    /// Whether readers look at the newest state (invariant 2); for the model, when nothing moves.
+    #[cfg(all(test, brs_model))]
+    pub(super) fn snapshot_is_current(&self) -> bool {
+        let now = self.now();
+        let state = lock(&self.state);
+        let expected = state.set.clone().zip(quiet_until(&state.situation(), now, self.config.rules.policy));
+        self.snapshot.read(|snapshot| match (snapshot, &expected) {
+            (Some(snapshot), Some((set, until))) => Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == *until,
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
     fn carry_out(self: &Arc<Self>, effects: Effects) {
         if let Some(times) = effects.shortened {
             tracing::warn!(

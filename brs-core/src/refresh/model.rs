@@ -176,6 +176,21 @@ fn model_closing_answers_who_waits() {
 }
 
 #[test]
+fn model_readers_look_at_the_newest_state() {
+    explore(|| {
+        let (source, clock) = (Arc::new(Source::default()), clock());
+        let engine = engine(&source, &clock, AdvisoryRefresh::Background);
+        let key = block_on(engine.current()).expect("the first call succeeds").credentials.access_key_id().to_owned();
+        let (refreshes, invalidates) = (Arc::clone(&engine), Arc::clone(&engine));
+        let refreshes = thread::spawn(move || block_on(refreshes.refresh()).is_ok());
+        let invalidates = thread::spawn(move || invalidates.invalidate(&key));
+        refreshes.join().unwrap();
+        invalidates.join().unwrap();
+        assert!(engine.snapshot_is_current(), "an older snapshot was stored over a newer one");
+    });
+}
+
+#[test]
 fn model_the_last_handle_frees_the_engine() {
     explore(|| {
         let (source, clock) = (Arc::new(Source::default()), clock());
