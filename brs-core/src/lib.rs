@@ -67,6 +67,7 @@
 //! - `test-util`: a manual clock, a scripted strategy and the contract suite.
 
 mod blocking;
+mod check;
 mod clock;
 #[cfg(feature = "command")]
 pub mod command;
@@ -101,6 +102,7 @@ pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 /// What brs's own macros name. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::check::{is_account_id, is_endpoint_url, is_region};
     pub use crate::registry::{AbsentMethod, schema_of, take};
     pub use inventory;
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::{RefreshableSession, SessionConfig};
+use crate::check;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::params::Params;
@@ -272,13 +273,14 @@ impl SessionBuilder {
             )
             .with_param("refresh_timeout"));
         }
-        check_account_id(self.account_id.as_deref())?;
+        check::account_id(self.account_id.as_deref())?;
         // An unknown method is said before files are read for it.
         if let From::Method { name, .. } = &self.from {
             registry::method(name)?;
         }
         let profile_name = self.request.profile_name.clone();
         let base = crate::sdk::base(self.base, self.request).await?;
+        check::base(&base)?;
         let strategy = match self.from {
             From::Strategy(strategy) => strategy,
             From::Method { name, params } => {
@@ -309,17 +311,6 @@ impl SessionBuilder {
             }
         }
         Ok(RefreshableSession::from_parts(engine, &base))
-    }
-}
-
-fn check_account_id(account_id: Option<&str>) -> Result<(), Error> {
-    match account_id {
-        Some(id) if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) => Err(Error::validation(format!(
-            "an AWS account id has 12 digits, this has {} characters",
-            id.chars().count()
-        ))
-        .with_param("account_id")),
-        _ => Ok(()),
     }
 }
 
