@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::secret::zeroize_value;
+use crate::session::SessionConfig;
 
 /// The parameters of a method, on their way to the code that registers it.
 pub struct Params(Kind);
@@ -71,12 +72,12 @@ impl Params {
     }
 
     /// Moves the named entries of data into a map of their own; typed values have none.
-    pub(crate) fn split_off(&mut self, names: &[&str]) -> Params {
+    pub(crate) fn split_off<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Params {
         let mut taken = serde_json::Map::new();
         if let Kind::Data(Data(Value::Object(fields))) = &mut self.0 {
             for name in names {
-                if let Some(value) = fields.remove(*name) {
-                    taken.insert((*name).to_owned(), value);
+                if let Some(value) = fields.remove(name) {
+                    taken.insert(name.to_owned(), value);
                 }
             }
         }
@@ -106,7 +107,10 @@ impl fmt::Debug for Params {
 fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        let problem = without_value(&error.inner().to_string());
+        let mut problem = without_value(&error.inner().to_string());
+        if problem.starts_with("unknown field") && SessionConfig::NAMES.contains(&path.as_str()) {
+            problem.push_str("; it is an option of the session: set it there, or open the session with `from_method`");
+        }
         if path == "." {
             Error::validation(format!("parameters: {problem}"))
         } else {

@@ -71,7 +71,10 @@ impl Method {
         self.crate_version
     }
 
-    /// The JSON schema of its parameters as data.
+    /// The JSON schema of its parameters as data, by brs's own names.
+    ///
+    /// Data may use the other names that a method accepts too, and the options of
+    /// [`SessionConfig`](crate::SessionConfig) beside the parameters; the schema lists neither.
     pub fn schema(&self) -> Schema {
         (self.schema)()
     }
@@ -96,7 +99,8 @@ inventory::collect!(Method);
 /// Registers a method.
 ///
 /// `params` is the method's parameter type (`serde::de::DeserializeOwned + schemars::JsonSchema + Send + 'static`),
-/// `build` an `async fn(params, Setup) -> Result<impl RefreshStrategy, Error>` that validates them.
+/// `build` an `async fn(params, Setup) -> Result<impl RefreshStrategy, Error>` that validates them. A parameter with
+/// the name of a session's option ([`SessionConfig`](crate::SessionConfig)) is the method's where data is read.
 ///
 /// ```
 /// # use brs_core::{Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method};
@@ -307,8 +311,14 @@ impl fmt::Debug for RegisteredBaseLoader {
 inventory::collect!(RegisteredBaseLoader);
 
 /// The base loader of this build, if a linked crate has one.
-pub(crate) fn base_loader() -> Option<&'static dyn BaseLoader> {
-    inventory::iter::<RegisteredBaseLoader>.into_iter().next().map(|registered| registered.0)
+pub(crate) fn base_loader() -> Result<Option<&'static dyn BaseLoader>, Error> {
+    let mut registered = inventory::iter::<RegisteredBaseLoader>.into_iter();
+    let loader = registered.next().map(|registered| registered.0);
+    if registered.next().is_some() {
+        // Which of them came first is the linker's affair.
+        return Err(Error::configuration("two crates that load base configurations are linked: link only one of them"));
+    }
+    Ok(loader)
 }
 
 #[cfg(test)]

@@ -200,13 +200,14 @@ impl RefreshableSession {
         let set = self.0.engine.current().await?;
         let strategy = self.0.engine.strategy();
         let identity = strategy.identity(&set.credentials).await?;
-        let Some(loader) = registry::base_loader().filter(|_| self.0.config.region().is_some()) else {
+        let Some(loader) = registry::base_loader()?.filter(|_| self.0.config.region().is_some()) else {
             return Ok(identity);
         };
         let credentials = set.credentials.to_sdk(strategy.source(), None);
         let config =
             self.0.config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-        Ok(identity.with_caller(loader.caller_identity(&config).await?))
+        let answer = self.0.engine.on_own_runtime(async move { loader.caller_identity(&config).await });
+        Ok(identity.with_caller(answer.await?))
     }
 
     /// The method's registry name.

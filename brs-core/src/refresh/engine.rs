@@ -179,6 +179,29 @@ impl Engine {
         RefreshStatus::new(method, &state, state.held(now).is_some())
     }
 
+    /// Runs what belongs to the session but is no refresh, under the same time limit, wherever the caller sits.
+    pub(crate) async fn on_own_runtime<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let limit = self.config.refresh_timeout;
+        let own = crate::runtime::own()
+            .map_err(|error| Error::connection("no thread could be started").with_source(error))?;
+        let mut time_is_up = self.config.clock.sleep(limit);
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn_on(work, &own);
+        let method = self.strategy.method();
+        tokio::select! {
+            biased;
+            ended = task.join_next() => match ended {
+                Some(Ok(result)) => result,
+                _ => Err(Error::credential("the code that asks who the credentials are panicked")),
+            },
+            () = &mut time_is_up => Err(Error::connection(format!("no answer within {limit:?}"))),
+        }
+        .map_err(|error| error.or_method(method))
+    }
+
     /// Starts the task that refreshes though nobody calls.
     pub(crate) fn keep_fresh(self: &Arc<Self>) -> Result<(), Error> {
         self.eager.start(self)

@@ -10,6 +10,7 @@ use super::flight::{Flight, Outcome};
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
 use super::times::{CachedSet, Moment, Times, Windows};
+use crate::check::is_account_id;
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::Event;
@@ -184,6 +185,9 @@ impl State {
         now: Moment,
         rules: &Rules,
     ) -> Result<Arc<CachedSet>, Error> {
+        if let Some(problem) = unusable(&credentials) {
+            return Err(Error::credential(format!("the source returned credentials that cannot be used: {problem}")));
+        }
         let rejected = self.set.as_ref().filter(|_| self.invalidated);
         if rejected.is_some_and(|set| set.credentials.access_key_id() == credentials.access_key_id()) {
             return Err(Error::credential(format!(
@@ -300,4 +304,21 @@ impl State {
     fn has_key(&self, access_key_id: &str) -> bool {
         self.set.as_ref().is_some_and(|set| set.credentials.access_key_id() == access_key_id)
     }
+}
+
+/// What is wrong with a set that no service would accept, or that would not survive being put into a header.
+fn unusable(credentials: &TemporaryCredentials) -> Option<&'static str> {
+    let odd = |text: &str| text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let token = credentials.session_token();
+    [
+        (credentials.access_key_id().is_empty(), "the access key id is empty"),
+        (odd(credentials.access_key_id()), "the access key id holds white space or control characters"),
+        (credentials.secret_access_key().is_empty(), "the secret access key is empty"),
+        (odd(credentials.secret_access_key()), "the secret access key holds white space or control characters"),
+        (token.is_some_and(str::is_empty), "the session token is empty"),
+        (token.is_some_and(odd), "the session token holds white space or control characters"),
+        (credentials.account_id().is_some_and(|id| !is_account_id(id)), "the account id is not 12 digits"),
+    ]
+    .into_iter()
+    .find_map(|(wrong, problem)| wrong.then_some(problem))
 }

@@ -2,7 +2,8 @@
 //!
 //! A session's configuration is its base configuration with the session's credentials in place of the base ones. The
 //! base comes from the caller, from the linked crate that offers a [`BaseLoader`](crate::BaseLoader), or, without
-//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets.
+//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets. What a base configuration
+//! built by hand lacks of that is filled in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
+use aws_types::origin::Origin;
 use aws_types::region::Region;
 
 use super::EngineProvider;
@@ -40,14 +42,16 @@ pub(crate) async fn base(given: Option<SdkConfig>, request: BaseRequest) -> Resu
         }
         return Ok(changed(given, request));
     }
-    match base_loader() {
+    match base_loader()? {
         Some(loader) => loader.load(request).await,
         None => plain(request),
     }
 }
 
 fn changed(given: SdkConfig, request: BaseRequest) -> SdkConfig {
+    let defaults = Defaults::missing_in(&given);
     let mut config = given.into_builder();
+    defaults.fill(&mut config);
     if request.region.is_some() {
         config.set_region(request.region);
     }
@@ -56,6 +60,8 @@ fn changed(given: SdkConfig, request: BaseRequest) -> SdkConfig {
     }
     if request.endpoint_url.is_some() {
         config.set_endpoint_url(request.endpoint_url);
+        // Said in the program: it goes before what the environment says for one service.
+        config.insert_origin("endpoint_url", Origin::shared_config());
     }
     if request.http_client.is_some() {
         config.set_http_client(request.http_client);
@@ -81,13 +87,49 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
             .map(Region::new)
     });
     let mut config = SdkConfig::builder();
+    Defaults::ALL.fill(&mut config);
     config.set_region(region);
     config.set_credentials_provider(request.credentials);
     config.set_endpoint_url(request.endpoint_url);
     config.set_http_client(request.http_client);
-    config.set_behavior_version(Some(request.behavior_version.unwrap_or_else(BehaviorVersion::latest)));
-    config.set_sleep_impl(default_async_sleep());
-    config.set_retry_config(Some(RetryConfig::standard()));
-    config.set_timeout_config(Some(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()));
+    if request.behavior_version.is_some() {
+        config.set_behavior_version(request.behavior_version);
+    }
     Ok(config.build())
+}
+
+/// What `aws_config::defaults` sets and a configuration built by hand may lack; SDK clients panic without some of it.
+struct Defaults {
+    behavior_version: bool,
+    sleep_impl: bool,
+    retry_config: bool,
+    timeout_config: bool,
+}
+
+impl Defaults {
+    const ALL: Self = Self { behavior_version: true, sleep_impl: true, retry_config: true, timeout_config: true };
+
+    fn missing_in(config: &SdkConfig) -> Self {
+        Self {
+            behavior_version: config.behavior_version().is_none(),
+            sleep_impl: config.sleep_impl().is_none(),
+            retry_config: config.retry_config().is_none(),
+            timeout_config: config.timeout_config().is_none(),
+        }
+    }
+
+    fn fill(self, config: &mut aws_types::sdk_config::Builder) {
+        if self.behavior_version {
+            config.set_behavior_version(Some(BehaviorVersion::latest()));
+        }
+        if self.sleep_impl {
+            config.set_sleep_impl(default_async_sleep());
+        }
+        if self.retry_config {
+            config.set_retry_config(Some(RetryConfig::standard()));
+        }
+        if self.timeout_config {
+            config.set_timeout_config(Some(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()));
+        }
+    }
 }

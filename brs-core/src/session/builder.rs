@@ -73,9 +73,14 @@ impl SessionBuilder {
     ///
     /// A validation error that names the path of the wrong field.
     pub fn from_data(method: impl Into<String>, data: impl Serialize) -> Result<Self, Error> {
-        let mut params = Params::data(data)?;
-        let config: SessionConfig = params.split_off(SessionConfig::NAMES).take()?;
-        Self::method(method.into(), params).session_config(config)
+        let (name, mut params) = (method.into(), Params::data(data)?);
+        // A name that the method itself uses is the method's. An unknown method is reported when the session is built.
+        let schema = registry::method(&name).map(|method| method.schema()).unwrap_or_default();
+        let own = schema.get("properties").and_then(serde_json::Value::as_object);
+        let options =
+            SessionConfig::NAMES.iter().copied().filter(|name| own.is_none_or(|own| !own.contains_key(*name)));
+        let config: SessionConfig = params.split_off(options).take()?;
+        Self::method(name, params).session_config(config)
     }
 
     fn new(from: From) -> Self {
@@ -102,6 +107,11 @@ impl SessionBuilder {
     ///
     /// A configuration error if only some parts of static base credentials are given.
     pub fn session_config(mut self, config: SessionConfig) -> Result<Self, Error> {
+        let keys = [&config.access_key_id, &config.secret_access_key, &config.session_token];
+        if keys.into_iter().flatten().any(|key| key.expose().is_empty()) {
+            return Err(Error::configuration("base credentials are empty: give them, or leave them out altogether")
+                .with_param("access_key_id"));
+        }
         match (config.access_key_id, config.secret_access_key, config.session_token) {
             (Some(access_key_id), Some(secret_access_key), session_token) => {
                 let mut credentials = Credentials::builder()

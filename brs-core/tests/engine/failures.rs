@@ -251,6 +251,24 @@ async fn a_set_that_is_already_expired_is_a_recoverable_failure() {
 }
 
 #[tokio::test]
+async fn a_set_that_no_service_would_accept_is_a_failure() {
+    let end = Some(start() + HOUR);
+    for (set, problem) in [
+        (TemporaryCredentials::new("", "s", None, end), "access key id is empty"),
+        (TemporaryCredentials::new("A B", "s", None, end), "access key id holds white space"),
+        (TemporaryCredentials::new("A", "", None, end), "secret access key is empty"),
+        (TemporaryCredentials::new("A", "hush\n", None, end), "secret access key holds white space"),
+        (TemporaryCredentials::new("A", "s", Some(String::new()), end), "session token is empty"),
+        (TemporaryCredentials::new("A", "s", Some("hush\r".into()), end), "session token holds white space"),
+        (TemporaryCredentials::new("A", "s", None, end).with_account_id("1:x"), "account id is not 12 digits"),
+    ] {
+        let error = session(&Scripted::always(Step::Give(set)), &clock()).await.credentials().await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Credential, false));
+        assert!(error.to_string().contains(problem) && !format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_uniform_backoff_waits_as_configured() {
     let (strategy, clock) = (hourly(), clock());
     let backoff = RefreshBackoff::uniform(seconds(42), seconds(42));

@@ -98,7 +98,7 @@ async fn debug_shows_no_secret() {
 async fn an_unknown_method_is_a_validation_error_that_lists_the_registered_ones() {
     let error = RefreshableSession::new("stss", json!({})).await.unwrap_err();
     assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("method")));
-    assert!(error.to_string().contains("registered: none"), "{error}");
+    assert!(error.to_string().contains("registered: `vault`"), "{error}");
 }
 
 #[tokio::test]
@@ -118,9 +118,61 @@ async fn wrong_options_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn wrong_regions_and_endpoints_are_refused_when_the_session_is_built() {
+    let clock = clock();
+    for region in ["", "eu west 1", "eu-west-1.evil.example"] {
+        let error = builder(&hourly(), &clock).region(region).build().await.unwrap_err();
+        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("region")), "{error}");
+    }
+    for url in ["", "not a url", "localhost:5000", "https://user:hush@host"] {
+        let error = builder(&hourly(), &clock).endpoint_url(url).build().await.unwrap_err();
+        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("endpoint_url")), "{error}");
+        assert!(!format!("{error:?}").contains("hush"));
+    }
+}
+
+/// A method with a parameter that has the name of a session's option.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VaultParams {
+    endpoint_url: String,
+}
+
+async fn build_vault(params: VaultParams, setup: brs_core::Setup) -> Result<Scripted, Error> {
+    assert_eq!(setup.base().endpoint_url(), None, "the option was not given");
+    assert_eq!(params.endpoint_url, "vault:8200");
+    Ok(Scripted::always(Step::Fresh(HOUR)))
+}
+
+brs_core::register_method! {
+    name: "vault",
+    summary: "a method of this test",
+    params: VaultParams,
+    build: build_vault,
+}
+
+#[tokio::test]
+async fn a_parameter_with_the_name_of_an_option_is_the_methods() {
+    let data = json!({ "endpoint_url": "vault:8200", "region": "eu-west-1" });
+    let session = RefreshableSession::from_method("vault", data).await.unwrap();
+    assert_eq!(session.sdk_config().region().unwrap().as_ref(), "eu-west-1");
+}
+
+#[tokio::test]
+async fn an_option_among_the_parameters_says_where_it_belongs() {
+    let data = json!({ "endpoint_url": "vault:8200", "region_name": "eu-west-1" });
+    let error = RefreshableSession::new("vault", data).await.unwrap_err();
+    assert!(error.to_string().contains("`from_method`"), "{error}");
+}
+
+#[tokio::test]
 async fn half_of_the_base_credentials_is_a_configuration_error() {
-    let data = json!({ "aws_access_key_id": "AKID" });
-    let error = RefreshableSession::from_method("scripted", data).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("secret_access_key"), "{error}");
+    for (data, message) in [
+        (json!({ "aws_access_key_id": "AKID" }), "`secret_access_key`"),
+        (json!({ "aws_access_key_id": "", "aws_secret_access_key": "" }), "are empty"),
+    ] {
+        let error = RefreshableSession::from_method("vault", data).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains(message), "{error}");
+    }
 }

@@ -31,6 +31,19 @@ async fn the_configuration_carries_the_sessions_credentials_and_region() {
 }
 
 #[tokio::test]
+async fn a_base_configuration_built_by_hand_gets_what_sdk_clients_need() {
+    let base = aws_types::SdkConfig::builder().build();
+    let session = builder(&hourly(), &clock()).base(base).endpoint_url("http://localhost:1").build().await.unwrap();
+    let config = session.sdk_config();
+    assert!(config.behavior_version().is_some() && config.sleep_impl().is_some());
+    assert!(config.retry_config().is_some() && config.timeout_config().unwrap().connect_timeout().is_some());
+    assert_eq!(config.endpoint_url(), Some("http://localhost:1"));
+    let kept = aws_types::SdkConfig::builder().retry_config(aws_smithy_types::retry::RetryConfig::disabled()).build();
+    let session = builder(&hourly(), &clock()).base(kept).build().await.unwrap();
+    assert_eq!(session.sdk_config().retry_config().unwrap().max_attempts(), 1, "what was given stays");
+}
+
+#[tokio::test]
 async fn the_account_fills_in_where_the_source_names_none() {
     let (strategy, clock) = (hourly(), clock());
     let session = builder(&strategy, &clock).account_id("123456789012").build().await.unwrap();
