@@ -13,8 +13,10 @@
 //! - Once the command itself has exited, a descendant that keeps its output open has [one second](LEFTOVER_GRACE) to
 //!   finish; then the group is ended and what was printed until then counts. A descendant that holds neither pipe, such
 //!   as an agent started in the background, is left alone (on Windows it ends with the job).
-//! - Errors show the end of standard error, cleaned: a command must not write a secret there. Standard output is never
-//!   shown.
+//! - Errors show the end of standard error, cleaned, with `***` over every argument, value of an argument
+//!   (`--opt=value`) and [environment value](Command::env) of four or more characters that was given here. What a
+//!   command writes there in another form is shown: it must not write a secret to its standard error. Standard output
+//!   is never shown.
 //! - Standard output is wiped from memory after use. Arguments and environment values are wiped too, but the operating
 //!   system shows arguments to every user of the machine: a secret belongs into the environment or a file.
 //!
@@ -24,6 +26,7 @@
 
 mod report;
 mod run;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -70,6 +73,8 @@ pub const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Command {
     program: OsString,
+    /// What may be seen of it: a text that is no program may hold a secret.
+    harmless: OsString,
     args: Vec<Hidden>,
     current_dir: Option<PathBuf>,
     /// `None` removes the variable.
@@ -97,7 +102,8 @@ impl Command {
         if std::iter::once(&program).chain(args.iter().map(|arg| &arg.0)).any(|word| has_nul(word)) {
             return Err(report::nul("the command"));
         }
-        Ok(Self { program, args, current_dir: None, env: BTreeMap::new(), clear_env: false, timeout: DEFAULT_TIMEOUT })
+        let (harmless, env) = (shown::harmless(&program), BTreeMap::new());
+        Ok(Self { program, harmless, args, current_dir: None, env, clear_env: false, timeout: DEFAULT_TIMEOUT })
     }
 
     /// Splits `text` into program and arguments by the quoting rules of a POSIX shell; nothing is expanded.
@@ -182,7 +188,8 @@ impl Command {
         Ok(self)
     }
 
-    /// The program, as it was given.
+    /// The program, as it was given. What was meant for a shell (`TOKEN=… tool`) stands here with its values: show
+    /// [`name`](Self::name).
     pub fn program(&self) -> &OsStr {
         &self.program
     }
@@ -192,16 +199,17 @@ impl Command {
         self.timeout
     }
 
-    /// The program's file name, without control characters, for messages and identities.
+    /// The program's file name, without control characters, for messages and identities. Of a text that is no program
+    /// (`TOKEN=… tool`, or a whole command line) it is the part that holds no value.
     pub fn name(&self) -> String {
-        let path = std::path::Path::new(&self.program);
-        report::shown(path.file_name().unwrap_or(&self.program))
+        let path = std::path::Path::new(&self.harmless);
+        shown::name(path.file_name().unwrap_or(&self.harmless))
     }
 
     /// Runs the command and gives what it printed, if it exits with status 0 within `limit` and [its
     /// own](Self::timeout).
     ///
-    /// Needs no runtime: the command is watched from brs's own.
+    /// Needs no runtime: the command is watched from brs's own, and on Unix by a thread that ends with it.
     ///
     /// # Errors
     ///
@@ -210,6 +218,8 @@ impl Command {
     /// | problem | kind | |
     /// |---|---|---|
     /// | `not_found`, `permission_denied`, `working_directory` | configuration | unrecoverable |
+    /// | `variable_for_program`: `NAME=value` stands where the program should | configuration | unrecoverable |
+    /// | `line_for_program`: a text with blanks does, and there is no such file | configuration | unrecoverable |
     /// | `os_error`: it could not be started for another reason | configuration | |
     /// | `failed`: exit status other than 0, or a signal; with the end of standard error | configuration | retryable |
     /// | `timed_out` | connection | retryable |
@@ -226,7 +236,7 @@ impl Command {
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
-            .field("program", &self.program)
+            .field("program", &self.harmless)
             .field("args", &self.args.len())
             .field("current_dir", &self.current_dir)
             .field("env", &self.env.keys().collect::<Vec<_>>())
@@ -249,7 +259,7 @@ impl Output {
     }
 
     /// The end of what it printed to its standard error: on one line, without control sequences, at most 500
-    /// characters.
+    /// characters, with `***` over what the command was given.
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
@@ -401,7 +411,16 @@ mod tests {
 
     #[test]
     fn the_name_is_the_program_s_file_name() {
-        assert_eq!(Command::new(["/opt/bin/my tool", "x"]).unwrap().name(), "my tool");
+        assert_eq!(Command::new(["/opt/bin/my-tool", "x"]).unwrap().name(), "my-tool");
         assert_eq!(Command::new(["tool\u{1b}[31m"]).unwrap().name(), "tool");
+    }
+
+    #[test]
+    fn of_a_text_that_is_no_program_no_value_is_shown() {
+        for (program, name) in [("TOKEN=hush /opt/tool", "TOKEN=…"), ("/bin/sh -c 'echo hush'", "sh …")] {
+            let command = Command::new([program]).unwrap();
+            assert_eq!((command.name().as_str(), command.program()), (name, OsStr::new(program)));
+            assert!(!format!("{command:?}").contains("hush"), "{command:?}");
+        }
     }
 }

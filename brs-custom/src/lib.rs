@@ -62,6 +62,10 @@
 //! It prints the JSON of AWS's `credential_process`: `Version` 1, `AccessKeyId`, `SecretAccessKey`, and where there are
 //! any `SessionToken`, `Expiration`, `AccountId`. No shell is involved; see [`Command`].
 //!
+//! A `credential_process` of a profile is something else: the AWS SDK runs it, with a shell, when a session's base
+//! configuration comes from that profile, and none of the bounds here hold for it (time limit, size of the output, end
+//! of the whole process group, masked errors). A command given here is the bounded way to the same program.
+//!
 //! ```no_run
 //! use brs_core::RefreshableSession;
 //! use brs_custom::{Command, Params};

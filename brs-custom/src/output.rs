@@ -19,12 +19,14 @@ use crate::shape::{Problem, Shape};
 /// Implemented for [`TemporaryCredentials`], for the AWS SDK's [`Credentials`], and for a [`serde_json::Value`], which
 /// is a map in one of two spellings:
 ///
-/// - that of the Python package, with all four of `access_key`, `secret_key`, `token` and `expiry_time`; the latter two
-///   may be null;
+/// - that of the Python package, with all four of `access_key`, `secret_key`, `token` and `expiry_time`; of these only
+///   `token` may be null;
 /// - that of `credential_process`: `AccessKeyId`, `SecretAccessKey`, and where there are any `SessionToken`,
-///   `Expiration`, `AccountId`, `Version` (1).
+///   `Expiration`, `AccountId`, `Version` (1). Without `Expiration` the set does not end.
 ///
-/// An expiration is an ISO 8601 text with an offset. The texts of the value are wiped after they have been read.
+/// An expiration is an ISO 8601 text with an offset (`Z`, `+02:00`, `+0200` or `+02`), with or without seconds. Keys,
+/// token and account id are taken as they are: white space around them is an error. The texts of the value are wiped
+/// after they have been read.
 ///
 /// Implement it for a type of your own to return that:
 ///
@@ -105,6 +107,8 @@ pub(crate) fn read_printed(command: &str, output: &Output) -> Result<TemporaryCr
 }
 
 fn read_process_json(text: &[u8]) -> Result<TemporaryCredentials, Problem> {
+    // The byte order mark that PowerShell and .NET put before UTF-8.
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     if text.iter().all(u8::is_ascii_whitespace) {
         let names = "`Version` (1), `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`";
         let text = format!("is nothing: it must print JSON with {names} to its standard output");
@@ -173,14 +177,47 @@ mod tests {
     }
 
     #[test]
-    fn token_and_expiry_may_be_null_but_not_absent_in_the_python_spelling() {
-        let set = json!({ "access_key": "A", "secret_key": "hush", "token": null, "expiry_time": null });
-        let set = set.into_credentials().unwrap();
-        assert_eq!((set.session_token(), set.expiration()), (None, None));
+    fn in_the_python_spelling_the_token_may_be_null_and_the_expiry_is_a_text() {
+        let set = |token: Value, expiry_time: Value| {
+            let mut set = json!({ "access_key": "A", "secret_key": "hush", "token": token });
+            set["expiry_time"] = expiry_time;
+            set
+        };
+        let no_token = set(json!(null), json!("2030-01-31T12:00:00Z")).into_credentials().unwrap();
+        assert!(no_token.session_token().is_none() && no_token.expiration().is_some());
+        for token in [json!("hush"), json!(null)] {
+            let problem = problem(set(token, json!(null)));
+            assert!(problem.starts_with("has null as `expiry_time`, which must be an ISO 8601 text"), "{problem}");
+            assert!(problem.contains("temporary credentials end"), "{problem}");
+        }
         let only_keys = json!({ "access_key": "A", "secret_key": "hush" });
         assert_eq!(problem(only_keys), "lacks `token`, `expiry_time`");
         let process = json!({ "AccessKeyId": "A", "SecretAccessKey": "hush" });
         assert!(process.into_credentials().is_ok());
+    }
+
+    #[test]
+    fn without_an_expiration_the_process_spelling_is_a_set_that_does_not_end() {
+        let mut set = json!({ "AccessKeyId": "A", "SecretAccessKey": "hush", "SessionToken": "hush-token" });
+        assert_eq!(set.clone().into_credentials().unwrap().expiration(), None);
+        set["expiry_time"] = json!(null);
+        assert!(problem(set).starts_with("has null as `expiry_time`"));
+        let own = json!({ "access_key_id": "A", "secret_access_key": "hush", "session_token": "hush" });
+        assert!(problem(own).contains("missing `expiry_time` (`Expiration`)"));
+    }
+
+    #[test]
+    fn what_no_key_can_hold_is_refused_and_not_trimmed() {
+        let python = |name: &str, value: &str| {
+            let mut set = json!({ "access_key": "A", "secret_key": "hush", "token": "hush" });
+            set["expiry_time"] = json!("2030-01-31T12:00:00Z");
+            set[name] = json!(value);
+            problem(set)
+        };
+        assert!(python("secret_key", "hush\n").contains("`secret_key` (`SecretAccessKey`) ends in a line break"));
+        assert!(python("access_key", " ").contains("`access_key` (`AccessKeyId`) is nothing but white space"));
+        assert!(python("token", "hush\u{1b}").contains("`token` (`SessionToken`) holds white space or control"));
+        assert!(python("aws_account_id", "hush").contains("must be 12 digits"));
     }
 
     #[test]
@@ -216,7 +253,8 @@ mod tests {
     #[test]
     fn wrong_kinds_are_named_with_those_that_are_accepted() {
         let python = |name: &str, value: Value| {
-            let mut set = json!({ "access_key": "A", "secret_key": "hush", "token": "hush", "expiry_time": null });
+            let mut set = json!({ "access_key": "A", "secret_key": "hush", "token": "hush" });
+            set["expiry_time"] = json!("2030-01-31T12:00:00Z");
             set[name] = value;
             problem(set)
         };

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use brs_core::command::{Command, CommandLine};
 use brs_core::{Error, SecretString};
-use serde::de::{Deserialize, Deserializer, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::function::{AsyncFunction, BlockingFunction, erase_async, erase_blocking, name_of};
 use crate::output::IntoCredentials;
@@ -129,7 +130,7 @@ impl fmt::Debug for Params {
 
 impl<'de> Deserialize<'de> for Params {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut data = Data::deserialize(deserializer)?;
+        let mut data = deserializer.deserialize_any(MapOnly)?;
         let name = data.name.take();
         Ok(Self { source: Source::Data(Box::new(data)), name })
     }
@@ -199,6 +200,37 @@ impl Data {
             None => command,
         })
     }
+}
+
+/// Reads the fields of a map; a derived reader would take a list for them, too. What else is there is not repeated.
+struct MapOnly;
+
+const NO_MAP: &str = "must be a map of parameters";
+
+macro_rules! refuse {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<Data, E> {
+            Err(E::custom(NO_MAP))
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for MapOnly {
+    type Value = Data;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of parameters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Data, A::Error> {
+        Data::deserialize(MapAccessDeserializer::new(map))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Data, A::Error> {
+        Err(serde::de::Error::custom(NO_MAP))
+    }
+
+    refuse!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
 }
 
 /// The Python package's names for a function and its arguments.

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Null,
     Text,
     EmptyText,
-    /// The number 1, which is the only `Version` there is.
+    /// The number 1 (or 1.0), which is the only `Version` there is.
     One,
     Number,
     Bool,
@@ -125,9 +125,13 @@ fn wrong_kind_of(name: &str, kind: Kind) -> Option<String> {
             return Some(format!("has another `{name}` than 1, which is the only one that is known"));
         }
         ("Version" | "version", _) => "the number 1",
+        ("expiry_time", Kind::Null) => {
+            "an ISO 8601 text with an offset, such as `2030-01-31T12:00:00Z`: temporary credentials end (return keys \
+             that do not as `TemporaryCredentials`)"
+        }
         (_, Kind::Null | Kind::Text) => return None,
         ("expiry_time" | "Expiration" | "expiration", _) => {
-            "an ISO 8601 text with an offset, such as `2030-01-31T12:00:00Z`, or null"
+            "an ISO 8601 text with an offset, such as `2030-01-31T12:00:00Z`"
         }
         // Of the fields that may be absent, an empty one counts as that.
         (_, Kind::EmptyText) => return None,
@@ -208,8 +212,8 @@ impl<'de> Visitor<'de> for KindVisitor {
         Ok(Kind::Number)
     }
 
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Kind, E> {
-        Ok(Kind::Number)
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Kind, E> {
+        Ok(if number == 1.0 { Kind::One } else { Kind::Number })
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {

@@ -28,14 +28,14 @@ async fn a_session_from_data_runs_the_command() {
     .unwrap();
     let data = json!({
         "region_name": "eu-west-1",
-        "command": "/bin/sh fetch.sh 'ASIA WITH BLANK'",
+        "command": "/bin/sh fetch.sh 'ASIA;QUOTED'",
         "timeout": 2.5,
         "env": { "SECRET": "hush" },
         "cwd": place.path(),
     });
     let session = RefreshableSession::from_method("custom", data).await.unwrap();
     let set = session.credentials().await.unwrap();
-    assert_eq!((set.access_key_id(), set.secret_access_key()), ("ASIA WITH BLANK", "hush"));
+    assert_eq!((set.access_key_id(), set.secret_access_key()), ("ASIA;QUOTED", "hush"));
     let identity = session.whoami().await.unwrap();
     assert_eq!((identity.method.as_str(), identity.source.as_str()), ("custom", "sh"));
     assert!(!format!("{session:?} {:?} {identity:?}", session.status()).contains("hush"));
@@ -127,6 +127,8 @@ async fn credential_process_json_is_read() {
     assert_eq!((set.access_key_id(), set.session_token()), ("ASIAEXAMPLE", Some("hush-token")));
     assert_eq!(set.account_id(), Some("123456789012"));
     assert!(set.expiration().is_some());
+    let basic = r#"{"Version":1.0,"AccessKeyId":"A","SecretAccessKey":"hush","Expiration":"20300131T1200+0000"}"#;
+    assert_eq!(printed(&format!("\u{feff}{basic}")).await.unwrap().expiration(), set.expiration());
     let short = printed(r#"{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush"}"#).await.unwrap();
     assert_eq!((short.session_token(), short.expiration()), (None, None));
 }
@@ -136,6 +138,8 @@ async fn what_is_wrong_with_the_output_is_said_without_showing_it() {
     for (text, expected) in [
         ("", "is nothing"),
         (" \n\n", "is nothing"),
+        ("\u{feff}\n", "is nothing"),
+        ("\u{feff}hush", "is no JSON: see line 1, column 1"),
         ("hush", "is no JSON: see line 1, column 1"),
         ("export KEY=hush", "is no JSON: see line 1"),
         (
@@ -159,6 +163,10 @@ async fn what_is_wrong_with_the_output_is_said_without_showing_it() {
         (r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": 4711}"#, "has a number as `SecretAccessKey`"),
         (r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hush", "Expiration": 4711}"#, "ISO 8601"),
         (r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hush", "Expiration": "hush"}"#, "ISO 8601"),
+        (r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hush\n"}"#, "ends in a line break"),
+        (r#"{"Version": 1, "AccessKeyId": " ", "SecretAccessKey": "hush"}"#, "is nothing but white space"),
+        (r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hush", "AccountId": "4711"}"#, "must be 12 digits"),
+        (r#"{"Version": 1.5, "AccessKeyId": "A", "SecretAccessKey": "hush"}"#, "has another `Version` than 1"),
         (r#"{"Version": 1, "AccessKeyId": "hush", "AccessKeyId": "hush"}"#, "has `AccessKeyId` twice"),
     ] {
         let error = printed(text).await.unwrap_err();
@@ -167,6 +175,32 @@ async fn what_is_wrong_with_the_output_is_said_without_showing_it() {
         assert!(error.to_string().contains(expected), "{text} {error}");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hush") && !shown.contains("4711"), "{text} {shown}");
+    }
+}
+
+#[test]
+fn parameters_are_a_map() {
+    for text in [r#"["hush"]"#, r#"["hush", 10, null, null, "hush"]"#, r#""hush""#, "4711", "true"] {
+        let error = serde_json::from_str::<Params>(text).unwrap_err().to_string();
+        assert!(error.contains("must be a map") && !error.contains("hush") && !error.contains("4711"), "{error}");
+    }
+    let error = custom(json!(["hush"])).unwrap_err();
+    assert!(error.to_string().contains("must be a map") && !format!("{error:?}").contains("hush"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_session_s_command_shows_no_value_that_it_was_given() {
+    let cx = RefreshContext::for_test(TestClock::new().shared(), LONG);
+    for data in [
+        json!({ "command": ["/bin/sh -c 'echo hush'"] }),
+        json!({ "command": "TOKEN=hush /opt/tool" }),
+        json!({ "command": ["ls", "--password=hush"] }),
+        json!({ "command": ["/bin/sh", "-xc", "echo $PIN"], "env": { "PIN": "hush" } }),
+    ] {
+        let strategy = custom(data.clone()).unwrap();
+        let error = strategy.refresh(&cx).await.unwrap_err();
+        let shown = format!("{strategy:?} {} {error} {error:?}", strategy.name());
+        assert!(!shown.contains("hush"), "{data} {shown}");
     }
 }
 

@@ -74,6 +74,63 @@ async fn a_failing_command_shows_the_end_of_its_standard_error_and_never_its_out
 }
 
 #[tokio::test]
+async fn what_a_command_was_given_is_masked_in_its_error() {
+    let ls = || Command::new(["ls", "--password=hush"]).unwrap().env("LC_ALL", "C").unwrap();
+    let xtrace = || Command::new(["/bin/sh", "-xc", "echo $PIN"]).unwrap().env("PIN", "hush").unwrap();
+    let quoted = || Command::new(["/bin/sh", "-c", "echo \"$0: no ${0#*=} here\" >&2; exit 1", "pin=hush"]).unwrap();
+    for command in [ls(), quoted()] {
+        let error = run(command).await.unwrap_err();
+        assert_eq!(problem(&error), "failed");
+        assert!(error.to_string().contains("***") && error.details()["stderr"].contains("***"), "{error}");
+    }
+    // Of one that succeeds it is shown, too, where what it printed is of no use.
+    let output = xtrace().run(&TestClock::new().shared(), LONG).await.unwrap();
+    assert_eq!((output.stderr(), output.stdout()), ("+ echo ***", &b"hush\n"[..]));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_longer_than_what_is_kept_is_masked() {
+    let secret = "hush-".repeat(4000);
+    let place = Place::new();
+    let command = place.sh("printf '%s\\nno access\\n' \"$SECRET\" >&2; exit 1").env("SECRET", secret).unwrap();
+    let error = run(command).await.unwrap_err();
+    assert_eq!((problem(&error), &*error.details()["stderr"]), ("failed", "***; no access"));
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_program_says_how_to_give_it_and_shows_no_value() {
+    for (words, name, expected, shown) in [
+        (&["TOKEN=hush /opt/tool"][..], "variable_for_program", "set variables with `env`", "`TOKEN=…`"),
+        (&["TOKEN=hush", "/opt/tool"], "variable_for_program", "set variables with `env`", "`TOKEN=…`"),
+        (
+            &["/bin/sh -c 'echo hush'"],
+            "line_for_program",
+            "one text in a list: give a text, or one word per",
+            "`/bin/sh …`",
+        ),
+        (&["sh --pin=hush"], "line_for_program", "one text in a list", "`sh …`"),
+        (&["/no/such tool", "hush"], "line_for_program", "one word per element", "`/no/such …`"),
+    ] {
+        let command = Command::new(words).unwrap();
+        assert!(!format!("{command:?} {}", command.name()).contains("hush"), "{command:?}");
+        let error = run(command).await.unwrap_err();
+        assert_eq!((error.kind(), problem(&error)), (ErrorKind::Configuration, name), "{error}");
+        assert!(error.is_unrecoverable() && error.to_string().contains(expected), "{error}");
+        assert!(error.to_string().contains(shown), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_may_have_blanks_in_its_path() {
+    let place = Place::new();
+    let path = place.file("my tool=1");
+    run(place.sh("printf '#!/bin/sh\necho here\n' > 'my tool=1'; chmod 755 'my tool=1'")).await.unwrap();
+    let command = Command::new([&path]).unwrap();
+    assert_eq!(command.name(), "my tool=1");
+    assert_eq!(run(command).await.unwrap(), "here\n");
+}
+
+#[tokio::test]
 async fn a_command_ended_by_a_signal_is_reported_as_that() {
     let error = run(Place::new().sh("kill -9 $$")).await.unwrap_err();
     assert_eq!((problem(&error), &*error.details()["signal"]), ("failed", "9"));
@@ -235,6 +292,29 @@ async fn output_counts_though_a_descendant_keeps_it_open() {
     });
     assert_eq!(output.unwrap().stdout(), b"printed\n");
     all_gone(&place).await;
+}
+
+#[tokio::test]
+async fn the_leader_is_not_reaped_while_its_group_may_be_killed() {
+    let (place, clock) = (Place::new(), TestClock::new());
+    // The one that keeps the pipe open has left the group, which is empty but for the leader.
+    let script = "echo $$ > leader
+        setsid /bin/sh -c 'echo $$ > away; exec sleep 1000' &
+        while ! test -s away; do :; done
+        echo printed; exit 7";
+    let command = place.sh(script);
+    let shared = clock.shared();
+    let (error, (leader, away)) = tokio::join!(command.run(&shared, LONG), async {
+        let pids = (place.pid("leader").await, place.pid("away").await);
+        clock.asked_for(LEFTOVER_GRACE).await;
+        assert!(exists(pids.0) && !is_running(pids.0), "it has exited and keeps its number");
+        clock.advance(LEFTOVER_GRACE);
+        pids
+    });
+    assert_eq!(error.unwrap_err().details()["exit_status"], "7");
+    assert!(!exists(leader) && is_running(away));
+    run(Command::new(["kill", &away.to_string()]).unwrap()).await.unwrap();
+    eventually(|| (!is_running(away)).then_some(())).await;
 }
 
 #[tokio::test]
