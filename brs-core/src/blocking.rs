@@ -51,9 +51,7 @@ impl Blocking {
         F: FnOnce() -> T + Send + 'static,
     {
         if self.busy.swap(true, Ordering::Acquire) {
-            return Err(Error::connection(
-                "an earlier call is still running past its time limit: until it returns, no other is started",
-            ));
+            return Err(Error::connection("an earlier call is still running: until it returns, no other is started"));
         }
         let busy = Busy(Arc::clone(&self.busy));
         let (answer, answered) = oneshot::channel();

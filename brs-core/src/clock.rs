@@ -80,7 +80,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        match crate::runtime::own() {
+        match crate::runtime::keeper() {
             Ok(handle) => {
                 let _entered = handle.enter();
                 Box::pin(tokio::time::sleep(duration))
@@ -108,7 +108,7 @@ mod system {
     pub(super) fn monotonic() -> Duration {
         let total = since_zero(clock_gettime(ClockId::Boottime));
         let suspended = total.saturating_sub(since_zero(clock_gettime(ClockId::Monotonic)));
-        SUSPENDED.store(u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        SUSPENDED.fetch_max(u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         total
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Owns the broadcast channel. A subscriber that reads slowly loses the oldest events and is told how many; it never
 //! delays a refresh. Events never hold a secret. Sending wakes subscribers, which runs foreign code: the engine sends
-//! only while it holds no lock.
+//! only while it holds no lock. Events of one flight come in order; those of two that follow each other at once may
+//! overlap.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -81,21 +83,42 @@ pub enum Event {
 
 /// The sending side; all clones feed the same subscribers.
 #[derive(Clone, Debug)]
-pub(crate) struct EventSender(broadcast::Sender<Event>);
+pub(crate) struct EventSender {
+    channel: broadcast::Sender<Event>,
+    /// Tells sessions apart in logs.
+    method: &'static str,
+}
 
 impl EventSender {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(CAPACITY))
+    pub(crate) fn new(method: &'static str) -> Self {
+        Self { channel: broadcast::Sender::new(CAPACITY), method }
     }
 
+    /// Tells subscribers and logs. Foreign code runs in here, and a panic of it ends here: what comes after an event, a
+    /// launch or a landing, must come.
     pub(crate) fn send(&self, event: Event) {
-        trace(&event);
-        // An error means that nobody listens.
-        let _ = self.0.send(event);
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            trace(self.method, &event);
+            // An error means that nobody listens.
+            let _ = self.channel.send(event);
+        }));
+    }
+
+    /// Configured windows did not fit a set.
+    pub(crate) fn warn_shortened(&self, lifetime: Duration, advisory_window: Duration, mandatory_window: Duration) {
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            tracing::warn!(
+                method = self.method,
+                ?lifetime,
+                ?advisory_window,
+                ?mandatory_window,
+                "the configured windows do not fit the credentials' lifetime and were shortened"
+            );
+        }));
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.0.subscribe()))
+        Events(BroadcastStream::new(self.channel.subscribe()))
     }
 }
 
@@ -115,28 +138,44 @@ impl Stream for Events {
 }
 
 /// The same for `tracing`: what an operator must see is a warning, the rest is for debugging.
-fn trace(event: &Event) {
+fn trace(method: &'static str, event: &Event) {
     match event {
-        Event::RefreshStarted { reason } => tracing::debug!(?reason, "refresh started"),
+        Event::RefreshStarted { reason } => tracing::debug!(method, ?reason, "refresh started"),
         Event::RefreshSucceeded { access_key_id, expiration, duration } => {
             let expiration = expiration.map(crate::credentials::iso8601);
-            tracing::info!(access_key_id, expiration, ?duration, "refresh succeeded");
+            tracing::info!(method, access_key_id, expiration, ?duration, "refresh succeeded");
         }
         Event::RefreshFailed { error, duration, next_try } => {
             let next_try = next_try.map(crate::credentials::iso8601);
-            tracing::warn!(%error, unrecoverable = error.is_unrecoverable(), ?duration, next_try, "refresh failed");
+            let unrecoverable = error.is_unrecoverable();
+            tracing::warn!(method, %error, unrecoverable, ?duration, next_try, "refresh failed");
         }
         Event::ServingExpired { access_key_id, expiration } => {
             let expiration = expiration.map(crate::credentials::iso8601);
-            tracing::warn!(access_key_id, expiration, "serving expired credentials: their source is in trouble");
+            tracing::warn!(
+                method,
+                access_key_id,
+                expiration,
+                "serving expired credentials: their source is in trouble"
+            );
         }
-        Event::Invalidated { access_key_id } => tracing::info!(access_key_id, "credentials invalidated"),
+        Event::Invalidated { access_key_id } => tracing::info!(method, access_key_id, "credentials invalidated"),
         Event::RejectionPassedOver { access_key_id, honoured_from } => {
             let honoured_from = crate::credentials::iso8601(*honoured_from);
-            tracing::warn!(access_key_id, honoured_from, "rejected again too soon: the source is not asked yet");
+            tracing::warn!(
+                method,
+                access_key_id,
+                honoured_from,
+                "rejected again too soon: the source is not asked yet"
+            );
         }
         Event::CertificateExpiring { subject, not_after } => {
-            tracing::warn!(subject, not_after = crate::credentials::iso8601(*not_after), "certificate near its end");
+            tracing::warn!(
+                method,
+                subject,
+                not_after = crate::credentials::iso8601(*not_after),
+                "certificate near its end"
+            );
         }
         Event::Missed { .. } => {}
     }
@@ -149,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_slow_subscriber_is_told_how_much_it_lost() {
-        let sender = EventSender::new();
+        let sender = EventSender::new("test");
         let mut events = sender.subscribe();
         for _ in 0..CAPACITY + 44 {
             sender.send(Event::RefreshStarted { reason: RefreshReason::First });
@@ -162,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_stream_ends_with_its_sender() {
-        let sender = EventSender::new();
+        let sender = EventSender::new("test");
         let mut events = sender.subscribe();
         drop(sender);
         assert!(matches!(events.next().now_or_never(), Some(None)));

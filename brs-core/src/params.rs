@@ -131,10 +131,11 @@ fn without_value(message: &str) -> String {
             return format!("{start}{}, expected {expected}", kind.trim());
         }
     }
-    if let Some(rest) = message.strip_prefix("unknown variant `")
-        && let Some((_, expected)) = rest.rsplit_once("`, expected ")
-    {
-        return format!("unknown value, expected {expected}");
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        return match rest.rsplit_once("`, expected ") {
+            Some((_, expected)) => format!("unknown value, expected {expected}"),
+            None => "unknown value".to_owned(),
+        };
     }
     message.to_owned()
 }

@@ -1,24 +1,48 @@
 //! brs's own runtime: where refreshes and timers run, whatever the callers run on.
 //!
-//! One per process, two worker threads, started at the first need. It sits in a static and is never dropped, and its
-//! threads keep no process alive. A process that cannot start threads gets an error, and another try at the next
-//! refresh.
+//! One per process, started at the first need: two worker threads for strategies ([`own`]), and beside them one thread
+//! that keeps time limits, timers and eager tasks ([`keeper`]). No code of a strategy runs on the keeper, so that
+//! strategies which block both workers cannot stop the limits that end them. Neither is ever dropped, and their threads
+//! keep no process alive. A process that cannot start threads gets an error, and another try at the next refresh.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 static OWN: Mutex<Option<Runtime>> = Mutex::new(None);
+static KEEPER: Mutex<Option<Handle>> = Mutex::new(None);
 
-/// The handle of brs's own runtime.
+/// Where strategies run.
 pub(crate) fn own() -> io::Result<Handle> {
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*own {
         return Ok(runtime.handle().clone());
     }
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("brs").enable_all().build()?;
+    let runtime = build(Builder::new_multi_thread().worker_threads(2).thread_name("brs"))?;
     let handle = runtime.handle().clone();
     *own = Some(runtime);
     Ok(handle)
+}
+
+/// Where time is kept.
+pub(crate) fn keeper() -> io::Result<Handle> {
+    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*keeper {
+        return Ok(handle.clone());
+    }
+    let runtime = build(&mut Builder::new_current_thread())?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("brs-keeper".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    *keeper = Some(handle.clone());
+    Ok(handle)
+}
+
+/// tokio panics where it cannot start a worker.
+fn build(builder: &mut Builder) -> io::Result<Runtime> {
+    catch_unwind(AssertUnwindSafe(|| builder.enable_all().build()))
+        .unwrap_or_else(|_| Err(io::Error::other("the system does not let this process start threads")))
 }

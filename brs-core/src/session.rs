@@ -174,7 +174,8 @@ impl RefreshableSession {
 
     /// Whether a call would get credentials now without waiting for the source first; for health checks.
     ///
-    /// A deferred session is not ready before its first refresh.
+    /// A deferred session is not ready before its first refresh, nor when its set has run into the mandatory window
+    /// because nobody called: where readiness decides whether anybody will, use an eager session.
     pub fn ready(&self) -> bool {
         self.0.engine.ready()
     }

@@ -162,7 +162,7 @@ impl RefreshContext {
             attempt: 1,
             previous_access_key_id: None,
             clock,
-            events: EventSender::new(),
+            events: EventSender::new("test"),
         }
     }
 }

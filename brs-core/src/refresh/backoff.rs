@@ -14,6 +14,12 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Longest waits are drawn uniformly between these: what the AWS SDKs agreed on for a failing refresh.
 const CAP: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(600));
 
+/// Shorter waits would ask a failing source without a pause.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Longer waits outlive every set.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// Waits that double are shortened by up to this part, so that a fleet does not move in step.
 const JITTER: f64 = 0.2;
 
@@ -40,7 +46,7 @@ pub enum RefreshBackoff {
 impl RefreshBackoff {
     /// Waits drawn uniformly from `min..=max`; the AWS SDKs use 300–600 s, a fixed wait is `min == max`.
     ///
-    /// Shorter waits recover sooner and ask a failing source more often.
+    /// Between 100 ms and 24 h. Shorter waits recover sooner and ask a failing source more often.
     pub fn uniform(min: Duration, max: Duration) -> Self {
         Self::Uniform { min, max }
     }
@@ -51,9 +57,9 @@ impl RefreshBackoff {
                 "the shortest wait ({min:?}) is longer than the longest ({max:?}): swap them"
             ))
             .with_param("refresh_backoff")),
-            Self::Uniform { max, .. } if max.is_zero() => Err(Error::validation(
-                "a refresh backoff of zero asks a failing source without a pause: choose some milliseconds at least",
-            )
+            Self::Uniform { min, max } if min < SHORTEST || max > LONGEST => Err(Error::validation(format!(
+                "a refresh backoff must be between {SHORTEST:?} and 24 hours, this is from {min:?} to {max:?}"
+            ))
             .with_param("refresh_backoff")),
             _ => Ok(()),
         }
@@ -76,18 +82,22 @@ pub(crate) enum Remaining {
     },
 }
 
+/// Two numbers drawn uniformly from `0.0..1.0`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rolls(pub(crate) f64, pub(crate) f64);
+
 /// How long the source is left alone after a failure; `None`: not at all.
 ///
-/// `failures` counts those in a row, this one included; `roll` is uniform in `0.0..1.0`.
+/// `failures` counts those in a row, this one included.
 pub(crate) fn wait_after(
     remaining: Remaining,
     unrecoverable: bool,
     failures: u32,
     backoff: RefreshBackoff,
     advisory_refresh: AdvisoryRefresh,
-    roll: f64,
+    rolls: Rolls,
 ) -> Option<Duration> {
-    let roll = roll.clamp(0.0, 1.0);
+    let Rolls(roll, jitter) = rolls;
     if unrecoverable {
         let from_memory = advisory_refresh == AdvisoryRefresh::Foreground
             || matches!(remaining, Remaining::Nothing | Remaining::Expired { .. });
@@ -98,23 +108,29 @@ pub(crate) fn wait_after(
     match (remaining, backoff) {
         (Remaining::Nothing, _) => {
             let doublings = failures.checked_sub(2)?;
-            Some(doubled(SECOND, doublings, 60 * SECOND, roll))
+            Some(doubled(SECOND, doublings, 60 * SECOND, jitter))
         }
         (_, RefreshBackoff::Uniform { min, max }) => Some(between(min, max, roll)),
         (Remaining::Endless, RefreshBackoff::Adaptive) => Some(between(CAP.0, CAP.1, roll)),
         (Remaining::Valid { left, lifetime }, RefreshBackoff::Adaptive) => {
-            let least = (5 * SECOND).min(lifetime / 20).max(Duration::from_millis(100));
+            let least = (5 * SECOND).min(lifetime / 20).max(SHORTEST);
             Some((left / 2).max(least).min(between(CAP.0, CAP.1, roll)))
         }
         (Remaining::Expired { failures }, RefreshBackoff::Adaptive) => {
-            Some(doubled(MEMORY, failures.saturating_sub(1), between(CAP.0, CAP.1, roll), roll))
+            Some(doubled(MEMORY, failures.saturating_sub(1), between(CAP.0, CAP.1, roll), jitter))
         }
     }
 }
 
-fn doubled(first: Duration, doublings: u32, longest: Duration, roll: f64) -> Duration {
-    let wait = first.saturating_mul(1 << doublings.min(20)).min(longest);
-    wait.mul_f64(1.0 - JITTER * roll)
+/// How long nothing is tried that no caller wants after an unrecoverable failure: what only a person can mend does not
+/// mend itself, and tokens and accounts lock.
+pub(crate) fn unattended_wait(failures: u32, Rolls(roll, jitter): Rolls) -> Option<Duration> {
+    Some(doubled(MEMORY, failures.saturating_sub(1), between(CAP.0, CAP.1, roll), jitter))
+}
+
+/// Jitter before the cap: the cap has its own.
+fn doubled(first: Duration, doublings: u32, longest: Duration, jitter: f64) -> Duration {
+    first.saturating_mul(1 << doublings.min(20)).mul_f64(1.0 - JITTER * jitter).min(longest)
 }
 
 fn between(min: Duration, max: Duration, roll: f64) -> Duration {
@@ -129,7 +145,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn recoverable(remaining: Remaining, failures: u32, roll: f64) -> Option<Duration> {
-        wait_after(remaining, false, failures, ADAPTIVE, AdvisoryRefresh::Background, roll)
+        wait_after(remaining, false, failures, ADAPTIVE, AdvisoryRefresh::Background, Rolls(roll, roll))
     }
 
     fn valid(left: u64) -> Remaining {
@@ -163,7 +179,7 @@ mod tests {
         assert_eq!(expired(2, 0.0), 10 * SECOND);
         assert_eq!(expired(3, 1.0), 16 * SECOND);
         assert_eq!(expired(u32::MAX, 0.0), 300 * SECOND);
-        assert_eq!(expired(u32::MAX, 1.0), 480 * SECOND);
+        assert_eq!(expired(u32::MAX, 1.0), 600 * SECOND);
     }
 
     #[test]
@@ -172,23 +188,24 @@ mod tests {
         assert_eq!(recoverable(Remaining::Nothing, 2, 0.0), Some(SECOND));
         assert_eq!(recoverable(Remaining::Nothing, 3, 0.0), Some(2 * SECOND));
         assert_eq!(recoverable(Remaining::Nothing, 60, 0.0), Some(60 * SECOND));
-        assert_eq!(recoverable(Remaining::Nothing, 60, 1.0), Some(48 * SECOND));
+        assert_eq!(recoverable(Remaining::Nothing, 60, 1.0), Some(60 * SECOND));
+        assert_eq!(recoverable(Remaining::Nothing, 4, 1.0), Some(Duration::from_millis(3200)));
     }
 
     #[test]
     fn unrecoverable_errors_are_remembered_for_five_seconds_where_they_are_shown() {
         for mode in [AdvisoryRefresh::Background, AdvisoryRefresh::Foreground] {
             for remaining in [Remaining::Nothing, Remaining::Expired { failures: 9 }] {
-                assert_eq!(wait_after(remaining, true, 9, ADAPTIVE, mode, 0.5), Some(5 * SECOND));
+                assert_eq!(wait_after(remaining, true, 9, ADAPTIVE, mode, Rolls(0.5, 0.5)), Some(5 * SECOND));
             }
         }
-        let foreground = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Foreground, 0.5);
+        let foreground = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Foreground, Rolls(0.5, 0.5));
         assert_eq!(foreground, Some(5 * SECOND));
     }
 
     #[test]
     fn in_the_background_the_backoff_paces_unrecoverable_errors_of_a_valid_set() {
-        let background = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Background, 0.5);
+        let background = wait_after(valid(200), true, 1, ADAPTIVE, AdvisoryRefresh::Background, Rolls(0.5, 0.5));
         assert_eq!(background, Some(100 * SECOND));
     }
 
@@ -198,7 +215,7 @@ mod tests {
         for (remaining, roll, wait) in
             [(valid(10), 0.0, 300), (valid(10), 1.0, 600), (Remaining::Expired { failures: 1 }, 0.5, 450)]
         {
-            let got = wait_after(remaining, false, 1, uniform, AdvisoryRefresh::Foreground, roll);
+            let got = wait_after(remaining, false, 1, uniform, AdvisoryRefresh::Foreground, Rolls(roll, roll));
             assert_eq!(got, Some(wait * SECOND));
         }
     }
@@ -206,8 +223,16 @@ mod tests {
     #[test]
     fn a_uniform_backoff_must_have_its_ends_in_order_and_some_length() {
         assert!(RefreshBackoff::uniform(2 * SECOND, SECOND).validate().is_err());
-        assert!(RefreshBackoff::uniform(Duration::ZERO, Duration::ZERO).validate().is_err());
+        for (min, max) in [(Duration::ZERO, Duration::from_nanos(1)), (SECOND, Duration::MAX)] {
+            assert!(RefreshBackoff::uniform(min, max).validate().is_err(), "{min:?} {max:?}");
+        }
         assert!(RefreshBackoff::uniform(SECOND, SECOND).validate().is_ok());
+    }
+
+    #[test]
+    fn nobody_asks_unattended_what_only_a_person_can_mend() {
+        let waits: Vec<_> = (1..10).map(|n| unattended_wait(n, Rolls(0.0, 0.0)).unwrap().as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     }
 
     #[test]

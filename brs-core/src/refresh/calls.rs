@@ -39,16 +39,18 @@ impl State {
     }
 
     /// A call for a set with at least `least` left.
-    pub(super) fn ask_for(&mut self, least: Duration, now: Moment, effects: &mut Effects) -> Answer {
+    pub(super) fn ask_for(&mut self, least: Duration, now: Moment, rules: &Rules, effects: &mut Effects) -> Answer {
         if self.closed {
             return Answer::Now(Err(closed()));
         }
-        if let Some(set) = self.set.as_ref().filter(|_| !self.invalidated) {
-            let enough = Arc::clone(set).check_left(least, now);
+        if let Some(set) = self.set.clone().filter(|_| !self.invalidated) {
+            if Arc::clone(&set).check_left(least, now).is_ok() {
+                // Enough is left: an ordinary call, which starts what is due.
+                return self.ask(now, rules, effects);
+            }
             // Asking the source again would give no more: do not, or such a caller becomes a storm.
-            let hopeless = set.times.is_some_and(|times| times.lifetime < least && !times.advisory.is_due(now));
-            if enough.is_ok() || hopeless {
-                return Answer::Now(enough);
+            if set.times.is_some_and(|times| times.lifetime < least && !times.advisory.is_due(now)) {
+                return Answer::Now(set.check_lifetime(least));
             }
         }
         match &self.flight {
@@ -74,20 +76,42 @@ impl State {
     }
 }
 
+/// How much less than asked for counts as enough where more is asked for than a set can have left once it is used: a
+/// hundredth of its lifetime, at least a second, at most half a minute. Without it each call for the whole lifetime
+/// would be a refresh.
+fn slack(lifetime: Duration) -> Duration {
+    (lifetime / 100).clamp(Duration::from_secs(1), Duration::from_secs(30))
+}
+
 impl CachedSet {
-    /// The set itself if at least `least` is left of it.
+    /// The set itself if at least `least` is left of it, less the slack.
     pub(super) fn check_left(self: Arc<Self>, least: Duration, now: Moment) -> Result<Arc<Self>, Error> {
+        let Some(times) = self.times else { return Ok(self) };
+        let attainable = if least <= times.lifetime {
+            least.min(times.lifetime.saturating_sub(slack(times.lifetime)))
+        } else {
+            least
+        };
+        if times.unusable.is_over(now) || times.end.left(now) < attainable {
+            return Err(too_short(times.lifetime, least));
+        }
+        Ok(self)
+    }
+
+    /// The set itself if it ever had `least` left.
+    pub(super) fn check_lifetime(self: Arc<Self>, least: Duration) -> Result<Arc<Self>, Error> {
         match self.times {
-            Some(times) if times.unusable.is_over(now) || times.end.left(now) < least => {
-                Err(Error::validation(format!(
-                    "credentials valid for another {least:?} were asked for, but the source gives them for {:?}: \
-                     ask for less, or configure the source to give more",
-                    times.lifetime
-                )))
-            }
+            Some(times) if times.lifetime < least => Err(too_short(times.lifetime, least)),
             _ => Ok(self),
         }
     }
+}
+
+fn too_short(lifetime: Duration, least: Duration) -> Error {
+    Error::validation(format!(
+        "credentials valid for another {least:?} were asked for, but the source gives them for {lifetime:?}: ask for \
+         less, or configure the source to give more"
+    ))
 }
 
 pub(super) fn closed() -> Error {

@@ -1,6 +1,6 @@
 //! The task that refreshes though nobody calls.
 //!
-//! It runs on brs's own runtime, sleeps on the session's clock until the advisory window begins or a backoff is over,
+//! It runs where time is kept, sleeps on the session's clock until the advisory window begins or a backoff is over,
 //! but never longer than 30 s, so that a stepped wall clock or a resumed machine is noticed; then it starts a flight as
 //! any caller would. It holds the engine weakly between its steps (invariant 7) and is aborted when the engine is
 //! dropped.
@@ -23,9 +23,9 @@ pub(super) struct EagerTask(Mutex<Option<AbortHandle>>);
 
 impl EagerTask {
     pub(super) fn start(&self, engine: &Arc<Engine>) -> Result<(), Error> {
-        let own = crate::runtime::own()
+        let keeper = crate::runtime::keeper()
             .map_err(|error| Error::connection("no thread could be started for eager refreshes").with_source(error))?;
-        let task = own.spawn(run(Arc::downgrade(engine)));
+        let task = keeper.spawn(run(Arc::downgrade(engine)));
         if let Some(earlier) = lock(&self.0).replace(task.abort_handle()) {
             earlier.abort();
         }
@@ -63,5 +63,7 @@ async fn run(engine: Weak<Engine>) {
             }
             EagerStep::Sleep(duration) => clock.sleep(duration.min(LONGEST_SLEEP)).await,
         }
+        // A clock whose sleep is always ready must not take the thread from everybody else.
+        tokio::task::yield_now().await;
     }
 }

@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use super::calls::{Answer, closed};
 use super::eager::EagerTask;
 use super::flight::{Flight, Outcome};
+use super::guard::Guard;
 use super::launch::Launcher;
-use super::policy::{Decision, fallback, quiet_until};
+use super::policy::{Decision, decide, fallback, quiet_until};
 use super::state::{Effects, Rules, State};
 use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
@@ -62,13 +63,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(strategy: Arc<dyn RefreshStrategy>, config: Config) -> Arc<Self> {
+        let events = EventSender::new(strategy.method());
         Arc::new(Self {
-            launcher: Launcher::new(config.runtime.clone()),
+            launcher: Launcher::new(Arc::clone(&strategy), config.runtime.clone()),
             state: Mutex::new(State::new(config.rng.clone())),
             strategy,
             config,
             snapshot: Cell::empty(),
-            events: EventSender::new(),
+            events,
             eager: EagerTask::default(),
         })
     }
@@ -112,9 +114,16 @@ impl Engine {
     /// A set with at least `least` left, refreshed first if need be.
     pub(crate) async fn valid_for(self: &Arc<Self>, least: Duration) -> Result<Arc<CachedSet>, Error> {
         let now = self.now();
-        match self.change(|state, effects| state.ask_for(least, now, effects)) {
+        match self.change(|state, effects| state.ask_for(least, now, &self.config.rules, effects)) {
             Answer::Now(result) => result,
-            Answer::Wait(flight) => flight.wait().await.fetched?.check_left(least, self.now()),
+            Answer::Wait(flight) => {
+                let outcome = flight.wait().await;
+                match outcome.fetched {
+                    // Nothing could have more left; that the answer took a moment must not count.
+                    Ok(set) => set.check_lifetime(least),
+                    Err(error) => outcome.served.and_then(|set| set.check_left(least, self.now())).map_err(|_| error),
+                }
+            }
         }
     }
 
@@ -156,20 +165,27 @@ impl Engine {
 
     /// Whether a caller would get credentials without waiting for the source first.
     pub(crate) fn ready(&self) -> bool {
-        self.left_to_serve().is_some()
+        let now = self.now();
+        let situation = lock(&self.state).situation();
+        let decision = decide(&situation, now, self.config.rules.policy);
+        matches!(decision, Decision::Serve | Decision::ServeAndStart | Decision::ServeExpired)
     }
 
     /// What could be given if the source did not answer now.
-    pub(crate) fn left_to_serve(&self) -> Option<Arc<CachedSet>> {
+    pub(crate) fn left_to_serve(self: &Arc<Self>) -> Option<Arc<CachedSet>> {
         let now = self.now();
-        let state = lock(&self.state);
-        let unrecoverable = state.failure.as_ref().is_some_and(|failure| failure.error.is_unrecoverable());
-        match fallback(state.set_situation().as_ref(), now, self.config.rules.policy, unrecoverable) {
-            Decision::Serve => state.set.clone(),
-            // An expired set counts only while the source is known to be in trouble.
-            Decision::ServeExpired if state.failure.is_some() => state.set.clone(),
-            _ => None,
-        }
+        self.change(|state, effects| {
+            let unrecoverable = state.failure.as_ref().is_some_and(|failure| failure.error.is_unrecoverable());
+            match fallback(state.set_situation().as_ref(), now, self.config.rules.policy, unrecoverable) {
+                Decision::Serve => state.set.clone(),
+                // An expired set counts only while the source is known to be in trouble.
+                Decision::ServeExpired if state.failure.is_some() => {
+                    state.announce_expired(effects);
+                    state.set.clone()
+                }
+                _ => None,
+            }
+        })
     }
 
     pub(crate) fn status(&self) -> RefreshStatus {
@@ -225,7 +241,7 @@ impl Engine {
                 },
                 _ => Duration::ZERO,
             };
-            let left = left.max(state.held(now).unwrap_or_default());
+            let left = left.max(state.held_unattended(now));
             if left.is_zero() {
                 return Some(EagerStep::Wait(state.start(false, now, effects)));
             }
@@ -242,23 +258,35 @@ impl Engine {
             effects.landed = state.flight.take().map(|flight| (flight, Outcome::failed(closed())));
         });
         self.eager.end();
-        self.launcher.abort();
+        self.launcher.end();
     }
 
     /// Takes in what a flight brought; called once for every flight, by its guard.
     pub(super) fn land(self: &Arc<Self>, flight: &Arc<Flight>, result: Result<TemporaryCredentials, Error>) {
         let now = self.now();
-        let result = result.map(|credentials| match &self.config.account_id {
+        let mut result = Some(result.map(|credentials| match &self.config.account_id {
             Some(account_id) if credentials.account_id().is_none() => credentials.with_account_id(account_id),
             _ => credentials,
-        });
+        }));
         self.change(|state, effects| {
             // A closed session has taken the flight out and resolved it (invariant 5).
             if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
                 state.flight = None;
-                state.land(flight, result, now, &self.config.rules, effects);
+                if let Some(result) = result.take() {
+                    state.land(flight, result, now, &self.config.rules, effects);
+                }
             }
         });
+        // What was not taken in is dropped here, without the lock: an error's source is foreign (invariant 4).
+        drop(result);
+    }
+
+    /// Takes out a flight that cannot be landed, since a clock of the user's panics.
+    pub(super) fn forget(&self, flight: &Arc<Flight>) {
+        let mut state = lock(&self.state);
+        if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            state.flight = None;
+        }
     }
 
     fn now(&self) -> Moment {
@@ -309,12 +337,7 @@ impl Engine {
 
     fn carry_out(self: &Arc<Self>, effects: Effects) {
         if let Some(times) = effects.shortened {
-            tracing::warn!(
-                lifetime = ?times.lifetime,
-                advisory_window = ?times.advisory_window,
-                mandatory_window = ?times.mandatory_window,
-                "the configured windows do not fit the credentials' lifetime and were shortened"
-            );
+            self.events.warn_shortened(times.lifetime, times.advisory_window, times.mandatory_window);
         }
         for event in effects.events {
             self.events.send(event);
@@ -323,6 +346,7 @@ impl Engine {
             flight.resolve(outcome);
         }
         if let Some(launch) = effects.launch {
+            let guard = Guard::new(self, Arc::clone(&launch.flight));
             let limit = self.config.refresh_timeout;
             let cx = RefreshContext {
                 deadline: launch.flight.started.monotonic.saturating_add(limit),
@@ -332,7 +356,7 @@ impl Engine {
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
             };
-            self.launcher.launch(self, launch.flight, cx, limit);
+            self.launcher.launch(guard, cx, limit);
         }
     }
 }

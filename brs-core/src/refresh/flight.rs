@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -66,7 +67,8 @@ impl Flight {
         };
         // Outside the lock: a waker may run whatever it likes.
         for waker in wakers.into_values() {
-            waker.wake();
+            // One that panics must not keep the others asleep.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 

@@ -1,66 +1,41 @@
 //! Runs a flight: on a runtime, within its time limit, answered whatever happens.
 //!
 //! Two tasks a flight. The *pilot* runs the strategy, on the runtime the user chose or on brs's own. The *tower* runs
-//! on brs's own runtime, waits for the pilot or the time limit, and lands the flight; a guard lands it should the tower
+//! where time is kept, waits for the pilot or the time limit, and lands the flight; a guard lands it should the tower
 //! itself end early (invariant 5). So a strategy that panics, blocks its thread, or was put on a runtime that stands
 //! still or ends costs an error and not a hanging caller:
 //!
 //! - The pilot panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on`.
 //! - Its runtime ends: `a_runtime_that_ends_in_mid_flight_hands_it_to_brs_s_own` (the flight moves).
 //! - Its runtime stands still: `a_chosen_runtime_that_stands_still_costs_the_time_limit`.
-//! - It blocks its thread: `a_strategy_that_blocks_is_reported_and_not_called_again_meanwhile`.
-
-use std::sync::{Arc, Weak};
-use std::time::Duration;
-
-use tokio::runtime::Handle;
-
-use super::engine::Engine;
-use super::flight::{Flight, Outcome};
-use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::strategy::RefreshContext;
-
-type Fetched = Result<TemporaryCredentials, Error>;
-
-/// Lands its flight exactly once, at the latest when it is dropped.
-struct Guard {
-    engine: Weak<Engine>,
-    flight: Option<Arc<Flight>>,
-}
-
-impl Guard {
-    fn land(&mut self, result: Fetched) {
-        let Some(flight) = self.flight.take() else { return };
-        match self.engine.upgrade() {
-            Some(engine) => engine.land(&flight, result),
-            // Nobody is left to keep a set for; the eager task may still wait.
-            None => flight.resolve(Outcome::failed(ended())),
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.land(Err(ended()));
-    }
-}
-
-fn ended() -> Error {
-    Error::connection("the refresh was ended before it had an answer")
-}
+//! - It blocks its thread: `a_strategy_that_blocks_is_reported_and_not_called_again_meanwhile`; two of them:
+//!   `strategies_that_block_every_worker_do_not_stop_time`.
+//! - The session is closed or dropped between start and launch: `a_closed_session_launches_nothing` (below).
 
 #[cfg(not(brs_model))]
 pub(super) use real::Launcher;
 
+#[cfg(brs_model)]
+pub(super) use modelled::Launcher;
+
 #[cfg(not(brs_model))]
 mod real {
-    use tokio::task::{AbortHandle, JoinSet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
+    use tokio::runtime::Handle;
+    use tokio::task::{AbortHandle, JoinSet};
+    use tracing::Instrument;
+
+    use super::super::guard::{Guard, ended};
     use super::super::sync::{Mutex, lock};
-    use super::*;
+    use crate::credentials::TemporaryCredentials;
+    use crate::error::Error;
     use crate::runtime;
-    use crate::strategy::RefreshStrategy;
+    use crate::strategy::{RefreshContext, RefreshStrategy};
+
+    type Fetched = Result<TemporaryCredentials, Error>;
 
     /// How long an aborted pilot may take to get off its thread before it counts as blocking it. Real time: this is
     /// about the scheduler, not about credentials.
@@ -69,47 +44,61 @@ mod real {
     /// Where flights run.
     #[derive(Debug)]
     pub(in super::super) struct Launcher {
+        strategy: Arc<dyn RefreshStrategy>,
         chosen: Option<Handle>,
-        tower: Mutex<Option<AbortHandle>>,
+        /// Locked from spawning a tower until its handle is stored, or two that launch one after the other could leave
+        /// the handle of the first.
+        tower: Mutex<TowerState>,
         /// A pilot that was aborted at its time limit and may still be blocking a thread.
         straggler: Arc<Mutex<Option<JoinSet<Fetched>>>>,
     }
 
+    #[derive(Debug, Default)]
+    struct TowerState {
+        task: Option<AbortHandle>,
+        /// Nothing is launched any more.
+        ended: bool,
+    }
+
     impl Launcher {
-        pub(in super::super) fn new(chosen: Option<Handle>) -> Self {
-            Self { chosen, tower: Mutex::default(), straggler: Arc::default() }
+        pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, chosen: Option<Handle>) -> Self {
+            Self { strategy, chosen, tower: Mutex::default(), straggler: Arc::default() }
         }
 
-        pub(in super::super) fn launch(
-            &self,
-            engine: &Arc<Engine>,
-            flight: Arc<Flight>,
-            cx: RefreshContext,
-            limit: Duration,
-        ) {
-            let mut guard = Guard { engine: Arc::downgrade(engine), flight: Some(flight) };
-            let own = match runtime::own() {
-                Ok(own) => own,
+        pub(in super::super) fn launch(&self, guard: Guard, cx: RefreshContext, limit: Duration) {
+            let runtimes = runtime::keeper().and_then(|keeper| Ok((keeper, runtime::own()?)));
+            let (keeper, own) = match runtimes {
+                Ok(runtimes) => runtimes,
                 Err(error) => {
                     let message = "no thread could be started for the refresh";
                     return guard.land(Err(Error::connection(message).with_source(error)));
                 }
             };
+            let strategy = Arc::clone(&self.strategy);
+            let span = tracing::info_span!(
+                "refresh",
+                method = strategy.method(),
+                reason = ?cx.reason(),
+                attempt = cx.attempt(),
+                previous_access_key_id = cx.previous_access_key_id(),
+            );
             let runtimes = self.chosen.iter().chain([&own]).cloned().collect();
-            let tower = Tower {
-                strategy: Arc::clone(engine.strategy()),
-                cx,
-                limit,
-                runtimes,
-                straggler: Arc::clone(&self.straggler),
-            };
-            let task = own.spawn(async move { guard.land(tower.fetch().await) });
-            *lock(&self.tower) = Some(task.abort_handle());
+            let tower = Tower { strategy, cx, limit, runtimes, straggler: Arc::clone(&self.straggler) };
+            let flight = async move { guard.land(tower.fetch().await) }.instrument(span);
+            let mut state = lock(&self.tower);
+            if state.ended {
+                // Dropping the flight lands it, which is not for under the lock.
+                drop(state);
+                return drop(flight);
+            }
+            state.task = Some(keeper.spawn(flight).abort_handle());
         }
 
-        /// Ends the flight that is running, if any.
-        pub(in super::super) fn abort(&self) {
-            if let Some(tower) = lock(&self.tower).take() {
+        /// Ends the flight that is running, if any, and lets no other begin.
+        pub(in super::super) fn end(&self) {
+            let mut state = lock(&self.tower);
+            state.ended = true;
+            if let Some(tower) = state.task.take() {
                 tower.abort();
             }
         }
@@ -117,7 +106,7 @@ mod real {
 
     impl Drop for Launcher {
         fn drop(&mut self) {
-            self.abort();
+            self.end();
         }
     }
 
@@ -132,16 +121,25 @@ mod real {
 
     impl Tower {
         async fn fetch(self) -> Fetched {
+            let mut time_is_up = self.cx.clock().sleep(self.cx.time_left());
             self.wait_for_straggler().await?;
-            let mut time_is_up = self.cx.clock().sleep(self.limit);
             for runtime in &self.runtimes {
                 let mut pilot = JoinSet::new();
                 let (strategy, cx) = (Arc::clone(&self.strategy), self.cx.clone());
-                pilot.spawn_on(async move { strategy.refresh(&cx).await }, runtime);
+                let begun = Arc::new(AtomicBool::new(false));
+                let has_begun = Arc::clone(&begun);
+                let refresh = async move {
+                    has_begun.store(true, Ordering::Relaxed);
+                    strategy.refresh(&cx).await
+                };
+                pilot.spawn_on(refresh.in_current_span(), runtime);
                 let ended = tokio::select! {
                     biased;
                     ended = pilot.join_next() => ended,
                     () = &mut time_is_up => {
+                        if !begun.load(Ordering::Relaxed) {
+                            return Err(stands_still());
+                        }
                         pilot.abort_all();
                         *lock(&self.straggler) = Some(pilot);
                         return Err(self.too_slow());
@@ -171,12 +169,19 @@ mod real {
 
         fn too_slow(&self) -> Error {
             Error::connection(format!(
-                "the source did not answer within {:?}: check that it can be reached, or allow it \
-                 more with `refresh_timeout`",
+                "the source did not answer within {:?}: check that it can be reached, or allow it more with \
+                 `refresh_timeout`",
                 self.limit
             ))
             .with_detail("limit", format!("{:?}", self.limit))
         }
+    }
+
+    fn stands_still() -> Error {
+        Error::connection(
+            "the refresh did not begin within its time limit: the runtime that was chosen for it stands still, or all \
+             its threads are blocked",
+        )
     }
 
     fn panicked() -> Error {
@@ -184,36 +189,57 @@ mod real {
         Error::credential("the strategy panicked: see the program's standard error, and tell the strategy's author")
             .retryable()
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::super::super::engine::Engine;
+        use super::super::super::flight::Flight;
+        use super::super::super::times::Moment;
+        use super::*;
+        use crate::test_util::{ManualClock, Scripted, Step};
+
+        #[test]
+        fn a_closed_session_launches_nothing() {
+            let clock = ManualClock::new(std::time::UNIX_EPOCH);
+            let scripted = Scripted::always(Step::Hang);
+            let launcher = Launcher::new(scripted.shared(), None);
+            launcher.end();
+            let engine: std::sync::Weak<Engine> = std::sync::Weak::new();
+            let flight = Flight::new(crate::RefreshReason::First, Moment::now(&clock));
+            let guard = Guard::of(engine, Arc::clone(&flight));
+            let limit = Duration::from_secs(30);
+            launcher.launch(guard, RefreshContext::for_test(Arc::new(clock), limit), limit);
+            let outcome = futures_util::FutureExt::now_or_never(flight.wait());
+            assert!(outcome.is_some_and(|outcome| outcome.served.is_err()), "who waits is answered");
+            assert_eq!(scripted.calls(), 0);
+        }
+    }
 }
 
 #[cfg(brs_model)]
-pub(super) use modelled::Launcher;
-
-#[cfg(brs_model)]
 mod modelled {
-    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::runtime::Handle;
+
+    use super::super::guard::Guard;
+    use crate::strategy::{RefreshContext, RefreshStrategy};
 
     /// Where flights run under the model checker: on its tasks, without a time limit.
     #[derive(Debug)]
-    pub(in super::super) struct Launcher;
+    pub(in super::super) struct Launcher(Arc<dyn RefreshStrategy>);
 
     impl Launcher {
-        pub(in super::super) fn new(_: Option<Handle>) -> Self {
-            Self
+        pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, _: Option<Handle>) -> Self {
+            Self(strategy)
         }
 
-        pub(in super::super) fn launch(
-            &self,
-            engine: &Arc<Engine>,
-            flight: Arc<Flight>,
-            cx: RefreshContext,
-            _: Duration,
-        ) {
-            let mut guard = Guard { engine: Arc::downgrade(engine), flight: Some(flight) };
-            let strategy = Arc::clone(engine.strategy());
+        pub(in super::super) fn launch(&self, guard: Guard, cx: RefreshContext, _: Duration) {
+            let strategy = Arc::clone(&self.0);
             drop(shuttle::future::spawn(async move { guard.land(strategy.refresh(&cx).await) }));
         }
 
-        pub(in super::super) fn abort(&self) {}
+        pub(in super::super) fn end(&self) {}
     }
 }

@@ -52,7 +52,7 @@ impl RefreshStrategy for Source {
             return Err(Error::connection("every third call fails"));
         }
         let expiration = cx.clock().now() + Duration::from_secs(3600);
-        Ok(TemporaryCredentials::new(format!("ASIA{number}"), format!("secret {number}"), None, Some(expiration)))
+        Ok(TemporaryCredentials::new(format!("ASIA{number}"), format!("secret-{number}"), None, Some(expiration)))
     }
 }
 
@@ -76,7 +76,7 @@ fn clock() -> ManualClock {
 /// What a caller got is whole.
 fn check(set: &super::CachedSet) {
     let number = set.credentials.access_key_id().trim_start_matches("ASIA");
-    assert_eq!(set.credentials.secret_access_key(), format!("secret {number}"), "a mixed set");
+    assert_eq!(set.credentials.secret_access_key(), format!("secret-{number}"), "a mixed set");
 }
 
 /// Each test runs under random schedules and under those of the PCT algorithm, which finds rare orders sooner.

@@ -40,12 +40,15 @@ impl Pace {
         }
         let wait = FIRST_WAIT.saturating_mul(1 << self.waits.min(10)).min(LONGEST_WAIT);
         self.waits = self.waits.saturating_add(1);
-        self.honoured_from = now + wait;
+        self.honoured_from = now.saturating_add(wait);
         Verdict::Honour
     }
 
-    /// Another set has taken the current one's place.
-    pub(crate) fn replaced(&mut self) {
+    /// Another set has taken the place of the current one, which was obtained `age` ago.
+    pub(crate) fn replaced(&mut self, age: Duration) {
+        if !self.rejected_early && age >= FIRST_MINUTE {
+            *self = Self::default();
+        }
         self.rejected_early = false;
     }
 }
@@ -63,7 +66,7 @@ mod tests {
         let mut pace = Pace::default();
         for now in [100, 200, 300] {
             assert_eq!(pace.rejected(seconds(60), seconds(now)), Verdict::Honour);
-            pace.replaced();
+            pace.replaced(seconds(1));
         }
     }
 
@@ -74,7 +77,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..8 {
             assert_eq!(pace.rejected(seconds(1), now), Verdict::Honour);
-            pace.replaced();
+            pace.replaced(seconds(1));
             let Verdict::PassOver(wait) = pace.rejected(seconds(1), now) else { panic!("honoured too soon") };
             waits.push(wait.as_secs());
             now += wait;
@@ -86,13 +89,13 @@ mod tests {
     fn a_set_rejected_early_stays_paced_when_it_grows_old() {
         let mut pace = Pace::default();
         pace.rejected(seconds(1), seconds(100));
-        pace.replaced();
+        pace.replaced(seconds(1));
         assert_eq!(pace.rejected(seconds(2), seconds(102)), Verdict::PassOver(seconds(3)));
         assert_eq!(pace.rejected(seconds(5), seconds(105)), Verdict::Honour);
-        pace.replaced();
+        pace.replaced(seconds(1));
         assert!(matches!(pace.rejected(seconds(1), seconds(106)), Verdict::PassOver(_)));
         assert_eq!(pace.rejected(seconds(61), seconds(166)), Verdict::Honour);
-        pace.replaced();
+        pace.replaced(seconds(1));
         assert_eq!(pace.rejected(seconds(1), seconds(167)), Verdict::PassOver(seconds(19)), "the pace was not reset");
     }
 
@@ -101,10 +104,9 @@ mod tests {
         let mut pace = Pace::default();
         for now in [100, 105, 115] {
             assert_eq!(pace.rejected(seconds(1), seconds(now)), Verdict::Honour);
-            pace.replaced();
+            pace.replaced(seconds(1));
         }
-        assert_eq!(pace.rejected(seconds(100), seconds(500)), Verdict::Honour);
-        pace.replaced();
+        pace.replaced(seconds(100));
         assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::Honour);
         assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::PassOver(seconds(5)));
     }

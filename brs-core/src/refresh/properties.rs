@@ -45,7 +45,7 @@ enum Outcome {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let outcome = prop_oneof![
-        4 => (1_u64..8000).prop_map(Outcome::Fresh),
+        4 => (2_u64..8000).prop_map(Outcome::Fresh),
         1 => Just(Outcome::Endless),
         1 => Just(Outcome::Same),
         1 => Just(Outcome::Expired),
@@ -102,7 +102,7 @@ impl World {
         match op {
             Op::Call => self.call(&mut effects)?,
             Op::ValidFor(least) => {
-                let answer = self.state.ask_for(Duration::from_secs(*least), self.now, &mut effects);
+                let answer = self.state.ask_for(Duration::from_secs(*least), self.now, &self.rules, &mut effects);
                 self.take(answer)?;
             }
             Op::Refresh => {
@@ -175,7 +175,7 @@ impl World {
     fn whole(&self, set: &CachedSet) -> Result<(), TestCaseError> {
         let key = set.credentials.access_key_id();
         prop_assert!(self.issued.contains(key));
-        prop_assert_eq!(set.credentials.secret_access_key(), format!("secret of {key}"));
+        prop_assert_eq!(set.credentials.secret_access_key(), format!("secret-of-{key}"));
         Ok(())
     }
 
@@ -186,8 +186,21 @@ impl World {
         self.state.land(&flight, result, self.now, &self.rules, effects);
         let (landed, outcome) = effects.landed.take().expect("a landing resolves its flight");
         prop_assert!(Arc::ptr_eq(&landed, &flight));
-        if let Ok(set) = &outcome.served {
-            self.whole(set)?;
+        match &outcome.served {
+            Ok(set) => {
+                self.whole(set)?;
+                if outcome.fetched.is_err()
+                    && self.state.set_situation().is_some_and(|set| set.age(self.now) == Age::Expired)
+                {
+                    let unrecoverable = outcome.fetched.as_ref().is_err_and(Error::is_unrecoverable);
+                    prop_assert!(self.rules.policy.static_stability && !unrecoverable, "an expired set was served");
+                }
+            }
+            Err(error) => {
+                let valid = self.state.set_situation().is_some_and(|set| set.age(self.now) != Age::Expired);
+                let foreground = self.rules.policy.advisory_refresh == AdvisoryRefresh::Foreground;
+                prop_assert!(!valid || foreground && error.is_unrecoverable(), "a valid set was withheld");
+            }
         }
         landed.resolve(outcome);
         for (flight, wait) in std::mem::take(&mut self.waiting) {
@@ -216,7 +229,7 @@ impl World {
         self.numbers += 1;
         let key = format!("ASIA{}", self.numbers);
         self.issued.insert(key.clone());
-        Ok(TemporaryCredentials::new(&*key, format!("secret of {key}"), None, expiration))
+        Ok(TemporaryCredentials::new(&*key, format!("secret-of-{key}"), None, expiration))
     }
 
     /// Before the moment that readers are given, the decision is always to serve.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::backoff::{RefreshBackoff, Remaining, wait_after};
+use super::backoff::{RefreshBackoff, Remaining, Rolls, unattended_wait, wait_after};
 use super::flight::{Flight, Outcome};
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
@@ -43,6 +43,8 @@ pub(crate) struct Launch {
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) hold: Option<Hold>,
+    /// Until when, on the monotonic clock, nothing is tried that no caller wants.
+    unattended_until: Duration,
     /// The hold's end on the wall clock, for people.
     pub(crate) next_try: Option<SystemTime>,
 }
@@ -214,13 +216,16 @@ impl State {
     }
 
     fn replace(&mut self, set: &Arc<CachedSet>, now: Moment) {
-        self.set = Some(Arc::clone(set));
+        let old = self.set.replace(Arc::clone(set));
+        // The same set again is no new one: what was known of it stays.
+        if let Some(old) = old.filter(|old| old.credentials.access_key_id() != set.credentials.access_key_id()) {
+            self.pace.replaced(now.monotonic.saturating_sub(old.obtained.monotonic));
+        }
         self.invalidated = false;
         self.failures = 0;
         self.failures_expired = 0;
         self.refreshes += 1;
         self.last_success = Some(now.wall);
-        self.pace.replaced();
     }
 
     /// Remembers a failure; returns when the source may be asked again, if not at once.
@@ -239,11 +244,17 @@ impl State {
         };
         let unrecoverable = error.is_unrecoverable();
         let advisory_refresh = rules.policy.advisory_refresh;
-        let roll = self.rng.f64();
-        let wait = wait_after(remaining, unrecoverable, self.failures, rules.backoff, advisory_refresh, roll);
+        let rolls = Rolls(self.rng.f64(), self.rng.f64());
+        let wait = wait_after(remaining, unrecoverable, self.failures, rules.backoff, advisory_refresh, rolls);
+        let unattended = if unrecoverable { unattended_wait(self.failures, rolls).max(wait) } else { wait };
         let hold = wait.map(|wait| Hold { until: now.monotonic.saturating_add(wait), unrecoverable });
         let next_try = wait.map(|wait| now.plus(wait).wall);
-        effects.forgotten = self.failure.replace(Failure { error: error.clone(), hold, next_try });
+        effects.forgotten = self.failure.replace(Failure {
+            error: error.clone(),
+            hold,
+            unattended_until: now.monotonic.saturating_add(unattended.unwrap_or_default()),
+            next_try,
+        });
         next_try
     }
 
@@ -271,6 +282,11 @@ impl State {
     pub(crate) fn held(&self, now: Moment) -> Option<Duration> {
         let hold = self.failure.as_ref()?.hold?;
         hold.until.checked_sub(now.monotonic).filter(|left| !left.is_zero())
+    }
+
+    /// How long the eager task leaves the source alone.
+    pub(crate) fn held_unattended(&self, now: Moment) -> Duration {
+        self.failure.as_ref().map_or(Duration::ZERO, |failure| failure.unattended_until.saturating_sub(now.monotonic))
     }
 
     /// Marks the set as unusable if it has this key; says whether that changed anything.

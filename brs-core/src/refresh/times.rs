@@ -3,7 +3,8 @@
 //! A set's instants are fixed when it arrives and kept on the wall clock (what AWS writes expirations in) and on a
 //! monotonic one (which nobody steps). A refresh is *due* when either has reached the instant; a set is *expired* only
 //! when both have: a stepped clock or a suspended machine can cause an early refresh, but neither withholds a valid set
-//! nor keeps an expired one for long.
+//! nor keeps an expired one for long. Should the
+//! source be dead as well, a set counts as valid until both clocks say that it is over.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,13 @@ use crate::credentials::TemporaryCredentials;
 
 /// A set with less left than this counts as already expired: it would not survive the request it is used for.
 const LEAST_LIFETIME: Duration = Duration::from_secs(1);
+
+/// What a set must have beyond that when it arrives, or each call would refresh it.
+const LEAST_USE: Duration = Duration::from_millis(100);
+
+/// The longest life AWS gives temporary credentials (GetSessionToken). A source's clock by which a set lives longer is
+/// not believed.
+const LONGEST_AT_AWS: Duration = Duration::from_secs(36 * 3600);
 
 /// The default mandatory window.
 const MANDATORY_WINDOW: Duration = Duration::from_secs(60);
@@ -127,8 +135,13 @@ impl Times {
     ) -> Result<Option<Self>, AlreadyExpired> {
         let Some(expiration) = expiration else { return Ok(None) };
         // By the source's own clock where it is known: the local one may be wrong by hours.
-        let lifetime = expiration.duration_since(server_time.unwrap_or(now.wall)).unwrap_or_default();
-        if lifetime < LEAST_LIFETIME {
+        let by = |clock: SystemTime| expiration.duration_since(clock).unwrap_or_default();
+        let lifetime = match server_time.map(by) {
+            Some(lifetime) if lifetime <= LONGEST_AT_AWS => lifetime,
+            Some(lifetime) => lifetime.min(by(now.wall)),
+            None => by(now.wall),
+        };
+        if lifetime < LEAST_LIFETIME + LEAST_USE {
             return Err(AlreadyExpired);
         }
         let lifetime = lifetime.min(LONGEST_LIFETIME);
@@ -248,7 +261,8 @@ mod tests {
     fn less_than_a_second_counts_as_already_expired() {
         let arrive = |left: Duration| Times::new(Some(at(0).wall + left), None, at(0), Windows::default(), 0.0);
         assert_eq!(arrive(Duration::from_millis(999)), Err(AlreadyExpired));
-        assert!(arrive(Duration::from_secs(1)).is_ok());
+        assert_eq!(arrive(Duration::from_millis(1099)), Err(AlreadyExpired), "it would be over as soon as it is used");
+        assert!(arrive(Duration::from_millis(1100)).is_ok());
         assert_eq!(Times::new(Some(UNIX_EPOCH), None, at(0), Windows::default(), 0.0), Err(AlreadyExpired));
     }
 
@@ -266,6 +280,13 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!((times.lifetime.as_secs(), times.end), (3600, at(3600)));
+    }
+
+    #[test]
+    fn a_server_clock_that_makes_no_sense_is_not_believed() {
+        let hour = Duration::from_secs(3600);
+        let times = Times::new(Some(at(3600).wall), Some(UNIX_EPOCH), at(0), Windows::default(), 0.0);
+        assert_eq!(times.unwrap().unwrap().lifetime, hour);
     }
 
     #[test]

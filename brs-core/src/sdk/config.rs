@@ -2,8 +2,8 @@
 //!
 //! A session's configuration is its base configuration with the session's credentials in place of the base ones. The
 //! base comes from the caller, from the linked crate that offers a [`BaseLoader`](crate::BaseLoader), or, without
-//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets. What a base configuration
-//! built by hand lacks of that is filled in.
+//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets.
+//! What a base configuration built by hand lacks of that is filled in.
 
 use std::sync::Arc;
 use std::time::Duration;

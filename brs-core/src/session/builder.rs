@@ -306,7 +306,10 @@ impl SessionBuilder {
         };
         let config = Config {
             rules: Rules { method: strategy.method(), policy, windows: self.windows, backoff: self.refresh_backoff },
-            refresh_timeout: self.refresh_timeout.or(strategy.refresh_timeout()).unwrap_or(REFRESH_TIMEOUT),
+            refresh_timeout: self
+                .refresh_timeout
+                .or(strategy.refresh_timeout().filter(|limit| !limit.is_zero()))
+                .unwrap_or(REFRESH_TIMEOUT),
             account_id: self.account_id,
             clock: self.clock,
             runtime: self.runtime,

@@ -100,6 +100,8 @@ struct Script {
     steps: VecDeque<Step>,
     otherwise: Step,
     reasons: Vec<RefreshReason>,
+    attempts: Vec<u32>,
+    previous: Vec<Option<String>>,
     issued: usize,
 }
 
@@ -120,7 +122,14 @@ impl Scripted {
     }
 
     fn build(otherwise: Step, interactive: bool, static_stability: bool) -> Self {
-        let script = Script { steps: VecDeque::new(), otherwise, reasons: Vec::new(), issued: 0 };
+        let script = Script {
+            steps: VecDeque::new(),
+            otherwise,
+            reasons: Vec::new(),
+            attempts: Vec::new(),
+            previous: Vec::new(),
+            issued: 0,
+        };
         Self(Arc::new(Inner {
             script: Mutex::new(script),
             calls: watch::Sender::new(0),
@@ -162,6 +171,16 @@ impl Scripted {
     /// Why each call was made.
     pub fn reasons(&self) -> Vec<RefreshReason> {
         self.script().reasons.clone()
+    }
+
+    /// Which attempt each call was told to be.
+    pub fn attempts(&self) -> Vec<u32> {
+        self.script().attempts.clone()
+    }
+
+    /// The key that each call was told to replace.
+    pub fn previous_access_key_ids(&self) -> Vec<Option<String>> {
+        self.script().previous.clone()
     }
 
     /// How many calls ran at the same time, at the most.
@@ -225,6 +244,8 @@ impl RefreshStrategy for Scripted {
         let mut step = {
             let mut script = self.script();
             script.reasons.push(cx.reason());
+            script.attempts.push(cx.attempt());
+            script.previous.push(cx.previous_access_key_id().map(str::to_owned));
             script.steps.pop_front().unwrap_or_else(|| script.otherwise.clone())
         };
         self.0.calls.send_modify(|calls| *calls += 1);

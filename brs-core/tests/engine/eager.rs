@@ -71,6 +71,28 @@ async fn a_stepped_wall_clock_is_noticed_within_thirty_seconds() {
 }
 
 #[tokio::test]
+async fn what_only_a_person_can_mend_is_not_asked_for_again_and_again() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    strategy.otherwise(Step::Fail(denied()));
+    until(&clock, &session, || clock.now() >= start() + 10 * HOUR).await;
+    assert!((20..200).contains(&strategy.calls()), "{} calls in nine hours past the end", strategy.calls());
+}
+
+#[tokio::test]
+async fn in_the_foreground_too_it_is_kept_fresh() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock)
+        .defer_refresh(false)
+        .advisory_refresh(brs_core::AdvisoryRefresh::Foreground)
+        .build()
+        .await
+        .unwrap();
+    until(&clock, &session, || strategy.calls() >= 3).await;
+    assert_eq!(at_once(&session).unwrap(), key_number(3));
+}
+
+#[tokio::test]
 async fn a_strategy_that_asks_a_person_is_not_refreshed_by_a_task() {
     let (strategy, clock) = (Scripted::interactive(Step::Fresh(HOUR)), clock());
     let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();

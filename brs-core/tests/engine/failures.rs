@@ -94,6 +94,41 @@ async fn past_the_end_a_recoverable_failure_serves_the_expired_set_under_static_
 }
 
 #[tokio::test]
+async fn serving_an_expired_set_is_announced_after_each_failure() {
+    let (strategy, clock) = (Scripted::statically_stable(Step::Fresh(HOUR)), clock());
+    let session = failing(&strategy, &clock, BACKGROUND, dead()).await;
+    let mut events = session.events();
+    clock.advance(2 * HOUR);
+    for _ in 0..3 {
+        assert_eq!(key(&session).await, key_number(1));
+        clock.advance(seconds(60));
+    }
+    let announced = so_far(&mut events).iter().filter(|event| matches!(event, Event::ServingExpired { .. })).count();
+    assert_eq!((announced, strategy.calls()), (3, 4));
+}
+
+#[tokio::test]
+async fn an_unrecoverable_failure_in_the_foreground_past_the_end_is_the_error_too() {
+    let (strategy, clock) = (Scripted::statically_stable(Step::Fresh(HOUR)), clock());
+    let session = failing(&strategy, &clock, FOREGROUND, denied()).await;
+    clock.advance(2 * HOUR);
+    assert!(session.credentials().await.unwrap_err().is_unrecoverable());
+    at_once(&session).unwrap_err();
+    assert_eq!(strategy.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_strategy_is_told_which_attempt_it_is_and_what_it_replaces() {
+    let (strategy, clock) = (hourly().first([Step::Fail(dead()), Step::Fail(dead())]), clock());
+    let session = session(&strategy, &clock).await;
+    for _ in 0..4 {
+        let _ = session.refresh().await;
+    }
+    assert_eq!(strategy.attempts(), [1, 2, 3, 1]);
+    assert_eq!(strategy.previous_access_key_ids(), [None, None, None, Some(key_number(1))]);
+}
+
+#[tokio::test]
 async fn a_set_that_expires_during_a_backoff_is_announced_too() {
     let (strategy, clock) = (Scripted::statically_stable(Step::Fresh(HOUR)), clock());
     let session =
@@ -319,11 +354,57 @@ async fn the_time_limit_is_the_users_else_thirty_seconds() {
     let (strategy, clock) = (Scripted::always(Step::Hang), clock());
     let session = builder(&strategy, &clock).refresh_timeout(seconds(3)).build().await.unwrap();
     let (result, ()) = futures_util::future::join(session.credentials(), async {
+        strategy.called(1).await;
         clock.sleepers(1).await;
         clock.advance(seconds(3));
     })
     .await;
     assert_eq!(result.unwrap_err().details()["limit"], "3s");
+}
+
+/// Says how long it may take, and until when it was told that it may.
+#[derive(Debug)]
+struct Patient(std::sync::Mutex<Duration>);
+
+#[async_trait::async_trait]
+impl brs_core::RefreshStrategy for Patient {
+    fn method(&self) -> &'static str {
+        "patient"
+    }
+
+    fn source(&self) -> &'static str {
+        "patient"
+    }
+
+    async fn refresh(&self, cx: &brs_core::RefreshContext) -> Result<TemporaryCredentials, brs_core::Error> {
+        *self.0.lock().unwrap() = cx.time_left();
+        std::future::pending().await
+    }
+
+    fn refresh_timeout(&self) -> Option<Duration> {
+        Some(seconds(300))
+    }
+}
+
+#[tokio::test]
+async fn the_time_limit_is_the_strategys_own_where_the_user_says_nothing() {
+    let clock = clock();
+    let patient = std::sync::Arc::new(Patient(std::sync::Mutex::default()));
+    let session = brs_core::RefreshableSession::with_strategy(std::sync::Arc::clone(&patient) as _)
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap();
+    let (result, ()) = futures_util::future::join(session.credentials(), async {
+        while patient.0.lock().unwrap().is_zero() {
+            tokio::task::yield_now().await;
+        }
+        clock.sleepers(1).await;
+        clock.advance(seconds(300));
+    })
+    .await;
+    assert_eq!(result.unwrap_err().details()["limit"], "300s");
+    assert_eq!(*patient.0.lock().unwrap(), seconds(300), "the strategy is told");
 }
 
 #[tokio::test]

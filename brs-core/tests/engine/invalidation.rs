@@ -62,6 +62,36 @@ async fn an_eager_session_replaces_an_invalidated_set_before_anybody_asks() {
 }
 
 #[tokio::test]
+async fn an_eager_session_respects_the_backoff_after_an_invalidation() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    strategy.otherwise(Step::Fail(dead()));
+    session.refresh().await.unwrap_err();
+    session.invalidate(&key_number(1));
+    assert!(!session.status().is_refreshing());
+    assert_eq!(strategy.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_healthy_set_ends_the_pace_of_rejections() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    for number in 1..=4 {
+        assert_eq!(key(&session).await, key_number(number));
+        session.report_rejected(&key_number(number));
+        clock.advance(seconds(100));
+    }
+    assert_eq!(key(&session).await, key_number(5));
+    clock.advance(MANDATORY);
+    assert_eq!(key(&session).await, key_number(6), "the fifth has lived through its first minute");
+    session.report_rejected(&key_number(6));
+    assert_eq!(key(&session).await, key_number(7));
+    clock.advance(seconds(5));
+    session.report_rejected(&key_number(7));
+    assert_eq!(key(&session).await, key_number(8), "and the waits begin anew");
+}
+
+#[tokio::test]
 async fn a_service_that_rejects_everything_does_not_become_a_storm() {
     let (strategy, clock) = (hourly(), clock());
     let session = session(&strategy, &clock).await;

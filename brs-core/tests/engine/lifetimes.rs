@@ -94,6 +94,34 @@ async fn closing_answers_who_waits_and_every_later_call() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_flight_outlives_the_last_handle_however_launches_overlap() {
+    for _ in 0..300 {
+        let clock = clock();
+        let strategy = brs_core::test_util::Scripted::always(Step::Hang).first([Step::Fail(dead())]);
+        let session = session(&strategy, &clock).await;
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let session = session.clone();
+                tokio::spawn(async move {
+                    // The first flight fails without a wait; who comes next starts the one that hangs.
+                    let _ = session.credentials().await.map(drop);
+                    let _ = session.credentials().now_or_never();
+                })
+            })
+            .collect();
+        drop(session);
+        strategy.called(1).await;
+        for caller in callers {
+            caller.abort();
+            let _ = caller.await;
+        }
+        while strategy.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn closing_ends_the_eager_task() {
     let (strategy, clock) = (hourly(), clock());

@@ -66,6 +66,92 @@ async fn a_subscriber_that_does_not_read_delays_no_refresh() {
     assert_eq!(told.len(), 257);
 }
 
+/// Tells about its certificate at each refresh.
+#[derive(Debug)]
+struct Certified;
+
+#[async_trait::async_trait]
+impl brs_core::RefreshStrategy for Certified {
+    fn method(&self) -> &'static str {
+        "certified"
+    }
+
+    fn source(&self) -> &'static str {
+        "certified"
+    }
+
+    async fn refresh(&self, cx: &brs_core::RefreshContext) -> Result<brs_core::TemporaryCredentials, Error> {
+        cx.emit(Event::CertificateExpiring { subject: "CN=device".into(), not_after: start() + HOUR });
+        Ok(brs_core::TemporaryCredentials::new("ASIACERTIFIED", "s", None, Some(cx.clock().now() + HOUR)))
+    }
+}
+
+#[tokio::test]
+async fn a_strategy_can_tell_the_subscribers_something() {
+    let strategy = std::sync::Arc::new(Certified);
+    let session = RefreshableSession::with_strategy(strategy).clock(clock()).build().await.unwrap();
+    let mut events = session.events();
+    key(&session).await;
+    let told = so_far(&mut events);
+    assert!(
+        told.iter().any(|event| matches!(event, Event::CertificateExpiring { subject, .. } if subject == "CN=device"))
+    );
+}
+
+#[tokio::test]
+async fn ready_is_whether_a_call_would_be_answered_at_once() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    assert!(!session.ready());
+    key(&session).await;
+    assert!(session.ready());
+    session.invalidate(&key_number(1));
+    assert!(!session.ready(), "the next call waits");
+    key(&session).await;
+    clock.advance(ADVISORY);
+    assert!(session.ready());
+    clock.advance(MANDATORY - ADVISORY);
+    assert!(!session.ready(), "the next call waits");
+    strategy.otherwise(Step::Fail(dead()));
+    key(&session).await;
+    assert!(session.ready(), "while the backoff runs, what is valid is served at once");
+}
+
+#[tokio::test]
+async fn a_failed_refresh_of_the_users_leaves_a_fresh_set_ready() {
+    let (strategy, clock) = (Scripted::interactive(Step::Fresh(HOUR)), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    strategy.otherwise(Step::Fail(denied()));
+    session.refresh().await.unwrap_err();
+    assert!(session.ready() && at_once(&session).is_ok());
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_hangs_nobody() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("as the test wants");
+        }
+    }
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let waker = std::sync::Arc::new(Panics).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    for _ in 0..3 {
+        let gate = brs_core::test_util::Gate::new();
+        strategy.then([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
+        let mut events = session.events();
+        assert!(futures_util::StreamExt::poll_next_unpin(&mut events, &mut cx).is_pending());
+        let mut waiter = Box::pin(session.refresh());
+        assert!(std::future::Future::poll(waiter.as_mut(), &mut cx).is_pending());
+        gate.open();
+        session.refresh().await.unwrap();
+    }
+    assert!(at_once(&session).is_ok());
+}
+
 #[tokio::test]
 async fn whoami_names_method_source_and_key() {
     let (strategy, clock) = (hourly(), clock());

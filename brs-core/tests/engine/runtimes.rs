@@ -72,6 +72,26 @@ fn a_runtime_that_ends_in_mid_flight_hands_it_to_brs_s_own() {
     assert_eq!((strategy.calls(), strategy.most_running()), (2, 1));
 }
 
+#[tokio::test]
+async fn strategies_that_block_every_worker_do_not_stop_time() {
+    // brs's own runtime has two workers; other tests of this process need theirs, so these get a runtime of their own.
+    let chosen = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let gate = Gate::new();
+    let clock = clock();
+    let blocking: Vec<_> = (0..3).map(|_| hourly().first([Step::Block(gate.clone(), Box::new(Step::Hang))])).collect();
+    for strategy in &blocking {
+        let session = builder(strategy, &clock).runtime(chosen.handle().clone()).build().await.unwrap();
+        let (result, ()) = futures_util::future::join(session.credentials(), async {
+            clock.sleepers(1).await;
+            clock.advance(seconds(30));
+        })
+        .await;
+        assert!(result.unwrap_err().is_retryable());
+    }
+    gate.open();
+    chosen.shutdown_background();
+}
+
 #[test]
 fn a_chosen_runtime_that_stands_still_costs_the_time_limit() {
     let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -81,7 +101,8 @@ fn a_chosen_runtime_that_stands_still_costs_the_time_limit() {
         clock.sleepers(1).await;
         clock.advance(seconds(30));
     }));
-    assert!(result.unwrap_err().is_retryable());
+    let error = result.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("stands still"), "{error}");
     assert_eq!(strategy.calls(), 0);
 }
 

@@ -201,6 +201,94 @@ async fn credentials_valid_for_longer_than_the_source_gives_is_an_error_and_no_s
 }
 
 #[tokio::test]
+async fn credentials_valid_for_the_whole_lifetime_are_no_storm() {
+    // With and without the server's clock, which makes the lifetime exact.
+    for server_time in [None, Some(start())] {
+        let clock = clock();
+        let set = TemporaryCredentials::new("ASIAFIRST", "s", None, Some(start() + HOUR));
+        let set = server_time.map_or(set.clone(), |at| set.with_server_time(at));
+        let strategy = hourly().first([Step::Give(set)]);
+        let session = session(&strategy, &clock).await;
+        for _ in 0..30 {
+            session.credentials_valid_for(HOUR).await.unwrap();
+            clock.advance(seconds(1));
+        }
+        assert_eq!(strategy.calls(), 1, "half a minute is not worth a refresh");
+        clock.advance(seconds(60));
+        session.credentials_valid_for(HOUR).await.unwrap();
+        assert_eq!(strategy.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn credentials_valid_for_starts_what_is_due_like_any_call() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    clock.advance(ADVISORY);
+    let ready = session.credentials_valid_for(seconds(60)).now_or_never().expect("enough is left").unwrap();
+    assert_eq!(ready.access_key_id(), key_number(1));
+    strategy.called(2).await;
+}
+
+#[tokio::test]
+async fn credentials_valid_for_gives_what_has_enough_left_though_the_refresh_fails() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    strategy.otherwise(Step::Fail(dead()));
+    clock.advance(MANDATORY);
+    assert_eq!(session.credentials_valid_for(seconds(30)).await.unwrap().access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn a_source_whose_sets_live_a_moment_is_asked_a_bounded_number_of_times() {
+    for lifetime in [1000, 1050, 1099] {
+        let clock = clock();
+        let strategy = Scripted::always(Step::Fresh(std::time::Duration::from_millis(lifetime)));
+        let session = session(&strategy, &clock).await;
+        for _ in 0..1000 {
+            let _ = session.credentials().await;
+        }
+        assert!(strategy.calls() <= 3, "{} calls", strategy.calls());
+    }
+}
+
+#[tokio::test]
+async fn the_random_part_is_drawn_anew_for_each_set() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut ages = Vec::new();
+    for refreshes in 1..6 {
+        key(&session).await;
+        let begin = brs_core::Clock::monotonic(&clock);
+        clock.advance(ADVISORY - seconds(90));
+        while session.status().refreshes() == refreshes {
+            at_once(&session).unwrap();
+            while session.status().is_refreshing() {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(seconds(1));
+        }
+        ages.push(brs_core::Clock::monotonic(&clock) - begin);
+    }
+    ages.dedup();
+    assert!(ages.len() > 2, "{ages:?}");
+}
+
+#[tokio::test]
+async fn windows_stay_as_they_were_after_a_failure() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    key(&session).await;
+    let before = (session.status().advisory_window(), session.status().mandatory_window());
+    strategy.otherwise(Step::Fail(dead()));
+    clock.advance(MANDATORY);
+    key(&session).await;
+    assert_eq!((session.status().advisory_window(), session.status().mandatory_window()), before);
+}
+
+#[tokio::test]
 async fn credentials_valid_for_respects_a_running_backoff() {
     let (strategy, clock) = (hourly(), clock());
     let session = session(&strategy, &clock).await;
