@@ -41,8 +41,8 @@ pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
     }
     if config.endpoint_url().is_some_and(|url| !is_endpoint_url(url)) {
         return Err(Error::validation(
-            "the endpoint URL is not one: it must look like `https://host:port`, without user, password or query; check \
-             the option, `AWS_ENDPOINT_URL` and the profile",
+            "the endpoint URL is not one: it must look like `https://host:port`, without user, password or query; \
+             check the option, `AWS_ENDPOINT_URL` and the profile",
         )
         .with_param("endpoint_url"));
     }
