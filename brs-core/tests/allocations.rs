@@ -48,6 +48,7 @@ async fn an_sdk_client_pays_for_its_own_types_only() {
             assert!(provider.provide_credentials().now_or_never().is_some());
         }
     });
-    // Key, secret and token as texts of the SDK's, and the shared inside of its type; a cache in front of it is the SDK's.
+    // Key, secret and token as texts of the SDK's, and the shared inside of its type; a cache in front of it is the
+    // SDK's.
     assert!(calls.count_total <= 500, "{} allocations in a hundred calls", calls.count_total);
 }

@@ -1,5 +1,5 @@
-//! What operators read: log lines and spans. In a binary of its own, since refreshes run on brs's own threads and only a
-//! global subscriber hears those.
+//! What operators read: log lines and spans. In a binary of its own, since refreshes run on brs's own threads and only
+//! a global subscriber hears those.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
