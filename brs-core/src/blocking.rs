@@ -112,6 +112,7 @@ mod tests {
         }));
         assert!(hanging.as_mut().now_or_never().is_none());
         drop(hanging);
+        assert_eq!(format!("{place:?}"), "Blocking { busy: true }");
         let error = place.run(|| 1).await.unwrap_err();
         assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
         drop(release);
@@ -119,6 +120,7 @@ mod tests {
         while place.is_busy() {
             tokio::task::yield_now().await;
         }
+        assert_eq!(format!("{place:?}"), "Blocking { busy: false }");
         assert_eq!(place.run(|| 2).await.unwrap(), 2);
     }
 }

@@ -227,6 +227,7 @@ mod tests {
             assert!(RefreshBackoff::uniform(min, max).validate().is_err(), "{min:?} {max:?}");
         }
         assert!(RefreshBackoff::uniform(SECOND, SECOND).validate().is_ok());
+        assert!(RefreshBackoff::uniform(SHORTEST, LONGEST).validate().is_ok());
     }
 
     #[test]

@@ -117,3 +117,15 @@ fn too_short(lifetime: Duration, least: Duration) -> Error {
 pub(super) fn closed() -> Error {
     Error::configuration("the session is closed: open a new one")
 }
+
+#[cfg(all(test, not(brs_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slack_is_a_hundredth_between_a_second_and_half_a_minute() {
+        for (lifetime, expected) in [(10, 1), (600, 6), (2000, 20), (3600, 30), (43_200, 30)] {
+            assert_eq!(slack(Duration::from_secs(lifetime)), Duration::from_secs(expected));
+        }
+    }
+}

@@ -45,6 +45,17 @@ async fn the_last_handle_ends_task_flight_and_set() {
 }
 
 #[tokio::test]
+async fn the_last_handle_ends_a_task_that_sleeps() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    clock.sleepers(1).await;
+    drop(session);
+    while clock.sleeping() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn configurations_and_providers_keep_the_engine_alive() {
     let (script, clock) = (hourly(), clock());
     let strategy = script.shared();
