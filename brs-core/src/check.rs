@@ -21,7 +21,12 @@ pub fn is_endpoint_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let scheme = uri.scheme_str();
     (scheme == Some("http") || scheme == Some("https"))
-        && uri.authority().is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+        && uri.authority().is_some_and(|authority| {
+            // A port that does not fit into 16 bits counts as none to the parser, and a user stands before the host.
+            let (host, text) = (authority.host(), authority.as_str());
+            let rest = text.strip_prefix(host);
+            !host.is_empty() && rest.is_some_and(|rest| rest.is_empty() || authority.port().is_some())
+        })
         && uri.query().is_none()
         && !url.contains('#')
 }
@@ -37,14 +42,16 @@ pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
         return Err(Error::validation(
             "the region is not one: it must look like `eu-west-1`; check the option, `AWS_REGION` and the profile",
         )
-        .with_param("region"));
+        .with_param("region")
+        .unrecoverable());
     }
     if config.endpoint_url().is_some_and(|url| !is_endpoint_url(url)) {
         return Err(Error::validation(
             "the endpoint URL is not one: it must look like `https://host:port`, without user, password or query; \
              check the option, `AWS_ENDPOINT_URL` and the profile",
         )
-        .with_param("endpoint_url"));
+        .with_param("endpoint_url")
+        .unrecoverable());
     }
     Ok(())
 }
@@ -86,6 +93,7 @@ mod tests {
             "localhost:5000",
             "ftp://x",
             "http://",
+            "http://127.0.0.1:99999",
             "https://user:hush@host",
             "https://host/?x=1",
             "https://host/#x",

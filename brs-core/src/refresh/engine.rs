@@ -367,3 +367,43 @@ pub(super) enum EagerStep {
     Wait(Arc<Flight>),
     Sleep(Duration),
 }
+
+#[cfg(all(test, not(brs_model)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+
+    use super::super::{AdvisoryRefresh, Policy, RefreshBackoff, Windows};
+    use super::*;
+    use crate::test_util::{ManualClock, Scripted, Step};
+
+    #[tokio::test]
+    async fn the_read_takes_no_lock() {
+        let policy = Policy { advisory_refresh: AdvisoryRefresh::Background, static_stability: false };
+        let config = Config {
+            rules: Rules {
+                method: "scripted",
+                policy,
+                windows: Windows::default(),
+                backoff: RefreshBackoff::default(),
+            },
+            refresh_timeout: Duration::from_secs(30),
+            account_id: None,
+            clock: Arc::new(ManualClock::new(std::time::UNIX_EPOCH)),
+            runtime: None,
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let engine = Engine::new(Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared(), config);
+        engine.current().await.unwrap();
+        let (answer, answered) = mpsc::channel();
+        let held = lock(&engine.state);
+        let reader = Arc::clone(&engine);
+        let thread = std::thread::spawn(move || answer.send(reader.current().now_or_never().is_some()));
+        // A reader that waits for the lock would wait for this very thread.
+        let read = answered.recv_timeout(Duration::from_secs(10));
+        drop(held);
+        thread.join().unwrap().unwrap();
+        assert_eq!(read, Ok(true));
+    }
+}

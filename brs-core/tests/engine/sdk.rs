@@ -4,7 +4,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use brs_core::RefreshableSession;
-use brs_core::test_util::Step;
+use brs_core::test_util::{Scripted, Step};
 use futures_util::FutureExt;
 
 use crate::common::*;
@@ -63,6 +63,19 @@ async fn an_sdk_load_that_is_interrupted_falls_back_to_what_is_valid() {
     clock.advance(MANDATORY);
     assert!(provider.provide_credentials().now_or_never().is_none());
     assert_eq!(inner.fallback_on_interrupt().unwrap().access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn an_sdk_load_that_is_interrupted_past_the_end_falls_back_only_under_static_stability() {
+    let (strategy, clock) = (Scripted::statically_stable(Step::Fresh(HOUR)), clock());
+    let session = session(&strategy, &clock).await;
+    let provider = session.credentials_provider();
+    key(&session).await;
+    clock.advance(2 * HOUR);
+    assert!(provider.as_ref().fallback_on_interrupt().is_none(), "nothing is known to be wrong with the source");
+    strategy.otherwise(Step::Fail(dead()));
+    key(&session).await;
+    assert_eq!(provider.as_ref().fallback_on_interrupt().unwrap().access_key_id(), key_number(1));
 }
 
 #[tokio::test]
