@@ -3,31 +3,26 @@
 //! What only `aws-config` can do, for every method. Loading reads the environment and the profile files and contacts
 //! nothing: the region chain ends at the profile instead of at instance metadata, and credentials are looked for when
 //! they are first needed. A profile that the user names is used for its credentials before anything else, as boto3
-//! does; its files are read anew each time, so that rotated keys and a new login are seen.
+//! does; the chains are `profiles.rs`'s.
 
-use std::env::{VarError, var};
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::env::var;
 
 use async_trait::async_trait;
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::{CredentialsError, TokenError};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::TokenError;
+use aws_credential_types::provider::future;
 use aws_credential_types::provider::token::ProvideToken;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 use brs_core::{BaseLoader, BaseRequest, CallerIdentity, Error, RegisteredBaseLoader};
 
+use crate::connect::connect_for_identity;
 use crate::error::{Call, Operation, from_sdk};
+use crate::observed::Observed;
+use crate::profiles::{self, NamedBy, NamedProfile};
 
 brs_core::__private::inventory::submit! { RegisteredBaseLoader(&Loader) }
 
@@ -37,8 +32,11 @@ struct Loader;
 #[async_trait]
 impl BaseLoader for Loader {
     async fn load(&self, request: BaseRequest) -> Result<SdkConfig, Error> {
-        if let Some(name) = &request.profile_name {
-            check_profile(name).await?;
+        // aws-config would go on without a profile that is not there.
+        match (&request.profile_name, profiles::of_environment()) {
+            (Some(name), _) => profiles::check(name, NamedBy::User).await?,
+            (None, Some(name)) => profiles::check(&name, NamedBy::Environment).await?,
+            (None, None) => {}
         }
         let version = request.behavior_version.unwrap_or_else(BehaviorVersion::latest);
         let region = region_chain(&request).region().await;
@@ -60,7 +58,7 @@ impl BaseLoader for Loader {
         let config = loader.load().await;
 
         let mut providers = ProviderConfig::without_region()
-            .with_region(region)
+            .with_region(region.clone())
             .with_behavior_version(Some(version))
             .with_use_fips(config.use_fips())
             .with_use_dual_stack(config.use_dual_stack());
@@ -70,11 +68,7 @@ impl BaseLoader for Loader {
         let credentials = match (request.credentials, request.profile_name) {
             (Some(credentials), _) => credentials,
             (None, Some(name)) => SharedCredentialsProvider::new(NamedProfile { name, providers }),
-            (None, None) => SharedCredentialsProvider::new(DefaultChain {
-                region: config.region().cloned(),
-                providers,
-                chain: OnceLock::new(),
-            }),
+            (None, None) => SharedCredentialsProvider::new(profiles::unnamed(&providers, region)),
         };
         let mut config = config.into_builder();
         config.set_token_provider(None);
@@ -82,19 +76,27 @@ impl BaseLoader for Loader {
     }
 
     async fn caller_identity(&self, config: &SdkConfig) -> Result<CallerIdentity, Error> {
-        let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await.map_err(|error| {
-            let place = match (config.endpoint_url(), config.region()) {
-                (Some(url), _) => format!("`{url}`"),
-                (None, Some(region)) => format!("region `{region}`"),
-                (None, None) => "no region".into(),
-            };
-            let operation = Operation::CallerIdentity;
-            let credentials = "the session's credentials";
-            from_sdk(error, &Call { operation, place: &place, credentials, hidden: &[], sent: true })
+        let (client, place) = connect_for_identity(config)?;
+        let observed = Observed::default();
+        let call = client.get_caller_identity().customize().interceptor(observed.observer());
+        let answer = call.send().await.map_err(|error| {
+            let endpoint = observed.endpoint();
+            from_sdk(
+                &error,
+                &Call {
+                    operation: Operation::CallerIdentity,
+                    place: endpoint.as_deref().unwrap_or(&place),
+                    credentials: "the session's credentials",
+                    hidden: &[],
+                    sent: observed.sent(),
+                },
+            )
         })?;
         match (answer.account(), answer.arn(), answer.user_id()) {
             (Some(account), Some(arn), Some(user_id)) => Ok(CallerIdentity::new(account, arn, user_id)),
-            _ => Err(Error::credential("the answer of STS lacks account, ARN or user id")),
+            _ => Err(Error::credential(
+                "the answer of STS lacks account, ARN or user id: check what answers at the endpoint URL",
+            )),
         }
     }
 }
@@ -105,99 +107,13 @@ fn region_chain(request: &BaseRequest) -> RegionProviderChain {
     if let Some(name) = &request.profile_name {
         profile = profile.profile_name(name);
     }
-    RegionProviderChain::first_try(request.region.clone())
-        .or_else(EnvironmentVariableRegionProvider::new())
-        .or_else(profile.build())
+    RegionProviderChain::first_try(request.region.clone().or_else(region_of_environment)).or_else(profile.build())
 }
 
-/// A profile the user has named has to be there: aws-config would go on without it.
-async fn check_profile(name: &str) -> Result<(), Error> {
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    let files = [
-        profile_file("AWS_CONFIG_FILE", "~/.aws/config"),
-        profile_file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-    ];
-    let looked_at = files.each_ref().map(|file| format!("`{}`", file.display())).join(" and ");
-    let profiles =
-        aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), Some(name.to_owned().into()))
-            .await
-            .map_err(|error| {
-            Error::configuration(format!("the profile files cannot be read: check {looked_at}"))
-                .with_param("profile_name")
-                .with_source(error)
-        })?;
-    if profiles.get_profile(name).is_some() {
-        return Ok(());
-    }
-    Err(Error::configuration(format!(
-        "there is no profile `{shown}`: looked at {looked_at}; `aws configure list-profiles` lists what there is"
-    ))
-    .with_param("profile_name"))
-}
-
-fn profile_file(variable: &str, default: &str) -> PathBuf {
-    match var(variable) {
-        Ok(path) => path.into(),
-        Err(VarError::NotUnicode(path)) => path.into(),
-        Err(VarError::NotPresent) => default.into(),
-    }
-}
-
-/// The SDK's default chain, built when credentials are first needed: building it reads the system's certificates.
-#[derive(Debug)]
-struct DefaultChain {
-    providers: ProviderConfig,
-    region: Option<Region>,
-    chain: OnceLock<DefaultCredentialsChain>,
-}
-
-impl DefaultChain {
-    async fn load(&self) -> Result<Credentials, CredentialsError> {
-        if let Some(chain) = self.chain.get() {
-            return chain.provide_credentials().await;
-        }
-        // Told that there is no region, the chain does not look for one itself. Two that are built at once do no harm.
-        let chain = DefaultCredentialsChain::builder().configure(self.providers.clone()).region(self.region.clone());
-        let chain = chain.build().await;
-        self.chain.get_or_init(|| chain).provide_credentials().await
-    }
-}
-
-impl ProvideCredentials for DefaultChain {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.load())
-    }
-}
-
-/// The credentials of a profile by name, then those of the container and of the instance; not those of the environment,
-/// which the user has passed over by naming a profile.
-#[derive(Debug)]
-struct NamedProfile {
-    name: String,
-    providers: ProviderConfig,
-}
-
-impl NamedProfile {
-    async fn load(&self) -> Result<Credentials, CredentialsError> {
-        let profile = ProfileFileCredentialsProvider::builder().configure(&self.providers).profile_name(&self.name);
-        CredentialsProviderChain::first_try("Profile", profile.build())
-            .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(&self.providers).build())
-            .or_else("Ec2InstanceMetadata", ImdsCredentialsProvider::builder().configure(&self.providers).build())
-            .provide_credentials()
-            .await
-    }
-}
-
-impl ProvideCredentials for NamedProfile {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.load())
-    }
+/// A variable that is empty counts as absent.
+fn region_of_environment() -> Option<Region> {
+    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+    names.iter().find_map(|name| var(name).ok().filter(|region| !region.is_empty())).map(Region::new)
 }
 
 /// In the place of aws-config's chain of bearer tokens while it loads; what is returned has none.

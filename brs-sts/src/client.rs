@@ -1,22 +1,27 @@
 //! The settings of the STS client: what may be said, and what is refused.
 //!
-//! Owns [`StsClient`], its spelling as data (botocore's names) and its checks. What becomes of it, an SDK client over
-//! the base configuration, is `connect.rs`'s.
+//! Owns [`StsClient`], its spelling as data (botocore's names) and its checks; what botocore keeps in a `Config` of its
+//! own is in `config`. What becomes of it all, an SDK client over the base configuration, is `connect.rs`'s.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_types::app_name::AppName;
+use brs_core::__private::{is_account_id, is_endpoint_url, is_region};
 use brs_core::{Error, SecretString};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 use crate::data;
-use crate::validate::{Invalid, is_account_id};
+use crate::shown;
+use crate::validate::Invalid;
+
+mod config;
+
+pub use config::RetryMode;
+use config::{Config, Proxies};
 
 /// The STS client's own settings. Whatever is not set comes from the session's base configuration.
 ///
@@ -43,60 +48,10 @@ pub struct StsClient {
     pub(crate) aws_session_token: Option<SecretString>,
     pub(crate) aws_account_id: Option<String>,
     /// Retries, time-outs, proxies.
-    #[serde(deserialize_with = "data::or_default")]
+    #[serde(deserialize_with = "data::map_or_default")]
     pub(crate) config: Config,
     #[serde(skip)]
     pub(crate) credentials_provider: Option<SharedCredentialsProvider>,
-}
-
-/// The part of botocore's `Config` that has a counterpart here.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    #[serde(deserialize_with = "data::or_default")]
-    pub(crate) retries: Retries,
-    /// Seconds.
-    #[serde(deserialize_with = "data::seconds")]
-    #[schemars(with = "Option<f64>")]
-    pub(crate) connect_timeout: Option<Duration>,
-    /// Seconds.
-    #[serde(deserialize_with = "data::seconds")]
-    #[schemars(with = "Option<f64>")]
-    pub(crate) read_timeout: Option<Duration>,
-    #[serde(deserialize_with = "data::or_default")]
-    pub(crate) proxies: Proxies,
-    #[serde(alias = "user_agent_appid", alias = "user_agent_extra")]
-    pub(crate) app_name: Option<String>,
-}
-
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Retries {
-    /// The first call included.
-    #[serde(alias = "total_max_attempts")]
-    pub(crate) max_attempts: Option<u32>,
-    pub(crate) mode: Option<RetryMode>,
-}
-
-/// Proxy URLs may hold a password.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Proxies {
-    pub(crate) http: Option<SecretString>,
-    pub(crate) https: Option<SecretString>,
-}
-
-/// How the STS client paces its retries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum RetryMode {
-    /// Exponential backoff with jitter.
-    Standard,
-    /// The same, and the client slows down by itself when it is throttled.
-    Adaptive,
-    /// Botocore's oldest mode, accepted for its settings: the same as [`Standard`](Self::Standard), with a warning.
-    Legacy,
 }
 
 /// Whom to trust.
@@ -132,8 +87,8 @@ impl StsClient {
 
     /// A PEM file with the certificates to trust instead of the system's, at most 1 MiB (botocore's `verify`).
     ///
-    /// Default: the system's certificates. The file is read once, when the session is built. There is no way to switch
-    /// verification off.
+    /// Default: the system's certificates; `AWS_CA_BUNDLE`, which botocore reads, is not looked at. The file is read
+    /// once, when the session is built. There is no way to switch verification off.
     #[must_use]
     pub fn ca_bundle(mut self, path: impl Into<PathBuf>) -> Self {
         self.verify = Some(Verify::Bundle(path.into()));
@@ -171,10 +126,11 @@ impl StsClient {
     /// How often one refresh tries STS, the first call included: 1–100. Default: the base configuration's, which is 3.
     ///
     /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's time limit.
-    /// Botocore's `max_attempts` leaves the first call out, its `total_max_attempts`, accepted too, counts as this one.
+    /// In data the names are botocore's and mean what they mean there: `retries.total_max_attempts` is this setting,
+    /// `retries.max_attempts` leaves the first call out (0–99), and the former wins where both are given.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.config.retries.max_attempts = Some(max_attempts);
+        self.config.retries.total_max_attempts = Some(max_attempts);
         self
     }
 
@@ -220,12 +176,15 @@ impl StsClient {
         self
     }
 
-    /// Whether the endpoint is known to be reached without TLS.
-    pub(crate) fn is_plain_http(&self) -> bool {
-        self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"))
+    /// `use_ssl: false` is botocore's way of asking for `http://`, which here only the endpoint URL says.
+    pub(crate) fn check_use_ssl(&self, is_plain: bool) -> Result<(), Error> {
+        if self.use_ssl == Some(false) && !is_plain {
+            return Err(Invalid::Shape("is `false` only together with an `http://` endpoint URL").at("client.use_ssl"));
+        }
+        Ok(())
     }
 
-    /// Checks what can be checked without reading a file.
+    /// Checks what can be checked without reading a file or knowing the base configuration.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         if let Some(service) = self.service_name.as_deref().filter(|service| *service != "sts") {
             let service: String = service.chars().take(64).collect();
@@ -240,9 +199,6 @@ impl StsClient {
         if self.endpoint_url.as_deref().is_some_and(|url| !is_endpoint_url(url)) {
             return Err(Invalid::Shape("must be `https://` or `http://`, a host and perhaps a port and a path")
                 .at("client.endpoint_url"));
-        }
-        if self.use_ssl == Some(false) && !self.is_plain_http() {
-            return Err(Invalid::Shape("is `false` only together with an `http://` endpoint URL").at("client.use_ssl"));
         }
         if matches!(self.verify, Some(Verify::Switch(false))) {
             return Err(Invalid::Shape(
@@ -259,6 +215,7 @@ impl StsClient {
         let missing = |field: &str, needs: &str| {
             Error::configuration(format!("`client.{field}` needs `client.{needs}`"))
                 .with_param(format!("client.{needs}"))
+                .unrecoverable()
         };
         match (&self.aws_access_key_id, &self.aws_secret_access_key) {
             (Some(_), None) => return Err(missing("aws_access_key_id", "aws_secret_access_key")),
@@ -273,7 +230,8 @@ impl StsClient {
                 return Err(Error::configuration(
                     "the STS client is given both keys and a credentials provider: give one of them",
                 )
-                .with_param("client.aws_access_key_id"));
+                .with_param("client.aws_access_key_id")
+                .unrecoverable());
             }
             _ => {}
         }
@@ -295,58 +253,17 @@ impl StsClient {
     }
 }
 
-impl Config {
-    fn validate(&self) -> Result<(), Error> {
-        if let Some(found) = self.retries.max_attempts.filter(|attempts| !(1..=100).contains(attempts)) {
-            let invalid = Invalid::Range { min: 1, max: 100, unit: "attempts", found: found.into() };
-            return Err(invalid.at("client.config.retries.max_attempts"));
-        }
-        for (field, timeout) in [("connect_timeout", self.connect_timeout), ("read_timeout", self.read_timeout)] {
-            if timeout.is_some_and(|timeout| timeout.is_zero()) {
-                return Err(Invalid::Shape("must be more than 0 seconds").at(format!("client.config.{field}")));
-            }
-        }
-        for (field, url) in [("http", &self.proxies.http), ("https", &self.proxies.https)] {
-            if url.as_ref().is_some_and(|url| ProxyConfig::all(url.expose()).is_err()) {
-                return Err(Invalid::Shape(
-                    "must be a proxy's URL, `http://` or `https://`, a host and perhaps a port",
-                )
-                .at(format!("client.config.proxies.{field}")));
-            }
-        }
-        if self.app_name.as_ref().is_some_and(|name| AppName::new(name.clone()).is_err()) {
-            return Err(Invalid::Shape("may hold only letters, digits and any of ``!#$%&'*+-.^_`|~``")
-                .at("client.config.app_name"));
-        }
-        Ok(())
-    }
-}
-
-/// A region becomes part of a host name.
-fn is_region(region: &str) -> bool {
-    (1..=63).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-fn is_endpoint_url(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
-    let authority = rest.split('/').next().unwrap_or_default();
-    !authority.is_empty()
-        && !authority.starts_with(':')
-        && !authority.contains('@')
-        && rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
-}
-
 impl fmt::Debug for StsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StsClient")
             .field("region", &self.region)
-            .field("endpoint_url", &self.endpoint_url)
+            .field("endpoint_url", &self.endpoint_url.as_deref().map(|url| shown::clean(url, &[])))
             .field("verify", &self.verify)
             .field("aws_access_key_id", &self.aws_access_key_id)
             .field("aws_secret_access_key", &self.aws_secret_access_key)
             .field("aws_session_token", &self.aws_session_token)
             .field("aws_account_id", &self.aws_account_id)
-            .field("max_attempts", &self.config.retries.max_attempts)
+            .field("max_attempts", &self.config.retries.total())
             .field("retry_mode", &self.config.retries.mode)
             .field("connect_timeout", &self.config.connect_timeout)
             .field("read_timeout", &self.config.read_timeout)

@@ -1,32 +1,32 @@
 //! From settings and base configuration to an SDK client of STS.
 //!
-//! The client is the strategy's own: its connections are opened, used and kept on the runtime that refreshes, so its
-//! HTTP client is never the callers'. Only an HTTP client that the user put into the base configuration is used as it
-//! is (unless a CA bundle or a proxy is set here): whoever gives one to several places has to keep its runtime alive.
-//! Nothing is contacted and no certificate store is read before the first call.
+//! Owns what both callers of STS share, the strategy and `whoami()`, and which setting goes before which. The HTTP
+//! client beneath is `http_client.rs`'s. Nothing is contacted and no certificate store is read before the first call.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, StalledStreamProtectionConfig};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_sdk_sts::config::{BehaviorVersion, Builder, IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 use aws_types::app_name::AppName;
 use aws_types::region::Region;
-use aws_types::sdk_config::{SharedAsyncSleep, TimeSource};
+use aws_types::sdk_config::TimeSource;
+use aws_types::service_config::ServiceConfigKey;
+use brs_core::__private::is_endpoint_url;
 use brs_core::{Clock, Error, Setup};
 
-use crate::ca;
-use crate::client::{RetryMode, StsClient, Verify};
+use crate::client::{RetryMode, StsClient};
+use crate::guarded::Guarded;
+use crate::http_client;
+use crate::shown;
 use crate::validate::Invalid;
+
+/// How long asking who credentials are may take, unless the configuration says less.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of STS and what errors say about it.
 #[derive(Clone)]
@@ -40,44 +40,91 @@ pub(crate) struct Connection {
     pub(crate) base_credentials: String,
 }
 
-/// Builds the client; the settings have been validated.
+/// Builds the strategy's client; the settings have been validated.
 pub(crate) async fn connect(settings: &StsClient, setup: &Setup) -> Result<Connection, Error> {
     let base = setup.base();
     let region = settings.region.clone().map(Region::new).or_else(|| base.region().cloned()).ok_or_else(no_region)?;
-    let (credentials, base_credentials) = credentials(settings, setup)?;
+    let (provider, base_credentials) = credentials(settings, setup)?;
     let timeouts = timeouts(settings, base.timeout_config());
-    let endpoint_url = settings.endpoint_url.as_deref().or(base.endpoint_url());
-    let place = match endpoint_url {
-        Some(url) => format!("`{url}`"),
-        None => format!("region `{region}`"),
+    let endpoint_url = match &settings.endpoint_url {
+        Some(url) => Some(url.clone()),
+        None => endpoint_url(base)?,
     };
+    let is_plain = endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
+    settings.check_use_ssl(is_plain)?;
+    let place = place(endpoint_url.as_deref(), Some(&region));
 
-    let mut config = aws_sdk_sts::config::Builder::from(base)
+    let mut config = builder(base, endpoint_url)
         .region(region)
-        .credentials_provider(credentials)
-        // A refresh is rare, and base credentials that were renewed or mended in between are to be seen at once.
-        .identity_cache(IdentityCache::no_cache())
+        .credentials_provider(SharedCredentialsProvider::new(Guarded { provider, name: base_credentials.clone() }))
         .time_source(SessionTime(Arc::clone(setup.clock())))
-        // The answer is small and the whole call is timed; a clock that is stepped must not look like a stalled answer.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .retry_config(retries(settings, base.retry_config()))
-        .timeout_config(timeouts.clone());
-    if base.behavior_version().is_none() {
-        config = config.behavior_version(BehaviorVersion::latest());
-    }
-    if let Some(url) = &settings.endpoint_url {
-        config = config.endpoint_url(url);
-    }
+        .timeout_config(timeouts.clone())
+        .http_client(http_client::for_strategy(settings, base.http_client(), is_plain).await?);
     if let Some(name) = &settings.config.app_name {
         let name = AppName::new(name.clone())
             .map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
         config = config.app_name(name);
     }
-    if let Some(client) = http_client(settings, base.http_client(), endpoint_url).await? {
-        config = config.http_client(client);
-    }
     let client = aws_sdk_sts::Client::from_conf(config.build());
     Ok(Connection { client, timeouts, place, base_credentials })
+}
+
+/// Builds a client that asks who the credentials of a configuration are, and says where it asks.
+pub(crate) fn connect_for_identity(base: &SdkConfig) -> Result<(aws_sdk_sts::Client, String), Error> {
+    let endpoint_url = endpoint_url(base)?;
+    let place = place(endpoint_url.as_deref(), base.region());
+    let timeouts = base.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default().build();
+    let limit = timeouts.operation_timeout().map_or(IDENTITY_TIMEOUT, |own| own.min(IDENTITY_TIMEOUT));
+    let config = builder(base, endpoint_url)
+        .timeout_config(timeouts.to_builder().operation_timeout(limit).build())
+        .http_client(http_client::plain(base.http_client()));
+    Ok((aws_sdk_sts::Client::from_conf(config.build()), place))
+}
+
+fn builder(base: &SdkConfig, endpoint_url: Option<String>) -> Builder {
+    let mut config = Builder::from(base)
+        // Calls are rare, and credentials that were renewed or mended in between are to be seen at once.
+        .identity_cache(IdentityCache::no_cache())
+        // The answer is small and the whole call is timed; a clock that is stepped must not look like a stalled answer.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_endpoint_url(endpoint_url);
+    if base.behavior_version().is_none() {
+        config = config.behavior_version(BehaviorVersion::latest());
+    }
+    config
+}
+
+/// The endpoint URL that a base configuration has for STS, found as the SDK's own clients find it.
+fn endpoint_url(base: &SdkConfig) -> Result<Option<String>, Error> {
+    let for_sts = || {
+        let key = ServiceConfigKey::builder().service_id("STS").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        base.service_config()?.load_config(key.ok()?)
+    };
+    if !base.get_origin("endpoint_url").is_client_config()
+        && let Some(url) = for_sts()
+    {
+        // The session's own was checked when the session was built.
+        return if is_endpoint_url(&url) { Ok(Some(url)) } else { Err(no_endpoint_url()) };
+    }
+    Ok(base.endpoint_url().map(str::to_owned))
+}
+
+fn no_endpoint_url() -> Error {
+    Error::configuration(
+        "the endpoint URL for STS is not one: it must look like `https://host:port`, without user, password or query; \
+         check `AWS_ENDPOINT_URL_STS` and `endpoint_url` in the profile's services section",
+    )
+    .with_param("endpoint_url")
+    .unrecoverable()
+}
+
+fn place(endpoint_url: Option<&str>, region: Option<&Region>) -> String {
+    match (endpoint_url, region) {
+        (Some(url), _) => format!("`{}`", shown::origin(url)),
+        (None, Some(region)) => format!("region `{region}`"),
+        (None, None) => "no region".into(),
+    }
 }
 
 fn no_region() -> Error {
@@ -85,6 +132,7 @@ fn no_region() -> Error {
         "no region for STS: set the session's region, `client.region`, `AWS_REGION`, or `region` in the profile",
     )
     .with_param("region")
+    .unrecoverable()
 }
 
 /// The base credentials and where they come from.
@@ -100,7 +148,7 @@ fn credentials(settings: &StsClient, setup: &Setup) -> Result<(SharedCredentials
         return Ok((provider.clone(), "the credentials provider in `client`".into()));
     }
     let source = match setup.profile_name() {
-        Some(profile) => format!("the profile `{profile}`"),
+        Some(profile) => format!("the profile `{}`", shown::clean(profile, &[])),
         None => "the base configuration".into(),
     };
     match setup.base().credentials_provider() {
@@ -109,7 +157,8 @@ fn credentials(settings: &StsClient, setup: &Setup) -> Result<(SharedCredentials
             "no base credentials to call STS with: give the session a profile, base credentials or a base \
              configuration that has some, or set them in `client`",
         )
-        .with_param("client.aws_access_key_id")),
+        .with_param("client.aws_access_key_id")
+        .unrecoverable()),
     }
 }
 
@@ -135,79 +184,9 @@ fn retries(settings: &StsClient, base: Option<&RetryConfig>) -> RetryConfig {
             RetryMode::Standard | RetryMode::Legacy => aws_smithy_types::retry::RetryMode::Standard,
         });
     }
-    match settings.config.retries.max_attempts {
+    match settings.config.retries.total() {
         Some(attempts) => retries.with_max_attempts(attempts),
         None => retries,
-    }
-}
-
-/// The HTTP client to set, or `None` to leave the user's own in the base configuration where it is.
-async fn http_client(
-    settings: &StsClient,
-    users_own: Option<SharedHttpClient>,
-    endpoint_url: Option<&str>,
-) -> Result<Option<SharedHttpClient>, Error> {
-    let trust_store = match &settings.verify {
-        Some(Verify::Bundle(path)) => Some(ca::load(path.clone()).await?),
-        _ => None,
-    };
-    let proxies = &settings.config.proxies;
-    let plain = endpoint_url.is_some_and(|url| url.starts_with("http://"));
-    let proxy = match (&proxies.http, &proxies.https) {
-        (None, None) => None,
-        // As botocore does: with proxies given, the environment's are not looked at.
-        (Some(url), _) if plain => Some(ProxyConfig::http(url.expose())),
-        (_, Some(url)) if !plain => Some(ProxyConfig::https(url.expose())),
-        _ => Some(Ok(ProxyConfig::disabled())),
-    };
-    let proxy = proxy.transpose().map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
-    if trust_store.is_none() && proxy.is_none() && users_own.is_some() {
-        return Ok(None);
-    }
-    let is_own_trust = trust_store.is_some();
-    let mut tls = TlsContext::builder();
-    if let Some(trust_store) = trust_store {
-        tls = tls.with_trust_store(trust_store);
-    }
-    let tls =
-        tls.build().map_err(|error| Error::configuration("TLS could not be set up for STS").with_source(error))?;
-    let client = OwnHttpClient { tls, proxy: proxy.unwrap_or_else(ProxyConfig::from_env), connector: OnceLock::new() };
-    if is_own_trust {
-        ca::try_out(|| client.build(None, None))?;
-    }
-    Ok(Some(SharedHttpClient::new(client)))
-}
-
-/// An HTTP client that reads the system's certificates when the first request is sent, not when a client is built.
-struct OwnHttpClient {
-    tls: TlsContext,
-    proxy: ProxyConfig,
-    /// One is enough: the settings it depends on, connect and read time-out, are the same for every call of a strategy.
-    connector: OnceLock<SharedHttpConnector>,
-}
-
-impl OwnHttpClient {
-    fn build(&self, settings: Option<HttpConnectorSettings>, sleep: Option<SharedAsyncSleep>) -> Connector {
-        let mut builder = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(self.tls.clone())
-            .proxy_config(self.proxy.clone());
-        builder.set_connector_settings(settings).set_sleep_impl(sleep);
-        builder.build()
-    }
-}
-
-impl HttpClient for OwnHttpClient {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let build = || SharedHttpConnector::new(self.build(Some(settings.clone()), components.sleep_impl()));
-        self.connector.get_or_init(build).clone()
-    }
-}
-
-impl fmt::Debug for OwnHttpClient {
-    /// Not the proxy, whose URL may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnHttpClient").finish_non_exhaustive()
     }
 }
 

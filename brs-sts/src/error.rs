@@ -1,7 +1,7 @@
 //! What the SDK's failures mean: one table from AWS's codes and statuses to brs's errors.
 //!
-//! Owns the classes, the texts and the bounds on what is repeated of AWS's own message. Of an SDK error only its cause
-//! is kept as source, never the request or the raw answer, which hold credentials.
+//! Owns the classes and the texts. What is repeated of others' words, and in which form their errors become sources, is
+//! `shown.rs`'s: requests and raw answers hold credentials.
 
 use std::error::Error as StdError;
 
@@ -10,9 +10,11 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use brs_core::Error;
+use http_body_util::LengthLimitError;
 
-/// How much of AWS's own message is repeated.
-const MAX_MESSAGE: usize = 300;
+use crate::http_client::MAX_ANSWER;
+use crate::shown::{causes, clean, find, with_cause};
+
 /// How much of an error's body is looked at for a code.
 const MAX_BODY: usize = 8192;
 
@@ -25,7 +27,7 @@ pub(crate) struct Call<'a> {
     pub(crate) credentials: &'a str,
     /// Values that AWS may repeat in a message and nobody is to see.
     pub(crate) hidden: &'a [&'a str],
-    /// Whether a request was sent at all, or the credentials to sign it were still awaited.
+    /// Whether the last attempt was sent, or was still to be prepared.
     pub(crate) sent: bool,
 }
 
@@ -48,6 +50,8 @@ enum Class {
     Invalid,
     Throttled,
     ServiceTrouble,
+    /// A refusal without a code: AWS's own have one.
+    Foreign,
     Other,
 }
 
@@ -56,19 +60,21 @@ impl Class {
     fn of(code: Option<&str>, status: u16) -> Self {
         let Some(code) = code else {
             return match status {
-                403 => Self::AccessDenied,
                 408 | 429 => Self::Throttled,
                 500.. => Self::ServiceTrouble,
-                _ => Self::Other,
+                _ => Self::Foreign,
             };
         };
         match code {
             "AccessDenied" | "AccessDeniedException" => Self::AccessDenied,
             "ExpiredToken" | "ExpiredTokenException" => Self::ExpiredCredentials,
             "InvalidClientTokenId" | "UnrecognizedClientException" => Self::UnknownCredentials,
-            "SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestExpired" | "RequestTimeTooSkewed" => {
-                Self::BadSignature
-            }
+            "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed" => Self::BadSignature,
             "RegionDisabledException" | "RegionDisabled" | "OptInRequired" => Self::RegionDisabled,
             "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
             "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Self::PolicyTooLarge,
@@ -99,12 +105,19 @@ impl Class {
             | Self::MalformedPolicy
             | Self::PolicyTooLarge
             | Self::Invalid => (false, true),
-            // Expired base credentials are often renewed by what provides them, and a clock is often set by itself.
-            Self::ExpiredCredentials | Self::BadSignature | Self::Other => (false, false),
+            // Expired base credentials are often renewed by what provides them, a clock is often set by itself, and a
+            // network that wants a login first is often left.
+            Self::ExpiredCredentials | Self::BadSignature | Self::Foreign | Self::Other => (false, false),
         }
     }
 
-    fn text(self, call: &Call<'_>, aws: Option<&str>) -> String {
+    /// Whether AWS's own message may be repeated. For a signature it quotes the signed headers, the session token among
+    /// them.
+    fn is_quotable(self) -> bool {
+        self != Self::BadSignature
+    }
+
+    fn text(self, call: &Call<'_>, status: u16, aws: Option<&str>) -> String {
         let (place, credentials) = (call.place, call.credentials);
         let says = |text: String| match aws {
             Some(aws) => format!("{text}: {aws}"),
@@ -144,43 +157,55 @@ impl Class {
             (Self::Invalid, _) => says("STS refused a value of the request".into()),
             (Self::Throttled, _) => format!("STS in {place} is throttling: too many calls for this account and region"),
             (Self::ServiceTrouble, _) => says(format!("STS in {place} has trouble of its own")),
+            (Self::Foreign, _) => format!(
+                "what answered for STS in {place} is not STS, a {status} without an AWS error code: check the proxy, \
+                 the endpoint URL, and whether the network wants a login first"
+            ),
             (Self::Other, _) => says(format!("STS in {place} refused the call")),
         }
     }
 }
 
 /// brs's error for a call that failed.
-pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
+pub(crate) fn from_sdk<E>(error: &SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
 where
     E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
 {
     let place = call.place;
-    match &error {
+    match error {
         // The SDK reports a success that it cannot read as an error of the service.
         SdkError::ServiceError(answer) if answer.raw().status().is_success() => {
             return unreadable(place, answer.raw());
         }
         SdkError::ServiceError(answer) => return from_answer(answer.err(), answer.raw(), call),
+        SdkError::ResponseError(answer) if find::<LengthLimitError>(error).is_some() => {
+            return Error::credential(format!(
+                "STS in {place} gave an answer of more than {} KiB, which is not read: check what answers at the \
+                 endpoint URL",
+                MAX_ANSWER / 1024
+            ))
+            .with_status(answer.raw().status().as_u16());
+        }
         SdkError::ResponseError(answer) => {
-            let out = unreadable(place, answer.raw());
-            return with_cause(out, error, call);
+            return with_cause(unreadable(place, answer.raw()), error, call.hidden);
         }
         _ => {}
     }
-    if let Some(credentials) = find::<CredentialsError>(&error) {
+    if let Some(credentials) = find::<CredentialsError>(error) {
         // A provider of brs's own already said what is wrong.
         if let Some(own) = find::<Error>(credentials) {
             return own.clone();
         }
-        return with_cause(no_credentials(credentials, call), error, call);
+        return with_cause(no_credentials(credentials, call), error, call.hidden);
     }
-    let refused = match &error {
+    let refused = match error {
         SdkError::TimeoutError(_) if !call.sent => late_credentials(call),
         SdkError::TimeoutError(_) => Error::connection(format!("STS in {place} did not answer in time")),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             Error::connection(format!("STS in {place} did not answer in time"))
         }
-        SdkError::DispatchFailure(_) if causes(&error, call.hidden).contains("certificate") => {
+        SdkError::DispatchFailure(_) if !call.sent => not_built(call),
+        SdkError::DispatchFailure(_) if causes(error, call.hidden).contains("certificate") => {
             Error::connection(format!(
                 "the certificate of STS in {place} is not trusted: give its authority in `client.verify`, and \
                  check the clock"
@@ -189,9 +214,9 @@ where
         SdkError::DispatchFailure(_) => Error::connection(format!(
             "STS in {place} was not reached: check the network, the proxy and the endpoint URL"
         )),
-        _ => Error::configuration(format!("the call to STS in {place} cannot be built: check region and endpoint URL")),
+        _ => not_built(call),
     };
-    with_cause(refused, error, call)
+    with_cause(refused, error, call.hidden)
 }
 
 /// The error for an answer that is an error of AWS's.
@@ -201,11 +226,11 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     let body = raw.body().bytes().unwrap_or_default();
     let body = String::from_utf8_lossy(&body[..body.len().min(MAX_BODY)]);
     let code = error.code().or_else(|| element(&body, "Code").filter(|code| is_code(code)));
-    let message = error.message().or_else(|| element(&body, "Message")).map(|text| clean(text, call.hidden));
-    let message = message.filter(|text| !text.is_empty());
-
     let class = Class::of(code, status);
-    let mut out = Error::request(class.text(call, message.as_deref())).with_status(status);
+    let message = error.message().or_else(|| element(&body, "Message")).filter(|_| class.is_quotable());
+    let message = message.map(|text| clean(text, call.hidden)).filter(|text| !text.is_empty());
+
+    let mut out = Error::request(class.text(call, status, message.as_deref())).with_status(status);
     out = match class.recovery() {
         (true, _) => out.retryable(),
         (_, true) => out.unrecoverable(),
@@ -247,49 +272,20 @@ fn late_credentials(call: &Call<'_>) -> Error {
     Error::connection(format!("the credentials to call STS with, of {}, did not come in time", call.credentials))
 }
 
+/// Before anything is sent, what fails is what the request is made of.
+fn not_built(call: &Call<'_>) -> Error {
+    Error::configuration(format!(
+        "the call to STS in {} cannot be built: check the region and the endpoint URL",
+        call.place
+    ))
+    .unrecoverable()
+}
+
 fn unreadable(place: &str, raw: &HttpResponse) -> Error {
     Error::credential(format!(
         "STS in {place} gave an answer that cannot be read: check what answers at the endpoint URL"
     ))
     .with_status(raw.status().as_u16())
-}
-
-/// Adds the causes of an SDK error: as text for whoever reads a log, and as source.
-fn with_cause<E>(out: Error, error: SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
-where
-    E: StdError + Send + Sync + 'static,
-{
-    let causes = causes(&error, call.hidden);
-    let out = if causes.is_empty() { out } else { out.with_detail("cause", causes) };
-    match error.into_source() {
-        Ok(source) => out.with_source(source),
-        Err(_) => out,
-    }
-}
-
-/// What the errors beneath say, from the outside in.
-fn causes(error: &(dyn StdError + 'static), hidden: &[&str]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if texts.last() != Some(&text) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    clean(&texts.join(": "), hidden)
-}
-
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// The text of the first XML element with that name.
@@ -300,20 +296,6 @@ fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
 
 fn is_code(code: &str) -> bool {
     (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
-}
-
-/// A foreign text, fit to be shown: one line, of bounded length, without the values that are to be hidden.
-fn clean(text: &str, hidden: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for value in hidden.iter().filter(|value| !value.is_empty()) {
-        text = text.replace(value, "***");
-    }
-    let mut shown: String = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE + 1).collect();
-    if shown.chars().count() > MAX_MESSAGE {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]

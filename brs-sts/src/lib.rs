@@ -45,13 +45,18 @@
 //! | HTTP client | the user's in the base configuration, unless certificates or a proxy are set here; its own |
 //!
 //! A profile that is named goes before keys in the environment. Instance metadata is asked for credentials when nothing
-//! else has any, never for a region.
+//! else has any, never for a region, and never because a profile is missing or broken: a profile that is named, by
+//! option or by `AWS_PROFILE`, has to be there and to work.
+//!
+//! Who comes from Python: the default role session name is [`DEFAULT_ROLE_SESSION_NAME`] and not the Python package's
+//! `boto3-refresh-session`; and `AWS_CA_BUNDLE` is not read, the bundle is named in `client.verify`.
 //!
 //! # What failures mean
 //!
 //! Denied access, unknown keys, a region that is not active, a policy or value AWS does not take: only a person can
 //! mend these. Time-outs, unreached endpoints, throttling and trouble at STS are retried. Expired base credentials, a
-//! refused signature and answers that cannot be read are tried again at the engine's pace; meanwhile the cached set is
+//! refused signature, refusals that are not STS's own and answers that cannot be read (or have more than 256 KiB, which
+//! are not read to their end) are tried again at the engine's pace; meanwhile the cached set is
 //! served, an expired one too (static stability).
 //!
 //! This crate also registers the base loader through which every method gets profiles, SSO logins and the default
@@ -63,7 +68,12 @@ mod client;
 mod connect;
 mod data;
 mod error;
+mod guarded;
+mod http_client;
+mod observed;
 mod params;
+mod profiles;
+mod shown;
 mod strategy;
 mod validate;
 

@@ -16,6 +16,8 @@ use crate::data::{self, PolicyArn};
 
 /// The session name that is used when none is given: `brs-session`.
 ///
+/// The Python package's is `boto3-refresh-session`: a trust policy that tests that name wants it given here.
+///
 /// It shows up in CloudTrail and in the ARN of the role session, and trust policies can test it
 /// (`sts:RoleSessionName`), so it is the same in every process and every release.
 pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
@@ -113,13 +115,13 @@ impl From<Params> for brs_core::Params {
 #[serde(deny_unknown_fields, rename = "Params")]
 struct Data {
     /// The AssumeRole request.
-    #[serde(alias = "assume_role_kwargs")]
+    #[serde(alias = "assume_role_kwargs", default, deserialize_with = "data::optional_map")]
     assume_role: Option<AssumeRole>,
     /// The role's ARN, in place of `assume_role` where nothing else is set.
     #[serde(alias = "RoleArn")]
     role_arn: Option<String>,
     /// The STS client's settings.
-    #[serde(alias = "sts_client", alias = "sts_client_kwargs")]
+    #[serde(alias = "sts_client", alias = "sts_client_kwargs", default, deserialize_with = "data::optional_map")]
     client: Option<StsClient>,
 }
 
@@ -162,13 +164,13 @@ pub struct AssumeRole {
     pub(crate) serial_number: Option<String>,
     #[serde(alias = "TokenCode")]
     pub(crate) token_code: Option<SecretString>,
-    #[serde(alias = "Tags", default, deserialize_with = "data::or_default")]
+    #[serde(alias = "Tags", default, deserialize_with = "data::maps")]
     pub(crate) tags: Vec<Tag>,
     #[serde(alias = "TransitiveTagKeys", default, deserialize_with = "data::or_default")]
     pub(crate) transitive_tag_keys: Vec<String>,
     #[serde(alias = "SourceIdentity")]
     pub(crate) source_identity: Option<String>,
-    #[serde(alias = "ProvidedContexts", default, deserialize_with = "data::or_default")]
+    #[serde(alias = "ProvidedContexts", default, deserialize_with = "data::maps")]
     pub(crate) provided_contexts: Vec<ProvidedContext>,
 }
 
@@ -323,6 +325,16 @@ impl AssumeRole {
         self.provided_contexts
             .push(ProvidedContext { provider_arn: provider_arn.into(), context_assertion: context_assertion.into() });
         self
+    }
+
+    /// The values that AWS may repeat in a message and nobody is to see.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        (self.token_code.iter().map(SecretString::expose))
+            .chain(self.external_id.as_deref())
+            .chain(self.policy.as_deref())
+            .chain(self.tags.iter().map(|tag| tag.value.as_str()))
+            .chain(self.provided_contexts.iter().map(|context| context.context_assertion.expose()))
+            .collect()
     }
 
     pub(crate) fn session_name(&self) -> &str {

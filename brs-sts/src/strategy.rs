@@ -5,27 +5,19 @@
 //! future, so dropping one leaves nothing behind.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_sdk_sts::config::{ConfigBag, Intercept};
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::types::{PolicyDescriptorType, ProvidedContext, Tag};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
-};
-use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::date_time::{DateTime, Format};
-use brs_core::{Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials};
+use brs_core::__private::is_account_id;
+use brs_core::{Error, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials};
 
 use crate::connect::{Connection, connect};
 use crate::error::{Call, Operation, from_sdk};
+use crate::observed::Observed;
 use crate::params::{AssumeRole, Params};
-use crate::validate::is_account_id;
 
 const METHOD: &str = "sts";
 const SOURCE: &str = "sts-assume-role";
@@ -50,7 +42,8 @@ impl Sts {
     /// The request, without the limits of one call.
     fn request(&self) -> Result<AssumeRoleFluentBuilder, Error> {
         let role = &self.request;
-        let lists = |error| Error::configuration("the call to STS cannot be built").with_source(error);
+        // The fields are all there; the SDK's builder wants it checked.
+        let lists = |_| Error::configuration("the call to STS cannot be built: a tag has no key or no value");
         let mut request = self
             .connection
             .client
@@ -107,26 +100,22 @@ impl RefreshStrategy for Sts {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let observed = Arc::new(Observed::default());
+        let observed = Observed::default();
         let limit = within(cx.time_left(), self.connection.timeouts.operation_timeout());
         let timeouts = self.connection.timeouts.to_builder().operation_timeout(limit).build();
         let call = self
             .request()?
             .customize()
             .config_override(aws_sdk_sts::config::Builder::default().timeout_config(timeouts))
-            .interceptor(Observer(Arc::clone(&observed)));
+            .interceptor(observed.observer());
         match call.send().await {
             Ok(answer) => credentials(&answer, observed.server_time()),
             Err(error) => {
                 let endpoint = observed.endpoint();
                 let place = endpoint.as_deref().unwrap_or(&self.connection.place);
                 let request = &self.request;
-                let hidden: Vec<&str> = (request.token_code.iter().map(SecretString::expose))
-                    .chain(request.external_id.as_deref())
-                    .chain(request.provided_contexts.iter().map(|context| context.context_assertion.expose()))
-                    .collect();
                 Err(from_sdk(
-                    error,
+                    &error,
                     &Call {
                         operation: Operation::AssumeRole {
                             role_arn: &request.role_arn,
@@ -134,8 +123,8 @@ impl RefreshStrategy for Sts {
                         },
                         place,
                         credentials: &self.connection.base_credentials,
-                        hidden: &hidden,
-                        sent: endpoint.is_some(),
+                        hidden: &request.secrets(),
+                        sent: observed.sent(),
                     },
                 ))
             }
@@ -212,60 +201,11 @@ fn account_of(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| is_account_id(account))
 }
 
-/// What is seen of the exchange beside its outcome.
-#[derive(Debug, Default)]
-struct Observed(Mutex<(Option<String>, Option<SystemTime>)>);
-
-impl Observed {
-    fn endpoint(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    fn server_time(&self) -> Option<SystemTime> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-}
-
-/// Notes where the request goes and what time the server has. Never fails a call.
-#[derive(Debug)]
-struct Observer(Arc<Observed>);
-
-#[dyn_dispatch_hint]
-impl Intercept for Observer {
-    fn name(&self) -> &'static str {
-        "BrsObserver"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let uri = context.request().uri();
-        let end = uri.find("://").and_then(|at| uri[at + 3..].find('/').map(|length| at + 3 + length));
-        let endpoint = format!("`{}`", &uri[..end.unwrap_or(uri.len())]);
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(endpoint);
-        Ok(())
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).1 = date.and_then(|date| date.try_into().ok());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use aws_sdk_sts::types::{AssumedRoleUser, Credentials};
+    use aws_smithy_types::DateTime;
     use std::time::UNIX_EPOCH;
 
     fn answer(access_key_id: &str, expiration: i64) -> AssumeRoleOutput {

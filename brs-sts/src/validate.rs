@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use brs_core::__private::is_account_id;
 use brs_core::Error;
 
 use crate::params::AssumeRole;
@@ -35,7 +36,7 @@ impl Invalid {
     /// The validation error for a field.
     pub(crate) fn at(self, param: impl Into<String>) -> Error {
         let param = param.into();
-        Error::validation(format!("`{param}` {self}")).with_param(param)
+        Error::validation(format!("`{param}` {self}")).with_param(param).unrecoverable()
     }
 }
 
@@ -80,7 +81,8 @@ impl AssumeRole {
         Err(Error::configuration(format!(
             "`assume_role.{given}` needs `assume_role.{missing}`: give both for a role that asks for MFA, or neither"
         ))
-        .with_param(format!("assume_role.{missing}")))
+        .with_param(format!("assume_role.{missing}"))
+        .unrecoverable())
     }
 
     fn validate_tags(&self) -> Result<(), Error> {
@@ -156,11 +158,6 @@ fn role_arn(arn: &str) -> Result<(), Invalid> {
         && is_account_id(account)
         && resource_is_role;
     if well_formed { Ok(()) } else { Err(Invalid::Shape(ROLE_ARN)) }
-}
-
-/// Twelve digits.
-pub(crate) fn is_account_id(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn policy_arn(arn: &str) -> Result<(), Invalid> {

@@ -152,9 +152,19 @@ impl EmbeddedAws {
     ///
     /// # Panics
     ///
-    /// If a [`Failure::Status`] is not from 200 to 599.
+    /// If the status of a [`Failure::Status`] or [`Failure::Page`] is not from 200 to 599.
     pub fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
-        self.state.faults.fail_next(failures);
+        self.fail_next_of(faults::ASSUME_ROLE, failures);
+    }
+
+    /// As [`fail_next`](Self::fail_next), for calls of another action. [`Failure::AlreadyExpired`] is AssumeRole's
+    /// only; elsewhere the answer is the usual one.
+    ///
+    /// # Panics
+    ///
+    /// As [`fail_next`](Self::fail_next).
+    pub fn fail_next_of(&self, action: &str, failures: impl IntoIterator<Item = Failure>) {
+        self.state.faults.fail_next(action, failures);
     }
 
     /// Fails every AssumeRole call for which [`fail_next`](Self::fail_next) has nothing; `None` ends it.

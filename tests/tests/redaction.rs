@@ -43,6 +43,11 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
+// Each of them looks different in a request's body.
+const EXTERNAL_ID: &str = "external:hush/=1";
+const ASSERTION: &str = "assertion+hush/1==";
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"policy-hush"}]}"#;
+const TAG: &str = "tag hush/\u{fc}=1";
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn show(error: &Error, shown: &mut String) {
@@ -61,14 +66,18 @@ async fn no_secret_is_shown_anywhere() {
     let aws = EmbeddedAws::start();
     let clock = ManualClock::new(brs_now());
     let mut shown = String::new();
-    let mut secrets = vec!["918273".to_owned(), "external-hush".to_owned(), "assertion-hush".to_owned()];
+    let mut secrets =
+        ["918273", EXTERNAL_ID, ASSERTION, POLICY, TAG, "policy-hush", "proxy-hush"].map(str::to_owned).to_vec();
 
     aws.add_mfa_code("arn:aws:iam::123456789012:mfa/me", "918273");
     let role = AssumeRole::new(ROLE)
-        .external_id("external-hush")
+        .external_id(EXTERNAL_ID)
+        .policy(POLICY)
+        .tag("team", TAG)
         .serial_number("arn:aws:iam::123456789012:mfa/me")
         .token_code("918273")
-        .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", "assertion-hush");
+        .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", ASSERTION);
+    let request = role.clone();
     let role = Params::assume_role(role).client(StsClient::new().max_attempts(1).credentials(
         aws.access_key_id(),
         aws.secret_access_key(),
@@ -97,12 +106,37 @@ async fn no_secret_is_shown_anywhere() {
         Failure::Truncated,
         Failure::AlreadyExpired,
         Failure::DropConnection,
+        Failure::Oversized,
+        Failure::Page(403),
     ] {
         aws.fail_next([failure]);
         show(&session.refresh().await.unwrap_err(), &mut shown);
     }
+    aws.fail_next_of("GetCallerIdentity", [Failure::Page(403)]);
+    show(&session.whoami().await.unwrap_err(), &mut shown);
     clock.advance(HOUR);
     let _ = session.credentials().await;
+    // A request that cannot be made, or that goes nowhere, is one that the SDK's own errors like to print.
+    for client in [
+        StsClient::new().endpoint_url("http://127.0.0.1:99999"),
+        StsClient::new().endpoint_url("http://127.0.0.1:1/%zz"),
+        StsClient::new().endpoint_url("http://[::1"),
+        StsClient::new().endpoint_url("http://me:proxy-hush@127.0.0.1:1"),
+        StsClient::new().proxy("http://me:proxy-hush@127.0.0.1:1"),
+        StsClient::new().endpoint_url("https://127.0.0.1:1").proxy("http://me:proxy-hush@127.0.0.1:1"),
+        StsClient::new().proxy("me:proxy-hush@nowhere"),
+    ] {
+        let _ = write!(shown, "{client:?}");
+        let params = Params::assume_role(request.clone()).client(client.max_attempts(1));
+        let builder = RefreshableSession::builder("sts", params)
+            .region("eu-west-1")
+            .endpoint_url("http://127.0.0.1:1")
+            .base_credentials(aws.credentials());
+        match builder.build().await {
+            Ok(session) => show(&session.credentials().await.unwrap_err(), &mut shown),
+            Err(error) => show(&error, &mut shown),
+        }
+    }
     session.invalidate(set.access_key_id());
     session.report_rejected(set.access_key_id());
 
@@ -130,7 +164,7 @@ async fn no_secret_is_shown_anywhere() {
         let _ = write!(shown, "{session:?}{:?}", session.strategy::<custom::Custom>());
         show(&session.credentials().await.unwrap_err(), &mut shown);
     }
-    let wrong = json!({ "role_arn": ROLE, "TokenCode": 4711471147_u64, "ExternalId": { "x": "external-hush" } });
+    let wrong = json!({ "role_arn": ROLE, "TokenCode": 4711471147_u64, "ExternalId": { "x": EXTERNAL_ID } });
     let data = json!({ "assume_role": wrong });
     show(&RefreshableSession::from_method("sts", data).await.unwrap_err(), &mut shown);
 
@@ -141,7 +175,11 @@ async fn no_secret_is_shown_anywhere() {
     secrets.extend(["function-hush", "t-hush", "hush-o'clock", "command-hush", "4711471147"].map(str::to_owned));
     secrets.extend(aws.issued_secrets());
     assert!(log.contains("refresh failed") && log.contains("refresh succeeded"), "the run was logged");
-    for secret in &secrets {
+    let encoded: Vec<_> =
+        secrets.iter().map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>()).collect();
+    let percent: Vec<_> = encoded.iter().map(|secret| secret.replace('+', "%20")).collect();
+    let quoted: Vec<_> = secrets.iter().map(|secret| secret.escape_debug().to_string()).collect();
+    for secret in secrets.iter().chain(&encoded).chain(&percent).chain(&quoted) {
         // The secret itself is not repeated here: this is a log, too.
         let start: String = secret.chars().take(4).collect();
         if let Some(at) = shown.find(secret.as_str()) {

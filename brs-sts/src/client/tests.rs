@@ -22,7 +22,7 @@ fn botocore_names_are_accepted() {
         },
     }))
     .unwrap();
-    assert_eq!(client.config.retries.max_attempts, Some(5));
+    assert_eq!(client.config.retries.total(), Some(5));
     assert_eq!(client.config.retries.mode, Some(RetryMode::Adaptive));
     assert_eq!(client.config.connect_timeout, Some(Duration::from_secs(2)));
     assert_eq!(client.config.read_timeout, Some(Duration::from_millis(7500)));
@@ -49,8 +49,6 @@ fn what_is_wrong_names_its_field_and_shows_no_value() {
         ("endpoint_url", json!({ "endpoint_url": "https://" })),
         ("endpoint_url", json!({ "endpoint_url": "https://me:hush@host" })),
         ("endpoint_url", json!({ "endpoint_url": "https://host/?hush" })),
-        ("use_ssl", json!({ "use_ssl": false })),
-        ("use_ssl", json!({ "use_ssl": false, "endpoint_url": "https://host" })),
         ("verify", json!({ "verify": false })),
         ("verify", json!({ "verify": 4711 })),
         ("api_version", json!({ "api_version": "hush" })),
@@ -59,8 +57,11 @@ fn what_is_wrong_names_its_field_and_shows_no_value() {
             json!({ "aws_access_key_id": "A", "aws_secret_access_key": "B", "aws_session_token": "" }),
         ),
         ("aws_account_id", json!({ "aws_access_key_id": "A", "aws_secret_access_key": "B", "aws_account_id": "hush" })),
-        ("config.retries.max_attempts", json!({ "config": { "retries": { "max_attempts": 0 } } })),
-        ("config.retries.max_attempts", json!({ "config": { "retries": { "max_attempts": 101 } } })),
+        ("config.retries.total_max_attempts", json!({ "config": { "retries": { "total_max_attempts": 0 } } })),
+        ("config.retries.total_max_attempts", json!({ "config": { "retries": { "total_max_attempts": 101 } } })),
+        ("config.retries.max_attempts", json!({ "config": { "retries": { "max_attempts": 100 } } })),
+        ("config", json!({ "config": ["hush"] })),
+        ("config.retries", json!({ "config": { "retries": [4711] } })),
         ("config.retries.mode", json!({ "config": { "retries": { "mode": "hush" } } })),
         ("config.connect_timeout", json!({ "config": { "connect_timeout": 0 } })),
         ("config.connect_timeout", json!({ "config": { "connect_timeout": -1 } })),
@@ -94,4 +95,24 @@ fn base_credentials_are_whole_or_absent() {
         .credentials("A", "B", None)
         .credentials_provider(aws_credential_types::Credentials::new("A", "B", None, None, "test"));
     assert_eq!(both.validate().unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[test]
+fn retries_count_as_they_do_in_botocore() {
+    let total = |retries: Value| read(json!({ "config": { "retries": retries } })).unwrap().config.retries.total();
+    assert_eq!(total(json!({})), None);
+    assert_eq!(total(json!({ "max_attempts": 0 })), Some(1), "no retries are one call");
+    assert_eq!(total(json!({ "max_attempts": 4 })), Some(5));
+    assert_eq!(total(json!({ "total_max_attempts": 4 })), Some(4));
+    assert_eq!(total(json!({ "max_attempts": 9, "total_max_attempts": 4 })), Some(4), "the total wins");
+    assert_eq!(StsClient::new().max_attempts(4).config.retries.total(), Some(4));
+    assert!(StsClient::new().max_attempts(0).validate().is_err());
+}
+
+#[test]
+fn without_tls_is_said_by_the_endpoint_url() {
+    let client = read(json!({ "use_ssl": false })).unwrap();
+    assert!(client.check_use_ssl(true).is_ok());
+    assert_eq!(client.check_use_ssl(false).unwrap_err().param(), Some("client.use_ssl"));
+    assert!(read(json!({ "use_ssl": true })).unwrap().check_use_ssl(false).is_ok());
 }

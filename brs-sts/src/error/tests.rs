@@ -1,6 +1,7 @@
 //! The table of classes, and what errors show.
 
 use super::*;
+use crate::shown::MAX_TEXT;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
@@ -23,11 +24,11 @@ fn answer(code: Option<&str>, message: &str, status: u16, body: &'static str) ->
     }
     let mut raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
     raw.headers_mut().insert("x-amzn-requestid", "request-1");
-    from_sdk(SdkError::service_error(AssumeRoleError::generic(meta.build()), raw), &CALL)
+    from_sdk(&SdkError::service_error(AssumeRoleError::generic(meta.build()), raw), &CALL)
 }
 
 fn unreached(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-    from_sdk::<AssumeRoleError>(SdkError::dispatch_failure(ConnectorError::other(source.into(), None)), &CALL)
+    from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::other(source.into(), None)), &CALL)
 }
 
 #[test]
@@ -54,10 +55,10 @@ fn codes_and_statuses_fall_into_their_classes() {
         (Some("ServiceUnavailable"), 503, Class::ServiceTrouble, retryable),
         (Some("SomethingNew"), 403, Class::Other, neither),
         (Some("SomethingNew"), 400, Class::Other, neither),
-        (None, 403, Class::AccessDenied, unrecoverable),
-        (None, 400, Class::Other, neither),
-        (None, 401, Class::Other, neither),
-        (None, 404, Class::Other, neither),
+        (None, 403, Class::Foreign, neither),
+        (None, 400, Class::Foreign, neither),
+        (None, 401, Class::Foreign, neither),
+        (None, 404, Class::Foreign, neither),
         (None, 408, Class::Throttled, retryable),
         (None, 429, Class::Throttled, retryable),
         (None, 500, Class::ServiceTrouble, retryable),
@@ -95,14 +96,14 @@ fn what_aws_says_is_bounded_and_hides_the_requests_secrets() {
     let error = answer(Some("ValidationError"), &long, 400, "");
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("123456'") && !shown.contains("semi-secret") && !shown.contains('\u{7}'), "{shown}");
-    assert_eq!(error.details()["aws_message"].chars().count(), MAX_MESSAGE + 1);
+    assert_eq!(error.details()["aws_message"].chars().count(), MAX_TEXT + 1);
 }
 
 #[test]
 fn a_time_out_and_an_unreached_endpoint_are_retryable_and_name_the_place() {
     for error in [
-        from_sdk::<AssumeRoleError>(SdkError::timeout_error("slow"), &CALL),
-        from_sdk::<AssumeRoleError>(SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), &CALL),
+        from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &CALL),
+        from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), &CALL),
         unreached(std::io::Error::other("refused")),
         unreached("invalid peer certificate: UnknownIssuer"),
     ] {
@@ -139,7 +140,7 @@ fn an_answer_that_cannot_be_read_is_recoverable_and_not_shown() {
         SdkError::response_error("no root element", raw()),
         SdkError::service_error(AssumeRoleError::unhandled("no root element"), raw()),
     ] {
-        let error = from_sdk::<AssumeRoleError>(error, &CALL);
+        let error = from_sdk::<AssumeRoleError>(&error, &CALL);
         assert_eq!((error.kind(), error.status()), (ErrorKind::Credential, Some(200)));
         assert!(!error.is_unrecoverable());
         assert!(!format!("{error} {error:?} {:?}", error.source()).contains("hush"));
@@ -149,12 +150,44 @@ fn an_answer_that_cannot_be_read_is_recoverable_and_not_shown() {
 #[test]
 fn a_time_out_before_anything_was_sent_is_the_base_credentials() {
     let call = Call { operation: Operation::CallerIdentity, hidden: &[], sent: false, ..CALL };
-    let error = from_sdk::<AssumeRoleError>(SdkError::timeout_error("slow"), &call);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &call);
     assert!(error.is_retryable() && error.to_string().contains("profile `dev`"), "{error}");
 }
 
 #[test]
 fn a_call_that_cannot_be_built_is_a_configuration_error() {
-    let error = from_sdk::<AssumeRoleError>(SdkError::construction_failure("no endpoint"), &CALL);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::construction_failure("no endpoint"), &CALL);
     assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[test]
+fn a_refusal_that_is_not_stss_says_so() {
+    let page = "<html><body>Please log in to use this network</body></html>";
+    let error = answer(None, "", 403, page);
+    assert_eq!((error.kind(), error.code(), error.status()), (ErrorKind::Request, None, Some(403)));
+    assert!(!error.is_unrecoverable() && !error.is_retryable());
+    assert!(error.to_string().contains("is not STS") && error.to_string().contains("check the proxy"), "{error}");
+    assert!(!format!("{error:?}").contains("log in to use"), "{error:?}");
+}
+
+#[test]
+fn what_aws_says_of_a_signature_is_not_repeated() {
+    let message = "The Canonical String for this request should have been\n'POST\nx-amz-security-token:IQoJhush";
+    let error = answer(Some("SignatureDoesNotMatch"), message, 403, "");
+    assert!(
+        !format!("{error} {error:?}").contains("hush") && error.details().get("aws_message").is_none(),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn before_anything_was_sent_a_failure_is_the_requests_and_shows_nothing_of_it() {
+    let call = Call { sent: false, ..CALL };
+    let dump = "failed to apply endpoint `nowhere` to request `Request { body: \"ExternalId=semi-secret\" }`";
+    let error = ConnectorError::other(dump.into(), None);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(error), &call);
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.is_unrecoverable() && error.to_string().contains("endpoint URL"), "{error}");
+    let shown = format!("{error} {error:?} {}", error.source().unwrap());
+    assert!(shown.contains("failed to apply endpoint") && !shown.contains("semi-secret"), "{shown}");
 }

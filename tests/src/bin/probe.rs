@@ -1,7 +1,7 @@
 //! A small program that uses a session as its environment says; the tests start it with environments of their own.
 //!
-//! Arguments: a role, an STS endpoint and, optionally, a profile. Prints, as JSON, the region, the base key that was
-//! used to ask who it is, or the error.
+//! Arguments: a role, an STS endpoint and, optionally, a profile; with `--build` among them the session is only built.
+//! Prints the region and who the session is, or the error.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,10 @@ use brs::{RefreshableSession, sts};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let (flags, arguments): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|text| text == "--build");
+    let mut arguments = arguments.into_iter();
     let (Some(role_arn), Some(endpoint_url)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: probe ROLE_ARN ENDPOINT_URL [PROFILE]");
+        eprintln!("usage: probe [--build] ROLE_ARN ENDPOINT_URL [PROFILE]");
         return ExitCode::from(2);
     };
     let mut builder = RefreshableSession::builder("sts", sts::Params::new(role_arn)).endpoint_url(endpoint_url);
@@ -20,8 +21,11 @@ async fn main() -> ExitCode {
     }
     let result = async {
         let session = builder.build().await?;
-        let identity = session.whoami().await?;
         let region = session.sdk_config().region().map(ToString::to_string).unwrap_or_default();
+        if !flags.is_empty() {
+            return Ok(region);
+        }
+        let identity = session.whoami().await?;
         Ok::<_, brs::Error>(format!("{region} {}", identity.caller.map(|caller| caller.arn).unwrap_or_default()))
     };
     match result.await {
@@ -30,7 +34,8 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            println!("{} error: {error} {:?}", error.kind(), error.details());
+            let recovery = if error.is_unrecoverable() { " unrecoverable" } else { "" };
+            println!("{}{recovery} error: {error} {:?}", error.kind(), error.details());
             ExitCode::FAILURE
         }
     }

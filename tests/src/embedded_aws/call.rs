@@ -63,9 +63,14 @@ impl Call {
                 (name.clone(), if secret { "(redacted)".to_owned() } else { value.clone() })
             })
             .collect();
+        let (access_key_id, region) = Authorization::of(self)
+            .map(|authorization| (authorization.access_key_id, authorization.region))
+            .ok()
+            .unzip();
         RequestLog {
             action: self.action().to_owned(),
-            access_key_id: Authorization::of(self).ok().map(|authorization| authorization.access_key_id),
+            access_key_id,
+            region,
             parameters,
             status: None,
             error_code: None,

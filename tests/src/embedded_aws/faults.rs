@@ -1,16 +1,19 @@
 //! What goes wrong on purpose: failures, latency, held and hanging answers.
 //!
-//! Owns the queue of failures and the gates that answers wait at. Which request meets them is decided in `sts`:
-//! AssumeRole requests that are authenticated. A request waits only for the holds that existed when it arrived, so
+//! Owns the queues of failures, one an action, and the gates that answers wait at. Which request meets them is decided
+//! in `sts`: those that are authenticated. A request waits only for the holds that existed when it arrived, so
 //! a test can release one call and keep the next.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How an AssumeRole call fails.
+/// The action that [`fail_next`](super::EmbeddedAws::fail_next) and its like are about.
+pub(super) const ASSUME_ROLE: &str = "AssumeRole";
+
+/// How a call fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// This status (200 to 599) with an error body as AWS writes it.
@@ -34,6 +37,8 @@ pub enum Failure {
     AlreadyExpired,
     /// 200 with a well-formed document of 8 MiB that holds no result.
     Oversized,
+    /// This status (200 to 599) with a page as proxies and networks that want a login write it, without any code.
+    Page(u16),
 }
 
 /// Keeps the AssumeRole answers that follow it back; they go out when it is released or dropped.
@@ -57,7 +62,7 @@ pub(super) struct Faults {
 
 #[derive(Debug, Default)]
 struct Plan {
-    next: VecDeque<Failure>,
+    next: HashMap<String, VecDeque<Failure>>,
     always: Option<Failure>,
     latency: Duration,
     holds: Vec<watch::Receiver<()>>,
@@ -76,10 +81,10 @@ impl Faults {
         Self { plan: Mutex::default(), hangs_released: watch::Sender::new(0) }
     }
 
-    pub(super) fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
+    pub(super) fn fail_next(&self, action: &str, failures: impl IntoIterator<Item = Failure>) {
         // The caller's iterator and the check may panic, which must not happen under the lock.
         let failures: Vec<Failure> = failures.into_iter().inspect(Failure::check).collect();
-        self.plan().next.extend(failures);
+        self.plan().next.entry(action.to_owned()).or_default().extend(failures);
     }
 
     pub(super) fn fail_always(&self, failure: Option<Failure>) {
@@ -89,10 +94,6 @@ impl Faults {
 
     pub(super) fn set_latency(&self, latency: Duration) {
         self.plan().latency = latency;
-    }
-
-    pub(super) fn latency(&self) -> Duration {
-        self.plan().latency
     }
 
     pub(super) fn hold(&self) -> Hold {
@@ -105,14 +106,17 @@ impl Faults {
         self.hangs_released.send_modify(|times| *times += 1);
     }
 
-    /// Takes the next failure and notes the holds of this moment.
-    pub(super) fn enter(&self) -> Passage {
+    /// Takes an action's next failure and notes the holds of this moment. What always fails and what is held are
+    /// AssumeRole calls.
+    pub(super) fn enter(&self, action: &str) -> Passage {
         let mut plan = self.plan();
         plan.holds.retain(|held| held.has_changed().is_ok());
+        let is_assume_role = action == ASSUME_ROLE;
+        let always = plan.always.clone().filter(|_| is_assume_role);
         Passage {
-            failure: plan.next.pop_front().or_else(|| plan.always.clone()),
+            failure: plan.next.get_mut(action).and_then(VecDeque::pop_front).or(always),
             latency: plan.latency,
-            holds: plan.holds.clone(),
+            holds: if is_assume_role { plan.holds.clone() } else { Vec::new() },
             hangs_released: self.hangs_released.subscribe(),
         }
     }
@@ -139,8 +143,8 @@ impl Passage {
 impl Failure {
     /// Rejects a status that HTTP has no room for here, where the test that asked for it can see the panic.
     fn check(&self) {
-        if let Self::Status(status) = self {
-            assert!((200..600).contains(status), "Failure::Status({status}) is not an HTTP status from 200 to 599");
+        if let Self::Status(status) | Self::Page(status) = self {
+            assert!((200..600).contains(status), "{self:?} is not an HTTP status from 200 to 599");
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct RequestLog {
     pub action: String,
     /// The access key id that signed the request, whether or not the server knows it.
     pub access_key_id: Option<String>,
+    /// The region that the request was signed for.
+    pub region: Option<String>,
     /// The form's parameters without `Action` and `Version`. `TokenCode` and identity tokens keep their name and
     /// lose their value.
     pub parameters: BTreeMap<String, String>,

@@ -141,7 +141,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     let request_id = request_id();
     let (status, error_code, body) = match outcome {
         Ok(Answer::Result(result)) => (200, None, xml::response(call.action(), &result, &request_id).into()),
-        Ok(Answer::Raw(body)) => (200, None, body),
+        Ok(Answer::Raw(status, body)) => (status, None, body),
         Ok(Answer::Drop) => return Err(Dropped),
         Err(error) => (error.status, Some(error.code), xml::error(&error, &request_id).into()),
     };

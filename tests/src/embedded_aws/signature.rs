@@ -23,7 +23,7 @@ const ADDED_BY_SIGNER: [&str; 3] = ["x-amz-date", "x-amz-security-token", "x-amz
 pub(super) struct Authorization {
     pub(super) access_key_id: String,
     date: String,
-    region: String,
+    pub(super) region: String,
     service: String,
     signed_headers: Vec<String>,
     signature: String,

@@ -1,8 +1,8 @@
 //! The actions of the Security Token Service.
 //!
 //! Owns what each action demands and what it answers with. A further action is one more arm in [`respond`] and one
-//! function; another service is a module beside this one, chosen in `server`. Order of an AssumeRole call: signature,
-//! then the planned fault, then the parameters, so that a badly signed request never uses up a failure.
+//! function; another service is a module beside this one, chosen in `server`. Order of a call: signature, then the
+//! planned fault, then the parameters, so that a badly signed request never uses up a failure.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,14 +25,15 @@ const ALLOWED_SECONDS: std::ops::RangeInclusive<u64> = 900..=43_200;
 const MALFORMED: &[u8] = b"<AssumeRoleResponse <<&";
 const TRUNCATED: &[u8] =
     b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIATRUNCATED</AccessKeyId><Secret";
+const PAGE: &[u8] = b"<html><head><title>Login</title></head><body>Please log in to use this network.</body></html>";
 const OVERSIZED_BYTES: usize = 8 << 20;
 
 /// What goes back to the client.
 pub(super) enum Answer {
     /// The elements of the action's result.
     Result(String),
-    /// 200 with this body, whatever it is.
-    Raw(Bytes),
+    /// This status and this body, whatever it is.
+    Raw(u16, Bytes),
     /// No answer; the connection is closed.
     Drop,
 }
@@ -59,7 +60,11 @@ fn authenticate(state: &State, call: &Call) -> Result<Principal, AwsError> {
 
 async fn get_caller_identity(state: &State, call: &Call) -> Result<Answer, AwsError> {
     let principal = authenticate(state, call)?;
-    tokio::time::sleep(state.faults.latency()).await;
+    let mut passage = state.faults.enter(call.action());
+    passage.pass().await;
+    if let Some(answer) = passage.failure.and_then(|failure| failed(&failure, call, &principal)) {
+        return answer;
+    }
     let mut result = String::new();
     element(&mut result, "Arn", &principal.arn);
     element(&mut result, "UserId", &principal.user_id);
@@ -69,26 +74,32 @@ async fn get_caller_identity(state: &State, call: &Call) -> Result<Answer, AwsEr
 
 async fn assume_role(state: &State, call: &Call) -> Result<Answer, AwsError> {
     let principal = authenticate(state, call)?;
-    let mut passage = state.faults.enter();
+    let mut passage = state.faults.enter(call.action());
     passage.pass().await;
-    match passage.failure {
-        Some(Failure::Status(status)) => return Err(AwsError::of_status(status)),
-        Some(Failure::Throttled) => return Err(AwsError::throttled()),
-        Some(Failure::AccessDenied) => {
-            return Err(AwsError::access_denied(&principal.arn, call.parameter("RoleArn").unwrap_or("*")));
-        }
-        Some(Failure::DropConnection) => return Ok(Answer::Drop),
-        Some(Failure::EmptyBody) => return Ok(Answer::Raw(Bytes::new())),
-        Some(Failure::MalformedXml) => return Ok(Answer::Raw(Bytes::from_static(MALFORMED))),
-        Some(Failure::Truncated) => return Ok(Answer::Raw(Bytes::from_static(TRUNCATED))),
-        Some(Failure::Oversized) => return Ok(Answer::Raw(oversized())),
-        Some(Failure::AlreadyExpired) => {
-            return issue(state, call, &principal, |now, _| now - Duration::from_secs(60));
-        }
-        Some(Failure::Hang) | None => {}
+    if passage.failure == Some(Failure::AlreadyExpired) {
+        return issue(state, call, &principal, |now, _| now - Duration::from_secs(60));
+    }
+    if let Some(answer) = passage.failure.and_then(|failure| failed(&failure, call, &principal)) {
+        return answer;
     }
     let lifetime = state.issuing().lifetime;
     issue(state, call, &principal, |now, requested| now + lifetime.unwrap_or(requested))
+}
+
+/// The answer to a call that is to fail; `None` for the usual one.
+fn failed(failure: &Failure, call: &Call, principal: &Principal) -> Option<Result<Answer, AwsError>> {
+    Some(match failure {
+        Failure::Status(status) => Err(AwsError::of_status(*status)),
+        Failure::Throttled => Err(AwsError::throttled()),
+        Failure::AccessDenied => Err(AwsError::access_denied(&principal.arn, call.parameter("RoleArn").unwrap_or("*"))),
+        Failure::DropConnection => Ok(Answer::Drop),
+        Failure::EmptyBody => Ok(Answer::Raw(200, Bytes::new())),
+        Failure::MalformedXml => Ok(Answer::Raw(200, Bytes::from_static(MALFORMED))),
+        Failure::Truncated => Ok(Answer::Raw(200, Bytes::from_static(TRUNCATED))),
+        Failure::Oversized => Ok(Answer::Raw(200, oversized(call.action()))),
+        Failure::Page(status) => Ok(Answer::Raw(*status, Bytes::from_static(PAGE))),
+        Failure::AlreadyExpired | Failure::Hang => return None,
+    })
 }
 
 /// Checks the parameters and issues a session; `expiration` is given the time and the requested duration.
@@ -176,10 +187,10 @@ fn requested_duration(call: &Call, principal: &Principal, short_durations: bool)
     }
 }
 
-fn oversized() -> Bytes {
+fn oversized(action: &str) -> Bytes {
     let mut document = String::with_capacity(OVERSIZED_BYTES + 100);
-    document.push_str("<AssumeRoleResponse>");
-    nested(&mut document, "Filler", |out| out.extend(std::iter::repeat_n('x', OVERSIZED_BYTES)));
-    document.push_str("</AssumeRoleResponse>");
+    nested(&mut document, &format!("{action}Response"), |out| {
+        nested(out, "Filler", |out| out.extend(std::iter::repeat_n('x', OVERSIZED_BYTES)));
+    });
     document.into()
 }

@@ -71,6 +71,18 @@ async fn planned_failures_come_in_order_and_before_the_permanent_one() {
 }
 
 #[tokio::test]
+async fn failures_can_be_planned_for_another_action() {
+    let aws = EmbeddedAws::start();
+    aws.fail_next_of("GetCallerIdentity", [Failure::Throttled, Failure::Page(403), Failure::Oversized]);
+    assume(&aws).await.unwrap();
+    for (status, code) in [(400, "Throttling"), (403, ""), (200, "")] {
+        let (answered, answered_code, _) = refusal(identify(&aws, aws.credentials()).await);
+        assert_eq!((answered, answered_code.as_str()), (status, code));
+    }
+    identify(&aws, aws.credentials()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_badly_signed_request_uses_up_no_failure() {
     let aws = EmbeddedAws::start();
     aws.fail_next([Failure::Throttled]);

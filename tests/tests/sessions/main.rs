@@ -1,17 +1,22 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts` and `custom` are the two methods, `load` is thousands of callers in every state of the credentials, `profiles`
-//! the base credentials of profile files. This file owns what they share.
+//! `sts` and `custom` are the two methods, `settings` the STS client's settings at work, `load` is thousands of callers
+//! in every state of the credentials, `base` a base configuration and base credentials from the program, `profiles`
+//! those of environment and profile files, `identity` is who the credentials are. This file owns what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
+mod base;
 mod custom;
+mod identity;
 mod load;
 mod profiles;
+mod settings;
 mod sts;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_smithy_types::retry::RetryConfig;
 use brs::sts::{AssumeRole, Params, StsClient};
 use brs::{Clock, Error, RefreshableSession, SessionBuilder};
 use brs_core::test_util::ManualClock;
@@ -58,6 +63,16 @@ fn with_params(aws: &EmbeddedAws, clock: &ManualClock, params: Params) -> Sessio
         .base_credentials(aws.credentials())
         .clock(clock.clone())
         .seed(7)
+}
+
+/// A base configuration built by hand, without all that `aws_config::defaults` sets; its retries wait for a moment
+/// only.
+fn hand_made(aws: &EmbeddedAws) -> aws_types::sdk_config::Builder {
+    aws_types::SdkConfig::builder()
+        .region(aws_types::region::Region::new("eu-west-1"))
+        .endpoint_url(aws.endpoint_url())
+        .credentials_provider(aws_types::sdk_config::SharedCredentialsProvider::new(aws.credentials()))
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
 }
 
 async fn session(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {

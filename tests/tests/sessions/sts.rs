@@ -175,6 +175,10 @@ async fn each_failure_of_the_source_has_its_own_error() {
         (Failure::Truncated, ErrorKind::Credential, false, ""),
         (Failure::EmptyBody, ErrorKind::Credential, false, ""),
         (Failure::AlreadyExpired, ErrorKind::Credential, false, "already expired"),
+        (Failure::Oversized, ErrorKind::Credential, false, "more than 256 KiB"),
+        (Failure::Page(403), ErrorKind::Request, false, "is not STS"),
+        (Failure::Page(404), ErrorKind::Request, false, "is not STS"),
+        (Failure::Page(502), ErrorKind::Request, false, ""),
     ] {
         let (aws, clock) = aws();
         let session = session(&aws, &clock).await;

@@ -1,0 +1,151 @@
+//! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it reads.
+//!
+//! The client is the strategy's own: its connections are opened, used and kept on the runtime that refreshes, so it is
+//! never the callers'. Only an HTTP client that the user put into the base configuration is used as it is (unless a CA
+//! bundle or a proxy is set for STS): whoever gives one to several places has to keep its runtime alive. Either way an
+//! answer is read up to [`MAX_ANSWER`]. No certificate store is read before the first call.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::sdk_config::SharedAsyncSleep;
+use brs_core::Error;
+use http_body_util::Limited;
+
+use crate::ca;
+use crate::client::{StsClient, Verify};
+use crate::validate::Invalid;
+
+/// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole AssumeRole answer
+/// hardly more than 10.
+pub(crate) const MAX_ANSWER: usize = 256 * 1024;
+
+/// The HTTP client for the strategy: the user's own of the base configuration, unless settings ask for another.
+pub(crate) async fn for_strategy(
+    settings: &StsClient,
+    users_own: Option<SharedHttpClient>,
+    is_plain: bool,
+) -> Result<SharedHttpClient, Error> {
+    let trust_store = match &settings.verify {
+        Some(Verify::Bundle(path)) => Some(ca::load(path.clone()).await?),
+        _ => None,
+    };
+    let proxies = &settings.config.proxies;
+    let proxy = match (&proxies.http, &proxies.https) {
+        (None, None) => None,
+        // As botocore does: with proxies given, the environment's are not looked at.
+        (Some(url), _) if is_plain => Some(ProxyConfig::http(url.expose())),
+        (_, Some(url)) if !is_plain => Some(ProxyConfig::https(url.expose())),
+        _ => Some(Ok(ProxyConfig::disabled())),
+    };
+    let proxy = proxy.transpose().map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
+    let mut tls = TlsContext::builder();
+    match (users_own, trust_store) {
+        (Some(users_own), None) if proxy.is_none() => return Ok(bounded(users_own)),
+        (_, Some(trust_store)) => tls = tls.with_trust_store(trust_store),
+        _ => {}
+    }
+    let tls = tls
+        .build()
+        .map_err(|error| Error::configuration("TLS cannot be set up for STS").with_source(error).unrecoverable())?;
+    Ok(own(tls, proxy))
+}
+
+/// The HTTP client for a call without settings of its own.
+pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
+    users_own.map_or_else(|| own(TlsContext::default(), None), bounded)
+}
+
+fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {
+    let proxy = proxy.unwrap_or_else(ProxyConfig::from_env);
+    bounded(SharedHttpClient::new(Own { tls, proxy, connector: OnceLock::new() }))
+}
+
+fn bounded(client: SharedHttpClient) -> SharedHttpClient {
+    SharedHttpClient::new(Bounded(client))
+}
+
+/// An HTTP client that reads the system's certificates when the first request is sent, not when a client is built.
+struct Own {
+    tls: TlsContext,
+    proxy: ProxyConfig,
+    /// One is enough: the settings it depends on, connect and read time-out, are the same for every call of a client.
+    connector: OnceLock<SharedHttpConnector>,
+}
+
+impl Own {
+    fn build(&self, settings: &HttpConnectorSettings, sleep: Option<SharedAsyncSleep>) -> Connector {
+        let mut builder = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(self.tls.clone())
+            .proxy_config(self.proxy.clone());
+        builder.set_connector_settings(Some(settings.clone())).set_sleep_impl(sleep);
+        builder.build()
+    }
+}
+
+impl HttpClient for Own {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let build = || SharedHttpConnector::new(self.build(settings, components.sleep_impl()));
+        self.connector.get_or_init(build).clone()
+    }
+}
+
+impl fmt::Debug for Own {
+    /// Not the proxy, whose URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own").finish_non_exhaustive()
+    }
+}
+
+/// An HTTP client whose answers end with an error after [`MAX_ANSWER`].
+#[derive(Debug)]
+struct Bounded(SharedHttpClient);
+
+impl HttpClient for Bounded {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(BoundedConnector(self.0.http_connector(settings, components)))
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.validate_base_client_config(components, config)
+    }
+
+    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
+        self.0.validate_final_config(components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
+
+#[derive(Debug)]
+struct BoundedConnector(SharedHttpConnector);
+
+impl HttpConnector for BoundedConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let answer = self.0.call(request);
+        HttpConnectorFuture::new(async move { answer.await.map(|answer| answer.map(limited)) })
+    }
+}
+
+fn limited(body: SdkBody) -> SdkBody {
+    SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER))
+}

@@ -1,0 +1,203 @@
+//! Profiles and the chains of base credentials around them.
+//!
+//! A profile that the user names has to exist and has to work: aws-config would go on to the container's and the
+//! instance's credentials where one is missing or broken, and the program would run as somebody else. It goes on only
+//! from a profile that simply holds no credentials. Files are read anew each time, so that rotated keys and a new login
+//! are seen.
+
+use std::env::{VarError, var};
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_types::os_shim_internal::{Env, Fs};
+use aws_types::region::Region;
+use brs_core::Error;
+
+use crate::shown::{causes, with_cause};
+
+const DEFAULT: &str = "default";
+
+/// The profile that `AWS_PROFILE` names, where it names one that is not the default anyway.
+pub(crate) fn of_environment() -> Option<String> {
+    var("AWS_PROFILE").ok().filter(|name| !name.is_empty() && name != DEFAULT)
+}
+
+/// Checks that a profile is there; `named_by` says who asks for it, and how an error names that.
+pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<(), Error> {
+    let param = named_by.param();
+    let looked_at = files();
+    let profiles =
+        aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), Some(name.to_owned().into()))
+            .await
+            .map_err(|error| {
+            let out = Error::configuration(format!("the profile files cannot be read: check {looked_at}"));
+            with_cause(out.with_param(param), &error, &[]).unrecoverable()
+        })?;
+    if profiles.get_profile(name).is_some() {
+        return Ok(());
+    }
+    let by = match named_by {
+        NamedBy::User => "",
+        NamedBy::Environment => ", which `AWS_PROFILE` names",
+    };
+    Err(Error::configuration(format!(
+        "there is no profile `{}`{by}: looked at {looked_at}; `aws configure list-profiles` lists what there is",
+        shown_name(name)
+    ))
+    .with_param(param)
+    .unrecoverable())
+}
+
+/// Who named a profile.
+#[derive(Clone, Copy)]
+pub(crate) enum NamedBy {
+    User,
+    Environment,
+}
+
+impl NamedBy {
+    fn param(self) -> &'static str {
+        match self {
+            Self::User => "profile_name",
+            Self::Environment => "AWS_PROFILE",
+        }
+    }
+}
+
+fn shown_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The profile files, in words.
+fn files() -> String {
+    let files = [file("AWS_CONFIG_FILE", "~/.aws/config"), file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
+    files.map(|file| format!("`{}`", file.display())).join(" and ")
+}
+
+fn file(variable: &str, default: &str) -> PathBuf {
+    match var(variable) {
+        Ok(path) => path.into(),
+        Err(VarError::NotUnicode(path)) => path.into(),
+        Err(VarError::NotPresent) => default.into(),
+    }
+}
+
+/// The credentials of one profile, or that it has none; what is wrong with it is an error and ends a chain.
+#[derive(Debug)]
+struct Profile {
+    name: String,
+    providers: ProviderConfig,
+}
+
+impl Profile {
+    async fn load(&self) -> Result<Credentials, CredentialsError> {
+        let provider = ProfileFileCredentialsProvider::builder().configure(&self.providers).profile_name(&self.name);
+        let error = match provider.build().provide_credentials().await {
+            Ok(credentials) => return Ok(credentials),
+            Err(error) => error,
+        };
+        match &error {
+            // What aws-config says where a profile holds nothing about credentials. A profile that is not there, and a
+            // `source_profile` that is not there, come with a reason.
+            CredentialsError::CredentialsNotLoaded(_) if error.source().is_none() => Err(error),
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+                let problem = causes(&error, &[]);
+                Err(CredentialsError::invalid_configuration(
+                    Error::configuration(format!(
+                        "the profile `{}` cannot be used: check it and what it refers to in {}",
+                        shown_name(&self.name),
+                        files()
+                    ))
+                    .with_detail("cause", problem)
+                    .unrecoverable(),
+                ))
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+impl ProvideCredentials for Profile {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}
+
+/// The credentials of a profile by name, then those of the container and of the instance; not those of the environment,
+/// which the user has passed over by naming a profile.
+#[derive(Debug)]
+pub(crate) struct NamedProfile {
+    pub(crate) name: String,
+    pub(crate) providers: ProviderConfig,
+}
+
+impl NamedProfile {
+    async fn load(&self) -> Result<Credentials, CredentialsError> {
+        let (name, providers) = (self.name.clone(), &self.providers);
+        CredentialsProviderChain::first_try("Profile", Profile { name, providers: providers.clone() })
+            .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(providers).build())
+            .or_else("Ec2InstanceMetadata", ImdsCredentialsProvider::builder().configure(providers).build())
+            .provide_credentials()
+            .await
+    }
+}
+
+impl ProvideCredentials for NamedProfile {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}
+
+/// The SDK's default chain, with the environment's profile, or the default one, taken at its word.
+pub(crate) fn unnamed(providers: &ProviderConfig, region: Option<Region>) -> impl ProvideCredentials + 'static {
+    let name = of_environment().unwrap_or_else(|| DEFAULT.to_owned());
+    CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else("Profile", Profile { name, providers: providers.clone() })
+        .or_else("Default", DefaultChain { region, providers: providers.clone(), chain: OnceLock::new() })
+}
+
+/// The SDK's default chain, built when credentials are first needed: building it reads the system's certificates.
+#[derive(Debug)]
+struct DefaultChain {
+    providers: ProviderConfig,
+    region: Option<Region>,
+    chain: OnceLock<DefaultCredentialsChain>,
+}
+
+impl DefaultChain {
+    async fn load(&self) -> Result<Credentials, CredentialsError> {
+        if let Some(chain) = self.chain.get() {
+            return chain.provide_credentials().await;
+        }
+        // Told that there is no region, the chain does not look for one itself. Two that are built at once do no harm.
+        let chain = DefaultCredentialsChain::builder().configure(self.providers.clone()).region(self.region.clone());
+        let chain = chain.build().await;
+        self.chain.get_or_init(|| chain).provide_credentials().await
+    }
+}
+
+impl ProvideCredentials for DefaultChain {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}
