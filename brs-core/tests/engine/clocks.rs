@@ -89,6 +89,45 @@ async fn a_device_whose_clock_is_wrong_refreshes_in_time() {
     }
 }
 
+/// A clock of a user's that panics when it is told to.
+#[derive(Clone, Debug)]
+struct Fragile {
+    inner: ManualClock,
+    broken: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Clock for Fragile {
+    fn now(&self) -> std::time::SystemTime {
+        assert!(!self.broken.load(std::sync::atomic::Ordering::SeqCst), "as the test wants");
+        self.inner.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) -> brs_core::Sleep {
+        self.inner.sleep(duration)
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_panics_hangs_nobody() {
+    let gate = brs_core::test_util::Gate::new();
+    let clock = Fragile { inner: clock(), broken: std::sync::Arc::default() };
+    let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
+    let session =
+        brs_core::RefreshableSession::with_strategy(strategy.shared()).clock(clock.clone()).build().await.unwrap();
+    let mut waiter = Box::pin(session.credentials());
+    assert!(futures_util::FutureExt::now_or_never(waiter.as_mut()).is_none());
+    strategy.called(1).await;
+    clock.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    gate.open();
+    waiter.await.unwrap_err();
+    clock.broken.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(key(&session).await, key_number(2), "and the session goes on");
+}
+
 struct ServerClock {
     clock: ManualClock,
     ahead: bool,

@@ -60,6 +60,18 @@ async fn it_tries_again_as_the_backoff_says() {
 }
 
 #[tokio::test]
+async fn an_invalidated_set_is_replaced_once_the_backoff_allows() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    strategy.otherwise(Step::Fail(dead()));
+    session.refresh().await.unwrap_err();
+    session.invalidate(&key_number(1));
+    strategy.otherwise(Step::Fresh(HOUR));
+    until(&clock, &session, || session.status().refreshes() == 2).await;
+    assert!(clock.now() < start() + seconds(700), "and not only in the advisory window");
+}
+
+#[tokio::test]
 async fn a_stepped_wall_clock_is_noticed_within_thirty_seconds() {
     let (strategy, clock) = (hourly(), clock());
     let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();

@@ -48,6 +48,9 @@ async fn the_account_fills_in_where_the_source_names_none() {
     let (strategy, clock) = (hourly(), clock());
     let session = builder(&strategy, &clock).account_id("123456789012").build().await.unwrap();
     assert_eq!(session.credentials().await.unwrap().account_id(), Some("123456789012"));
+    let set = brs_core::TemporaryCredentials::new("ASIAOWN", "s", None, Some(start() + HOUR));
+    strategy.otherwise(Step::Give(set.with_account_id("210987654321")));
+    assert_eq!(session.refresh().await.unwrap().account_id(), Some("210987654321"), "and nowhere else");
 }
 
 #[tokio::test]
