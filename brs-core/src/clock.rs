@@ -12,7 +12,10 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
 
 /// The future of [`Clock::sleep`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
@@ -81,13 +84,28 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         match crate::runtime::keeper() {
-            Ok(handle) => {
-                let _entered = handle.enter();
-                Box::pin(tokio::time::sleep(duration))
-            }
+            Ok(handle) => Box::pin(Timer(handle.spawn(async move { tokio::time::sleep(duration).await }))),
             // Without threads there is no timer: never early is the safe answer, callers have limits of their own.
             Err(_) => Box::pin(std::future::pending()),
         }
+    }
+}
+
+/// A sleep on the keeper's runtime, as a task: a waker of the waiter's that panics ends in there, and not in the timer
+/// of everybody.
+struct Timer(JoinHandle<()>);
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -172,6 +190,24 @@ mod tests {
         assert!(apart < TICK, "{apart:?}");
         let (low, high) = (monotonic.saturating_sub(TICK), monotonic + TICK);
         assert!((low..high).contains(&clock.monotonic()));
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_end_everybodys_time() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("as the test wants");
+            }
+        }
+        let clock = SystemClock::new();
+        let waker = Arc::new(Panics).into();
+        let mut sleep = clock.sleep(Duration::from_millis(1));
+        assert!(sleep.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..3 {
+            runtime.block_on(clock.sleep(Duration::from_millis(5)));
+        }
     }
 
     #[test]

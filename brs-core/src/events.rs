@@ -97,11 +97,9 @@ impl EventSender {
     /// Tells subscribers and logs. Foreign code runs in here, and a panic of it ends here: what comes after an event, a
     /// launch or a landing, must come.
     pub(crate) fn send(&self, event: Event) {
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            trace(self.method, &event);
-            // An error means that nobody listens.
-            let _ = self.channel.send(event);
-        }));
+        let _ = catch_unwind(AssertUnwindSafe(|| trace(self.method, &event)));
+        // An error means that nobody listens.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self.channel.send(event))));
     }
 
     /// Configured windows did not fit a set.

@@ -3,11 +3,12 @@
 //! One per process, started at the first need: two worker threads for strategies ([`own`]), and beside them one thread
 //! that keeps time limits, timers and eager tasks ([`keeper`]). No code of a strategy runs on the keeper, so that
 //! strategies which block both workers cannot stop the limits that end them. Neither is ever dropped, and their threads
-//! keep no process alive. A process that cannot start threads gets an error, and another try at the next refresh.
+//! keep no process alive, nor do they follow into a forked child. A process that cannot start threads gets an error,
+//! and another try at the next refresh.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -32,11 +33,19 @@ pub(crate) fn keeper() -> io::Result<Handle> {
     if let Some(handle) = &*keeper {
         return Ok(handle.clone());
     }
-    let runtime = build(&mut Builder::new_current_thread())?;
+    let runtime = Arc::new(build(&mut Builder::new_current_thread())?);
     let handle = runtime.handle().clone();
-    std::thread::Builder::new()
+    let driven = Arc::clone(&runtime);
+    let thread = std::thread::Builder::new()
         .name("brs-keeper".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+        .spawn(move || driven.block_on(std::future::pending::<()>()));
+    if let Err(error) = thread {
+        // Dropped as it is, a runtime would panic where the caller is in another.
+        if let Some(runtime) = Arc::into_inner(runtime) {
+            runtime.shutdown_background();
+        }
+        return Err(error);
+    }
     *keeper = Some(handle.clone());
     Ok(handle)
 }

@@ -49,7 +49,9 @@ impl State {
                 return self.ask(now, rules, effects);
             }
             // Asking the source again would give no more: do not, or such a caller becomes a storm.
-            if set.times.is_some_and(|times| times.lifetime < least && !times.advisory.is_due(now)) {
+            if set.times.is_some_and(|times| !times.advisory.is_due(now))
+                && Arc::clone(&set).check_lifetime(least).is_err()
+            {
                 return Answer::Now(set.check_lifetime(least));
             }
         }
@@ -87,8 +89,9 @@ impl CachedSet {
     /// The set itself if at least `least` is left of it, less the slack.
     pub(super) fn check_left(self: Arc<Self>, least: Duration, now: Moment) -> Result<Arc<Self>, Error> {
         let Some(times) = self.times else { return Ok(self) };
-        let attainable = if least <= times.lifetime {
-            least.min(times.lifetime.saturating_sub(slack(times.lifetime)))
+        let slack = slack(times.lifetime);
+        let attainable = if least <= times.lifetime.saturating_add(slack) {
+            least.min(times.lifetime.saturating_sub(slack))
         } else {
             least
         };
@@ -98,10 +101,12 @@ impl CachedSet {
         Ok(self)
     }
 
-    /// The set itself if it ever had `least` left.
+    /// The set itself if it ever had `least` left, less the slack.
     pub(super) fn check_lifetime(self: Arc<Self>, least: Duration) -> Result<Arc<Self>, Error> {
         match self.times {
-            Some(times) if times.lifetime < least => Err(too_short(times.lifetime, least)),
+            Some(times) if times.lifetime.saturating_add(slack(times.lifetime)) < least => {
+                Err(too_short(times.lifetime, least))
+            }
             _ => Ok(self),
         }
     }

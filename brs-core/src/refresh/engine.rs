@@ -286,6 +286,8 @@ impl Engine {
         let mut state = lock(&self.state);
         if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
             state.flight = None;
+            // Without a clock there is no telling until when readers may be quiet: they ask from now on.
+            self.snapshot.store(None);
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) use modelled::Launcher;
 
 #[cfg(not(brs_model))]
 mod real {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
@@ -75,13 +76,7 @@ mod real {
                 }
             };
             let strategy = Arc::clone(&self.strategy);
-            let span = tracing::info_span!(
-                "refresh",
-                method = strategy.method(),
-                reason = ?cx.reason(),
-                attempt = cx.attempt(),
-                previous_access_key_id = cx.previous_access_key_id(),
-            );
+            let span = span(strategy.method(), &cx);
             let runtimes = self.chosen.iter().chain([&own]).cloned().collect();
             let tower = Tower { strategy, cx, limit, runtimes, straggler: Arc::clone(&self.straggler) };
             let flight = async move { guard.land(tower.fetch().await) }.instrument(span);
@@ -108,6 +103,22 @@ mod real {
         fn drop(&mut self) {
             self.end();
         }
+    }
+
+    /// A span of its own: whoever happened to start the flight has nothing to do with what it says, nor waits for its
+    /// end. A subscriber that panics costs the span and nothing else.
+    fn span(method: &'static str, cx: &RefreshContext) -> tracing::Span {
+        catch_unwind(AssertUnwindSafe(|| {
+            tracing::info_span!(
+                parent: None,
+                "refresh",
+                method,
+                reason = ?cx.reason(),
+                attempt = cx.attempt(),
+                previous_access_key_id = cx.previous_access_key_id(),
+            )
+        }))
+        .unwrap_or_else(|_| tracing::Span::none())
     }
 
     struct Tower {

@@ -221,6 +221,18 @@ async fn credentials_valid_for_the_whole_lifetime_are_no_storm() {
 }
 
 #[tokio::test]
+async fn a_lifetime_that_is_a_moment_short_of_what_is_asked_for_will_do() {
+    // AWS writes whole seconds, and the answer has travelled.
+    let clock = clock();
+    let strategy = Scripted::always(Step::Fresh(std::time::Duration::from_millis(3_599_700)));
+    let session = session(&strategy, &clock).await;
+    for _ in 0..3 {
+        session.credentials_valid_for(HOUR).await.unwrap();
+    }
+    assert_eq!(strategy.calls(), 1);
+}
+
+#[tokio::test]
 async fn credentials_valid_for_starts_what_is_due_like_any_call() {
     let (strategy, clock) = (hourly(), clock());
     let session = session(&strategy, &clock).await;
