@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_of_types_that_wipe_themselves() {
+        fn wipes_itself<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let set = set();
+        wipes_itself(&set.0.secret_access_key);
+        set.0.session_token.as_ref().map(wipes_itself).unwrap();
+    }
+
+    #[test]
     fn debug_shows_the_key_id_and_no_secret() {
         let shown = format!("{:?}", set());
         assert!(shown.contains("ASIAEXAMPLE"));

@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -84,14 +85,15 @@ pub enum Event {
 /// The sending side; all clones feed the same subscribers.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSender {
-    channel: broadcast::Sender<Event>,
+    /// `None` once the session is closed: its subscribers' streams then end.
+    channel: Arc<Mutex<Option<broadcast::Sender<Event>>>>,
     /// Tells sessions apart in logs.
     method: &'static str,
 }
 
 impl EventSender {
     pub(crate) fn new(method: &'static str) -> Self {
-        Self { channel: broadcast::Sender::new(CAPACITY), method }
+        Self { channel: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))), method }
     }
 
     /// Tells subscribers and logs. Foreign code runs in here, and a panic of it ends here: what comes after an event, a
@@ -99,7 +101,7 @@ impl EventSender {
     pub(crate) fn send(&self, event: Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(self.method, &event)));
         // An error means that nobody listens.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self.channel.send(event))));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.channel().map(|channel| channel.send(event))));
     }
 
     /// Configured windows did not fit a set.
@@ -116,14 +118,42 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.channel.subscribe()))
+        // Of a closed session: a stream whose sender is gone.
+        let channel = self.channel().unwrap_or_else(|| broadcast::Sender::new(1));
+        Events(BroadcastStream::new(channel.subscribe()))
+    }
+
+    /// Ends every subscriber's stream.
+    pub(crate) fn close(&self) {
+        let channel = self.lock().take();
+        // Wakes subscribers, so without the lock.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(channel)));
+    }
+
+    fn channel(&self) -> Option<broadcast::Sender<Event>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<broadcast::Sender<Event>>> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The events of one session from the moment of subscribing. Ends when the session is gone.
+/// The events of one session from the moment of subscribing. Ends when the session is closed or gone.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Events(BroadcastStream<Event>);
+
+impl Events {
+    /// The next event; `None` when the session is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
 
 impl Stream for Events {
     type Item = Event;
@@ -182,7 +212,7 @@ fn trace(method: &'static str, event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::{FutureExt, StreamExt};
+    use futures_util::FutureExt;
 
     #[test]
     fn a_slow_subscriber_is_told_how_much_it_lost() {

@@ -23,11 +23,15 @@ enum Kind {
 }
 
 /// Data that is wiped when it is dropped.
-struct Data(Value);
+struct Data {
+    value: Value,
+    /// Options of the session stood beside the parameters.
+    beside_options: bool,
+}
 
 impl Drop for Data {
     fn drop(&mut self) {
-        zeroize_value(&mut self.0);
+        zeroize_value(&mut self.value);
     }
 }
 
@@ -67,14 +71,17 @@ impl Params {
             Kind::Typed { value, type_name: given } => value.downcast::<T>().map(|value| *value).map_err(|_| {
                 Error::validation(format!("parameters are a `{given}`, this method takes a `{}`", type_name::<T>()))
             }),
-            Kind::Data(data) => read(&data.0),
+            Kind::Data(data) => read(&data.value, data.beside_options),
         }
     }
 
     /// Moves the named entries of data into a map of their own; typed values have none.
     pub(crate) fn split_off<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Params {
         let mut taken = serde_json::Map::new();
-        if let Kind::Data(Data(Value::Object(fields))) = &mut self.0 {
+        if let Kind::Data(data) = &mut self.0
+            && let Value::Object(fields) = &mut data.value
+        {
+            data.beside_options = true;
             for name in names {
                 if let Some(value) = fields.remove(name) {
                     taken.insert(name.to_owned(), value);
@@ -87,7 +94,7 @@ impl Params {
 
 impl From<Value> for Params {
     fn from(value: Value) -> Self {
-        Self(Kind::Data(Data(value)))
+        Self(Kind::Data(Data { value, beside_options: false }))
     }
 }
 
@@ -95,7 +102,7 @@ impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Typed { type_name, .. } => f.debug_tuple("Params").field(type_name).finish(),
-            Kind::Data(Data(Value::Object(fields))) => {
+            Kind::Data(Data { value: Value::Object(fields), .. }) => {
                 f.debug_tuple("Params").field(&fields.keys().collect::<Vec<_>>()).finish()
             }
             Kind::Data(_) => f.write_str("Params(** redacted **)"),
@@ -104,12 +111,15 @@ impl fmt::Debug for Params {
 }
 
 /// Reads `T` from data; an error names the path of the field and never its value.
-fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(value: &Value, beside_options: bool) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let mut problem = without_value(&error.inner().to_string());
         if problem.starts_with("unknown field") && SessionConfig::NAMES.contains(&path.as_str()) {
             problem.push_str("; it is an option of the session: set it there, or open the session with `from_method`");
+        } else if problem.starts_with("unknown field") && beside_options && !path.contains('.') {
+            let options = SessionConfig::OPTIONS.map(|name| format!("`{name}`")).join(", ");
+            problem.push_str(&format!(" or an option of the session: {options}"));
         }
         if path == "." {
             Error::validation(format!("parameters: {problem}"))

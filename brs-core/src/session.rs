@@ -192,7 +192,8 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// As [`credentials`](Self::credentials), and what STS answers.
+    /// As [`credentials`](Self::credentials), and what STS answers; then method, source and access key id are among the
+    /// error's [details](Error::details).
     ///
     /// # Cancel safety
     ///
@@ -208,7 +209,13 @@ impl RefreshableSession {
         let config =
             self.0.config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let answer = self.0.engine.on_own_runtime(async move { loader.caller_identity(&config).await });
-        Ok(identity.with_caller(answer.await?))
+        match answer.await {
+            Ok(caller) => Ok(identity.with_caller(caller)),
+            Err(error) => Err(error
+                .with_detail("method", &identity.method)
+                .with_detail("source", &identity.source)
+                .with_detail("access_key_id", &identity.access_key_id)),
+        }
     }
 
     /// The method's registry name.

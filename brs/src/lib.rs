@@ -31,8 +31,8 @@
 //! # Features
 //!
 //! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
-//! account and ARN where the build has `sts`. `full` has every method. `custom` alone compiles no TLS stack and no SDK
-//! client.
+//! account and ARN where the build has `sts`. `full` has every method, `test-util` a manual clock and the
+//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
@@ -47,6 +47,9 @@ pub use brs_core::{
 pub use brs_custom as custom;
 #[cfg(feature = "sts")]
 pub use brs_sts as sts;
+
+#[cfg(feature = "test-util")]
+pub use brs_core::test_util;
 
 mod absent;
 

@@ -15,7 +15,7 @@ use brs::{Error, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 

@@ -12,7 +12,7 @@ use crate::failure::Result;
 /// Does not come back on Unix unless cargo cannot be started; elsewhere it waits and returns the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["run", "--quiet", "--package", "brs-tests", "--bin", "demo", "--"]).args(arguments);
+    cargo.args(["run", "--quiet", "--locked", "--package", "brs-tests", "--bin", "demo", "--"]).args(arguments);
     cargo.env("NO_PROXY", crate::runs::loopback_without_proxy());
     hand_over(cargo)
 }

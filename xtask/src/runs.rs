@@ -41,7 +41,7 @@ impl Run {
     /// The command, ready to start from the workspace's root.
     pub(crate) fn command(&self, workspace: &Workspace) -> Command {
         let mut command = Command::new("cargo");
-        command.arg("test").args(&self.cargo).arg("--").args(&self.harness);
+        command.args(["test", "--locked"]).args(&self.cargo).arg("--").args(&self.harness);
         command.env("NO_PROXY", loopback_without_proxy());
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).current_dir(workspace.root());
         command
@@ -50,7 +50,9 @@ impl Run {
     /// The command as one would type it.
     pub(crate) fn typed(&self) -> String {
         let environment = self.environment.iter().map(|(name, value)| format!("{name}='{value}'"));
-        let cargo = ["cargo".to_owned(), "test".to_owned()].into_iter().chain(self.cargo.iter().cloned());
+        let cargo = ["cargo".to_owned(), "test".to_owned(), "--locked".to_owned()]
+            .into_iter()
+            .chain(self.cargo.iter().cloned());
         let harness = if self.harness.is_empty() { None } else { Some(format!("-- {}", self.harness.join(" "))) };
         let quoted = cargo.map(|word| if word.is_empty() { "''".to_owned() } else { word });
         environment.chain(quoted).chain(harness).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: sets up what the tests need, runs the table of runs, and closes with one line that counts.
 //!
-//! The closing line is exactly `N passed, N failed, N skipped` and also stands in `target/test-summary.txt`, for
-//! whoever has to repeat it after other output. Skipped are tests that are marked as ignored and were in no run.
+//! The closing line is exactly `N passed, N failed, N skipped` and also stands, after a full run, in
+//! `target/test-summary.txt`, for whoever has to repeat it after other output. Skipped are tests that are marked as
+//! ignored and were in no run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,7 +42,10 @@ struct Outcome {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let summary = workspace.target(SUMMARY);
     // An old one must not speak for a run that ended early.
-    fs::remove_file(&summary).ok();
+    let is_full = !options.embedded && options.filter.is_none();
+    if is_full {
+        fs::remove_file(&summary).ok();
+    }
 
     let moto = if options.embedded { None } else { Some(moto(workspace)?) };
     let mut outcome = Outcome::default();
@@ -63,7 +67,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         println!("error: {complaint}");
     }
     let line = format!("{} passed, {} failed, {} skipped", outcome.sum.passed, outcome.sum.failed, outcome.sum.ignored);
-    fs::write(&summary, format!("{line}\n"))?;
+    if is_full {
+        fs::write(&summary, format!("{line}\n"))?;
+    }
     println!("{line}");
     Ok(outcome.complaints.is_empty())
 }

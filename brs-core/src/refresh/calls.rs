@@ -120,7 +120,7 @@ fn too_short(lifetime: Duration, least: Duration) -> Error {
 }
 
 pub(super) fn closed() -> Error {
-    Error::configuration("the session is closed: open a new one")
+    Error::configuration("the session is closed: open a new one").unrecoverable()
 }
 
 #[cfg(all(test, not(brs_model)))]

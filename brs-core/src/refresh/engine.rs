@@ -4,9 +4,9 @@
 //! asking. That takes no lock, no allocation and no task. Otherwise the state is locked, `decide` is asked, and what it
 //! says is carried out after the lock is released (invariants 2, 4 and 6 of the module above).
 //!
-//! - A caller leaves in mid-flight: `a_caller_dropped_in_mid_flight_cancels_nothing` (`tests/callers.rs`).
-//! - The clock jumps: `tests/clocks.rs`.
-//! - The last handle goes: `the_last_handle_ends_task_flight_and_set` (`tests/lifetimes.rs`).
+//! - A caller leaves in mid-flight: `a_caller_dropped_in_mid_flight_cancels_nothing` (`tests/engine/callers.rs`).
+//! - The clock jumps: `tests/engine/clocks.rs`.
+//! - The last handle goes: `the_last_handle_ends_task_flight_and_set` (`tests/engine/lifetimes.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,6 +259,7 @@ impl Engine {
         });
         self.eager.end();
         self.launcher.end();
+        self.events.close();
     }
 
     /// Takes in what a flight brought; called once for every flight, by its guard.

@@ -5,7 +5,7 @@
 //! outcome.
 //!
 //! - The flight fails: `waiters_share_the_failure_of_their_flight`.
-//! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on` (`tests/failures.rs`).
+//! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on` (`tests/engine/failures.rs`).
 //! - A caller leaves: `a_waiter_that_leaves_is_forgotten`.
 
 use std::collections::BTreeMap;

@@ -59,6 +59,23 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
+    /// The options by their own names.
+    pub(crate) const OPTIONS: [&str; 13] = [
+        "region",
+        "profile_name",
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "account_id",
+        "endpoint_url",
+        "defer_refresh",
+        "advisory_window",
+        "mandatory_window",
+        "advisory_refresh",
+        "static_stability",
+        "refresh_timeout",
+    ];
+
     /// Every name that the data may use for one of the options.
     pub(crate) const NAMES: &[&str] = &[
         "region",
@@ -131,6 +148,11 @@ mod tests {
             let error = Params::from(json!({ *name: [] })).take::<SessionConfig>().unwrap_err();
             assert!(!error.to_string().contains("unknown field"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_option_is_a_name() {
+        assert!(SessionConfig::OPTIONS.iter().all(|option| SessionConfig::NAMES.contains(option)));
     }
 
     #[test]

@@ -35,7 +35,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 
 use super::{Gate, ManualClock};
 use crate::clock::Clock;
@@ -211,11 +212,16 @@ impl<'a> Case<'a> {
 
     async fn hanging(&self) {
         let session = self.session().await;
-        let (result, ()) = futures_util::future::join(session.credentials(), async {
+        let call = Box::pin(session.credentials());
+        let time_passes = Box::pin(async {
             self.clock.sleepers(1).await;
             self.clock.advance(LIMIT + Duration::from_secs(1));
-        })
-        .await;
+        });
+        // A source that answers after all must not leave the clock waiting for a sleeper.
+        let result = match select(call, time_passes).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), call)) => call.await,
+        };
         let error = result.expect_err("a source that never answers ends in the time limit");
         assert!(error.is_retryable(), "a time limit is worth another try: {error:?}");
         self.assert_no_secret(&show(&error), &[]);

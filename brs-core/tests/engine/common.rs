@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brs_core::test_util::{ManualClock, Scripted, Step};
 use brs_core::{Error, Event, Events, RefreshableSession, SessionBuilder};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// Inside the advisory window of a set that lives an hour (15 min), the random part included.

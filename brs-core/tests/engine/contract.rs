@@ -21,12 +21,20 @@ impl Subject for Subjected {
         let scripted = |step| Some(Scripted::always(step).shared());
         match source {
             Source::Healthy if self.break_clause == Some("secret") => Some(Arc::new(Leaky { secret: "hush".into() })),
+            Source::Healthy if self.break_clause == Some("dropped") => Some(Arc::new(Stuck::default())),
             Source::Healthy => scripted(Step::Fresh(HOUR)),
             Source::Expired if self.break_clause == Some("expired") => scripted(Step::Fresh(HOUR)),
             Source::Expired => scripted(Step::Fresh(seconds(0))),
             Source::Failing => scripted(Step::Fail(dead())),
+            Source::Hanging if self.break_clause == Some("hanging") => scripted(Step::Fresh(HOUR)),
             Source::Hanging => scripted(Step::Hang),
+            Source::Panicking if self.break_clause == Some("panic") => {
+                scripted(Step::Fail(Error::credential("it panicked").unrecoverable()))
+            }
             Source::Panicking => scripted(Step::Panic),
+            Source::Blocking(gate) if self.break_clause == Some("blocking") => {
+                scripted(Step::Block(gate, Box::new(Step::Fresh(HOUR))))
+            }
             Source::Blocking(gate) => Some(Arc::new(OnItsOwnThread { place: Blocking::new(), gate })),
             _ => None,
         }
@@ -56,6 +64,32 @@ impl RefreshStrategy for Leaky {
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         Ok(TemporaryCredentials::new("ASIALEAKY", "s", None, Some(cx.clock().now() + HOUR)))
+    }
+}
+
+/// Does not work any more once a refresh was dropped in the middle.
+#[derive(Debug, Default)]
+struct Stuck {
+    busy: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl RefreshStrategy for Stuck {
+    fn method(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn source(&self) -> &'static str {
+        "stuck"
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        if self.busy.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Error::connection("busy"));
+        }
+        tokio::task::yield_now().await;
+        self.busy.store(false, std::sync::atomic::Ordering::SeqCst);
+        Ok(TemporaryCredentials::new("ASIASTUCK", "s", None, Some(cx.clock().now() + HOUR)))
     }
 }
 
@@ -92,10 +126,18 @@ async fn a_strategy_that_keeps_the_contract_passes() {
 
 #[tokio::test]
 async fn a_strategy_that_breaks_a_clause_is_caught() {
-    for (clause, message) in [("secret", "a secret is shown"), ("expired", "must not become credentials")] {
+    for (clause, message) in [
+        ("secret", "a secret is shown"),
+        ("expired", "must not become credentials"),
+        ("dropped", "arrive after dropped refreshes"),
+        ("hanging", "ends in the time limit"),
+        ("panic", "a panic is a recoverable failure"),
+        ("blocking", "must not block the thread"),
+    ] {
         let subject = Subjected { break_clause: Some(clause) };
         let panic = std::panic::AssertUnwindSafe(contract::check(&subject)).catch_unwind().await.unwrap_err();
-        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = panic.downcast_ref::<String>().cloned().or(literal).unwrap_or_default();
         assert!(text.contains(message), "{clause}: {text}");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use brs_core::test_util::{Gate, Step};
 use brs_core::{ErrorKind, RefreshStrategy};
 use futures_util::FutureExt;
-use futures_util::StreamExt;
 
 use crate::common::*;
 
@@ -131,6 +130,21 @@ async fn no_flight_outlives_the_last_handle_however_launches_overlap() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+#[tokio::test]
+async fn closing_ends_the_events() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut events = session.events();
+    key(&session).await;
+    session.close();
+    let mut told = 0;
+    while events.next().await.is_some() {
+        told += 1;
+    }
+    assert_eq!(told, 2, "what was told before is still read");
+    assert!(session.events().next().await.is_none());
 }
 
 #[tokio::test]

@@ -245,6 +245,13 @@ async fn a_parameter_with_the_name_of_an_option_is_the_methods() {
 }
 
 #[tokio::test]
+async fn an_unknown_name_in_data_lists_the_options_too() {
+    let data = json!({ "endpoint_url": "vault:8200", "regoin": "eu-west-1" });
+    let error = RefreshableSession::from_method("vault", data).await.unwrap_err();
+    assert!(error.to_string().contains("`endpoint_url`") && error.to_string().contains("`region`"), "{error}");
+}
+
+#[tokio::test]
 async fn an_option_among_the_parameters_says_where_it_belongs() {
     let data = json!({ "endpoint_url": "vault:8200", "region_name": "eu-west-1" });
     let error = RefreshableSession::new("vault", data).await.unwrap_err();

@@ -22,7 +22,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// SDK calls that keep working while their credentials expire and are replaced.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask demo")]
+#[command(name = "demo", bin_name = "cargo xtask demo")]
 struct Arguments {
     /// Assume this role at real AWS instead of using the embedded one
     #[arg(long, value_name = "ARN")]
@@ -38,7 +38,7 @@ struct Arguments {
     seconds: u64,
     /// How long the embedded AWS's credentials live
     #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "role_arn",
-          value_parser = clap::value_parser!(u64).range(2..=3600))]
+          value_parser = clap::value_parser!(u64).range(3..=3600))]
     lifetime: u64,
     /// Calls per second of each session
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -66,7 +66,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
         None => Demo::embedded(Duration::from_secs(arguments.lifetime)).await?,
     };
-    println!("{}", demo.introduction());
+    screen::say(&demo.introduction());
     let begin = Instant::now();
     let limit = Duration::from_secs(arguments.seconds);
     let callers: Vec<_> =
@@ -83,8 +83,18 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             _ = &mut interrupted => break,
         }
     }
-    for caller in callers {
-        caller.stop().await;
+    // A call that hangs has the SDK's own limits; who does not want to wait for those says so once more.
+    let stopped = async {
+        for caller in callers {
+            caller.stop().await;
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        _ = tokio::signal::ctrl_c() => {
+            drop(screen);
+            std::process::exit(130);
+        }
     }
     screen.draw(begin.elapsed(), demo.watched());
     drop(screen);
@@ -93,23 +103,24 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
 
 fn summary(demo: &Demo, ran: Duration) -> ExitCode {
     let mut failures = 0;
-    println!();
+    screen::say("");
     for watched in demo.watched() {
         let (status, stats) = (watched.session().status(), watched.stats());
         failures += stats.failures;
-        println!(
+        screen::say(&format!(
             "{}: {} calls with {} sets of credentials, {} failed, longest wait {} ms",
             watched.name(),
             stats.calls,
             status.refreshes(),
             stats.failures,
             stats.longest_wait.as_millis()
-        );
+        ));
         if let Some(error) = stats.last_error {
-            println!("  last error: {error}");
+            screen::say(&format!("  last error: {error}"));
         }
     }
     let verdict = if failures == 0 { "no call failed" } else { "some calls failed" };
-    println!("{verdict} in {:.0} s; the source was asked {}", ran.as_secs_f64(), demo.source_calls());
+    let source_calls = demo.source_calls();
+    screen::say(&format!("{verdict} in {:.0} s; the source was asked {source_calls}", ran.as_secs_f64()));
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,6 @@
 //! What the demo shows: a live table on a terminal, a line a second elsewhere.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::time::{Duration, SystemTime};
 
 use brs::{Clock, SystemClock};
@@ -56,15 +56,25 @@ impl Screen {
         match self {
             Self::Live(terminal) => {
                 // A terminal that cannot be drawn on any more is no reason to end the calls.
-                let _ = terminal.draw(|frame| frame.render_widget(table(elapsed, &rows), frame.area()));
+                let _ = terminal.draw(|frame| {
+                    let table = table(elapsed, &rows, frame.area().width);
+                    frame.render_widget(table, frame.area());
+                });
             }
             Self::Plain(last) => {
                 let second = elapsed.as_secs();
                 if last.replace(second) != Some(second) {
-                    rows.iter().for_each(|row| println!("{second:>4} s  {}", row.line()));
+                    rows.iter().for_each(|row| say(&format!("{second:>4} s  {}", row.line())));
                 }
             }
         }
+    }
+}
+
+/// Prints a line; ends the demo quietly when nobody reads on, as `head` does.
+pub(crate) fn say(line: &str) {
+    if writeln!(stdout().lock(), "{line}").is_err() {
+        std::process::exit(0);
     }
 }
 
@@ -122,6 +132,20 @@ impl Shown {
         ])
     }
 
+    /// The same where the terminal is narrow: no bar, and the end of the key, which tells sets apart.
+    fn narrow_row(&self) -> Row<'static> {
+        let end = self.access_key_id.len().saturating_sub(4);
+        Row::new([
+            Cell::from(self.name),
+            Cell::from(format!("…{}", self.access_key_id.get(end..).unwrap_or_default())),
+            Cell::from(format!("{:.1} s", self.left.as_secs_f64())),
+            Cell::from(self.refreshes.to_string()),
+            Cell::from(self.calls.to_string()),
+            Cell::from(self.failures.to_string()),
+            Cell::from(format!("{} ms", self.longest_wait.as_millis())),
+        ])
+    }
+
     fn row(&self) -> Row<'static> {
         let failures = if self.failures == 0 { Style::new() } else { Style::new().fg(Color::Red) };
         Row::new([
@@ -136,10 +160,17 @@ impl Shown {
     }
 }
 
-fn table(elapsed: Duration, rows: &[Shown]) -> Table<'static> {
-    let header = ["session", "access key id", "time left", "refreshes", "calls", "failures", "longest wait"];
-    let widths = [8, 21, 25, 10, 7, 9, 12].map(Constraint::Length);
-    Table::new(rows.iter().map(Shown::row), widths)
+fn table(elapsed: Duration, rows: &[Shown], width: u16) -> Table<'static> {
+    /// The wide table's columns and the blanks between them.
+    const WIDE: u16 = 98;
+    let is_wide = width >= WIDE;
+    let header = if is_wide {
+        ["session", "access key id", "time left", "refreshes", "calls", "failures", "longest wait"]
+    } else {
+        ["session", "key", "left", "sets", "calls", "failed", "longest"]
+    };
+    let widths = if is_wide { [8, 21, 25, 10, 7, 9, 12] } else { [7, 5, 7, 4, 6, 6, 8] }.map(Constraint::Length);
+    Table::new(rows.iter().map(if is_wide { Shown::row } else { Shown::narrow_row }), widths)
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
         .footer(Row::new([format!("{:.0} s", elapsed.as_secs_f64())]).style(Style::new().fg(Color::DarkGray)))
 }
