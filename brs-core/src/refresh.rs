@@ -15,7 +15,7 @@
 //! - `flight`: one call to the source and those who wait for it.
 //! - `state`, `calls`: what the engine knows, and what each kind of call does to it. Plain data.
 //! - `engine`: the lock around the state, and the snapshot that readers look at.
-//! - `launch`, `guard`: run a flight on a runtime, within its time limit, and see to it that it lands.
+//! - `launch`, `pilot`, `guard`: run a flight on a runtime, within its time limit, and see to it that it lands.
 //! - `eager`: the task that refreshes though nobody calls.
 //!
 //! Invariants; the code cites them by number:
@@ -40,6 +40,8 @@ mod launch;
 #[cfg(all(test, brs_model))]
 mod model;
 mod pace;
+#[cfg(not(brs_model))]
+mod pilot;
 mod policy;
 #[cfg(all(test, not(brs_model)))]
 mod properties;

@@ -1,16 +1,20 @@
 //! brs's own runtime: where refreshes and timers run, whatever the callers run on.
 //!
 //! One per process, started at the first need: two worker threads for strategies ([`own`]), and beside them one thread
-//! that keeps time limits, timers and eager tasks ([`keeper`]). No code of a strategy runs on the keeper, so that
+//! that keeps time limits, timers and eager tasks ([`keeper`]). No foreign code runs on the keeper, so that
 //! strategies which block both workers cannot stop the limits that end them. Neither is ever dropped, and their threads
 //! keep no process alive, nor do they follow into a forked child. A process that cannot start threads gets an error,
 //! and another try at the next refresh.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Threads for strategies.
+const WORKERS: usize = 2;
 
 static OWN: Mutex<Option<Runtime>> = Mutex::new(None);
 static KEEPER: Mutex<Option<Handle>> = Mutex::new(None);
@@ -21,7 +25,11 @@ pub(crate) fn own() -> io::Result<Handle> {
     if let Some(runtime) = &*own {
         return Ok(runtime.handle().clone());
     }
-    let runtime = build(Builder::new_multi_thread().worker_threads(2).thread_name("brs"))?;
+    let started = AtomicUsize::new(0);
+    // The workers are started first; later threads run what may block, such as landings.
+    let name =
+        move || if started.fetch_add(1, Ordering::Relaxed) < WORKERS { "brs" } else { "brs-blocking" }.to_owned();
+    let runtime = build(Builder::new_multi_thread().worker_threads(WORKERS).thread_name_fn(name))?;
     let handle = runtime.handle().clone();
     *own = Some(runtime);
     Ok(handle)

@@ -116,6 +116,8 @@ impl RefreshableSession {
     /// Credentials with at least `least` left, refreshed first if less is left: for what signs now and is used later,
     /// such as presigned URLs.
     ///
+    /// Where as much is asked for as the source's credentials live, a hundredth of that (at most 30 s) less will do.
+    ///
     /// # Errors
     ///
     /// As [`credentials`](Self::credentials), but a set with less left is never given: where the refresh fails its

@@ -110,6 +110,10 @@ pub(crate) fn wait_after(
             let doublings = failures.checked_sub(2)?;
             Some(doubled(SECOND, doublings, 60 * SECOND, jitter))
         }
+        // What callers are shown past the end is repeated for five seconds only, however long the backoff.
+        (Remaining::Valid { left, .. }, RefreshBackoff::Uniform { min, max }) if unrecoverable => {
+            Some(between(min, max, roll).min(left.saturating_add(MEMORY)))
+        }
         (_, RefreshBackoff::Uniform { min, max }) => Some(between(min, max, roll)),
         (Remaining::Endless, RefreshBackoff::Adaptive) => Some(between(CAP.0, CAP.1, roll)),
         (Remaining::Valid { left, lifetime }, RefreshBackoff::Adaptive) => {
@@ -228,6 +232,13 @@ mod tests {
         }
         assert!(RefreshBackoff::uniform(SECOND, SECOND).validate().is_ok());
         assert!(RefreshBackoff::uniform(SHORTEST, LONGEST).validate().is_ok());
+    }
+
+    #[test]
+    fn an_unrecoverable_error_does_not_outlive_the_set_by_more_than_five_seconds() {
+        let uniform = RefreshBackoff::uniform(300 * SECOND, 600 * SECOND);
+        let wait = wait_after(valid(55), true, 1, uniform, AdvisoryRefresh::Background, Rolls(0.5, 0.5));
+        assert_eq!(wait, Some(60 * SECOND));
     }
 
     #[test]

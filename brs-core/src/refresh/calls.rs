@@ -79,10 +79,10 @@ impl State {
 }
 
 /// How much less than asked for counts as enough where more is asked for than a set can have left once it is used: a
-/// hundredth of its lifetime, at least a second, at most half a minute. Without it each call for the whole lifetime
-/// would be a refresh.
+/// hundredth of its lifetime, at least a second or a tenth of it, at most half a minute. Without it each call for the
+/// whole lifetime would be a refresh.
 fn slack(lifetime: Duration) -> Duration {
-    (lifetime / 100).clamp(Duration::from_secs(1), Duration::from_secs(30))
+    (lifetime / 100).clamp(Duration::from_secs(1).min(lifetime / 10), Duration::from_secs(30))
 }
 
 impl CachedSet {

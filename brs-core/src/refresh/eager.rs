@@ -52,10 +52,22 @@ impl Drop for EagerTask {
 async fn run(engine: Weak<Engine>) {
     loop {
         // The engine must not be held across the awaits below.
-        let (step, clock) = {
-            let Some(engine) = engine.upgrade() else { return };
-            let Some(step) = engine.eager_step() else { return };
-            (step, Arc::clone(engine.clock()))
+        let Some((clock, own)) = engine.upgrade().map(|engine| (Arc::clone(engine.clock()), crate::runtime::own()))
+        else {
+            return;
+        };
+        // A step tells subscribers and logs: not on the thread that keeps everybody's time.
+        let engine = Weak::clone(&engine);
+        let step = match own {
+            Ok(own) => own.spawn_blocking(move || engine.upgrade().and_then(|engine| engine.eager_step())).await.ok(),
+            Err(_) => None,
+        };
+        let step = match step {
+            Some(Some(step)) => step,
+            // The session is gone or closed.
+            Some(None) => return,
+            // No thread, or a clock of the user's that panics: later, then.
+            None => EagerStep::Sleep(LONGEST_SLEEP),
         };
         match step {
             EagerStep::Wait(flight) => {

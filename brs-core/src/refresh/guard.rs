@@ -46,12 +46,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let Some(flight) = self.flight.clone() else { return };
-        if catch_unwind(AssertUnwindSafe(|| self.land_once(Err(ended())))).is_err() {
-            if let Some(engine) = self.engine.upgrade() {
-                engine.forget(&flight);
-            }
-            flight.resolve(Outcome::failed(ended()));
+        let landed = catch_unwind(AssertUnwindSafe(|| self.land_once(Err(ended()))));
+        if let (Err(_), Some(engine)) = (landed, self.engine.upgrade()) {
+            engine.forget(&flight);
         }
+        // Whatever happened above, nobody waits for ever; the first outcome counts.
+        flight.resolve(Outcome::failed(ended()));
     }
 }
 

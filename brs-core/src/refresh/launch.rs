@@ -22,7 +22,6 @@ pub(super) use modelled::Launcher;
 mod real {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use tokio::runtime::Handle;
@@ -30,6 +29,7 @@ mod real {
     use tracing::Instrument;
 
     use super::super::guard::{Guard, ended};
+    use super::super::pilot::{Found, Pilot, Progress};
     use super::super::sync::{Mutex, lock};
     use crate::credentials::TemporaryCredentials;
     use crate::error::Error;
@@ -37,10 +37,6 @@ mod real {
     use crate::strategy::{RefreshContext, RefreshStrategy};
 
     type Fetched = Result<TemporaryCredentials, Error>;
-
-    /// How long an aborted pilot may take to get off its thread before it counts as blocking it. Real time: this is
-    /// about the scheduler, not about credentials.
-    const GETTING_OFF: Duration = Duration::from_millis(250);
 
     /// Where flights run.
     #[derive(Debug)]
@@ -50,8 +46,8 @@ mod real {
         /// Locked from spawning a tower until its handle is stored, or two that launch one after the other could leave
         /// the handle of the first.
         tower: Mutex<TowerState>,
-        /// A pilot that was aborted at its time limit and may still be blocking a thread.
-        straggler: Arc<Mutex<Option<JoinSet<Fetched>>>>,
+        /// The pilot that was inside a poll at its time limit, and may still be.
+        straggler: Arc<Mutex<Progress>>,
     }
 
     #[derive(Debug, Default)]
@@ -79,7 +75,17 @@ mod real {
             let span = span(strategy.method(), &cx);
             let runtimes = self.chosen.iter().chain([&own]).cloned().collect();
             let tower = Tower { strategy, cx, limit, runtimes, straggler: Arc::clone(&self.straggler) };
-            let flight = async move { guard.land(tower.fetch().await) }.instrument(span);
+            // Landing runs foreign code: wakers, subscribers, log layers. None of it may hold up the keeper, on whose
+            // time everybody's limits depend, nor wait for a worker that a strategy blocks.
+            let landing = own.clone();
+            let flight = async move {
+                let result = tower.fetch().await;
+                let span = tracing::Span::current();
+                let land = move || span.in_scope(|| guard.land(result));
+                // Where no thread can be started the guard is dropped, which lands the flight here after all.
+                drop(catch_unwind(AssertUnwindSafe(|| landing.spawn_blocking(land))));
+            }
+            .instrument(span);
             let mut state = lock(&self.tower);
             if state.ended {
                 // Dropping the flight lands it, which is not for under the lock.
@@ -127,34 +133,32 @@ mod real {
         limit: Duration,
         /// Where the pilot may run, in the order of preference; brs's own is the last.
         runtimes: Vec<Handle>,
-        straggler: Arc<Mutex<Option<JoinSet<Fetched>>>>,
+        straggler: Arc<Mutex<Progress>>,
     }
 
     impl Tower {
         async fn fetch(self) -> Fetched {
             let mut time_is_up = self.cx.clock().sleep(self.cx.time_left());
-            self.wait_for_straggler().await?;
+            if lock(&self.straggler).is_blocking() {
+                return Err(blocks());
+            }
             for runtime in &self.runtimes {
-                let mut pilot = JoinSet::new();
+                let mut task = JoinSet::new();
                 let (strategy, cx) = (Arc::clone(&self.strategy), self.cx.clone());
-                let begun = Arc::new(AtomicBool::new(false));
-                let has_begun = Arc::clone(&begun);
-                let refresh = async move {
-                    has_begun.store(true, Ordering::Relaxed);
-                    strategy.refresh(&cx).await
-                };
-                pilot.spawn_on(refresh.in_current_span(), runtime);
+                let progress = Progress::default();
+                let pilot = Pilot::new(async move { strategy.refresh(&cx).await }, progress.clone());
+                task.spawn_on(pilot.in_current_span(), runtime);
                 let ended = tokio::select! {
                     biased;
-                    ended = pilot.join_next() => ended,
-                    () = &mut time_is_up => {
-                        if !begun.load(Ordering::Relaxed) {
-                            return Err(stands_still());
+                    ended = task.join_next() => ended,
+                    () = &mut time_is_up => return Err(match progress.give_up() {
+                        Found::NotBegun => stands_still(),
+                        Found::Waiting => self.too_slow(),
+                        Found::Blocking => {
+                            *lock(&self.straggler) = progress;
+                            self.too_slow()
                         }
-                        pilot.abort_all();
-                        *lock(&self.straggler) = Some(pilot);
-                        return Err(self.too_slow());
-                    }
+                    }),
                 };
                 match ended {
                     Some(Ok(result)) => return result,
@@ -166,18 +170,6 @@ mod real {
             Err(ended())
         }
 
-        async fn wait_for_straggler(&self) -> Result<(), Error> {
-            let Some(mut pilot) = lock(&self.straggler).take() else { return Ok(()) };
-            if tokio::time::timeout(GETTING_OFF, pilot.join_next()).await.is_ok() {
-                return Ok(());
-            }
-            *lock(&self.straggler) = Some(pilot);
-            Err(Error::connection(
-                "an earlier refresh still blocks its thread past its time limit: until it returns, no other is started \
-                 (synchronous code belongs on a thread of its own, see `Blocking`)",
-            ))
-        }
-
         fn too_slow(&self) -> Error {
             Error::connection(format!(
                 "the source did not answer within {:?}: check that it can be reached, or allow it more with \
@@ -186,6 +178,13 @@ mod real {
             ))
             .with_detail("limit", format!("{:?}", self.limit))
         }
+    }
+
+    fn blocks() -> Error {
+        Error::connection(
+            "an earlier refresh still blocks its thread past its time limit: until it returns, no other is started \
+             (synchronous code belongs on a thread of its own, see `Blocking`)",
+        )
     }
 
     fn stands_still() -> Error {

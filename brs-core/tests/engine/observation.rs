@@ -127,6 +127,35 @@ async fn a_failed_refresh_of_the_users_leaves_a_fresh_set_ready() {
     assert!(session.ready() && at_once(&session).is_ok());
 }
 
+#[test]
+fn a_subscriber_that_asks_for_credentials_itself_hangs_nobody() {
+    /// Asks as a log layer would that signs what it ships: in the middle of being told.
+    struct Asks(RefreshableSession, std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Asks {
+        fn wake(self: std::sync::Arc<Self>) {
+            if !self.1.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                let _ = crate::callers::pollster(self.0.credentials());
+            }
+        }
+    }
+    let clock = clock();
+    let gate = brs_core::test_util::Gate::new();
+    let failing = Step::After(gate.clone(), Box::new(Step::Fail(dead())));
+    let strategy = hourly().first([failing]);
+    let session = crate::callers::pollster(session(&strategy, &clock));
+    let mut events = session.events();
+    let mut waiter = Box::pin(session.refresh());
+    assert!(futures_util::FutureExt::now_or_never(waiter.as_mut()).is_none());
+    while futures_util::FutureExt::now_or_never(events.next()).is_some() {}
+    let asks = std::sync::Arc::new(Asks(session.clone(), Default::default()));
+    let waker = std::sync::Arc::clone(&asks).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(futures_util::StreamExt::poll_next_unpin(&mut events, &mut cx).is_pending());
+    gate.open();
+    assert!(crate::callers::pollster(waiter).is_err());
+    assert!(crate::callers::pollster(session.credentials()).is_ok());
+}
+
 #[tokio::test]
 async fn a_subscriber_that_panics_hangs_nobody() {
     struct Panics;
