@@ -26,7 +26,8 @@ pub(crate) fn own() -> io::Result<Handle> {
         return Ok(runtime.handle().clone());
     }
     let started = AtomicUsize::new(0);
-    // The workers are started first; later threads run what may block, such as landings.
+    // Two threads more than what may block, such as landings, needs; which of them become the workers is the pool's
+    // affair.
     let name =
         move || if started.fetch_add(1, Ordering::Relaxed) < WORKERS { "brs" } else { "brs-blocking" }.to_owned();
     let runtime = build(Builder::new_multi_thread().worker_threads(WORKERS).thread_name_fn(name))?;

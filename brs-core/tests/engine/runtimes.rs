@@ -41,7 +41,7 @@ async fn thread_of(runtime: Option<tokio::runtime::Handle>) -> String {
 
 #[tokio::test]
 async fn refreshes_run_on_brs_s_own_runtime() {
-    assert_eq!(thread_of(None).await, "brs");
+    assert!(thread_of(None).await.starts_with("brs"));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_chosen_runtime_that_has_ended_is_replaced_by_brs_s_own() {
     let chosen = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("chosen").build().unwrap();
     let handle = chosen.handle().clone();
     chosen.shutdown_background();
-    assert_eq!(pollster(thread_of(Some(handle))), "brs");
+    assert!(pollster(thread_of(Some(handle))).starts_with("brs"));
 }
 
 #[test]
