@@ -38,6 +38,11 @@ mod real {
 
     type Fetched = Result<TemporaryCredentials, Error>;
 
+    /// How long a pilot that was given up inside a poll may take to leave it before it counts as blocking, and how
+    /// often to look. Real time: this is about the scheduler, not about credentials.
+    const LEAVING: Duration = Duration::from_millis(250);
+    const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
     /// Where flights run.
     #[derive(Debug)]
     pub(in super::super) struct Launcher {
@@ -139,9 +144,7 @@ mod real {
     impl Tower {
         async fn fetch(self) -> Fetched {
             let mut time_is_up = self.cx.clock().sleep(self.cx.time_left());
-            if lock(&self.straggler).is_blocking() {
-                return Err(blocks());
-            }
+            self.wait_for_straggler().await?;
             for runtime in &self.runtimes {
                 let mut task = JoinSet::new();
                 let (strategy, cx) = (Arc::clone(&self.strategy), self.cx.clone());
@@ -168,6 +171,17 @@ mod real {
                 }
             }
             Err(ended())
+        }
+
+        /// A pilot that was inside a poll at its limit is most often just about to leave it.
+        async fn wait_for_straggler(&self) -> Result<(), Error> {
+            let straggler = lock(&self.straggler).clone();
+            let leaving = async {
+                while straggler.is_blocking() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            };
+            tokio::time::timeout(LEAVING, leaving).await.map_err(|_| blocks())
         }
 
         fn too_slow(&self) -> Error {

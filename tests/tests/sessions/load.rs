@@ -71,6 +71,7 @@ async fn an_outage(failure: Failure) -> usize {
     let first = key(&session).await;
     aws.fail_always(Some(failure.clone()));
     clock.advance(ADVISORY);
+    let (mut flying_for, mut aws_calls) = (0, aws.calls("AssumeRole"));
     for _ in 0..84 {
         for _ in 0..1000 {
             assert_eq!(at_once(&session).unwrap(), first, "{failure:?}");
@@ -78,27 +79,28 @@ async fn an_outage(failure: Failure) -> usize {
         if !matches!(failure, Failure::Hang) {
             until_landed(&session).await;
         }
+        // A flight that hangs lands by the manual clock, after thirty seconds of it, and not before its request is out.
+        let flying = session.status().is_refreshing();
+        if flying && flying_for == 0 {
+            aws.wait_for_calls("AssumeRole", aws_calls + 1).await;
+            aws_calls += 1;
+        }
         clock.advance(seconds(10));
-        if matches!(failure, Failure::Hang) {
-            // The flight ends by the manual clock; let it.
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
+        flying_for = if flying { flying_for + 10 } else { 0 };
+        if flying_for == 30 {
+            until_landed(&session).await;
+            flying_for = 0;
         }
     }
-    until_landed_by(&session, &clock).await;
+    if flying_for > 0 {
+        clock.advance(seconds(30 - flying_for));
+        until_landed(&session).await;
+    }
     assert!(session.status().consecutive_failures() > 0, "{failure:?}: the source did fail");
     aws.fail_always(None);
     clock.advance(seconds(600));
     assert_ne!(key(&session).await, first, "{failure:?}: and once it works again, so does the session");
     aws.calls("AssumeRole") - 2
-}
-
-async fn until_landed_by(session: &RefreshableSession, clock: &ManualClock) {
-    while session.status().is_refreshing() {
-        clock.advance(seconds(1));
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
