@@ -37,6 +37,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use tokio::sync::Notify;
 
 use super::{Gate, ManualClock};
 use crate::clock::Clock;
@@ -161,7 +162,11 @@ impl<'a> Case<'a> {
     }
 
     async fn session(&self) -> RefreshableSession {
-        RefreshableSession::with_strategy(Arc::clone(&self.strategy))
+        self.session_of(Arc::clone(&self.strategy)).await
+    }
+
+    async fn session_of(&self, strategy: Arc<dyn RefreshStrategy>) -> RefreshableSession {
+        RefreshableSession::with_strategy(strategy)
             .clock(self.clock.clone())
             .refresh_timeout(LIMIT)
             .build()
@@ -211,9 +216,13 @@ impl<'a> Case<'a> {
     }
 
     async fn hanging(&self) {
-        let session = self.session().await;
+        let waits = Arc::new(Notify::new());
+        let watched = Watched { strategy: Arc::clone(&self.strategy), waits: Arc::clone(&waits) };
+        let session = self.session_of(Arc::new(watched)).await;
         let call = Box::pin(session.credentials());
         let time_passes = Box::pin(async {
+            // Not before the strategy has been asked and waits: one that answers must have had its chance.
+            waits.notified().await;
             self.clock.sleepers(1).await;
             self.clock.advance(LIMIT + Duration::from_secs(1));
         });
@@ -276,6 +285,36 @@ impl<'a> Case<'a> {
         let leak = secrets.iter().filter(|secret| !secret.is_empty()).any(|secret| shown.contains(secret.as_str()));
         // The text itself is not repeated here: it holds the secret.
         assert!(!leak, "a secret is shown by `Debug` or by an error of the strategy `{}`", self.strategy.method());
+    }
+}
+
+/// A strategy that tells when a refresh waits for its source.
+#[derive(Debug)]
+struct Watched {
+    strategy: Arc<dyn RefreshStrategy>,
+    waits: Arc<Notify>,
+}
+
+#[async_trait]
+impl RefreshStrategy for Watched {
+    fn method(&self) -> &'static str {
+        self.strategy.method()
+    }
+
+    fn source(&self) -> &'static str {
+        self.strategy.source()
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        let mut refresh = self.strategy.refresh(cx);
+        std::future::poll_fn(|task| {
+            let polled = refresh.as_mut().poll(task);
+            if polled.is_pending() {
+                self.waits.notify_one();
+            }
+            polled
+        })
+        .await
     }
 }
 
