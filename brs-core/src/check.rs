@@ -7,6 +7,7 @@ use aws_types::SdkConfig;
 use http::Uri;
 
 use crate::error::Error;
+use crate::registry::BaseRequest;
 
 /// Whether this can be a region: part of host names, so 1–63 lower-case letters, digits and hyphens.
 pub fn is_region(region: &str) -> bool {
@@ -52,6 +53,24 @@ pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
         )
         .with_param("endpoint_url")
         .unrecoverable());
+    }
+    Ok(())
+}
+
+/// Checks that nothing is given beside a base session that it brings itself.
+pub(crate) fn alone_with_a_session(request: &BaseRequest, base: bool) -> Result<(), Error> {
+    for (param, given) in [
+        ("base", base),
+        ("base_credentials", request.credentials.is_some()),
+        ("profile_name", request.profile_name.is_some()),
+    ] {
+        if given {
+            return Err(Error::configuration(format!(
+                "both `base_session` and `{param}` are given: the session brings base configuration and credentials"
+            ))
+            .with_param(param)
+            .unrecoverable());
+        }
     }
     Ok(())
 }

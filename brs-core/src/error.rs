@@ -13,6 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// The detail that names the session in which a chain of sessions failed.
+const HOP: &str = "hop";
+
 /// What went wrong, where, and what to do about it.
 ///
 /// Cheap to clone; all clones share one inner value.
@@ -46,6 +49,7 @@ struct Inner {
     details: BTreeMap<String, String>,
     retryable: bool,
     unrecoverable: bool,
+    throttled: bool,
     refresh_allowed_at: Option<SystemTime>,
     source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
@@ -88,6 +92,7 @@ impl Error {
             details: BTreeMap::new(),
             retryable: kind == ErrorKind::Connection,
             unrecoverable: false,
+            throttled: false,
             refresh_allowed_at: None,
             source: None,
         }))
@@ -99,6 +104,7 @@ impl Error {
         self.change(|inner| {
             inner.unrecoverable = true;
             inner.retryable = false;
+            inner.throttled = false;
         })
     }
 
@@ -109,6 +115,12 @@ impl Error {
             inner.unrecoverable = false;
             inner.retryable = true;
         })
+    }
+
+    /// The source wants fewer calls; retryable.
+    #[must_use]
+    pub fn throttled(self) -> Self {
+        self.retryable().change(|inner| inner.throttled = true)
     }
 
     /// The source's own error code, such as `AccessDenied`.
@@ -155,6 +167,15 @@ impl Error {
 
     pub(crate) fn or_method(self, method: &'static str) -> Self {
         if self.0.method.is_some() { self } else { self.with_method(method) }
+    }
+
+    /// Says in which of the sessions beneath each other the failure was, unless that is said already.
+    pub(crate) fn at_hop(self, hop: &str) -> Self {
+        if self.0.details.contains_key(HOP) {
+            return self;
+        }
+        let message = format!("hop {hop}: {}", self.0.message);
+        self.change(|inner| inner.message = message.into()).with_detail(HOP, hop)
     }
 
     fn change(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
@@ -205,6 +226,11 @@ impl Error {
         self.0.unrecoverable
     }
 
+    /// Whether the source wants fewer calls; then it is retryable, too.
+    pub fn is_throttled(&self) -> bool {
+        self.0.throttled
+    }
+
     /// For an error raised from memory, without asking the source: when the source may be asked again.
     pub fn refresh_allowed_at(&self) -> Option<SystemTime> {
         self.0.refresh_allowed_at
@@ -242,6 +268,9 @@ impl fmt::Debug for Error {
         }
         if !inner.details.is_empty() {
             out.field("details", &inner.details);
+        }
+        if inner.throttled {
+            out.field("throttled", &true);
         }
         out.field("retryable", &inner.retryable).field("unrecoverable", &inner.unrecoverable);
         if let Some(source) = &inner.source {
@@ -298,6 +327,20 @@ mod tests {
         let error = Error::connection("no answer").with_source(std::io::Error::other("refused"));
         assert_eq!(error.to_string(), "no answer");
         assert!(format!("{error:?}").contains("refused"));
+    }
+
+    #[test]
+    fn the_innermost_hop_is_the_one_that_is_named() {
+        let error = Error::request("denied").unrecoverable().at_hop("`sts` of role `b`").at_hop("`sts` of role `a`");
+        assert_eq!(error.to_string(), "hop `sts` of role `b`: denied");
+        assert!(error.is_unrecoverable() && error.details()["hop"] == "`sts` of role `b`");
+    }
+
+    #[test]
+    fn a_throttled_call_is_worth_another_try_later() {
+        let error = Error::request("slow down").unrecoverable().throttled();
+        assert!(error.is_throttled() && error.is_retryable() && !error.is_unrecoverable());
+        assert!(!error.unrecoverable().is_retryable());
     }
 
     #[test]

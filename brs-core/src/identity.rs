@@ -17,6 +17,10 @@ pub struct Identity {
     pub access_key_id: String,
     /// The account and ARN as STS reports them; `None` where the build has no `sts` feature.
     pub caller: Option<CallerIdentity>,
+    /// The sessions whose credentials this one was assumed with, each with its own caller; the first is the one that
+    /// stands on none. Empty for a session that does itself. A hop that could not be asked has no caller, and its
+    /// details say why (`problem`).
+    pub chain: Vec<Identity>,
     /// What else the strategy tells about itself, such as a certificate's subject. Never a secret.
     pub details: BTreeMap<String, String>,
 }
@@ -29,6 +33,7 @@ impl Identity {
             source: source.into(),
             access_key_id: access_key_id.into(),
             caller: None,
+            chain: Vec::new(),
             details: BTreeMap::new(),
         }
     }

@@ -94,9 +94,9 @@ pub use events::{Event, Events};
 pub use identity::{CallerIdentity, Identity};
 pub use params::Params;
 pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
-pub use registry::{BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
+pub use registry::{BaseCredentials, BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
 pub use secret::SecretString;
-pub use session::{RefreshableSession, SessionBuilder, SessionConfig};
+pub use session::{BaseSession, RefreshableSession, SessionBuilder, SessionConfig};
 pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 
 /// What brs's own macros name. Not part of the public API.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::identity::CallerIdentity;
 use crate::params::Params;
+use crate::session::{BaseSession, RefreshableSession};
 use crate::strategy::RefreshStrategy;
 
 /// A registered method.
@@ -230,7 +231,23 @@ fn unknown(name: &str, methods: &[&Method]) -> Error {
 pub struct Setup {
     pub(crate) base: SdkConfig,
     pub(crate) profile_name: Option<String>,
+    pub(crate) base_credentials: BaseCredentials,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Where the credentials of a base configuration come from.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum BaseCredentials {
+    /// They were looked up: in the profile, the environment, the container, the instance.
+    #[default]
+    Found,
+    /// The user gave a key pair that never changes.
+    Keys,
+    /// The user gave a provider, or a base configuration that has one.
+    Provider,
+    /// They are another session's.
+    Session(BaseSession),
 }
 
 impl Setup {
@@ -249,6 +266,28 @@ impl Setup {
         self.profile_name.as_deref()
     }
 
+    /// Where the base configuration's credentials come from.
+    pub fn base_credentials(&self) -> &BaseCredentials {
+        &self.base_credentials
+    }
+
+    /// The same set-up on top of a session, for a strategy that puts one beneath itself; see
+    /// [`RefreshStrategy::base_session`].
+    #[must_use]
+    pub fn on_session(mut self, session: &RefreshableSession) -> Self {
+        let session = session.as_base();
+        self.base = session.config();
+        self.base_credentials = BaseCredentials::Session(session);
+        self
+    }
+
+    /// The same set-up with a provider of base credentials.
+    #[must_use]
+    pub fn with_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+        self.base = self.base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
+        self
+    }
+
     /// The session's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -257,7 +296,7 @@ impl Setup {
     /// A set-up for calling a method's constructor directly in a test of its own.
     #[cfg(feature = "test-util")]
     pub fn for_test(base: SdkConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { base, profile_name: None, clock }
+        Self { base, profile_name: None, base_credentials: BaseCredentials::default(), clock }
     }
 }
 

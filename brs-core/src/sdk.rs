@@ -11,5 +11,5 @@ mod provider;
 mod wrapped;
 
 pub(crate) use config::{base, session_config};
-pub(crate) use provider::EngineProvider;
+pub(crate) use provider::{EngineProvider, to_sdk};
 pub(crate) use wrapped::Wrapped;

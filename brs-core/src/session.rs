@@ -4,6 +4,7 @@
 //! validated while it is built, so a session cannot be misconfigured. Opening and its options are in `builder`, the
 //! options that data files may hold in `config`.
 
+mod base;
 mod builder;
 mod config;
 
@@ -16,13 +17,14 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_types::SdkConfig;
 use serde::Serialize;
 
+pub use base::BaseSession;
 pub use builder::SessionBuilder;
 pub use config::SessionConfig;
 
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::Events;
-use crate::identity::Identity;
+use crate::identity::{CallerIdentity, Identity};
 use crate::params::Params;
 use crate::refresh::{Engine, RefreshStatus};
 use crate::registry::{self, Method};
@@ -38,6 +40,8 @@ pub struct RefreshableSession(Arc<Inner>);
 struct Inner {
     engine: Arc<Engine>,
     config: SdkConfig,
+    /// This session as another one's base.
+    as_base: BaseSession,
 }
 
 /// Opening a session.
@@ -190,7 +194,8 @@ impl RefreshableSession {
     /// Who the current credentials are.
     ///
     /// The caller's account and ARN are asked from STS with the temporary credentials themselves, where the build has
-    /// the `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`.
+    /// the `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`. For a session on top of
+    /// others, [`Identity::chain`] tells each of them in the same way.
     ///
     /// # Errors
     ///
@@ -204,20 +209,48 @@ impl RefreshableSession {
         let set = self.0.engine.current().await?;
         let strategy = self.0.engine.strategy();
         let identity = strategy.identity(&set.credentials).await?;
-        let Some(loader) = registry::base_loader()?.filter(|_| self.0.config.region().is_some()) else {
-            return Ok(identity);
+        let mut identity = match caller(&self.0.engine, &self.0.config, &set.credentials).await {
+            Ok(Some(caller)) => identity.with_caller(caller),
+            Ok(None) => identity,
+            Err(error) => {
+                return Err(error
+                    .with_detail("method", &identity.method)
+                    .with_detail("source", &identity.source)
+                    .with_detail("access_key_id", &identity.access_key_id));
+            }
         };
-        let credentials = set.credentials.to_sdk(strategy.source(), None);
-        let config =
-            self.0.config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-        let answer = self.0.engine.on_own_runtime(async move { loader.caller_identity(&config).await });
-        match answer.await {
-            Ok(caller) => Ok(identity.with_caller(caller)),
-            Err(error) => Err(error
-                .with_detail("method", &identity.method)
-                .with_detail("source", &identity.source)
-                .with_detail("access_key_id", &identity.access_key_id)),
+        let mut next = self.0.as_base.parent();
+        while let Some(hop) = next {
+            identity.chain.insert(0, self.identity_of(hop).await);
+            next = hop.parent();
         }
+        Ok(identity)
+    }
+
+    /// Who a session beneath this one is. That it cannot be asked is no reason to say nothing about the others.
+    async fn identity_of(&self, hop: &BaseSession) -> Identity {
+        let strategy = hop.strategy();
+        let unknown = |key: &str, error: &Error| {
+            Identity::new(strategy.method(), strategy.source(), key).with_detail("problem", error.to_string())
+        };
+        let credentials = match hop.credentials().await {
+            Ok(credentials) => credentials,
+            Err(error) => return unknown("", &error),
+        };
+        let identity = match strategy.identity(&credentials).await {
+            Ok(identity) => identity,
+            Err(error) => unknown(credentials.access_key_id(), &error),
+        };
+        match caller(hop.engine(), &self.0.config, &credentials).await {
+            Ok(Some(caller)) => identity.with_caller(caller),
+            Ok(None) => identity,
+            Err(error) => identity.with_detail("problem", error.to_string()),
+        }
+    }
+
+    /// This session as the base of another one, for [`SessionBuilder::base_session`].
+    pub fn as_base(&self) -> BaseSession {
+        self.0.as_base.clone()
     }
 
     /// The method's registry name.
@@ -249,10 +282,25 @@ impl RefreshableSession {
 }
 
 impl RefreshableSession {
-    fn from_parts(engine: Arc<Engine>, base: &SdkConfig) -> Self {
-        let config = crate::sdk::session_config(base, &engine);
-        Self(Arc::new(Inner { engine, config }))
+    fn from_parts(engine: Arc<Engine>, base: SdkConfig, parent: Option<BaseSession>) -> Self {
+        let config = crate::sdk::session_config(&base, &engine);
+        let as_base = BaseSession::new(Arc::clone(&engine), base, parent);
+        Self(Arc::new(Inner { engine, config, as_base }))
     }
+}
+
+/// The caller's identity with those credentials; `None` where the build or the session cannot ask.
+async fn caller(
+    engine: &Engine,
+    config: &SdkConfig,
+    credentials: &TemporaryCredentials,
+) -> Result<Option<CallerIdentity>, Error> {
+    let Some(loader) = registry::base_loader()?.filter(|_| config.region().is_some()) else {
+        return Ok(None);
+    };
+    let credentials = credentials.to_sdk(engine.strategy().source(), None);
+    let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+    engine.on_own_runtime(async move { loader.caller_identity(&config).await }).await.map(Some)
 }
 
 impl fmt::Debug for RefreshableSession {

@@ -16,6 +16,7 @@ use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::{Event, EventSender};
 use crate::identity::Identity;
+use crate::session::BaseSession;
 
 /// Code that fetches temporary credentials.
 ///
@@ -68,6 +69,22 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// Must be cancel safe.
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(self.method(), self.source(), credentials.access_key_id()))
+    }
+
+    /// The role whose session the credentials are, in words: its ARN, an IoT role alias. Default: `None`, not a role's,
+    /// or not known.
+    ///
+    /// Errors name it, and what assumes a further role with these credentials knows that AWS grants it an hour at most.
+    fn role(&self) -> Option<&str> {
+        None
+    }
+
+    /// A session that the strategy itself has put beneath it, such as that of a profile's role. Default: none; one that
+    /// the user gave is known anyway.
+    ///
+    /// Its refreshes count into this session's time limit, and `whoami()` tells it as a hop.
+    fn base_session(&self) -> Option<&BaseSession> {
+        None
     }
 
     /// Whether an expired set is still served while the source has a recoverable failure. Default: no.

@@ -83,6 +83,10 @@ impl Engine {
         &self.config.clock
     }
 
+    pub(crate) fn refresh_timeout(&self) -> Duration {
+        self.config.refresh_timeout
+    }
+
     pub(crate) fn events(&self) -> Events {
         self.events.subscribe()
     }

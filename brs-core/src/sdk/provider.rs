@@ -48,7 +48,7 @@ impl ProvideCredentials for EngineProvider {
 }
 
 /// The nearest of the SDK's own classes; the brs error stays its source.
-fn to_sdk(error: Error) -> CredentialsError {
+pub(crate) fn to_sdk(error: Error) -> CredentialsError {
     match error.kind() {
         ErrorKind::Configuration | ErrorKind::Validation => CredentialsError::invalid_configuration(error),
         _ => CredentialsError::provider_error(error),

@@ -3,6 +3,7 @@
 //! A deferred session is built without contacting AWS or the source: the region comes from the option, the environment
 //! or the profile, never from instance metadata.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +15,17 @@ use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::{RefreshableSession, SessionConfig};
+use super::{BaseSession, RefreshableSession, SessionConfig};
 use crate::check;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::params::Params;
 use crate::refresh::{AdvisoryRefresh, Config, Engine, Policy, RefreshBackoff, Rules, Windows};
-use crate::registry::{self, BaseRequest, Setup};
+use crate::registry::{self, BaseCredentials, BaseRequest, Setup};
 use crate::sdk::Wrapped;
 use crate::strategy::RefreshStrategy;
 
@@ -36,6 +38,9 @@ pub struct SessionBuilder {
     from: From,
     request: BaseRequest,
     base: Option<SdkConfig>,
+    base_session: Option<BaseSession>,
+    /// Whether the base credentials are a key pair.
+    base_keys: bool,
     account_id: Option<String>,
     defer_refresh: bool,
     windows: Windows,
@@ -43,7 +48,7 @@ pub struct SessionBuilder {
     static_stability: Option<bool>,
     refresh_timeout: Option<Duration>,
     refresh_backoff: RefreshBackoff,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     runtime: Option<Handle>,
     seed: Option<u64>,
 }
@@ -88,6 +93,8 @@ impl SessionBuilder {
             from,
             request: BaseRequest::default(),
             base: None,
+            base_session: None,
+            base_keys: false,
             account_id: None,
             defer_refresh: true,
             windows: Windows::default(),
@@ -95,7 +102,7 @@ impl SessionBuilder {
             static_stability: None,
             refresh_timeout: None,
             refresh_backoff: RefreshBackoff::default(),
-            clock: Arc::new(SystemClock::new()),
+            clock: None,
             runtime: None,
             seed: None,
         }
@@ -164,8 +171,22 @@ impl SessionBuilder {
     }
 
     /// The credentials that the strategy uses to obtain temporary ones. Default: the profile's or the default chain's.
+    ///
+    /// A [`Credentials`] is taken for a key pair that never changes: once it has expired, only a person can mend it.
     pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+        self.base_keys = (&provider as &dyn Any).is::<Credentials>();
         self.request.credentials = Some(SharedCredentialsProvider::new(provider));
+        self
+    }
+
+    /// Another session whose credentials the strategy uses to obtain its own: a hop of a role chain, an MFA session
+    /// beneath many roles.
+    ///
+    /// Region, endpoint, HTTP client and whatever else its base configuration holds are inherited, and its clock;
+    /// options given here go before them. The other session's refreshes count into this one's time limit. Holds the
+    /// other session's engine: it may be dropped.
+    pub fn base_session(mut self, session: &RefreshableSession) -> Self {
+        self.base_session = Some(session.as_base());
         self
     }
 
@@ -232,7 +253,8 @@ impl SessionBuilder {
         self
     }
 
-    /// How long one refresh may take. Default: the strategy's, else 30 s.
+    /// How long one refresh may take. Default: the strategy's, else 30 s; on top of another session, that one's limit
+    /// more.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
         self.refresh_timeout = Some(limit);
         self
@@ -246,7 +268,7 @@ impl SessionBuilder {
 
     /// The source of all time. Default: the system's clocks.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -289,12 +311,31 @@ impl SessionBuilder {
             registry::method(name)?;
         }
         let profile_name = self.request.profile_name.clone();
-        let base = crate::sdk::base(self.base, self.request).await?;
+        let base_credentials = match (&self.base_session, &self.request.credentials) {
+            (Some(session), _) => BaseCredentials::Session(session.clone()),
+            (None, Some(_)) if self.base_keys => BaseCredentials::Keys,
+            (None, Some(_)) => BaseCredentials::Provider,
+            (None, None) if self.base.is_some() => BaseCredentials::Provider,
+            (None, None) => BaseCredentials::Found,
+        };
+        let base = match &self.base_session {
+            None => self.base,
+            Some(session) => {
+                check::alone_with_a_session(&self.request, self.base.is_some())?;
+                Some(session.config())
+            }
+        };
+        let base = crate::sdk::base(base, self.request).await?;
         check::base(&base)?;
+        let clock = match (self.clock, &self.base_session) {
+            (Some(clock), _) => clock,
+            (None, Some(session)) => Arc::clone(session.engine().clock()),
+            (None, None) => Arc::new(SystemClock::new()),
+        };
         let strategy = match self.from {
             From::Strategy(strategy) => strategy,
             From::Method { name, params } => {
-                let setup = Setup { base: base.clone(), profile_name, clock: Arc::clone(&self.clock) };
+                let setup = Setup { base: base.clone(), profile_name, base_credentials, clock: Arc::clone(&clock) };
                 registry::method(&name)?.build(params, setup).await?
             }
         };
@@ -304,14 +345,14 @@ impl SessionBuilder {
             advisory_refresh: self.advisory_refresh.unwrap_or(default_mode),
             static_stability: self.static_stability.unwrap_or_else(|| strategy.static_stability()),
         };
+        let own_limit = strategy.refresh_timeout().filter(|limit| !limit.is_zero()).unwrap_or(REFRESH_TIMEOUT);
+        let base_session = strategy.base_session().cloned().or(self.base_session);
+        let beneath = base_session.as_ref().map_or(Duration::ZERO, BaseSession::refresh_timeout);
         let config = Config {
             rules: Rules { method: strategy.method(), policy, windows: self.windows, backoff: self.refresh_backoff },
-            refresh_timeout: self
-                .refresh_timeout
-                .or(strategy.refresh_timeout().filter(|limit| !limit.is_zero()))
-                .unwrap_or(REFRESH_TIMEOUT),
+            refresh_timeout: self.refresh_timeout.unwrap_or(own_limit.saturating_add(beneath)),
             account_id: self.account_id,
-            clock: self.clock,
+            clock,
             runtime: self.runtime,
             rng: self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
         };
@@ -323,7 +364,17 @@ impl SessionBuilder {
                 engine.keep_fresh()?;
             }
         }
-        Ok(RefreshableSession::from_parts(engine, &base))
+        Ok(RefreshableSession::from_parts(engine, base, base_session))
+    }
+}
+
+impl IntoFuture for SessionBuilder {
+    type Output = Result<RefreshableSession, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    /// [`build`](Self::build): a builder may be awaited.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.build())
     }
 }
 
@@ -335,6 +386,7 @@ impl fmt::Debug for SessionBuilder {
             From::Strategy(strategy) => out.field("strategy", strategy),
         };
         out.field("region", &self.request.region)
+            .field("base_session", &self.base_session)
             .field("profile_name", &self.request.profile_name)
             .field("defer_refresh", &self.defer_refresh)
             .finish_non_exhaustive()

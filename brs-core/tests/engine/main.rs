@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
+mod base_sessions;
 mod callers;
 mod clocks;
 mod common;
