@@ -281,9 +281,10 @@ impl Setup {
         self
     }
 
-    /// The same set-up with a provider of base credentials.
+    /// The same set-up with the base credentials of a profile.
     #[must_use]
-    pub fn with_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+    pub fn on_profile(mut self, name: String, provider: impl ProvideCredentials + 'static) -> Self {
+        self.profile_name = Some(name);
         self.base = self.base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
         self
     }

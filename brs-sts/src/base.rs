@@ -10,7 +10,6 @@ use std::env::var;
 use async_trait::async_trait;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
-use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::TokenError;
@@ -57,14 +56,7 @@ impl BaseLoader for Loader {
         }
         let config = loader.load().await;
 
-        let mut providers = ProviderConfig::without_region()
-            .with_region(region.clone())
-            .with_behavior_version(Some(version))
-            .with_use_fips(config.use_fips())
-            .with_use_dual_stack(config.use_dual_stack());
-        if let Some(client) = request.http_client {
-            providers = providers.with_http_client(client);
-        }
+        let providers = profiles::provider_config(&config);
         let credentials = match (request.credentials, request.profile_name) {
             (Some(credentials), _) => credentials,
             (None, Some(name)) => SharedCredentialsProvider::new(NamedProfile { name, providers }),
@@ -81,16 +73,20 @@ impl BaseLoader for Loader {
         let call = client.get_caller_identity().customize().interceptor(observed.observer());
         let answer = call.send().await.map_err(|error| {
             let endpoint = observed.endpoint();
-            from_sdk(
+            let failed = from_sdk(
                 &error,
                 &Call {
                     operation: Operation::CallerIdentity,
                     place: endpoint.as_deref().unwrap_or(&place),
                     credentials: "the session's credentials",
+                    fixed_credentials: false,
+                    device: None,
+                    difference: None,
                     hidden: &[],
                     sent: observed.sent(),
                 },
-            )
+            );
+            failed.error
         })?;
         match (answer.account(), answer.arn(), answer.user_id()) {
             (Some(account), Some(arn), Some(user_id)) => Ok(CallerIdentity::new(account, arn, user_id)),

@@ -123,6 +123,22 @@ impl StsClient {
         self
     }
 
+    /// Whether the region's FIPS endpoint is asked (`sts-fips.<region>.amazonaws.com`). Default:
+    /// `AWS_USE_FIPS_ENDPOINT`, the profile's `use_fips_endpoint`, else no.
+    #[must_use]
+    pub fn use_fips(mut self, use_fips: bool) -> Self {
+        self.config.use_fips_endpoint = Some(use_fips);
+        self
+    }
+
+    /// Whether the region's endpoint with IPv6 is asked (`sts.<region>.api.aws`). Default:
+    /// `AWS_USE_DUALSTACK_ENDPOINT`, the profile's `use_dualstack_endpoint`, else no.
+    #[must_use]
+    pub fn use_dual_stack(mut self, use_dual_stack: bool) -> Self {
+        self.config.use_dualstack_endpoint = Some(use_dual_stack);
+        self
+    }
+
     /// How often one refresh tries STS, the first call included: 1–100. Default: the base configuration's, which is 3.
     ///
     /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's time limit.
@@ -174,6 +190,25 @@ impl StsClient {
     pub fn app_name(mut self, app_name: impl Into<String>) -> Self {
         self.config.app_name = Some(app_name.into());
         self
+    }
+
+    /// Whether they say who signs.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.aws_access_key_id.is_some() || self.credentials_provider.is_some()
+    }
+
+    /// These settings, and where they say nothing those of the session beneath, but for its credentials. `elsewhere`:
+    /// the session was told another region than that one's, so where STS is does not follow from it.
+    pub(crate) fn inheriting(&self, beneath: &Self, elsewhere: bool) -> Self {
+        let mut out = self.clone();
+        if !elsewhere && out.region.is_none() && out.endpoint_url.is_none() {
+            out.region.clone_from(&beneath.region);
+            out.endpoint_url.clone_from(&beneath.endpoint_url);
+            out.use_ssl = out.use_ssl.or(beneath.use_ssl);
+        }
+        out.verify = out.verify.or_else(|| beneath.verify.clone());
+        out.config = out.config.inheriting(&beneath.config);
+        out
     }
 
     /// `use_ssl: false` is botocore's way of asking for `http://`, which here only the endpoint URL says.

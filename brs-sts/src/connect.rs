@@ -3,8 +3,9 @@
 //! Owns what both callers of STS share, the strategy and `whoami()`, and which setting goes before which. The HTTP
 //! client beneath is `http_client.rs`'s. Nothing is contacted and no certificate store is read before the first call.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -14,15 +15,15 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::app_name::AppName;
 use aws_types::region::Region;
-use aws_types::sdk_config::TimeSource;
 use aws_types::service_config::ServiceConfigKey;
 use brs_core::__private::is_endpoint_url;
-use brs_core::{Clock, Error, Setup};
+use brs_core::{BaseCredentials, Error, Setup};
 
 use crate::client::{RetryMode, StsClient};
 use crate::guarded::Guarded;
 use crate::http_client;
 use crate::shown;
+use crate::time::Time;
 use crate::validate::Invalid;
 
 /// How long asking who credentials are may take, unless the configuration says less.
@@ -36,15 +37,40 @@ pub(crate) struct Connection {
     pub(crate) timeouts: TimeoutConfig,
     /// Where STS is, as long as no request has told.
     pub(crate) place: String,
-    /// Where the base credentials come from.
+    /// Where the base credentials come from, in words.
     pub(crate) base_credentials: String,
+    pub(crate) base: BaseCredentials,
+    /// What signatures are dated with.
+    pub(crate) time: Time,
 }
 
-/// Builds the strategy's client; the settings have been validated.
-pub(crate) async fn connect(settings: &StsClient, setup: &Setup) -> Result<Connection, Error> {
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("place", &self.place)
+            .field("base_credentials", &self.base_credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who signs the calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// The base credentials.
+    ByBase,
+    /// Nobody: the request brings its own proof.
+    ByNobody,
+}
+
+/// Builds the strategy's client; the settings have been validated, and completed from those of a session beneath.
+pub(crate) async fn connect(settings: &StsClient, setup: &Setup, signed: Signed) -> Result<Connection, Error> {
     let base = setup.base();
+    let time = Time::new(Arc::clone(setup.clock()));
     let region = settings.region.clone().map(Region::new).or_else(|| base.region().cloned()).ok_or_else(no_region)?;
-    let (provider, base_credentials) = credentials(settings, setup)?;
+    let source = match signed {
+        Signed::ByBase => Some(credentials(settings, setup)?),
+        Signed::ByNobody => None,
+    };
     let timeouts = timeouts(settings, base.timeout_config());
     let endpoint_url = match &settings.endpoint_url {
         Some(url) => Some(url.clone()),
@@ -56,18 +82,34 @@ pub(crate) async fn connect(settings: &StsClient, setup: &Setup) -> Result<Conne
 
     let mut config = builder(base, endpoint_url)
         .region(region)
-        .credentials_provider(SharedCredentialsProvider::new(Guarded { provider, name: base_credentials.clone() }))
-        .time_source(SessionTime(Arc::clone(setup.clock())))
+        .time_source(time.clone())
         .retry_config(retries(settings, base.retry_config()))
         .timeout_config(timeouts.clone())
         .http_client(http_client::for_strategy(settings, base.http_client(), is_plain).await?);
+    let (base_credentials, base) = match source {
+        Some((provider, name, base)) => {
+            let guarded = Guarded { provider, name: name.clone() };
+            config = config.credentials_provider(SharedCredentialsProvider::new(guarded));
+            (name, base)
+        }
+        None => {
+            config.set_credentials_provider(None);
+            ("nobody's".into(), BaseCredentials::Provider)
+        }
+    };
+    if let Some(use_fips) = settings.config.use_fips_endpoint {
+        config = config.use_fips(use_fips);
+    }
+    if let Some(use_dual_stack) = settings.config.use_dualstack_endpoint {
+        config = config.use_dual_stack(use_dual_stack);
+    }
     if let Some(name) = &settings.config.app_name {
         let name = AppName::new(name.clone())
             .map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
         config = config.app_name(name);
     }
     let client = aws_sdk_sts::Client::from_conf(config.build());
-    Ok(Connection { client, timeouts, place, base_credentials })
+    Ok(Connection { client, timeouts, place, base_credentials, base, time })
 }
 
 /// Builds a client that asks who the credentials of a configuration are, and says where it asks.
@@ -136,23 +178,31 @@ fn no_region() -> Error {
 }
 
 /// The base credentials and where they come from.
-fn credentials(settings: &StsClient, setup: &Setup) -> Result<(SharedCredentialsProvider, String), Error> {
+type Source = (SharedCredentialsProvider, String, BaseCredentials);
+
+fn credentials(settings: &StsClient, setup: &Setup) -> Result<Source, Error> {
     if let (Some(id), Some(secret)) = (&settings.aws_access_key_id, &settings.aws_secret_access_key) {
         let mut keys =
             Credentials::builder().access_key_id(id).secret_access_key(secret.expose()).provider_name("brs-sts-client");
         keys.set_session_token(settings.aws_session_token.as_ref().map(|token| token.expose().to_owned()));
         keys.set_account_id(settings.aws_account_id.as_deref().map(Into::into));
-        return Ok((SharedCredentialsProvider::new(keys.build()), "the keys in `client`".into()));
+        return Ok((
+            SharedCredentialsProvider::new(keys.build()),
+            "the keys in `client`".into(),
+            BaseCredentials::Keys,
+        ));
     }
     if let Some(provider) = &settings.credentials_provider {
-        return Ok((provider.clone(), "the credentials provider in `client`".into()));
+        return Ok((provider.clone(), "the credentials provider in `client`".into(), BaseCredentials::Provider));
     }
-    let source = match setup.profile_name() {
-        Some(profile) => format!("the profile `{}`", shown::clean(profile, &[])),
-        None => "the base configuration".into(),
+    let source = match (setup.base_credentials(), setup.profile_name()) {
+        (BaseCredentials::Session(session), _) => format!("the session {}", session.name()),
+        (BaseCredentials::Keys, _) => "the base keys of the session".into(),
+        (_, Some(profile)) => format!("the profile `{}`", shown::clean(profile, &[])),
+        _ => "the base configuration".into(),
     };
     match setup.base().credentials_provider() {
-        Some(provider) => Ok((provider, source)),
+        Some(provider) => Ok((provider, source, setup.base_credentials().clone())),
         None => Err(Error::configuration(
             "no base credentials to call STS with: give the session a profile, base credentials or a base \
              configuration that has some, or set them in `client`",
@@ -187,15 +237,5 @@ fn retries(settings: &StsClient, base: Option<&RetryConfig>) -> RetryConfig {
     match settings.config.retries.total() {
         Some(attempts) => retries.with_max_attempts(attempts),
         None => retries,
-    }
-}
-
-/// The session's clock, for signatures.
-#[derive(Debug)]
-struct SessionTime(Arc<dyn Clock>);
-
-impl TimeSource for SessionTime {
-    fn now(&self) -> SystemTime {
-        self.0.now()
     }
 }

@@ -1,9 +1,13 @@
 //! What the SDK's failures mean: one table from AWS's codes and statuses to brs's errors.
 //!
-//! Owns the classes and the texts. What is repeated of others' words, and in which form their errors become sources, is
-//! `shown.rs`'s: requests and raw answers hold credentials.
+//! The classes and their texts are in `class`. What is repeated of others' words, and in which form their errors become
+//! sources, is `shown.rs`'s: requests and raw answers hold credentials.
+
+mod class;
 
 use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
@@ -14,6 +18,12 @@ use http_body_util::LengthLimitError;
 
 use crate::http_client::MAX_ANSWER;
 use crate::shown::{causes, clean, find, with_cause};
+use crate::time::Difference;
+
+pub(crate) use class::Class;
+
+/// A clock that is off by less is not worth a word: `Date` has whole seconds, and an answer takes its time.
+const WORTH_A_WORD: Duration = Duration::from_secs(20);
 
 /// How much of an error's body is looked at for a code.
 const MAX_BODY: usize = 8192;
@@ -25,149 +35,49 @@ pub(crate) struct Call<'a> {
     pub(crate) place: &'a str,
     /// Whose credentials sign the call, in words.
     pub(crate) credentials: &'a str,
+    /// Whether those credentials never change.
+    pub(crate) fixed_credentials: bool,
+    /// The serial number of the MFA device whose code was sent.
+    pub(crate) device: Option<&'a str>,
+    /// How far this machine's clock is from the server's, where an answer has told.
+    pub(crate) difference: Option<Difference>,
     /// Values that AWS may repeat in a message and nobody is to see.
     pub(crate) hidden: &'a [&'a str],
     /// Whether the last attempt was sent, or was still to be prepared.
     pub(crate) sent: bool,
 }
 
+impl Call<'_> {
+    /// How far the clock is off, where that is worth a word.
+    fn skew(&self) -> Option<Difference> {
+        self.difference.filter(|difference| difference.is_over(WORTH_A_WORD))
+    }
+}
+
 /// What was asked of STS.
+#[derive(Clone, Copy)]
 pub(crate) enum Operation<'a> {
-    AssumeRole { role_arn: &'a str, with_code: bool },
+    AssumeRole { role_arn: &'a str, with_external_id: bool },
+    SessionToken,
+    WebIdentity { role_arn: &'a str, token_file: &'a str },
     CallerIdentity,
 }
 
-/// What an answer's code and status mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    AccessDenied,
-    ExpiredCredentials,
-    UnknownCredentials,
-    BadSignature,
-    RegionDisabled,
-    MalformedPolicy,
-    PolicyTooLarge,
-    Invalid,
-    Throttled,
-    ServiceTrouble,
-    /// A refusal without a code: AWS's own have one.
-    Foreign,
-    Other,
+/// A failure and, where AWS has answered, what its answer means.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    pub(crate) class: Option<Class>,
 }
 
-impl Class {
-    /// The code decides; where there is none, the status does.
-    fn of(code: Option<&str>, status: u16) -> Self {
-        let Some(code) = code else {
-            return match status {
-                408 | 429 => Self::Throttled,
-                500.. => Self::ServiceTrouble,
-                _ => Self::Foreign,
-            };
-        };
-        match code {
-            "AccessDenied" | "AccessDeniedException" => Self::AccessDenied,
-            "ExpiredToken" | "ExpiredTokenException" => Self::ExpiredCredentials,
-            "InvalidClientTokenId" | "UnrecognizedClientException" => Self::UnknownCredentials,
-            "SignatureDoesNotMatch"
-            | "InvalidSignatureException"
-            | "IncompleteSignature"
-            | "IncompleteSignatureException"
-            | "RequestExpired"
-            | "RequestTimeTooSkewed" => Self::BadSignature,
-            "RegionDisabledException" | "RegionDisabled" | "OptInRequired" => Self::RegionDisabled,
-            "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
-            "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Self::PolicyTooLarge,
-            "ValidationError" | "ValidationException" | "InvalidParameterValue" => Self::Invalid,
-            "Throttling"
-            | "ThrottlingException"
-            | "ThrottledException"
-            | "RequestLimitExceeded"
-            | "TooManyRequestsException"
-            | "RequestThrottled"
-            | "RequestThrottledException"
-            | "SlowDown" => Self::Throttled,
-            _ => match status {
-                429 => Self::Throttled,
-                500.. => Self::ServiceTrouble,
-                _ => Self::Other,
-            },
-        }
-    }
-
-    /// Whether trying again soon may help; whether only a person can. When in doubt, neither.
-    fn recovery(self) -> (bool, bool) {
-        match self {
-            Self::Throttled | Self::ServiceTrouble => (true, false),
-            Self::AccessDenied
-            | Self::UnknownCredentials
-            | Self::RegionDisabled
-            | Self::MalformedPolicy
-            | Self::PolicyTooLarge
-            | Self::Invalid => (false, true),
-            // Expired base credentials are often renewed by what provides them, a clock is often set by itself, and a
-            // network that wants a login first is often left.
-            Self::ExpiredCredentials | Self::BadSignature | Self::Foreign | Self::Other => (false, false),
-        }
-    }
-
-    /// Whether AWS's own message may be repeated. For a signature it quotes the signed headers, the session token among
-    /// them.
-    fn is_quotable(self) -> bool {
-        self != Self::BadSignature
-    }
-
-    fn text(self, call: &Call<'_>, status: u16, aws: Option<&str>) -> String {
-        let (place, credentials) = (call.place, call.credentials);
-        let says = |text: String| match aws {
-            Some(aws) => format!("{text}: {aws}"),
-            None => text,
-        };
-        match (self, &call.operation) {
-            (Self::AccessDenied, Operation::AssumeRole { role_arn, with_code }) => {
-                let code = if *with_code { ", and that the MFA code is fresh: it works once" } else { "" };
-                format!(
-                    "role `{role_arn}` may not be assumed by the base credentials: check the role's trust policy and \
-                     the caller's sts:AssumeRole permission{code}"
-                )
-            }
-            (Self::AccessDenied, Operation::CallerIdentity) => {
-                says("the credentials may not ask STS who they are".into())
-            }
-            (Self::ExpiredCredentials, _) => {
-                format!("the credentials that sign the call to STS ({credentials}) have expired: renew them")
-            }
-            (Self::UnknownCredentials, _) => format!(
-                "STS in {place} does not know the credentials that sign the call ({credentials}): check the \
-                 access key, that it is active, and that the region is enabled for its account"
-            ),
-            (Self::BadSignature, _) => format!(
-                "STS refused the signature made with {credentials}: check the secret access key and this machine's \
-                 clock"
-            ),
-            (Self::RegionDisabled, _) => {
-                format!("STS is not active in {place} for this account: activate it in the account settings of IAM")
-            }
-            (Self::MalformedPolicy, _) => says("STS cannot read `assume_role.policy`".into()),
-            (Self::PolicyTooLarge, _) => says(
-                "session policies and tags are too large together: shorten `assume_role.policy`, `policy_arns` or \
-                 `tags`"
-                    .into(),
-            ),
-            (Self::Invalid, _) => says("STS refused a value of the request".into()),
-            (Self::Throttled, _) => format!("STS in {place} is throttling: too many calls for this account and region"),
-            (Self::ServiceTrouble, _) => says(format!("STS in {place} has trouble of its own")),
-            (Self::Foreign, _) => format!(
-                "what answered for STS in {place} is not STS, a {status} without an AWS error code: check the proxy, \
-                 the endpoint URL, and whether the network wants a login first"
-            ),
-            (Self::Other, _) => says(format!("STS in {place} refused the call")),
-        }
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, class: None }
     }
 }
 
 /// brs's error for a call that failed.
-pub(crate) fn from_sdk<E>(error: &SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
+pub(crate) fn from_sdk<E>(error: &SdkError<E, HttpResponse>, call: &Call<'_>) -> Failed
 where
     E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
 {
@@ -175,7 +85,7 @@ where
     match error {
         // The SDK reports a success that it cannot read as an error of the service.
         SdkError::ServiceError(answer) if answer.raw().status().is_success() => {
-            return unreadable(place, answer.raw());
+            return unreadable(place, answer.raw()).into();
         }
         SdkError::ServiceError(answer) => return from_answer(answer.err(), answer.raw(), call),
         SdkError::ResponseError(answer) if find::<LengthLimitError>(error).is_some() => {
@@ -184,19 +94,20 @@ where
                  endpoint URL",
                 MAX_ANSWER / 1024
             ))
-            .with_status(answer.raw().status().as_u16());
+            .with_status(answer.raw().status().as_u16())
+            .into();
         }
         SdkError::ResponseError(answer) => {
-            return with_cause(unreadable(place, answer.raw()), error, call.hidden);
+            return with_cause(unreadable(place, answer.raw()), error, call.hidden).into();
         }
         _ => {}
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
         // A provider of brs's own already said what is wrong.
         if let Some(own) = find::<Error>(credentials) {
-            return own.clone();
+            return own.clone().into();
         }
-        return with_cause(no_credentials(credentials, call), error, call.hidden);
+        return with_cause(no_credentials(credentials, call), error, call.hidden).into();
     }
     let refused = match error {
         SdkError::TimeoutError(_) if !call.sent => late_credentials(call),
@@ -205,33 +116,65 @@ where
             Error::connection(format!("STS in {place} did not answer in time"))
         }
         SdkError::DispatchFailure(_) if !call.sent => not_built(call),
-        SdkError::DispatchFailure(_) if causes(error, call.hidden).contains("certificate") => {
-            Error::connection(format!(
-                "the certificate of STS in {place} is not trusted: give its authority in `client.verify`, and \
-                 check the clock"
-            ))
-        }
-        SdkError::DispatchFailure(_) => Error::connection(format!(
-            "STS in {place} was not reached: check the network, the proxy and the endpoint URL"
-        )),
+        SdkError::DispatchFailure(_) => Error::connection(unreached(error, call)),
         _ => not_built(call),
     };
-    with_cause(refused, error, call.hidden)
+    with_cause(refused, error, call.hidden).into()
+}
+
+/// Why STS was not reached, as far as the system tells.
+fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> String {
+    let place = call.place;
+    if causes(error, call.hidden).contains("certificate") {
+        let clock = match call.skew() {
+            Some(difference) => format!(", which is {difference} of AWS's"),
+            None => String::new(),
+        };
+        return format!(
+            "the certificate of STS in {place} is not trusted: give its authority in `client.verify`, and check this \
+             machine's clock{clock}"
+        );
+    }
+    if find::<rustls::Error>(error).is_some() {
+        return format!(
+            "TLS with STS in {place} failed: check that what answers there speaks TLS, and that no proxy is in between"
+        );
+    }
+    let what = match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
+            "there is no route to it: check this machine's network"
+        }
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "nothing listens there: check the endpoint URL, its port, and the proxy"
+        }
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof) => {
+            "the connection was cut: check proxies and firewalls on the way"
+        }
+        _ if causes(error, call.hidden).contains("dns error") => {
+            "its name is not known: check the region, the endpoint URL and this machine's name servers"
+        }
+        _ => "check the network, the proxy and the endpoint URL",
+    };
+    format!("STS in {place} was not reached: {what}")
 }
 
 /// The error for an answer that is an error of AWS's.
-fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Call<'_>) -> Error {
+fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Call<'_>) -> Failed {
     let status = raw.status().as_u16();
     // Some servers nest their XML so that the SDK sees no code.
     let body = raw.body().bytes().unwrap_or_default();
     let body = String::from_utf8_lossy(&body[..body.len().min(MAX_BODY)]);
     let code = error.code().or_else(|| element(&body, "Code").filter(|code| is_code(code)));
-    let class = Class::of(code, status);
-    let message = error.message().or_else(|| element(&body, "Message")).filter(|_| class.is_quotable());
+    let message = error.message().or_else(|| element(&body, "Message"));
+    let class = Class::of(code, status, message);
+    let message = message.filter(|_| class.is_quotable());
     let message = message.map(|text| clean(text, call.hidden)).filter(|text| !text.is_empty());
 
     let mut out = Error::request(class.text(call, status, message.as_deref())).with_status(status);
     out = match class.recovery() {
+        _ if class == Class::Throttled => out.throttled(),
+        // Nobody renews a key pair that was given once.
+        _ if class == Class::ExpiredCredentials && call.fixed_credentials => out.unrecoverable(),
         (true, _) => out.retryable(),
         (_, true) => out.unrecoverable(),
         _ => out,
@@ -239,13 +182,19 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     if let Some(code) = code {
         out = out.with_code(code);
     }
+    if let Some(difference) = call.skew() {
+        out = out.with_detail("clock", difference);
+    }
+    if let (Class::PolicyTooLarge, Some(size)) = (class, message.as_deref().and_then(class::percentage)) {
+        out = out.with_detail("packed_policy_percent", size);
+    }
     if let Some(message) = message {
         out = out.with_detail("aws_message", message);
     }
     if let Some(request_id) = raw.request_id() {
         out = out.with_detail("request_id", clean(request_id, &[]));
     }
-    out
+    Failed { error: out, class: Some(class) }
 }
 
 /// The error for base credentials that could not be loaded.

@@ -62,21 +62,32 @@
 //! This crate also registers the base loader through which every method gets profiles, SSO logins and the default
 //! chain, and with which `whoami()` asks STS for account and ARN.
 
+mod assume;
 mod base;
+mod beneath;
 mod ca;
+mod call;
 mod client;
 mod connect;
 mod data;
 mod error;
 mod guarded;
 mod http_client;
+mod mfa;
 mod observed;
 mod params;
 mod profiles;
+mod role_profile;
+mod session_name;
+pub mod session_token;
 mod shown;
 mod strategy;
+mod time;
 mod validate;
+pub mod web_identity;
 
+pub use assume::AssumeExt;
 pub use client::{RetryMode, StsClient};
+pub use mfa::MfaTokenProvider;
 pub use params::{AssumeRole, DEFAULT_ROLE_SESSION_NAME, Params};
 pub use strategy::Sts;

@@ -1,4 +1,5 @@
-//! What is seen of a call beside its outcome: where the request went, whether it was sent, what time the server has.
+//! What is seen of a call beside its outcome: where the request went, by whose key, whether it was sent, what time the
+//! server has.
 //!
 //! One [`Observed`] belongs to one call; its [`Observer`] goes into the SDK and never fails the call.
 
@@ -24,6 +25,7 @@ pub(crate) struct Observed(Arc<Mutex<Notes>>);
 struct Notes {
     endpoint: Option<String>,
     sent: bool,
+    access_key_id: Option<String>,
     server_time: Option<SystemTime>,
 }
 
@@ -43,6 +45,11 @@ impl Observed {
         self.notes().sent
     }
 
+    /// The key that signed the last attempt.
+    pub(crate) fn access_key_id(&self) -> Option<String> {
+        self.notes().access_key_id.clone()
+    }
+
     /// The `Date` of the last answer.
     pub(crate) fn server_time(&self) -> Option<SystemTime> {
         self.notes().server_time
@@ -51,6 +58,12 @@ impl Observed {
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The key id in a SigV4 `Authorization` header.
+fn signer(authorization: &str) -> Option<&str> {
+    let (_, credential) = authorization.split_once("Credential=")?;
+    credential.split_once('/').map(|(key, _)| key)
 }
 
 #[derive(Debug)]
@@ -79,7 +92,9 @@ impl Intercept for Observer {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let endpoint = format!("`{}`", shown::origin(context.request().uri()));
+        let key = context.request().headers().get("authorization").and_then(signer);
         let mut notes = self.0.notes();
+        notes.access_key_id = key.map(str::to_owned);
         notes.endpoint = Some(endpoint);
         notes.sent = true;
         Ok(())

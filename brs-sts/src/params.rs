@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::client::StsClient;
 use crate::data::{self, PolicyArn};
+use crate::mfa::MfaTokenProvider;
+use crate::mfa::data::Kwargs;
 
 /// The session name that is used when none is given: `brs-session`.
 ///
@@ -42,6 +44,7 @@ pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
 #[serde(try_from = "Data")]
 pub struct Params {
     pub(crate) assume_role: AssumeRole,
+    pub(crate) mfa_token_provider: Option<MfaTokenProvider>,
     pub(crate) client: StsClient,
 }
 
@@ -51,9 +54,36 @@ impl Params {
         Self::assume_role(AssumeRole::new(role_arn))
     }
 
+    /// Assumes the role of the session's profile: `role_arn`, and whatever of `role_session_name`, `external_id`,
+    /// `duration_seconds` and `mfa_serial` the profile has and is not set here.
+    ///
+    /// The base credentials are then those of the profile's `source_profile` or `credential_source`.
+    ///
+    /// ```
+    /// # use brs_sts::{MfaTokenProvider, Params};
+    /// # fn example() -> brs_core::SessionBuilder {
+    /// let params = Params::of_profile().mfa_token_provider(MfaTokenProvider::prompt());
+    /// brs_core::RefreshableSession::builder("sts", params).profile_name("admin")
+    /// # }
+    /// ```
+    pub fn of_profile() -> Self {
+        Self::assume_role(AssumeRole::of_profile())
+    }
+
     /// Sends that request.
     pub fn assume_role(assume_role: AssumeRole) -> Self {
-        Self { assume_role, client: StsClient::default() }
+        Self { assume_role, mfa_token_provider: None, client: StsClient::default() }
+    }
+
+    /// Where the codes of the MFA device `serial_number` come from, asked anew at each refresh. Default: none, or the
+    /// fixed `token_code`.
+    ///
+    /// It goes before a `token_code`, which is then ignored with a warning. A profile's `mfa_serial` counts as the
+    /// serial number where none is given.
+    #[must_use]
+    pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
+        self.mfa_token_provider = Some(provider);
+        self
     }
 
     /// The STS client's own settings: region, endpoint, base credentials, retries, time-outs. Default: those of the
@@ -64,14 +94,18 @@ impl Params {
         self
     }
 
-    /// Checks every value against the limits of AWS, as the method's constructor does.
+    /// Checks every value against the limits of AWS, as the method's constructor does. That nothing is missing is seen
+    /// there: a profile may bring the role, and an MFA device's serial number.
     ///
     /// # Errors
     ///
     /// A validation error that names the first field at fault, its limit and the value's length, or a configuration
     /// error for values that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
-        self.assume_role.validate()?;
+        self.assume_role.validate(self.mfa_token_provider.is_some())?;
+        if let Some(provider) = &self.mfa_token_provider {
+            provider.checked()?;
+        }
         self.client.validate()
     }
 }
@@ -104,6 +138,26 @@ forward! {
     provided_context(provider_arn: impl Into<String>, context_assertion: impl Into<SecretString>);
 }
 
+/// The role with that ARN.
+impl From<&str> for Params {
+    fn from(role_arn: &str) -> Self {
+        Self::new(role_arn)
+    }
+}
+
+/// The role with that ARN.
+impl From<String> for Params {
+    fn from(role_arn: String) -> Self {
+        Self::new(role_arn)
+    }
+}
+
+impl From<AssumeRole> for Params {
+    fn from(assume_role: AssumeRole) -> Self {
+        Self::assume_role(assume_role)
+    }
+}
+
 impl From<Params> for brs_core::Params {
     fn from(params: Params) -> Self {
         Self::typed(params)
@@ -120,6 +174,11 @@ struct Data {
     /// The role's ARN, in place of `assume_role` where nothing else is set.
     #[serde(alias = "RoleArn")]
     role_arn: Option<String>,
+    /// Where MFA codes come from.
+    mfa_token_provider: Option<MfaTokenProvider>,
+    /// The Python package's arguments for a command in `mfa_token_provider`.
+    #[serde(default, deserialize_with = "data::optional_map")]
+    mfa_token_provider_kwargs: Option<Kwargs>,
     /// The STS client's settings.
     #[serde(alias = "sts_client", alias = "sts_client_kwargs", default, deserialize_with = "data::optional_map")]
     client: Option<StsClient>,
@@ -132,10 +191,15 @@ impl TryFrom<Data> for Params {
         let params = match (data.assume_role, data.role_arn) {
             (Some(assume_role), None) => Self::assume_role(assume_role),
             (None, Some(role_arn)) => Self::new(role_arn),
-            (None, None) => return Err("missing field `assume_role` (or `role_arn` alone)"),
+            (None, None) => Self::of_profile(),
             (Some(_), Some(_)) => return Err("`role_arn` belongs into `assume_role` where both are given"),
         };
-        Ok(params.client(data.client.unwrap_or_default()))
+        let mfa_token_provider = match (data.mfa_token_provider, data.mfa_token_provider_kwargs) {
+            (Some(provider), Some(kwargs)) => Some(provider.with_kwargs(kwargs)),
+            (None, Some(_)) => return Err("`mfa_token_provider_kwargs` needs `mfa_token_provider`"),
+            (provider, None) => provider,
+        };
+        Ok(Self { mfa_token_provider, ..params.client(data.client.unwrap_or_default()) })
     }
 }
 
@@ -147,7 +211,7 @@ impl TryFrom<Data> for Params {
 #[serde(deny_unknown_fields)]
 pub struct AssumeRole {
     #[serde(alias = "RoleArn")]
-    pub(crate) role_arn: String,
+    pub(crate) role_arn: Option<String>,
     #[serde(alias = "RoleSessionName")]
     pub(crate) role_session_name: Option<String>,
     #[serde(alias = "PolicyArns", default, deserialize_with = "data::policy_arns")]
@@ -198,8 +262,13 @@ impl AssumeRole {
     /// A request for the role with that ARN (`RoleArn`): 20–2048 characters, `arn:aws:iam::123456789012:role/name`, in
     /// any partition.
     pub fn new(role_arn: impl Into<String>) -> Self {
+        Self { role_arn: Some(role_arn.into()), ..Self::of_profile() }
+    }
+
+    /// A request for the role of the session's profile; see [`Params::of_profile`].
+    pub fn of_profile() -> Self {
         Self {
-            role_arn: role_arn.into(),
+            role_arn: None,
             role_session_name: None,
             policy_arns: Vec::new(),
             policy: None,
@@ -217,7 +286,9 @@ impl AssumeRole {
     /// The name of the role session (`RoleSessionName`): 2–64 of `[\w+=,.@-]`.
     ///
     /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require it: a name per
-    /// application or user tells sessions apart.
+    /// application or user tells sessions apart. In a template, `{host}` (this machine's name, up to 32 characters),
+    /// `{pid}` and `{random}` (8 hexadecimal digits) are filled in when the session is built; the name then stays the
+    /// same for its life.
     #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
         self.role_session_name = Some(name.into());
@@ -266,7 +337,8 @@ impl AssumeRole {
     /// The MFA device (`SerialNumber`): 9–256 of `[\w+=/:,.@-]`, a serial number or
     /// `arn:aws:iam::123456789012:mfa/name`.
     ///
-    /// Default: none. Goes together with [`token_code`](Self::token_code).
+    /// Default: none. Goes together with an [MFA token provider](Params::mfa_token_provider), or with a
+    /// [`token_code`](Self::token_code).
     #[must_use]
     pub fn serial_number(mut self, serial_number: impl Into<String>) -> Self {
         self.serial_number = Some(serial_number.into());
@@ -275,7 +347,8 @@ impl AssumeRole {
 
     /// The MFA device's current code (`TokenCode`): six digits.
     ///
-    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single refresh.
+    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single refresh; a session
+    /// that is to last has an [MFA token provider](Params::mfa_token_provider).
     #[must_use]
     pub fn token_code(mut self, token_code: impl Into<SecretString>) -> Self {
         self.token_code = Some(token_code.into());

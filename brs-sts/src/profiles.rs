@@ -15,18 +15,19 @@ use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_types::SdkConfig;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 use brs_core::Error;
 
 use crate::shown::{causes, with_cause};
 
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// The profile that `AWS_PROFILE` names, where it names one that is not the default anyway.
 pub(crate) fn of_environment() -> Option<String> {
@@ -37,13 +38,7 @@ pub(crate) fn of_environment() -> Option<String> {
 pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<(), Error> {
     let param = named_by.param();
     let looked_at = files();
-    let profiles =
-        aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), Some(name.to_owned().into()))
-            .await
-            .map_err(|error| {
-            let out = Error::configuration(format!("the profile files cannot be read: check {looked_at}"));
-            with_cause(out.with_param(param), &error, &[]).unrecoverable()
-        })?;
+    let profiles = load(name).await.map_err(|error| error.with_param(param))?;
     if profiles.get_profile(name).is_some() {
         return Ok(());
     }
@@ -57,6 +52,29 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<(), Error> {
     ))
     .with_param(param)
     .unrecoverable())
+}
+
+/// Reads the profile files.
+pub(crate) async fn load(name: &str) -> Result<ProfileSet, Error> {
+    aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), Some(name.to_owned().into()))
+        .await
+        .map_err(|error| {
+            let out = Error::configuration(format!("the profile files cannot be read: check {}", files()));
+            with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable()
+        })
+}
+
+/// What aws-config's own providers are built with, on a base configuration.
+pub(crate) fn provider_config(base: &SdkConfig) -> ProviderConfig {
+    let mut providers = ProviderConfig::without_region()
+        .with_region(base.region().cloned())
+        .with_behavior_version(base.behavior_version())
+        .with_use_fips(base.use_fips())
+        .with_use_dual_stack(base.use_dual_stack());
+    if let Some(client) = base.http_client() {
+        providers = providers.with_http_client(client);
+    }
+    providers
 }
 
 /// Who named a profile.
@@ -75,12 +93,12 @@ impl NamedBy {
     }
 }
 
-fn shown_name(name: &str) -> String {
+pub(crate) fn shown_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 /// The profile files, in words.
-fn files() -> String {
+pub(crate) fn files() -> String {
     let files = [file("AWS_CONFIG_FILE", "~/.aws/config"), file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
     files.map(|file| format!("`{}`", file.display())).join(" and ")
 }
@@ -95,9 +113,9 @@ fn file(variable: &str, default: &str) -> PathBuf {
 
 /// The credentials of one profile, or that it has none; what is wrong with it is an error and ends a chain.
 #[derive(Debug)]
-struct Profile {
-    name: String,
-    providers: ProviderConfig,
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) providers: ProviderConfig,
 }
 
 impl Profile {
@@ -110,6 +128,11 @@ impl Profile {
         match &error {
             // What aws-config says where a profile holds nothing about credentials. A profile that is not there, and a
             // `source_profile` that is not there, come with a reason.
+            _ if is_ended_login(&error)
+                && let Some(profile) = sso_profile(&self.name).await =>
+            {
+                Err(CredentialsError::provider_error(login_needed(&profile)))
+            }
             CredentialsError::CredentialsNotLoaded(_) if error.source().is_none() => Err(error),
             CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
                 let problem = causes(&error, &[]);
@@ -126,6 +149,47 @@ impl Profile {
             _ => Err(error),
         }
     }
+}
+
+/// Whether a failure to load credentials is that of an SSO login that has expired, ended, or never was. aws-config has
+/// no public types for it: what it says is all there is.
+fn is_ended_login(error: &CredentialsError) -> bool {
+    let says = causes(error, &[]);
+    [
+        "SSO token has expired",
+        "cached SSO token",
+        "failed to read",
+        "UnauthorizedException",
+        "Session token not found or invalid",
+    ]
+    .iter()
+    .any(|text| says.contains(text))
+}
+
+/// The profile with the SSO login that a profile's credentials come from.
+async fn sso_profile(name: &str) -> Option<String> {
+    let profiles = load(name).await.ok()?;
+    let mut next = name.to_owned();
+    for _ in 0..16 {
+        let profile = profiles.get_profile(&next)?;
+        if profile.get("sso_session").is_some() || profile.get("sso_start_url").is_some() {
+            return Some(next);
+        }
+        next = profile.get("source_profile")?.to_owned();
+    }
+    None
+}
+
+fn login_needed(profile: &str) -> Error {
+    let profile = shown_name(profile);
+    let is_plain = profile.chars().all(|c| c.is_alphanumeric() || "-_.@/+".contains(c));
+    let command =
+        format!("aws sso login --profile {}", if is_plain { profile.clone() } else { format!("'{profile}'") });
+    Error::configuration(format!("the SSO login of the profile `{profile}` has expired or is missing: run `{command}`"))
+        .with_param("profile_name")
+        .with_detail("profile", &profile)
+        .with_detail("command", command)
+        .unrecoverable()
 }
 
 impl ProvideCredentials for Profile {

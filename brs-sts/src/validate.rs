@@ -10,7 +10,9 @@ use std::time::Duration;
 use brs_core::__private::is_account_id;
 use brs_core::Error;
 
+use crate::mfa::code::is_code;
 use crate::params::AssumeRole;
+use crate::session_name;
 
 const ROLE_ARN: &str =
     "must be a role's ARN, `arn:aws:iam::<12-digit account>:role/<name>` (or in another `aws-…` partition)";
@@ -28,6 +30,8 @@ pub(crate) enum Invalid {
     Count { max: usize, found: usize },
     #[error("{0}")]
     Shape(&'static str),
+    #[error("{0}")]
+    Text(String),
     #[error("must be {min} to {max} {unit}, not {found}")]
     Range { min: u64, max: u64, unit: &'static str, found: u64 },
 }
@@ -42,13 +46,13 @@ impl Invalid {
 
 impl AssumeRole {
     /// Checks all twelve fields.
-    pub(crate) fn validate(&self) -> Result<(), Error> {
-        role_arn(&self.role_arn).map_err(|invalid| invalid.at("assume_role.role_arn"))?;
-        name(self.session_name()).map_err(|invalid| invalid.at("assume_role.role_session_name"))?;
-        self.validate_policies()?;
+    pub(crate) fn validate(&self, has_provider: bool) -> Result<(), Error> {
+        check("assume_role.role_arn", self.role_arn.as_deref(), role_arn)?;
+        session_name::check(self.session_name()).map_err(|invalid| invalid.at("assume_role.role_session_name"))?;
+        policies("assume_role.", &self.policy_arns, self.policy.as_deref())?;
         check("assume_role.duration", self.duration, duration)?;
         check("assume_role.external_id", self.external_id.as_deref(), |id| text(id, 2, 1224, "+=,.@:/-"))?;
-        self.validate_mfa()?;
+        self.validate_mfa(has_provider)?;
         self.validate_tags()?;
         check("assume_role.source_identity", self.source_identity.as_deref(), source_identity)?;
         count(self.provided_contexts.len(), 5).map_err(|invalid| invalid.at("assume_role.provided_contexts"))?;
@@ -61,25 +65,21 @@ impl AssumeRole {
         Ok(())
     }
 
-    fn validate_policies(&self) -> Result<(), Error> {
-        count(self.policy_arns.len(), 10).map_err(|invalid| invalid.at("assume_role.policy_arns"))?;
-        for (index, arn) in self.policy_arns.iter().enumerate() {
-            policy_arn(arn).map_err(|invalid| invalid.at(format!("assume_role.policy_arns[{index}]")))?;
-        }
-        check("assume_role.policy", self.policy.as_deref(), policy)
-    }
-
     /// A device without a code, or a code without a device, is no single field's fault.
-    fn validate_mfa(&self) -> Result<(), Error> {
-        check("assume_role.serial_number", self.serial_number.as_deref(), |serial| text(serial, 9, 256, "+=/:,.@-"))?;
+    fn validate_mfa(&self, has_provider: bool) -> Result<(), Error> {
+        check("assume_role.serial_number", self.serial_number.as_deref(), serial_number)?;
         check("assume_role.token_code", self.token_code.as_ref().map(|code| code.expose()), token_code)?;
+        if has_provider {
+            return Ok(());
+        }
         let (given, missing) = match (&self.serial_number, &self.token_code) {
             (Some(_), None) => ("serial_number", "token_code"),
             (None, Some(_)) => ("token_code", "serial_number"),
             _ => return Ok(()),
         };
         Err(Error::configuration(format!(
-            "`assume_role.{given}` needs `assume_role.{missing}`: give both for a role that asks for MFA, or neither"
+            "`assume_role.{given}` needs `assume_role.{missing}`: for a role that asks for MFA give a serial number \
+             and an `mfa_token_provider` (or, for a single refresh, a token code); else neither"
         ))
         .with_param(format!("assume_role.{missing}"))
         .unrecoverable())
@@ -109,11 +109,24 @@ impl AssumeRole {
     }
 }
 
-fn check<T>(param: &str, value: Option<T>, check: impl FnOnce(T) -> Result<(), Invalid>) -> Result<(), Error> {
+/// Session policies, of any request that has them.
+pub(crate) fn policies(prefix: &str, arns: &[String], inline: Option<&str>) -> Result<(), Error> {
+    count(arns.len(), 10).map_err(|invalid| invalid.at(format!("{prefix}policy_arns")))?;
+    for (index, arn) in arns.iter().enumerate() {
+        policy_arn(arn).map_err(|invalid| invalid.at(format!("{prefix}policy_arns[{index}]")))?;
+    }
+    check(&format!("{prefix}policy"), inline, policy)
+}
+
+pub(crate) fn check<T>(
+    param: &str,
+    value: Option<T>,
+    check: impl FnOnce(T) -> Result<(), Invalid>,
+) -> Result<(), Error> {
     value.map_or(Ok(()), check).map_err(|invalid| invalid.at(param))
 }
 
-fn length(text: &str, min: usize, max: usize) -> Result<(), Invalid> {
+pub(crate) fn length(text: &str, min: usize, max: usize) -> Result<(), Invalid> {
     let found = text.chars().count();
     if (min..=max).contains(&found) { Ok(()) } else { Err(Invalid::Length { min, max, found }) }
 }
@@ -133,11 +146,15 @@ fn text(text: &str, min: usize, max: usize, extra: &str) -> Result<(), Invalid> 
     }
 }
 
-fn name(name: &str) -> Result<(), Invalid> {
+pub(crate) fn name(name: &str) -> Result<(), Invalid> {
     text(name, 2, 64, NAME_CHARACTERS)
 }
 
-fn role_arn(arn: &str) -> Result<(), Invalid> {
+pub(crate) fn serial_number(serial: &str) -> Result<(), Invalid> {
+    text(serial, 9, 256, "+=/:,.@-")
+}
+
+pub(crate) fn role_arn(arn: &str) -> Result<(), Invalid> {
     length(arn, 20, 2048)?;
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let [prefix, partition, service, region, account, resource] = parts[..] else {
@@ -183,8 +200,11 @@ fn policy(policy: &str) -> Result<(), Invalid> {
     }
 }
 
-fn duration(duration: Duration) -> Result<(), Invalid> {
-    let (min, max) = DURATION;
+pub(crate) fn duration(duration: Duration) -> Result<(), Invalid> {
+    seconds(duration, DURATION)
+}
+
+pub(crate) fn seconds(duration: Duration, (min, max): (u64, u64)) -> Result<(), Invalid> {
     if duration.subsec_nanos() != 0 {
         return Err(Invalid::Shape("must be whole seconds, which is all AWS takes"));
     }
@@ -192,9 +212,8 @@ fn duration(duration: Duration) -> Result<(), Invalid> {
     if (min..=max).contains(&found) { Ok(()) } else { Err(Invalid::Range { min, max, unit: "seconds", found }) }
 }
 
-fn token_code(code: &str) -> Result<(), Invalid> {
-    let six_digits = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
-    if six_digits { Ok(()) } else { Err(Invalid::Shape("must be exactly 6 digits")) }
+pub(crate) fn token_code(code: &str) -> Result<(), Invalid> {
+    if is_code(code) { Ok(()) } else { Err(Invalid::Shape("must be exactly 6 digits")) }
 }
 
 fn source_identity(identity: &str) -> Result<(), Invalid> {

@@ -7,6 +7,10 @@ const EXPECTED: &[&str] = &[
     "custom",
     #[cfg(feature = "sts")]
     "sts",
+    #[cfg(feature = "sts")]
+    "sts-session-token",
+    #[cfg(feature = "sts")]
+    "sts-web-identity",
 ];
 
 #[test]

@@ -5,8 +5,10 @@
 //! hangs and drops connections, and its clock is the test's. It runs in a thread with a runtime of its own, so it
 //! serves tests on any runtime, on paused tokio time, and on none.
 //!
-//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `sts` decides, `directory`
-//! knows who may call, `faults` and `log` are the two ends that tests hold.
+//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `sts` decides (with
+//! `session_token` and `web_identity` for its other actions, `policy` for what narrows a session, `mfa` for devices),
+//! `sso` is the portal of IAM Identity Center, `directory` knows who may call, `faults` and `log` are the two ends that
+//! tests hold.
 //!
 //! ```
 //! use brs_tests::embedded_aws::{EmbeddedAws, Failure};
@@ -28,13 +30,19 @@ mod directory;
 mod error;
 mod faults;
 mod log;
+mod mfa;
+mod policy;
 mod server;
+mod session_token;
 mod signature;
+mod sso;
 mod sts;
+mod web_identity;
 mod xml;
 
 pub use faults::{Failure, Hold};
 pub use log::RequestLog;
+pub use mfa::{MfaAttempt, MfaDevice};
 
 use directory::Directory;
 use faults::Faults;
@@ -130,7 +138,79 @@ impl EmbeddedAws {
     /// Makes an MFA device show this code. A request that names a device is refused unless it carries one of the
     /// device's codes, and each code is good once.
     pub fn add_mfa_code(&self, serial_number: &str, token_code: &str) {
-        self.state.directory().add_mfa_code(serial_number, token_code);
+        self.state.directory().devices.add_code(serial_number, token_code);
+    }
+
+    /// Creates a virtual MFA device whose codes change every 30 s. The server takes the code of its clock's current
+    /// step and of those beside it, each once.
+    pub fn add_mfa_device(&self, serial_number: &str) -> MfaDevice {
+        self.state.directory().devices.add(serial_number, None)
+    }
+
+    /// As [`add_mfa_device`](Self::add_mfa_device), with steps of another length, in whole seconds.
+    pub fn add_mfa_device_with_step(&self, serial_number: &str, step: Duration) -> MfaDevice {
+        self.state.directory().devices.add(serial_number, Some(step))
+    }
+
+    /// Every code that was presented so far, in order, those of calls that were made to fail included.
+    #[must_use]
+    pub fn mfa_attempts(&self) -> Vec<MfaAttempt> {
+        self.state.directory().devices.attempts()
+    }
+
+    /// Lets a role be assumed only with an MFA code, or by a session that was made with one.
+    ///
+    /// # Panics
+    ///
+    /// As [`add_role`](Self::add_role).
+    pub fn require_mfa(&self, role_arn: &str) {
+        self.state.directory().conditions_of(role_arn).mfa = true;
+    }
+
+    /// Lets a role be assumed only with this external id.
+    ///
+    /// # Panics
+    ///
+    /// As [`add_role`](Self::add_role).
+    pub fn require_external_id(&self, role_arn: &str, external_id: &str) {
+        self.state.directory().conditions_of(role_arn).external_id = Some(external_id.to_owned());
+    }
+
+    /// Sets the longest session that a role grants.
+    ///
+    /// # Panics
+    ///
+    /// As [`add_role`](Self::add_role).
+    pub fn set_max_session_duration(&self, role_arn: &str, duration: Duration) {
+        self.state.directory().conditions_of(role_arn).max_duration = Some(duration);
+    }
+
+    /// Makes the identity provider know a token of that subject.
+    pub fn add_web_identity(&self, token: &str, subject: &str) {
+        let identity = directory::WebIdentity { subject: subject.to_owned(), expired_at: None };
+        self.state.directory().web_identities.insert(token.to_owned(), identity);
+    }
+
+    /// Lets a token have expired a second ago.
+    ///
+    /// # Panics
+    ///
+    /// If it was never added.
+    pub fn expire_web_identity(&self, token: &str) {
+        let expired_at = self.state.now() - Duration::from_secs(1);
+        let mut directory = self.state.directory();
+        let identity = directory.web_identities.get_mut(token).expect("the token was added");
+        identity.expired_at = Some(expired_at);
+    }
+
+    /// Logs somebody in at IAM Identity Center, with that access token.
+    pub fn add_sso_login(&self, access_token: &str) {
+        self.state.directory().sso_logins.insert(access_token.to_owned());
+    }
+
+    /// Ends a login.
+    pub fn end_sso_login(&self, access_token: &str) {
+        self.state.directory().sso_logins.remove(access_token);
     }
 
     /// Lets sessions live this long, whatever they asked for; `None` issues what `DurationSeconds` says, or an hour.

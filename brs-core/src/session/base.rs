@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_credential_types::provider::future;
 use aws_credential_types::provider::{ProvideCredentials, Result as ProviderResult, SharedCredentialsProvider};
 use aws_types::SdkConfig;
+use aws_types::region::Region;
 
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
@@ -83,6 +84,11 @@ impl BaseSession {
     /// How long a refresh of the session may take, those of the sessions beneath it included.
     pub fn refresh_timeout(&self) -> Duration {
         self.0.engine.refresh_timeout()
+    }
+
+    /// The session's region.
+    pub fn region(&self) -> Option<&Region> {
+        self.0.base.region()
     }
 
     /// The session beneath this one.

@@ -29,11 +29,33 @@ pub(crate) struct Config {
     pub(crate) read_timeout: Option<Duration>,
     #[serde(deserialize_with = "data::map_or_default")]
     pub(crate) proxies: Proxies,
+    /// Whether the region's FIPS endpoint is asked.
+    #[serde(alias = "use_fips")]
+    pub(crate) use_fips_endpoint: Option<bool>,
+    /// Whether the region's endpoint with IPv6 is asked.
+    #[serde(alias = "use_dual_stack")]
+    pub(crate) use_dualstack_endpoint: Option<bool>,
     #[serde(alias = "user_agent_appid", alias = "user_agent_extra")]
     pub(crate) app_name: Option<String>,
 }
 
 impl Config {
+    pub(super) fn inheriting(mut self, beneath: &Self) -> Self {
+        if self.retries.total().is_none() {
+            self.retries.total_max_attempts = beneath.retries.total();
+        }
+        self.retries.mode = self.retries.mode.or(beneath.retries.mode);
+        self.connect_timeout = self.connect_timeout.or(beneath.connect_timeout);
+        self.read_timeout = self.read_timeout.or(beneath.read_timeout);
+        if self.proxies.http.is_none() && self.proxies.https.is_none() {
+            self.proxies = beneath.proxies.clone();
+        }
+        self.use_fips_endpoint = self.use_fips_endpoint.or(beneath.use_fips_endpoint);
+        self.use_dualstack_endpoint = self.use_dualstack_endpoint.or(beneath.use_dualstack_endpoint);
+        self.app_name = self.app_name.or_else(|| beneath.app_name.clone());
+        self
+    }
+
     pub(super) fn validate(&self) -> Result<(), Error> {
         self.retries.validate()?;
         for (field, timeout) in [("connect_timeout", self.connect_timeout), ("read_timeout", self.read_timeout)] {

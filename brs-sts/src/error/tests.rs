@@ -10,9 +10,12 @@ use aws_smithy_types::error::ErrorMetadata;
 use brs_core::ErrorKind;
 
 const CALL: Call<'static> = Call {
-    operation: Operation::AssumeRole { role_arn: "arn:aws:iam::123456789012:role/reader", with_code: false },
+    operation: Operation::AssumeRole { role_arn: "arn:aws:iam::123456789012:role/reader", with_external_id: false },
     place: "region `eu-west-1`",
     credentials: "the profile `dev`",
+    fixed_credentials: false,
+    device: None,
+    difference: None,
     hidden: &["semi-secret", "123456"],
     sent: true,
 };
@@ -24,11 +27,11 @@ fn answer(code: Option<&str>, message: &str, status: u16, body: &'static str) ->
     }
     let mut raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
     raw.headers_mut().insert("x-amzn-requestid", "request-1");
-    from_sdk(&SdkError::service_error(AssumeRoleError::generic(meta.build()), raw), &CALL)
+    from_sdk(&SdkError::service_error(AssumeRoleError::generic(meta.build()), raw), &CALL).error
 }
 
 fn unreached(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-    from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::other(source.into(), None)), &CALL)
+    from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::other(source.into(), None)), &CALL).error
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn codes_and_statuses_fall_into_their_classes() {
         (None, 500, Class::ServiceTrouble, retryable),
         (None, 503, Class::ServiceTrouble, retryable),
     ] {
-        assert_eq!(Class::of(code, status), class, "{code:?} {status}");
+        assert_eq!(Class::of(code, status, None), class, "{code:?} {status}");
         assert_eq!(class.recovery(), recovery, "{class:?}");
     }
 }
@@ -102,8 +105,8 @@ fn what_aws_says_is_bounded_and_hides_the_requests_secrets() {
 #[test]
 fn a_time_out_and_an_unreached_endpoint_are_retryable_and_name_the_place() {
     for error in [
-        from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &CALL),
-        from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), &CALL),
+        from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &CALL).error,
+        from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), &CALL).error,
         unreached(std::io::Error::other("refused")),
         unreached("invalid peer certificate: UnknownIssuer"),
     ] {
@@ -140,7 +143,7 @@ fn an_answer_that_cannot_be_read_is_recoverable_and_not_shown() {
         SdkError::response_error("no root element", raw()),
         SdkError::service_error(AssumeRoleError::unhandled("no root element"), raw()),
     ] {
-        let error = from_sdk::<AssumeRoleError>(&error, &CALL);
+        let error = from_sdk::<AssumeRoleError>(&error, &CALL).error;
         assert_eq!((error.kind(), error.status()), (ErrorKind::Credential, Some(200)));
         assert!(!error.is_unrecoverable());
         assert!(!format!("{error} {error:?} {:?}", error.source()).contains("hush"));
@@ -150,13 +153,13 @@ fn an_answer_that_cannot_be_read_is_recoverable_and_not_shown() {
 #[test]
 fn a_time_out_before_anything_was_sent_is_the_base_credentials() {
     let call = Call { operation: Operation::CallerIdentity, hidden: &[], sent: false, ..CALL };
-    let error = from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &call);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::timeout_error("slow"), &call).error;
     assert!(error.is_retryable() && error.to_string().contains("profile `dev`"), "{error}");
 }
 
 #[test]
 fn a_call_that_cannot_be_built_is_a_configuration_error() {
-    let error = from_sdk::<AssumeRoleError>(&SdkError::construction_failure("no endpoint"), &CALL);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::construction_failure("no endpoint"), &CALL).error;
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
@@ -185,7 +188,7 @@ fn before_anything_was_sent_a_failure_is_the_requests_and_shows_nothing_of_it() 
     let call = Call { sent: false, ..CALL };
     let dump = "failed to apply endpoint `nowhere` to request `Request { body: \"ExternalId=semi-secret\" }`";
     let error = ConnectorError::other(dump.into(), None);
-    let error = from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(error), &call);
+    let error = from_sdk::<AssumeRoleError>(&SdkError::dispatch_failure(error), &call).error;
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.is_unrecoverable() && error.to_string().contains("endpoint URL"), "{error}");
     let shown = format!("{error} {error:?} {}", error.source().unwrap());

@@ -55,14 +55,13 @@ fn snake_case_names_and_absent_values_are_accepted() {
 
 #[test]
 fn the_role_alone_is_enough() {
-    assert_eq!(read(json!({ "role_arn": ROLE })).unwrap().assume_role.role_arn, ROLE);
+    assert_eq!(read(json!({ "role_arn": ROLE })).unwrap().assume_role.role_arn.as_deref(), Some(ROLE));
 }
 
 #[test]
 fn the_role_is_named_once() {
-    for data in [json!({}), json!({ "role_arn": ROLE, "assume_role": { "role_arn": ROLE } })] {
-        assert!(read(data).unwrap_err().to_string().contains("role_arn"));
-    }
+    let error = read(json!({ "role_arn": ROLE, "assume_role": { "role_arn": ROLE } })).unwrap_err();
+    assert!(error.to_string().contains("role_arn"), "{error}");
     assert!(read(json!({ "assume_role": { "role_arn": ROLE, "RoleArn": ROLE } })).is_err());
 }
 

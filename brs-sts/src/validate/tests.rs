@@ -75,7 +75,7 @@ fn what_is_just_inside_the_limits_is_accepted() {
         ),
         ("most contexts", contexts(5)),
     ] {
-        if let Err(error) = role.validate() {
+        if let Err(error) = role.validate(false) {
             panic!("{what}: {error}");
         }
     }
@@ -150,7 +150,7 @@ fn what_is_just_outside_the_limits_names_its_field() {
             base().provided_context("arn:aws:iam::aws:contextProvider/x", "a".repeat(2049)),
         ),
     ] {
-        let Err(error) = role.validate() else { panic!("{field} is accepted: {role:?}") };
+        let Err(error) = role.validate(false) else { panic!("{field} is accepted: {role:?}") };
         assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
         let param = format!("assume_role.{field}");
         assert_eq!(error.param(), Some(param.as_str()), "{error}");
@@ -163,7 +163,7 @@ fn an_mfa_device_and_its_code_go_together() {
     for (missing, role) in
         [("token_code", base().serial_number("GAHT12345")), ("serial_number", base().token_code("123456"))]
     {
-        let error = role.validate().unwrap_err();
+        let error = role.validate(false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert_eq!(error.param(), Some(format!("assume_role.{missing}").as_str()));
     }
@@ -172,9 +172,9 @@ fn an_mfa_device_and_its_code_go_together() {
 #[test]
 fn errors_show_limits_and_lengths_but_no_values() {
     let hush = "hush hush".repeat(300);
-    let error = base().external_id(&hush).validate().unwrap_err();
+    let error = base().external_id(&hush).validate(false).unwrap_err();
     assert_eq!(error.to_string(), "`assume_role.external_id` must have 2 to 1224 characters, not 2700");
-    let error = base().duration(Duration::from_secs(60)).validate().unwrap_err();
+    let error = base().duration(Duration::from_secs(60)).validate(false).unwrap_err();
     assert_eq!(error.to_string(), "`assume_role.duration` must be 900 to 43200 seconds, not 60");
     for role in [
         base().external_id("hush hush"),
@@ -183,6 +183,6 @@ fn errors_show_limits_and_lengths_but_no_values() {
         base().provided_context("hush", "hush"),
         base().tag("k", "hush!hush"),
     ] {
-        assert!(!format!("{:?}", role.validate().unwrap_err()).contains("hush"));
+        assert!(!format!("{:?}", role.validate(false).unwrap_err()).contains("hush"));
     }
 }

@@ -10,6 +10,7 @@ use http::request::Parts;
 
 use super::log::RequestLog;
 use super::signature::Authorization;
+use super::sso;
 
 /// Parameters whose value is a secret, or as good as one.
 const SECRET_PARAMETERS: [&str; 3] = ["TokenCode", "WebIdentityToken", "SAMLAssertion"];
@@ -30,6 +31,9 @@ impl Call {
     }
 
     pub(super) fn action(&self) -> &str {
+        if self.parts.uri.path() == sso::PATH {
+            return sso::ACTION;
+        }
         self.parameter("Action").unwrap_or_default()
     }
 
@@ -40,6 +44,15 @@ impl Call {
     /// A parameter that is there and not empty.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The members of a list, or one field of each: `Tags.member.1.Key`.
+    pub(super) fn list(&self, name: &str, field: &str) -> Vec<String> {
+        let member = |index: usize| {
+            let dot = if field.is_empty() { "" } else { "." };
+            self.parameter(&format!("{name}.member.{index}{dot}{field}")).map(str::to_owned)
+        };
+        (1..).map_while(member).collect()
     }
 
     /// The bytes of all parameters whose name begins with one of `prefixes`.

@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_smithy_types::DateTime;
 
 use super::error::AwsError;
+use super::mfa::Devices;
 
 /// The account of the server's own users and roles.
 pub(super) const ACCOUNT: &str = "123456789012";
@@ -21,8 +22,36 @@ pub(super) struct Principal {
     pub(super) account: String,
     pub(super) arn: String,
     pub(super) user_id: String,
-    /// Whether the principal is a role's session.
-    pub(super) is_session: bool,
+    pub(super) kind: Kind,
+    /// Tags that sessions of further roles inherit.
+    pub(super) transitive_tags: Vec<String>,
+    pub(super) source_identity: Option<String>,
+}
+
+/// What a principal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    User,
+    /// A user's session of GetSessionToken.
+    UserSession {
+        with_mfa: bool,
+    },
+    RoleSession,
+}
+
+/// What a role asks for beyond being allowed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conditions {
+    pub(super) mfa: bool,
+    pub(super) external_id: Option<String>,
+    pub(super) max_duration: Option<Duration>,
+}
+
+/// A token of an identity provider.
+#[derive(Clone, Debug)]
+pub(super) struct WebIdentity {
+    pub(super) subject: String,
+    pub(super) expired_at: Option<SystemTime>,
 }
 
 /// A session that was just issued.
@@ -40,7 +69,10 @@ pub(super) struct Directory {
     role_ids: HashMap<String, String>,
     added_roles: HashSet<String>,
     denied_roles: HashSet<String>,
-    mfa_codes: HashMap<String, HashSet<String>>,
+    conditions: HashMap<String, Conditions>,
+    pub(super) devices: Devices,
+    pub(super) web_identities: HashMap<String, WebIdentity>,
+    pub(super) sso_logins: HashSet<String>,
     secrets: Vec<String>,
 }
 
@@ -58,7 +90,9 @@ impl Directory {
             account: ACCOUNT.to_owned(),
             arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
             user_id: identifier("AIDA"),
-            is_session: false,
+            kind: Kind::User,
+            transitive_tags: Vec::new(),
+            source_identity: None,
         });
         let principal = principal.clone();
         self.issue("AKIA", None, None, principal)
@@ -75,13 +109,14 @@ impl Directory {
         self.denied_roles.insert(arn.to_owned());
     }
 
-    pub(super) fn add_mfa_code(&mut self, serial_number: &str, token_code: &str) {
-        self.mfa_codes.entry(serial_number.to_owned()).or_default().insert(token_code.to_owned());
+    /// What a role asks for, to be changed.
+    pub(super) fn conditions_of(&mut self, role_arn: &str) -> &mut Conditions {
+        assert!(Role::parse(role_arn).is_some(), "`{role_arn}` is not the ARN of a role");
+        self.conditions.entry(role_arn.to_owned()).or_default()
     }
 
-    /// Uses a code up; false if the device does not show it or it was used before.
-    pub(super) fn take_mfa_code(&mut self, serial_number: &str, token_code: &str) -> bool {
-        self.mfa_codes.get_mut(serial_number).is_some_and(|codes| codes.remove(token_code))
+    pub(super) fn conditions(&self, role_arn: &str) -> Conditions {
+        self.conditions.get(role_arn).cloned().unwrap_or_default()
     }
 
     pub(super) fn revoke(&mut self, access_key_id: &str) {
@@ -108,7 +143,7 @@ impl Directory {
         now: SystemTime,
     ) -> Result<(Credentials, Principal), AwsError> {
         let key = self.keys.get(access_key_id).ok_or_else(AwsError::invalid_token)?;
-        if key.credentials.session_token() != session_token || (key.revoked && !key.principal.is_session) {
+        if key.credentials.session_token() != session_token || (key.revoked && key.principal.kind == Kind::User) {
             return Err(AwsError::invalid_token());
         }
         if key.revoked || key.expiration.is_some_and(|expiration| expiration <= now) {
@@ -118,14 +153,31 @@ impl Directory {
     }
 
     /// Issues a session of the role until `expiration`, in whole seconds as STS does.
-    pub(super) fn open_session(&mut self, role: &Role<'_>, session_name: &str, expiration: SystemTime) -> Session {
+    pub(super) fn open_session(
+        &mut self,
+        role: &Role<'_>,
+        session_name: &str,
+        expiration: SystemTime,
+        (transitive_tags, source_identity): (Vec<String>, Option<String>),
+    ) -> Session {
         let role_id = self.role_ids.entry(role.arn.to_owned()).or_insert_with(|| identifier("AROA"));
         let principal = Principal {
             account: role.account.to_owned(),
             arn: format!("arn:{}:sts::{}:assumed-role/{}/{session_name}", role.partition, role.account, role.name),
             user_id: format!("{role_id}:{session_name}"),
-            is_session: true,
+            kind: Kind::RoleSession,
+            transitive_tags,
+            source_identity,
         };
+        self.open(principal, expiration)
+    }
+
+    /// Issues a session of a user.
+    pub(super) fn open_user_session(&mut self, user: &Principal, with_mfa: bool, expiration: SystemTime) -> Session {
+        self.open(Principal { kind: Kind::UserSession { with_mfa }, ..user.clone() }, expiration)
+    }
+
+    fn open(&mut self, principal: Principal, expiration: SystemTime) -> Session {
         let seconds = DateTime::from_secs(DateTime::from(expiration).secs());
         let expiration = seconds.try_into().expect("whole seconds of a system time are one");
         let token = format!("IQoJb3JpZ2luX2Vj{}==", random(320, BASE64));

@@ -92,6 +92,20 @@ impl AwsError {
         Self::new(403, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
     }
 
+    pub(super) fn half_an_mfa() -> Self {
+        let message = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ";
+        Self::new(403, "AccessDenied", message)
+    }
+
+    pub(super) fn unknown_mfa_device() -> Self {
+        Self::new(
+            403,
+            "AccessDenied",
+            "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is \
+             valid and associated with this user.",
+        )
+    }
+
     pub(super) fn throttled() -> Self {
         Self::new(400, "Throttling", "Rate exceeded")
     }

@@ -37,6 +37,15 @@ pub enum Failure {
     AlreadyExpired,
     /// 200 with a well-formed document of 8 MiB that holds no result.
     Oversized,
+    /// Exactly this error of AWS's.
+    Error {
+        /// From 200 to 599.
+        status: u16,
+        /// AWS's code.
+        code: &'static str,
+        /// AWS's message.
+        message: String,
+    },
     /// This status (200 to 599) with a page as proxies and networks that want a login write it, without any code.
     Page(u16),
 }
@@ -143,7 +152,7 @@ impl Passage {
 impl Failure {
     /// Rejects a status that HTTP has no room for here, where the test that asked for it can see the panic.
     fn check(&self) {
-        if let Self::Status(status) | Self::Page(status) = self {
+        if let Self::Status(status) | Self::Page(status) | Self::Error { status, .. } = self {
             assert!((200..600).contains(status), "{self:?} is not an HTTP status from 200 to 599");
         }
     }

@@ -28,6 +28,7 @@ use super::directory::{Directory, random};
 use super::error::AwsError;
 use super::faults::Faults;
 use super::log::Journal;
+use super::sso;
 use super::sts::{self, Answer};
 use super::xml;
 
@@ -56,6 +57,11 @@ pub(super) struct Issuing {
 impl State {
     pub(super) fn now(&self) -> SystemTime {
         (self.clock)()
+    }
+
+    /// When a session that is issued now ends.
+    pub(super) fn expiration(&self, now: SystemTime, requested: Duration, expired: bool) -> SystemTime {
+        if expired { now - Duration::from_secs(60) } else { now + self.issuing().lifetime.unwrap_or(requested) }
     }
 
     pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
@@ -137,19 +143,31 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     let call = Call::new(parts, body);
     let number = state.journal.arrived(call.log_entry(state.now()));
 
-    let outcome = if too_large { Err(AwsError::too_large()) } else { sts::respond(state, &call).await };
+    let outcome = if too_large {
+        Err(AwsError::too_large())
+    } else if call.action() == sso::ACTION {
+        sso::respond(state, &call).await
+    } else {
+        sts::respond(state, &call).await
+    };
     let request_id = request_id();
+    let is_json = matches!(outcome, Ok(Answer::Json(..)));
     let (status, error_code, body) = match outcome {
         Ok(Answer::Result(result)) => (200, None, xml::response(call.action(), &result, &request_id).into()),
         Ok(Answer::Raw(status, body)) => (status, None, body),
+        Ok(Answer::Json(status, code, body)) => (status, code, body),
         Ok(Answer::Drop) => return Err(Dropped),
         Err(error) => (error.status, Some(error.code), xml::error(&error, &request_id).into()),
     };
     state.journal.answered(number, status, error_code);
     let date = DateTime::from_secs(DateTime::from(state.now()).secs()).fmt(Format::HttpDate);
-    let response = Response::builder()
+    let mut response = Response::builder();
+    if let Some(code) = error_code.filter(|_| is_json) {
+        response = response.header("x-amzn-errortype", code);
+    }
+    let response = response
         .status(status)
-        .header("content-type", "text/xml")
+        .header("content-type", if is_json { "application/json" } else { "text/xml" })
         .header("date", date.expect("the server's clock shows a year of four digits"))
         .header("x-amzn-requestid", request_id)
         .body(Full::new(body));

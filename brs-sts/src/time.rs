@@ -1,0 +1,128 @@
+//! The time that signatures and codes are made with: the session's clock, put right by what AWS's answers say.
+//!
+//! A call without an MFA code needs no correction of ours: the SDK makes one by itself and signs once more. A call with
+//! one is sent a single time, so a clock that is off is remembered here and the next code and signature are made with
+//! the corrected time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_types::sdk_config::TimeSource;
+use brs_core::Clock;
+
+/// How far a clock may be off before AWS refuses a signature: 5 min.
+pub(crate) const TOLERATED: Duration = Duration::from_secs(300);
+
+/// The session's clock and what is to be added to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Time {
+    clock: Arc<dyn Clock>,
+    /// Milliseconds. A single number that guards nothing else: relaxed is enough.
+    correction: Arc<AtomicI64>,
+}
+
+impl Time {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, correction: Arc::default() }
+    }
+
+    /// The corrected time.
+    pub(crate) fn now(&self) -> SystemTime {
+        let now = self.clock.now();
+        let correction = self.correction.load(Ordering::Relaxed);
+        let by = Duration::from_millis(correction.unsigned_abs());
+        let corrected = if correction < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        corrected.unwrap_or(now)
+    }
+
+    /// How far the session's clock, as it is, is from the server's.
+    pub(crate) fn difference(&self, server_time: SystemTime) -> Difference {
+        Difference::between(self.clock.now(), server_time)
+    }
+
+    /// From now on the server's time is the right one.
+    pub(crate) fn correct(&self, difference: Difference) {
+        let by = i64::try_from(difference.by.as_millis()).unwrap_or(i64::MAX);
+        self.correction.store(if difference.is_ahead { -by } else { by }, Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for Time {
+    fn now(&self) -> SystemTime {
+        Time::now(self)
+    }
+}
+
+/// How far a clock is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    by: Duration,
+    /// The clock shows a later time than the server's.
+    is_ahead: bool,
+}
+
+impl Difference {
+    fn between(local: SystemTime, server: SystemTime) -> Self {
+        match local.duration_since(server) {
+            Ok(by) => Self { by, is_ahead: true },
+            Err(error) => Self { by: error.duration(), is_ahead: false },
+        }
+    }
+
+    pub(crate) fn is_over(self, limit: Duration) -> bool {
+        self.by > limit
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.by.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s")?,
+            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60)?,
+            (0, ..) => write!(f, "{hours} h {minutes} min")?,
+            _ => write!(f, "{days} d {hours} h")?,
+        }
+        f.write_str(if self.is_ahead { " ahead" } else { " behind" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brs_core::test_util::ManualClock;
+    use std::time::UNIX_EPOCH;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_difference_is_told_in_two_units() {
+        for (local, server, text) in [
+            (0, 0, "0 s ahead"),
+            (59, 0, "59 s ahead"),
+            (0, 61, "1 min 1 s behind"),
+            (7380, 0, "2 h 3 min ahead"),
+            (0, 90_000, "1 d 1 h behind"),
+        ] {
+            assert_eq!(Difference::between(at(local), at(server)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_corrected_time_is_the_servers_and_the_difference_stays() {
+        for (local, server) in [(100_000, 5000), (5000, 100_000)] {
+            let clock = ManualClock::new(at(local));
+            let time = Time::new(Arc::new(clock.clone()));
+            let difference = time.difference(at(server));
+            assert!(difference.is_over(TOLERATED));
+            time.correct(difference);
+            assert_eq!((time.now(), time.difference(at(server))), (at(server), difference));
+            clock.advance(Duration::from_secs(7));
+            assert_eq!(time.now(), at(server + 7));
+        }
+    }
+}

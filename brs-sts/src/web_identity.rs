@@ -1,0 +1,329 @@
+//! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and CI jobs do.
+//!
+//! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that moment; it is not
+//! signed and needs no base credentials. What is not given comes from `AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE` and
+//! `AWS_ROLE_SESSION_NAME`, which EKS sets.
+//!
+//! ```no_run
+//! use brs_sts::web_identity;
+//!
+//! # async fn example() -> Result<(), brs_core::Error> {
+//! // In a pod of EKS everything comes from the environment.
+//! let session = brs_core::RefreshableSession::new("sts-web-identity", web_identity::Params::new()).await?;
+//! // Anywhere else:
+//! let params = web_identity::Params::new()
+//!     .role_arn("arn:aws:iam::123456789012:role/deploy")
+//!     .token_file("/var/run/secrets/token");
+//! let session = brs_core::RefreshableSession::new("sts-web-identity", params).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::env::{var, var_os};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
+use aws_sdk_sts::types::PolicyDescriptorType;
+use brs_core::{Blocking, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::beneath;
+use crate::call::{Asked, Caller};
+use crate::client::StsClient;
+use crate::connect::{Signed, connect};
+use crate::data::{self, PolicyArn};
+use crate::error::Operation;
+use crate::params::DEFAULT_ROLE_SESSION_NAME;
+use crate::session_name;
+use crate::validate;
+
+const METHOD: &str = "sts-web-identity";
+const SOURCE: &str = "sts-web-identity";
+/// AWS's, in the reference of AssumeRoleWithWebIdentity, in characters.
+const TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
+const MAX_BYTES: u64 = 20_000 + 2;
+
+/// The parameters of the method `sts-web-identity`: the AssumeRoleWithWebIdentity request and the STS client's
+/// settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "WebIdentityParams", default)]
+pub struct Params {
+    /// The role's ARN; otherwise `AWS_ROLE_ARN`.
+    #[serde(alias = "RoleArn")]
+    role_arn: Option<String>,
+    /// The file that holds the token; otherwise `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    #[serde(alias = "web_identity_token_file")]
+    token_file: Option<PathBuf>,
+    /// The name of the role session; otherwise `AWS_ROLE_SESSION_NAME`, otherwise `brs-session`.
+    #[serde(alias = "RoleSessionName")]
+    role_session_name: Option<String>,
+    /// The host name of an OAuth 2.0 provider (`www.amazon.com`); none for OpenID Connect.
+    #[serde(alias = "ProviderId")]
+    provider_id: Option<String>,
+    /// Managed policies that narrow the session: at most 10.
+    #[serde(alias = "PolicyArns", deserialize_with = "data::policy_arns")]
+    #[schemars(with = "Vec<PolicyArn>")]
+    policy_arns: Vec<String>,
+    /// An inline policy that narrows the session: JSON, 1–2048 characters.
+    #[serde(alias = "Policy")]
+    policy: Option<String>,
+    /// How long the credentials are valid: 900–43200 s. AWS's default is 3600 s.
+    #[serde(alias = "DurationSeconds", alias = "duration_seconds", deserialize_with = "data::whole_seconds")]
+    #[schemars(with = "Option<u64>")]
+    duration: Option<Duration>,
+    /// The STS client's settings.
+    #[serde(alias = "sts_client", alias = "sts_client_kwargs", deserialize_with = "data::map_or_default")]
+    client: StsClient,
+}
+
+impl Params {
+    /// Everything from the environment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: `AWS_ROLE_ARN`.
+    #[must_use]
+    pub fn role_arn(mut self, role_arn: impl Into<String>) -> Self {
+        self.role_arn = Some(role_arn.into());
+        self
+    }
+
+    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each refresh. Default:
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    #[must_use]
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
+    /// The name of the role session (`RoleSessionName`), or a template of one, as for
+    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: `AWS_ROLE_SESSION_NAME`, else
+    /// [`DEFAULT_ROLE_SESSION_NAME`].
+    #[must_use]
+    pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
+        self.role_session_name = Some(name.into());
+        self
+    }
+
+    /// The host name of an OAuth 2.0 identity provider (`ProviderId`), 4–2048 characters. Default: none, for OpenID
+    /// Connect.
+    #[must_use]
+    pub fn provider_id(mut self, provider_id: impl Into<String>) -> Self {
+        self.provider_id = Some(provider_id.into());
+        self
+    }
+
+    /// Managed policies that narrow the session (`PolicyArns`): at most 10. Default: none.
+    #[must_use]
+    pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.policy_arns = arns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters. Default: none.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<String>) -> Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
+    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default: AWS's own, 3600 s.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// The STS client's own settings. Default: those of the base configuration. Credentials in them are not used.
+    #[must_use]
+    pub fn client(mut self, client: StsClient) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Checks every value against the limits of AWS, as the method's constructor does.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the field, its limit and the value's length.
+    pub fn validate(&self) -> Result<(), Error> {
+        validate::check("role_arn", self.role_arn.as_deref(), validate::role_arn)?;
+        validate::check("role_session_name", self.role_session_name.as_deref(), session_name::check)?;
+        validate::check("provider_id", self.provider_id.as_deref(), |id| validate::length(id, 4, 2048))?;
+        validate::policies("", &self.policy_arns, self.policy.as_deref())?;
+        validate::check("duration", self.duration, validate::duration)?;
+        self.client.validate()
+    }
+
+    /// With what the environment says where nothing is given.
+    fn or_environment(mut self) -> Self {
+        let text = |name| var(name).ok().filter(|value| !value.is_empty());
+        self.role_arn = self.role_arn.or_else(|| text("AWS_ROLE_ARN"));
+        self.role_session_name = self.role_session_name.or_else(|| text("AWS_ROLE_SESSION_NAME"));
+        let file = || var_os("AWS_WEB_IDENTITY_TOKEN_FILE").filter(|value| !value.is_empty());
+        self.token_file = self.token_file.or_else(|| file().map(PathBuf::from));
+        self
+    }
+}
+
+impl From<Params> for brs_core::Params {
+    fn from(params: Params) -> Self {
+        Self::typed(params)
+    }
+}
+
+/// The strategy of the method `sts-web-identity`.
+pub struct WebIdentity {
+    params: Params,
+    role_arn: String,
+    role_session_name: String,
+    token_file: PathBuf,
+    /// The file's name, for errors.
+    shown_file: String,
+    caller: Caller,
+    settings: StsClient,
+}
+
+impl WebIdentity {
+    /// The ARN of the role that is assumed.
+    pub fn role_arn(&self) -> &str {
+        &self.role_arn
+    }
+
+    /// The name of the role session: the same for the life of the session.
+    pub fn role_session_name(&self) -> &str {
+        &self.role_session_name
+    }
+
+    /// The file with the token.
+    pub fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
+    pub(crate) fn settings(&self) -> &StsClient {
+        &self.settings
+    }
+
+    fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {
+        let duration = self.params.duration;
+        let mut request = self
+            .caller
+            .connection
+            .client
+            .assume_role_with_web_identity()
+            .role_arn(&self.role_arn)
+            .role_session_name(&self.role_session_name)
+            .web_identity_token(token.expose())
+            .set_provider_id(self.params.provider_id.clone())
+            .set_policy(self.params.policy.clone())
+            .set_duration_seconds(duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)));
+        for arn in &self.params.policy_arns {
+            request = request.policy_arns(PolicyDescriptorType::builder().arn(arn).build());
+        }
+        request
+    }
+}
+
+async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
+    let mut params = params.or_environment();
+    params.validate()?;
+    let missing = |field: &str, variable: &str| {
+        Error::validation(format!("`{field}` is missing: give it, or set `{variable}`"))
+            .with_param(field)
+            .unrecoverable()
+    };
+    let role_arn = params.role_arn.take().ok_or_else(|| missing("role_arn", "AWS_ROLE_ARN"))?;
+    let token_file = params.token_file.take().ok_or_else(|| missing("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"))?;
+    let name = params.role_session_name.take();
+    let role_session_name =
+        session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME), "role_session_name")?;
+    let settings = beneath::inherited(&params.client, &setup);
+    let connection = connect(&settings, &setup, Signed::ByNobody).await?;
+    let shown_file = token_file.display().to_string();
+    let caller = Caller { connection, device: None };
+    Ok(WebIdentity { params, role_arn, role_session_name, token_file, shown_file, caller, settings })
+}
+
+brs_core::register_method! {
+    name: METHOD,
+    summary: "assumes an IAM role with a web identity token",
+    params: Params,
+    build: build,
+}
+
+#[async_trait]
+impl RefreshStrategy for WebIdentity {
+    fn method(&self) -> &'static str {
+        METHOD
+    }
+
+    fn source(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn role(&self) -> Option<&str> {
+        Some(&self.role_arn)
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        let path = self.token_file.clone();
+        let token = Blocking::new().run(move || read_token(&path)).await??;
+        let operation = Operation::WebIdentity { role_arn: &self.role_arn, token_file: &self.shown_file };
+        let asked = Asked { operation, hidden: &[token.expose()] };
+        self.caller.refresh(cx, &asked, |_| Ok(self.request(&token))).await
+    }
+
+    async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
+        Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
+            .with_detail("role_arn", self.role_arn())
+            .with_detail("role_session_name", self.role_session_name())
+            .with_detail("token_file", &self.shown_file))
+    }
+
+    fn static_stability(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for WebIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebIdentity")
+            .field("role_arn", &self.role_arn)
+            .field("role_session_name", &self.role_session_name)
+            .field("token_file", &self.token_file)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the token. What writes it may be late or in the middle of it, so no failure is for ever.
+fn read_token(path: &Path) -> Result<SecretString, Error> {
+    let failed = |problem: String| {
+        Error::configuration(format!("the web identity token file `{}` {problem}", path.display()))
+            .with_param("token_file")
+    };
+    let unread = |error: std::io::Error| failed("cannot be read: check path and permissions".into()).with_source(error);
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(failed("is not a file".into()));
+    }
+    // Of full size from the start: a text that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
+    File::open(path).map_err(unread)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
+    let token = std::str::from_utf8(&bytes).map_err(|_| failed("holds something else than a token".into()))?.trim();
+    let length = token.chars().count();
+    if bytes.len() as u64 > MAX_BYTES || length > *TOKEN.end() {
+        return Err(failed("has more than the 20000 characters that AWS takes".into()));
+    }
+    if length < *TOKEN.start() {
+        return Err(failed(format!("has {length} characters: a token has 4 at least; check what writes it")));
+    }
+    Ok(token.into())
+}
