@@ -7,8 +7,8 @@
 //!   STS or on the way to it, likewise: a code that may have arrived is not sent a second time, so the SDK's own
 //!   retries are off for calls with a code.
 //! - The base credentials have expired, and they come from a session or a provider: once more with new ones.
-//! - The signature was refused because of this machine's clock, and the SDK could not sign once more by itself, a code
-//!   being in the call: once more with the corrected time.
+//! - The signature was refused because of this machine's clock, and the SDK, which knows better now, could not sign once
+//!   more, a code being in the call: once more with a code of the corrected time.
 //!
 //! Everything lives in the future, so dropping one leaves nothing behind but the memory of the code that was sent.
 
@@ -99,6 +99,9 @@ impl Caller {
         self.device.as_ref().and_then(Device::refresh_timeout)
     }
 }
+
+/// How far a clock may be off before its codes are wrong: AWS takes those of the steps beside the current one.
+const WRONG_CODES: Duration = Duration::from_secs(30);
 
 /// Which second tries are left.
 struct Left {
@@ -203,7 +206,12 @@ impl Caller {
         difference: Option<Difference>,
     ) -> Result<bool, Error> {
         match (failed.class, &self.device) {
-            (Some(Class::WrongCode), Some(device)) if device.has_more() => Ok(std::mem::take(&mut left.code)),
+            (Some(Class::WrongCode), Some(device)) if device.has_more() => {
+                if let Some(difference) = difference.filter(|difference| difference.is_over(WRONG_CODES)) {
+                    self.connection.time.correct(difference);
+                }
+                Ok(std::mem::take(&mut left.code))
+            }
             (Some(Class::ExpiredCredentials), _) if left.base => {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await

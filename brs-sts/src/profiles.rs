@@ -182,9 +182,8 @@ async fn sso_profile(name: &str) -> Option<String> {
 
 fn login_needed(profile: &str) -> Error {
     let profile = shown_name(profile);
-    let is_plain = profile.chars().all(|c| c.is_alphanumeric() || "-_.@/+".contains(c));
-    let command =
-        format!("aws sso login --profile {}", if is_plain { profile.clone() } else { format!("'{profile}'") });
+    // The SDK takes no profile whose name would need quotes.
+    let command = format!("aws sso login --profile {profile}");
     Error::configuration(format!("the SSO login of the profile `{profile}` has expired or is missing: run `{command}`"))
         .with_param("profile_name")
         .with_detail("profile", &profile)

@@ -1,8 +1,7 @@
-//! The time that signatures and codes are made with: the session's clock, put right by what AWS's answers say.
+//! The time that signatures and codes are made with: the session's clock, for codes put right by what AWS's answers say.
 //!
-//! A call without an MFA code needs no correction of ours: the SDK makes one by itself and signs once more. A call with
-//! one is sent a single time, so a clock that is off is remembered here and the next code and signature are made with
-//! the corrected time.
+//! Signatures need no correction of ours: the SDK's client remembers from each answer how far the clock is off, and signs
+//! with that. It cannot know that a TOTP is made from the time, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,7 +26,7 @@ impl Time {
         Self { clock, correction: Arc::default() }
     }
 
-    /// The corrected time.
+    /// The corrected time, for codes.
     pub(crate) fn now(&self) -> SystemTime {
         let now = self.clock.now();
         let correction = self.correction.load(Ordering::Relaxed);
@@ -49,8 +48,9 @@ impl Time {
 }
 
 impl TimeSource for Time {
+    /// The session's clock as it is: the SDK corrects it by itself.
     fn now(&self) -> SystemTime {
-        Time::now(self)
+        self.clock.now()
     }
 }
 

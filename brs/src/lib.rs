@@ -37,12 +37,14 @@
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
 pub use brs_core::{
-    AdvisoryRefresh, BaseLoader, BaseRequest, Blocking, CallerIdentity, Clock, Error, ErrorKind, Event, Events,
-    Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus, RefreshStrategy,
-    RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock,
-    TemporaryCredentials, register_method,
+    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, CallerIdentity, Clock, Error,
+    ErrorKind, Event, Events, Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus,
+    RefreshStrategy, RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup,
+    Sleep, SystemClock, TemporaryCredentials, register_method,
 };
 
+#[cfg(any(feature = "sts", feature = "custom"))]
+pub use brs_core::command;
 #[cfg(feature = "custom")]
 pub use brs_custom as custom;
 #[cfg(feature = "sts")]
@@ -55,6 +57,8 @@ mod absent;
 
 /// What most programs need.
 pub mod prelude {
+    #[cfg(feature = "sts")]
+    pub use crate::sts::AssumeExt;
     pub use crate::{Error, RefreshableSession, TemporaryCredentials};
 }
 

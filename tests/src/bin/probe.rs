@@ -1,7 +1,8 @@
 //! A small program that uses a session as its environment says; the tests start it with environments of their own.
 //!
-//! Arguments: a role, an STS endpoint and, optionally, a profile; with `--build` among them the session is only built.
-//! Prints the region and who the session is, or the error.
+//! Arguments: a role (`-` for the profile's own, `web-identity` for that method), an STS endpoint and, optionally, a
+//! profile; with `--build` among them the session is only built. The variable `PROBE_MFA` holds the secret of an MFA
+//! device, or `prompt`. Prints the region and who the session is, from the last role to the first; or the error.
 
 use std::process::ExitCode;
 
@@ -15,7 +16,20 @@ async fn main() -> ExitCode {
         eprintln!("usage: probe [--build] ROLE_ARN ENDPOINT_URL [PROFILE]");
         return ExitCode::from(2);
     };
-    let mut builder = RefreshableSession::builder("sts", sts::Params::new(role_arn)).endpoint_url(endpoint_url);
+    let mut params = if role_arn == "-" { sts::Params::of_profile() } else { sts::Params::new(&role_arn) };
+    match std::env::var("PROBE_MFA") {
+        Ok(prompt) if prompt == "prompt" => {
+            let role = sts::AssumeRole::new(&role_arn).serial_number("arn:aws:iam::123456789012:mfa/probe");
+            params = sts::Params::assume_role(role).mfa_token_provider(sts::MfaTokenProvider::prompt());
+        }
+        Ok(secret) => params = params.mfa_token_provider(sts::MfaTokenProvider::totp(secret)),
+        Err(_) => {}
+    }
+    let builder = match role_arn.as_str() {
+        "web-identity" => RefreshableSession::builder("sts-web-identity", sts::web_identity::Params::new()),
+        _ => RefreshableSession::builder("sts", params),
+    };
+    let mut builder = builder.endpoint_url(endpoint_url);
     if let Some(profile) = arguments.next() {
         builder = builder.profile_name(profile);
     }
@@ -26,7 +40,9 @@ async fn main() -> ExitCode {
             return Ok(region);
         }
         let identity = session.whoami().await?;
-        Ok::<_, brs::Error>(format!("{region} {}", identity.caller.map(|caller| caller.arn).unwrap_or_default()))
+        let hops = std::iter::once(&identity).chain(identity.chain.iter().rev());
+        let arns: Vec<_> = hops.filter_map(|hop| Some(hop.caller.as_ref()?.arn.as_str())).collect();
+        Ok::<_, brs::Error>(format!("{region} {}", arns.join(" < ")))
     };
     match result.await {
         Ok(line) => {

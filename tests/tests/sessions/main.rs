@@ -1,21 +1,32 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts` and `custom` are the two methods, `settings` the STS client's settings at work, `load` is thousands of callers
-//! in every state of the credentials, `base` a base configuration and base credentials from the program, `profiles`
-//! those of environment and profile files, `identity` is who the credentials are. This file owns what they share.
+//! `sts`, `web_identity` and `custom` are the methods, `mfa` codes and what must not happen to them, `chain` sessions
+//! on top of sessions, `remedies` what each error says, `settings` the STS client's settings at work, `load` is
+//! thousands of callers in every state of the credentials, `base` a base configuration and base credentials from the
+//! program, `profiles` and `role_profiles` those of environment and profile files, `identity` is who the credentials
+//! are. This file owns what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
 mod base;
+mod chain;
 mod custom;
 mod identity;
 mod load;
+mod mfa;
 mod profiles;
+mod remedies;
+mod role_profiles;
 mod settings;
 mod sts;
+mod web_identity;
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_smithy_types::retry::RetryConfig;
 use brs::sts::{AssumeRole, Params, StsClient};
 use brs::{Clock, Error, RefreshableSession, SessionBuilder};
@@ -73,6 +84,28 @@ fn hand_made(aws: &EmbeddedAws) -> aws_types::sdk_config::Builder {
         .endpoint_url(aws.endpoint_url())
         .credentials_provider(aws_types::sdk_config::SharedCredentialsProvider::new(aws.credentials()))
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+}
+
+/// A provider of base credentials that asks a function; without an answer it has none.
+fn provider_of(answer: impl Fn() -> Option<Credentials> + Send + Sync + 'static) -> impl ProvideCredentials + 'static {
+    FromFunction(Box::new(answer))
+}
+
+struct FromFunction(Box<dyn Fn() -> Option<Credentials> + Send + Sync>);
+
+impl fmt::Debug for FromFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromFunction")
+    }
+}
+
+impl ProvideCredentials for FromFunction {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready((self.0)().ok_or_else(|| CredentialsError::not_loaded("nothing")))
+    }
 }
 
 async fn session(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {

@@ -54,12 +54,22 @@ fn run<'a>(
     arguments: impl IntoIterator<Item = &'a str>,
     environment: &[(&str, &str)],
 ) -> (bool, String) {
+    run_for(ROLE, aws, arguments, environment)
+}
+
+/// As [`run`], for another role than the usual one.
+pub(super) fn run_for<'a>(
+    role: &str,
+    aws: &EmbeddedAws,
+    arguments: impl IntoIterator<Item = &'a str>,
+    environment: &[(&str, &str)],
+) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_probe"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
     }
     let output = command
-        .args([ROLE, &aws.endpoint_url()])
+        .args([role, &aws.endpoint_url()])
         .args(arguments)
         .env("AWS_CONFIG_FILE", "/nonexistent/config")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
