@@ -7,8 +7,8 @@
 //!   STS or on the way to it, likewise: a code that may have arrived is not sent a second time, so the SDK's own
 //!   retries are off for calls with a code.
 //! - The base credentials have expired, and they come from a session or a provider: once more with new ones.
-//! - The signature was refused because of this machine's clock, and the SDK, which knows better now, could not sign once
-//!   more, a code being in the call: once more with a code of the corrected time.
+//! - The signature was refused because of this machine's clock, and the SDK, which knows better now, could not sign
+//!   once more, a code being in the call: once more with a code of the corrected time.
 //!
 //! Everything lives in the future, so dropping one leaves nothing behind but the memory of the code that was sent.
 

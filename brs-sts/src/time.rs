@@ -1,7 +1,8 @@
-//! The time that signatures and codes are made with: the session's clock, for codes put right by what AWS's answers say.
+//! The time that signatures and codes are made with: the session's clock, for codes put right by what AWS's answers
+//! say.
 //!
-//! Signatures need no correction of ours: the SDK's client remembers from each answer how far the clock is off, and signs
-//! with that. It cannot know that a TOTP is made from the time, too.
+//! Signatures need no correction of ours: the SDK's client remembers from each answer how far the clock is off, and
+//! signs with that. It cannot know that a TOTP is made from the time, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -10,14 +10,20 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brs::sts::{AssumeRole, Params, StsClient};
+use brs::command::Command;
+use brs::sts::{AssumeExt as _, AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity};
 use brs::{Error, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
-use brs_tests::embedded_aws::Failure;
+use brs_tests::embedded_aws::{Failure, MfaDevice};
 use futures_util::FutureExt;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
+
+#[path = "common/flowing.rs"]
+mod flowing;
+
+use flowing::Flowing;
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -66,29 +72,25 @@ async fn no_secret_is_shown_anywhere() {
     let aws = EmbeddedAws::start();
     let clock = ManualClock::new(brs_now());
     let mut shown = String::new();
-    let mut secrets =
-        ["918273", EXTERNAL_ID, ASSERTION, POLICY, TAG, "policy-hush", "proxy-hush"].map(str::to_owned).to_vec();
+    let mut secrets = [EXTERNAL_ID, ASSERTION, POLICY, TAG, "policy-hush", "proxy-hush"].map(str::to_owned).to_vec();
 
-    aws.add_mfa_code("arn:aws:iam::123456789012:mfa/me", "918273");
+    let device = aws.add_mfa_device("arn:aws:iam::123456789012:mfa/me");
     let role = AssumeRole::new(ROLE)
         .external_id(EXTERNAL_ID)
         .policy(POLICY)
         .tag("team", TAG)
-        .serial_number("arn:aws:iam::123456789012:mfa/me")
-        .token_code("918273")
+        .serial_number(device.serial_number())
         .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", ASSERTION);
     let request = role.clone();
-    let role = Params::assume_role(role).client(StsClient::new().max_attempts(1).credentials(
-        aws.access_key_id(),
-        aws.secret_access_key(),
-        None,
-    ));
+    let client = StsClient::new().max_attempts(1).credentials(aws.access_key_id(), aws.secret_access_key(), None);
+    let totp = MfaTokenProvider::totp(device.otpauth_uri());
+    let role = Params::assume_role(role).client(client).mfa_token_provider(totp.clone());
     let _ = write!(shown, "{role:?}");
     let builder = RefreshableSession::builder("sts", role)
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())
         .base_credentials(aws.credentials())
-        .clock(clock.clone());
+        .clock(Flowing(clock.clone()));
     let _ = write!(shown, "{builder:?}");
     let session = builder.build().await.unwrap();
     let mut events = session.events();
@@ -97,21 +99,23 @@ async fn no_secret_is_shown_anywhere() {
     client.get_caller_identity().send().await.unwrap();
     let _ = write!(shown, "{set:?}{session:?}{:?}{:?}", session.status(), session.whoami().await);
     let _ = write!(shown, "{:?}{:?}", session.sdk_config(), session.credentials_provider());
-    // The code was used: AWS refuses it, with every other failure after that.
-    show(&session.refresh().await.unwrap_err(), &mut shown);
-    for failure in [
-        Failure::Status(500),
-        Failure::AccessDenied,
-        Failure::MalformedXml,
-        Failure::Truncated,
-        Failure::AlreadyExpired,
-        Failure::DropConnection,
-        Failure::Oversized,
-        Failure::Page(403),
+    // Some of them are tried once more, with another code.
+    for (failure, times) in [
+        (Failure::Status(500), 2),
+        (Failure::AccessDenied, 1),
+        (Failure::MalformedXml, 1),
+        (Failure::Truncated, 1),
+        (Failure::AlreadyExpired, 1),
+        (Failure::DropConnection, 2),
+        (Failure::Oversized, 1),
+        (Failure::Page(403), 1),
     ] {
-        aws.fail_next([failure]);
+        aws.fail_next(vec![failure; times]);
         show(&session.refresh().await.unwrap_err(), &mut shown);
     }
+    secrets.extend([device.secret(), device.otpauth_uri()]);
+    let mut codes = mfa_troubles(&aws, &clock, &device, &mut shown, &mut secrets).await;
+    codes.extend(aws.mfa_attempts().into_iter().map(|attempt| attempt.token_code));
     aws.fail_next_of("GetCallerIdentity", [Failure::Page(403)]);
     show(&session.whoami().await.unwrap_err(), &mut shown);
     clock.advance(HOUR);
@@ -127,11 +131,13 @@ async fn no_secret_is_shown_anywhere() {
         StsClient::new().proxy("me:proxy-hush@nowhere"),
     ] {
         let _ = write!(shown, "{client:?}");
-        let params = Params::assume_role(request.clone()).client(client.max_attempts(1));
+        let request = Params::assume_role(request.clone()).mfa_token_provider(totp.clone());
+        let params = request.client(client.max_attempts(1));
         let builder = RefreshableSession::builder("sts", params)
             .region("eu-west-1")
             .endpoint_url("http://127.0.0.1:1")
-            .base_credentials(aws.credentials());
+            .base_credentials(aws.credentials())
+            .clock(Flowing(clock.clone()));
         match builder.build().await {
             Ok(session) => show(&session.credentials().await.unwrap_err(), &mut shown),
             Err(error) => show(&error, &mut shown),
@@ -175,6 +181,11 @@ async fn no_secret_is_shown_anywhere() {
     secrets.extend(["function-hush", "t-hush", "hush-o'clock", "command-hush", "4711471147"].map(str::to_owned));
     secrets.extend(aws.issued_secrets());
     assert!(log.contains("refresh failed") && log.contains("refresh succeeded"), "the run was logged");
+    for code in &codes {
+        assert!(!stands_alone(&shown, code), "a code is shown");
+        let line = log.lines().find(|line| stands_alone(line, code));
+        assert!(line.is_none(), "a code is logged: {}", line.unwrap_or_default().replace(code.as_str(), "***"));
+    }
     let encoded: Vec<_> =
         secrets.iter().map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>()).collect();
     let percent: Vec<_> = encoded.iter().map(|secret| secret.replace('+', "%20")).collect();
@@ -190,6 +201,82 @@ async fn no_secret_is_shown_anywhere() {
             assert!(masked == line, "a secret `{start}…` is logged: {masked}");
         }
     }
+}
+
+/// Every way in which codes, secrets of devices and tokens of identity providers can go wrong; gives the codes.
+async fn mfa_troubles(
+    aws: &EmbeddedAws,
+    clock: &ManualClock,
+    device: &MfaDevice,
+    shown: &mut String,
+    secrets: &mut Vec<String>,
+) -> Vec<String> {
+    let codes = ["918273", "817263", "716253"].map(str::to_owned).to_vec();
+    let of_command =
+        |text: &str| MfaTokenProvider::command(Command::parse(text).unwrap().timeout(Duration::from_secs(40)).unwrap());
+    let function = |code: &'static str| MfaTokenProvider::blocking_function(move || Ok::<_, io::Error>(code));
+    for provider in [
+        function("918273"),
+        function("918273 is what the phone says"),
+        MfaTokenProvider::function(|| async { Err::<String, _>(io::Error::other("no code today")) }),
+        of_command("echo 817263"),
+        of_command("echo otp817263"),
+        of_command("sh -c 'echo 716253; exit 3'"),
+        MfaTokenProvider::totp("totp-hush-secret"),
+        MfaTokenProvider::totp("otpauth://totp/x?secret=TOTPHUSHSECRET"),
+    ] {
+        let role = AssumeRole::new(ROLE).serial_number(device.serial_number()).token_code("716253");
+        let params = Params::assume_role(role).mfa_token_provider(provider.timeout(Duration::from_secs(40)));
+        let _ = write!(shown, "{params:?}");
+        let builder = RefreshableSession::builder("sts", params)
+            .region("eu-west-1")
+            .endpoint_url(aws.endpoint_url())
+            .base_credentials(aws.credentials())
+            .clock(Flowing(clock.clone()));
+        match builder.build().await {
+            Ok(session) => {
+                let _ = write!(shown, "{session:?}{:?}", session.strategy::<brs::sts::Sts>());
+                show(&session.refresh().await.unwrap_err(), shown);
+                show(&session.refresh().await.unwrap_err(), shown);
+            }
+            Err(error) => show(&error, shown),
+        }
+    }
+    secrets.extend(["totp-hush-secret", "TOTPHUSHSECRET", "eyJ.identity-hush"].map(str::to_owned));
+
+    let params = session_token::Params::new().mfa(device.serial_number(), MfaTokenProvider::totp(device.secret()));
+    let _ = write!(shown, "{params:?}");
+    let user = RefreshableSession::builder("sts-session-token", params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .clock(Flowing(clock.clone()))
+        .await
+        .unwrap();
+    let child = user.assume(ROLE).await.unwrap();
+    child.credentials().await.unwrap();
+    let _ = write!(shown, "{user:?}{child:?}{:?}{:?}", user.as_base(), user.strategy::<session_token::SessionToken>());
+    let _ = write!(shown, "{:?}{:?}", child.whoami().await, child.strategy::<brs::sts::Sts>());
+
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "eyJ.identity-hush").unwrap();
+    let params = web_identity::Params::new().role_arn(ROLE).token_file(token.path());
+    let session = RefreshableSession::builder("sts-web-identity", params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .await
+        .unwrap();
+    show(&session.credentials().await.unwrap_err(), shown);
+    aws.add_web_identity("eyJ.identity-hush", "pod");
+    let _ = write!(shown, "{:?}{session:?}", session.refresh().await.unwrap());
+    codes
+}
+
+/// Whether a code stands somewhere by itself; six digits in a row happen to be in times and numbers, too.
+fn stands_alone(text: &str, code: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
+    text.match_indices(code)
+        .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + code.len()..].chars().next()))
 }
 
 /// The machine's time, which the SDK client signs with.

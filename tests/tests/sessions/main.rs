@@ -11,6 +11,8 @@
 mod base;
 mod chain;
 mod custom;
+#[path = "../common/flowing.rs"]
+mod flowing;
 mod identity;
 mod load;
 mod mfa;

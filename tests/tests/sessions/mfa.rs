@@ -10,31 +10,7 @@ use brs::{Clock, ErrorKind, RefreshableSession};
 use brs_tests::embedded_aws::{Failure, MfaDevice};
 
 use super::*;
-
-/// A manual clock on which waiting for a device's next step takes no time, and a refresh's time limit never comes.
-#[derive(Clone, Debug)]
-struct Flowing(ManualClock);
-
-/// No step is longer; no time limit here is shorter.
-const STEP: Duration = Duration::from_secs(30);
-
-impl Clock for Flowing {
-    fn now(&self) -> SystemTime {
-        self.0.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn sleep(&self, duration: Duration) -> brs_core::Sleep {
-        if duration > STEP {
-            return Box::pin(std::future::pending());
-        }
-        self.0.advance(duration);
-        Box::pin(std::future::ready(()))
-    }
-}
+use crate::flowing::Flowing;
 
 /// A device's serial number; each test has its own, since what was sent is remembered by it across the process.
 fn serial(name: &str) -> String {

@@ -1,6 +1,7 @@
 //! Profiles with roles, MFA devices, processes, identity tokens and SSO logins, in a process of their own.
 
 use brs_tests::EmbeddedAws;
+use serde_json::json;
 
 use super::profiles::run_for;
 use super::*;
@@ -32,10 +33,11 @@ impl Home {
         std::fs::create_dir_all(&folder).unwrap();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, session_name.as_bytes());
         let name: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = format!(
-            r#"{{"accessToken":"{token}","expiresAt":"{expires_at}","region":"eu-west-1","startUrl":"https://brs.awsapps.com/start"}}"#
-        );
-        std::fs::write(folder.join(format!("{name}.json")), text).unwrap();
+        let login = json!({
+            "accessToken": token, "expiresAt": expires_at, "region": "eu-west-1",
+            "startUrl": "https://brs.awsapps.com/start",
+        });
+        std::fs::write(folder.join(format!("{name}.json")), login.to_string()).unwrap();
     }
 
     fn run(&self, aws: &EmbeddedAws, role: &str, profile: &str, further: &[(&str, &str)]) -> (bool, String) {
