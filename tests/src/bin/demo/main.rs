@@ -33,6 +33,9 @@ struct Arguments {
     /// The region, for real AWS
     #[arg(long, requires = "role_arn")]
     region: Option<String>,
+    /// Add an MFA session (TOTP) and a role that asks for MFA on top of it
+    #[arg(long, conflicts_with = "role_arn")]
+    mfa: bool,
     /// How long to run
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
@@ -64,9 +67,9 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let demo = match &arguments.role_arn {
         Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
-        None => Demo::embedded(Duration::from_secs(arguments.lifetime)).await?,
+        None => Demo::embedded(Duration::from_secs(arguments.lifetime), arguments.mfa).await?,
     };
-    screen::say(&demo.introduction());
+    demo.introduction().iter().for_each(|line| screen::say(line));
     let begin = Instant::now();
     let limit = Duration::from_secs(arguments.seconds);
     let callers: Vec<_> =
@@ -118,6 +121,9 @@ fn summary(demo: &Demo, ran: Duration) -> ExitCode {
         if let Some(error) = stats.last_error {
             screen::say(&format!("  last error: {error}"));
         }
+    }
+    if let Some(line) = demo.mfa_codes() {
+        screen::say(&line);
     }
     let verdict = if failures == 0 { "no call failed" } else { "some calls failed" };
     let source_calls = demo.source_calls();

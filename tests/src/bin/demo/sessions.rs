@@ -1,19 +1,23 @@
 //! The demo's sessions, and the callers that use them.
 //!
 //! An `sts` and a `custom` session, both from the embedded AWS or from the real one, and a GetCallerIdentity through
-//! `aws-sdk-sts` at a steady rate with each.
+//! `aws-sdk-sts` at a steady rate with each. On request an MFA session of the embedded AWS beside them, and a role that
+//! asks for MFA on top of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sts::error::DisplayErrorContext;
+use brs::sts::AssumeExt as _;
 use brs::{Error, RefreshableSession, TemporaryCredentials, custom, sts};
 use brs_tests::EmbeddedAws;
+use brs_tests::embedded_aws::MfaDevice;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
+const MFA_ROLE: &str = "arn:aws:iam::123456789012:role/asks-for-mfa";
 
 /// AWS issues credentials for 15 minutes at least; refreshing them this long before their end shows some refreshes in a
 /// demo's time.
@@ -25,6 +29,8 @@ const SHORTEST_REAL_LIFETIME: Duration = Duration::from_secs(900);
 pub(crate) struct Demo {
     watched: Vec<Watched>,
     aws: Option<EmbeddedAws>,
+    /// The MFA device and how often its code changes.
+    device: Option<(MfaDevice, Duration)>,
 }
 
 /// A session and what was seen of it.
@@ -47,7 +53,7 @@ pub(crate) struct Stats {
 
 impl Demo {
     /// Sessions at the embedded AWS.
-    pub(crate) async fn embedded(lifetime: Duration) -> Result<Self, Error> {
+    pub(crate) async fn embedded(lifetime: Duration, with_mfa: bool) -> Result<Self, Error> {
         let aws = EmbeddedAws::start();
         aws.set_lifetime(Some(lifetime));
         let role = sts::Params::new(ROLE);
@@ -71,8 +77,16 @@ impl Demo {
             .defer_refresh(false)
             .build()
             .await?;
-        let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: Some(aws) })
+        let mut watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
+        let mut device = None;
+        if with_mfa {
+            // Several codes in each life of the credentials, or they could not be replaced in time.
+            let step = Duration::from_secs((lifetime.as_secs() / 5).clamp(1, 30));
+            let shown = aws.add_mfa_device_with_step("arn:aws:iam::123456789012:mfa/brs", step);
+            watched.extend(mfa_sessions(&aws, &shown).await?);
+            device = Some((shown, step));
+        }
+        Ok(Self { watched, aws: Some(aws), device })
     }
 
     /// The same at real AWS.
@@ -100,30 +114,65 @@ impl Demo {
             .build()
             .await?;
         let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: None })
+        Ok(Self { watched, aws: None, device: None })
     }
 
     pub(crate) fn watched(&self) -> &[Watched] {
         &self.watched
     }
 
-    pub(crate) fn introduction(&self) -> String {
-        match &self.aws {
+    pub(crate) fn introduction(&self) -> Vec<String> {
+        let mut lines = vec![match &self.aws {
             Some(aws) => format!("embedded AWS at {}, which verifies every signature", aws.endpoint_url()),
             None => "real AWS".to_owned(),
-        }
+        }];
+        lines.extend(self.device.as_ref().map(|(_, step)| {
+            format!(
+                "`mfa` needs a code of its own for each refresh; this device shows a new one every {} s, AWS's every 30 s",
+                step.as_secs()
+            )
+        }));
+        lines
+    }
+
+    /// What became of the codes.
+    pub(crate) fn mfa_codes(&self) -> Option<String> {
+        let (aws, (device, _)) = (self.aws.as_ref()?, self.device.as_ref()?);
+        let attempts = aws.mfa_attempts();
+        let refused = attempts.iter().filter(|attempt| !attempt.accepted).count();
+        let serial_number = device.serial_number();
+        Some(format!("{serial_number}: {} codes sent, {refused} of them refused", attempts.len()))
     }
 
     /// How often the source was asked, as it says itself where it is ours.
     pub(crate) fn source_calls(&self) -> String {
         match &self.aws {
-            Some(aws) => format!("{} times (AssumeRole, counted there)", aws.calls("AssumeRole")),
+            Some(aws) => {
+                let calls = aws.calls("AssumeRole") + aws.calls("GetSessionToken");
+                format!("{calls} times (counted there)")
+            }
             None => {
                 let refreshes: u64 = self.watched.iter().map(|watched| watched.session.status().refreshes()).sum();
                 format!("{refreshes} times (successful refreshes)")
             }
         }
     }
+}
+
+/// A user's session with MFA, and a role on top of it that lets nobody in without.
+async fn mfa_sessions(aws: &EmbeddedAws, device: &MfaDevice) -> Result<[Watched; 2], Error> {
+    aws.require_mfa(MFA_ROLE);
+    let totp = sts::MfaTokenProvider::totp(device.otpauth_uri());
+    let user = sts::session_token::Params::new().mfa(device.serial_number(), totp);
+    let user = RefreshableSession::builder("sts-session-token", user)
+        .region("us-east-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .defer_refresh(false)
+        .build()
+        .await?;
+    let role = user.assume(MFA_ROLE).defer_refresh(false).build().await?;
+    Ok([Watched::new("mfa", user), Watched::new("chained", role)])
 }
 
 /// A function as a user would write one: AssumeRole with a client of its own.
