@@ -5,10 +5,10 @@
 //! hangs and drops connections, and its clock is the test's. It runs in a thread with a runtime of its own, so it
 //! serves tests on any runtime, on paused tokio time, and on none.
 //!
-//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `sts` decides (with
-//! `session_token` and `web_identity` for its other actions, `policy` for what narrows a session, `mfa` for devices),
-//! `sso` is the portal of IAM Identity Center, `directory` knows who may call, `faults` and `log` are the two ends that
-//! tests hold.
+//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate` lets planned faults
+//! happen, `sts` decides (with `session_token` and `web_identity` for its other actions, `validate` for single
+//! parameters, `policy` for what narrows a session, `mfa` for devices), `sso` is the portal of IAM Identity Center,
+//! `directory` knows who may call, `faults` and `log` are the two ends that tests hold.
 //!
 //! ```
 //! use brs_tests::embedded_aws::{EmbeddedAws, Failure};
@@ -29,6 +29,7 @@ mod call;
 mod directory;
 mod error;
 mod faults;
+mod gate;
 mod log;
 mod mfa;
 mod policy;
@@ -37,6 +38,7 @@ mod session_token;
 mod signature;
 mod sso;
 mod sts;
+mod validate;
 mod web_identity;
 mod xml;
 
@@ -147,18 +149,23 @@ impl EmbeddedAws {
         self.state.directory().devices.add(serial_number, None)
     }
 
-    /// As [`add_mfa_device`](Self::add_mfa_device), with steps of another length, in whole seconds.
+    /// As [`add_mfa_device`](Self::add_mfa_device), with steps of another length.
+    ///
+    /// # Panics
+    ///
+    /// If the step is not whole seconds, at least one.
     pub fn add_mfa_device_with_step(&self, serial_number: &str, step: Duration) -> MfaDevice {
         self.state.directory().devices.add(serial_number, Some(step))
     }
 
-    /// Every code that was presented so far, in order, those of calls that were made to fail included.
+    /// Every code that authenticated callers have presented so far, in order, those of calls that were made to fail
+    /// included: they are noted on arrival, before the failure is carried out.
     #[must_use]
     pub fn mfa_attempts(&self) -> Vec<MfaAttempt> {
         self.state.directory().devices.attempts()
     }
 
-    /// Lets a role be assumed only with an MFA code, or by a session that was made with one.
+    /// Lets AssumeRole have a role only with an MFA code, or for a session that was made with one.
     ///
     /// # Panics
     ///
@@ -167,7 +174,7 @@ impl EmbeddedAws {
         self.state.directory().conditions_of(role_arn).mfa = true;
     }
 
-    /// Lets a role be assumed only with this external id.
+    /// Lets AssumeRole have a role only with this external id.
     ///
     /// # Panics
     ///
@@ -176,7 +183,7 @@ impl EmbeddedAws {
         self.state.directory().conditions_of(role_arn).external_id = Some(external_id.to_owned());
     }
 
-    /// Sets the longest session that a role grants.
+    /// Sets the longest session that a role grants, with a web identity as well.
     ///
     /// # Panics
     ///
@@ -203,12 +210,13 @@ impl EmbeddedAws {
         identity.expired_at = Some(expired_at);
     }
 
-    /// Logs somebody in at IAM Identity Center, with that access token.
+    /// Logs somebody in at IAM Identity Center, with that access token. The portal is at this server's address, and
+    /// gives credentials of the roles `AWSReservedSSO_…` for the role names it is asked for.
     pub fn add_sso_login(&self, access_token: &str) {
         self.state.directory().sso_logins.insert(access_token.to_owned());
     }
 
-    /// Ends a login.
+    /// Ends a login: the portal answers `UnauthorizedException` from now on.
     pub fn end_sso_login(&self, access_token: &str) {
         self.state.directory().sso_logins.remove(access_token);
     }
@@ -232,13 +240,14 @@ impl EmbeddedAws {
     ///
     /// # Panics
     ///
-    /// If the status of a [`Failure::Status`] or [`Failure::Page`] is not from 200 to 599.
+    /// If the status of a [`Failure::Status`], [`Failure::Page`] or [`Failure::Error`] is not from 200 to 599.
     pub fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
         self.fail_next_of(faults::ASSUME_ROLE, failures);
     }
 
-    /// As [`fail_next`](Self::fail_next), for calls of another action. [`Failure::AlreadyExpired`] is AssumeRole's
-    /// only; elsewhere the answer is the usual one.
+    /// As [`fail_next`](Self::fail_next), for calls of another action: `GetCallerIdentity`, `GetSessionToken`,
+    /// `AssumeRoleWithWebIdentity`, or the portal's `GetRoleCredentials`. [`Failure::AlreadyExpired`] leaves an answer
+    /// without credentials as it is.
     ///
     /// # Panics
     ///
@@ -253,7 +262,16 @@ impl EmbeddedAws {
     ///
     /// As [`fail_next`](Self::fail_next).
     pub fn fail_always(&self, failure: Option<Failure>) {
-        self.state.faults.fail_always(failure);
+        self.fail_always_of(faults::ASSUME_ROLE, failure);
+    }
+
+    /// As [`fail_always`](Self::fail_always), for calls of another action.
+    ///
+    /// # Panics
+    ///
+    /// As [`fail_next`](Self::fail_next).
+    pub fn fail_always_of(&self, action: &str, failure: Option<Failure>) {
+        self.state.faults.fail_always(action, failure);
     }
 
     /// Answers all requests that hang at this moment as if nothing had been.

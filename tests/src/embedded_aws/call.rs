@@ -31,10 +31,12 @@ impl Call {
     }
 
     pub(super) fn action(&self) -> &str {
-        if self.parts.uri.path() == sso::PATH {
-            return sso::ACTION;
-        }
-        self.parameter("Action").unwrap_or_default()
+        if self.is_portal() { sso::ACTION } else { self.parameter("Action").unwrap_or_default() }
+    }
+
+    /// Whether this is the business of IAM Identity Center's portal, and not of STS.
+    pub(super) fn is_portal(&self) -> bool {
+        self.parts.uri.path() == sso::PATH
     }
 
     pub(super) fn version(&self) -> &str {
@@ -46,13 +48,20 @@ impl Call {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The members of a list, or one field of each: `Tags.member.1.Key`.
-    pub(super) fn list(&self, name: &str, field: &str) -> Vec<String> {
-        let member = |index: usize| {
-            let dot = if field.is_empty() { "" } else { "." };
-            self.parameter(&format!("{name}.member.{index}{dot}{field}")).map(str::to_owned)
-        };
-        (1..).map_while(member).collect()
+    /// The members of a list, each with its fields: `Key` and `Value` of `Tags.member.1`. A plain text's field has no
+    /// name.
+    pub(super) fn members(&self, list: &str) -> Vec<BTreeMap<&str, &str>> {
+        let mut members = BTreeMap::<u32, BTreeMap<&str, &str>>::new();
+        for (name, value) in &self.parameters {
+            let member = name.strip_prefix(list).and_then(|rest| rest.strip_prefix(".member."));
+            let Some((number, field)) = member.map(|member| member.split_once('.').unwrap_or((member, ""))) else {
+                continue;
+            };
+            if let Ok(number) = number.parse() {
+                members.entry(number).or_default().insert(field, value);
+            }
+        }
+        members.into_values().collect()
     }
 
     /// The bytes of all parameters whose name begins with one of `prefixes`.

@@ -23,8 +23,14 @@ pub(super) struct Principal {
     pub(super) arn: String,
     pub(super) user_id: String,
     pub(super) kind: Kind,
-    /// Tags that sessions of further roles inherit.
-    pub(super) transitive_tags: Vec<String>,
+    pub(super) inherited: Inherited,
+}
+
+/// What the sessions of further roles inherit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inherited {
+    /// Keys of tags, in lower case.
+    pub(super) transitive_tags: HashSet<String>,
     pub(super) source_identity: Option<String>,
 }
 
@@ -91,8 +97,7 @@ impl Directory {
             arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
             user_id: identifier("AIDA"),
             kind: Kind::User,
-            transitive_tags: Vec::new(),
-            source_identity: None,
+            inherited: Inherited::default(),
         });
         let principal = principal.clone();
         self.issue("AKIA", None, None, principal)
@@ -158,7 +163,7 @@ impl Directory {
         role: &Role<'_>,
         session_name: &str,
         expiration: SystemTime,
-        (transitive_tags, source_identity): (Vec<String>, Option<String>),
+        inherited: Inherited,
     ) -> Session {
         let role_id = self.role_ids.entry(role.arn.to_owned()).or_insert_with(|| identifier("AROA"));
         let principal = Principal {
@@ -166,8 +171,7 @@ impl Directory {
             arn: format!("arn:{}:sts::{}:assumed-role/{}/{session_name}", role.partition, role.account, role.name),
             user_id: format!("{role_id}:{session_name}"),
             kind: Kind::RoleSession,
-            transitive_tags,
-            source_identity,
+            inherited,
         };
         self.open(principal, expiration)
     }

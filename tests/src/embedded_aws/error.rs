@@ -24,6 +24,11 @@ impl AwsError {
         if self.status < 500 { "Sender" } else { "Receiver" }
     }
 
+    /// The body that a JSON service answers with; its code goes into a header.
+    pub(super) fn json(&self) -> String {
+        serde_json::json!({ "message": self.message }).to_string()
+    }
+
     pub(super) fn missing_authentication() -> Self {
         Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
     }
@@ -82,10 +87,20 @@ impl AwsError {
         ))
     }
 
-    pub(super) fn access_denied(principal_arn: &str, resource_arn: &str) -> Self {
+    pub(super) fn access_denied(principal_arn: &str, action: &str, resource_arn: &str) -> Self {
         let message =
-            format!("User: {principal_arn} is not authorized to perform: sts:AssumeRole on resource: {resource_arn}");
+            format!("User: {principal_arn} is not authorized to perform: sts:{action} on resource: {resource_arn}");
         Self::new(403, "AccessDenied", message)
+    }
+
+    /// As AWS refuses somebody of whom it knows no more than a provider's token.
+    pub(super) fn not_authorized() -> Self {
+        Self::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+    }
+
+    /// As the portal refuses a role or an account.
+    pub(super) fn no_access() -> Self {
+        Self::new(403, "ForbiddenException", "No access")
     }
 
     pub(super) fn wrong_mfa_code() -> Self {

@@ -1,7 +1,7 @@
 //! What goes wrong on purpose: failures, latency, held and hanging answers.
 //!
-//! Owns the queues of failures, one an action, and the gates that answers wait at. Which request meets them is decided
-//! in `sts`: those that are authenticated. A request waits only for the holds that existed when it arrived, so
+//! Owns the queues of failures, one an action, and the holds that answers wait at. Which request meets them is decided
+//! in `gate`: those that are authenticated, or need not be. A request waits only for the holds that existed when it arrived, so
 //! a test can release one call and keep the next.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,9 +18,10 @@ pub(super) const ASSUME_ROLE: &str = "AssumeRole";
 pub enum Failure {
     /// This status (200 to 599) with an error body as AWS writes it.
     Status(u16),
-    /// 400 `Throttling`, as STS throttles.
+    /// 400 `Throttling`, as STS throttles; 429 `TooManyRequestsException` for `GetRoleCredentials`.
     Throttled,
-    /// 403 `AccessDenied` for the caller and the role of the request.
+    /// 403 `AccessDenied` for the caller and the role of the request, in the action's words; 403 `ForbiddenException`
+    /// for `GetRoleCredentials`.
     AccessDenied,
     /// No answer until the client leaves or the hang is released; then the usual one.
     Hang,
@@ -37,7 +38,7 @@ pub enum Failure {
     AlreadyExpired,
     /// 200 with a well-formed document of 8 MiB that holds no result.
     Oversized,
-    /// Exactly this error of AWS's.
+    /// Exactly this error of AWS's, in the document that the action's errors have.
     Error {
         /// From 200 to 599.
         status: u16,
@@ -72,7 +73,7 @@ pub(super) struct Faults {
 #[derive(Debug, Default)]
 struct Plan {
     next: HashMap<String, VecDeque<Failure>>,
-    always: Option<Failure>,
+    always: HashMap<String, Failure>,
     latency: Duration,
     holds: Vec<watch::Receiver<()>>,
 }
@@ -96,9 +97,11 @@ impl Faults {
         self.plan().next.entry(action.to_owned()).or_default().extend(failures);
     }
 
-    pub(super) fn fail_always(&self, failure: Option<Failure>) {
-        let failure = failure.inspect(Failure::check);
-        self.plan().always = failure;
+    pub(super) fn fail_always(&self, action: &str, failure: Option<Failure>) {
+        match failure.inspect(Failure::check) {
+            Some(failure) => self.plan().always.insert(action.to_owned(), failure),
+            None => self.plan().always.remove(action),
+        };
     }
 
     pub(super) fn set_latency(&self, latency: Duration) {
@@ -115,17 +118,15 @@ impl Faults {
         self.hangs_released.send_modify(|times| *times += 1);
     }
 
-    /// Takes an action's next failure and notes the holds of this moment. What always fails and what is held are
-    /// AssumeRole calls.
+    /// Takes an action's next failure and notes the holds of this moment. What is held are AssumeRole calls.
     pub(super) fn enter(&self, action: &str) -> Passage {
         let mut plan = self.plan();
         plan.holds.retain(|held| held.has_changed().is_ok());
-        let is_assume_role = action == ASSUME_ROLE;
-        let always = plan.always.clone().filter(|_| is_assume_role);
+        let always = plan.always.get(action).cloned();
         Passage {
             failure: plan.next.get_mut(action).and_then(VecDeque::pop_front).or(always),
             latency: plan.latency,
-            holds: if is_assume_role { plan.holds.clone() } else { Vec::new() },
+            holds: if action == ASSUME_ROLE { plan.holds.clone() } else { Vec::new() },
             hangs_released: self.hangs_released.subscribe(),
         }
     }

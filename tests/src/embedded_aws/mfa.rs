@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 
-use super::directory::random;
-
 const STEP: Duration = Duration::from_secs(30);
+
+/// As long as AWS's: 64 characters of base32.
 const SECRET_BYTES: usize = 40;
 
 /// A virtual MFA device: what its owner has.
@@ -23,9 +23,9 @@ pub struct MfaDevice {
 }
 
 impl MfaDevice {
-    pub(super) fn new(serial_number: &str, step: Duration) -> Self {
-        let secret =
-            random(SECRET_BYTES, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").into_bytes();
+    fn new(serial_number: &str, step: Duration) -> Self {
+        assert!(step.as_secs() > 0 && step.subsec_nanos() == 0, "a device's step is whole seconds, not {step:?}");
+        let secret = std::iter::repeat_with(|| fastrand::u8(..)).take(SECRET_BYTES).collect();
         Self { serial_number: serial_number.to_owned(), secret, step }
     }
 
@@ -79,11 +79,11 @@ impl fmt::Debug for MfaDevice {
 pub struct MfaAttempt {
     /// The action it came with.
     pub action: String,
-    /// The device's serial number.
+    /// The device's serial number; empty when the request named none.
     pub serial_number: String,
     /// The code.
     pub token_code: String,
-    /// Whether it was taken.
+    /// Whether it was taken, and is used up. A code that came with a planned failure never is.
     pub accepted: bool,
 }
 
@@ -116,18 +116,26 @@ impl Devices {
         self.attempts.clone()
     }
 
-    /// Notes a code, whatever becomes of its call.
-    pub(super) fn note(&mut self, action: &str, serial_number: &str, token_code: &str, accepted: bool) {
+    /// Notes a code, whatever becomes of its call, and gives the attempt's number for [`take`](Self::take).
+    pub(super) fn present(&mut self, action: &str, serial_number: &str, token_code: &str) -> usize {
         self.attempts.push(MfaAttempt {
             action: action.to_owned(),
             serial_number: serial_number.to_owned(),
             token_code: token_code.to_owned(),
-            accepted,
+            accepted: false,
         });
+        self.attempts.len() - 1
     }
 
-    /// Uses a code up: of the current step, the one before, or the one after.
-    pub(super) fn take(&mut self, serial_number: &str, token_code: &str, now: SystemTime) -> Result<(), Refused> {
+    /// Uses the code of an attempt up: of the current step, the one before, or the one after.
+    pub(super) fn take(&mut self, attempt: usize, now: SystemTime) -> Result<(), Refused> {
+        let MfaAttempt { serial_number, token_code, .. } = self.attempts[attempt].clone();
+        self.use_up(&serial_number, &token_code, now)?;
+        self.attempts[attempt].accepted = true;
+        Ok(())
+    }
+
+    fn use_up(&mut self, serial_number: &str, token_code: &str, now: SystemTime) -> Result<(), Refused> {
         if self.fixed_codes.get_mut(serial_number).is_some_and(|codes| codes.remove(token_code)) {
             return Ok(());
         }
@@ -158,9 +166,14 @@ mod tests {
 
     #[test]
     fn codes_are_the_last_six_digits_of_the_rfcs() {
-        for (seconds, code) in
-            [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (20_000_000_000, "353130")]
-        {
+        for (seconds, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (2_000_000_000, "279037"),
+            (20_000_000_000, "353130"),
+        ] {
             assert_eq!(rfc().code_at(at(seconds)), code);
         }
         assert_eq!(rfc().secret(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
@@ -173,8 +186,11 @@ mod tests {
         let now = at(1_000_000_000);
         for (off, taken) in [(0, true), (0, false), (-30, true), (30, true), (30, false), (-60, false), (60, false)] {
             let code = device.code_at(at(1_000_000_000_u64.saturating_add_signed(off)));
-            assert_eq!(devices.take("serial", &code, now).is_ok(), taken, "{off}");
+            let attempt = devices.present("AssumeRole", "serial", &code);
+            assert_eq!(devices.take(attempt, now).is_ok(), taken, "{off}");
+            assert_eq!(devices.attempts()[attempt].accepted, taken, "{off}");
         }
-        assert!(matches!(devices.take("other", "123456", now), Err(Refused::UnknownDevice)));
+        let attempt = devices.present("AssumeRole", "other", "123456");
+        assert!(matches!(devices.take(attempt, now), Err(Refused::UnknownDevice)));
     }
 }

@@ -145,29 +145,29 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
 
     let outcome = if too_large {
         Err(AwsError::too_large())
-    } else if call.action() == sso::ACTION {
+    } else if call.is_portal() {
         sso::respond(state, &call).await
     } else {
         sts::respond(state, &call).await
     };
     let request_id = request_id();
-    let is_json = matches!(outcome, Ok(Answer::Json(..)));
     let (status, error_code, body) = match outcome {
         Ok(Answer::Result(result)) => (200, None, xml::response(call.action(), &result, &request_id).into()),
         Ok(Answer::Raw(status, body)) => (status, None, body),
-        Ok(Answer::Json(status, code, body)) => (status, code, body),
+        Ok(Answer::Json(body)) => (200, None, body.into()),
         Ok(Answer::Drop) => return Err(Dropped),
+        Err(error) if call.is_portal() => (error.status, Some(error.code), error.json().into()),
         Err(error) => (error.status, Some(error.code), xml::error(&error, &request_id).into()),
     };
     state.journal.answered(number, status, error_code);
     let date = DateTime::from_secs(DateTime::from(state.now()).secs()).fmt(Format::HttpDate);
     let mut response = Response::builder();
-    if let Some(code) = error_code.filter(|_| is_json) {
+    if let Some(code) = error_code.filter(|_| call.is_portal()) {
         response = response.header("x-amzn-errortype", code);
     }
     let response = response
         .status(status)
-        .header("content-type", if is_json { "application/json" } else { "text/xml" })
+        .header("content-type", if call.is_portal() { "application/json" } else { "text/xml" })
         .header("date", date.expect("the server's clock shows a year of four digits"))
         .header("x-amzn-requestid", request_id)
         .body(Full::new(body));

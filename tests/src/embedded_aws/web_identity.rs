@@ -1,32 +1,30 @@
 //! AssumeRoleWithWebIdentity: a role for who has a token of an identity provider. Not signed.
 
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::call::Call;
-use super::directory::Role;
+use super::directory::Inherited;
 use super::error::AwsError;
+use super::gate::{Gate, enter};
 use super::policy;
 use super::server::State;
-use super::sts::{
-    ALLOWED_SECONDS, Answer, DEFAULT_SECONDS, Gate, check_session_name, enter, requested_duration, required,
-    write_session,
-};
+use super::sts::{ALLOWED_SECONDS, Answer, granted, role, write_session};
+use super::validate::{ROLE_SESSION_NAME, WEB_IDENTITY_TOKEN, duration};
 use super::xml::element;
 
+pub(super) const ACTION: &str = "AssumeRoleWithWebIdentity";
 const PROVIDER: &str = "https://idp.example.com";
 
 pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsError> {
-    let expired = match enter(state, call, "anonymous").await {
+    let entry = match enter(state, call, "anonymous").await {
         Gate::Answered(answer) => return answer,
-        Gate::Open { expired } => expired,
+        Gate::Open(entry) => entry,
     };
-    let role_arn = required(call, "RoleArn", "roleArn")?;
-    let session_name = required(call, "RoleSessionName", "roleSessionName")?;
-    let token = required(call, "WebIdentityToken", "webIdentityToken")?;
-    check_session_name(session_name)?;
-    let requested = requested_duration(call, ALLOWED_SECONDS, DEFAULT_SECONDS, state.issuing().short_durations)?;
-    let role = Role::parse(role_arn).ok_or_else(|| AwsError::validation(format!("{role_arn} is invalid")))?;
-    let packed = policy::check(call)?;
+    let role = role(call)?;
+    let session_name = ROLE_SESSION_NAME.required(call)?;
+    let token = WEB_IDENTITY_TOKEN.required(call)?;
+    let requested = duration(call, &ALLOWED_SECONDS, state.issuing().short_durations)?;
+    let packed = policy::check_policies(call)?;
     let now = state.now();
 
     let mut directory = state.directory();
@@ -35,20 +33,17 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         return Err(AwsError::new(400, "InvalidIdentityToken", message));
     };
     if let Some(expired_at) = identity.expired_at {
-        let seconds = |time: std::time::SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let message = format!(
-            "Token expired: current date/time {} must be before the expiration date/time {}",
-            seconds(now),
-            seconds(expired_at)
-        );
+        let (now, expired_at) = (seconds(now), seconds(expired_at));
+        let message =
+            format!("Token expired: current date/time {now} must be before the expiration date/time {expired_at}");
         return Err(AwsError::new(400, "ExpiredTokenException", message));
     }
     if !directory.may_assume(&role) {
-        let message = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
-        return Err(AwsError::new(403, "AccessDenied", message));
+        return Err(AwsError::not_authorized());
     }
-    let expiration = state.expiration(now, requested, expired);
-    let session = directory.open_session(&role, session_name, expiration, (Vec::new(), None));
+    let granted = granted(requested, directory.conditions(role.arn).max_duration)?;
+    let expiration = state.expiration(now, granted, entry.expired);
+    let session = directory.open_session(&role, session_name, expiration, Inherited::default());
     drop(directory);
 
     let mut result = String::new();
@@ -58,4 +53,8 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     element(&mut result, "Provider", PROVIDER);
     element(&mut result, "PackedPolicySize", &packed.to_string());
     Ok(Answer::Result(result))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
