@@ -3,28 +3,8 @@
 use super::*;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const INVALID: &str = "The security token included in the request is invalid.";
-
-/// Sends a request by hand and returns the whole answer.
-async fn raw(aws: &EmbeddedAws, request_line: &str, headers: &[(String, String)], body: &str) -> String {
-    let address = host(aws);
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!(
-        "{request_line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
-        body.len()
-    );
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
-fn host(aws: &EmbeddedAws) -> String {
-    aws.endpoint_url().trim_start_matches("http://").to_owned()
-}
 
 /// The headers that sign a request, for requests that the SDK's client does not make.
 fn signed(
