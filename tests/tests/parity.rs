@@ -44,13 +44,13 @@ fn warned(name: &'static str, data: Value, expected: Expected, warning: &'static
 }
 
 /// A role with one further field.
-fn role(further: Value) -> Value {
+fn role(further: &Value) -> Value {
     let mut kwargs = json!({ "RoleArn": ROLE });
     kwargs.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
     json!({ "assume_role_kwargs": kwargs })
 }
 
-fn client(settings: Value) -> Value {
+fn client(settings: &Value) -> Value {
     json!({ "assume_role_kwargs": { "RoleArn": ROLE }, "sts_client_kwargs": settings })
 }
 
@@ -68,7 +68,7 @@ fn assume_role_rows() -> Vec<Row> {
     let arn = "arn:aws:iam::aws:policy/ReadOnlyAccess";
     let context = json!({ "ProviderArn": "arn:aws:iam::aws:contextProvider/x", "ContextAssertion": "signed" });
     vec![
-        row("assume_role_kwargs: RoleArn", role(json!({})), Sent("RoleArn", ROLE)),
+        row("assume_role_kwargs: RoleArn", role(&json!({})), Sent("RoleArn", ROLE)),
         row(
             "assume_role_kwargs: RoleArn, 20 characters at least",
             json!({ "assume_role_kwargs": { "RoleArn": "arn:aws:iam::1:role" } }),
@@ -76,63 +76,63 @@ fn assume_role_rows() -> Vec<Row> {
         ),
         row(
             "assume_role_kwargs: RoleSessionName, its default",
-            role(json!({})),
+            role(&json!({})),
             Sent("RoleSessionName", "brs-session"),
         ),
         row(
             "assume_role_kwargs: RoleSessionName",
-            role(json!({ "RoleSessionName": "boto3-refresh-session" })),
+            role(&json!({ "RoleSessionName": "boto3-refresh-session" })),
             Sent("RoleSessionName", "boto3-refresh-session"),
         ),
         row(
             "assume_role_kwargs: PolicyArns",
-            role(json!({ "PolicyArns": [{ "arn": arn }] })),
+            role(&json!({ "PolicyArns": [{ "arn": arn }] })),
             Sent("PolicyArns.member.1.arn", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
         ),
         row(
             "assume_role_kwargs: Policy",
-            role(json!({ "Policy": "{\"Statement\":[]}" })),
+            role(&json!({ "Policy": "{\"Statement\":[]}" })),
             Sent("Policy", "{\"Statement\":[]}"),
         ),
         row(
             "assume_role_kwargs: DurationSeconds",
-            role(json!({ "DurationSeconds": 900 })),
+            role(&json!({ "DurationSeconds": 900 })),
             Sent("DurationSeconds", "900"),
         ),
-        row("assume_role_kwargs: ExternalId", role(json!({ "ExternalId": "partner" })), Sent("ExternalId", "partner")),
+        row("assume_role_kwargs: ExternalId", role(&json!({ "ExternalId": "partner" })), Sent("ExternalId", "partner")),
         row(
             "assume_role_kwargs: SerialNumber and TokenCode, six digits",
-            role(json!({ "SerialNumber": "(the row's own)", "TokenCode": "000123" })),
+            role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "000123" })),
             Sent("RoleArn", ROLE),
         ),
         row(
             "assume_role_kwargs: TokenCode of five digits",
-            role(json!({ "SerialNumber": "(the row's own)", "TokenCode": "12345" })),
+            role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "12345" })),
             Refused(Validation, "assume_role.token_code", "6 digits"),
         ),
         row(
             "assume_role_kwargs: Tags",
-            role(json!({ "Tags": [{ "Key": "team", "Value": "blue" }] })),
+            role(&json!({ "Tags": [{ "Key": "team", "Value": "blue" }] })),
             Sent("Tags.member.1.Value", "blue"),
         ),
         row(
             "assume_role_kwargs: TransitiveTagKeys",
-            role(json!({ "TransitiveTagKeys": ["team"], "Tags": [{ "Key": "team", "Value": "blue" }] })),
+            role(&json!({ "TransitiveTagKeys": ["team"], "Tags": [{ "Key": "team", "Value": "blue" }] })),
             Sent("TransitiveTagKeys.member.1", "team"),
         ),
         row(
             "assume_role_kwargs: SourceIdentity",
-            role(json!({ "SourceIdentity": "alice" })),
+            role(&json!({ "SourceIdentity": "alice" })),
             Sent("SourceIdentity", "alice"),
         ),
         row(
             "assume_role_kwargs: ProvidedContexts",
-            role(json!({ "ProvidedContexts": [context] })),
+            role(&json!({ "ProvidedContexts": [context] })),
             Sent("ProvidedContexts.member.1.ContextAssertion", "signed"),
         ),
         row(
             "assume_role_kwargs: unknown keys rejected",
-            role(json!({ "RoleARN": ROLE })),
+            role(&json!({ "RoleARN": ROLE })),
             Refused(Validation, "assume_role_kwargs.RoleARN", "unknown field"),
         ),
     ]
@@ -149,40 +149,40 @@ fn client_rows(aws: &EmbeddedAws) -> Vec<Row> {
         "proxies": { "https": "http://127.0.0.1:1" },
     });
     vec![
-        row("sts_client_kwargs: region_name", client(json!({ "region_name": "eu-north-1" })), Sent("RoleArn", ROLE)),
-        row("sts_client_kwargs: api_version", client(json!({ "api_version": "2011-06-15" })), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: region_name", client(&json!({ "region_name": "eu-north-1" })), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: api_version", client(&json!({ "api_version": "2011-06-15" })), Sent("RoleArn", ROLE)),
         row(
             "sts_client_kwargs: another api_version",
-            client(json!({ "api_version": "2020-01-01" })),
+            client(&json!({ "api_version": "2020-01-01" })),
             Refused(Validation, "client.api_version", "2011-06-15"),
         ),
-        row("sts_client_kwargs: use_ssl", client(json!({ "use_ssl": false })), Sent("RoleArn", ROLE)),
-        row("sts_client_kwargs: verify", client(json!({ "verify": true })), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: use_ssl", client(&json!({ "use_ssl": false })), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: verify", client(&json!({ "verify": true })), Sent("RoleArn", ROLE)),
         row(
             "sts_client_kwargs: verify switched off",
-            client(json!({ "verify": false })),
+            client(&json!({ "verify": false })),
             Refused(Validation, "client.verify", "CA bundle"),
         ),
         row(
             "sts_client_kwargs: verify with a path",
-            client(json!({ "verify": "/nonexistent/bundle.pem" })),
+            client(&json!({ "verify": "/nonexistent/bundle.pem" })),
             Refused(Configuration, "client.verify", "cannot be read"),
         ),
         row(
             "sts_client_kwargs: endpoint_url",
-            client(json!({ "endpoint_url": aws.endpoint_url() })),
+            client(&json!({ "endpoint_url": aws.endpoint_url() })),
             Sent("RoleArn", ROLE),
         ),
-        row("sts_client_kwargs: aws_access_key_id and aws_secret_access_key", client(keys), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: aws_access_key_id and aws_secret_access_key", client(&keys), Sent("RoleArn", ROLE)),
         row(
             "sts_client_kwargs: aws_session_token and aws_account_id",
-            client(temporary),
+            client(&temporary),
             Refused(ErrorKind::Request, "", "does not know the credentials"),
         ),
-        row("sts_client_kwargs: config", client(json!({ "config": config })), Sent("RoleArn", ROLE)),
+        row("sts_client_kwargs: config", client(&json!({ "config": config })), Sent("RoleArn", ROLE)),
         warned(
             "sts_client_kwargs: service_name forced to sts with a warning",
-            client(json!({ "service_name": "s3" })),
+            client(&json!({ "service_name": "s3" })),
             Sent("RoleArn", ROLE),
             "service_name",
         ),
@@ -244,12 +244,12 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
         ),
         row(
             "SerialNumber without TokenCode",
-            role(json!({ "SerialNumber": "GAHT12345678" })),
+            role(&json!({ "SerialNumber": "GAHT12345678" })),
             Refused(Configuration, "assume_role.token_code", "mfa_token_provider"),
         ),
         row(
             "TokenCode without SerialNumber",
-            role(json!({ "TokenCode": "271828" })),
+            role(&json!({ "TokenCode": "271828" })),
             Refused(Configuration, "assume_role.serial_number", "serial_number"),
         ),
         warned(

@@ -127,10 +127,8 @@ impl Demo {
             None => "real AWS".to_owned(),
         }];
         lines.extend(self.device.as_ref().map(|(_, step)| {
-            format!(
-                "`mfa` needs a code of its own for each refresh; this device shows a new one every {} s, AWS's every 30 s",
-                step.as_secs()
-            )
+            let step = step.as_secs();
+            format!("`mfa` needs a new code for each refresh; this device has one every {step} s, AWS's every 30 s")
         }));
         lines
     }
