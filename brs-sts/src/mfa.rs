@@ -253,3 +253,6 @@ impl fmt::Debug for MfaTokenProvider {
         out.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

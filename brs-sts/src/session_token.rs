@@ -231,3 +231,6 @@ impl fmt::Debug for SessionToken {
         f.debug_struct("SessionToken").field("duration", &self.duration).field("caller", &self.caller).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -327,3 +327,6 @@ fn read_token(path: &Path) -> Result<SecretString, Error> {
     }
     Ok(token.into())
 }
+
+#[cfg(test)]
+mod tests;

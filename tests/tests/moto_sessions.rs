@@ -1,6 +1,7 @@
 //! The same sessions against an independent server: moto, with signature and policy checks switched on.
 
 use aws_sdk_sts::Client;
+use brs::sts::AssumeExt as _;
 use brs::{RefreshableSession, TemporaryCredentials, custom, sts};
 use brs_tests::moto::Moto;
 
@@ -72,4 +73,55 @@ async fn a_custom_session_works_against_moto() {
         .unwrap();
     let identity = Client::new(session.sdk_config()).get_caller_identity().send().await.unwrap();
     assert!(identity.arn().unwrap().ends_with("assumed-role/demo/by-function"), "{identity:?}");
+}
+
+/// moto takes any code; that each is sent once is the embedded AWS's affair.
+#[tokio::test]
+#[ignore = "needs moto"]
+async fn an_mfa_session_and_a_chain_of_roles_work_against_moto() {
+    let moto = Moto::start();
+    let serial_number = "arn:aws:iam::123456789012:mfa/moto";
+    let totp = sts::MfaTokenProvider::totp("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    let user =
+        RefreshableSession::builder("sts-session-token", sts::session_token::Params::new().mfa(serial_number, totp))
+            .region("eu-west-1")
+            .endpoint_url(moto.endpoint_url())
+            .base_credentials(aws_sdk_sts::config::Credentials::new("AKIAMOTO", "secret", None, None, "test"))
+            .await
+            .unwrap();
+    let hub = user.assume("arn:aws:iam::123456789012:role/hub").await.unwrap();
+    let role = sts::AssumeRole::new("arn:aws:iam::123456789012:role/spoke")
+        .role_session_name("moto-{pid}")
+        .external_id("partner-17")
+        .duration(std::time::Duration::from_secs(900))
+        .policy(r#"{"Version":"2012-10-17","Statement":[]}"#)
+        .tag("team", "blue")
+        .source_identity("alice");
+    let spoke = hub.assume(role).await.unwrap();
+    let identity = spoke.whoami().await.unwrap();
+    let name = format!("assumed-role/spoke/moto-{}", std::process::id());
+    assert!(identity.caller.unwrap().arn.ends_with(&name));
+    assert_eq!(identity.chain.len(), 2);
+    assert!(identity.chain[1].caller.as_ref().unwrap().arn.contains("assumed-role/hub/"), "{:?}", identity.chain);
+    let left = spoke.credentials().await.unwrap().expiration().unwrap();
+    let now = brs::Clock::now(&brs::SystemClock::new());
+    assert!(left.duration_since(now).unwrap() <= std::time::Duration::from_secs(900));
+    spoke.refresh().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs moto"]
+async fn a_web_identity_works_against_moto() {
+    let moto = Moto::start();
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwb2QifQ.").unwrap();
+    let params =
+        sts::web_identity::Params::new().role_arn("arn:aws:iam::123456789012:role/pod").token_file(token.path());
+    let session = RefreshableSession::builder("sts-web-identity", params)
+        .region("eu-west-1")
+        .endpoint_url(moto.endpoint_url())
+        .await
+        .unwrap();
+    let identity = session.whoami().await.unwrap();
+    assert!(identity.caller.unwrap().arn.contains("assumed-role/pod/"), "{:?}", identity.chain);
 }

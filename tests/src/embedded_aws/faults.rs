@@ -1,8 +1,8 @@
 //! What goes wrong on purpose: failures, latency, held and hanging answers.
 //!
 //! Owns the queues of failures, one an action, and the holds that answers wait at. Which request meets them is decided
-//! in `gate`: those that are authenticated, or need not be. A request waits only for the holds that existed when it arrived, so
-//! a test can release one call and keep the next.
+//! in `gate`: those that are authenticated, or need not be. A request waits only for the holds that existed when it
+//! arrived, so a test can release one call and keep the next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};

@@ -108,8 +108,8 @@ async fn what_is_no_code_of_a_known_device_has_the_words_of_aws() {
     aws.add_mfa_device(DEVICE);
     let denied = |message: &str| (403, "AccessDenied".to_owned(), message.to_owned());
     let call = || role_call(&aws, aws.credentials());
-    let unknown = "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number \
-                   is valid and associated with this user.";
+    let unknown = "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial \
+                   number is valid and associated with this user.";
     assert_eq!(refusal(with_code(&aws, "another", "123456").await), denied(unknown));
     let half = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ";
     assert_eq!(refusal(call().serial_number(DEVICE).send().await), denied(half));

@@ -139,8 +139,8 @@ async fn transitive_tags_stay_as_they_are_along_a_chain() {
     let aws = EmbeddedAws::start();
     let first = call(&aws).tags(tag("team", "blue")).tags(tag("unit", "a")).transitive_tag_keys("team");
     let mut session = issued(&first.send().await.unwrap());
-    let message = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key \
-                   from the calling session.";
+    let message = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag \
+                   key from the calling session.";
     for _ in 0..3 {
         for key in ["team", "Team"] {
             let refused = role_call(&aws, session.clone()).tags(tag(key, "blue")).send().await;
