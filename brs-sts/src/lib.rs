@@ -1,8 +1,14 @@
-//! The method `sts`: refreshable sessions of an assumed IAM role.
+//! The methods of AWS STS: refreshable sessions of an assumed IAM role, and what leads to one.
 //!
-//! Each refresh is one AssumeRole call, made with the *base credentials* (a profile, the environment, a container, an
-//! instance, keys or a provider of your own) and all of the request's twelve fields. Everything is checked against
-//! AWS's limits when the session is built, before anything is sent.
+//! | method | each refresh is | for |
+//! |---|---|---|
+//! | `sts` | AssumeRole ([`Params`]) | a role, with or without MFA, on any base credentials |
+//! | `sts-session-token` | GetSessionToken ([`session_token::Params`]) | a user with MFA, beneath any number of roles |
+//! | `sts-web-identity` | AssumeRoleWithWebIdentity ([`web_identity::Params`]) | a role for pods and CI jobs |
+//!
+//! For `sts`, each refresh is one AssumeRole call, made with the *base credentials* (a profile, the environment, a
+//! container, an instance, keys or a provider of your own) and all of the request's twelve fields. Everything is
+//! checked against AWS's limits when the session is built, before anything is sent.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -33,12 +39,65 @@
 //! # example().unwrap();
 //! ```
 //!
+//! # MFA
+//!
+//! A role that asks for MFA is given the device's serial number and an [`MfaTokenProvider`], which is asked anew at
+//! each refresh: a function, a command, a TOTP secret, or a prompt. A code works once at AWS, so no two refreshes,
+//! sessions or retries of a process send the same one for a device; a TOTP or a command waits for the device's next
+//! code, a function or a person is asked once more. A code that AWS refuses is tried once more with the next one.
+//!
+//! ```no_run
+//! use brs_sts::{AssumeExt as _, AssumeRole, MfaTokenProvider, Params, session_token};
+//! use brs_core::{RefreshableSession, command::Command};
+//!
+//! # async fn example() -> Result<(), brs_core::Error> {
+//! let device = "arn:aws:iam::123456789012:mfa/alice";
+//! let role = || Params::from(AssumeRole::new("arn:aws:iam::123456789012:role/admin").serial_number(device));
+//! for provider in [
+//!     MfaTokenProvider::totp_env("ALICE_MFA_SECRET"),
+//!     MfaTokenProvider::totp_file("/run/secrets/alice-mfa"),
+//!     MfaTokenProvider::totp("otpauth://totp/AWS:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
+//!     MfaTokenProvider::command(Command::parse("ykman oath accounts code --single aws:alice")?),
+//!     MfaTokenProvider::prompt(),
+//!     MfaTokenProvider::function(|| async { Ok::<_, std::io::Error>("123456") }),
+//!     MfaTokenProvider::blocking_function(|| std::fs::read_to_string("/run/mfa/code")),
+//! ] {
+//!     let session = RefreshableSession::new("sts", role().mfa_token_provider(provider)).await?;
+//! }
+//! // One code for any number of roles: roles on top of one MFA session.
+//! let user = session_token::Params::new().mfa(device, MfaTokenProvider::totp_env("ALICE_MFA_SECRET"));
+//! let user = RefreshableSession::new("sts-session-token", user).await?;
+//! let admin = user.assume("arn:aws:iam::123456789012:role/admin").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! As data, `mfa_token_provider` is a command, as a text or a list (its `mfa_token_provider_kwargs` may have `timeout`,
+//! `cwd` and `env`, which replaces the environment as in Python), or a map with one of `command`, `totp`, `totp_file`,
+//! `totp_env` and `prompt`.
+//!
+//! # Chains of roles
+//!
+//! [`session.assume(role)`](AssumeExt::assume) opens a session on top of another one. A child signs with credentials of
+//! its parent that have not expired, or fails recoverably without a call; where AWS rejects them as expired, the
+//! parent's are replaced and the call is made once more. Errors name the hop that failed, and `whoami()` tells each.
+//! AWS grants a role that is assumed with a role's credentials an hour at most: more is refused when the session is
+//! built, where the parent is known to be a role's.
+//!
+//! # Profiles
+//!
+//! A session of a profile takes its base credentials from there, by whatever means the profile names: keys, SSO,
+//! `source_profile`, `credential_source`, `credential_process`, a web identity. [`Params::of_profile`] (as data, no
+//! role at all) assumes the profile's own role, with its `mfa_serial`, `duration_seconds`, `external_id` and
+//! `role_session_name`. A profile beneath a role that has an `mfa_serial` or `duration_seconds`, which `aws-config`
+//! does not read, becomes a session of its own beneath; the session's MFA token provider gives its codes.
+//!
 //! # Where things come from
 //!
 //! | what | first found of |
 //! |---|---|
 //! | region | `client.region`, the session's region, `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile |
-//! | base credentials | `client`'s keys or provider, the session's, the named profile's, the SDK's default chain |
+//! | base credentials | `client`'s, the session beneath, the session's own, the named profile's, the SDK's chain |
 //! | endpoint | `client.endpoint_url`, the session's, `AWS_ENDPOINT_URL_STS`, the region's own |
 //! | certificates | `client.verify`, the system's |
 //! | proxy | `client.config.proxies`, the environment's |
@@ -53,11 +112,12 @@
 //!
 //! # What failures mean
 //!
-//! Denied access, unknown keys, a region that is not active, a policy or value AWS does not take: only a person can
-//! mend these. Time-outs, unreached endpoints, throttling and trouble at STS are retried. Expired base credentials, a
-//! refused signature, refusals that are not STS's own and answers that cannot be read (or have more than 256 KiB, which
-//! are not read to their end) are tried again at the engine's pace; meanwhile the cached set is
-//! served, an expired one too (static stability).
+//! Denied access, an MFA code that was refused twice, an ended SSO login, unknown keys, expired keys that never change,
+//! a region that is not active, a policy or value AWS does not take: only a person can mend these. Time-outs, unreached
+//! endpoints, throttling and trouble at STS are retried. Expired base credentials of a session or provider, a refused
+//! signature, refusals that are not STS's own and answers that cannot be read (or have more than 256 KiB, which are not
+//! read to their end) are tried again at the engine's pace; meanwhile the cached set is served, an expired one too
+//! (static stability).
 //!
 //! This crate also registers the base loader through which every method gets profiles, SSO logins and the default
 //! chain, and with which `whoami()` asks STS for account and ARN.
