@@ -194,3 +194,69 @@ fn before_anything_was_sent_a_failure_is_the_requests_and_shows_nothing_of_it() 
     let shown = format!("{error} {error:?} {}", error.source().unwrap());
     assert!(shown.contains("failed to apply endpoint") && !shown.contains("semi-secret"), "{shown}");
 }
+
+#[test]
+fn mfa_failures_are_told_apart_by_what_aws_says() {
+    let invalid = "MultiFactorAuthentication failed with invalid MFA one time pass code. ";
+    let unknown =
+        "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number";
+    let none = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ";
+    for (message, class) in [
+        (invalid, Class::WrongCode),
+        (unknown, Class::UnknownDevice),
+        (none, Class::AccessDenied),
+        ("", Class::AccessDenied),
+    ] {
+        assert_eq!(Class::of(Some("AccessDenied"), 403, Some(message)), class);
+        assert_eq!(class.recovery(), (false, true));
+    }
+    assert_eq!(Class::of(Some("Throttling"), 400, Some(invalid)), Class::Throttled, "the code goes first");
+}
+
+#[test]
+fn the_percentage_of_a_packed_policy_is_found() {
+    for (text, found) in [
+        ("Packed policy consumes 112% of allotted space, please use smaller policy.", Some(112)),
+        ("Packed size of session tags consumes 101 % of allotted space.", Some(101)),
+        ("100%", Some(100)),
+        ("much% too large", None),
+        ("too large", None),
+    ] {
+        assert_eq!(class::percentage(text), found, "{text}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_too_large_says_by_how_much() {
+    let error = answer(Some("PackedPolicyTooLarge"), "Packed policy consumes 112% of allotted space", 400, "");
+    assert!(error.to_string().contains("112 % of what AWS takes"), "{error}");
+    assert_eq!(error.details()["packed_policy_percent"], "112");
+}
+
+#[test]
+fn keys_that_never_change_expire_for_good() {
+    let expired = |fixed_credentials| {
+        let call = Call { fixed_credentials, ..CALL };
+        let meta = ErrorMetadata::builder().code("ExpiredToken").message("expired").build();
+        let raw = HttpResponse::new(StatusCode::try_from(403).unwrap(), SdkBody::empty());
+        from_sdk(&SdkError::service_error(AssumeRoleError::generic(meta), raw), &call).error.is_unrecoverable()
+    };
+    assert!(expired(true) && !expired(false));
+}
+
+#[test]
+fn what_keeps_the_network_from_sts_is_told_apart() {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    for (kind, message) in [
+        (NetworkUnreachable, "no route"),
+        (HostUnreachable, "no route"),
+        (ConnectionRefused, "nothing listens"),
+        (ConnectionReset, "was cut"),
+        (io::ErrorKind::Other, "check the network"),
+    ] {
+        let error = unreached(io::Error::from(kind));
+        assert!(error.is_retryable() && error.to_string().contains(message), "{error}");
+    }
+    let error = unreached(io::Error::other(rustls::Error::HandshakeNotComplete));
+    assert!(error.to_string().contains("TLS with STS"), "{error}");
+}

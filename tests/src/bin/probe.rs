@@ -1,8 +1,9 @@
 //! A small program that uses a session as its environment says; the tests start it with environments of their own.
 //!
-//! Arguments: a role (`-` for the profile's own, `web-identity` for that method), an STS endpoint and, optionally, a
-//! profile; with `--build` among them the session is only built. The variable `PROBE_MFA` holds the secret of an MFA
-//! device, or `prompt`. Prints the region and who the session is, from the last role to the first; or the error.
+//! Arguments: a role (`-` for the profile's own, `web-identity` for that method), an STS endpoint (`-` for the region's
+//! own) and, optionally, a profile; with `--build` among them the session is only built. The variable `PROBE_MFA` holds
+//! the secret of an MFA device, or `prompt`. Prints the region and who the session is, from the last role to the first;
+//! or the error.
 
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
         "web-identity" => RefreshableSession::builder("sts-web-identity", sts::web_identity::Params::new()),
         _ => RefreshableSession::builder("sts", params),
     };
-    let mut builder = builder.endpoint_url(endpoint_url);
+    let mut builder = if endpoint_url == "-" { builder } else { builder.endpoint_url(endpoint_url) };
     if let Some(profile) = arguments.next() {
         builder = builder.profile_name(profile);
     }

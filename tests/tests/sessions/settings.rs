@@ -176,6 +176,56 @@ async fn the_proxy_is_asked_for_the_regions_own_endpoint() {
 }
 
 #[tokio::test]
+async fn fips_and_dual_stack_endpoints_are_asked_where_they_are_set() {
+    let proxy = Proxy::start(DENIED);
+    for settings in [
+        StsClient::new().use_fips(true),
+        StsClient::new().use_dual_stack(true),
+        StsClient::new().use_fips(true).use_dual_stack(true),
+        StsClient::new().use_fips(false),
+    ] {
+        error_through(&proxy, settings).await;
+    }
+    let hosts = ["sts-fips.eu-west-3.amazonaws.com", "sts.eu-west-3.api.aws", "sts-fips.eu-west-3.api.aws"];
+    let hosts = hosts.into_iter().chain(["sts.eu-west-3.amazonaws.com"]);
+    let expected: Vec<_> = hosts.map(|host| format!("CONNECT {host}:443 HTTP/1.1")).collect();
+    let mut lines = proxy.lines();
+    // A call through a proxy that refuses is tried again.
+    lines.dedup();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn proxy_fips_and_dual_stack_come_from_the_environment() {
+    let proxy = Proxy::start(DENIED);
+    for (variables, host) in [
+        (&[][..], "sts.eu-west-3.amazonaws.com"),
+        (&["AWS_USE_FIPS_ENDPOINT"], "sts-fips.eu-west-3.amazonaws.com"),
+        (&["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"], "sts-fips.eu-west-3.api.aws"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_probe"));
+        for (name, _) in std::env::vars() {
+            if name.starts_with("AWS_") || name.to_ascii_lowercase().ends_with("_proxy") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(variables.iter().map(|name| (*name, "true")));
+        let output = command
+            .args([ROLE, "-"])
+            .env("HTTPS_PROXY", &proxy.url)
+            .env("AWS_REGION", "eu-west-3")
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "hush")
+            .env("AWS_CONFIG_FILE", "/nonexistent/config")
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        assert!(line.starts_with("connection error") && line.contains(host), "{line}");
+        assert_eq!(proxy.lines().last(), Some(&format!("CONNECT {host}:443 HTTP/1.1")));
+    }
+}
+
+#[tokio::test]
 async fn a_proxys_own_refusal_is_not_taken_for_stss() {
     let proxy = Proxy::start(DENIED);
     let error = error_through(&proxy, StsClient::new().endpoint_url("http://sts.internal/base")).await;
