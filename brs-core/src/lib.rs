@@ -96,7 +96,9 @@ pub use params::Params;
 pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
 pub use registry::{BaseCredentials, BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
 pub use secret::SecretString;
-pub use session::{BaseSession, RefreshableSession, SessionBuilder, SessionConfig};
+pub use session::{
+    BaseSession, ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder, SessionConfig,
+};
 pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 
 /// What brs's own macros name. Not part of the public API.

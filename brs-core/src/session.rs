@@ -6,6 +6,7 @@
 
 mod base;
 mod builder;
+mod clients;
 mod config;
 
 use std::any::Any;
@@ -15,12 +16,15 @@ use std::time::Duration;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::SdkConfig;
+use aws_types::region::Region;
 use serde::Serialize;
 
 pub use base::BaseSession;
 pub use builder::SessionBuilder;
+pub use clients::{ClientCachePolicy, ClientCacheStats};
 pub use config::SessionConfig;
 
+use self::clients::{Clients, Key};
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::Events;
@@ -32,14 +36,16 @@ use crate::strategy::RefreshStrategy;
 
 /// An AWS session whose credentials are replaced before they expire.
 ///
-/// Clones share everything. The session ends with its last handle: clones, its configurations, its credentials
-/// providers and the clients made from them.
+/// Clones share everything, the clients made with [`client`](Self::client) included. The session ends with its last
+/// handle: clones, its configurations, its credentials providers and the clients made from them.
 #[derive(Clone)]
 pub struct RefreshableSession(Arc<Inner>);
 
 struct Inner {
     engine: Arc<Engine>,
     config: SdkConfig,
+    provider: SharedCredentialsProvider,
+    clients: Clients,
     /// This session as another one's base.
     as_base: BaseSession,
 }
@@ -272,20 +278,81 @@ impl RefreshableSession {
         &self.0.config
     }
 
+    /// A client of any AWS service: `session.client(aws_sdk_s3::Client::new)`.
+    ///
+    /// Asking again with the same constructor gives the same client, whose connections are shared. A constructor that
+    /// captures something, which could not be told from another one, does not compile: that is
+    /// [`client_with`](Self::client_with).
+    ///
+    /// ```compile_fail
+    /// # fn example(session: brs_core::RefreshableSession, region: String) {
+    /// let client = session.client(|config| (config.clone(), region.clone()));
+    /// # }
+    /// ```
+    pub fn client<F, C>(&self, new: F) -> C
+    where
+        F: Fn(&SdkConfig) -> C + 'static,
+        C: Clone + Send + Sync + 'static,
+    {
+        const { assert!(size_of::<F>() == 0, "a constructor that captures something goes to `client_with`") };
+        self.0.clients.get(Key::of::<F>(None), || new(&self.0.config))
+    }
+
+    /// As [`client`](Self::client), in another region than the session's.
+    ///
+    /// What is no region makes a client whose calls fail with the SDK's own error.
+    pub fn client_in<F, C>(&self, region: impl Into<String>, new: F) -> C
+    where
+        F: Fn(&SdkConfig) -> C + 'static,
+        C: Clone + Send + Sync + 'static,
+    {
+        const { assert!(size_of::<F>() == 0, "a constructor that captures something goes to `client_with`") };
+        let region = region.into();
+        self.0
+            .clients
+            .get(Key::of::<F>(Some(&region)), || new(&self.0.config.to_builder().region(Region::new(region)).build()))
+    }
+
+    /// A client that differs in something else, kept under a label of the user's: two configurations must not have one
+    /// label.
+    ///
+    /// ```
+    /// # fn example(session: brs_core::RefreshableSession) {
+    /// # struct Client;
+    /// let endpoint = "https://bucket.vpce-1a2b3c4d.s3.us-east-1.vpce.amazonaws.com".to_owned();
+    /// let config = session.client_with("through the VPC", |config| {
+    ///     config.to_builder().endpoint_url(endpoint).build()
+    /// });
+    /// # }
+    /// ```
+    pub fn client_with<F, C>(&self, label: &str, new: F) -> C
+    where
+        F: FnOnce(&SdkConfig) -> C,
+        C: Clone + Send + Sync + 'static,
+    {
+        self.0.clients.get(Key::labelled::<C>(label), || new(&self.0.config))
+    }
+
+    /// What the session's client cache has done so far.
+    pub fn clients(&self) -> ClientCacheStats {
+        self.0.clients.stats()
+    }
+
     /// The session as a credentials provider, for code that takes one.
     ///
     /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so that a cache in front
     /// of it asks again while the answer is still at hand.
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(crate::sdk::EngineProvider(Arc::clone(&self.0.engine)))
+        self.0.provider.clone()
     }
 }
 
 impl RefreshableSession {
-    fn from_parts(engine: Arc<Engine>, base: SdkConfig, parent: Option<BaseSession>) -> Self {
-        let config = crate::sdk::session_config(&base, &engine);
+    fn from_parts(engine: Arc<Engine>, base: SdkConfig, parent: Option<BaseSession>, clients: Clients) -> Self {
+        let provider = crate::sdk::provider(&engine);
+        let config = crate::sdk::session_config(&base, &engine, &provider);
         let as_base = BaseSession::new(Arc::clone(&engine), base, parent);
-        Self(Arc::new(Inner { engine, config, as_base }))
+        Self(Arc::new(Inner { engine, config, provider, clients, as_base }))
     }
 }
 

@@ -37,10 +37,11 @@
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
 pub use brs_core::{
-    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, CallerIdentity, Clock, Error,
-    ErrorKind, Event, Events, Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus,
-    RefreshStrategy, RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup,
-    Sleep, SystemClock, TemporaryCredentials, register_method,
+    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, CallerIdentity,
+    ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events, Identity, Method, Params,
+    RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus, RefreshStrategy, RefreshableSession,
+    RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials,
+    register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]
@@ -54,6 +55,9 @@ pub use brs_sts as sts;
 pub use brs_core::test_util;
 
 mod absent;
+mod default_session;
+
+pub use default_session::{client, default_session, set_default_session};
 
 /// What most programs need.
 pub mod prelude {

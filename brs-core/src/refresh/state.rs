@@ -212,7 +212,7 @@ impl State {
                 .retryable()
             },
         )?;
-        Ok(Arc::new(CachedSet { credentials, times, obtained: now }))
+        Ok(Arc::new(CachedSet::new(credentials, times, now)))
     }
 
     fn replace(&mut self, set: &Arc<CachedSet>, now: Moment) {

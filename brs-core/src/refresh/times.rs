@@ -6,7 +6,10 @@
 //! nor keeps an expired one for long. Should the
 //! source be dead as well, a set counts as valid until both clocks say that it is over.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+
+use aws_smithy_runtime_api::client::identity::Identity;
 
 use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
@@ -171,9 +174,19 @@ pub(crate) struct CachedSet {
     /// `None`: the set has no end.
     pub(crate) times: Option<Times>,
     pub(crate) obtained: Moment,
+    identity: OnceLock<Identity>,
 }
 
 impl CachedSet {
+    pub(crate) fn new(credentials: TemporaryCredentials, times: Option<Times>, obtained: Moment) -> Self {
+        Self { credentials, times, obtained, identity: OnceLock::new() }
+    }
+
+    /// The set as the AWS SDK takes it, made once.
+    pub(crate) fn identity(&self, source: &'static str) -> &Identity {
+        self.identity.get_or_init(|| self.credentials.to_sdk(source, self.sdk_expiry()).into())
+    }
+
     /// The expiry told to the AWS SDK: the start of the mandatory window, so that the SDK asks again in time and is
     /// answered at once.
     pub(crate) fn sdk_expiry(&self) -> Option<SystemTime> {

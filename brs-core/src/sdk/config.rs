@@ -18,6 +18,7 @@ use aws_types::origin::Origin;
 use aws_types::region::Region;
 
 use super::EngineProvider;
+use super::identity_cache::EngineIdentityCache;
 use crate::error::Error;
 use crate::refresh::Engine;
 use crate::registry::{BaseRequest, base_loader};
@@ -25,10 +26,19 @@ use crate::registry::{BaseRequest, base_loader};
 /// The connect time-out of `aws_config::defaults`.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The configuration of a session on `base`.
-pub(crate) fn session_config(base: &SdkConfig, engine: &Arc<Engine>) -> SdkConfig {
-    let provider = SharedCredentialsProvider::new(EngineProvider(Arc::clone(engine)));
-    base.to_builder().credentials_provider(provider).build()
+/// The session as a credentials provider.
+pub(crate) fn provider(engine: &Arc<Engine>) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(EngineProvider(Arc::clone(engine)))
+}
+
+/// The configuration of a session on `base`, with its provider.
+pub(crate) fn session_config(
+    base: &SdkConfig,
+    engine: &Arc<Engine>,
+    provider: &SharedCredentialsProvider,
+) -> SdkConfig {
+    let cache = EngineIdentityCache::new(Arc::clone(engine), provider, base.identity_cache());
+    base.to_builder().credentials_provider(provider.clone()).identity_cache(cache).build()
 }
 
 /// The base configuration: the given one with the request's changes, else the base loader's, else a plain one.

@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use super::clients::{ClientCachePolicy, Clients, DEFAULT_CAPACITY};
 use super::{BaseSession, RefreshableSession, SessionConfig};
 use crate::check;
 use crate::clock::{Clock, SystemClock};
@@ -50,6 +51,7 @@ pub struct SessionBuilder {
     refresh_backoff: RefreshBackoff,
     clock: Option<Arc<dyn Clock>>,
     runtime: Option<Handle>,
+    client_cache: (usize, ClientCachePolicy),
     seed: Option<u64>,
 }
 
@@ -104,6 +106,7 @@ impl SessionBuilder {
             refresh_backoff: RefreshBackoff::default(),
             clock: None,
             runtime: None,
+            client_cache: (DEFAULT_CAPACITY, ClientCachePolicy::default()),
             seed: None,
         }
     }
@@ -280,6 +283,16 @@ impl SessionBuilder {
         self
     }
 
+    /// How many clients of [`RefreshableSession::client`] and its like are kept, at least 1, and which one goes when
+    /// there are more. Default: 64, [`ClientCachePolicy::Lru`].
+    ///
+    /// A client takes some 25 kB. One that was let go goes on working for whoever still holds it; asking for it again
+    /// builds another one.
+    pub fn client_cache(mut self, capacity: usize, policy: ClientCachePolicy) -> Self {
+        self.client_cache = (capacity, policy);
+        self
+    }
+
     /// The seed of what is random: the start of advisory windows and the jitter of waits.
     #[cfg(feature = "test-util")]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -306,6 +319,7 @@ impl SessionBuilder {
             .with_param("refresh_timeout"));
         }
         check::account_id(self.account_id.as_deref())?;
+        let clients = Clients::new(self.client_cache.0, self.client_cache.1)?;
         // An unknown method is said before files are read for it.
         if let From::Method { name, .. } = &self.from {
             registry::method(name)?;
@@ -364,7 +378,7 @@ impl SessionBuilder {
                 engine.keep_fresh()?;
             }
         }
-        Ok(RefreshableSession::from_parts(engine, base, base_session))
+        Ok(RefreshableSession::from_parts(engine, base, base_session, clients))
     }
 }
 

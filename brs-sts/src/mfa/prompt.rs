@@ -1,8 +1,8 @@
 //! Asking a person at the terminal: one prompt at a time in a process, without echo.
 //!
 //! A prompt cannot be interrupted. When its refresh has given up it stays on the terminal until somebody presses Enter,
-//! and further prompts fail at once and say so. Ctrl-C is SIGINT to this process, as ever; where that ends it, the shell
-//! puts the terminal's echo back.
+//! and further prompts fail at once and say so. Ctrl-C is SIGINT to this process, as ever; where that ends it, the
+//! shell puts the terminal's echo back.
 
 use std::sync::LazyLock;
 

@@ -10,6 +10,7 @@
 
 mod base;
 mod chain;
+mod clients;
 mod custom;
 #[path = "../common/flowing.rs"]
 mod flowing;

@@ -1,0 +1,251 @@
+//! The clients of a session: built once, kept, and handed out as clones.
+//!
+//! A client is found by the constructor's type, the region and a label, so that asking twice gives the same client and
+//! nothing else ever does. The map's lock is held for looking up and inserting only; a client is built in a slot of its
+//! own, once however many tasks ask at the same time. A constructor that panics leaves the slot empty for the next one.
+//!
+//! No cache crate does what is promised here (LRU or LFU by choice, and the client just built is always kept), and with
+//! a few dozen entries a scan finds the one to evict.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::error::Error;
+
+/// How many clients a session keeps unless told otherwise: each of them some 25 kB.
+pub(crate) const DEFAULT_CAPACITY: usize = 64;
+
+/// Which client goes when there are too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientCachePolicy {
+    /// The one that was asked for longest ago.
+    #[default]
+    Lru,
+    /// The one that was asked for least often; of several, the one asked for longest ago.
+    Lfu,
+}
+
+/// What a session's client cache has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientCacheStats {
+    /// How often a client was there.
+    pub hits: u64,
+    /// How often one had to be built.
+    pub misses: u64,
+    /// How many were let go. They go on working for whoever still holds them.
+    pub evictions: u64,
+    /// How many there are.
+    pub len: usize,
+    /// How many are kept at most.
+    pub capacity: usize,
+    /// Which one goes.
+    pub policy: ClientCachePolicy,
+}
+
+/// What tells clients apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    constructor: TypeId,
+    region: Option<String>,
+    label: Option<String>,
+}
+
+impl Key {
+    /// A client of a constructor, in the session's region or in another one.
+    pub(super) fn of<F: 'static>(region: Option<&str>) -> Self {
+        Self { constructor: TypeId::of::<F>(), region: region.map(str::to_owned), label: None }
+    }
+
+    /// A client under a label. The client's own type is part of the key: another type under the same label is another
+    /// client.
+    pub(super) fn labelled<C: 'static>(label: &str) -> Self {
+        Self { constructor: TypeId::of::<C>(), region: None, label: Some(label.to_owned()) }
+    }
+}
+
+/// An `OnceLock` of the client's type.
+type Slot = Arc<dyn Any + Send + Sync>;
+
+struct Entry {
+    slot: Slot,
+    uses: u64,
+    last_use: u64,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<Key, Entry>,
+    /// Counts the calls; the time of the policies.
+    calls: u64,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+}
+
+/// The clients of one session.
+pub(super) struct Clients {
+    capacity: usize,
+    policy: ClientCachePolicy,
+    state: Mutex<State>,
+}
+
+impl Clients {
+    pub(super) fn new(capacity: usize, policy: ClientCachePolicy) -> Result<Self, Error> {
+        if capacity == 0 {
+            let message = "a client cache of capacity 0 keeps nothing: give at least 1";
+            return Err(Error::validation(message).with_param("client_cache").unrecoverable());
+        }
+        Ok(Self { capacity, policy, state: Mutex::default() })
+    }
+
+    /// The client under that key, built if it is not there.
+    pub(super) fn get<C: Clone + Send + Sync + 'static>(&self, key: Key, build: impl FnOnce() -> C) -> C {
+        let (slot, evicted) = self.slot(key, || Arc::new(OnceLock::<C>::new()));
+        // Here, without the lock: dropping a client may end connections.
+        drop(evicted);
+        match slot.downcast::<OnceLock<C>>() {
+            Ok(slot) => slot.get_or_init(build).clone(),
+            // The key tells types apart, so there is no such case; a client of one's own is right in any.
+            Err(_) => build(),
+        }
+    }
+
+    fn slot(&self, key: Key, empty: impl FnOnce() -> Slot) -> (Slot, Option<Entry>) {
+        let mut state = self.lock();
+        state.calls += 1;
+        let now = state.calls;
+        if let Some(entry) = state.entries.get_mut(&key) {
+            entry.uses += 1;
+            entry.last_use = now;
+            let slot = Arc::clone(&entry.slot);
+            state.hits += 1;
+            return (slot, None);
+        }
+        state.misses += 1;
+        let evicted = if state.entries.len() < self.capacity { None } else { state.evict(self.policy) };
+        let slot = empty();
+        state.entries.insert(key, Entry { slot: Arc::clone(&slot), uses: 1, last_use: now });
+        (slot, evicted)
+    }
+
+    pub(super) fn stats(&self) -> ClientCacheStats {
+        let state = self.lock();
+        ClientCacheStats {
+            hits: state.hits,
+            misses: state.misses,
+            evictions: state.evictions,
+            len: state.entries.len(),
+            capacity: self.capacity,
+            policy: self.policy,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn evict(&mut self, policy: ClientCachePolicy) -> Option<Entry> {
+        let rank = |entry: &Entry| match policy {
+            ClientCachePolicy::Lru => (0, entry.last_use),
+            ClientCachePolicy::Lfu => (entry.uses, entry.last_use),
+        };
+        let key = self.entries.iter().min_by_key(|(_, entry)| rank(entry)).map(|(key, _)| key.clone())?;
+        self.evictions += 1;
+        self.entries.remove(&key)
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stats().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn key(label: &str) -> Key {
+        Key::labelled::<String>(label)
+    }
+
+    fn get(clients: &Clients, label: &str) -> String {
+        clients.get(key(label), || label.to_owned())
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_the_new_one_stays() {
+        let clients = Clients::new(2, ClientCachePolicy::Lru).unwrap();
+        for label in ["a", "b", "a", "c", "a", "c"] {
+            assert_eq!(get(&clients, label), label);
+        }
+        let stats = clients.stats();
+        assert_eq!((stats.hits, stats.misses, stats.evictions, stats.len), (3, 3, 1, 2));
+        get(&clients, "b");
+        assert_eq!(clients.stats().misses, 4, "`b` had gone");
+    }
+
+    #[test]
+    fn the_least_frequently_used_goes_first_and_the_new_one_stays() {
+        let clients = Clients::new(2, ClientCachePolicy::Lfu).unwrap();
+        for label in ["a", "a", "a", "b", "b", "c"] {
+            get(&clients, label);
+        }
+        assert_eq!(clients.stats().evictions, 1);
+        get(&clients, "c");
+        get(&clients, "a");
+        let before = clients.stats().misses;
+        get(&clients, "b");
+        assert_eq!(clients.stats().misses, before + 1, "`b` has gone, which was used less than `a`");
+    }
+
+    #[test]
+    fn another_type_under_the_same_label_is_another_client() {
+        let clients = Clients::new(2, ClientCachePolicy::Lru).unwrap();
+        assert_eq!(get(&clients, "x"), "x");
+        assert_eq!(clients.get(Key::labelled::<u32>("x"), || 7_u32), 7);
+        assert_eq!(get(&clients, "x"), "x");
+        assert_eq!((clients.stats().hits, clients.stats().len), (1, 2));
+    }
+
+    #[test]
+    fn a_client_is_built_once_however_many_ask_and_not_under_the_lock() {
+        let clients = Clients::new(4, ClientCachePolicy::Lru).unwrap();
+        let (built, barrier) = (AtomicUsize::new(0), std::sync::Barrier::new(16));
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    clients.get(key("slow"), || {
+                        built.fetch_add(1, Ordering::SeqCst);
+                        // Another client can be had while this one is built.
+                        get(&clients, "other")
+                    })
+                });
+            }
+        });
+        assert_eq!(built.load(Ordering::SeqCst), 1);
+        assert_eq!(clients.stats().len, 2);
+    }
+
+    #[test]
+    fn a_constructor_that_panics_leaves_the_place_to_the_next() {
+        let clients = Clients::new(4, ClientCachePolicy::Lru).unwrap();
+        let panicking = std::panic::AssertUnwindSafe(|| clients.get(key("x"), || -> String { panic!("as wanted") }));
+        assert!(std::panic::catch_unwind(panicking).is_err());
+        assert_eq!(get(&clients, "x"), "x");
+    }
+
+    #[test]
+    fn a_capacity_of_zero_is_refused() {
+        assert_eq!(Clients::new(0, ClientCachePolicy::Lru).unwrap_err().param(), Some("client_cache"));
+    }
+}

@@ -1,0 +1,167 @@
+//! SDK clients and the session's engine: one cache, no waiting, and clients that are kept.
+
+use aws_sdk_sts::Client;
+use brs::{ClientCachePolicy, RefreshableSession};
+use brs_tests::embedded_aws::Failure;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+
+use super::*;
+
+#[tokio::test]
+async fn a_client_sees_a_new_set_at_once_and_never_an_old_one() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    let client = session.client(Client::new);
+    let who = async |expected: &str| {
+        let before = aws.requests().len();
+        client.get_caller_identity().send().await.unwrap();
+        let signed: Vec<_> = aws.requests()[before..]
+            .iter()
+            .filter(|request| request.action == "GetCallerIdentity")
+            .map(|request| request.access_key_id.clone().unwrap())
+            .collect();
+        assert_eq!(signed, [expected]);
+    };
+    let first = key(&session).await;
+    who(&first).await;
+    // The clock of the SDK stands still in these hours: its own cache would serve the first set for ever.
+    clock.advance(ADVISORY);
+    who(&first).await;
+    until_landed(&session).await;
+    let second = key(&session).await;
+    assert_ne!(first, second);
+    who(&second).await;
+    session.invalidate(&second);
+    who(&key(&session).await).await;
+    assert_eq!(session.status().refreshes(), 3);
+}
+
+#[tokio::test]
+async fn no_call_waits_for_a_refresh_while_a_valid_set_exists() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    let client = session.client(Client::new);
+    let first = key(&session).await;
+    let hold = aws.hold();
+    clock.advance(ADVISORY);
+    let calls = (0..100).map(|_| client.get_caller_identity().send());
+    assert!(join_all(calls).await.iter().all(Result::is_ok), "while the source does not answer");
+    assert_eq!(aws.calls("AssumeRole"), 2);
+    assert_eq!(key(&session).await, first);
+    hold.release();
+    until_landed(&session).await;
+}
+
+#[tokio::test]
+async fn a_service_configuration_with_changes_uses_the_engine_too() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    let changed = aws_sdk_sts::config::Builder::from(session.sdk_config())
+        .region(aws_sdk_sts::config::Region::new("ap-south-1"))
+        .build();
+    let client = Client::from_conf(changed);
+    key(&session).await;
+    for _ in 0..3 {
+        clock.advance(HOUR);
+        client.get_caller_identity().send().await.unwrap();
+    }
+    assert_eq!(aws.calls("AssumeRole"), 4);
+    assert_eq!(aws.requests().last().unwrap().region.as_deref(), Some("ap-south-1"));
+}
+
+#[tokio::test]
+async fn the_credentials_of_an_operations_override_are_not_the_engines() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    let client = session.client(Client::new);
+    let other = aws_sdk_sts::config::Builder::default().credentials_provider(aws.credentials());
+    let identity = client.get_caller_identity().customize().config_override(other).send().await.unwrap();
+    assert_eq!(identity.arn(), Some("arn:aws:iam::123456789012:user/brs"));
+    assert_eq!(aws.calls("AssumeRole"), 0);
+    let identity = client.get_caller_identity().send().await.unwrap();
+    assert!(identity.arn().unwrap().contains("assumed-role/demo"));
+}
+
+#[tokio::test]
+async fn an_error_of_the_source_reaches_the_caller_through_the_sdk() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    aws.fail_always(Some(Failure::AccessDenied));
+    let error = session.client(Client::new).get_caller_identity().send().await.unwrap_err();
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    let mut own = None;
+    while let Some(error) = next {
+        own = own.or_else(|| error.downcast_ref::<brs::Error>());
+        next = error.source();
+    }
+    assert_eq!(own.unwrap().code(), Some("AccessDenied"));
+}
+
+#[tokio::test]
+async fn two_hundred_providers_over_one_configuration_ask_two_hundred_times() {
+    let (aws, clock) = aws();
+    let base = hand_made(&aws).build();
+    let mut sessions = Vec::new();
+    for _ in 0..200 {
+        let builder = RefreshableSession::builder("sts", role()).base(base.clone()).clock(clock.clone());
+        sessions.push(builder.build().await.unwrap());
+    }
+    for _ in 0..10 {
+        let calls = sessions.iter().map(|session| session.client(Client::new).get_caller_identity().send());
+        assert!(join_all(calls).await.iter().all(Result::is_ok));
+    }
+    assert_eq!(aws.calls("AssumeRole"), 200);
+    assert_eq!(aws.calls("GetCallerIdentity"), 2000);
+}
+
+#[tokio::test]
+async fn a_client_is_kept_by_its_constructor_region_and_label() {
+    let (aws, clock) = aws();
+    let session = builder(&aws, &clock).client_cache(2, ClientCachePolicy::Lfu).build().await.unwrap();
+    for _ in 0..3 {
+        let region = |client: &Client| client.config().region().unwrap().to_string();
+        assert_eq!(region(&session.client(Client::new)), "eu-west-1");
+        assert_eq!(region(&session.client_in("eu-north-1", Client::new)), "eu-north-1");
+    }
+    let stats = session.clients();
+    assert_eq!((stats.hits, stats.misses, stats.evictions, stats.len, stats.capacity), (4, 2, 0, 2, 2));
+    assert_eq!(stats.policy, ClientCachePolicy::Lfu);
+    let evicted = session.client_in("eu-north-1", Client::new);
+    let named = "reports".to_owned();
+    session.client_with("named", |config| {
+        let name = aws_types::app_name::AppName::new(named).unwrap();
+        Client::from_conf(aws_sdk_sts::config::Builder::from(config).app_name(name).build())
+    });
+    assert_eq!(session.clients().evictions, 1);
+    evicted.get_caller_identity().send().await.unwrap();
+
+    let error = builder(&aws, &clock).client_cache(0, ClientCachePolicy::Lru).build().await.unwrap_err();
+    assert_eq!(error.param(), Some("client_cache"));
+}
+
+#[tokio::test]
+async fn a_region_that_is_none_is_the_sdks_own_error() {
+    let (aws, clock) = aws();
+    let session = RefreshableSession::builder("sts", role())
+        .region("eu-west-1")
+        .base_credentials(aws.credentials())
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
+    let client = session.client_in("no region / at all", Client::new);
+    let error = client.get_caller_identity().send().now_or_never();
+    assert!(error.is_none_or(|result| result.is_err()));
+    assert!(client.get_caller_identity().send().await.is_err());
+}
+
+#[tokio::test]
+async fn the_strategys_own_client_is_never_handed_out() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    key(&session).await;
+    assert_eq!(session.clients().len, 0);
+    let identity = session.client(Client::new).get_caller_identity().send().await.unwrap();
+    assert!(identity.arn().unwrap().contains("assumed-role/demo"), "not who assumes the role");
+}
