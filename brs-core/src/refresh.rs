@@ -54,6 +54,6 @@ pub use backoff::RefreshBackoff;
 pub(crate) use engine::{Config, Engine};
 pub use policy::AdvisoryRefresh;
 pub(crate) use policy::Policy;
-pub(crate) use state::Rules;
+pub(crate) use state::{Rejected, Rules};
 pub use status::RefreshStatus;
 pub(crate) use times::{CachedSet, Windows};

@@ -5,11 +5,18 @@
 //! - `config`: the `SdkConfig` of a session, and the base configuration where no crate offers a
 //!   [`BaseLoader`](crate::BaseLoader).
 //! - `identity_cache`: the engine as the only cache of a session's credentials in SDK clients.
+//! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one), `quota` (how many may
+//!   be retried) and `peek` (looking at a body); `default_http` is the client beneath where there is no other.
 //! - `wrapped`: any SDK credentials provider as a strategy.
 
 mod config;
+mod default_http;
 mod identity_cache;
+mod peek;
 mod provider;
+mod quota;
+mod rejection;
+mod watch;
 mod wrapped;
 
 pub(crate) use self::provider::{EngineProvider, to_sdk};

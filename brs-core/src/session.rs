@@ -215,7 +215,7 @@ impl RefreshableSession {
         let set = self.0.engine.current().await?;
         let strategy = self.0.engine.strategy();
         let identity = strategy.identity(&set.credentials).await?;
-        let mut identity = match caller(&self.0.engine, &self.0.config, &set.credentials).await {
+        let mut identity = match caller(&self.0.engine, self.0.as_base.base(), &set.credentials).await {
             Ok(Some(caller)) => identity.with_caller(caller),
             Ok(None) => identity,
             Err(error) => {
@@ -247,7 +247,7 @@ impl RefreshableSession {
             Ok(identity) => identity,
             Err(error) => unknown(credentials.access_key_id(), &error),
         };
-        match caller(hop.engine(), &self.0.config, &credentials).await {
+        match caller(hop.engine(), self.0.as_base.base(), &credentials).await {
             Ok(Some(caller)) => identity.with_caller(caller),
             Ok(None) => identity,
             Err(error) => identity.with_detail("problem", error.to_string()),
@@ -348,9 +348,15 @@ impl RefreshableSession {
 }
 
 impl RefreshableSession {
-    fn from_parts(engine: Arc<Engine>, base: SdkConfig, parent: Option<BaseSession>, clients: Clients) -> Self {
+    fn from_parts(
+        engine: Arc<Engine>,
+        base: SdkConfig,
+        parent: Option<BaseSession>,
+        clients: Clients,
+        retry_rejected: bool,
+    ) -> Self {
         let provider = crate::sdk::provider(&engine);
-        let config = crate::sdk::session_config(&base, &engine, &provider);
+        let config = crate::sdk::session_config(&base, &engine, &provider, retry_rejected);
         let as_base = BaseSession::new(Arc::clone(&engine), base, parent);
         Self(Arc::new(Inner { engine, config, provider, clients, as_base }))
     }

@@ -19,7 +19,7 @@ use super::flight::{Flight, Outcome};
 use super::guard::Guard;
 use super::launch::Launcher;
 use super::policy::{Decision, decide, fallback, quiet_until};
-use super::state::{Effects, Rules, State};
+use super::state::{Effects, Rejected, Rules, State};
 use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
@@ -151,13 +151,15 @@ impl Engine {
     }
 
     /// A service has rejected the set with this key; paced.
-    pub(crate) fn reject(self: &Arc<Self>, access_key_id: &str) {
+    pub(crate) fn reject(self: &Arc<Self>, access_key_id: &str) -> Rejected {
         let now = self.now();
         self.change(|state, effects| {
-            if state.reject(access_key_id, now, effects) {
+            let rejected = state.reject(access_key_id, now, effects);
+            if rejected == Rejected::Honoured {
                 self.start_if_eager(state, now, effects);
             }
-        });
+            rejected
+        })
     }
 
     /// In an eager session nobody should have to wait: an invalidated set is replaced before anybody asks.

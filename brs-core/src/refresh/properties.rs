@@ -15,7 +15,7 @@ use super::backoff::RefreshBackoff;
 use super::calls::Answer;
 use super::flight::{Flight, Wait};
 use super::policy::{Age, Decision, Policy, decide, quiet_until};
-use super::state::{Effects, Rules, State};
+use super::state::{Effects, Rejected, Rules, State};
 use super::times::{CachedSet, Moment, Windows};
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
@@ -124,7 +124,7 @@ impl World {
                 if let Some(key) = self.state.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()) {
                     match op {
                         Op::Invalidate => self.state.invalidate(&key, &mut effects),
-                        _ => self.state.reject(&key, self.now, &mut effects),
+                        _ => self.state.reject(&key, self.now, &mut effects) == Rejected::Honoured,
                     };
                 }
             }

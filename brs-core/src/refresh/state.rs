@@ -2,6 +2,7 @@
 //!
 //! Nothing foreign runs in here (invariant 4): what a change brings about outside is collected in [`Effects`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -77,7 +78,25 @@ pub(crate) struct State {
     announced_expired: bool,
     warned_shortened: bool,
     pace: Pace,
+    /// The keys that were the set's before, the oldest first.
+    former: VecDeque<String>,
     rng: fastrand::Rng,
+}
+
+/// How many former keys are remembered: a call that was signed with one of them may still be on its way.
+const FORMER: usize = 8;
+
+/// What became of a service's rejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// The next call waits for another set.
+    Honoured,
+    /// There is another set already, or will be.
+    Replaced,
+    /// Too soon after the last one: the set stays.
+    PassedOver,
+    /// The key is none of this session's.
+    Foreign,
 }
 
 impl State {
@@ -95,6 +114,7 @@ impl State {
             announced_expired: false,
             warned_shortened: false,
             pace: Pace::default(),
+            former: VecDeque::new(),
             rng,
         }
     }
@@ -220,6 +240,10 @@ impl State {
         // The same set again is no new one: what was known of it stays.
         if let Some(old) = old.filter(|old| old.credentials.access_key_id() != set.credentials.access_key_id()) {
             self.pace.replaced(now.monotonic.saturating_sub(old.obtained.monotonic));
+            if self.former.len() == FORMER {
+                self.former.pop_front();
+            }
+            self.former.push_back(old.credentials.access_key_id().to_owned());
         }
         self.invalidated = false;
         self.failures = 0;
@@ -300,19 +324,25 @@ impl State {
     }
 
     /// The same on a service's word, paced.
-    pub(crate) fn reject(&mut self, access_key_id: &str, now: Moment, effects: &mut Effects) -> bool {
-        let Some(obtained) = self.set.as_ref().map(|set| set.obtained) else { return false };
-        if self.invalidated || !self.has_key(access_key_id) {
-            return false;
+    pub(crate) fn reject(&mut self, access_key_id: &str, now: Moment, effects: &mut Effects) -> Rejected {
+        let Some(obtained) = self.set.as_ref().filter(|_| self.has_key(access_key_id)).map(|set| set.obtained) else {
+            let was_ours = self.former.iter().any(|former| former == access_key_id);
+            return if was_ours { Rejected::Replaced } else { Rejected::Foreign };
+        };
+        if self.invalidated {
+            return Rejected::Replaced;
         }
         match self.pace.rejected(now.monotonic.saturating_sub(obtained.monotonic), now.monotonic) {
-            Verdict::Honour => self.invalidate(access_key_id, effects),
+            Verdict::Honour => {
+                self.invalidate(access_key_id, effects);
+                Rejected::Honoured
+            }
             Verdict::PassOver(wait) => {
                 effects.events.push(Event::RejectionPassedOver {
                     access_key_id: access_key_id.to_owned(),
                     honoured_from: now.plus(wait).wall,
                 });
-                false
+                Rejected::PassedOver
             }
         }
     }

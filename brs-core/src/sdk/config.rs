@@ -18,7 +18,9 @@ use aws_types::origin::Origin;
 use aws_types::region::Region;
 
 use super::EngineProvider;
+use super::default_http::default_http_client;
 use super::identity_cache::EngineIdentityCache;
+use super::watch::Watch;
 use crate::error::Error;
 use crate::refresh::Engine;
 use crate::registry::{BaseRequest, base_loader};
@@ -36,9 +38,15 @@ pub(crate) fn session_config(
     base: &SdkConfig,
     engine: &Arc<Engine>,
     provider: &SharedCredentialsProvider,
+    retry_rejected: bool,
 ) -> SdkConfig {
     let cache = EngineIdentityCache::new(Arc::clone(engine), provider, base.identity_cache());
-    base.to_builder().credentials_provider(provider.clone()).identity_cache(cache).build()
+    let mut config = base.to_builder().credentials_provider(provider.clone()).identity_cache(cache);
+    let version = base.behavior_version().unwrap_or_else(BehaviorVersion::latest);
+    if let Some(http_client) = base.http_client().or_else(|| default_http_client(version)) {
+        config = config.http_client(Watch::new(http_client, Arc::clone(engine), retry_rejected));
+    }
+    config.build()
 }
 
 /// The base configuration: the given one with the request's changes, else the base loader's, else a plain one.

@@ -100,6 +100,11 @@ impl BaseSession {
         &self.0.engine
     }
 
+    /// The configuration that the session was built on.
+    pub(super) fn base(&self) -> &SdkConfig {
+        &self.0.base
+    }
+
     /// The session's own base configuration, with its credentials.
     pub(crate) fn config(&self) -> SdkConfig {
         let provider = SharedCredentialsProvider::new(self.clone());

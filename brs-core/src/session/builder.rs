@@ -52,6 +52,7 @@ pub struct SessionBuilder {
     clock: Option<Arc<dyn Clock>>,
     runtime: Option<Handle>,
     client_cache: (usize, ClientCachePolicy),
+    retry_rejected: bool,
     seed: Option<u64>,
 }
 
@@ -107,6 +108,7 @@ impl SessionBuilder {
             clock: None,
             runtime: None,
             client_cache: (DEFAULT_CAPACITY, ClientCachePolicy::default()),
+            retry_rejected: true,
             seed: None,
         }
     }
@@ -293,6 +295,16 @@ impl SessionBuilder {
         self
     }
 
+    /// Whether an SDK call whose credentials a service rejects as expired or revoked is made once more, with new ones,
+    /// within itself. Default: yes.
+    ///
+    /// It takes one of the call's attempts (the SDK has 3 unless told otherwise), and a body that can be sent again.
+    /// Without it the call fails with the service's own error, and the next one has new credentials.
+    pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
+        self.retry_rejected = retry_rejected;
+        self
+    }
+
     /// The seed of what is random: the start of advisory windows and the jitter of waits.
     #[cfg(feature = "test-util")]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -378,7 +390,7 @@ impl SessionBuilder {
                 engine.keep_fresh()?;
             }
         }
-        Ok(RefreshableSession::from_parts(engine, base, base_session, clients))
+        Ok(RefreshableSession::from_parts(engine, base, base_session, clients, self.retry_rejected))
     }
 }
 

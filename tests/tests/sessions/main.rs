@@ -18,6 +18,7 @@ mod identity;
 mod load;
 mod mfa;
 mod profiles;
+mod rejections;
 mod remedies;
 mod role_profiles;
 mod settings;
