@@ -239,6 +239,11 @@ impl RefreshableSession {
         let unknown = |key: &str, error: &Error| {
             Identity::new(strategy.method(), strategy.source(), key).with_detail("problem", error.to_string())
         };
+        // Nobody is asked for a code only to say who somebody is.
+        if hop.is_interactive() && !hop.engine().ready() {
+            let error = Error::configuration("its credentials are at their end, and only a person can renew them");
+            return unknown("", &error);
+        }
         let credentials = match hop.credentials().await {
             Ok(credentials) => credentials,
             Err(error) => return unknown("", &error),

@@ -15,6 +15,7 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_sts::config::{Builder, Intercept};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
@@ -30,7 +31,7 @@ use brs_core::__private::is_account_id;
 use brs_core::{BaseCredentials, Error, RefreshContext, TemporaryCredentials};
 
 use crate::connect::Connection;
-use crate::error::{Call, Class, Failed, Operation, from_sdk};
+use crate::error::{Call, Class, Failed, Operation, from_provider, from_sdk};
 use crate::mfa::device::{Device, Reason, Taken};
 use crate::observed::Observed;
 use crate::time::{Difference, TOLERATED};
@@ -100,9 +101,6 @@ impl Caller {
     }
 }
 
-/// How far a clock may be off before its codes are wrong: AWS takes those of the steps beside the current one.
-const WRONG_CODES: Duration = Duration::from_secs(30);
-
 /// Which second tries are left.
 struct Left {
     code: bool,
@@ -126,19 +124,29 @@ impl Caller {
         loop {
             let taken = match self.code(sent.as_ref().map(|(taken, _)| taken), cx).await {
                 Ok(taken) => taken,
-                // The first failure says more than that there is no other code.
-                Err(error) => return Err(sent.map_or(error, |(_, first)| first)),
+                // The first failure says more than that there is no other code, unless it is for a person and this one
+                // would pass by itself.
+                Err(error) => {
+                    return Err(match sent {
+                        Some((_, first)) if first.is_unrecoverable() && !error.is_unrecoverable() => {
+                            error.with_source(first)
+                        }
+                        Some((_, first)) => first,
+                        None => error,
+                    });
+                }
             };
             let request = request(taken.as_ref().map(Taken::code))?;
             let observed = Observed::default();
+            let was_corrected = self.connection.time.is_corrected();
             let failed = match self.call(cx, asked, request, taken.as_ref(), &observed).await {
                 Ok(set) => return Ok(set),
                 Err(failed) => failed,
             };
-            let difference = self.difference(&observed);
-            if !self.may_try_again(&failed, &mut left, &observed, difference).await? {
-                if let Some(taken) = taken.filter(|_| !observed.sent()) {
-                    taken.give_back();
+            let sent_it = observed.sent() && failed.reached;
+            if !self.may_try_again(&failed, &mut left, &observed, was_corrected).await? {
+                if let (Some(device), Some(taken), false) = (&self.device, &taken, sent_it) {
+                    device.give_back(taken);
                 }
                 return Err(failed.error);
             }
@@ -149,9 +157,7 @@ impl Caller {
     /// A code for the next call, once it is sure that there are credentials to sign it with.
     async fn code(&self, sent: Option<&Taken>, cx: &RefreshContext) -> Result<Option<Taken>, Error> {
         let Some(device) = &self.device else { return Ok(None) };
-        if let BaseCredentials::Session(base) = &self.connection.base {
-            base.credentials().await?;
-        }
+        self.base_key().await?;
         let reason = sent.map_or(Reason::First, Reason::Again);
         device.code(reason, &self.connection.time, cx).await.map(Some)
     }
@@ -170,7 +176,11 @@ impl Caller {
         if taken.is_some() {
             settings = settings.retry_config(RetryConfig::disabled());
         }
-        match request.send_with(settings, observed.observer()).await {
+        let answer = request.send_with(settings, observed.observer()).await;
+        if let Some(difference) = self.difference(observed) {
+            self.connection.time.learn(difference);
+        }
+        match answer {
             Ok(answer) => Ok(credentials(&answer, observed.server_time())?),
             Err(error) => {
                 let endpoint = observed.endpoint();
@@ -203,30 +213,22 @@ impl Caller {
         failed: &Failed,
         left: &mut Left,
         observed: &Observed,
-        difference: Option<Difference>,
+        was_corrected: bool,
     ) -> Result<bool, Error> {
         match (failed.class, &self.device) {
-            (Some(Class::WrongCode), Some(device)) if device.has_more() => {
-                if let Some(difference) = difference.filter(|difference| difference.is_over(WRONG_CODES)) {
-                    self.connection.time.correct(difference);
-                }
-                Ok(std::mem::take(&mut left.code))
-            }
+            (Some(Class::WrongCode), Some(device)) if device.has_more() => Ok(std::mem::take(&mut left.code)),
             (Some(Class::ExpiredCredentials), _) if left.base => {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await
             }
             (Some(Class::BadSignature), Some(device)) if device.has_more() && left.clock => {
                 left.clock = false;
-                let Some(difference) = difference.filter(|difference| difference.is_over(TOLERATED)) else {
-                    return Ok(false);
-                };
-                self.connection.time.correct(difference);
-                Ok(true)
+                // It is off, or it was and has been set: either way the SDK signed with the wrong time, and has learnt.
+                Ok(was_corrected || self.difference(observed).is_some_and(|difference| difference.is_over(TOLERATED)))
             }
             // A person is not asked because of somebody else's trouble.
             (_, Some(device)) if device.has_more() && !device.is_prompt() && failed.error.is_retryable() => {
-                Ok(observed.sent() && std::mem::take(&mut left.code))
+                Ok(observed.sent() && failed.reached && std::mem::take(&mut left.code))
             }
             _ => Ok(false),
         }
@@ -241,8 +243,22 @@ impl Caller {
                 base.report_rejected(rejected);
                 Ok(base.credentials().await?.access_key_id() != rejected)
             }
+            // A code is not spent on the same key again; without one the call costs less than finding out.
+            _ if self.device.is_some() => Ok(self.base_key().await?.as_deref() != rejected),
             // Asked anew at each call.
             _ => Ok(rejected.is_some()),
+        }
+    }
+
+    /// The key that would sign a call now.
+    async fn base_key(&self) -> Result<Option<String>, Error> {
+        match (&self.connection.base, &self.connection.provider) {
+            (BaseCredentials::Session(base), _) => Ok(Some(base.credentials().await?.access_key_id().to_owned())),
+            (_, Some(provider)) => match provider.provide_credentials().await {
+                Ok(credentials) => Ok(Some(credentials.access_key_id().to_owned())),
+                Err(error) => Err(from_provider(&error, &self.connection.base_credentials)),
+            },
+            (_, None) => Ok(None),
         }
     }
 }

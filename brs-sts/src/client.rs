@@ -192,6 +192,18 @@ impl StsClient {
         self
     }
 
+    /// The same, but for who signs.
+    pub(crate) fn without_credentials(&self) -> Self {
+        Self {
+            aws_access_key_id: None,
+            aws_secret_access_key: None,
+            aws_session_token: None,
+            aws_account_id: None,
+            credentials_provider: None,
+            ..self.clone()
+        }
+    }
+
     /// Whether they say who signs.
     pub(crate) fn has_credentials(&self) -> bool {
         self.aws_access_key_id.is_some() || self.credentials_provider.is_some()

@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     /// Where the base credentials come from, in words.
     pub(crate) base_credentials: String,
     pub(crate) base: BaseCredentials,
+    /// What gives them; `None` where nobody signs.
+    pub(crate) provider: Option<SharedCredentialsProvider>,
     /// What signatures are dated with.
     pub(crate) time: Time,
 }
@@ -86,15 +88,15 @@ pub(crate) async fn connect(settings: &StsClient, setup: &Setup, signed: Signed)
         .retry_config(retries(settings, base.retry_config()))
         .timeout_config(timeouts.clone())
         .http_client(http_client::for_strategy(settings, base.http_client(), is_plain).await?);
-    let (base_credentials, base) = match source {
+    let (base_credentials, base, provider) = match source {
         Some((provider, name, base)) => {
-            let guarded = Guarded { provider, name: name.clone() };
-            config = config.credentials_provider(SharedCredentialsProvider::new(guarded));
-            (name, base)
+            let guarded = SharedCredentialsProvider::new(Guarded { provider, name: name.clone() });
+            config = config.credentials_provider(guarded.clone());
+            (name, base, Some(guarded))
         }
         None => {
             config.set_credentials_provider(None);
-            ("nobody's".into(), BaseCredentials::Provider)
+            ("nobody's".into(), BaseCredentials::Provider, None)
         }
     };
     if let Some(use_fips) = settings.config.use_fips_endpoint {
@@ -109,7 +111,7 @@ pub(crate) async fn connect(settings: &StsClient, setup: &Setup, signed: Signed)
         config = config.app_name(name);
     }
     let client = aws_sdk_sts::Client::from_conf(config.build());
-    Ok(Connection { client, timeouts, place, base_credentials, base, time })
+    Ok(Connection { client, timeouts, place, base_credentials, base, provider, time })
 }
 
 /// Builds a client that asks who the credentials of a configuration are, and says where it asks.

@@ -68,11 +68,13 @@ pub(crate) enum Operation<'a> {
 pub(crate) struct Failed {
     pub(crate) error: Error,
     pub(crate) class: Option<Class>,
+    /// Whether the request may have arrived.
+    pub(crate) reached: bool,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, class: None }
+        Self { error, class: None, reached: true }
     }
 }
 
@@ -103,43 +105,55 @@ where
         _ => {}
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
-        // A provider of brs's own already said what is wrong.
-        if let Some(own) = find::<Error>(credentials) {
-            return own.clone().into();
-        }
-        return with_cause(no_credentials(credentials, call), error, call.hidden).into();
+        return from_provider(credentials, call.credentials).into();
     }
     let refused = match error {
-        SdkError::TimeoutError(_) if !call.sent => late_credentials(call),
+        SdkError::TimeoutError(_) if !call.sent => late_credentials(call.credentials),
         SdkError::TimeoutError(_) => Error::connection(format!("STS in {place} did not answer in time")),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             Error::connection(format!("STS in {place} did not answer in time"))
         }
         SdkError::DispatchFailure(_) if !call.sent => not_built(call),
-        SdkError::DispatchFailure(_) => Error::connection(unreached(error, call)),
+        SdkError::DispatchFailure(_) => {
+            let (message, reached) = unreached(error, call);
+            let error = with_cause(Error::connection(message), error, call.hidden);
+            return Failed { error, class: None, reached };
+        }
         _ => not_built(call),
     };
     with_cause(refused, error, call.hidden).into()
 }
 
-/// Why STS was not reached, as far as the system tells.
-fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> String {
+/// brs's error for base credentials that could not be loaded.
+pub(crate) fn from_provider(error: &CredentialsError, credentials: &str) -> Error {
+    match find::<Error>(error) {
+        // A provider of brs's own already said what is wrong.
+        Some(own) => own.clone(),
+        None => with_cause(no_credentials(error, credentials), error, &[]),
+    }
+}
+
+/// Why STS was not reached, as far as the system tells, and whether the request may have arrived all the same.
+fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool) {
     let place = call.place;
     if causes(error, call.hidden).contains("certificate") {
         let clock = match call.skew() {
             Some(difference) => format!(", which is {difference} of AWS's"),
             None => String::new(),
         };
-        return format!(
+        let message = format!(
             "the certificate of STS in {place} is not trusted: give its authority in `client.verify`, and check this \
              machine's clock{clock}"
         );
+        return (message, false);
     }
     if find::<rustls::Error>(error).is_some() {
-        return format!(
+        let message = format!(
             "TLS with STS in {place} failed: check that what answers there speaks TLS, and that no proxy is in between"
         );
+        return (message, false);
     }
+    let mut reached = false;
     let what = match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
             "there is no route to it: check this machine's network"
@@ -148,14 +162,18 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> String {
             "nothing listens there: check the endpoint URL, its port, and the proxy"
         }
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof) => {
+            reached = true;
             "the connection was cut: check proxies and firewalls on the way"
         }
         _ if causes(error, call.hidden).contains("dns error") => {
             "its name is not known: check the region, the endpoint URL and this machine's name servers"
         }
-        _ => "check the network, the proxy and the endpoint URL",
+        _ => {
+            reached = true;
+            "check the network, the proxy and the endpoint URL"
+        }
     };
-    format!("STS in {place} was not reached: {what}")
+    (format!("STS in {place} was not reached: {what}"), reached)
 }
 
 /// The error for an answer that is an error of AWS's.
@@ -194,18 +212,17 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     if let Some(request_id) = raw.request_id() {
         out = out.with_detail("request_id", clean(request_id, &[]));
     }
-    Failed { error: out, class: Some(class) }
+    Failed { error: out, class: Some(class), reached: true }
 }
 
 /// The error for base credentials that could not be loaded.
-fn no_credentials(error: &CredentialsError, call: &Call<'_>) -> Error {
-    let credentials = call.credentials;
+fn no_credentials(error: &CredentialsError, credentials: &str) -> Error {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Error::configuration(format!(
             "no credentials to call STS with, {credentials} has none: set them in the environment or the profile, or \
              log in"
         )),
-        CredentialsError::ProviderTimedOut(_) => late_credentials(call),
+        CredentialsError::ProviderTimedOut(_) => late_credentials(credentials),
         CredentialsError::InvalidConfiguration(_) => Error::configuration(format!(
             "the credentials to call STS with, of {credentials}, are not set up right: check the profile and its source"
         ))
@@ -217,8 +234,8 @@ fn no_credentials(error: &CredentialsError, call: &Call<'_>) -> Error {
     }
 }
 
-fn late_credentials(call: &Call<'_>) -> Error {
-    Error::connection(format!("the credentials to call STS with, of {}, did not come in time", call.credentials))
+fn late_credentials(credentials: &str) -> Error {
+    Error::connection(format!("the credentials to call STS with, of {credentials}, did not come in time"))
 }
 
 /// Before anything is sent, what fails is what the request is made of.

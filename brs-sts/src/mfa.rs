@@ -142,7 +142,7 @@ impl MfaTokenProvider {
     /// or an `otpauth://totp/…` URI.
     ///
     /// Of base32, blanks, hyphens, padding and case do not matter; it means SHA-1, six digits and steps of 30 s, as
-    /// AWS's devices have. Whoever holds the secret holds the device: keep it where the base credentials are not.
+    /// AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the secret holds the device: keep it where the base credentials are not.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -176,7 +176,8 @@ impl MfaTokenProvider {
     /// Codes that a person types at the terminal of this process, without echo; one prompt at a time per process.
     ///
     /// Where there is no terminal, refreshes fail with an error that says so. A session with a prompt is interactive:
-    /// it asks when somebody needs credentials and waits for the answer, and never asks by itself.
+    /// it asks when somebody needs credentials and waits for the answer, and never asks by itself; so are the sessions
+    /// on top of it.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;

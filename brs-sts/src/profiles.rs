@@ -25,7 +25,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 use brs_core::Error;
 
-use crate::shown::{causes, with_cause};
+use crate::shown::{any_in_chain, causes, with_cause};
 
 pub(crate) const DEFAULT: &str = "default";
 
@@ -154,16 +154,15 @@ impl Profile {
 /// Whether a failure to load credentials is that of an SSO login that has expired, ended, or never was. aws-config has
 /// no public types for it: what it says is all there is.
 fn is_ended_login(error: &CredentialsError) -> bool {
-    let says = causes(error, &[]);
-    [
-        "SSO token has expired",
-        "cached SSO token",
-        "failed to read",
-        "UnauthorizedException",
-        "Session token not found or invalid",
-    ]
-    .iter()
-    .any(|text| says.contains(text))
+    any_in_chain(error, |error| {
+        let says = error.to_string();
+        let is_missing = || {
+            let beneath = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+            beneath.is_some_and(|beneath| beneath.kind() == std::io::ErrorKind::NotFound)
+        };
+        let ended = ["SSO token has expired", "cached SSO token", "UnauthorizedException", "Session token not found"];
+        ended.iter().any(|text| says.contains(text)) || (says.starts_with("failed to read") && is_missing())
+    })
 }
 
 /// The profile with the SSO login that a profile's credentials come from.

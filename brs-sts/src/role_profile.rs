@@ -23,6 +23,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use brs_core::{BaseCredentials, Error, RefreshableSession, Setup};
 
+use crate::client::StsClient;
 use crate::mfa::MfaTokenProvider;
 use crate::params::{AssumeRole, Params};
 use crate::profiles::{self, Profile};
@@ -85,12 +86,17 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<(Params
     let Some(name) = profile_name(&setup).filter(|_| from_profile) else { return Ok((params, setup, false)) };
     let profiles = profiles::load(&name).await?;
     let Some(profile) = RoleProfile::read(&profiles, &name)? else { return Ok((params, setup, false)) };
-    let hops = Hops { profiles, setup, provider: params.mfa_token_provider.clone() };
+    let hops = Hops {
+        profiles,
+        setup,
+        provider: params.mfa_token_provider.clone(),
+        client: params.client.without_credentials(),
+    };
     if params.assume_role.role_arn.is_none() {
         profile.complete(&mut params.assume_role);
         let beneath = profile.source_profile.as_ref().is_some_and(|source| *source != name);
         let has_code = match (&profile.source_profile, beneath) {
-            (Some(source), true) => hops.wants_code(source, 0)?,
+            (Some(source), true) => hops.wants_code(source, 1)?,
             _ => false,
         };
         let setup = hops.on_source(&name, &profile, 0).await?;
@@ -117,6 +123,8 @@ struct Hops {
     profiles: ProfileSet,
     setup: Setup,
     provider: Option<MfaTokenProvider>,
+    /// How STS is reached, the same for each hop.
+    client: StsClient,
 }
 
 impl Hops {
@@ -131,6 +139,9 @@ impl Hops {
 
     fn any(&self, name: &str, depth: usize, test: &dyn Fn(&RoleProfile) -> bool) -> Result<bool, Error> {
         check_depth(name, depth)?;
+        if depth > 0 && self.has_keys(name) {
+            return Ok(false);
+        }
         let Some(profile) = RoleProfile::read(&self.profiles, name)? else { return Ok(false) };
         if test(&profile) {
             return Ok(true);
@@ -141,6 +152,14 @@ impl Hops {
         }
     }
 
+    /// Whether a profile has keys. As in `aws-config` and botocore, a *source* that has some is used for them, whatever
+    /// role it names; only the first profile's role goes before its keys.
+    fn has_keys(&self, name: &str) -> bool {
+        let profile = self.profiles.get_profile(name);
+        let has = |key: &str| profile.and_then(|profile| profile.get(key)).is_some_and(|value| !value.is_empty());
+        has("aws_access_key_id") || has("aws_secret_access_key")
+    }
+
     /// A session of the profile's role.
     fn session<'a>(&'a self, name: &'a str, depth: usize) -> Pin<Box<dyn Future<Output = Built> + Send + 'a>> {
         Box::pin(async move {
@@ -149,7 +168,7 @@ impl Hops {
                 .ok_or_else(|| wrong(name, "it has no `role_arn`, though it had one a moment ago"))?;
             let mut request = AssumeRole::of_profile();
             profile.complete(&mut request);
-            let mut params = Params::assume_role(request);
+            let mut params = Params::assume_role(request).client(self.client.clone());
             if profile.mfa_serial.is_some() {
                 let provider = self.provider.clone().ok_or_else(|| {
                     wrong(name, "its `mfa_serial` asks for a code: give the session an `mfa_token_provider`")
@@ -170,6 +189,10 @@ impl Hops {
         let provider = match (&profile.source_profile, profile.credential_source.as_deref()) {
             (Some(_), Some(_)) => return Err(wrong(name, "it has both `source_profile` and `credential_source`")),
             (Some(source), None) if source == name => SharedCredentialsProvider::new(OwnKeys { name: name.to_owned() }),
+            (Some(source), None) if self.has_keys(source) => {
+                let provider = OwnKeys { name: source.clone() };
+                return Ok(self.setup.clone().on_profile(source.clone(), provider));
+            }
             (Some(source), None) if self.is_ours(source, depth + 1)? => {
                 let session = self.session(source, depth + 1).await?;
                 return Ok(self.setup.clone().on_session(&session));
@@ -210,7 +233,7 @@ fn of_source(source: &str, providers: &ProviderConfig) -> Option<SharedCredentia
     })
 }
 
-/// The keys in a profile that is its own source.
+/// The keys in a profile that is a source.
 #[derive(Debug)]
 struct OwnKeys {
     name: String,
@@ -227,7 +250,7 @@ impl OwnKeys {
             }
             _ => Err(CredentialsError::invalid_configuration(wrong(
                 &self.name,
-                "it is its own `source_profile` but has no `aws_access_key_id` and `aws_secret_access_key`",
+                "it is a `source_profile` with keys, and lacks `aws_access_key_id` or `aws_secret_access_key`",
             ))),
         }
     }

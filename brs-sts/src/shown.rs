@@ -58,6 +58,18 @@ pub(crate) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
     None
 }
 
+/// Whether any error of a chain is such a one.
+pub(crate) fn any_in_chain(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if is(error) {
+            return true;
+        }
+        next = beneath(error);
+    }
+    false
+}
+
 /// The next error of a chain. An I/O error made of another one is transparent: its `source()` is that one's.
 fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {

@@ -14,6 +14,9 @@ use brs_core::Clock;
 /// How far a clock may be off before AWS refuses a signature: 5 min.
 pub(crate) const TOLERATED: Duration = Duration::from_secs(300);
 
+/// How far a clock may be off before its codes are wrong: AWS takes those of the steps beside the current one.
+const WRONG_CODES: Duration = Duration::from_secs(30);
+
 /// The session's clock and what is to be added to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Time {
@@ -41,10 +44,17 @@ impl Time {
         Difference::between(self.clock.now(), server_time)
     }
 
-    /// From now on the server's time is the right one.
-    pub(crate) fn correct(&self, difference: Difference) {
-        let by = i64::try_from(difference.by.as_millis()).unwrap_or(i64::MAX);
+    /// An answer has told how far the clock is off: from now on that is made up for, where codes would be wrong. A
+    /// clock that has been put right meanwhile needs no correction any more.
+    pub(crate) fn learn(&self, difference: Difference) {
+        let by = if difference.is_over(WRONG_CODES) { difference.by } else { Duration::ZERO };
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.correction.store(if difference.is_ahead { -by } else { by }, Ordering::Relaxed);
+    }
+
+    /// Whether a clock that is far off is made up for.
+    pub(crate) fn is_corrected(&self) -> bool {
+        self.correction.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -120,10 +130,15 @@ mod tests {
             let time = Time::new(Arc::new(clock.clone()));
             let difference = time.difference(at(server));
             assert!(difference.is_over(TOLERATED));
-            time.correct(difference);
+            time.learn(difference);
+            assert!(time.is_corrected());
             assert_eq!((time.now(), time.difference(at(server))), (at(server), difference));
             clock.advance(Duration::from_secs(7));
             assert_eq!(time.now(), at(server + 7));
+            // Somebody sets the clock.
+            clock.step_wall(at(server + 9));
+            time.learn(time.difference(at(server + 8)));
+            assert_eq!((time.now(), time.is_corrected()), (at(server + 9), false));
         }
     }
 }

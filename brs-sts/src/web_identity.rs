@@ -186,6 +186,8 @@ pub struct WebIdentity {
     role_arn: String,
     role_session_name: String,
     token_file: PathBuf,
+    /// Where the file is read: a dead network mount costs one thread, not one for each try.
+    reading: Blocking,
     /// The file's name, for errors.
     shown_file: String,
     caller: Caller,
@@ -249,7 +251,8 @@ async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
     let connection = connect(&settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
     let caller = Caller { connection, device: None };
-    Ok(WebIdentity { params, role_arn, role_session_name, token_file, shown_file, caller, settings })
+    let reading = Blocking::new();
+    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller, settings })
 }
 
 brs_core::register_method! {
@@ -275,7 +278,7 @@ impl RefreshStrategy for WebIdentity {
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let path = self.token_file.clone();
-        let token = Blocking::new().run(move || read_token(&path)).await??;
+        let token = self.reading.run(move || read_token(&path)).await??;
         let operation = Operation::WebIdentity { role_arn: &self.role_arn, token_file: &self.shown_file };
         let asked = Asked { operation, hidden: &[token.expose()] };
         self.caller.refresh(cx, &asked, |_| Ok(self.request(&token))).await

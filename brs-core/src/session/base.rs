@@ -81,6 +81,11 @@ impl BaseSession {
         }
     }
 
+    /// Whether a refresh of the session, or of one beneath it, asks a person.
+    pub fn is_interactive(&self) -> bool {
+        self.strategy().interactive() || self.parent().is_some_and(Self::is_interactive)
+    }
+
     /// How long a refresh of the session may take, those of the sessions beneath it included.
     pub fn refresh_timeout(&self) -> Duration {
         self.0.engine.refresh_timeout()

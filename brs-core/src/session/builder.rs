@@ -365,14 +365,15 @@ impl SessionBuilder {
                 registry::method(&name)?.build(params, setup).await?
             }
         };
-        let default_mode =
-            if strategy.interactive() { AdvisoryRefresh::Foreground } else { AdvisoryRefresh::Background };
+        let base_session = strategy.base_session().cloned().or(self.base_session);
+        // What stands on a session that asks a person asks one, too.
+        let interactive = strategy.interactive() || base_session.as_ref().is_some_and(BaseSession::is_interactive);
+        let default_mode = if interactive { AdvisoryRefresh::Foreground } else { AdvisoryRefresh::Background };
         let policy = Policy {
             advisory_refresh: self.advisory_refresh.unwrap_or(default_mode),
             static_stability: self.static_stability.unwrap_or_else(|| strategy.static_stability()),
         };
         let own_limit = strategy.refresh_timeout().filter(|limit| !limit.is_zero()).unwrap_or(REFRESH_TIMEOUT);
-        let base_session = strategy.base_session().cloned().or(self.base_session);
         let beneath = base_session.as_ref().map_or(Duration::ZERO, BaseSession::refresh_timeout);
         let config = Config {
             rules: Rules { method: strategy.method(), policy, windows: self.windows, backoff: self.refresh_backoff },
@@ -382,7 +383,6 @@ impl SessionBuilder {
             runtime: self.runtime,
             rng: self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
         };
-        let interactive = strategy.interactive();
         let engine = Engine::new(strategy, config);
         if !self.defer_refresh {
             engine.refresh().await?;

@@ -12,6 +12,7 @@
 //! the device's next step, a function and a person are asked once more.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brs_core::command::Command;
@@ -46,8 +47,8 @@ enum Ready {
     Command(Command),
     Totp(Totp),
     Prompt,
-    /// The one code that the user gave.
-    Fixed(Code),
+    /// The one code that the user gave, and whether it is spent: AWS would not take it later either.
+    Fixed(Code, AtomicBool),
 }
 
 /// A code that is recorded as sent.
@@ -65,11 +66,6 @@ impl Taken {
 
     pub(crate) fn serial_number(&self) -> &str {
         &self.serial_number
-    }
-
-    /// It was not sent after all.
-    pub(crate) fn give_back(self) {
-        used::give_back(&self.serial_number, &self.code);
     }
 }
 
@@ -96,7 +92,7 @@ impl Device {
 
     /// The device with the one code that the user gave.
     pub(crate) fn fixed(serial_number: &str, code: &str) -> Option<Self> {
-        let source = Ready::Fixed(Code::parse(code)?);
+        let source = Ready::Fixed(Code::parse(code)?, AtomicBool::new(false));
         Some(Self { serial_number: serial_number.to_owned(), source, limit: Duration::ZERO })
     }
 
@@ -108,7 +104,7 @@ impl Device {
     pub(crate) fn refresh_timeout(&self) -> Option<Duration> {
         match self.source {
             // A fixed code costs no time of its own.
-            Ready::Fixed(_) => None,
+            Ready::Fixed(..) => None,
             Ready::Prompt => Some(self.limit),
             _ => Some(self.limit + BEYOND),
         }
@@ -120,7 +116,7 @@ impl Device {
 
     /// Whether a refused code may be followed by another one.
     pub(crate) fn has_more(&self) -> bool {
-        !matches!(self.source, Ready::Fixed(_))
+        !matches!(self.source, Ready::Fixed(..))
     }
 
     /// A code that this process has not sent for the device.
@@ -130,7 +126,12 @@ impl Device {
     /// A code that was taken and then dropped counts as sent.
     pub(crate) async fn code(&self, reason: Reason<'_>, time: &Time, cx: &RefreshContext) -> Result<Taken, Error> {
         match &self.source {
-            Ready::Fixed(code) => self.take(code.clone(), time.now(), cx).map_err(|_| self.fixed_is_used()),
+            Ready::Fixed(code, spent) => {
+                if spent.swap(true, Ordering::AcqRel) {
+                    return Err(self.fixed_is_used());
+                }
+                self.take(code.clone(), time.now(), cx).map_err(|_| self.fixed_is_used())
+            }
             Ready::Totp(totp) => loop {
                 let now = time.now();
                 let code = totp.at(now).ok_or_else(|| self.no_code("the TOTP"))?;
@@ -141,11 +142,12 @@ impl Device {
             },
             Ready::Command(command) => {
                 self.after(&reason, time, cx).await?;
-                for _ in 0..RUNS {
+                for run in 1..=RUNS {
                     let began = time.now();
                     match self.take(self.run(command, cx).await?, began, cx) {
                         Ok(taken) => return Ok(taken),
-                        Err(_) => self.next_step(began, STEP, time, cx).await?,
+                        Err(_) if run < RUNS => self.next_step(began, STEP, time, cx).await?,
+                        Err(_) => {}
                     }
                 }
                 Err(self.used("the command prints the same code again and again"))
@@ -160,6 +162,14 @@ impl Device {
                 Err(self.used("the function returns it again"))
             }
             Ready::Prompt => self.ask(&reason, time, cx).await,
+        }
+    }
+
+    /// A code was not sent after all.
+    pub(crate) fn give_back(&self, taken: &Taken) {
+        used::give_back(&taken.serial_number, &taken.code);
+        if let Ready::Fixed(_, spent) = &self.source {
+            spent.store(false, Ordering::Release);
         }
     }
 
@@ -310,7 +320,7 @@ impl fmt::Debug for Device {
             Ready::Command(_) => "command",
             Ready::Totp(_) => "totp",
             Ready::Prompt => "prompt",
-            Ready::Fixed(_) => "fixed code",
+            Ready::Fixed(..) => "fixed code",
         };
         f.debug_struct("Device").field("serial_number", &self.serial_number).field("source", &source).finish()
     }
@@ -318,7 +328,7 @@ impl fmt::Debug for Device {
 
 /// A command that fails is a matter of configuration here, whatever its failure is elsewhere.
 fn of_command(error: &Error) -> Error {
-    let mut out = Error::configuration(format!("no MFA code: {error}")).with_param(PARAM);
+    let mut out = Error::configuration(format!("no MFA code: {error}")).with_param(PARAM).with_source(error.clone());
     for (name, value) in error.details() {
         out = out.with_detail(name.as_str(), value);
     }

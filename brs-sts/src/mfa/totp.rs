@@ -18,9 +18,9 @@ use super::code::{Code, DIGITS};
 
 /// How much of a secret's file is read.
 const MAX_BYTES: u64 = 4096;
-/// The steps that devices have: 30 s at AWS. A longer one than an hour is somebody's mistake.
-const STEPS: std::ops::RangeInclusive<u64> = 1..=3600;
-const PERIOD: &str = "has a period that is not 1 to 3600 s; AWS's devices have 30 s";
+/// The steps that devices have: 30 s at AWS. A code has to be forgotten before it could come again by its step.
+const STEPS: std::ops::RangeInclusive<u64> = 1..=90;
+const PERIOD: &str = "has a period that is not 1 to 90 s; AWS's devices have 30 s";
 const OTHER_DIGITS: &str = "is of a device with other than six digits, which AWS does not take";
 const PARAM: &str = "mfa_token_provider";
 
@@ -185,6 +185,7 @@ mod tests {
             (format!("otpauth://totp/a?secret={RFC}&digits=8"), "six digits"),
             (format!("otpauth://totp/a?secret={RFC}&digits=HUSH"), "cannot be read"),
             (format!("otpauth://totp/a?secret={RFC}&period=0"), "period"),
+            (format!("otpauth://totp/a?secret={RFC}&period=91"), "period"),
             (format!("otpauth://totp/a?secret={RFC}&period=86400"), "period"),
             (format!("otpauth://totp/a?secret={RFC}&algorithm=HUSH"), "cannot be read"),
         ] {

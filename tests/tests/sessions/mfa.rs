@@ -138,6 +138,99 @@ async fn a_machine_whose_clock_is_hours_off_still_gets_in() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_put_right_later_is_right_from_then_on() {
+    let clock = ManualClock::new(start());
+    let off = Arc::new(std::sync::Mutex::new(3 * HOUR));
+    let (server, behind) = (clock.clone(), Arc::clone(&off));
+    let aws = EmbeddedAws::builder().clock(move || server.now() - *behind.lock().unwrap()).start();
+    let device = aws.add_mfa_device(&serial("put-right"));
+    let session = mfa_session(&aws, &clock, with_provider(device.serial_number(), totp(&device))).await;
+    session.refresh().await.unwrap();
+    // The machine's clock jumps back by what it was ahead, and the server's time goes on.
+    *off.lock().unwrap() = Duration::ZERO;
+    clock.step_wall(clock.now() - 3 * HOUR + seconds(31));
+    for _ in 0..3 {
+        session.refresh().await.unwrap();
+        clock.advance(seconds(600));
+    }
+    // And once more, the other way.
+    clock.step_wall(clock.now() + 2 * HOUR);
+    *off.lock().unwrap() = 2 * HOUR;
+    session.refresh().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_reached_costs_neither_a_code_nor_a_wait() {
+    let (aws, clock) = aws();
+    let device = aws.add_mfa_device(&serial("unreached"));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let params = with_provider(device.serial_number(), totp(&device));
+    let session = with_params(&aws, &clock, params.clone()).endpoint_url(endpoint).build().await.unwrap();
+    // On a clock that stands still a wait would never end.
+    let error = session.refresh().await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("nothing listens"), "{error}");
+    let session = with_params(&aws, &clock, params).build().await.unwrap();
+    session.refresh().await.unwrap();
+    assert_eq!(aws.mfa_attempts()[0].token_code, device.code_at(start()));
+}
+
+#[tokio::test]
+async fn a_next_code_that_comes_too_late_is_not_hidden_behind_the_refused_one() {
+    let (aws, clock) = aws();
+    let device = aws.add_mfa_device(&serial("refused-then-late"));
+    let elsewhere = aws_sdk_sts::Client::new(&hand_made(&aws).behavior_version(latest()).build());
+    let call =
+        elsewhere.get_session_token().serial_number(device.serial_number()).token_code(device.code_at(clock.now()));
+    call.send().await.unwrap();
+    let params = with_provider(device.serial_number(), totp(&device));
+    let session = with_params(&aws, &clock, params).refresh_timeout(seconds(10)).build().await.unwrap();
+    let error = session.refresh().await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("too late for this refresh"), "{error}");
+    let refused = std::error::Error::source(&error).unwrap().to_string();
+    assert!(refused.contains("AWS refused the code"), "{refused}");
+}
+
+#[tokio::test]
+async fn expired_keys_of_a_provider_cost_no_second_code() {
+    let (aws, clock) = aws();
+    let device = aws.add_mfa_device(&serial("expired-provider"));
+    let hub = with_params(&aws, &clock, Params::new("arn:aws:iam::123456789012:role/hub")).build().await.unwrap();
+    let set = hub.credentials().await.unwrap();
+    let token = set.session_token().map(str::to_owned);
+    let keys =
+        aws_credential_types::Credentials::new(set.access_key_id(), set.secret_access_key(), token, None, "test");
+    aws.revoke(set.access_key_id());
+    let params = with_provider(device.serial_number(), totp(&device));
+    let stale = with_params(&aws, &clock, params.clone()).base_credentials(provider_of(move || Some(keys.clone())));
+    let error = stale.build().await.unwrap().refresh().await.unwrap_err();
+    assert!(error.code() == Some("ExpiredToken") && !error.is_unrecoverable(), "{error:?}");
+    assert!(aws.mfa_attempts().is_empty(), "AWS looks at the signature first");
+    assert_eq!(aws.calls("AssumeRole"), 2);
+    // Nor is a code asked for where there is nothing to sign with.
+    let nothing = with_params(&aws, &clock, params).base_credentials(provider_of(|| None)).build().await.unwrap();
+    let error = nothing.refresh().await.unwrap_err();
+    assert!(error.to_string().contains("no credentials to call STS with"), "{error}");
+}
+
+#[tokio::test]
+async fn what_stands_on_a_session_that_asks_a_person_asks_one_too() {
+    let (aws, _) = aws();
+    let params = session_token::Params::new().mfa(serial("person"), MfaTokenProvider::prompt());
+    let user = RefreshableSession::builder("sts-session-token", params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .await
+        .unwrap();
+    let hub = user.assume("arn:aws:iam::123456789012:role/hub").await.unwrap();
+    let spoke = hub.assume("arn:aws:iam::123456789012:role/spoke").await.unwrap();
+    assert!(user.as_base().is_interactive() && spoke.as_base().is_interactive());
+    assert!(!spoke.as_base().strategy().interactive(), "though not by itself");
+}
+
+#[tokio::test]
 async fn one_mfa_session_serves_two_hundred_roles_with_one_code() {
     let (aws, clock) = aws();
     let device = aws.add_mfa_device(&serial("many-roles"));
@@ -207,6 +300,7 @@ async fn a_command_that_never_has_a_new_code_is_an_error_and_no_call() {
     let error = session.refresh().await.unwrap_err();
     assert_eq!((error.kind(), error.param()), (ErrorKind::Configuration, Some("mfa_token_provider")));
     assert!(error.to_string().contains("same code again"), "{error}");
+    assert!(clock.now() <= start() + seconds(60), "two waits between three runs");
     assert_eq!(aws.calls("AssumeRole"), 1);
 }
 
@@ -336,6 +430,9 @@ async fn a_fixed_code_serves_one_refresh() {
     session.refresh().await.unwrap();
     let error = session.refresh().await.unwrap_err();
     assert!(error.is_unrecoverable() && error.to_string().contains("mfa_token_provider"), "{error}");
+    clock.advance(seconds(91));
+    let error = session.refresh().await.unwrap_err();
+    assert!(error.is_unrecoverable() && error.to_string().contains("mfa_token_provider"), "for ever: {error}");
     assert_eq!(aws.calls("AssumeRole"), 1, "nobody is asked with a used code");
 }
 
@@ -358,7 +455,7 @@ async fn a_code_that_was_not_sent_is_not_used_up() {
 }
 
 #[tokio::test]
-async fn a_person_is_not_asked_because_of_trouble_and_never_without_a_terminal() {
+async fn without_a_terminal_a_prompt_is_an_error_that_says_so() {
     // The tests have no terminal of their own, or must not use it: a process of its own has none for sure.
     let aws = EmbeddedAws::start();
     let output = std::process::Command::new("setsid")

@@ -100,6 +100,38 @@ role_arn = arn:aws:iam::123456789012:role/web
 web_identity_token_file = {home}/token
 role_session_name = pod
 
+[profile both]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/both
+source_profile = both
+aws_access_key_id = {id}
+aws_secret_access_key = {secret}
+
+[profile both-with-mfa]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/both
+source_profile = both-with-mfa
+mfa_serial = arn:aws:iam::123456789012:mfa/alice
+duration_seconds = 1800
+aws_access_key_id = {id}
+aws_secret_access_key = {secret}
+
+[profile on-both]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/on-both
+source_profile = both
+
+[profile on-both-with-mfa]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/on-both
+source_profile = both-with-mfa
+
+[profile long-on-both]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/on-both
+source_profile = both-with-mfa
+duration_seconds = 1800
+
 [profile wrong-duration]
 region = eu-west-1
 role_arn = arn:aws:iam::123456789012:role/admin
@@ -200,6 +232,34 @@ fn every_source_of_a_profile_works() {
         let (ok, line) = home.run(&aws, role, profile, environment);
         assert!(ok, "{role} {profile}: {line}");
         assert_eq!(line, format!("eu-west-1 {who}\n"), "{role} {profile}");
+    }
+}
+
+/// As in `aws-config` and botocore: keys of a source go before its role, and only the first profile's role before keys.
+#[test]
+fn a_source_with_keys_and_a_role_is_used_for_its_keys() {
+    let aws = EmbeddedAws::start();
+    let home = Home::new(&aws, ROLES);
+    let on_both = arn("on-both", "brs-session");
+    let mine = arn("demo", "brs-session");
+    for (role, profile, who) in [
+        ("-", "both", arn("both", "brs-session")),
+        ("-", "on-both", on_both.clone()),
+        ("-", "on-both-with-mfa", on_both.clone()),
+        ("-", "long-on-both", on_both.clone()),
+        (ROLE, "on-both", mine.clone()),
+        (ROLE, "on-both-with-mfa", mine.clone()),
+        (ROLE, "long-on-both", format!("{mine} < {on_both}")),
+    ] {
+        let before = aws.requests().len();
+        let (ok, line) = home.run(&aws, role, profile, &[]);
+        assert!(ok, "{role} {profile}: {line}");
+        assert_eq!(line, format!("eu-west-1 {who}\n"), "{role} {profile}");
+        let assumed: Vec<_> = aws.requests()[before..]
+            .iter()
+            .filter_map(|request| Some(request.parameters.get("RoleArn")?.rsplit('/').next()?.to_owned()))
+            .collect();
+        assert!(profile == "both" || !assumed.contains(&"both".to_owned()), "{role} {profile}: {assumed:?}");
     }
 }
 
