@@ -79,10 +79,10 @@
 //! # Chains of roles
 //!
 //! [`session.assume(role)`](AssumeExt::assume) opens a session on top of another one. A child signs with credentials of
-//! its parent that have not expired, or fails without a call (recoverably, unless only a person can mend the parent); where AWS rejects them as expired, the
-//! parent's are replaced and the call is made once more. Errors name the hop that failed, and `whoami()` tells each.
-//! AWS grants a role that is assumed with a role's credentials an hour at most: more is refused when the session is
-//! built, where the parent is known to be a role's.
+//! its parent that have not expired, or fails without a call (recoverably, unless only a person can mend the parent);
+//! where AWS rejects them as expired, the parent's are replaced and the call is made once more. Errors name the hop
+//! that failed, and `whoami()` tells each. AWS grants a role that is assumed with a role's credentials an hour at most:
+//! more is refused when the session is built, where the parent is known to be a role's.
 //!
 //! # Profiles
 //!

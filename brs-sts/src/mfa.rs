@@ -142,7 +142,8 @@ impl MfaTokenProvider {
     /// or an `otpauth://totp/…` URI.
     ///
     /// Of base32, blanks, hyphens, padding and case do not matter; it means SHA-1, six digits and steps of 30 s, as
-    /// AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the secret holds the device: keep it where the base credentials are not.
+    /// AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the secret holds the device: keep it where the
+    /// base credentials are not.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;

@@ -128,8 +128,8 @@ pub(crate) async fn build_on(params: Params, setup: Setup) -> Result<Sts, Error>
 fn no_role() -> Error {
     Error::validation(
         "no role to assume: give `assume_role.role_arn` (or `role_arn` alone), or name a profile that has a `role_arn` \
-         (and no `web_identity_token_file`: that is the method `sts-web-identity`); a profile's role is not looked at where \
-         keys, a provider or the environment's keys go before the profile",
+         (and no `web_identity_token_file`: that is the method `sts-web-identity`); where keys or \
+         a provider go before the profile, its role is not looked at",
     )
     .with_param("assume_role.role_arn")
     .unrecoverable()

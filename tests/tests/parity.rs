@@ -1,7 +1,8 @@
 //! Every row of what the Python package does for STS, by name, through data with the Python names.
 //!
 //! A row is a set of parameters, what comes of it, and what is warned of. All against the embedded AWS, with real
-//! commands.
+//! commands. What data cannot hold, functions, is given as a provider. (The section's SSO is in the tests of profiles,
+//! which need an environment of their own.)
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
@@ -10,7 +11,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use brs::{Error, ErrorKind, SessionBuilder};
+use brs::sts::MfaTokenProvider;
+use brs::{Error, ErrorKind, RefreshableSession, SessionBuilder};
 use brs_tests::EmbeddedAws;
 use serde_json::{Value, json};
 
@@ -31,16 +33,18 @@ use Expected::{Refused, Sent};
 struct Row {
     name: &'static str,
     data: Value,
+    /// In place of what the data says.
+    provider: Option<MfaTokenProvider>,
     expected: Expected,
     warning: Option<&'static str>,
 }
 
 fn row(name: &'static str, data: Value, expected: Expected) -> Row {
-    Row { name, data, expected, warning: None }
+    Row { name, data, provider: None, expected, warning: None }
 }
 
 fn warned(name: &'static str, data: Value, expected: Expected, warning: &'static str) -> Row {
-    Row { name, data, expected, warning: Some(warning) }
+    Row { name, data, provider: None, expected, warning: Some(warning) }
 }
 
 /// A role with one further field.
@@ -324,6 +328,25 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
             Refused(Validation, "", "mfa_token_provider"),
         ),
     ];
+    let callable = |name, provider| Row {
+        provider: Some(provider),
+        ..row(name, role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "271828" })), Sent("RoleArn", ROLE))
+    };
+    rows.extend([
+        callable(
+            "mfa_token_provider: callable, async",
+            MfaTokenProvider::function(|| async { Ok::<_, io::Error>("271828") }),
+        ),
+        callable(
+            "mfa_token_provider: callable, sync",
+            MfaTokenProvider::blocking_function(|| Ok::<_, io::Error>("271828")),
+        ),
+    ]);
+    for row in &mut rows {
+        if row.provider.is_some() {
+            row.warning = Some("`token_code` is ignored");
+        }
+    }
     for (name, value) in [
         ("stdout refused", json!({ "stdout": -1 })),
         ("stderr refused", json!({ "stderr": -1 })),
@@ -364,7 +387,15 @@ async fn outcome(aws: &EmbeddedAws, row: &Row, number: usize) -> (Result<(), Err
         tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || made.clone()).finish();
     let result = {
         let _heard = tracing::subscriber::set_default(subscriber);
-        match SessionBuilder::from_data("sts", serde_json::from_str::<Value>(&data).unwrap()) {
+        let data = serde_json::from_str::<Value>(&data).unwrap();
+        let builder = match &row.provider {
+            None => SessionBuilder::from_data("sts", data),
+            Some(provider) => {
+                let params: brs::sts::Params = brs::Params::from(data).take().unwrap();
+                Ok(RefreshableSession::builder("sts", params.mfa_token_provider(provider.clone())))
+            }
+        };
+        match builder {
             Ok(builder) => {
                 let builder = builder.endpoint_url(aws.endpoint_url()).base_credentials(aws.credentials());
                 builder.region("eu-west-1").build().await

@@ -18,6 +18,8 @@ mod identity;
 mod load;
 mod mfa;
 mod profiles;
+#[cfg(target_os = "linux")]
+mod prompt;
 mod rejections;
 mod remedies;
 mod role_profiles;
