@@ -80,11 +80,32 @@ pub(crate) struct State {
     pace: Pace,
     /// The keys that were the set's before, the oldest first.
     former: VecDeque<String>,
+    /// What the answers of services have told of the time, where that is another one than this machine's.
+    server_clock: Option<ServerClock>,
     rng: fastrand::Rng,
 }
 
 /// How many former keys are remembered: a call that was signed with one of them may still be on its way.
 const FORMER: usize = 8;
+
+/// A server's time and the moment at which it was that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerClock {
+    pub(crate) time: SystemTime,
+    pub(crate) seen: Moment,
+}
+
+impl ServerClock {
+    /// The server's time at a moment, by the monotonic clock: the other one may be stepped meanwhile.
+    fn at(self, moment: Moment) -> SystemTime {
+        let time = if moment.monotonic >= self.seen.monotonic {
+            self.time.checked_add(moment.monotonic - self.seen.monotonic)
+        } else {
+            self.time.checked_sub(self.seen.monotonic - moment.monotonic)
+        };
+        time.unwrap_or(self.time)
+    }
+}
 
 /// What became of a service's rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +136,7 @@ impl State {
             warned_shortened: false,
             pace: Pace::default(),
             former: VecDeque::new(),
+            server_clock: None,
             rng,
         }
     }
@@ -222,16 +244,15 @@ impl State {
             super::AdvisoryRefresh::Background => self.rng.f64(),
             super::AdvisoryRefresh::Foreground => 0.0,
         };
-        let times = Times::new(credentials.expiration(), credentials.server_time(), now, rules.windows, roll).map_err(
-            |_| {
-                let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
-                Error::credential(format!(
-                    "the source returned credentials that are already expired (they end at {end}): check the source, \
+        let server_time = credentials.server_time().or_else(|| self.server_clock.map(|clock| clock.at(now)));
+        let times = Times::new(credentials.expiration(), server_time, now, rules.windows, roll).map_err(|_| {
+            let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
+            Error::credential(format!(
+                "the source returned credentials that are already expired (they end at {end}): check the source, \
                      and the clock of this machine"
-                ))
-                .retryable()
-            },
-        )?;
+            ))
+            .retryable()
+        })?;
         Ok(Arc::new(CachedSet::new(credentials, times, now)))
     }
 
@@ -344,6 +365,24 @@ impl State {
                 });
                 Rejected::PassedOver
             }
+        }
+    }
+
+    /// The server's time at a moment, as far as it is known to be another one.
+    pub(crate) fn server_time(&self, now: Moment) -> Option<SystemTime> {
+        self.server_clock.map(|clock| clock.at(now))
+    }
+
+    /// A service's answer has told the time: the deadlines of a set whose strategy did not know it are by that clock.
+    ///
+    /// A set that would then have been over on arrival stays as it is: a service rejects it soon enough.
+    pub(crate) fn learn_time(&mut self, clock: ServerClock, rules: &Rules) {
+        self.server_clock = Some(clock);
+        let Some(set) = self.set.as_ref().filter(|set| set.credentials.server_time().is_none()) else { return };
+        let (credentials, obtained) = (set.credentials.clone(), set.obtained);
+        let expiration = credentials.expiration();
+        if let Ok(times) = Times::new(expiration, Some(clock.at(obtained)), obtained, rules.windows, 0.0) {
+            self.set = Some(Arc::new(CachedSet::new(credentials, times, obtained)));
         }
     }
 

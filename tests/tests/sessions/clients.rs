@@ -165,3 +165,84 @@ async fn the_strategys_own_client_is_never_handed_out() {
     let identity = session.client(Client::new).get_caller_identity().send().await.unwrap();
     assert!(identity.arn().unwrap().contains("assumed-role/demo"), "not who assumes the role");
 }
+
+/// A session whose strategy does not know AWS's clock, on a machine whose own is `ahead` of it, or behind.
+async fn on_a_machine_that_is_off(ahead: bool) -> (EmbeddedAws, ManualClock, RefreshableSession) {
+    let clock = ManualClock::new(start());
+    let server = clock.clone();
+    let off = 3 * HOUR;
+    let time = move || if ahead { brs::Clock::now(&server) - off } else { brs::Clock::now(&server) + off };
+    let aws = EmbeddedAws::builder().clock(time).allowed_skew(Duration::MAX).start();
+    let client =
+        aws_sdk_sts::Client::new(&hand_made(&aws).behavior_version(aws_config::BehaviorVersion::latest()).build());
+    let params = brs::custom::Params::function(move || {
+        let request = client.assume_role().role_arn(ROLE).role_session_name("off");
+        async move {
+            let issued = request.send().await?.credentials.ok_or("no credentials")?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(brs::TemporaryCredentials::new(
+                issued.access_key_id,
+                issued.secret_access_key,
+                Some(issued.session_token),
+                Some(issued.expiration.try_into()?),
+            ))
+        }
+    });
+    let builder =
+        RefreshableSession::builder("custom", params).base(hand_made(&aws).build()).clock(clock.clone()).seed(7);
+    let session = builder.build().await.unwrap();
+    (aws, clock, session)
+}
+
+#[tokio::test]
+async fn deadlines_follow_the_clock_that_services_tell_where_the_strategy_knew_none() {
+    // Behind AWS's clock, an hour's credentials seem to live four, and would have been used long past their end.
+    let (aws, clock, session) = on_a_machine_that_is_off(false).await;
+    let client = session.client(Client::new);
+    client.get_caller_identity().send().await.unwrap();
+    assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)), "an hour's, not four hours'");
+    clock.advance(ADVISORY);
+    client.get_caller_identity().send().await.unwrap();
+    until_landed(&session).await;
+    assert_eq!(aws.calls("AssumeRole"), 2);
+    // The next set is right from the start.
+    assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)));
+    for _ in 0..12 {
+        clock.advance(seconds(600));
+        client.get_caller_identity().send().await.unwrap();
+        until_landed(&session).await;
+    }
+    assert!(aws.requests().iter().all(|request| request.status == Some(200)), "none was refused as expired");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_makes_a_good_set_look_expired_until_a_service_tells() {
+    let (_aws, _clock, session) = on_a_machine_that_is_off(true).await;
+    let error = session.credentials().await.unwrap_err();
+    assert!(error.to_string().contains("clock of this machine"), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_every_handle_frees_the_engine_with_its_strategy() {
+    let (aws, clock) = aws();
+    let held = std::sync::Arc::new(());
+    let (weak, keys) = (std::sync::Arc::downgrade(&held), aws.credentials());
+    let provider = provider_of(move || {
+        let _held = &held;
+        Some(keys.clone())
+    });
+    let session = builder(&aws, &clock).base_credentials(provider).build().await.unwrap();
+    let client = session.client(Client::new);
+    let (config, credentials) = (session.sdk_config().clone(), session.credentials_provider());
+    client.get_caller_identity().send().await.unwrap();
+    let child = session.as_base();
+    drop(session);
+    client.get_caller_identity().send().await.unwrap();
+    assert!(weak.upgrade().is_some(), "a client keeps the engine");
+    drop((client, config, credentials));
+    assert!(weak.upgrade().is_some(), "what stands on the session keeps it, too");
+    drop(child);
+    // The last of it may be in the hands of a refresh that has just landed.
+    while weak.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
