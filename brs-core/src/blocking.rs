@@ -2,31 +2,43 @@
 //!
 //! Functions of users, prompts and token libraries may take arbitrarily long and cannot be interrupted. A call runs on
 //! a thread that nobody joins; its caller awaits the answer and may leave. While a call whose caller has left still
-//! runs, further calls fail at once and say so: a hanging function costs one thread, not one per try.
+//! runs, further calls fail and say so: a hanging function costs one thread, not one per try. A call that is merely
+//! about to return, its caller having left a moment ago, is waited for.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use futures_util::future::{Either, select};
+use tokio::sync::{Notify, oneshot};
 
+use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 
 /// Runs synchronous code on threads of its own, one call at a time.
 ///
 /// Clones share the one place.
 #[derive(Clone, Default)]
-pub struct Blocking {
-    busy: Arc<AtomicBool>,
+pub struct Blocking(Arc<Place>);
+
+#[derive(Default)]
+struct Place {
+    busy: AtomicBool,
+    freed: Notify,
 }
 
+/// How long an earlier call may take to return. Real time: this is about the scheduler, not about credentials.
+const RETURNING: Duration = Duration::from_millis(250);
+
 /// Frees the place when the thread is done, by whatever way it ends.
-struct Busy(Arc<AtomicBool>);
+struct Busy(Arc<Place>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.busy.store(false, Ordering::Release);
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -40,7 +52,7 @@ impl Blocking {
     ///
     /// # Errors
     ///
-    /// A retryable connection error if an earlier call still runs, if `call` panics, or if no thread can be started.
+    /// A retryable connection error if an earlier call still runs after a quarter of a second, if `call` panics, or if no thread can be started.
     ///
     /// # Cancel safety
     ///
@@ -50,10 +62,7 @@ impl Blocking {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        if self.busy.swap(true, Ordering::Acquire) {
-            return Err(Error::connection("an earlier call is still running: until it returns, no other is started"));
-        }
-        let busy = Busy(Arc::clone(&self.busy));
+        let busy = self.take().await?;
         let (answer, answered) = oneshot::channel();
         let thread = std::thread::Builder::new().name("brs-blocking".into()).spawn(move || {
             let result = catch_unwind(AssertUnwindSafe(call));
@@ -70,9 +79,26 @@ impl Blocking {
         }
     }
 
+    async fn take(&self) -> Result<Busy, Error> {
+        let mut time_is_up = None;
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            // Registered before the look, or a call that returns in between would be missed.
+            freed.as_mut().enable();
+            if !self.0.busy.swap(true, Ordering::Acquire) {
+                return Ok(Busy(Arc::clone(&self.0)));
+            }
+            let time_is_up = time_is_up.get_or_insert_with(|| SystemClock::new().sleep(RETURNING));
+            if let Either::Right(_) = select(freed, time_is_up).await {
+                let message = "an earlier call is still running: until it returns, no other is started";
+                return Err(Error::connection(message));
+            }
+        }
+    }
+
     /// Whether a call is running.
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
+        self.0.busy.load(Ordering::Acquire)
     }
 }
 
@@ -102,7 +128,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_an_abandoned_call_runs_others_fail_at_once() {
+    async fn a_call_whose_caller_has_just_left_is_waited_for() {
+        let place = Blocking::new();
+        let (release, released) = mpsc::channel::<()>();
+        let mut left = Box::pin(place.run(move || released.recv().is_ok()));
+        assert!(left.as_mut().now_or_never().is_none());
+        drop(left);
+        let mut next = Box::pin(place.run(|| 7));
+        assert!(next.as_mut().now_or_never().is_none());
+        release.send(()).unwrap();
+        assert_eq!(next.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn while_an_abandoned_call_hangs_others_fail() {
         let place = Blocking::new();
         let (release, released) = mpsc::channel::<()>();
         let (ended, end) = oneshot::channel();
