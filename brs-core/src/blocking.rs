@@ -52,7 +52,8 @@ impl Blocking {
     ///
     /// # Errors
     ///
-    /// A retryable connection error if an earlier call still runs after a quarter of a second, if `call` panics, or if no thread can be started.
+    /// A retryable connection error if an earlier call still runs after a quarter of a second, if `call` panics, or if
+    /// no thread can be started.
     ///
     /// # Cancel safety
     ///

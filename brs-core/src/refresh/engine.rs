@@ -162,9 +162,9 @@ impl Engine {
         })
     }
 
-    /// Whether a service's time would be news: the strategy did not tell it with the current set.
+    /// Whether a service's time would be news: once for a set with which the strategy did not tell it.
     pub(crate) fn wants_time(&self) -> bool {
-        self.read(|set| set.times.is_some() && set.credentials.server_time().is_none()).unwrap_or(false)
+        self.read(|set| set.wants_time()).unwrap_or(false)
     }
 
     /// A service's answer says what time it is. Differences that its whole seconds and the way explain are none.

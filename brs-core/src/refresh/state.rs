@@ -240,12 +240,21 @@ impl State {
             ))
             .retryable());
         }
-        let roll = match rules.policy.advisory_refresh {
-            super::AdvisoryRefresh::Background => self.rng.f64(),
-            super::AdvisoryRefresh::Foreground => 0.0,
-        };
-        let server_time = credentials.server_time().or_else(|| self.server_clock.map(|clock| clock.at(now)));
-        let times = Times::new(credentials.expiration(), server_time, now, rules.windows, roll).map_err(|_| {
+        let roll = self.roll(rules);
+        let by = |server_time| Times::new(credentials.expiration(), server_time, now, rules.windows, roll);
+        let mut times = by(credentials.server_time());
+        if let (None, Some(clock)) = (credentials.server_time(), self.server_clock) {
+            times = match (times, by(Some(clock.at(now)))) {
+                (Ok(Some(own)), Ok(Some(told))) if own.lifetime <= told.lifetime => Ok(Some(own)),
+                (_, Ok(told)) => Ok(told),
+                (own, Err(_)) => {
+                    // A source that goes by this machine's clock, or a service that told nonsense.
+                    self.server_clock = None;
+                    own
+                }
+            };
+        }
+        let times = times.map_err(|_| {
             let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
             Error::credential(format!(
                 "the source returned credentials that are already expired (they end at {end}): check the source, \
@@ -351,7 +360,9 @@ impl State {
             return if was_ours { Rejected::Replaced } else { Rejected::Foreign };
         };
         if self.invalidated {
-            return Rejected::Replaced;
+            // While the source may not be asked the rejected set is all there is.
+            let will_be_replaced = self.flight.is_some() || self.held(now).is_none();
+            return if will_be_replaced { Rejected::Replaced } else { Rejected::PassedOver };
         }
         match self.pace.rejected(now.monotonic.saturating_sub(obtained.monotonic), now.monotonic) {
             Verdict::Honour => {
@@ -375,14 +386,27 @@ impl State {
 
     /// A service's answer has told the time: the deadlines of a set whose strategy did not know it are by that clock.
     ///
-    /// A set that would then have been over on arrival stays as it is: a service rejects it soon enough.
+    /// It can only bring them forward: a set that it would make last longer, or that would have been over on arrival,
+    /// has an end that goes by this machine's clock, and stays as it is.
     pub(crate) fn learn_time(&mut self, clock: ServerClock, rules: &Rules) {
         self.server_clock = Some(clock);
         let Some(set) = self.set.as_ref().filter(|set| set.credentials.server_time().is_none()) else { return };
+        let Some(own) = set.times else { return };
         let (credentials, obtained) = (set.credentials.clone(), set.obtained);
-        let expiration = credentials.expiration();
-        if let Ok(times) = Times::new(expiration, Some(clock.at(obtained)), obtained, rules.windows, 0.0) {
-            self.set = Some(Arc::new(CachedSet::new(credentials, times, obtained)));
+        let roll = self.roll(rules);
+        let told = Times::new(credentials.expiration(), Some(clock.at(obtained)), obtained, rules.windows, roll);
+        if let Ok(Some(told)) = told
+            && told.lifetime < own.lifetime
+        {
+            self.set = Some(Arc::new(CachedSet::new(credentials, Some(told), obtained)));
+        }
+    }
+
+    /// How much earlier the advisory window of a set begins, as a part of the most.
+    fn roll(&mut self, rules: &Rules) -> f64 {
+        match rules.policy.advisory_refresh {
+            super::AdvisoryRefresh::Background => self.rng.f64(),
+            super::AdvisoryRefresh::Foreground => 0.0,
         }
     }
 

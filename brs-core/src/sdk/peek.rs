@@ -12,11 +12,13 @@ use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 /// How much is read. Error documents have some hundred bytes.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
+/// In how many pieces.
+const MAX_FRAMES: usize = 1024;
 /// How long it may take to arrive.
 const MAX_TIME: Duration = Duration::from_secs(2);
 
@@ -33,15 +35,16 @@ pub(super) async fn peek(body: SdkBody, sleep: Option<SharedAsyncSleep>) -> (Vec
     let mut rest = Rest { read: VecDeque::new(), rest: Some(body) };
     let mut time_is_up = Box::pin(sleep.sleep(MAX_TIME));
     let mut beginning = Vec::new();
-    while beginning.len() < MAX_BYTES {
+    while beginning.len() < MAX_BYTES && rest.read.len() < MAX_FRAMES {
         let Some(body) = &mut rest.rest else { break };
-        let frame = match select(Box::pin(body.frame()), time_is_up.as_mut()).await {
-            Either::Left((Some(frame), _)) => frame,
-            Either::Left((None, _)) => {
+        // The time first, or a body that always has something would not let it be seen.
+        let frame = match select(time_is_up.as_mut(), body.frame()).await {
+            Either::Left(_) => break,
+            Either::Right((Some(frame), _)) => frame,
+            Either::Right((None, _)) => {
                 rest.rest = None;
                 break;
             }
-            Either::Right(_) => break,
         };
         if let Ok(Some(data)) = frame.as_ref().map(Frame::data_ref) {
             beginning.extend_from_slice(&data[..data.len().min(MAX_BYTES - beginning.len())]);
@@ -72,5 +75,16 @@ impl Body for Rest {
             Some(rest) => Pin::new(rest).poll_frame(cx),
             None => Poll::Ready(None),
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(read + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(read + upper);
+        }
+        hint
     }
 }

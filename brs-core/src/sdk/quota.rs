@@ -1,11 +1,12 @@
 //! How many rejected calls may be handed back to the SDK.
 //!
-//! The SDK's retries draw on a quota of 500 tokens for each service of a process: a retry costs up to 14, of a
-//! throttled call 5, and each success without a retry gives one back. (A retried call's success gives its tokens back,
-//! too, but not where calls of one client are retried at the same time: they share a place for them.) A call that is
-//! handed back when the quota is used up is not retried, and shows its caller an error made here instead of the
-//! service's. The SDK does not tell how much is left, so this keeps an account of its own, for all services together,
-//! that is never above the SDK's; where nothing is left, the service's answer passes as it is.
+//! The SDK's retries draw on a quota of 500 tokens for each service and region of a process: a retry costs up to 14, of
+//! a throttled call 5, and each success without a retry gives one back. (A retried call's success gives its tokens
+//! back, too, but not where calls of one client are retried at the same time: they share a place for them.) A call that
+//! is handed back when the quota is used up is not retried, and shows its caller an error made here instead of the
+//! service's. The SDK does not tell how much is left, so this keeps an account of its own, for all services together;
+//! where nothing is left, the service's answer passes as it is. It is an estimate: retries for other reasons draw on
+//! the same quota unseen.
 //!
 //! While there is plenty a call is retried at once; after that as a throttled one, which costs a third and waits for up
 //! to a second: some sixty calls can be in flight when their credentials are revoked, and none fails.

@@ -33,9 +33,11 @@ pub(super) fn is_body(body: &[u8]) -> bool {
 /// The text of the first of the fields in which JSON protocols have the code.
 fn json_code(text: &str) -> Option<&str> {
     ["\"__type\"", "\"code\"", "\"Code\""].into_iter().find_map(|field| {
-        let (_, rest) = text.split_once(field)?;
-        let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
-        rest.split_once('"').map(|(code, _)| code)
+        // The same text may be a value, too.
+        text.match_indices(field).find_map(|(at, _)| {
+            let rest = text[at + field.len()..].trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+            rest.split_once('"').map(|(code, _)| code)
+        })
     })
 }
 
@@ -78,6 +80,7 @@ mod tests {
             (r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The security token"}"#, true),
             (r#" { "message" : "x", "__type" : "ExpiredTokenException" } "#, true),
             (r#"{"code":"ExpiredToken"}"#, true),
+            (r#"{"reason":"code","code":"ExpiredToken"}"#, true),
             (r#"{"Code":"InvalidToken","Message":"m"}"#, true),
             (r#"{"__type":"AccessDeniedException","message":"ExpiredToken"}"#, false),
             (r#"{"message":"\"code\" ExpiredToken"}"#, false),

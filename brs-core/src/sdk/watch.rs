@@ -99,17 +99,18 @@ struct WatchedConnector {
 impl HttpConnector for WatchedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         // What is not signed, or in the query string, has nothing to do with the session's credentials.
-        let Some(sent) = Sent::of(&request) else { return self.inner.call(request) };
+        let Some(sent) = Sent::of(&request, self.watcher.retry) else { return self.inner.call(request) };
         let answer = self.inner.call(request);
         let (watcher, sleep) = (Arc::clone(&self.watcher), self.sleep.clone());
         HttpConnectorFuture::new(async move {
             let mut answer = answer.await?;
-            if watcher.engine.wants_time()
+            let status = answer.status();
+            if status.is_success()
+                && watcher.engine.wants_time()
                 && let Some(time) = date(&answer)
             {
                 watcher.engine.learn_time(time);
             }
-            let status = answer.status();
             if status.is_success() {
                 if sent.attempt == 1 {
                     QUOTA.succeeded();
@@ -125,7 +126,11 @@ impl HttpConnector for WatchedConnector {
     }
 }
 
+/// What time it is for the service; an answer from a cache tells of another one.
 fn date(answer: &HttpResponse) -> Option<SystemTime> {
+    if answer.headers().contains_key("age") {
+        return None;
+    }
     let date = DateTime::from_str(answer.headers().get("date")?, Format::HttpDate).ok()?;
     date.try_into().ok()
 }
@@ -142,7 +147,7 @@ struct Sent {
 }
 
 impl Sent {
-    fn of(request: &HttpRequest) -> Option<Self> {
+    fn of(request: &HttpRequest, retry: bool) -> Option<Self> {
         let headers = request.headers();
         let (_, credential) = headers.get("authorization")?.split_once("Credential=")?;
         let access_key_id = credential.split('/').next()?.to_owned();
@@ -152,7 +157,7 @@ impl Sent {
             invocation: headers.get("amz-sdk-invocation-id").map(str::to_owned),
             is_head: request.method() == "HEAD",
             attempt,
-            can_be_repeated: attempts_left && request.body().try_clone().is_some(),
+            can_be_repeated: retry && attempts_left && request.body().try_clone().is_some(),
         })
     }
 }
@@ -184,7 +189,7 @@ async fn is_rejection(answer: &mut HttpResponse, is_head: bool, sleep: Option<Sh
 impl Watcher {
     /// Whether the call is to be made again, and as what kind of error: once, and only with other credentials.
     fn hands_back(&self, sent: &Sent, rejected: Rejected) -> Option<ErrorKind> {
-        if !self.retry || !sent.can_be_repeated || !matches!(rejected, Rejected::Honoured | Rejected::Replaced) {
+        if !sent.can_be_repeated || !matches!(rejected, Rejected::Honoured | Rejected::Replaced) {
             return None;
         }
         let invocation = sent.invocation.as_ref()?;

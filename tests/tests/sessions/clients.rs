@@ -215,7 +215,7 @@ async fn deadlines_follow_the_clock_that_services_tell_where_the_strategy_knew_n
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_makes_a_good_set_look_expired_until_a_service_tells() {
+async fn a_clock_that_is_hours_ahead_makes_a_good_set_look_expired_and_the_error_says_so() {
     let (_aws, _clock, session) = on_a_machine_that_is_off(true).await;
     let error = session.credentials().await.unwrap_err();
     assert!(error.to_string().contains("clock of this machine"), "{error}");
@@ -245,4 +245,29 @@ async fn dropping_every_handle_frees_the_engine_with_its_strategy() {
     while weak.upgrade().is_some() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn an_end_that_goes_by_this_machines_clock_is_left_to_it() {
+    // Two hours behind AWS, and a source that says "an hour from now" by the same clock.
+    let clock = ManualClock::new(start());
+    let server = clock.clone();
+    let time = move || brs::Clock::now(&server) + 2 * HOUR;
+    let aws = EmbeddedAws::builder().clock(time).allowed_skew(Duration::MAX).start();
+    let (keys, now) = (aws.credentials(), clock.clone());
+    let params = brs::custom::Params::blocking_function(move || {
+        let expiration = brs::Clock::now(&now) + HOUR;
+        let (id, secret) = (keys.access_key_id(), keys.secret_access_key());
+        Ok::<_, brs::Error>(brs::TemporaryCredentials::new(id, secret, None, Some(expiration)))
+    });
+    let builder = RefreshableSession::builder("custom", params).base(hand_made(&aws).build()).clock(clock.clone());
+    let session = builder.build().await.unwrap();
+    let client = session.client(Client::new);
+    for _ in 0..20 {
+        client.get_caller_identity().send().await.unwrap();
+        assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)));
+        clock.advance(seconds(900));
+        until_landed(&session).await;
+    }
+    assert_eq!(session.status().consecutive_failures(), 0);
 }

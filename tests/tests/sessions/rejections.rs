@@ -257,3 +257,21 @@ async fn a_body_that_is_none_of_ours_reaches_the_sdk_as_it_is() {
     assert!(answer.is_ok() || format!("{:?}", answer.unwrap_err()).contains("broken off"));
     assert_eq!(refreshes, 1);
 }
+
+#[tokio::test]
+async fn a_rejected_set_that_cannot_be_replaced_is_sent_once_a_call() {
+    let (aws, clock) = aws();
+    let session = quick(&aws, &clock, true).await;
+    let client = session.client(Client::new);
+    let old = key(&session).await;
+    clock.advance(seconds(61));
+    aws.revoke(&old);
+    aws.fail_always(Some(Failure::Status(500)));
+    // The first call finds out that the source is in trouble; from then on the backoff keeps everybody from asking.
+    assert_eq!(who(&client).await.unwrap_err().code(), Some("ExpiredToken"));
+    let before = aws.calls("GetCallerIdentity");
+    for _ in 0..5 {
+        assert_eq!(who(&client).await.unwrap_err().code(), Some("ExpiredToken"));
+    }
+    assert_eq!(aws.calls("GetCallerIdentity") - before, 5);
+}
