@@ -61,7 +61,8 @@ pub enum Event {
         /// The set's access key id.
         access_key_id: String,
     },
-    /// A service rejected a set so soon after the last one that the source is not asked yet.
+    /// A service rejected a set so soon after the last one that the source is not asked yet. Told once for each such
+    /// wait, however many calls are rejected in it.
     RejectionPassedOver {
         /// The rejected set's access key id.
         access_key_id: String,

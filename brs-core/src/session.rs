@@ -286,8 +286,9 @@ impl RefreshableSession {
     /// A client of any AWS service: `session.client(aws_sdk_s3::Client::new)`.
     ///
     /// Asking again with the same constructor gives the same client, whose connections are shared. A constructor that
-    /// captures something, which could not be told from another one, does not compile: that is
-    /// [`client_with`](Self::client_with).
+    /// captures something or is a function pointer, which could not be told from another one, does not compile: that is
+    /// [`client_with`](Self::client_with). A constructor must not ask the session for the client that it makes: it
+    /// would wait for itself.
     ///
     /// ```compile_fail
     /// # fn example(session: brs_core::RefreshableSession, region: String) {

@@ -20,6 +20,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +50,7 @@ pub use mfa::{MfaAttempt, MfaDevice};
 use directory::Directory;
 use faults::Faults;
 use log::Journal;
-use server::{Issuing, Server, State};
+use server::{Connections, Issuing, Server, State};
 
 /// How long [`EmbeddedAws::wait_for_calls`] waits.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
@@ -306,6 +307,18 @@ impl EmbeddedAws {
         self.state.journal.calls(action)
     }
 
+    /// How many connections were made to the server, as far as it has accepted them.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.connections.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.state.connections.open.load(Ordering::SeqCst)
+    }
+
     /// Waits until at least `count` requests for this action have arrived. It needs no runtime and does not move with
     /// paused time: the server's own runtime keeps the deadline of 30 s.
     ///
@@ -376,6 +389,7 @@ impl Builder {
             issuing: Mutex::new(Issuing { lifetime: None, short_durations: false }),
             faults: Faults::new(),
             journal: Journal::new(),
+            connections: Connections::default(),
         });
         let server = Server::start(Arc::clone(&state)).expect("a port of 127.0.0.1 can be bound");
         EmbeddedAws { state, server, user }

@@ -162,6 +162,13 @@ impl Engine {
         })
     }
 
+    /// Whether this session gave out the set with this key, now or lately.
+    pub(crate) fn issued(&self, access_key_id: &str) -> bool {
+        // Mostly it is the current one, which takes no lock to know.
+        self.read(|set| set.credentials.access_key_id() == access_key_id) == Some(true)
+            || lock(&self.state).issued(access_key_id)
+    }
+
     /// Whether a service's time would be news: once for a set with which the strategy did not tell it.
     pub(crate) fn wants_time(&self) -> bool {
         self.read(|set| set.wants_time()).unwrap_or(false)

@@ -18,13 +18,19 @@ pub(crate) struct Pace {
     honoured_from: Duration,
     /// Whether the current set has been rejected within its first minute.
     rejected_early: bool,
+    /// Whether one has been passed over since the last that was honoured.
+    passed_over: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Honour,
-    /// Too soon; rejections are honoured again after this long.
-    PassOver(Duration),
+    /// Too soon; rejections are honoured again after this long. The first of a wait is worth telling, the thousands
+    /// that may follow are not.
+    PassOver {
+        wait: Duration,
+        is_first: bool,
+    },
 }
 
 impl Pace {
@@ -36,8 +42,10 @@ impl Pace {
             return Verdict::Honour;
         }
         if now < self.honoured_from {
-            return Verdict::PassOver(self.honoured_from - now);
+            let is_first = !std::mem::replace(&mut self.passed_over, true);
+            return Verdict::PassOver { wait: self.honoured_from - now, is_first };
         }
+        self.passed_over = false;
         let wait = FIRST_WAIT.saturating_mul(1 << self.waits.min(10)).min(LONGEST_WAIT);
         self.waits = self.waits.saturating_add(1);
         self.honoured_from = now.saturating_add(wait);
@@ -61,6 +69,10 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    fn pass_over(n: u64) -> Verdict {
+        Verdict::PassOver { wait: seconds(n), is_first: true }
+    }
+
     #[test]
     fn a_set_that_worked_for_a_minute_is_given_up_at_once() {
         let mut pace = Pace::default();
@@ -78,7 +90,9 @@ mod tests {
         for _ in 0..8 {
             assert_eq!(pace.rejected(seconds(1), now), Verdict::Honour);
             pace.replaced(seconds(1));
-            let Verdict::PassOver(wait) = pace.rejected(seconds(1), now) else { panic!("honoured too soon") };
+            let Verdict::PassOver { wait, is_first } = pace.rejected(seconds(1), now) else { panic!("too soon") };
+            assert!(is_first);
+            assert_eq!(pace.rejected(seconds(1), now), Verdict::PassOver { wait, is_first: false });
             waits.push(wait.as_secs());
             now += wait;
         }
@@ -90,13 +104,13 @@ mod tests {
         let mut pace = Pace::default();
         pace.rejected(seconds(1), seconds(100));
         pace.replaced(seconds(1));
-        assert_eq!(pace.rejected(seconds(2), seconds(102)), Verdict::PassOver(seconds(3)));
+        assert_eq!(pace.rejected(seconds(2), seconds(102)), pass_over(3));
         assert_eq!(pace.rejected(seconds(5), seconds(105)), Verdict::Honour);
         pace.replaced(seconds(1));
-        assert!(matches!(pace.rejected(seconds(1), seconds(106)), Verdict::PassOver(_)));
+        assert!(matches!(pace.rejected(seconds(1), seconds(106)), Verdict::PassOver { .. }));
         assert_eq!(pace.rejected(seconds(61), seconds(166)), Verdict::Honour);
         pace.replaced(seconds(1));
-        assert_eq!(pace.rejected(seconds(1), seconds(167)), Verdict::PassOver(seconds(19)), "the pace was not reset");
+        assert_eq!(pace.rejected(seconds(1), seconds(167)), pass_over(19), "the pace was not reset");
     }
 
     #[test]
@@ -108,6 +122,6 @@ mod tests {
         }
         pace.replaced(seconds(100));
         assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::Honour);
-        assert_eq!(pace.rejected(seconds(1), seconds(600)), Verdict::PassOver(seconds(5)));
+        assert_eq!(pace.rejected(seconds(1), seconds(600)), pass_over(5));
     }
 }

@@ -353,11 +353,15 @@ impl State {
         true
     }
 
+    /// Whether the set with this key is the cached one, or was one lately.
+    pub(crate) fn issued(&self, access_key_id: &str) -> bool {
+        self.has_key(access_key_id) || self.former.iter().any(|former| former == access_key_id)
+    }
+
     /// The same on a service's word, paced.
     pub(crate) fn reject(&mut self, access_key_id: &str, now: Moment, effects: &mut Effects) -> Rejected {
         let Some(obtained) = self.set.as_ref().filter(|_| self.has_key(access_key_id)).map(|set| set.obtained) else {
-            let was_ours = self.former.iter().any(|former| former == access_key_id);
-            return if was_ours { Rejected::Replaced } else { Rejected::Foreign };
+            return if self.issued(access_key_id) { Rejected::Replaced } else { Rejected::Foreign };
         };
         if self.invalidated {
             // While the source may not be asked the rejected set is all there is.
@@ -369,11 +373,13 @@ impl State {
                 self.invalidate(access_key_id, effects);
                 Rejected::Honoured
             }
-            Verdict::PassOver(wait) => {
-                effects.events.push(Event::RejectionPassedOver {
-                    access_key_id: access_key_id.to_owned(),
-                    honoured_from: now.plus(wait).wall,
-                });
+            Verdict::PassOver { wait, is_first } => {
+                if is_first {
+                    effects.events.push(Event::RejectionPassedOver {
+                        access_key_id: access_key_id.to_owned(),
+                        honoured_from: now.plus(wait).wall,
+                    });
+                }
                 Rejected::PassedOver
             }
         }

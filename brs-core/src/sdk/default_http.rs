@@ -2,9 +2,11 @@
 //!
 //! Connections, certificates and names are then shared by all sessions on a runtime: the hundredth costs no file reads
 //! and no TLS set-up. They are not shared between runtimes: a pooled connection belongs to the runtime that opened it,
-//! and stands still with that one. Without a linked crate that brings the SDK's HTTPS client there is none.
+//! and stands still with that one. All goes with the last configuration that could use it. Without a linked crate that
+//! brings the SDK's HTTPS client there is none.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use aws_smithy_runtime::client::defaults::default_http_client_plugin_v2;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -16,20 +18,16 @@ use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::runtime::{Handle, Id};
 
-/// How many are kept; beyond that the oldest goes. A program has one runtime, or a few.
+/// How many runtimes a client is kept for; beyond that the one that was asked for longest ago goes. A program has one
+/// runtime, or a few.
 const KEPT: usize = 32;
 
-struct Kept {
-    runtime: Option<Id>,
-    version: BehaviorVersion,
-    client: SharedHttpClient,
-}
-
-static CLIENTS: RwLock<Vec<Kept>> = RwLock::new(Vec::new());
+/// The clients of all living configurations; with the last of those they and their connections go.
+static SHARED: Mutex<Weak<Clients>> = Mutex::new(Weak::new());
 
 /// The default HTTP client, if the build has one.
 pub(crate) fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient> {
-    build(version).map(|fallback| SharedHttpClient::new(PerRuntime { version, fallback }))
+    build(version).map(|fallback| SharedHttpClient::new(PerRuntime { version, fallback, clients: Clients::shared() }))
 }
 
 fn build(version: BehaviorVersion) -> Option<SharedHttpClient> {
@@ -38,32 +36,77 @@ fn build(version: BehaviorVersion) -> Option<SharedHttpClient> {
     plugin.runtime_components(&nothing).http_client()
 }
 
+#[derive(Debug)]
+struct Kept {
+    runtime: Option<Id>,
+    version: BehaviorVersion,
+    client: SharedHttpClient,
+    /// The number of the call that last asked for it.
+    last_use: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    kept: RwLock<Vec<Kept>>,
+    calls: AtomicU64,
+}
+
+impl Clients {
+    fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let clients = Arc::default();
+            *shared = Arc::downgrade(&clients);
+            clients
+        })
+    }
+
+    /// The client that belongs to this runtime.
+    fn of(
+        &self,
+        runtime: Option<Id>,
+        version: BehaviorVersion,
+        build: impl FnOnce() -> SharedHttpClient,
+    ) -> SharedHttpClient {
+        // The order of these numbers is no more than a guess at what is in use: relaxed is enough.
+        let now = self.calls.fetch_add(1, Ordering::Relaxed);
+        let is_it = |kept: &&Kept| kept.runtime == runtime && kept.version == version;
+        let found = |kept: &[Kept]| {
+            let kept = kept.iter().find(is_it)?;
+            kept.last_use.store(now, Ordering::Relaxed);
+            Some(kept.client.clone())
+        };
+        if let Some(client) = found(&self.kept.read().unwrap_or_else(PoisonError::into_inner)) {
+            return client;
+        }
+        // Built without the lock: it may log, and a log may do anything.
+        let client = build();
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = found(&kept) {
+            return client;
+        }
+        let oldest = (0..kept.len()).min_by_key(|at| kept[*at].last_use.load(Ordering::Relaxed));
+        let evicted = oldest.filter(|_| kept.len() == KEPT).map(|at| kept.swap_remove(at));
+        kept.push(Kept { runtime, version, client: client.clone(), last_use: AtomicU64::new(now) });
+        drop(kept);
+        drop(evicted);
+        client
+    }
+}
+
 /// Chooses by the runtime it is called on.
 #[derive(Debug)]
 struct PerRuntime {
     version: BehaviorVersion,
     /// Costs nothing until it is used.
     fallback: SharedHttpClient,
+    clients: Arc<Clients>,
 }
 
 impl PerRuntime {
     fn client(&self) -> SharedHttpClient {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        let is_it = |kept: &&Kept| kept.runtime == runtime && kept.version == self.version;
-        if let Some(kept) = CLIENTS.read().unwrap_or_else(PoisonError::into_inner).iter().find(is_it) {
-            return kept.client.clone();
-        }
-        // Built without the lock: it may log, and a log may do anything.
-        let client = build(self.version).unwrap_or_else(|| self.fallback.clone());
-        let mut clients = CLIENTS.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = clients.iter().find(is_it) {
-            return kept.client.clone();
-        }
-        let oldest = if clients.len() == KEPT { Some(clients.remove(0)) } else { None };
-        clients.push(Kept { runtime, version: self.version, client: client.clone() });
-        drop(clients);
-        drop(oldest);
-        client
+        self.clients.of(runtime, self.version, || build(self.version).unwrap_or_else(|| self.fallback.clone()))
     }
 }
 
@@ -86,5 +129,44 @@ impl HttpClient for PerRuntime {
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
         self.fallback.connector_metadata()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::http::http_client_fn;
+
+    use super::*;
+
+    fn client(number: u32) -> SharedHttpClient {
+        http_client_fn(move |_, _| unreachable!("client {number} is not used"))
+    }
+
+    fn ids(count: usize) -> Vec<Id> {
+        let runtimes = (0..count).map(|_| tokio::runtime::Builder::new_current_thread().build().unwrap());
+        // An id is not given again while its runtime lives.
+        let runtimes: Vec<_> = runtimes.collect();
+        runtimes.iter().map(|runtime| runtime.handle().id()).collect()
+    }
+
+    #[test]
+    fn a_runtime_keeps_its_client_and_the_one_used_longest_ago_goes() {
+        let (clients, version) = (Clients::default(), BehaviorVersion::latest());
+        let ids = ids(KEPT + 1);
+        let ask = |id: &Id| {
+            let mut built = false;
+            clients.of(Some(*id), version, || {
+                built = true;
+                client(0)
+            });
+            built
+        };
+        assert!(ids[..KEPT].iter().all(ask));
+        assert!(!ids[..KEPT].iter().any(ask));
+        assert!(!ask(&ids[0]), "the first is in use again");
+        assert!(ask(&ids[KEPT]));
+        assert!(!ask(&ids[0]));
+        assert!(ask(&ids[1]), "the second had gone");
+        assert_eq!(clients.kept.read().unwrap().len(), KEPT);
     }
 }

@@ -35,12 +35,21 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::retry::ErrorKind;
 
 use super::peek::peek;
-use super::quota::QUOTA;
+use super::quota::QUOTAS;
 use super::rejection;
 use crate::refresh::{Engine, Rejected};
 
 /// How many calls are remembered that were handed back once.
 const REMEMBERED: usize = 256;
+
+/// Whether a rejected call is tried again within itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Off,
+    On,
+    /// The clients are in the adaptive retry mode.
+    Adaptive,
+}
 
 /// An HTTP client that watches for rejections of one session's credentials.
 #[derive(Debug)]
@@ -51,14 +60,13 @@ pub(crate) struct Watch {
 
 struct Watcher {
     engine: Arc<Engine>,
-    /// Whether a rejected call is tried again within itself.
-    retry: bool,
+    retry: Retry,
     /// The calls, by the SDK's id of each, that were handed back.
     handed_back: Mutex<VecDeque<String>>,
 }
 
 impl Watch {
-    pub(crate) fn new(inner: SharedHttpClient, engine: Arc<Engine>, retry: bool) -> Self {
+    pub(crate) fn new(inner: SharedHttpClient, engine: Arc<Engine>, retry: Retry) -> Self {
         Self { inner, watcher: Arc::new(Watcher { engine, retry, handed_back: Mutex::default() }) }
     }
 }
@@ -98,10 +106,13 @@ struct WatchedConnector {
 
 impl HttpConnector for WatchedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // What is not signed, or in the query string, has nothing to do with the session's credentials.
-        let Some(sent) = Sent::of(&request, self.watcher.retry) else { return self.inner.call(request) };
+        // What is not signed, in the query string, or by somebody else has nothing to do with the session's
+        // credentials: where one session stands on another's configuration, each looks at what it has signed itself.
+        let watcher = Arc::clone(&self.watcher);
+        let sent = Sent::of(&request, watcher.retry).filter(|sent| watcher.engine.issued(&sent.access_key_id));
+        let Some(sent) = sent else { return self.inner.call(request) };
         let answer = self.inner.call(request);
-        let (watcher, sleep) = (Arc::clone(&self.watcher), self.sleep.clone());
+        let sleep = self.sleep.clone();
         HttpConnectorFuture::new(async move {
             let mut answer = answer.await?;
             let status = answer.status();
@@ -113,7 +124,7 @@ impl HttpConnector for WatchedConnector {
             }
             if status.is_success() {
                 if sent.attempt == 1 {
-                    QUOTA.succeeded();
+                    QUOTAS.succeeded(&sent.scope);
                 }
             } else if rejection::may_be_one(status.as_u16()) && is_rejection(&mut answer, sent.is_head, sleep).await {
                 let rejected = watcher.engine.reject(&sent.access_key_id);
@@ -138,6 +149,8 @@ fn date(answer: &HttpResponse) -> Option<SystemTime> {
 /// What is to be known of a request once it is gone.
 struct Sent {
     access_key_id: String,
+    /// What it was signed for: region and service.
+    scope: String,
     /// The SDK's id of the call that the request belongs to.
     invocation: Option<String>,
     is_head: bool,
@@ -147,17 +160,19 @@ struct Sent {
 }
 
 impl Sent {
-    fn of(request: &HttpRequest, retry: bool) -> Option<Self> {
+    fn of(request: &HttpRequest, retry: Retry) -> Option<Self> {
         let headers = request.headers();
         let (_, credential) = headers.get("authorization")?.split_once("Credential=")?;
-        let access_key_id = credential.split('/').next()?.to_owned();
+        let (access_key_id, scope) = credential.split(',').next()?.split_once('/')?;
+        let (_date, scope) = scope.split_once('/').unwrap_or(("", scope));
         let (attempt, attempts_left) = attempts(headers.get("amz-sdk-request").unwrap_or_default());
         Some(Self {
-            access_key_id,
+            access_key_id: access_key_id.to_owned(),
+            scope: scope.trim_end_matches("/aws4_request").to_owned(),
             invocation: headers.get("amz-sdk-invocation-id").map(str::to_owned),
             is_head: request.method() == "HEAD",
             attempt,
-            can_be_repeated: retry && attempts_left && request.body().try_clone().is_some(),
+            can_be_repeated: retry != Retry::Off && attempts_left && request.body().try_clone().is_some(),
         })
     }
 }
@@ -197,7 +212,7 @@ impl Watcher {
         if calls.contains(invocation) {
             return None;
         }
-        let kind = QUOTA.take()?;
+        let kind = QUOTAS.take(&sent.scope, self.retry == Retry::Adaptive)?;
         if calls.len() == REMEMBERED {
             calls.pop_front();
         }

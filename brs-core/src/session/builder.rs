@@ -153,6 +153,10 @@ impl SessionBuilder {
         self.advisory_refresh = config.advisory_refresh.or(self.advisory_refresh);
         self.static_stability = config.static_stability.or(self.static_stability);
         self.refresh_timeout = config.refresh_timeout.or(self.refresh_timeout);
+        let (capacity, policy) = self.client_cache;
+        self.client_cache =
+            (config.client_cache_capacity.unwrap_or(capacity), config.client_cache_policy.unwrap_or(policy));
+        self.retry_rejected = config.retry_rejected.unwrap_or(self.retry_rejected);
         Ok(self)
     }
 
@@ -298,8 +302,10 @@ impl SessionBuilder {
     /// Whether an SDK call whose credentials a service rejects as expired or revoked is made once more, with new ones,
     /// within itself. Default: yes.
     ///
-    /// It takes one of the call's attempts (the SDK has 3 unless told otherwise), and a body that can be sent again.
-    /// Without it the call fails with the service's own error, and the next one has new credentials.
+    /// It takes one of the call's attempts (the SDK has 3 unless told otherwise), a body that can be sent again, and
+    /// room in the SDK's retry quota of the service and region: when credentials are revoked under more than some sixty
+    /// calls at once (thirty in the adaptive retry mode), those beyond fail as they would without it, with the
+    /// service's own error, and the next call has new credentials.
     pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
         self.retry_rejected = retry_rejected;
         self

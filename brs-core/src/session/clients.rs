@@ -12,13 +12,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::error::Error;
 
 /// How many clients a session keeps unless told otherwise: each of them some 25 kB.
 pub(crate) const DEFAULT_CAPACITY: usize = 64;
 
 /// Which client goes when there are too many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ClientCachePolicy {
     /// The one that was asked for longest ago.

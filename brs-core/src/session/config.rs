@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::ClientCachePolicy;
 use crate::refresh::AdvisoryRefresh;
 use crate::secret::SecretString;
 
@@ -56,11 +57,17 @@ pub struct SessionConfig {
     #[serde(deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     pub refresh_timeout: Option<Duration>,
+    /// How many SDK clients are kept, at least 1. Default: 64.
+    pub client_cache_capacity: Option<usize>,
+    /// Which client goes when there are more: `lru` (default) or `lfu`.
+    pub client_cache_policy: Option<ClientCachePolicy>,
+    /// Whether an SDK call whose credentials a service rejects is made once more within itself. Default: `true`.
+    pub retry_rejected: Option<bool>,
 }
 
 impl SessionConfig {
     /// The options by their own names.
-    pub(crate) const OPTIONS: [&str; 13] = [
+    pub(crate) const OPTIONS: [&str; 16] = [
         "region",
         "profile_name",
         "access_key_id",
@@ -74,6 +81,9 @@ impl SessionConfig {
         "advisory_refresh",
         "static_stability",
         "refresh_timeout",
+        "client_cache_capacity",
+        "client_cache_policy",
+        "retry_rejected",
     ];
 
     /// Every name that the data may use for one of the options.
@@ -99,6 +109,9 @@ impl SessionConfig {
         "advisory_refresh",
         "static_stability",
         "refresh_timeout",
+        "client_cache_capacity",
+        "client_cache_policy",
+        "retry_rejected",
     ];
 }
 
@@ -140,6 +153,19 @@ mod tests {
         assert_eq!(config.region.as_deref(), Some("eu-west-1"));
         assert_eq!(config.mandatory_window, Some(Duration::from_millis(600_500)));
         assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn the_client_cache_and_the_retry_are_options_too() {
+        let data = json!({ "client_cache_capacity": 10, "client_cache_policy": "lfu", "retry_rejected": false });
+        let config: SessionConfig = Params::from(data).take().unwrap();
+        assert_eq!(config.client_cache_capacity, Some(10));
+        assert_eq!(config.client_cache_policy, Some(ClientCachePolicy::Lfu));
+        assert_eq!(config.retry_rejected, Some(false));
+        let data = json!({ "client_cache_policy": "fifo" });
+        let error = Params::from(data).take::<SessionConfig>().unwrap_err();
+        assert_eq!(error.param(), Some("client_cache_policy"));
+        assert!(error.to_string().contains("`lru`"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -43,6 +44,14 @@ pub(super) struct State {
     pub(super) issuing: Mutex<Issuing>,
     pub(super) faults: Faults,
     pub(super) journal: Journal,
+    pub(super) connections: Connections,
+}
+
+/// How many connections there were, and how many are still open.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    pub(super) accepted: AtomicUsize,
+    pub(super) open: AtomicUsize,
 }
 
 /// How long the sessions issued from now on live.
@@ -121,13 +130,16 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             continue;
         };
         let state = Arc::clone(&state);
+        state.connections.accepted.fetch_add(1, Ordering::SeqCst);
+        state.connections.open.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
+            let service = service_fn(|request| {
                 let state = Arc::clone(&state);
                 async move { answer(&state, request).await }
             });
             // Clients that leave and connections that are dropped on purpose are what tests are for.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            state.connections.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }

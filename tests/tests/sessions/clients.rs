@@ -222,32 +222,6 @@ async fn a_clock_that_is_hours_ahead_makes_a_good_set_look_expired_and_the_error
 }
 
 #[tokio::test]
-async fn dropping_every_handle_frees_the_engine_with_its_strategy() {
-    let (aws, clock) = aws();
-    let held = std::sync::Arc::new(());
-    let (weak, keys) = (std::sync::Arc::downgrade(&held), aws.credentials());
-    let provider = provider_of(move || {
-        let _held = &held;
-        Some(keys.clone())
-    });
-    let session = builder(&aws, &clock).base_credentials(provider).build().await.unwrap();
-    let client = session.client(Client::new);
-    let (config, credentials) = (session.sdk_config().clone(), session.credentials_provider());
-    client.get_caller_identity().send().await.unwrap();
-    let child = session.as_base();
-    drop(session);
-    client.get_caller_identity().send().await.unwrap();
-    assert!(weak.upgrade().is_some(), "a client keeps the engine");
-    drop((client, config, credentials));
-    assert!(weak.upgrade().is_some(), "what stands on the session keeps it, too");
-    drop(child);
-    // The last of it may be in the hands of a refresh that has just landed.
-    while weak.upgrade().is_some() {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
 async fn an_end_that_goes_by_this_machines_clock_is_left_to_it() {
     // Two hours behind AWS, and a source that says "an hour from now" by the same clock.
     let clock = ManualClock::new(start());

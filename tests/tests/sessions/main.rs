@@ -1,7 +1,8 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
 //! `sts`, `web_identity` and `custom` are the methods, `mfa` codes and what must not happen to them, `chain` sessions
-//! on top of sessions, `remedies` what each error says, `settings` the STS client's settings at work, `load` is
+//! on top of sessions, `remedies` what each error says, `settings` the STS client's settings at work,
+//! `sharing` what sessions have in common and what their last handle frees, `load` is
 //! thousands of callers in every state of the credentials, `base` a base configuration and base credentials from the
 //! program, `profiles` and `role_profiles` those of environment and profile files, `identity` is who the credentials
 //! are. This file owns what they share.
@@ -24,6 +25,7 @@ mod rejections;
 mod remedies;
 mod role_profiles;
 mod settings;
+mod sharing;
 mod sts;
 mod web_identity;
 
