@@ -7,11 +7,14 @@
 //! - `identity_cache`: the engine as the only cache of a session's credentials in SDK clients.
 //! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one), `quota` (how many may
 //!   be retried) and `peek` (looking at a body); `default_http` is the client beneath where there is no other.
+//! - `object_store`: the session as a credential provider of that crate, behind the feature of its name.
 //! - `wrapped`: any SDK credentials provider as a strategy.
 
 mod config;
 mod default_http;
 mod identity_cache;
+#[cfg(feature = "object_store")]
+mod object_store;
 mod peek;
 mod provider;
 mod quota;
@@ -19,6 +22,8 @@ mod rejection;
 mod watch;
 mod wrapped;
 
+#[cfg(feature = "object_store")]
+pub(crate) use self::object_store::ObjectStoreCredentials;
 pub(crate) use self::provider::{EngineProvider, to_sdk};
 pub(crate) use config::{base, provider, session_config};
 pub(crate) use wrapped::Wrapped;

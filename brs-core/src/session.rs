@@ -351,6 +351,26 @@ impl RefreshableSession {
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {
         self.0.provider.clone()
     }
+
+    /// The session as a credential provider of the crate `object_store`, version 0.14.
+    ///
+    /// It keeps the engine alive. `object_store` does not tell that a service has rejected credentials: a program that
+    /// sees it in an error calls [`invalidate`](Self::invalidate).
+    ///
+    /// ```
+    /// use object_store::aws::AmazonS3Builder;
+    ///
+    /// fn bucket(session: &brs_core::RefreshableSession) -> AmazonS3Builder {
+    ///     AmazonS3Builder::new()
+    ///         .with_region("eu-west-1")
+    ///         .with_bucket_name("reports")
+    ///         .with_credentials(session.object_store_credentials())
+    /// }
+    /// ```
+    #[cfg(feature = "object_store")]
+    pub fn object_store_credentials(&self) -> object_store::aws::AwsCredentialProvider {
+        Arc::new(crate::sdk::ObjectStoreCredentials::new(Arc::clone(&self.0.engine)))
+    }
 }
 
 impl RefreshableSession {

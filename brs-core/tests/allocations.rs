@@ -2,7 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_smithy_runtime_api::client::identity::{ResolveCachedIdentity, SharedIdentityResolver};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_types::config_bag::ConfigBag;
 use brs_core::RefreshableSession;
 use brs_core::test_util::{ManualClock, Scripted, Step};
 use futures_util::FutureExt;
@@ -51,4 +55,27 @@ async fn an_sdk_client_pays_for_its_own_types_only() {
     // Key, secret and token as texts of the SDK's, and the shared inside of its type; a cache in front of it is the
     // SDK's.
     assert!(calls.count_total <= 500, "{} allocations in a hundred calls", calls.count_total);
+}
+
+#[tokio::test]
+async fn the_identity_that_an_sdk_client_resolves_allocates_nothing() {
+    let clock = ManualClock::new(UNIX_EPOCH + 500_000 * HOUR);
+    let strategy = Scripted::always(Step::Fresh(HOUR));
+    let session = RefreshableSession::with_strategy(strategy.shared()).clock(clock).build().await.unwrap();
+    session.credentials().await.unwrap();
+    let cache = session.sdk_config().identity_cache().unwrap();
+    let provider = session.credentials_provider();
+    let resolver = SharedIdentityResolver::new(provider);
+    let components = RuntimeComponentsBuilder::for_tests().build().unwrap();
+    let bag = ConfigBag::base();
+    let resolve = || cache.resolve_cached_identity(resolver.clone(), &components, &bag).now_or_never();
+    let first = resolve().expect("ready at its first poll").unwrap();
+    let key = first.data::<Credentials>().unwrap().access_key_id().to_owned();
+    assert_eq!(key, session.credentials().await.unwrap().access_key_id());
+    let resolving = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            assert!(resolve().is_some_and(|identity| identity.is_ok()));
+        }
+    });
+    assert_eq!(resolving.count_total, 0);
 }

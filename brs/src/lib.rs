@@ -31,7 +31,8 @@
 //! # Features
 //!
 //! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
-//! account and ARN where the build has `sts`. `full` has every method, `test-util` a manual clock and the
+//! account and ARN where the build has `sts`. `full` has every method, `object_store` makes a session a credential
+//! provider of that crate ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the
 //! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].

@@ -1,4 +1,4 @@
-//! An AWS inside the test's process: STS over plain HTTP on a free port of 127.0.0.1.
+//! An AWS inside the test's process: STS, and a little of other services, over plain HTTP on a free port of 127.0.0.1.
 //!
 //! Every request is authenticated as AWS does it: the signature is computed again, temporary credentials expire and
 //! can be revoked, and refusals carry the status, code and wording of the real service. On request the server fails,
@@ -8,7 +8,8 @@
 //! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate` lets planned faults
 //! happen, `sts` decides (with `session_token` and `web_identity` for its other actions, `validate` for single
 //! parameters, `policy` for what narrows a session, `mfa` for devices), `sso` is the portal of IAM Identity Center,
-//! `directory` knows who may call, `faults` and `log` are the two ends that tests hold.
+//! `s3` and `dynamodb` are services with other protocols, `directory` knows who may call, `faults` and `log` are the
+//! two ends that tests hold.
 //!
 //! ```
 //! use brs_tests::embedded_aws::{EmbeddedAws, Failure};
@@ -28,12 +29,14 @@ use aws_credential_types::Credentials;
 
 mod call;
 mod directory;
+mod dynamodb;
 mod error;
 mod faults;
 mod gate;
 mod log;
 mod mfa;
 mod policy;
+mod s3;
 mod server;
 mod session_token;
 mod signature;
@@ -390,6 +393,8 @@ impl Builder {
             faults: Faults::new(),
             journal: Journal::new(),
             connections: Connections::default(),
+            objects: Mutex::default(),
+            items: Mutex::default(),
         });
         let server = Server::start(Arc::clone(&state)).expect("a port of 127.0.0.1 can be bound");
         EmbeddedAws { state, server, user }

@@ -33,6 +33,10 @@ const IAM_SCOPE: &str = "AWS4-HMAC-SHA256 Credential=setup/20200101/us-east-1/ia
 const USER_POLICY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"*"}]}"#;
 
+/// What the role may do.
+const ROLE_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
+    {"Effect":"Allow","Action":["sts:*","s3:*","dynamodb:*"],"Resource":"*"}]}"#;
+
 /// Who may assume the role of a checking server. moto compares the ARN and does not take `root` for the account.
 const TRUST_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Principal":{"AWS":"arn:aws:iam::123456789012:user/brs"},"Action":"sts:AssumeRole"}]}"#;
@@ -69,14 +73,20 @@ impl Moto {
     /// As [`start`](Self::start), and if the user or the role cannot be created.
     #[must_use]
     pub fn start_with_auth() -> (Self, MotoUser) {
-        let requests: [&[(&str, &str)]; 4] = [
+        let requests: [&[(&str, &str)]; 5] = [
             &[("Action", "CreateUser"), ("UserName", "brs")],
             &[("Action", "PutUserPolicy"), ("UserName", "brs"), ("PolicyName", "sts"), ("PolicyDocument", USER_POLICY)],
             &[("Action", "CreateAccessKey"), ("UserName", "brs")],
             &[("Action", "CreateRole"), ("RoleName", "demo"), ("AssumeRolePolicyDocument", TRUST_POLICY)],
+            &[
+                ("Action", "PutRolePolicy"),
+                ("RoleName", "demo"),
+                ("PolicyName", "all"),
+                ("PolicyDocument", ROLE_POLICY),
+            ],
         ];
         let moto = Self::launch(Some(requests.len()));
-        let [_, _, key, role] = requests.map(|parameters| moto.iam(parameters));
+        let [_, _, key, role, _] = requests.map(|parameters| moto.iam(parameters));
         let credentials =
             Credentials::new(text_of(&key, "AccessKeyId"), text_of(&key, "SecretAccessKey"), None, None, "moto");
         (moto, MotoUser { credentials, role_arn: text_of(&role, "Arn").to_owned() })

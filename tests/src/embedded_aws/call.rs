@@ -10,12 +10,21 @@ use http::request::Parts;
 
 use super::log::RequestLog;
 use super::signature::Authorization;
-use super::sso;
+use super::{dynamodb, s3, sso};
 
 /// Parameters whose value is a secret, or as good as one.
 const SECRET_PARAMETERS: [&str; 3] = ["TokenCode", "WebIdentityToken", "SAMLAssertion"];
 
-/// One request to the query protocol.
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    Sts,
+    Portal,
+    S3,
+    DynamoDb,
+}
+
+/// One request.
 pub(super) struct Call {
     pub(super) parts: Parts,
     pub(super) body: Bytes,
@@ -31,12 +40,29 @@ impl Call {
     }
 
     pub(super) fn action(&self) -> &str {
-        if self.is_portal() { sso::ACTION } else { self.parameter("Action").unwrap_or_default() }
+        match self.service() {
+            Service::Portal => sso::ACTION,
+            Service::S3 => s3::action(self),
+            Service::DynamoDb => dynamodb::action(self),
+            Service::Sts => self.parameter("Action").unwrap_or_default(),
+        }
     }
 
-    /// Whether this is the business of IAM Identity Center's portal, and not of STS.
+    /// Whose business this is: the portal has a path of its own, for the others requests are signed.
+    pub(super) fn service(&self) -> Service {
+        if self.parts.uri.path() == sso::PATH {
+            return Service::Portal;
+        }
+        match Authorization::of(self).ok().as_ref().map(|authorization| authorization.service.as_str()) {
+            Some(s3::SERVICE) => Service::S3,
+            Some(dynamodb::SERVICE) => Service::DynamoDb,
+            _ => Service::Sts,
+        }
+    }
+
+    /// Whether this is the business of IAM Identity Center's portal.
     pub(super) fn is_portal(&self) -> bool {
-        self.parts.uri.path() == sso::PATH
+        self.service() == Service::Portal
     }
 
     pub(super) fn version(&self) -> &str {

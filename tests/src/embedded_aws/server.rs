@@ -3,6 +3,7 @@
 //! Owns sockets and envelopes; a service decides what an answer says. The listener is bound before the thread
 //! starts, so the address answers from the first moment. Connections end with the runtime.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -24,14 +25,14 @@ use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::call::Call;
+use super::call::{Call, Service};
 use super::directory::{Directory, random};
 use super::error::AwsError;
 use super::faults::Faults;
 use super::log::Journal;
-use super::sso;
 use super::sts::{self, Answer};
 use super::xml;
+use super::{dynamodb, s3, sso};
 
 /// The longest request body that is read.
 const BODY_LIMIT: usize = 64 << 10;
@@ -45,6 +46,10 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) journal: Journal,
     pub(super) connections: Connections,
+    /// What S3 has, by bucket and key.
+    pub(super) objects: Mutex<BTreeMap<String, Bytes>>,
+    /// What DynamoDB has, by table and key.
+    pub(super) items: Mutex<BTreeMap<String, serde_json::Value>>,
 }
 
 /// How many connections there were, and how many are still open.
@@ -76,6 +81,14 @@ impl State {
     pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
         // The directory panics on a test's mistake, before it has changed anything.
         self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects.lock().expect("nothing panics while it holds the objects")
+    }
+
+    pub(super) fn items(&self) -> MutexGuard<'_, BTreeMap<String, serde_json::Value>> {
+        self.items.lock().expect("nothing panics while it holds the items")
     }
 
     pub(super) fn issuing(&self) -> MutexGuard<'_, Issuing> {
@@ -155,12 +168,13 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     let call = Call::new(parts, body);
     let number = state.journal.arrived(call.log_entry(state.now()));
 
-    let outcome = if too_large {
-        Err(AwsError::too_large())
-    } else if call.is_portal() {
-        sso::respond(state, &call).await
-    } else {
-        sts::respond(state, &call).await
+    let service = call.service();
+    let outcome = match service {
+        _ if too_large => Err(AwsError::too_large()),
+        Service::Portal => sso::respond(state, &call).await,
+        Service::S3 => s3::respond(state, &call).await,
+        Service::DynamoDb => dynamodb::respond(state, &call).await,
+        Service::Sts => sts::respond(state, &call).await,
     };
     let request_id = request_id();
     let (status, error_code, body) = match outcome {
@@ -168,18 +182,30 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
         Ok(Answer::Raw(status, body)) => (status, None, body),
         Ok(Answer::Json(body)) => (200, None, body.into()),
         Ok(Answer::Drop) => return Err(Dropped),
-        Err(error) if call.is_portal() => (error.status, Some(error.code), error.json().into()),
-        Err(error) => (error.status, Some(error.code), xml::error(&error, &request_id).into()),
+        Err(error) => {
+            let body = match service {
+                Service::Portal => error.json(),
+                Service::S3 => s3::error(&error, &request_id),
+                Service::DynamoDb => dynamodb::error(&error),
+                Service::Sts => xml::error(&error, &request_id),
+            };
+            (error.status, Some(error.code), body.into())
+        }
     };
     state.journal.answered(number, status, error_code);
     let date = DateTime::from_secs(DateTime::from(state.now()).secs()).fmt(Format::HttpDate);
+    let content_type = match service {
+        Service::Portal => "application/json",
+        Service::DynamoDb => "application/x-amz-json-1.0",
+        Service::S3 | Service::Sts => "text/xml",
+    };
     let mut response = Response::builder();
     if let Some(code) = error_code.filter(|_| call.is_portal()) {
         response = response.header("x-amzn-errortype", code);
     }
     let response = response
         .status(status)
-        .header("content-type", if call.is_portal() { "application/json" } else { "text/xml" })
+        .header("content-type", content_type)
         .header("date", date.expect("the server's clock shows a year of four digits"))
         .header("x-amzn-requestid", request_id)
         .body(Full::new(body));

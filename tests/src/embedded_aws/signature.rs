@@ -6,14 +6,20 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
 use super::call::Call;
+use super::directory::Principal;
 use super::error::AwsError;
+use super::s3;
+use super::server::State;
 
 /// Headers that the signer adds by itself.
 const ADDED_BY_SIGNER: [&str; 3] = ["x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
@@ -24,7 +30,7 @@ pub(super) struct Authorization {
     pub(super) access_key_id: String,
     date: String,
     pub(super) region: String,
-    service: String,
+    pub(super) service: String,
     signed_headers: Vec<String>,
     signature: String,
 }
@@ -109,6 +115,11 @@ impl Authorization {
         if self.signed_headers.iter().any(|name| name == "x-amz-content-sha256") {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
+        if self.service == s3::SERVICE {
+            // The one service that takes paths as they are.
+            settings.percent_encoding_mode = PercentEncodingMode::Single;
+            settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        }
         let identity: Identity = credentials.clone().into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
@@ -119,11 +130,24 @@ impl Authorization {
             .build()
             .ok()?
             .into();
-        let body = SignableBody::Bytes(&call.body);
+        let body = match call.header("x-amz-content-sha256") {
+            Some("UNSIGNED-PAYLOAD") => SignableBody::UnsignedPayload,
+            _ => SignableBody::Bytes(&call.body),
+        };
         let uri = format!("http://{host}{path}");
         let request = SignableRequest::new(call.parts.method.as_str(), uri, headers.into_iter(), body).ok()?;
         Some(sign(request, &parameters).ok()?.into_parts().1)
     }
+}
+
+/// Who signed the call to a service, once the signature is found good.
+pub(super) fn authenticate(state: &State, call: &Call, service: &str) -> Result<Principal, AwsError> {
+    let authorization = Authorization::of(call)?;
+    let now = state.now();
+    let session_token = call.header("x-amz-security-token");
+    let (credentials, principal) = state.directory().look_up(&authorization.access_key_id, session_token, now)?;
+    authorization.verify(call, service, &credentials, now, state.allowed_skew)?;
+    Ok(principal)
 }
 
 /// `20260102T030405Z`, the date format of signatures.

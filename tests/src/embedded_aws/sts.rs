@@ -19,7 +19,7 @@ use super::mfa::Refused;
 use super::policy;
 use super::server::State;
 use super::session_token;
-use super::signature::Authorization;
+use super::signature;
 use super::validate::{EXTERNAL_ID, ROLE_SESSION_NAME, TOKEN_CODE, duration, required};
 use super::web_identity;
 use super::xml::{element, nested};
@@ -33,7 +33,7 @@ pub(super) const ALLOWED_SECONDS: RangeInclusive<u64> = 900..=43_200;
 pub(super) enum Answer {
     /// The elements of the action's result.
     Result(String),
-    /// The portal's document.
+    /// A document of a JSON service.
     Json(String),
     /// This status and this body, whatever it is.
     Raw(u16, Bytes),
@@ -55,12 +55,7 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
 
 /// Who signed the call, once the signature is found good.
 pub(super) fn authenticate(state: &State, call: &Call) -> Result<Principal, AwsError> {
-    let authorization = Authorization::of(call)?;
-    let now = state.now();
-    let session_token = call.header("x-amz-security-token");
-    let (credentials, principal) = state.directory().look_up(&authorization.access_key_id, session_token, now)?;
-    authorization.verify(call, "sts", &credentials, now, state.allowed_skew)?;
-    Ok(principal)
+    signature::authenticate(state, call, "sts")
 }
 
 async fn get_caller_identity(state: &State, call: &Call) -> Result<Answer, AwsError> {
