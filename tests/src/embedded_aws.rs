@@ -28,16 +28,16 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 
 mod call;
-mod directory;
+pub(crate) mod directory;
 mod dynamodb;
-mod error;
-mod faults;
-mod gate;
-mod log;
+pub(crate) mod error;
+pub(crate) mod faults;
+pub(crate) mod gate;
+pub(crate) mod log;
 mod mfa;
 mod policy;
 mod s3;
-mod server;
+pub(crate) mod server;
 mod session_token;
 mod signature;
 mod sso;
@@ -53,17 +53,14 @@ pub use mfa::{MfaAttempt, MfaDevice};
 use directory::Directory;
 use faults::Faults;
 use log::Journal;
-use server::{Connections, Issuing, Server, State};
-
-/// How long [`EmbeddedAws::wait_for_calls`] waits.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
+use server::{Connections, Issuing, Server, State, WAIT_LIMIT};
 
 /// How far a signature's date may be from the server's clock, as at AWS.
 const ALLOWED_SKEW: Duration = Duration::from_secs(300);
 
 /// A running server; it stops when the handle is dropped.
 pub struct EmbeddedAws {
-    state: Arc<State>,
+    pub(crate) state: Arc<State>,
     server: Server,
     user: Credentials,
 }
@@ -334,12 +331,8 @@ impl EmbeddedAws {
     /// Leaving early changes nothing.
     pub async fn wait_for_calls(&self, action: &str, count: usize) {
         let (state, wanted) = (Arc::clone(&self.state), action.to_owned());
-        let arrived = self.server.handle.spawn(async move {
-            let mut arrivals = state.journal.arrivals();
-            let enough = arrivals.wait_for(|_| state.journal.calls(&wanted) >= count);
-            matches!(tokio::time::timeout(WAIT_LIMIT, enough).await, Ok(Ok(_)))
-        });
-        if !arrived.await.expect("waiting does not panic") {
+        let arrivals = self.state.journal.arrivals();
+        if !self.server.wait_until(arrivals, move || state.journal.calls(&wanted) >= count).await {
             panic!("{count} {action} calls did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
         }
     }
@@ -390,13 +383,17 @@ impl Builder {
             allowed_skew: self.allowed_skew,
             directory: Mutex::new(directory),
             issuing: Mutex::new(Issuing { lifetime: None, short_durations: false }),
-            faults: Faults::new(),
+            faults: Faults::new(faults::ASSUME_ROLE),
             journal: Journal::new(),
             connections: Connections::default(),
             objects: Mutex::default(),
             items: Mutex::default(),
         });
-        let server = Server::start(Arc::clone(&state)).expect("a port of 127.0.0.1 can be bound");
+        let server = Server::start("embedded-aws", {
+            let state = Arc::clone(&state);
+            move |listener| server::accept(listener, state)
+        })
+        .expect("a port of 127.0.0.1 can be bound");
         EmbeddedAws { state, server, user }
     }
 }

@@ -14,29 +14,29 @@ use super::error::AwsError;
 use super::mfa::Devices;
 
 /// The account of the server's own users and roles.
-pub(super) const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// Who signed a request.
 #[derive(Clone, Debug)]
-pub(super) struct Principal {
-    pub(super) account: String,
-    pub(super) arn: String,
-    pub(super) user_id: String,
-    pub(super) kind: Kind,
-    pub(super) inherited: Inherited,
+pub(crate) struct Principal {
+    pub(crate) account: String,
+    pub(crate) arn: String,
+    pub(crate) user_id: String,
+    pub(crate) kind: Kind,
+    pub(crate) inherited: Inherited,
 }
 
 /// What the sessions of further roles inherit.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inherited {
+pub(crate) struct Inherited {
     /// Keys of tags, in lower case.
-    pub(super) transitive_tags: HashSet<String>,
-    pub(super) source_identity: Option<String>,
+    pub(crate) transitive_tags: HashSet<String>,
+    pub(crate) source_identity: Option<String>,
 }
 
 /// What a principal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     User,
     /// A user's session of GetSessionToken.
     UserSession {
@@ -47,29 +47,29 @@ pub(super) enum Kind {
 
 /// What a role asks for beyond being allowed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Conditions {
-    pub(super) mfa: bool,
-    pub(super) external_id: Option<String>,
-    pub(super) max_duration: Option<Duration>,
+pub(crate) struct Conditions {
+    pub(crate) mfa: bool,
+    pub(crate) external_id: Option<String>,
+    pub(crate) max_duration: Option<Duration>,
 }
 
 /// A token of an identity provider.
 #[derive(Clone, Debug)]
-pub(super) struct WebIdentity {
-    pub(super) subject: String,
-    pub(super) expired_at: Option<SystemTime>,
+pub(crate) struct WebIdentity {
+    pub(crate) subject: String,
+    pub(crate) expired_at: Option<SystemTime>,
 }
 
 /// A session that was just issued.
-pub(super) struct Session {
-    pub(super) credentials: Credentials,
-    pub(super) expiration: SystemTime,
-    pub(super) principal: Principal,
+pub(crate) struct Session {
+    pub(crate) credentials: Credentials,
+    pub(crate) expiration: SystemTime,
+    pub(crate) principal: Principal,
 }
 
 /// All principals of one server.
 #[derive(Default)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     keys: HashMap<String, Key>,
     users: HashMap<String, Principal>,
     role_ids: HashMap<String, String>,
@@ -77,8 +77,8 @@ pub(super) struct Directory {
     denied_roles: HashSet<String>,
     conditions: HashMap<String, Conditions>,
     pub(super) devices: Devices,
-    pub(super) web_identities: HashMap<String, WebIdentity>,
-    pub(super) sso_logins: HashSet<String>,
+    pub(crate) web_identities: HashMap<String, WebIdentity>,
+    pub(crate) sso_logins: HashSet<String>,
     secrets: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ struct Key {
 
 impl Directory {
     /// Adds an access key to the user, who is created if there is none of this name.
-    pub(super) fn add_user(&mut self, name: &str) -> Credentials {
+    pub(crate) fn add_user(&mut self, name: &str) -> Credentials {
         let principal = self.users.entry(name.to_owned()).or_insert_with(|| Principal {
             account: ACCOUNT.to_owned(),
             arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
@@ -103,45 +103,45 @@ impl Directory {
         self.issue("AKIA", None, None, principal)
     }
 
-    pub(super) fn add_role(&mut self, arn: &str) {
+    pub(crate) fn add_role(&mut self, arn: &str) {
         assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
         self.denied_roles.remove(arn);
         self.added_roles.insert(arn.to_owned());
     }
 
-    pub(super) fn deny_role(&mut self, arn: &str) {
+    pub(crate) fn deny_role(&mut self, arn: &str) {
         assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
         self.denied_roles.insert(arn.to_owned());
     }
 
     /// What a role asks for, to be changed.
-    pub(super) fn conditions_of(&mut self, role_arn: &str) -> &mut Conditions {
+    pub(crate) fn conditions_of(&mut self, role_arn: &str) -> &mut Conditions {
         assert!(Role::parse(role_arn).is_some(), "`{role_arn}` is not the ARN of a role");
         self.conditions.entry(role_arn.to_owned()).or_default()
     }
 
-    pub(super) fn conditions(&self, role_arn: &str) -> Conditions {
+    pub(crate) fn conditions(&self, role_arn: &str) -> Conditions {
         self.conditions.get(role_arn).cloned().unwrap_or_default()
     }
 
-    pub(super) fn revoke(&mut self, access_key_id: &str) {
+    pub(crate) fn revoke(&mut self, access_key_id: &str) {
         match self.keys.get_mut(access_key_id) {
             Some(key) => key.revoked = true,
             None => panic!("{access_key_id} was never issued here and cannot be revoked"),
         }
     }
 
-    pub(super) fn issued_secrets(&self) -> Vec<String> {
+    pub(crate) fn issued_secrets(&self) -> Vec<String> {
         self.secrets.clone()
     }
 
-    pub(super) fn may_assume(&self, role: &Role<'_>) -> bool {
+    pub(crate) fn may_assume(&self, role: &Role<'_>) -> bool {
         let known = role.account == ACCOUNT || self.added_roles.contains(role.arn);
         known && !self.denied_roles.contains(role.arn)
     }
 
     /// Finds the credentials that a request claims to be signed with, if they are good at this moment.
-    pub(super) fn look_up(
+    pub(crate) fn look_up(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,
@@ -158,7 +158,7 @@ impl Directory {
     }
 
     /// Issues a session of the role until `expiration`, in whole seconds as STS does.
-    pub(super) fn open_session(
+    pub(crate) fn open_session(
         &mut self,
         role: &Role<'_>,
         session_name: &str,
@@ -177,7 +177,7 @@ impl Directory {
     }
 
     /// Issues a session of a user.
-    pub(super) fn open_user_session(&mut self, user: &Principal, with_mfa: bool, expiration: SystemTime) -> Session {
+    pub(crate) fn open_user_session(&mut self, user: &Principal, with_mfa: bool, expiration: SystemTime) -> Session {
         self.open(Principal { kind: Kind::UserSession { with_mfa }, ..user.clone() }, expiration)
     }
 
@@ -213,8 +213,8 @@ impl fmt::Debug for Directory {
 }
 
 /// The parts of a role's ARN.
-pub(super) struct Role<'a> {
-    pub(super) arn: &'a str,
+pub(crate) struct Role<'a> {
+    pub(crate) arn: &'a str,
     partition: &'a str,
     account: &'a str,
     name: &'a str,
@@ -222,7 +222,7 @@ pub(super) struct Role<'a> {
 
 impl<'a> Role<'a> {
     /// Takes the ARN apart; `None` if it is not a role's.
-    pub(super) fn parse(arn: &'a str) -> Option<Self> {
+    pub(crate) fn parse(arn: &'a str) -> Option<Self> {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let ["arn", partition, "iam", "", account, resource] = parts[..] else { return None };
         let name = resource.strip_prefix("role/")?.rsplit('/').next()?;
@@ -241,7 +241,7 @@ fn identifier(prefix: &str) -> String {
     format!("{prefix}{}", random(16, BASE32))
 }
 
-pub(super) fn random(length: usize, alphabet: &[u8]) -> String {
+pub(crate) fn random(length: usize, alphabet: &[u8]) -> String {
     (0..length).map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())])).collect()
 }
 

@@ -8,111 +8,111 @@ use super::signature::amz_date;
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
-pub(super) struct AwsError {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: String,
+pub(crate) struct AwsError {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 impl AwsError {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
     /// Whose fault the answer says it is.
-    pub(super) fn fault(&self) -> &'static str {
+    pub(crate) fn fault(&self) -> &'static str {
         if self.status < 500 { "Sender" } else { "Receiver" }
     }
 
     /// The body that a JSON service answers with; its code goes into a header.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         serde_json::json!({ "message": self.message }).to_string()
     }
 
-    pub(super) fn missing_authentication() -> Self {
+    pub(crate) fn missing_authentication() -> Self {
         Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
     }
 
-    pub(super) fn incomplete_signature(what: &str) -> Self {
+    pub(crate) fn incomplete_signature(what: &str) -> Self {
         Self::new(400, "IncompleteSignature", format!("Authorization header requires {what}."))
     }
 
-    pub(super) fn invalid_token() -> Self {
+    pub(crate) fn invalid_token() -> Self {
         Self::new(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
     }
 
-    pub(super) fn expired_token() -> Self {
+    pub(crate) fn expired_token() -> Self {
         Self::new(403, "ExpiredToken", "The security token included in the request is expired")
     }
 
-    pub(super) fn wrong_signature() -> Self {
+    pub(crate) fn wrong_signature() -> Self {
         Self::signature(
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
              Access Key and signing method. Consult the service documentation for details.",
         )
     }
 
-    pub(super) fn signature(message: impl Into<String>) -> Self {
+    pub(crate) fn signature(message: impl Into<String>) -> Self {
         Self::new(403, "SignatureDoesNotMatch", message)
     }
 
     /// STS reports a wrong clock under the code of a wrong signature; `RequestExpired` belongs to other services.
-    pub(super) fn signature_expired(signed: SystemTime, earliest: SystemTime) -> Self {
+    pub(crate) fn signature_expired(signed: SystemTime, earliest: SystemTime) -> Self {
         let (signed, earliest) = (amz_date(signed), amz_date(earliest));
         Self::signature(format!("Signature expired: {signed} is now earlier than {earliest}"))
     }
 
-    pub(super) fn signature_not_yet_current(signed: SystemTime, latest: SystemTime) -> Self {
+    pub(crate) fn signature_not_yet_current(signed: SystemTime, latest: SystemTime) -> Self {
         let (signed, latest) = (amz_date(signed), amz_date(latest));
         Self::signature(format!("Signature not yet current: {signed} is still later than {latest}"))
     }
 
-    pub(super) fn invalid_action(action: &str, version: &str) -> Self {
+    pub(crate) fn invalid_action(action: &str, version: &str) -> Self {
         Self::new(400, "InvalidAction", format!("Could not find operation {action} for version {version}"))
     }
 
-    pub(super) fn missing_action() -> Self {
+    pub(crate) fn missing_action() -> Self {
         Self::new(400, "MissingAction", "The request must contain the parameter Action")
     }
 
-    pub(super) fn validation(message: impl Into<String>) -> Self {
+    pub(crate) fn validation(message: impl Into<String>) -> Self {
         Self::new(400, "ValidationError", message)
     }
 
     /// A single failed constraint, worded as AWS's validator does.
-    pub(super) fn constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
+    pub(crate) fn constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
         let value = value.map_or_else(|| "null".to_owned(), |value| format!("'{value}'"));
         Self::validation(format!(
             "1 validation error detected: Value {value} at '{member}' failed to satisfy constraint: {constraint}"
         ))
     }
 
-    pub(super) fn access_denied(principal_arn: &str, action: &str, resource_arn: &str) -> Self {
+    pub(crate) fn access_denied(principal_arn: &str, action: &str, resource_arn: &str) -> Self {
         let message =
             format!("User: {principal_arn} is not authorized to perform: sts:{action} on resource: {resource_arn}");
         Self::new(403, "AccessDenied", message)
     }
 
     /// As AWS refuses somebody of whom it knows no more than a provider's token.
-    pub(super) fn not_authorized() -> Self {
+    pub(crate) fn not_authorized() -> Self {
         Self::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
     }
 
     /// As the portal refuses a role or an account.
-    pub(super) fn no_access() -> Self {
+    pub(crate) fn no_access() -> Self {
         Self::new(403, "ForbiddenException", "No access")
     }
 
-    pub(super) fn wrong_mfa_code() -> Self {
+    pub(crate) fn wrong_mfa_code() -> Self {
         Self::new(403, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
     }
 
-    pub(super) fn half_an_mfa() -> Self {
+    pub(crate) fn half_an_mfa() -> Self {
         let message = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ";
         Self::new(403, "AccessDenied", message)
     }
 
-    pub(super) fn unknown_mfa_device() -> Self {
+    pub(crate) fn unknown_mfa_device() -> Self {
         Self::new(
             403,
             "AccessDenied",
@@ -121,16 +121,16 @@ impl AwsError {
         )
     }
 
-    pub(super) fn throttled() -> Self {
+    pub(crate) fn throttled() -> Self {
         Self::new(400, "Throttling", "Rate exceeded")
     }
 
-    pub(super) fn too_large() -> Self {
+    pub(crate) fn too_large() -> Self {
         Self::new(413, "RequestEntityTooLarge", "The request is larger than this server reads.")
     }
 
     /// An error with nothing known but its status.
-    pub(super) fn of_status(status: u16) -> Self {
+    pub(crate) fn of_status(status: u16) -> Self {
         let (code, message) = match status {
             403 => ("AccessDenied", "Access denied"),
             404 => ("NotFound", "Not found"),

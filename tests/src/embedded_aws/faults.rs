@@ -11,23 +11,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The action that [`fail_next`](super::EmbeddedAws::fail_next) and its like are about.
-pub(super) const ASSUME_ROLE: &str = "AssumeRole";
+pub(crate) const ASSUME_ROLE: &str = "AssumeRole";
 
 /// How a call fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// This status (200 to 599) with an error body as AWS writes it.
     Status(u16),
-    /// 400 `Throttling`, as STS throttles; 429 `TooManyRequestsException` for `GetRoleCredentials`.
+    /// 400 `Throttling`, as STS throttles; 429 `TooManyRequestsException` for `GetRoleCredentials`, 429
+    /// `ThrottlingException` for a device.
     Throttled,
     /// 403 `AccessDenied` for the caller and the role of the request, in the action's words; 403 `ForbiddenException`
-    /// for `GetRoleCredentials`.
+    /// for `GetRoleCredentials`; 403 `AccessDeniedException` for a device.
     AccessDenied,
     /// No answer until the client leaves or the hang is released; then the usual one.
     Hang,
     /// The connection is closed without an answer.
     DropConnection,
-    /// 200 with a document that no parser accepts.
+    /// 200 with a document that no parser accepts: XML for STS, JSON for the portal and for a device.
     MalformedXml,
     /// 200 with a document that breaks off after the access key id. The SDK takes it for complete and fills in empty
     /// strings and 1970.
@@ -47,11 +48,19 @@ pub enum Failure {
         /// AWS's message.
         message: String,
     },
+    /// This status (200 to 599) with exactly this body, without any code.
+    Body {
+        /// From 200 to 599.
+        status: u16,
+        /// Whatever it is.
+        body: String,
+    },
     /// This status (200 to 599) with a page as proxies and networks that want a login write it, without any code.
     Page(u16),
 }
 
-/// Keeps the AssumeRole answers that follow it back; they go out when it is released or dropped.
+/// Keeps the answers that follow it back, those to AssumeRole or to a device; they go out when it is released or
+/// dropped.
 #[derive(Debug)]
 #[must_use = "the hold ends when it is dropped"]
 pub struct Hold {
@@ -65,7 +74,9 @@ impl Hold {
 
 /// The faults of one server.
 #[derive(Debug)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
+    /// The action whose answers [`Hold`] keeps back.
+    held: &'static str,
     plan: Mutex<Plan>,
     hangs_released: watch::Sender<u64>,
 }
@@ -79,54 +90,54 @@ struct Plan {
 }
 
 /// What one request has to go through before it is answered.
-pub(super) struct Passage {
-    pub(super) failure: Option<Failure>,
+pub(crate) struct Passage {
+    pub(crate) failure: Option<Failure>,
     latency: Duration,
     holds: Vec<watch::Receiver<()>>,
     hangs_released: watch::Receiver<u64>,
 }
 
 impl Faults {
-    pub(super) fn new() -> Self {
-        Self { plan: Mutex::default(), hangs_released: watch::Sender::new(0) }
+    pub(crate) fn new(held: &'static str) -> Self {
+        Self { held, plan: Mutex::default(), hangs_released: watch::Sender::new(0) }
     }
 
-    pub(super) fn fail_next(&self, action: &str, failures: impl IntoIterator<Item = Failure>) {
+    pub(crate) fn fail_next(&self, action: &str, failures: impl IntoIterator<Item = Failure>) {
         // The caller's iterator and the check may panic, which must not happen under the lock.
         let failures: Vec<Failure> = failures.into_iter().inspect(Failure::check).collect();
         self.plan().next.entry(action.to_owned()).or_default().extend(failures);
     }
 
-    pub(super) fn fail_always(&self, action: &str, failure: Option<Failure>) {
+    pub(crate) fn fail_always(&self, action: &str, failure: Option<Failure>) {
         match failure.inspect(Failure::check) {
             Some(failure) => self.plan().always.insert(action.to_owned(), failure),
             None => self.plan().always.remove(action),
         };
     }
 
-    pub(super) fn set_latency(&self, latency: Duration) {
+    pub(crate) fn set_latency(&self, latency: Duration) {
         self.plan().latency = latency;
     }
 
-    pub(super) fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> Hold {
         let (open, held) = watch::channel(());
         self.plan().holds.push(held);
         Hold { _open: open }
     }
 
-    pub(super) fn release_hangs(&self) {
+    pub(crate) fn release_hangs(&self) {
         self.hangs_released.send_modify(|times| *times += 1);
     }
 
-    /// Takes an action's next failure and notes the holds of this moment. What is held are AssumeRole calls.
-    pub(super) fn enter(&self, action: &str) -> Passage {
+    /// Takes an action's next failure and notes the holds of this moment.
+    pub(crate) fn enter(&self, action: &str) -> Passage {
         let mut plan = self.plan();
         plan.holds.retain(|held| held.has_changed().is_ok());
         let always = plan.always.get(action).cloned();
         Passage {
             failure: plan.next.get_mut(action).and_then(VecDeque::pop_front).or(always),
             latency: plan.latency,
-            holds: if action == ASSUME_ROLE { plan.holds.clone() } else { Vec::new() },
+            holds: if action == self.held { plan.holds.clone() } else { Vec::new() },
             hangs_released: self.hangs_released.subscribe(),
         }
     }
@@ -138,7 +149,7 @@ impl Faults {
 
 impl Passage {
     /// Waits for latency, holds and a hang, in this order.
-    pub(super) async fn pass(&mut self) {
+    pub(crate) async fn pass(&mut self) {
         tokio::time::sleep(self.latency).await;
         for held in &mut self.holds {
             while held.changed().await.is_ok() {}
@@ -153,7 +164,8 @@ impl Passage {
 impl Failure {
     /// Rejects a status that HTTP has no room for here, where the test that asked for it can see the panic.
     fn check(&self) {
-        if let Self::Status(status) | Self::Page(status) | Self::Error { status, .. } = self {
+        if let Self::Status(status) | Self::Page(status) | Self::Error { status, .. } | Self::Body { status, .. } = self
+        {
             assert!((200..600).contains(status), "{self:?} is not an HTTP status from 200 to 599");
         }
     }

@@ -12,8 +12,9 @@ use super::server::State;
 use super::sts::Answer;
 use super::{sso, web_identity};
 
-const PAGE: &[u8] = b"<html><head><title>Login</title></head><body>Please log in to use this network.</body></html>";
-const OVERSIZED_BYTES: usize = 8 << 20;
+pub(crate) const PAGE: &[u8] =
+    b"<html><head><title>Login</title></head><body>Please log in to use this network.</body></html>";
+pub(crate) const OVERSIZED_BYTES: usize = 8 << 20;
 
 /// The way on, or the end of it.
 pub(super) enum Gate {
@@ -59,6 +60,7 @@ fn failed(failure: Failure, call: &Call, caller: &str) -> Option<Result<Answer, 
         Failure::MalformedXml => Ok(Answer::Raw(200, malformed(call))),
         Failure::Truncated => Ok(Answer::Raw(200, truncated(call))),
         Failure::Oversized => Ok(Answer::Raw(200, oversized(call))),
+        Failure::Body { status, body } => Ok(Answer::Raw(status, body.into())),
         Failure::Page(status) => Ok(Answer::Raw(status, Bytes::from_static(PAGE))),
         Failure::Error { status, code, message } => Err(AwsError::new(status, code, message)),
         Failure::AlreadyExpired | Failure::Hang => return None,

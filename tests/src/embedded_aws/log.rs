@@ -32,20 +32,40 @@ pub struct RequestLog {
     pub time: SystemTime,
 }
 
+/// What a log is made of.
+pub(crate) trait Entry: Clone {
+    /// What [`calls`](Journal::calls) counts by.
+    fn action(&self) -> &str;
+
+    /// Completes the entry.
+    fn answered(&mut self, status: u16, error_code: Option<&str>);
+}
+
+impl Entry for RequestLog {
+    fn action(&self) -> &str {
+        &self.action
+    }
+
+    fn answered(&mut self, status: u16, error_code: Option<&str>) {
+        self.status = Some(status);
+        self.error_code = error_code.map(str::to_owned);
+    }
+}
+
 /// The log of one server.
 #[derive(Debug)]
-pub(super) struct Journal {
-    entries: Mutex<Vec<RequestLog>>,
+pub(crate) struct Journal<E> {
+    entries: Mutex<Vec<E>>,
     arrivals: watch::Sender<usize>,
 }
 
-impl Journal {
-    pub(super) fn new() -> Self {
-        Self { entries: Mutex::default(), arrivals: watch::Sender::new(0) }
+impl<E: Entry> Journal<E> {
+    pub(crate) fn new() -> Self {
+        Self { entries: Mutex::new(Vec::new()), arrivals: watch::Sender::new(0) }
     }
 
     /// Notes an arrival and returns the entry's number for [`answered`](Self::answered).
-    pub(super) fn arrived(&self, entry: RequestLog) -> usize {
+    pub(crate) fn arrived(&self, entry: E) -> usize {
         let mut entries = self.entries();
         entries.push(entry);
         let count = entries.len();
@@ -54,26 +74,24 @@ impl Journal {
         count - 1
     }
 
-    pub(super) fn answered(&self, number: usize, status: u16, error_code: Option<&str>) {
-        let entry = &mut self.entries()[number];
-        entry.status = Some(status);
-        entry.error_code = error_code.map(str::to_owned);
+    pub(crate) fn answered(&self, number: usize, status: u16, error_code: Option<&str>) {
+        self.entries()[number].answered(status, error_code);
     }
 
-    pub(super) fn snapshot(&self) -> Vec<RequestLog> {
+    pub(crate) fn snapshot(&self) -> Vec<E> {
         self.entries().clone()
     }
 
-    pub(super) fn calls(&self, action: &str) -> usize {
-        self.entries().iter().filter(|entry| entry.action == action).count()
+    pub(crate) fn calls(&self, action: &str) -> usize {
+        self.entries().iter().filter(|entry| entry.action() == action).count()
     }
 
     /// Changes with every arrival.
-    pub(super) fn arrivals(&self) -> watch::Receiver<usize> {
+    pub(crate) fn arrivals(&self) -> watch::Receiver<usize> {
         self.arrivals.subscribe()
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<RequestLog>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<E>> {
         self.entries.lock().expect("nothing panics while it holds the log")
     }
 }

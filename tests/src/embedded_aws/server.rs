@@ -1,7 +1,8 @@
 //! The HTTP/1.1 server: a thread with its own runtime that accepts, reads, asks a service and answers.
 //!
 //! Owns sockets and envelopes; a service decides what an answer says. The listener is bound before the thread
-//! starts, so the address answers from the first moment. Connections end with the runtime.
+//! starts, so the address answers from the first moment. Connections end with the runtime. The thread itself serves
+//! the other embedded servers too.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,29 +24,32 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::call::{Call, Service};
 use super::directory::{Directory, random};
 use super::error::AwsError;
 use super::faults::Faults;
-use super::log::Journal;
+use super::log::{Journal, RequestLog};
 use super::sts::{self, Answer};
 use super::xml;
 use super::{dynamodb, s3, sso};
 
+/// How long a test waits for requests to arrive.
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(30);
+
 /// The longest request body that is read.
-const BODY_LIMIT: usize = 64 << 10;
+pub(crate) const BODY_LIMIT: usize = 64 << 10;
 
 /// What all connections of one server share.
-pub(super) struct State {
-    pub(super) clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
-    pub(super) allowed_skew: Duration,
-    pub(super) directory: Mutex<Directory>,
-    pub(super) issuing: Mutex<Issuing>,
-    pub(super) faults: Faults,
-    pub(super) journal: Journal,
-    pub(super) connections: Connections,
+pub(crate) struct State {
+    pub(crate) clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(crate) allowed_skew: Duration,
+    pub(crate) directory: Mutex<Directory>,
+    pub(crate) issuing: Mutex<Issuing>,
+    pub(crate) faults: Faults,
+    pub(crate) journal: Journal<RequestLog>,
+    pub(crate) connections: Connections,
     /// What S3 has, by bucket and key.
     pub(super) objects: Mutex<BTreeMap<String, Bytes>>,
     /// What DynamoDB has, by table and key.
@@ -54,31 +58,37 @@ pub(super) struct State {
 
 /// How many connections there were, and how many are still open.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
-    pub(super) accepted: AtomicUsize,
-    pub(super) open: AtomicUsize,
+pub(crate) struct Connections {
+    pub(crate) accepted: AtomicUsize,
+    pub(crate) open: AtomicUsize,
 }
 
 /// How long the sessions issued from now on live.
 #[derive(Debug)]
-pub(super) struct Issuing {
+pub(crate) struct Issuing {
     /// Used in place of the requested duration.
-    pub(super) lifetime: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
     /// Whether `DurationSeconds` below 900 is accepted.
-    pub(super) short_durations: bool,
+    pub(crate) short_durations: bool,
 }
 
 impl State {
-    pub(super) fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         (self.clock)()
     }
 
     /// When a session that is issued now ends.
-    pub(super) fn expiration(&self, now: SystemTime, requested: Duration, expired: bool) -> SystemTime {
+    pub(crate) fn expiration(&self, now: SystemTime, requested: Duration, expired: bool) -> SystemTime {
         if expired { now - Duration::from_secs(60) } else { now + self.issuing().lifetime.unwrap_or(requested) }
     }
 
-    pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
+    /// The clock's reading as a `Date` header has it.
+    pub(crate) fn date(&self) -> String {
+        let date = DateTime::from_secs(DateTime::from(self.now()).secs()).fmt(Format::HttpDate);
+        date.expect("the server's clock shows a year of four digits")
+    }
+
+    pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
         // The directory panics on a test's mistake, before it has changed anything.
         self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -91,37 +101,56 @@ impl State {
         self.items.lock().expect("nothing panics while it holds the items")
     }
 
-    pub(super) fn issuing(&self) -> MutexGuard<'_, Issuing> {
+    pub(crate) fn issuing(&self) -> MutexGuard<'_, Issuing> {
         self.issuing.lock().expect("nothing panics while it holds the settings")
     }
 }
 
 /// The running thread; dropping it stops the server.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    pub(super) handle: Handle,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    pub(super) fn start(state: Arc<State>) -> io::Result<Self> {
+    /// Binds a port of 127.0.0.1 and serves it in a thread of that name until the handle is dropped.
+    pub(crate) fn start<F: Future<Output = ()>>(
+        name: &str,
+        serve: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("embedded-aws".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
                 tokio::select! {
-                    () = accept(listener, state) => {}
+                    () = serve(listener) => {}
                     _ = stopped => {}
                 }
             });
         })?;
         Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Whether `enough` holds before half a minute is over; it is asked again whenever something changes. Needs no
+    /// runtime of the caller's and does not move with paused time.
+    pub(crate) async fn wait_until<T: Send + Sync + 'static>(
+        &self,
+        mut changes: watch::Receiver<T>,
+        enough: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> bool {
+        let arrived = self.handle.spawn(async move {
+            let enough = changes.wait_for(|_| enough());
+            matches!(tokio::time::timeout(WAIT_LIMIT, enough).await, Ok(Ok(_)))
+        });
+        arrived.await.expect("waiting does not panic")
     }
 }
 
@@ -135,8 +164,8 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
+/// Serves STS and the portal.
+pub(crate) async fn accept(listener: tokio::net::TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
@@ -193,7 +222,6 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
         }
     };
     state.journal.answered(number, status, error_code);
-    let date = DateTime::from_secs(DateTime::from(state.now()).secs()).fmt(Format::HttpDate);
     let content_type = match service {
         Service::Portal => "application/json",
         Service::DynamoDb => "application/x-amz-json-1.0",
@@ -206,20 +234,20 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     let response = response
         .status(status)
         .header("content-type", content_type)
-        .header("date", date.expect("the server's clock shows a year of four digits"))
+        .header("date", state.date())
         .header("x-amzn-requestid", request_id)
         .body(Full::new(body));
     Ok(response.expect("status and headers are valid"))
 }
 
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let part = |length| random(length, b"0123456789abcdef");
     format!("{}-{}-{}-{}-{}", part(8), part(4), part(4), part(4), part(12))
 }
 
 /// Ends the connection: hyper closes it when its service fails.
 #[derive(Debug)]
-struct Dropped;
+pub(crate) struct Dropped;
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
