@@ -1,16 +1,19 @@
 //! The harness of brs's tests: servers to call, and what it takes to run them.
 //!
 //! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on request: it lets
-//! credentials expire, rejects them, hangs, drops connections and counts calls. [`Moto`](moto::Moto) is the
-//! independent check that the embedded server has not merely agreed with the code that it tests.
+//! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
+//! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
+//! agreed with the code that it tests.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
 //! start with an environment of its own.
 
 pub mod embedded_aws;
+pub mod embedded_iot;
 pub mod moto;
 
 pub use embedded_aws::EmbeddedAws;
+pub use embedded_iot::EmbeddedIot;
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]
