@@ -121,9 +121,7 @@ impl EmbeddedIot {
     /// A certificate (with its chain) and a key, both PEM, for another server that has the names of this one.
     #[must_use]
     pub fn server_identity(&self) -> (String, String) {
-        let key = KeyKind::EcP256.generate();
-        let now = self.shared.aws.now();
-        let chain = self.servers.server(&["localhost", "127.0.0.1"], &key, &(now - DAY..now + 365 * DAY));
+        let (chain, key) = tls::good_certificate(&self.shared.aws, &self.servers);
         (chain.pem, key.serialize_pem())
     }
 
@@ -402,7 +400,8 @@ impl EmbeddedIot {
 
     /// The address of a door without TLS, opened at the first call, for a proxy that shakes hands in this server's
     /// place. It is believed what it says of its client: `x-client-cert-pem` (percent-encoded),
-    /// `x-client-cert-tls-version`, `x-client-cert-session-reused` (`r` or `.`), `x-client-cert-server-name`.
+    /// `x-client-cert-tls-version`, `x-client-cert-session-reused` (`r` or `.`), `x-client-cert-server-name`,
+    /// `x-client-cert-connection` (a number).
     ///
     /// # Panics
     ///

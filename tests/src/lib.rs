@@ -3,7 +3,7 @@
 //! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on request: it lets
 //! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
 //! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
-//! agreed with the code that it tests.
+//! agreed with the code that it tests, and [`Nginx`](nginx::Nginx) is so for TLS.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
 //! start with an environment of its own.
@@ -11,6 +11,7 @@
 pub mod embedded_aws;
 pub mod embedded_iot;
 pub mod moto;
+pub mod nginx;
 
 pub use embedded_aws::EmbeddedAws;
 pub use embedded_iot::EmbeddedIot;

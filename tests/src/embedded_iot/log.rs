@@ -30,7 +30,7 @@ pub struct IotRequest {
     pub tls_version: Option<String>,
     /// Whether the connection resumed an earlier session.
     pub resumed: bool,
-    /// The number of the connection, from 1; 0 for a request that a proxy passed on.
+    /// The number of the connection, from 1, by a proxy's own count behind one.
     pub connection: usize,
     /// The header `x-amzn-requestid` of the answer.
     pub request_id: String,

@@ -40,6 +40,7 @@ const PROXIED_CERTIFICATE: &str = "x-client-cert-pem";
 const PROXIED_VERSION: &str = "x-client-cert-tls-version";
 const PROXIED_REUSE: &str = "x-client-cert-session-reused";
 const PROXIED_SERVER_NAME: &str = "x-client-cert-server-name";
+const PROXIED_CONNECTION: &str = "x-client-cert-connection";
 
 /// What all connections of one server share.
 pub(super) struct Shared {
@@ -228,7 +229,7 @@ fn proxied<B>(request: &Request<B>) -> Peer {
         server_name: header(request, PROXIED_SERVER_NAME).filter(|name| !name.is_empty()),
         tls_version: header(request, PROXIED_VERSION),
         resumed: header(request, PROXIED_REUSE).as_deref() == Some("r"),
-        connection: 0,
+        connection: header(request, PROXIED_CONNECTION).and_then(|number| number.parse().ok()).unwrap_or_default(),
     }
 }
 

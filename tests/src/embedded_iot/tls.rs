@@ -3,9 +3,11 @@
 //! All judgements of time are the harness's clock's. Sessions can be resumed, as at AWS.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rcgen::KeyPair;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -13,10 +15,11 @@ use tokio_rustls::rustls::time_provider::TimeProvider;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use super::authority::{Authority, KeyKind};
+use super::authority::{Authority, Chain, KeyKind};
 use crate::embedded_aws::server::State;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HERE: &[&str] = &["localhost", "127.0.0.1"];
 
 /// Which versions of TLS the server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,25 +75,13 @@ pub(super) fn config(
         .expect("the verifier has a root");
 
     let now = aws.now();
-    let validity = match certificate {
-        ServerCertificate::Expired => now - 30 * DAY..now - DAY,
-        ServerCertificate::NotYetValid => now + DAY..now + 30 * DAY,
-        _ => now - 3653 * DAY..now + 3653 * DAY,
+    let (chain, key) = match certificate {
+        ServerCertificate::Good => issue(servers, HERE, usual(now)),
+        ServerCertificate::Expired => issue(servers, HERE, now - 30 * DAY..now - DAY),
+        ServerCertificate::NotYetValid => issue(servers, HERE, now + DAY..now + 30 * DAY),
+        ServerCertificate::WrongHost => issue(servers, &["elsewhere.example"], usual(now)),
+        ServerCertificate::Untrusted => issue(&Authority::new("Unknown"), HERE, usual(now)),
     };
-    let names: &[&str] = match certificate {
-        ServerCertificate::WrongHost => &["elsewhere.example"],
-        _ => &["localhost", "127.0.0.1"],
-    };
-    let stranger;
-    let authority = match certificate {
-        ServerCertificate::Untrusted => {
-            stranger = Authority::new("Unknown");
-            &stranger
-        }
-        _ => servers,
-    };
-    let key = KeyKind::EcP256.generate();
-    let chain = authority.server(names, &key, &validity);
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     ServerConfig::builder_with_details(provider, Arc::new(HarnessClock(Arc::clone(aws))))
         .with_protocol_versions(&versions.supported())
@@ -98,6 +89,20 @@ pub(super) fn config(
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![chain.leaf, chain.intermediate], key.into())
         .expect("key and certificate belong together")
+}
+
+/// A certificate of `servers` for this machine, and its key.
+pub(super) fn good_certificate(aws: &State, servers: &Authority) -> (Chain, KeyPair) {
+    issue(servers, HERE, usual(aws.now()))
+}
+
+fn issue(authority: &Authority, names: &[&str], validity: Range<SystemTime>) -> (Chain, KeyPair) {
+    let key = KeyKind::EcP256.generate();
+    (authority.server(names, &key, &validity), key)
+}
+
+fn usual(now: SystemTime) -> Range<SystemTime> {
+    now - 3653 * DAY..now + 3653 * DAY
 }
 
 struct HarnessClock(Arc<State>);

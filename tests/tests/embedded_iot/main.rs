@@ -1,4 +1,6 @@
 //! The embedded credentials provider, tried by hand with a plain TLS client, and its credentials with the SDK's.
+//!
+//! `nginx` does so with another implementation of TLS in between.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
@@ -18,6 +20,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+mod nginx;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
 const PATH: &str = "/role-aliases/demo/credentials";
@@ -41,7 +45,8 @@ impl Answer {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        let named = |line: &str| line.split_once(": ").is_some_and(|(found, _)| found.eq_ignore_ascii_case(name));
+        self.headers.lines().find(|line| named(line))?.split_once(": ").map(|(_, value)| value)
     }
 }
 
@@ -69,6 +74,11 @@ impl Client {
 
     fn of(iot: &EmbeddedIot, device: &Device) -> Self {
         Self::new(iot, Some((&device.certificate_pem, &device.private_key_pem)))
+    }
+
+    /// The same client at another door.
+    fn at(self, endpoint: String) -> Self {
+        Self { endpoint, ..self }
     }
 
     async fn get(&self, path: &str, headers: &str) -> std::io::Result<Answer> {
