@@ -6,6 +6,7 @@
 //! and still runs while the rest of the workspace does not compile.
 
 mod ci;
+mod debian;
 mod demo;
 mod deny;
 mod deps;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
+use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::workspace::Workspace;
 
@@ -82,14 +83,9 @@ fn interpreter(shell: &Shell) -> Result<String> {
     if let Some(found) = find(shell) {
         return Ok(found);
     }
-    if is_root(shell) && Path::new("/usr/bin/apt-get").exists() {
-        // The package index of a fresh machine may be empty.
-        cmd!(shell, "apt-get update --quiet=2").run().ok();
-        let install = ["install", "--quiet=2", "--yes", "--no-install-recommends", "python3-venv"];
-        cmd!(shell, "apt-get {install...}").env("DEBIAN_FRONTEND", "noninteractive").run().ok();
-        if let Some(found) = find(shell) {
-            return Ok(found);
-        }
+    debian::install(shell, &["python3-venv"]);
+    if let Some(found) = find(shell) {
+        return Ok(found);
     }
     Err(Failure::missing(format!(
         "python3 {MINIMUM} or newer with the venv module is missing: apt-get install python3-venv"
@@ -104,8 +100,4 @@ fn find(shell: &Shell) -> Option<String> {
     let candidates = ["python3", "python", "/usr/bin/python3"];
     let usable = |name: &&str| cmd!(shell, "{name} -c {probe}").quiet().ignore_stdout().ignore_stderr().run().is_ok();
     candidates.into_iter().find(usable).map(str::to_owned)
-}
-
-fn is_root(shell: &Shell) -> bool {
-    cmd!(shell, "id -u").quiet().ignore_stderr().read().is_ok_and(|id| id == "0")
 }

@@ -4,6 +4,7 @@
 //! here and nothing elsewhere; `test` runs the table and counts.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Venv;
@@ -13,6 +14,20 @@ use crate::workspace::Workspace;
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
 const METHOD_SETS: [&str; 4] = ["", "sts", "custom", "full"];
+
+/// What tests with a software TPM have in their name, so that a run can leave them out.
+pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
+
+/// What the tests need from outside the workspace, found and ready.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) moto: Venv,
+    /// Variables that say where things of Debian packages are.
+    pub(crate) debian: Vec<(&'static str, String)>,
+    /// SoftHSM2's settings.
+    pub(crate) tokens: PathBuf,
+    pub(crate) software_tpm: bool,
+}
 
 /// One cargo command that runs tests.
 #[derive(Debug)]
@@ -66,15 +81,21 @@ pub(crate) fn loopback_without_proxy() -> String {
     given.into_iter().chain(["127.0.0.1".to_owned(), "localhost".to_owned()]).collect::<Vec<_>>().join(",")
 }
 
-/// The runs in order; with `moto` the tests that need a server are among them, `filter` is a part of tests' names.
-pub(crate) fn table(workspace: &Workspace, moto: Option<&Venv>, filter: Option<&str>) -> Vec<Run> {
+/// The runs in order; with `outside` the tests that need something from there are among them, `filter` is a part
+/// of tests' names.
+pub(crate) fn table(workspace: &Workspace, outside: Option<&Outside>, filter: Option<&str>) -> Vec<Run> {
     let mut runs = Vec::new();
 
     let everything = ["--workspace", "--all-features", "--no-fail-fast"];
     let mut tests = Run::new("tests", &[&everything[..], &["--lib", "--bins", "--tests", "--examples"]].concat());
-    if let Some(moto) = moto {
+    if let Some(outside) = outside {
         tests.harness.push("--include-ignored".to_owned());
-        tests.environment.push(("BRS_MOTO_VENV", moto.folder().display().to_string()));
+        if !outside.software_tpm {
+            tests.harness.extend(["--skip".to_owned(), SOFTWARE_TPM.to_owned()]);
+        }
+        tests.environment.push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
+        tests.environment.push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));
+        tests.environment.extend(outside.debian.iter().cloned());
     }
     runs.push(tests);
 

@@ -7,12 +7,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use crate::ci::Stopwatch;
+use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::libtest::{self, Tally};
 use crate::python::Venv;
-use crate::runs::{self, Run};
+use crate::runs::{self, Outside, Run};
 use crate::stream;
 use crate::workspace::Workspace;
 
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Run only what needs no server from outside the workspace, and list what that leaves out
     #[arg(long)]
     embedded: bool,
+    /// Also run the tests with a software TPM, the second PKCS#11 module
+    #[arg(long, conflicts_with = "embedded")]
+    tpm: bool,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -47,9 +52,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         fs::remove_file(&summary).ok();
     }
 
-    let moto = if options.embedded { None } else { Some(moto(workspace)?) };
+    let outside = if options.embedded { None } else { Some(outside(workspace, options.tpm)?) };
     let mut outcome = Outcome::default();
-    for run in runs::table(workspace, moto.as_ref(), options.filter.as_deref()) {
+    if outside.as_ref().is_some_and(|outside| !outside.software_tpm) {
+        let tests = format!("tests with `{}` in their name", runs::SOFTWARE_TPM);
+        outcome.left_out.insert((tests, "run with `cargo xtask test --tpm`".to_owned()));
+    }
+    for run in runs::table(workspace, outside.as_ref(), options.filter.as_deref()) {
         outcome.add(&run, workspace)?;
     }
     if outcome.sum.executed() == 0 {
@@ -74,9 +83,25 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(outcome.complaints.is_empty())
 }
 
-fn moto(workspace: &Workspace) -> Result<Venv> {
-    Venv::ensure(workspace, "moto", include_str!("../moto.txt"))
-        .map_err(|failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`")))
+/// Everything that comes from outside the workspace.
+fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
+    let otherwise = |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
+    let debian = debian::ensure(&workspace.shell()?, software_tpm).map_err(otherwise)?;
+    let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
+    Ok(Outside { moto, debian, tokens: tokens(workspace)?, software_tpm })
+}
+
+/// SoftHSM2's settings for tests that bring none: an empty store below the target directory, never the user's.
+fn tokens(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target("softhsm2");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let tokens = folder.join("tokens");
+    fs::create_dir_all(&tokens)?;
+    let settings = folder.join("softhsm2.conf");
+    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()))?;
+    Ok(settings)
 }
 
 impl Outcome {
