@@ -9,7 +9,7 @@
 //! retries for other reasons draw on the same quota unseen.
 //!
 //! While there is plenty a call is retried at once; after that as a throttled one, which costs a third and waits for up
-//! to a second: some sixty calls can be in flight when their credentials are revoked, and none fails. In the adaptive
+//! to a second: some eighty calls can be in flight when their credentials are revoked, and none fails. In the adaptive
 //! retry mode a throttled call would slow its client for long: there all are retried at once, some thirty.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use aws_smithy_types::retry::ErrorKind;
 /// A little below the SDK's 500, since other errors are retried, too.
 const TOKENS: u32 = 480;
 /// Above this there is plenty.
-const PLENTY: u32 = TOKENS / 2;
+const PLENTY: u32 = TOKENS / 4 * 3;
 const COST: u32 = 14;
 const THROTTLED_COST: u32 = 5;
 /// How many scopes are kept account of; what is rejected in yet others at the same time passes as it is.
@@ -91,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn sixty_calls_can_be_handed_back_the_first_of_them_at_once() {
+    fn eighty_calls_can_be_handed_back_the_first_of_them_at_once() {
         let kinds = kinds(&Quotas::new(), "eu-west-1/sts", false);
-        assert!(kinds.len() >= 60, "{}", kinds.len());
-        assert!(kinds[..17].iter().all(|kind| *kind == ErrorKind::TransientError));
-        assert!(kinds[18..].iter().all(|kind| *kind == ErrorKind::ThrottlingError));
+        assert!(kinds.len() >= 79, "{}", kinds.len());
+        assert!(kinds[..9].iter().all(|kind| *kind == ErrorKind::TransientError));
+        assert!(kinds[9..].iter().all(|kind| *kind == ErrorKind::ThrottlingError));
     }
 
     #[test]
