@@ -332,7 +332,7 @@ impl EmbeddedAws {
     pub async fn wait_for_calls(&self, action: &str, count: usize) {
         let (state, wanted) = (Arc::clone(&self.state), action.to_owned());
         let arrivals = self.state.journal.arrivals();
-        if !self.server.wait_until(arrivals, move || state.journal.calls(&wanted) >= count).await {
+        if !self.server.wait_until(arrivals, move |_| state.journal.calls(&wanted) >= count).await {
             panic!("{count} {action} calls did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
         }
     }

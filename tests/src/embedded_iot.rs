@@ -345,7 +345,7 @@ impl EmbeddedIot {
     pub async fn wait_for_calls(&self, count: usize) {
         let shared = Arc::clone(&self.shared);
         let arrivals = self.shared.journal.arrivals();
-        let enough = move || shared.journal.calls(provider::ACTION) >= count;
+        let enough = move |_: &usize| shared.journal.calls(provider::ACTION) >= count;
         if !self.server.wait_until(arrivals, enough).await {
             panic!("{count} requests did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
         }
@@ -361,9 +361,8 @@ impl EmbeddedIot {
     ///
     /// Leaving early changes nothing.
     pub async fn wait_for_connections(&self, count: usize) {
-        let shared = Arc::clone(&self.shared);
         let connections = self.shared.counts.connections.subscribe();
-        if !self.server.wait_until(connections, move || *shared.counts.connections.borrow() >= count).await {
+        if !self.server.wait_until(connections, move |&connections| connections >= count).await {
             panic!("{count} connections did not arrive in {WAIT_LIMIT:?}: {self:#?}");
         }
     }
@@ -386,16 +385,33 @@ impl EmbeddedIot {
         read(&self.shared.counts.resumed_handshakes)
     }
 
-    /// How many handshakes either side broke off.
+    /// How many handshakes either side broke off. The client may know before the server has counted:
+    /// [`wait_for_refused_handshakes`](Self::wait_for_refused_handshakes).
     #[must_use]
     pub fn refused_handshakes(&self) -> usize {
-        self.shared.counts.refusals().len()
+        self.shared.counts.refusals.borrow().len()
+    }
+
+    /// As [`wait_for_calls`](Self::wait_for_calls), for handshakes that either side broke off.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_for_calls`](Self::wait_for_calls).
+    ///
+    /// # Cancel safety
+    ///
+    /// Leaving early changes nothing.
+    pub async fn wait_for_refused_handshakes(&self, count: usize) {
+        let refusals = self.shared.counts.refusals.subscribe();
+        if !self.server.wait_until(refusals, move |refusals| refusals.len() >= count).await {
+            panic!("{count} handshakes were not refused in {WAIT_LIMIT:?}: {self:#?}");
+        }
     }
 
     /// Why, in rustls's words, in the order of their end.
     #[must_use]
     pub fn handshake_refusals(&self) -> Vec<String> {
-        self.shared.counts.refusals().clone()
+        self.shared.counts.refusals.borrow().clone()
     }
 
     /// The address of a door without TLS, opened at the first call, for a proxy that shakes hands in this server's

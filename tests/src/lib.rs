@@ -3,7 +3,8 @@
 //! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on request: it lets
 //! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
 //! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
-//! agreed with the code that it tests, and [`Nginx`](nginx::Nginx) is so for TLS.
+//! agreed with the code that it tests, and [`Nginx`](nginx::Nginx) is so for TLS. `SoftwareTpm` is a token that is
+//! hardware as far as a program can tell.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
 //! start with an environment of its own.
@@ -12,6 +13,8 @@ pub mod embedded_aws;
 pub mod embedded_iot;
 pub mod moto;
 pub mod nginx;
+#[cfg(unix)]
+pub mod software_tpm;
 
 pub use embedded_aws::EmbeddedAws;
 pub use embedded_iot::EmbeddedIot;

@@ -37,13 +37,11 @@ const ALWAYS: &[Package] = &[
 /// What the tests of a software TPM need beyond that.
 const SOFTWARE_TPM: &[Package] = &[
     Package { name: "swtpm", thing: Thing::Program("swtpm"), variable: None },
-    Package { name: "tpm2-tools", thing: Thing::Program("tpm2"), variable: None },
     Package {
         name: "libtpm2-pkcs11-1",
         thing: Thing::Module("libtpm2_pkcs11.so.1"),
         variable: Some("BRS_TPM2_PKCS11_MODULE"),
     },
-    Package { name: "libtpm2-pkcs11-tools", thing: Thing::Program("tpm2_ptool"), variable: None },
 ];
 
 /// Where programs are, beyond the path: Debian keeps servers out of ordinary users' sight.

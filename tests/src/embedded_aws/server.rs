@@ -139,15 +139,15 @@ impl Server {
         Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Whether `enough` holds before half a minute is over; it is asked again whenever something changes. Needs no
+    /// Whether `enough` holds before half a minute is over; it is asked again with every change. Needs no
     /// runtime of the caller's and does not move with paused time.
     pub(crate) async fn wait_until<T: Send + Sync + 'static>(
         &self,
         mut changes: watch::Receiver<T>,
-        enough: impl Fn() -> bool + Send + Sync + 'static,
+        enough: impl Fn(&T) -> bool + Send + Sync + 'static,
     ) -> bool {
         let arrived = self.handle.spawn(async move {
-            let enough = changes.wait_for(|_| enough());
+            let enough = changes.wait_for(|value| enough(value));
             matches!(tokio::time::timeout(WAIT_LIMIT, enough).await, Ok(Ok(_)))
         });
         arrived.await.expect("waiting does not panic")

@@ -62,19 +62,13 @@ pub(super) struct Counts {
     pub(super) connections: watch::Sender<usize>,
     pub(super) full_handshakes: AtomicUsize,
     pub(super) resumed_handshakes: AtomicUsize,
-    pub(super) refusals: Mutex<Vec<String>>,
+    pub(super) refusals: watch::Sender<Vec<String>>,
 }
 
 impl Shared {
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
         // The registry panics on a test's mistake, before it has changed anything.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Counts {
-    pub(super) fn refusals(&self) -> MutexGuard<'_, Vec<String>> {
-        self.refusals.lock().expect("nothing panics while it holds the refusals")
     }
 }
 
@@ -133,7 +127,7 @@ async fn secure(stream: TcpStream, shared: &Arc<Shared>, number: usize) {
             serve(stream, shared, Some(peer)).await;
         }
         Err((error, mut stream)) => {
-            shared.counts.refusals().push(error.to_string());
+            shared.counts.refusals.send_modify(|refusals| refusals.push(error.to_string()));
             let _ = stream.shutdown().await;
             let drained = async { while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {} };
             let _ = tokio::time::timeout(FAREWELL, drained).await;

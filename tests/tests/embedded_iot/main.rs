@@ -273,6 +273,7 @@ async fn clients_without_a_certificate_of_the_authority_are_refused_in_the_hands
         let error = Client::new(&iot, identity).get(PATH, "").await.unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
     }
+    iot.wait_for_refused_handshakes(3).await;
     assert_eq!((iot.calls(), iot.refused_handshakes(), iot.full_handshakes()), (0, 3, 0));
 }
 
