@@ -56,12 +56,13 @@ impl SoftwareTpm {
 
     /// What a process needs so that the module uses this TPM.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, String); 3] {
+    pub fn environment(&self) -> [(&'static str, String); 4] {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         [
             ("TPM2_PKCS11_TCTI", format!("swtpm:path={}", path("socket"))),
             ("TPM2_PKCS11_STORE", path("store")),
-            // The module's libraries report on standard error what they return as well.
+            // Module and libraries report on standard error what they return as well.
+            ("TPM2_PKCS11_LOG_LEVEL", "0".to_owned()),
             ("TSS2_LOG", "all+NONE".to_owned()),
         ]
     }
@@ -79,7 +80,8 @@ impl SoftwareTpm {
         let _ = self.process.wait();
     }
 
-    /// Puts the TPM back with what it had stored.
+    /// Puts the TPM back with what it had stored. The module (1.9) never connects again by itself: after
+    /// `GeneralError` at every login, a process needs `C_Finalize` and `C_Initialize`, or has to be started anew.
     ///
     /// # Panics
     ///
