@@ -51,8 +51,7 @@ pub use tls::{ServerCertificate, TlsVersions};
 use authority::{Authority, Chain};
 use registry::{ALIAS_DURATION, Alias, Registry};
 use server::{Counts, Shared};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use tls::DAY;
 
 /// A running server; it stops when the handle is dropped.
 pub struct EmbeddedIot {

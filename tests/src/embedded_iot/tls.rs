@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion
 use super::authority::{Authority, Chain, KeyKind};
 use crate::embedded_aws::server::State;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HERE: &[&str] = &["localhost", "127.0.0.1"];
 
 /// Which versions of TLS the server speaks.
