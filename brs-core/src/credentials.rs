@@ -179,7 +179,7 @@ impl fmt::Debug for TemporaryCredentials {
 }
 
 /// `2026-01-31T12:00:00Z`; instants beyond the calendar's four-digit years are shown as seconds.
-pub(crate) fn iso8601(at: SystemTime) -> String {
+pub fn iso8601(at: SystemTime) -> String {
     let at = DateTime::from(at);
     at.fmt(Format::DateTime).unwrap_or_else(|_| format!("{} s", at.secs()))
 }

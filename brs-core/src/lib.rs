@@ -82,6 +82,8 @@ mod runtime;
 mod sdk;
 mod secret;
 mod session;
+#[doc(hidden)]
+pub mod shown;
 mod strategy;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -105,6 +107,7 @@ pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{is_account_id, is_endpoint_url, is_region};
+    pub use crate::credentials::iso8601;
     pub use crate::registry::{AbsentMethod, schema_of, take};
     pub use inventory;
 }

@@ -219,7 +219,8 @@ impl RefreshableSession {
             Ok(Some(caller)) => identity.with_caller(caller),
             Ok(None) => identity,
             Err(error) => {
-                return Err(error
+                let known = identity.details.iter().fold(error, |error, (key, value)| error.with_detail(key, value));
+                return Err(known
                     .with_detail("method", &identity.method)
                     .with_detail("source", &identity.source)
                     .with_detail("access_key_id", &identity.access_key_id));

@@ -79,6 +79,13 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// The region that the source itself names, such as one in an endpoint's name. Default: none.
+    ///
+    /// It is the session's where neither an option nor the environment nor a profile has one.
+    fn region(&self) -> Option<&str> {
+        None
+    }
+
     /// A session that the strategy itself has put beneath it, such as that of a profile's role. Default: none; one that
     /// the user gave is known anyway.
     ///

@@ -122,6 +122,8 @@
 //! This crate also registers the base loader through which every method gets profiles, SSO logins and the default
 //! chain, and with which `whoami()` asks STS for account and ARN.
 
+use brs_core::shown;
+
 mod assume;
 mod base;
 mod beneath;
@@ -140,7 +142,6 @@ mod profiles;
 mod role_profile;
 mod session_name;
 pub mod session_token;
-mod shown;
 mod strategy;
 mod time;
 mod validate;

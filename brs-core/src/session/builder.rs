@@ -371,6 +371,14 @@ impl SessionBuilder {
                 registry::method(&name)?.build(params, setup).await?
             }
         };
+        let base = match strategy.region() {
+            Some(region) if base.region().is_none() => {
+                let base = base.into_builder().region(Region::new(region.to_owned())).build();
+                check::base(&base)?;
+                base
+            }
+            _ => base,
+        };
         let base_session = strategy.base_session().cloned().or(self.base_session);
         // What stands on a session that asks a person asks one, too.
         let interactive = strategy.interactive() || base_session.as_ref().is_some_and(BaseSession::is_interactive);

@@ -1,10 +1,13 @@
 //! The session as an SDK credentials provider, and SDK providers as a session's source.
 
+use std::sync::Arc;
+
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
-use brs_core::RefreshableSession;
+use aws_types::region::Region;
 use brs_core::test_util::{Scripted, Step};
+use brs_core::{Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials};
 use futures_util::FutureExt;
 
 use crate::common::*;
@@ -28,6 +31,33 @@ async fn the_configuration_carries_the_sessions_credentials_and_region() {
     assert_eq!(config.region().unwrap().as_ref(), "eu-west-1");
     let provider = config.credentials_provider().unwrap();
     assert_eq!(provider.provide_credentials().await.unwrap().access_key_id(), key_number(1));
+}
+
+#[tokio::test]
+async fn a_region_that_the_source_names_is_used_where_there_is_no_other() {
+    #[derive(Debug)]
+    struct Regional(Scripted);
+    #[async_trait::async_trait]
+    impl RefreshStrategy for Regional {
+        fn method(&self) -> &'static str {
+            self.0.method()
+        }
+        fn source(&self) -> &'static str {
+            self.0.source()
+        }
+        async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+            self.0.refresh(cx).await
+        }
+        fn region(&self) -> Option<&str> {
+            Some("eu-central-1")
+        }
+    }
+    for (given, expected) in [(None, "eu-central-1"), (Some("eu-west-1"), "eu-west-1")] {
+        let base = aws_types::SdkConfig::builder().region(given.map(Region::new)).build();
+        let strategy = Arc::new(Regional(hourly()));
+        let session = RefreshableSession::with_strategy(strategy).clock(clock()).base(base).build().await.unwrap();
+        assert_eq!(session.sdk_config().region().unwrap().as_ref(), expected);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Foreign texts, fit to be shown: what the SDK, AWS and providers say about a failure.
+//! Foreign texts, fit to be shown: what the SDK, AWS and providers say about a failure. For brs's own methods.
 //!
 //! Owns the cleaning, and the one form in which the errors of others become sources of brs's. They are never handed on
 //! as they are: some of the SDK's print the whole request with everything that is in it. Hiding knows a value in the
@@ -7,10 +7,10 @@
 use std::error::Error as StdError;
 use std::io;
 
-use brs_core::Error;
+use crate::error::Error;
 
 /// How much of a foreign text is shown, in characters.
-pub(crate) const MAX_TEXT: usize = 300;
+pub const MAX_TEXT: usize = 300;
 const MASK: &str = "***";
 /// A shorter value is hidden only where it stands alone: a tag's value `a` is not every `a`.
 const SHORT: usize = 4;
@@ -22,7 +22,7 @@ struct Cause(String);
 
 /// Adds a foreign error to one of brs's, as text for whoever reads a log and as source. Where it is itself one of brs's
 /// on its way through the SDK, that one is the source.
-pub(crate) fn with_cause(out: Error, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
+pub fn with_cause(out: Error, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
     let text = causes(error, hidden);
     let out = if text.is_empty() { out } else { out.with_detail("cause", &text) };
     match find::<Error>(error) {
@@ -33,7 +33,7 @@ pub(crate) fn with_cause(out: Error, error: &(dyn StdError + 'static), hidden: &
 }
 
 /// What the errors beneath say, from the outside in.
-pub(crate) fn causes(error: &(dyn StdError + 'static), hidden: &[&str]) -> String {
+pub fn causes(error: &(dyn StdError + 'static), hidden: &[&str]) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = beneath(error);
     while let Some(error) = next {
@@ -47,7 +47,7 @@ pub(crate) fn causes(error: &(dyn StdError + 'static), hidden: &[&str]) -> Strin
 }
 
 /// The first error of that type in a chain.
-pub(crate) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -59,7 +59,7 @@ pub(crate) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
 }
 
 /// Whether any error of a chain is such a one.
-pub(crate) fn any_in_chain(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
+pub fn any_in_chain(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if is(error) {
@@ -80,7 +80,7 @@ fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError 
 
 /// A foreign text on one line, of bounded length, without the values that are to be hidden and without the user
 /// information of URLs.
-pub(crate) fn clean(text: &str, hidden: &[&str]) -> String {
+pub fn clean(text: &str, hidden: &[&str]) -> String {
     let mut forms: Vec<String> =
         hidden.iter().filter(|value| !value.is_empty()).flat_map(|value| forms(value)).collect();
     // The longest first: one value may be a part of another.
@@ -104,7 +104,7 @@ pub(crate) fn clean(text: &str, hidden: &[&str]) -> String {
 }
 
 /// Where a URL leads: scheme and authority, without user and password.
-pub(crate) fn origin(url: &str) -> String {
+pub fn origin(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
     without_user_info(&url[..end])
