@@ -1,0 +1,174 @@
+//! One refresh's calls: tries, waits between them, and what comes back.
+//!
+//! Owns the time limits. Each try has its own, by the session's clock, and all of them end before the engine's; waits
+//! have jitter. A key in a token signs by a call that blocks, in the middle of TLS: on a current-thread runtime such a
+//! try is driven from a thread for blocking work, so that nobody else stands still.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use brs_core::{Clock, Error, RefreshContext, TemporaryCredentials};
+use reqwest::{Client, Request, Response};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use zeroize::Zeroizing;
+
+use crate::client::Clients;
+use crate::error::{self, Answer, Call, Failed};
+use crate::files::Set;
+use crate::response::{self, MAX_BODY};
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What the request's own limit, on the real clock, is longer than the try's.
+const LAST_RESORT: Duration = Duration::from_secs(1);
+
+/// How often and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Duration,
+    pub(crate) max_attempts: u32,
+}
+
+/// Fetches credentials, in as many tries as are worth it. `call` tells what messages need.
+pub(crate) async fn fetch(
+    clients: &Clients,
+    set: &Set,
+    limits: Limits,
+    call: &Call<'_>,
+    cx: &RefreshContext,
+) -> Result<TemporaryCredentials, Failed> {
+    let mut waits = ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(FIRST_WAIT)
+        .with_max_delay(LONGEST_WAIT)
+        .with_max_times(usize::try_from(limits.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX))
+        .build();
+    loop {
+        let failed = match attempt(clients, set, limits, call, cx).await {
+            Err(failed) if failed.again => failed,
+            done => return done,
+        };
+        match waits.next() {
+            Some(wait) if wait < within(cx.time_left()) => {
+                tracing::debug!(error = %failed.error, ?wait, "the call is made again");
+                cx.clock().sleep(wait).await;
+            }
+            _ => return Err(failed),
+        }
+    }
+}
+
+/// One try.
+async fn attempt(
+    clients: &Clients,
+    set: &Set,
+    limits: Limits,
+    call: &Call<'_>,
+    cx: &RefreshContext,
+) -> Result<TemporaryCredentials, Failed> {
+    let limit = limits.timeout.min(within(cx.time_left()));
+    let client = clients.of(set).map_err(Failed::of_client)?;
+    // What an earlier try left behind is not this one's.
+    drop(set.device.take_failure());
+    let result = match in_time(cx.clock(), limit, drive(client, clients.request(limit + LAST_RESORT), set)).await {
+        None => Err(error::late(call)),
+        Some(None) => Err(error::lost(call)),
+        Some(Some(outcome)) => judge(outcome, call),
+    };
+    result.map_err(|failed| {
+        if failed.fresh {
+            clients.give_up();
+        }
+        match set.device.take_failure() {
+            Some(error) => Failed::of_token(error),
+            None => failed,
+        }
+    })
+}
+
+/// What the engine grants, less a little: the error of a call that is late is to be seen, and not the engine's.
+fn within(time_left: Duration) -> Duration {
+    time_left - (time_left / 10).min(Duration::from_secs(1))
+}
+
+/// `None` when the limit was first.
+async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let sleep = clock.sleep(limit);
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = sleep => None,
+    }
+}
+
+/// Sends the request and reads the answer, wherever that may block; `None` if the runtime went away meanwhile.
+async fn drive(client: Client, request: Request, set: &Set) -> Option<Outcome> {
+    let handle = match Handle::try_current() {
+        Ok(handle) if set.device.may_block() && handle.runtime_flavor() == RuntimeFlavor::CurrentThread => handle,
+        _ => return Some(exchange(client, request).await),
+    };
+    let driver = handle.clone();
+    handle.spawn_blocking(move || driver.block_on(exchange(client, request))).await.ok()
+}
+
+/// How an exchange ended.
+enum Outcome {
+    Whole(Answer),
+    TooLong(Answer),
+    CutOff(Answer, reqwest::Error),
+    Unanswered(reqwest::Error),
+}
+
+async fn exchange(client: Client, request: Request) -> Outcome {
+    let mut response = match client.execute(request).await {
+        Ok(response) => response,
+        Err(error) => return Outcome::Unanswered(error),
+    };
+    let mut answer = head(&response);
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Outcome::Whole(answer),
+            Ok(Some(chunk)) if answer.body.len() + chunk.len() > MAX_BODY => return Outcome::TooLong(answer),
+            Ok(Some(chunk)) => answer.body.extend_from_slice(&chunk),
+            Err(error) => return Outcome::CutOff(answer, error),
+        }
+    }
+}
+
+/// An answer without its body yet.
+fn head(response: &Response) -> Answer {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    Answer {
+        status: response.status().as_u16(),
+        code: header("x-amzn-errortype").map(error::code_of),
+        request_id: header("x-amzn-requestid").map(str::to_owned),
+        date: header("date").and_then(response::http_date),
+        // At its full size from the start: a vector that grows leaves copies of the secrets behind.
+        body: Zeroizing::new(Vec::with_capacity(MAX_BODY)),
+    }
+}
+
+fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Failed> {
+    let answer = match outcome {
+        Outcome::Whole(answer) => answer,
+        Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
+        Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
+        Outcome::Unanswered(error) => return Err(error::unanswered(&error, call)),
+    };
+    if answer.status != 200 {
+        return Err(error::refused(&answer, call));
+    }
+    let set = response::credentials(&answer.body).map_err(|problem| error::unreadable(&problem, &answer, call))?;
+    Ok(match answer.date {
+        Some(date) => set.with_server_time(date),
+        None => set,
+    })
+}
+
+impl Failed {
+    /// A client that cannot be set up.
+    fn of_client(error: Error) -> Self {
+        Self { error, again: false, fresh: false, device_refused: false }
+    }
+}

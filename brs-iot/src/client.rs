@@ -1,0 +1,101 @@
+//! The HTTP client of a session, kept from refresh to refresh, and its one request.
+//!
+//! Owns the client's settings: no redirects, no HTTP/2, no compression, one kept connection. A client is of one device
+//! and one trust ([`Set::generation`](crate::files::Set)): a new pair means a new TLS configuration, because a resumed
+//! session would go on with the old certificate. A transport error means a new one, too.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use brs_core::{Clock, Error, SecretString};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Proxy, Request, Url};
+
+use crate::files::Set;
+use crate::tls;
+
+const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
+const DURATION: HeaderName = HeaderName::from_static("x-amzn-iot-credential-duration-seconds");
+const USER_AGENT: &str = concat!("brs-iot/", env!("CARGO_PKG_VERSION"));
+
+/// The settings of the clients and the one that is in use.
+pub(crate) struct Clients {
+    url: Url,
+    headers: HeaderMap,
+    connect_timeout: Option<Duration>,
+    proxy: Option<SecretString>,
+    clock: Arc<dyn Clock>,
+    /// With the generation of the set it was built for.
+    kept: Mutex<Option<(u64, Client)>>,
+}
+
+impl Clients {
+    pub(crate) fn new(
+        url: &str,
+        thing_name: Option<&str>,
+        duration: Option<Duration>,
+        connect_timeout: Option<Duration>,
+        proxy: Option<SecretString>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let refused = |param: &str| Error::validation(format!("`{param}` cannot be sent")).with_param(param);
+        let url = Url::parse(url).map_err(|_| refused("endpoint"))?;
+        let mut headers = HeaderMap::new();
+        if let Some(thing_name) = thing_name {
+            headers.insert(THING_NAME, HeaderValue::from_str(thing_name).map_err(|_| refused("thing_name"))?);
+        }
+        if let Some(duration) = duration {
+            headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
+        }
+        Ok(Self { url, headers, connect_timeout, proxy, clock, kept: Mutex::new(None) })
+    }
+
+    /// The client for a set: the kept one, if it was built for it.
+    pub(crate) fn of(&self, set: &Set) -> Result<Client, Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((generation, client)) = &*kept
+            && *generation == set.generation
+        {
+            return Ok(client.clone());
+        }
+        let client = self.build(set)?;
+        *kept = Some((set.generation, client.clone()));
+        Ok(client)
+    }
+
+    /// Gives the kept client up: its connections, and what TLS remembers of earlier ones.
+    pub(crate) fn give_up(&self) {
+        let client = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Closes connections, so without the lock.
+        drop(client);
+    }
+
+    /// The request, which has `limit` on the real clock: a last resort, the session's clock has its own limit.
+    pub(crate) fn request(&self, limit: Duration) -> Request {
+        let mut request = Request::new(reqwest::Method::GET, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        *request.timeout_mut() = Some(limit);
+        request
+    }
+
+    fn build(&self, set: &Set) -> Result<Client, Error> {
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls::config(&set.device, &set.trust, &self.clock)?)
+            .https_only(true)
+            .http1_only()
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .user_agent(USER_AGENT)
+            .pool_max_idle_per_host(1);
+        if let Some(limit) = self.connect_timeout {
+            builder = builder.connect_timeout(limit);
+        }
+        if let Some(proxy) = &self.proxy {
+            let proxy = Proxy::https(proxy.expose());
+            builder = builder.proxy(proxy.map_err(|_| Error::validation("`proxy` is no URL").with_param("proxy"))?);
+        }
+        builder.build().map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
+    }
+}

@@ -1,0 +1,301 @@
+//! A device's identity: its certificate chain and its key, whatever holds the key.
+//!
+//! Owns what is given ([`DeviceParams`]) and what becomes of it ([`Device`]): read, checked to belong together and to
+//! be valid now. How it is used in TLS is `tls.rs`'s; what happens when files change is `files.rs`'s.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use brs_core::__private::iso8601;
+use brs_core::{Blocking, Error};
+use rustls::InconsistentKeys;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::certificate::{Facts, read_chain};
+use crate::key;
+use crate::passphrase::Passphrase;
+use crate::pem::Pem;
+#[cfg(feature = "pkcs11")]
+use crate::pkcs11::Pkcs11;
+
+const CERTIFICATE: &str = "the certificate";
+const PRIVATE_KEY: &str = "the private key";
+
+/// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11 token's key.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceParams {
+    pub(crate) certificate: Option<Pem>,
+    pub(crate) private_key: Option<Pem>,
+    pub(crate) passphrase: Option<Passphrase>,
+    #[cfg(feature = "pkcs11")]
+    pub(crate) pkcs11: Option<Pkcs11>,
+}
+
+impl DeviceParams {
+    /// Nothing given yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The device's certificate, followed by those that lead to its authority, if there are any.
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
+        self.certificate = Some(certificate.into());
+        self
+    }
+
+    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 that is encrypted with a pass phrase.
+    #[must_use]
+    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
+        self.private_key = Some(private_key.into());
+        self
+    }
+
+    /// The pass phrase of an encrypted private key.
+    #[must_use]
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+        self.passphrase = Some(passphrase.into());
+        self
+    }
+
+    /// The key within a PKCS#11 token, in place of a private key.
+    #[cfg(feature = "pkcs11")]
+    #[must_use]
+    pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
+        self.pkcs11 = Some(pkcs11);
+        self
+    }
+
+    /// Checks that what is given goes together.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error that names what is missing or too much.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refused =
+            |param: &str, problem: &'static str| Err(Error::configuration(problem).with_param(param).unrecoverable());
+        match (self.private_key.is_some(), self.has_token()) {
+            (true, true) => {
+                return refused("private_key", "both `private_key` and `pkcs11` are given: give the one that is used");
+            }
+            (false, false) => {
+                return refused("private_key", "the device has no key: give exactly one of `private_key` and `pkcs11`");
+            }
+            (false, true) if self.passphrase.is_some() => {
+                return refused(
+                    "private_key_passphrase",
+                    "`private_key_passphrase` is for a `private_key`: a token has a PIN, given in `pkcs11`",
+                );
+            }
+            _ => {}
+        }
+        if self.certificate.is_none() && !self.has_token() {
+            return refused("certificate", "the device has no certificate: give `certificate` beside `private_key`");
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "pkcs11")]
+    fn has_token(&self) -> bool {
+        self.pkcs11.is_some()
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    fn has_token(&self) -> bool {
+        false
+    }
+
+    /// Whether files are read, which may change.
+    pub(crate) fn has_files(&self) -> bool {
+        [&self.certificate, &self.private_key].into_iter().flatten().any(Pem::is_file)
+    }
+
+    /// What is in the files. Blocks.
+    pub(crate) fn read(&self) -> Result<Contents, Error> {
+        let read = |pem: &Option<Pem>, what, param| pem.as_ref().map(|pem| pem.read(what, param)).transpose();
+        Ok(Contents {
+            certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
+            private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
+        })
+    }
+
+    /// The identity made of those contents. Validity is [`Device::check_validity`]'s.
+    pub(crate) async fn open(&self, contents: Contents, place: &Blocking) -> Result<Device, Error> {
+        let named = |pem: &Option<Pem>, what: &str| pem.as_ref().map_or(what.to_owned(), |pem| pem.named(what));
+        let (certificate, private_key) = (named(&self.certificate, CERTIFICATE), named(&self.private_key, PRIVATE_KEY));
+        let chain = contents.certificate.map(|bytes| read_chain(&bytes, &certificate)).transpose()?;
+        match (chain, contents.private_key) {
+            (Some(chain), Some(key)) => {
+                let (passphrase, named) = (self.passphrase.clone(), private_key.clone());
+                let key = place.run(move || key::read(&key, passphrase.as_ref(), &named)).await??;
+                Device::new(chain, key, &certificate, &private_key)
+            }
+            (chain, None) => self.open_token(chain, &certificate).await,
+            (None, Some(_)) => self.validate().and_then(|()| Err(no_certificate())),
+        }
+    }
+
+    #[cfg(feature = "pkcs11")]
+    async fn open_token(
+        &self,
+        chain: Option<Vec<CertificateDer<'static>>>,
+        certificate: &str,
+    ) -> Result<Device, Error> {
+        let Some(pkcs11) = &self.pkcs11 else { return self.validate().and_then(|()| Err(no_certificate())) };
+        let opened = pkcs11.open(chain).await?;
+        let device = Device::new(opened.certificates, opened.key, certificate, "the token's key")?;
+        Ok(Device { token: Some(Token { tls12_only: opened.tls12_only, failure: opened.failure }), ..device })
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    async fn open_token(&self, _: Option<Vec<CertificateDer<'static>>>, _: &str) -> Result<Device, Error> {
+        self.validate().and_then(|()| Err(no_certificate()))
+    }
+}
+
+fn no_certificate() -> Error {
+    Error::configuration("the device has no certificate: give `certificate`").with_param("certificate").unrecoverable()
+}
+
+/// The bytes of certificate and key, where they are given.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) certificate: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) private_key: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// A device's identity: certificate chain and key, which belong together.
+pub struct Device {
+    certified: Arc<CertifiedKey>,
+    facts: Facts,
+    token: Option<Token>,
+}
+
+/// What is different about a key in a token: it is used by blocking calls, and its own errors say more than TLS's.
+struct Token {
+    tls12_only: bool,
+    failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
+}
+
+impl Device {
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+        certificate: &str,
+        private_key: &str,
+    ) -> Result<Self, Error> {
+        let facts = chain.first().and_then(Facts::of).ok_or_else(no_certificate)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // A token's key need not tell its public half; `pkcs11.rs` has tried a signature.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(_) => return Err(mismatch(certified, certificate, private_key)),
+        }
+        Ok(Self { certified: Arc::new(certified), facts, token: None })
+    }
+
+    /// The certificate's subject, as RFC 4514 writes it: `CN=device-7,O=Example`.
+    pub fn certificate_subject(&self) -> &str {
+        &self.facts.subject
+    }
+
+    /// The certificate's SHA-256 fingerprint, 64 hexadecimal digits: what AWS IoT calls the certificate's id.
+    pub fn certificate_sha256(&self) -> &str {
+        &self.facts.sha256
+    }
+
+    /// From when on the certificate is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.facts.not_before
+    }
+
+    /// Until when the certificate is valid.
+    pub fn not_after(&self) -> SystemTime {
+        self.facts.not_after
+    }
+
+    /// Chain and key, for TLS.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+
+    /// Whether the key signs by a call that blocks its thread.
+    pub(crate) fn may_block(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Whether TLS 1.3 would find no signature that the key can make.
+    pub(crate) fn tls12_only(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.tls12_only)
+    }
+
+    /// The token's own last error, taken: it says more than the handshake that failed of it.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.token.as_ref().and_then(|token| (token.failure)())
+    }
+
+    /// Checks that the certificate is valid at `now`, by this machine's clock.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error with that time and the certificate's validity.
+    pub fn check_validity(&self, now: SystemTime) -> Result<(), Error> {
+        let problem = if now < self.facts.not_before {
+            "is not valid yet"
+        } else if now > self.facts.not_after {
+            "has ended"
+        } else {
+            return Ok(());
+        };
+        Err(Error::configuration(format!(
+            "the certificate of `{}` {problem}: it is valid from {} to {}, and this machine's clock shows {}; set the \
+             clock, or give a certificate that is valid",
+            self.facts.subject,
+            iso8601(self.facts.not_before),
+            iso8601(self.facts.not_after),
+            iso8601(now)
+        ))
+        .with_param("certificate")
+        .with_detail("not_before", iso8601(self.facts.not_before))
+        .with_detail("not_after", iso8601(self.facts.not_after))
+        .with_detail("local_time", iso8601(now))
+        .unrecoverable())
+    }
+}
+
+/// The error for a key of another certificate; should it be one of the chain's, then the order is wrong.
+fn mismatch(mut certified: CertifiedKey, certificate: &str, private_key: &str) -> Error {
+    let chain = std::mem::take(&mut certified.cert);
+    let owner = chain.iter().skip(1).position(|other| {
+        certified.cert = vec![other.clone()];
+        certified.keys_match().is_ok()
+    });
+    let message = match owner {
+        Some(index) => format!(
+            "{certificate} has the device's own certificate in place {}: put it first, before its authorities",
+            index + 2
+        ),
+        None => format!(
+            "{certificate} and {private_key} do not belong together: compare `openssl x509 -in <certificate> -noout \
+             -pubkey` with `openssl pkey -in <key> -pubout`"
+        ),
+    };
+    Error::configuration(message).with_param("private_key").unrecoverable()
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("certificate_subject", &self.facts.subject)
+            .field("certificate_sha256", &self.facts.sha256)
+            .field("not_after", &iso8601(self.facts.not_after))
+            .field("token", &self.token.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

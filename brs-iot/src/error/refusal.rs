@@ -1,0 +1,104 @@
+//! What AWS refuses, and which of its settings to look at.
+//!
+//! AWS tells its refusals apart by message alone: the code is the same for several of them.
+
+use super::Call;
+
+/// The meaning of an answer that is not 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    ThingNotAttached,
+    NotAllowed,
+    CertificateNotActive,
+    NoRoleAlias,
+    CannotAssume,
+    DurationTooLong,
+    Throttled,
+    Trouble,
+    /// Something on the way, or at the endpoint, that is not AWS IoT.
+    NotAws,
+    Other,
+}
+
+impl Refusal {
+    pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
+        let says = |part: &str| message.is_some_and(|text| text.to_ascii_lowercase().contains(part));
+        match status {
+            429 => Self::Throttled,
+            _ if code.is_some_and(|code| code.starts_with("Throttl") || code == "TooManyRequestsException") => {
+                Self::Throttled
+            }
+            500.. => Self::Trouble,
+            403 if says("thing name") => Self::ThingNotAttached,
+            403 if says("certificate is invalid") => Self::CertificateNotActive,
+            403 if says("access denied") => Self::NotAllowed,
+            404 if says("role alias") => Self::NoRoleAlias,
+            400 if says("unable to assume") => Self::CannotAssume,
+            400 if says("durationseconds") => Self::DurationTooLong,
+            400.. if code.is_some() || message.is_some() => Self::Other,
+            _ => Self::NotAws,
+        }
+    }
+
+    /// Message and remedy.
+    pub(super) fn text(self, status: u16, message: Option<&str>, call: &Call<'_>) -> String {
+        let (alias, endpoint, certificate) = (call.role_alias, call.endpoint, call.device.certificate_sha256());
+        match self {
+            Self::ThingNotAttached => match call.thing_name {
+                Some(thing) => format!(
+                    "thing `{thing}` is not attached to the device's certificate ({status}): check `aws iot \
+                     list-thing-principals --thing-name {thing}`, attach it (`aws iot attach-thing-principal`), or \
+                     leave `thing_name` out"
+                ),
+                None => format!(
+                    "the thing's name was not accepted ({status}): check which things the certificate is attached to, \
+                     `aws iot list-principal-things --principal <the certificate's ARN>`"
+                ),
+            },
+            Self::NotAllowed => format!(
+                "the certificate's policies do not allow `iot:AssumeRoleWithCertificate` for role alias `{alias}` \
+                 ({status}): check `aws iot list-attached-policies --target <the certificate's ARN>`; its id is \
+                 {certificate}"
+            ),
+            Self::CertificateNotActive => format!(
+                "the device's certificate is not registered or not active in the account and region of `{endpoint}` \
+                 ({status}): check `aws iot describe-certificate --certificate-id {certificate}`, activate it (`aws \
+                 iot update-certificate --new-status ACTIVE`), and check that the endpoint is that account's own"
+            ),
+            Self::NoRoleAlias => {
+                format!("role alias `{alias}` does not exist ({status}): check `aws iot list-role-aliases`")
+            }
+            Self::CannotAssume => format!(
+                "the role of role alias `{alias}` does not exist or cannot be assumed ({status}): check `aws iot \
+                 describe-role-alias --role-alias {alias}`, and that the trust policy of that role (`aws iam \
+                 get-role`) lets `credentials.iot.amazonaws.com` do `sts:AssumeRole`"
+            ),
+            Self::DurationTooLong => {
+                let asked = match call.duration {
+                    Some(seconds) => format!("the duration of {seconds} s"),
+                    None => format!("the duration that role alias `{alias}` sets"),
+                };
+                format!(
+                    "{asked} is longer than the role's maximum session duration ({status}): check \
+                     `MaxSessionDuration` of the role (`aws iam get-role`) and `credentialDurationSeconds` of the \
+                     alias (`aws iot describe-role-alias --role-alias {alias}`), or ask for less with `duration`"
+                )
+            }
+            Self::Throttled => format!(
+                "`{endpoint}` wants fewer calls ({status}): fewer devices at once, or ask for a higher limit of the \
+                 credentials provider (Service Quotas, AWS IoT Core)"
+            ),
+            Self::Trouble => format!(
+                "`{endpoint}` is in trouble ({status}): it is asked again; https://health.aws.amazon.com tells more"
+            ),
+            Self::NotAws => format!(
+                "what answered for `{endpoint}` ({status}) is not AWS IoT: check `endpoint`, the proxy, and whether \
+                 the network asks for a login"
+            ),
+            Self::Other => match message {
+                Some(message) => format!("`{endpoint}` refused role alias `{alias}` ({status}): {message}"),
+                None => format!("`{endpoint}` refused role alias `{alias}` ({status})"),
+            },
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The method `iot` of brs: temporary credentials for a device, by its X.509 certificate.
+//!
+//! A device that has a certificate registered with AWS IoT needs no long-lived AWS key: the *credentials provider* of
+//! AWS IoT gives it temporary credentials of a role, over mutual TLS. Each refresh is one call, over a connection and a
+//! TLS session that are kept from refresh to refresh.
+//!
+//! ```text
+//! device ── mutual TLS: certificate + key ──► https://<prefix>.credentials.iot.<region>.amazonaws.com
+//!                                             /role-aliases/<role alias>/credentials
+//! certificate ─ attached ─► policy: iot:AssumeRoleWithCertificate on the role alias
+//! role alias ─► role ─ trusts ─► credentials.iot.amazonaws.com
+//! ```
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), brs_core::Error> {
+//! let params = brs_iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
+//!     .thing_name("device-7")
+//!     .certificate("/etc/device/certificate.pem")
+//!     .private_key("/etc/device/private.key");
+//! let session = brs_core::RefreshableSession::new("iot", params).await?;
+//! let credentials = session.credentials().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same as data, for configuration files; the names are those above or those of the Python package:
+//!
+//! ```
+//! # fn example() -> Result<(), brs_core::Error> {
+//! let data = serde_json::json!({
+//!     "endpoint": "c2abc.credentials.iot.eu-west-1.amazonaws.com", "role_alias": "reporting",
+//!     "certificate": "~/device/certificate.pem", "private_key": "~/device/private.key",
+//!     "ca": "~/device/AmazonRootCA1.pem", "duration_seconds": 3600, "timeout": 10,
+//! });
+//! let params: brs_iot::Params = brs_core::Params::data(data)?.take()?;
+//! params.validate()
+//! # }
+//! # example().unwrap();
+//! ```
+//!
+//! # Certificate and key
+//!
+//! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or SEC1, or as PKCS#8
+//! encrypted with a [`Passphrase`]. Both are read when the session is built, and checked to belong together and to be
+//! valid. Files that change are taken over at the next refresh when the new pair is whole, matches and is valid;
+//! otherwise the old one stays in use, with a warning. Within 30 days of the certificate's end each refresh tells so:
+//! [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
+//!
+//! # What failures mean
+//!
+//! What AWS refuses names the setting to look at and the command that shows it; only a person can mend it. Connection
+//! errors, throttling and trouble at the service are retried within the refresh, then at the engine's pace; meanwhile
+//! the cached set is served, an expired one too (static stability). An endpoint that cannot be trusted (wrong trust
+//! store, a certificate that has ended, another host's) and one that refuses the device's certificate are told apart,
+//! at once.
+//!
+//! # Clocks
+//!
+//! A device's clock may be wrong. The lifetime of credentials is counted from the endpoint's `Date`, so they are
+//! refreshed in time all the same. Certificates are checked by the device's clock: an error for one that is not valid
+//! says what that clock shows.
+//!
+//! # Secrets
+//!
+//! Keys, pass phrases and answers are held in memory that is wiped, are never written anywhere, and are in no message.
+//! Beyond brs's reach are the copies within TLS's own buffers; the cryptography library wipes the keys it uses.
+
+mod call;
+mod certificate;
+mod client;
+mod data;
+mod device;
+mod endpoint;
+mod error;
+mod files;
+mod key;
+mod params;
+mod passphrase;
+mod pem;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+mod response;
+mod strategy;
+mod tls;
+
+pub use device::{Device, DeviceParams};
+pub use params::Params;
+pub use passphrase::Passphrase;
+pub use pem::Pem;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::Pkcs11;
+pub use strategy::Iot;
+
+/// What fuzz targets reach. Not part of the public API.
+#[doc(hidden)]
+pub mod __fuzz {
+    /// Reads a body as each of the answers it may be.
+    pub fn response(body: &[u8]) {
+        let _ = crate::response::credentials(body);
+        let _ = crate::response::message(body);
+    }
+
+    /// Reads bytes as a certificate chain and as a private key without a pass phrase.
+    pub fn device(bytes: &[u8]) {
+        let _ = crate::certificate::read_chain(bytes, "the certificate");
+        let _ = crate::key::read(bytes, None, "the private key");
+    }
+}

@@ -1,0 +1,273 @@
+//! What the method `iot` is given.
+//!
+//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s, certificate and key `device.rs`'s. A
+//! value may be wrong until it has been [validated](Params::validate), which the method's constructor does first.
+
+use std::any::type_name;
+use std::borrow::Cow;
+use std::time::Duration;
+
+use brs_core::{Error, SecretString};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+use crate::data::Data;
+use crate::device::DeviceParams;
+use crate::endpoint::{Endpoint, check_duration, check_role_alias, check_thing_name};
+use crate::passphrase::Passphrase;
+use crate::pem::Pem;
+#[cfg(feature = "pkcs11")]
+use crate::pkcs11::Pkcs11;
+
+/// What the Python package waits.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The AWS SDKs' own.
+const MAX_ATTEMPTS: u32 = 3;
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// The parameters of the method `iot`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let params = brs_iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
+///     .thing_name("device-7")
+///     .duration(Duration::from_secs(3600))
+///     .certificate("/etc/device/certificate.pem")
+///     .private_key("/etc/device/private.key");
+/// params.validate()?;
+/// # Ok::<(), brs_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Data")]
+pub struct Params {
+    pub(crate) endpoint: String,
+    pub(crate) role_alias: String,
+    pub(crate) thing_name: Option<String>,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) device: DeviceParams,
+    pub(crate) trust_store: Option<Pem>,
+    pub(crate) danger_accept_invalid_certificates: bool,
+    pub(crate) allow_any_endpoint: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) max_attempts: u32,
+    pub(crate) proxy: Option<SecretString>,
+}
+
+impl Params {
+    /// Credentials of the role behind `role_alias` (1–128 of `[\w=,@-]`), from the account's credentials endpoint.
+    ///
+    /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com`, perhaps with a port; `aws iot
+    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it. FIPS, China, dual-stack and VPC endpoint
+    /// forms are known. Its region is the session's where nothing else names one.
+    pub fn new(endpoint: impl Into<String>, role_alias: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            role_alias: role_alias.into(),
+            thing_name: None,
+            duration: None,
+            device: DeviceParams::new(),
+            trust_store: None,
+            danger_accept_invalid_certificates: false,
+            allow_any_endpoint: false,
+            timeout: TIMEOUT,
+            connect_timeout: None,
+            max_attempts: MAX_ATTEMPTS,
+            proxy: None,
+        }
+    }
+
+    /// The thing the device is (`x-amzn-iot-thingname`): 1–128 of `[a-zA-Z0-9:_-]`.
+    ///
+    /// Default: none. The certificate must be attached to it. Policies may then use the thing's name, type and
+    /// attributes (`credentials-iot:ThingName`).
+    #[must_use]
+    pub fn thing_name(mut self, thing_name: impl Into<String>) -> Self {
+        self.thing_name = Some(thing_name.into());
+        self
+    }
+
+    /// How long the credentials are valid (`x-amzn-iot-credential-duration-seconds`): 900–43200 whole seconds.
+    ///
+    /// Default: the role alias's `credentialDurationSeconds`. Longer ones need a role whose maximum session duration
+    /// allows them and survive longer outages; shorter ones limit the harm of a leak.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// Certificate and key in one.
+    #[must_use]
+    pub fn device(mut self, device: DeviceParams) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// The device's certificate, followed by those that lead to its authority: a path, PEM text, or bytes.
+    ///
+    /// It must belong to the key and be valid when the session is built. Within 30 days of its end, each refresh tells
+    /// so ([`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring)). A file that changes is read again.
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
+        self.device = self.device.certificate(certificate);
+        self
+    }
+
+    /// The certificate's private key, RSA 2048–4096, P-256 or P-384: a path, PEM text, or bytes.
+    ///
+    /// PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass phrase](Self::private_key_passphrase). Exactly one of
+    /// this and a PKCS#11 token is given.
+    #[must_use]
+    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
+        self.device = self.device.private_key(private_key);
+        self
+    }
+
+    /// The pass phrase of an encrypted private key. Default: none.
+    #[must_use]
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+        self.device = self.device.private_key_passphrase(passphrase);
+        self
+    }
+
+    /// The key within a PKCS#11 token, in place of [`private_key`](Self::private_key).
+    #[cfg(feature = "pkcs11")]
+    #[must_use]
+    pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
+        self.device = self.device.pkcs11(pkcs11);
+        self
+    }
+
+    /// The authorities that the endpoint's certificate may come from (the Python package's `ca`). Default: the
+    /// system's, which know Amazon's.
+    ///
+    /// A device without any gives `AmazonRootCA1.pem` and the like here.
+    #[must_use]
+    pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
+        self.trust_store = Some(trust_store.into());
+        self
+    }
+
+    /// Whether the endpoint's certificate is *not* checked (the Python package's `verify_peer=False`). Default: it is.
+    ///
+    /// Whoever is in between then gets the credentials. It is for laboratories, and warns at every refresh. As data,
+    /// `verify_peer: false` alone is refused: it is this name that must be said.
+    #[must_use]
+    pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
+        self.danger_accept_invalid_certificates = accept;
+        self
+    }
+
+    /// Whether a host may be called that is not AWS's: a gateway, a test server. Default: no.
+    #[must_use]
+    pub fn allow_any_endpoint(mut self, allow: bool) -> Self {
+        self.allow_any_endpoint = allow;
+        self
+    }
+
+    /// How long one call may take: connection, TLS and answer. Default: 10 s; at most 300 s.
+    ///
+    /// A refresh makes up to [`max_attempts`](Self::max_attempts) of them, within the session's `refresh_timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How much of that may pass until the connection stands, TLS included. Default: all of it.
+    ///
+    /// A shorter one leaves time for another try where packets get lost.
+    #[must_use]
+    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = Some(connect_timeout);
+        self
+    }
+
+    /// How often one refresh calls, the first call included: 1–10. Default: 3, the AWS SDKs' own.
+    ///
+    /// Connection errors, throttling (429) and trouble at the service (5xx) are worth another try, after a wait with
+    /// jitter; what the service refuses is not.
+    #[must_use]
+    pub fn max_attempts(mut self, max_attempts: u32) -> Self {
+        self.max_attempts = max_attempts;
+        self
+    }
+
+    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
+    /// Default: that of the environment (`HTTPS_PROXY`, `NO_PROXY`). Never shown.
+    ///
+    /// TLS is with the endpoint, so the proxy sees its name and nothing more.
+    #[must_use]
+    pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
+        self.proxy = Some(proxy.into());
+        self
+    }
+
+    /// Checks every value, as the method's constructor does; files are not read for it.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the first value at fault, or a configuration error for values that do not go
+    /// together.
+    pub fn validate(&self) -> Result<(), Error> {
+        Endpoint::parse(&self.endpoint, self.allow_any_endpoint)?;
+        check_role_alias(&self.role_alias)?;
+        self.thing_name.as_deref().map_or(Ok(()), check_thing_name)?;
+        self.duration.map_or(Ok(()), check_duration)?;
+        self.device.validate()?;
+        let refused = |param: &str, problem: String| {
+            Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
+        };
+        for (param, limit) in [("timeout", Some(self.timeout)), ("connect_timeout", self.connect_timeout)] {
+            if limit.is_some_and(|limit| limit.is_zero() || limit > LONGEST) {
+                return refused(param, format!("must be more than 0 and at most {} seconds", LONGEST.as_secs()));
+            }
+        }
+        if !(1..=10).contains(&self.max_attempts) {
+            return refused("max_attempts", format!("must be 1 to 10, not {}", self.max_attempts));
+        }
+        if self.proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy.expose())) {
+            return refused("proxy", "must be a proxy's URL, `http://`, a host and perhaps a port".into());
+        }
+        if self.danger_accept_invalid_certificates && self.trust_store.is_some() {
+            return Err(Error::configuration(
+                "both `trust_store` and `danger_accept_invalid_certificates` are given: with the former the latter is \
+                 not needed",
+            )
+            .with_param("danger_accept_invalid_certificates")
+            .unrecoverable());
+        }
+        Ok(())
+    }
+}
+
+/// TLS with the proxy itself would show it the device's certificate, so its URL is a plain one.
+fn is_proxy(url: &str) -> bool {
+    let rest = url.strip_prefix("http://");
+    rest.is_some_and(|rest| !rest.is_empty()) && reqwest::Url::parse(url).is_ok_and(|url| url.has_host())
+}
+
+impl JsonSchema for Params {
+    fn schema_name() -> Cow<'static, str> {
+        "IotParams".into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        type_name::<Self>().into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Data::json_schema(generator)
+    }
+}
+
+impl From<Params> for brs_core::Params {
+    fn from(params: Params) -> Self {
+        Self::typed(params)
+    }
+}
+
+#[cfg(test)]
+mod tests;

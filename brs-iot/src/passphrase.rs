@@ -1,0 +1,175 @@
+//! Where the pass phrase of an encrypted key comes from: a value, a file, the environment, a function.
+//!
+//! It is asked when the key is read: when the session is built, and when the key's file has changed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use brs_core::{Error, SecretString};
+
+use crate::pem::{Unread, expand, read_file};
+
+const PARAM: &str = "private_key_passphrase";
+/// A pass phrase is a line; a longer file is another one.
+const MAX_BYTES: usize = 4096;
+
+/// The pass phrase of an encrypted private key, or where it comes from. Never shown.
+#[derive(Clone)]
+pub struct Passphrase(Kind);
+
+type Function = Arc<dyn Fn() -> Result<SecretString, Error> + Send + Sync>;
+
+#[derive(Clone)]
+enum Kind {
+    Value(SecretString),
+    File(PathBuf),
+    Environment(String),
+    Function(Function),
+}
+
+impl Passphrase {
+    /// The pass phrase itself.
+    pub fn value(passphrase: impl Into<SecretString>) -> Self {
+        Self(Kind::Value(passphrase.into()))
+    }
+
+    /// The first line of a file; `~/` at the path's start is the home directory.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Kind::File(path.into()))
+    }
+
+    /// A variable of this process's environment.
+    pub fn environment(name: impl Into<String>) -> Self {
+        Self(Kind::Environment(name.into()))
+    }
+
+    /// A function, called on a thread of its own whenever the key is read; it may ask a person.
+    pub fn function<F, E>(function: F) -> Self
+    where
+        F: Fn() -> Result<SecretString, E> + Send + Sync + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self(Kind::Function(Arc::new(move || {
+            function().map_err(|error| {
+                Error::configuration("the function for the private key's pass phrase failed")
+                    .with_param(PARAM)
+                    .with_source(error)
+            })
+        })))
+    }
+
+    /// Asks for it. Blocks.
+    pub(crate) fn ask(&self) -> Result<SecretString, Error> {
+        match &self.0 {
+            Kind::Value(value) => Ok(value.clone()),
+            Kind::File(path) => from_file(&expand(path)),
+            Kind::Environment(name) => from_environment(name),
+            Kind::Function(function) => function(),
+        }
+    }
+}
+
+/// The pass phrase itself.
+impl From<&str> for Passphrase {
+    fn from(passphrase: &str) -> Self {
+        Self::value(passphrase)
+    }
+}
+
+/// The pass phrase itself.
+impl From<SecretString> for Passphrase {
+    fn from(passphrase: SecretString) -> Self {
+        Self::value(passphrase)
+    }
+}
+
+fn from_file(path: &Path) -> Result<SecretString, Error> {
+    let refused = |problem: &str| {
+        Error::configuration(format!("the pass phrase's file `{}` {problem}", path.display()))
+            .with_param(PARAM)
+            .unrecoverable()
+    };
+    let bytes = read_file(path).map_err(|failure| match failure {
+        Unread::Io(error) => refused("cannot be read: check the path and its permissions").with_source(error),
+        Unread::NoFile => refused("is not a file"),
+        Unread::TooLong => refused("has more than 4 KiB: a pass phrase is one line"),
+    })?;
+    if bytes.len() > MAX_BYTES {
+        return Err(refused("has more than 4 KiB: a pass phrase is one line"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused("is not UTF-8 text"))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.into()),
+        _ => Err(refused("has no first line")),
+    }
+}
+
+fn from_environment(name: &str) -> Result<SecretString, Error> {
+    let refused = |problem: &str| {
+        Error::configuration(format!("the environment variable `{name}` for the private key's pass phrase {problem}"))
+            .with_param(PARAM)
+            .unrecoverable()
+    };
+    // `var` panics on names that no environment can have.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(refused("has no usable name"));
+    }
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(value.into()),
+        Ok(_) => Err(refused("is empty")),
+        Err(std::env::VarError::NotPresent) => Err(refused("is not set")),
+        Err(std::env::VarError::NotUnicode(_)) => Err(refused("is not UTF-8")),
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Value(value) => write!(f, "{value:?}"),
+            Kind::File(path) => write!(f, "file {}", path.display()),
+            Kind::Environment(name) => write!(f, "environment {name}"),
+            Kind::Function(_) => f.write_str("function"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_its_first_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passphrase");
+        for content in ["hush hush\n", "hush hush", "hush hush\r\nmore\n"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(Passphrase::file(&path).ask().unwrap().expose(), "hush hush");
+        }
+        for (content, problem) in [("", "no first line"), ("\nhush", "no first line"), (&"x".repeat(5000), "4 KiB")] {
+            std::fs::write(&path, content).unwrap();
+            let error = Passphrase::file(&path).ask().unwrap_err();
+            assert!(error.to_string().contains(problem) && !error.to_string().contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_and_a_function_are_asked() {
+        assert!(Passphrase::environment("PATH").ask().is_ok());
+        for (name, problem) in [("BRS_NO_SUCH_VARIABLE", "is not set"), ("", "no usable name"), ("a=b", "no usable")] {
+            let error = Passphrase::environment(name).ask().unwrap_err();
+            assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
+        }
+        let asked = Passphrase::function(|| Ok::<SecretString, std::io::Error>("hush".into()));
+        assert_eq!(asked.ask().unwrap().expose(), "hush");
+        let failed = Passphrase::function(|| Err("nobody is here")).ask().unwrap_err();
+        assert_eq!(std::error::Error::source(&failed).unwrap().to_string(), "nobody is here");
+    }
+
+    #[test]
+    fn debug_shows_where_it_comes_from_and_not_what_it_is() {
+        let shown = [Passphrase::value("hush"), Passphrase::file("/a"), Passphrase::environment("B")];
+        assert_eq!(format!("{shown:?}"), "[** redacted **, file /a, environment B]");
+    }
+}

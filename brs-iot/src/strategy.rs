@@ -1,0 +1,202 @@
+//! The strategy of the method `iot`: one call to the credentials endpoint per refresh.
+//!
+//! Owns what happens in which order: look at the files, call, tell. Certificate and key are read in the method's
+//! constructor, which contacts nobody.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use brs_core::{
+    Clock, Error, Event, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
+};
+
+use crate::call::{Limits, fetch};
+use crate::client::Clients;
+use crate::device::Device;
+use crate::endpoint::Endpoint;
+use crate::error::Call;
+use crate::files::{Files, Set};
+use crate::params::Params;
+use crate::tls::Trust;
+
+const METHOD: &str = "iot";
+const SOURCE: &str = "iot-credentials-provider";
+/// How long before its end a certificate is told of.
+const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the one that is seen.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// The strategy of the method `iot`: what `session.strategy::<brs_iot::Iot>()` gives.
+pub struct Iot {
+    endpoint: Endpoint,
+    role_alias: String,
+    thing_name: Option<String>,
+    duration: Option<Duration>,
+    limits: Limits,
+    files: Files,
+    clients: Clients,
+}
+
+impl Iot {
+    /// Checks the parameters and reads certificate, key and trust store. Contacts nobody.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a wrong value; a configuration error for files that cannot be read, for a certificate and
+    /// a key that do not belong together, and for a certificate that is not valid now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was read is dropped.
+    pub async fn new(params: Params, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        params.validate()?;
+        let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
+        let clients = Clients::new(
+            &endpoint.url(&params.role_alias),
+            params.thing_name.as_deref(),
+            params.duration,
+            params.connect_timeout,
+            params.proxy,
+            Arc::clone(&clock),
+        )?;
+        let accept_any = params.danger_accept_invalid_certificates;
+        let files = Files::load(params.device, params.trust_store, accept_any, &clock).await?;
+        Ok(Self {
+            endpoint,
+            role_alias: params.role_alias,
+            thing_name: params.thing_name,
+            duration: params.duration,
+            limits: Limits { timeout: params.timeout, max_attempts: params.max_attempts },
+            files,
+            clients,
+        })
+    }
+
+    /// The device's identity that is in use: certificate and key, as they were last taken over.
+    pub fn device(&self) -> Arc<Device> {
+        self.files.current().device
+    }
+
+    /// The credentials endpoint: a host, and a port where one was given.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint.authority
+    }
+
+    /// The role alias.
+    pub fn role_alias(&self) -> &str {
+        &self.role_alias
+    }
+
+    /// The thing the device is, where that was given.
+    pub fn thing_name(&self) -> Option<&str> {
+        self.thing_name.as_deref()
+    }
+
+    /// What an operator should know, at each refresh.
+    fn warn(&self, set: &Set, cx: &RefreshContext) {
+        if matches!(set.trust, Trust::Anybody) {
+            tracing::warn!(
+                method = METHOD,
+                endpoint = self.endpoint.authority,
+                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): whoever is in \
+                 between gets the credentials"
+            );
+        }
+        let (device, now) = (&set.device, cx.clock().now());
+        if device.not_after().duration_since(now).is_ok_and(|left| left > NEAR_ITS_END) {
+            return;
+        }
+        cx.emit(Event::CertificateExpiring {
+            subject: device.certificate_subject().to_owned(),
+            not_after: device.not_after(),
+        });
+    }
+}
+
+#[async_trait]
+impl RefreshStrategy for Iot {
+    fn method(&self) -> &'static str {
+        METHOD
+    }
+
+    fn source(&self) -> &'static str {
+        SOURCE
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        let set = self.files.look(cx.clock()).await;
+        self.warn(&set, cx);
+        let call = Call {
+            endpoint: &self.endpoint.authority,
+            role_alias: &self.role_alias,
+            thing_name: self.thing_name.as_deref(),
+            duration: self.duration.map(|duration| duration.as_secs()),
+            device: &set.device,
+            trust: &set.trust,
+            now: cx.clock().now(),
+        };
+        fetch(&self.clients, &set, self.limits, &call, cx).await.map_err(|failed| {
+            if failed.device_refused {
+                self.files.distrust_device();
+            }
+            match &set.problem {
+                Some(problem) => failed.error.with_detail("not_taken_over", problem),
+                None => failed.error,
+            }
+        })
+    }
+
+    async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
+        let device = self.device();
+        let identity = Identity::new(METHOD, SOURCE, credentials.access_key_id())
+            .with_detail("endpoint", self.endpoint())
+            .with_detail("role_alias", self.role_alias())
+            .with_detail("certificate_subject", device.certificate_subject())
+            .with_detail("certificate_sha256", device.certificate_sha256());
+        Ok(match self.thing_name() {
+            Some(thing_name) => identity.with_detail("thing_name", thing_name),
+            None => identity,
+        })
+    }
+
+    fn role(&self) -> Option<&str> {
+        Some(&self.role_alias)
+    }
+
+    fn region(&self) -> Option<&str> {
+        self.endpoint.region.as_deref()
+    }
+
+    fn static_stability(&self) -> bool {
+        true
+    }
+
+    fn refresh_timeout(&self) -> Option<Duration> {
+        Some(REFRESH_TIMEOUT.max(self.limits.timeout + MARGIN))
+    }
+}
+
+impl fmt::Debug for Iot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iot")
+            .field("endpoint", &self.endpoint.authority)
+            .field("role_alias", &self.role_alias)
+            .field("thing_name", &self.thing_name)
+            .field("device", &self.device())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn build(params: Params, setup: Setup) -> Result<Iot, Error> {
+    Iot::new(params, Arc::clone(setup.clock())).await
+}
+
+register_method! {
+    name: METHOD,
+    summary: "credentials for a device, by its X.509 certificate (AWS IoT)",
+    params: Params,
+    build: build,
+}

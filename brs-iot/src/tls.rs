@@ -1,0 +1,162 @@
+//! TLS towards the endpoint: whom to trust, what to show, by which clock.
+//!
+//! Owns the configuration for rustls. The cryptography is named explicitly: a process-wide provider is neither used nor
+//! set. TLS 1.2 and 1.3, the latter not where a token cannot make its signatures. Time is the session's clock.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use brs_core::{Clock, Error};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+
+use crate::certificate::certificates;
+use crate::device::Device;
+use crate::pem::Pem;
+
+const PARAM: &str = "trust_store";
+const TRUST_STORE: &str = "the trust store";
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
+
+/// Whose certificates are trusted.
+#[derive(Clone)]
+pub(crate) enum Trust {
+    /// Those of the system's authorities.
+    System(Arc<RootCertStore>),
+    /// Those of the authorities that were given; with the name of the store.
+    Given(Arc<RootCertStore>, String),
+    /// Everybody's.
+    Anybody,
+}
+
+impl Trust {
+    /// The system's authorities. Blocks: it reads files.
+    pub(crate) fn system() -> Result<Self, Error> {
+        let loaded = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        // A store of a hundred and more may hold one that cannot be used.
+        let (added, _) = store.add_parsable_certificates(loaded.certs);
+        if added > 0 {
+            return Ok(Self::System(Arc::new(store)));
+        }
+        let error = Error::configuration(
+            "this system has no trusted authorities: install its CA certificates, or give Amazon's \
+             (https://www.amazontrust.com/repository/AmazonRootCA1.pem) in `trust_store`",
+        )
+        .with_param(PARAM)
+        .unrecoverable();
+        Err(match loaded.errors.into_iter().next() {
+            Some(cause) => error.with_source(cause.to_string()),
+            None => error,
+        })
+    }
+
+    /// The authorities of a trust store. Its file was read before.
+    pub(crate) fn given(bytes: &[u8], pem: &Pem) -> Result<Self, Error> {
+        let named = pem.named(TRUST_STORE);
+        let refused =
+            |problem: String| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable();
+        let mut store = RootCertStore::empty();
+        for (number, certificate) in (1..).zip(certificates(bytes).map_err(refused)?) {
+            store.add(certificate).map_err(|error| {
+                refused(format!("holds a certificate, number {number}, that cannot be used ({error})"))
+            })?;
+        }
+        if store.is_empty() {
+            return Err(refused("holds no certificate in PEM or DER: give those of the authorities to trust".into()));
+        }
+        Ok(Self::Given(Arc::new(store), named))
+    }
+
+    /// The trust store's content. Blocks.
+    pub(crate) fn read(pem: &Pem) -> Result<zeroize::Zeroizing<Vec<u8>>, Error> {
+        pem.read(TRUST_STORE, PARAM)
+    }
+}
+
+/// The configuration for a device.
+pub(crate) fn config(device: &Device, trust: &Trust, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = if device.tls12_only() { OLD } else { BOTH };
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Time(Arc::clone(clock))))
+        .with_protocol_versions(versions)
+        .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
+    let builder = match trust {
+        Trust::System(roots) | Trust::Given(roots, _) => builder.with_root_certificates(Arc::clone(roots)),
+        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
+    };
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(device.certified()))))
+}
+
+/// The session's clock, for rustls.
+#[derive(Debug)]
+struct Time(Arc<dyn Clock>);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+/// Believes every certificate; signatures are checked all the same, or nothing would work at all.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trust_store_without_a_usable_certificate_says_what_is_wrong() {
+        for (bytes, problem) in [
+            ("", "holds no certificate"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "number 1, that cannot be used"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "number 1: it was cut off"),
+        ] {
+            let Err(error) = Trust::given(bytes.as_bytes(), &Pem::file("/ca.pem")) else { panic!("{problem}") };
+            assert!(error.to_string().starts_with("the trust store `/ca.pem` "), "{error}");
+            assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
+        }
+    }
+}
