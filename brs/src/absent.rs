@@ -1,6 +1,6 @@
 //! Methods that brs has but this build does not: an unknown name is then answered with the feature that brings it.
 
-#[cfg(not(all(feature = "sts", feature = "custom")))]
+#[cfg(not(all(feature = "sts", feature = "custom", feature = "iot")))]
 use brs_core::__private::{AbsentMethod, inventory};
 
 #[cfg(not(feature = "sts"))]
@@ -8,3 +8,6 @@ inventory::submit! { AbsentMethod { name: "sts", remedy: "enable the feature `st
 
 #[cfg(not(feature = "custom"))]
 inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature `custom` of `brs`" } }
+
+#[cfg(not(feature = "iot"))]
+inventory::submit! { AbsentMethod { name: "iot", remedy: "enable the feature `iot` of `brs`" } }

@@ -23,6 +23,7 @@
 //! |---|---|---|
 //! | `sts` (default) | `sts` (default) | STS AssumeRole; base credentials from keys, a profile or the default chain |
 //! | `custom` | `custom` | an async or sync function, or an external command that prints `credential_process` JSON |
+//! | `iot` | `iot` | AWS IoT's credentials provider: a device's X.509 certificate and key |
 //! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
 //!
 //! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each method's parameters. Any
@@ -33,7 +34,8 @@
 //! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
 //! account and ARN where the build has `sts`. `full` has every method, `object_store` makes a session a credential
 //! provider of that crate ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the
-//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client.
+//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no
+//! SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
@@ -49,6 +51,8 @@ pub use brs_core::{
 pub use brs_core::command;
 #[cfg(feature = "custom")]
 pub use brs_custom as custom;
+#[cfg(feature = "iot")]
+pub use brs_iot as iot;
 #[cfg(feature = "sts")]
 pub use brs_sts as sts;
 

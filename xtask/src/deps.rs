@@ -31,6 +31,9 @@ const NO_NETWORK: &[&str] = &[
     "ureq",
 ];
 
+/// No AWS service and nothing that loads profiles: a device has its certificate.
+const NO_SDK: &[&str] = &["aws-config", "aws-sdk-*", "aws-sigv4", "aws-smithy-http-client", "h2"];
+
 /// What one selection of packages and features must not build.
 struct Rule {
     name: &'static str,
@@ -42,7 +45,7 @@ struct Rule {
 const NO_CLIENT: &[&str] =
     &["aws-config", "aws-lc-*", "aws-sdk-*", "aws-smithy-http-client", "hyper-*", "reqwest", "rustls", "rustls-*"];
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -57,6 +60,11 @@ const RULES: [Rule; 5] = [
         name: "brs with custom alone",
         selection: &["--package", "brs", "--no-default-features", "--features", "custom"],
         forbidden: NO_NETWORK,
+    },
+    Rule {
+        name: "brs with iot alone",
+        selection: &["--package", "brs", "--no-default-features", "--features", "iot"],
+        forbidden: NO_SDK,
     },
     Rule { name: "brs as it comes", selection: &["--package", "brs"], forbidden: &[] },
     Rule { name: "everything", selection: &["--workspace", "--all-features"], forbidden: &[] },

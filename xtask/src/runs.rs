@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// Feature sets of the facade whose method list is pinned by `brs/tests/methods.rs`.
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
-const METHOD_SETS: [&str; 4] = ["", "sts", "custom", "full"];
+const METHOD_SETS: [&str; 5] = ["", "sts", "custom", "iot", "full"];
 
 /// What tests with a software TPM have in their name, so that a run can leave them out.
 pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
