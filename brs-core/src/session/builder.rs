@@ -303,8 +303,8 @@ impl SessionBuilder {
     /// within itself. Default: yes.
     ///
     /// It takes one of the call's attempts (the SDK has 3 unless told otherwise), a body that can be sent again, and
-    /// room in the SDK's retry quota of the service and region: when credentials are revoked under more than some eighty
-    /// calls at once (thirty in the adaptive retry mode), those beyond fail as they would without it, with the
+    /// room in the SDK's retry quota of the service and region: when credentials are revoked under more than some
+    /// eighty calls at once (thirty in the adaptive retry mode), those beyond fail as they would without it, with the
     /// service's own error, and the next call has new credentials.
     pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
         self.retry_rejected = retry_rejected;
