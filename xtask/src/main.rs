@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | ci | tidy | deps`.
+//! The project's own commands: `cargo xtask demo | test | ci | fuzz | tidy | deps`.
 //!
 //! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or a failed test,
 //! 2 is something missing on this machine. The work is done by one module per command. The program stays light on
@@ -11,6 +11,7 @@ mod demo;
 mod deny;
 mod deps;
 mod failure;
+mod fuzz;
 mod libtest;
 mod python;
 mod runs;
@@ -50,6 +51,8 @@ enum Command {
     Ci(ci::Options),
     /// Check texts and manifests against the house rules, without compiling
     Tidy,
+    /// Feed what reads input from outside with libFuzzer
+    Fuzz(fuzz::Options),
     /// Check what each feature set builds, and the licences, bans and sources of deny.toml
     Deps,
 }
@@ -70,6 +73,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&Workspace::load()?, &options)?,
         Command::Ci(options) => ci::run(&Workspace::load()?, &options)?,
         Command::Tidy => tidy::run(&Workspace::load()?).map(|()| true)?,
+        Command::Fuzz(options) => fuzz::run(&Workspace::load()?, &options).map(|()| true)?,
         Command::Deps => deps::run(&Workspace::load()?).map(|()| true)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
