@@ -172,3 +172,6 @@ impl Failed {
         Self { error, again: false, fresh: false, device_refused: false }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,6 +197,14 @@ impl Device {
         Ok(Self { certified: Arc::new(certified), facts, token: None })
     }
 
+    /// A device whose key signs by a call that blocks, as a token's does.
+    #[cfg(test)]
+    pub(crate) fn of_token(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Self {
+        let facts = chain.first().and_then(Facts::of).expect("the test's certificate can be read");
+        let token = Some(Token { tls12_only: false, failure: Arc::new(|| None) });
+        Self { certified: Arc::new(CertifiedKey::new(chain, key)), facts, token }
+    }
+
     /// The certificate's subject, as RFC 4514 writes it: `CN=device-7,O=Example`.
     pub fn certificate_subject(&self) -> &str {
         &self.facts.subject
