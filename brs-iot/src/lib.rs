@@ -76,9 +76,10 @@ mod files;
 mod key;
 mod params;
 mod passphrase;
+mod path;
 mod pem;
 #[cfg(feature = "pkcs11")]
-mod pkcs11;
+pub mod pkcs11;
 mod response;
 mod strategy;
 mod tls;
@@ -104,5 +105,11 @@ pub mod __fuzz {
     pub fn device(bytes: &[u8]) {
         let _ = crate::certificate::read_chain(bytes, "the certificate");
         let _ = crate::key::read(bytes, None, "the private key");
+    }
+
+    /// Reads a text as a PKCS#11 URI.
+    #[cfg(feature = "pkcs11")]
+    pub fn pkcs11_uri(text: &str) {
+        let _ = crate::Pkcs11::from_uri(text);
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use brs_core::{Error, SecretString};
 
-use crate::pem::{Unread, expand, read_file};
+use crate::path;
+use crate::pem::{Unread, read_file};
 
 const PARAM: &str = "private_key_passphrase";
 /// A pass phrase is a line; a longer file is another one.
@@ -64,7 +65,7 @@ impl Passphrase {
     pub(crate) fn ask(&self) -> Result<SecretString, Error> {
         match &self.0 {
             Kind::Value(value) => Ok(value.clone()),
-            Kind::File(path) => from_file(&expand(path)),
+            Kind::File(path) => from_file(&path::expanded(path)),
             Kind::Environment(name) => from_environment(name),
             Kind::Function(function) => function(),
         }

@@ -13,6 +13,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::path;
+
 pub(crate) mod blocks;
 
 /// The system's own bundles of authorities have about 200 KiB; a device's certificate and key have a few.
@@ -66,7 +68,7 @@ impl Pem {
             Kind::Content(content) if content.len() > MAX_BYTES => Err(refused("", "has more than 1 MiB")),
             Kind::Content(content) => Ok(content.clone()),
             Kind::File(path) => {
-                let path = expand(path);
+                let path = path::expanded(path);
                 let shown = format!(" `{}`", path.display());
                 read_file(&path).map_err(|failure| match failure {
                     Unread::Io(error) => {
@@ -119,14 +121,6 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
         }
     }
     Err(Unread::Io(io::Error::other("the file grew while it was read")))
-}
-
-/// `~/` is the home directory.
-pub(crate) fn expand(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
-    }
 }
 
 impl From<&str> for Pem {
@@ -201,15 +195,6 @@ mod tests {
         let text = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n";
         assert_eq!(Pem::from(text), Pem::content(text));
         assert_eq!(format!("{:?}", Pem::from(text)), format!("** {} bytes **", text.len()));
-    }
-
-    #[test]
-    fn a_tilde_is_the_home_directory() {
-        let home = std::env::home_dir().unwrap();
-        assert_eq!(expand(Path::new("~/a/b.pem")), home.join("a/b.pem"));
-        for other in ["/a/~/b", "~other/b", "a~"] {
-            assert_eq!(expand(Path::new(other)), Path::new(other));
-        }
     }
 
     #[test]

@@ -1,27 +1,236 @@
-//! Keys in PKCS#11 tokens: the place they will have.
+//! A device's key in a PKCS#11 token: a TPM, a secure element, a smart card, an HSM. It never leaves the token.
+//!
+//! [`Pkcs11`] says where the key is: the module (the vendor's library), the token, the key, the PIN. Which certificate
+//! belongs to it is said elsewhere, or it is read from the token.
+//!
+//! ```
+//! use brs_iot::pkcs11::{Pin, Pkcs11};
+//!
+//! let key = Pkcs11::new("/usr/lib/softhsm/libsofthsm2.so")
+//!     .token_label("device")
+//!     .key_label("iot")
+//!     .pin(Pin::file("/run/secrets/pin"));
+//! // The same as a URI of RFC 7512.
+//! let key = Pkcs11::from_uri(
+//!     "pkcs11:token=device;object=iot?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/run/secrets/pin",
+//! )?;
+//! # Ok::<_, brs_core::Error>(())
+//! ```
+//!
+//! # How it behaves
+//!
+//! - Keys are RSA of 2048 to 4096 bits, P-256 or P-384. When a token is opened, the key signs a test message that must
+//!   fit the certificate. A token that cannot make RSA-PSS signatures is used with TLS 1.2 only.
+//! - Nothing is guessed: if what was said fits no token, key or certificate or several, the error lists what there is.
+//! - One thread per token serves all sessions of the process. A signature has a time limit; while a token hangs,
+//!   further tries fail at once.
+//! - A token that was unplugged and is back works at the next signature.
+//! - A PIN that a token refused is never tried on it again, until it has accepted another. That memory ends with the
+//!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
+//!   alone: with it, brs does not log in.
+//! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where
+//!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
 
-use std::sync::Arc;
+mod data;
+mod failure;
+mod find;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod hook;
+mod key;
+mod open;
+mod pin;
+mod sign;
+mod thread;
+mod token;
+mod uri;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use brs_core::Error;
-use rustls::pki_types::CertificateDer;
-use rustls::sign::SigningKey;
 
-/// Where a device's key is: in which token, under which name.
-#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Pkcs11 {}
+pub use open::Opened;
+pub use pin::Pin;
 
-/// What a token gives.
-pub(crate) struct Opened {
-    pub(crate) certificates: Vec<CertificateDer<'static>>,
-    pub(crate) key: Arc<dyn SigningKey>,
-    pub(crate) tls12_only: bool,
-    pub(crate) failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
+use find::{Id, ObjectSelector, TokenSelector};
+
+use crate::path;
+
+const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
+/// As for commands: 12 hours.
+const MAX_TIMEOUT: Duration = Duration::from_secs(43_200);
+
+/// Where a device's key is.
+#[derive(Clone)]
+pub struct Pkcs11 {
+    module_path: PathBuf,
+    token: TokenSelector,
+    key: ObjectSelector,
+    certificate: ObjectSelector,
+    pin: Option<Pin>,
+    signature_timeout: Duration,
 }
 
 impl Pkcs11 {
-    pub(crate) async fn open(&self, _: Option<Vec<CertificateDer<'static>>>) -> Result<Opened, Error> {
-        Err(Error::configuration("PKCS#11 is not there yet").with_param("pkcs11").unrecoverable())
+    /// A key on a token of this module: the absolute path of the vendor's library; `~` stands for the home directory.
+    pub fn new(module_path: impl Into<PathBuf>) -> Self {
+        Self {
+            module_path: module_path.into(),
+            token: TokenSelector::default(),
+            key: ObjectSelector::default(),
+            certificate: ObjectSelector::default(),
+            pin: None,
+            signature_timeout: SIGNATURE_TIMEOUT,
+        }
+    }
+
+    /// A key by its RFC 7512 URI, `pkcs11:token=…;object=…?module-path=…&pin-source=…`.
+    ///
+    /// Understood are `token`, `serial`, `manufacturer`, `model`, `slot-id`, `object`, `id`, `type=private`, and behind
+    /// the `?` `module-path`, `pin-source` (a file, never a command) and `pin-value`. Vendor attributes (`x-…`) are
+    /// ignored, all others are refused.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the attribute, never its value.
+    pub fn from_uri(uri: &str) -> Result<Self, Error> {
+        Self::from_uri_with(uri, None)
+    }
+
+    fn from_uri_with(uri: &str, module_path: Option<&Path>) -> Result<Self, Error> {
+        let uri = uri::Uri::parse(uri)?;
+        let wrong = |problem: &str| Error::validation(problem.to_owned()).unrecoverable();
+        let module_path = match (uri.module_path, module_path) {
+            (Some(path), None) => path,
+            (None, Some(path)) => path.to_owned(),
+            (None, None) => return Err(wrong("the PKCS#11 URI has no `module-path`: add `?module-path=/…`")),
+            (Some(_), Some(_)) => return Err(wrong("`module_path` is given twice: in the URI and beside it")),
+        };
+        let mut read = Self::new(module_path);
+        read.token = TokenSelector {
+            slot_id: uri.slot_id,
+            label: uri.token,
+            serial: uri.serial,
+            manufacturer: uri.manufacturer,
+            model: uri.model,
+        };
+        read.key = ObjectSelector { label: uri.object, id: uri.id.map(Id) };
+        read.pin = uri.pin_value.map(Pin::value).or(uri.pin_file.map(Pin::file));
+        Ok(read)
+    }
+
+    /// The number of the slot that the token is in. Numbers may change when tokens come and go: a label or a serial
+    /// number is the better choice.
+    #[must_use]
+    pub fn slot_id(mut self, id: u64) -> Self {
+        self.token.slot_id = Some(id);
+        self
+    }
+
+    /// The token's label (PKCS#11's padding removed).
+    #[must_use]
+    pub fn token_label(mut self, label: impl Into<String>) -> Self {
+        self.token.label = Some(label.into());
+        self
+    }
+
+    /// The token's serial number.
+    #[must_use]
+    pub fn token_serial(mut self, serial: impl Into<String>) -> Self {
+        self.token.serial = Some(serial.into());
+        self
+    }
+
+    /// The private key's label (`CKA_LABEL`). Default: the token's only private key.
+    #[must_use]
+    pub fn key_label(mut self, label: impl Into<String>) -> Self {
+        self.key.label = Some(label.into());
+        self
+    }
+
+    /// The private key's id (`CKA_ID`). With a label, both must fit.
+    #[must_use]
+    pub fn key_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.key.id = Some(Id(id.into()));
+        self
+    }
+
+    /// The label of the certificate on the token, where it is read from there. Default: the certificate with the key's
+    /// id, else the one with the key's label.
+    #[must_use]
+    pub fn certificate_label(mut self, label: impl Into<String>) -> Self {
+        self.certificate.label = Some(label.into());
+        self
+    }
+
+    /// The id of the certificate on the token, where it is read from there.
+    #[must_use]
+    pub fn certificate_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.certificate.id = Some(Id(id.into()));
+        self
+    }
+
+    /// The PIN. Default: none, for tokens without login or with a PIN pad of their own.
+    #[must_use]
+    pub fn pin(mut self, pin: impl Into<Pin>) -> Self {
+        self.pin = Some(pin.into());
+        self
+    }
+
+    /// How long a signature may take, waiting for the token included: above 0, at most 12 hours. Default: 10 s, far
+    /// above what a TPM or a smart card needs. Opening the token and fetching the PIN have the same limit, so that a
+    /// function which asks a person, or a PIN pad, wants a larger one.
+    #[must_use]
+    pub fn signature_timeout(mut self, limit: Duration) -> Self {
+        self.signature_timeout = limit;
+        self
+    }
+
+    /// Checks what can be checked without the module.
+    fn check(&self) -> Result<(), Error> {
+        if self.signature_timeout.is_zero() || self.signature_timeout > MAX_TIMEOUT {
+            return Err(wrong_timeout());
+        }
+        if !path::expanded(&self.module_path).is_absolute() {
+            // A bare name would be looked for wherever the environment says.
+            return Err(Error::validation("`module_path` must be an absolute path of a PKCS#11 library")
+                .unrecoverable()
+                .with_param("module_path"));
+        }
+        Ok(())
+    }
+
+    /// The module's real path: one module under two names is one module.
+    fn module(&self) -> Result<PathBuf, Error> {
+        let path = path::expanded(&self.module_path);
+        let shown = path.display();
+        let wrong = |problem: &str| {
+            Error::configuration(format!("PKCS#11 module `{shown}` {problem}"))
+                .unrecoverable()
+                .with_param("module_path")
+        };
+        let path = path.canonicalize().map_err(|error| wrong("cannot be found").with_source(error))?;
+        if path.is_file() { Ok(path) } else { Err(wrong("is not a file: give the library itself")) }
+    }
+}
+
+fn wrong_timeout() -> Error {
+    Error::validation("`signature_timeout` must be above 0 and at most 43200 seconds")
+        .unrecoverable()
+        .with_param("signature_timeout")
+}
+
+impl fmt::Debug for Pkcs11 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pkcs11")
+            .field("module_path", &self.module_path)
+            .field("token", &format_args!("{}", self.token))
+            .field("key", &format_args!("{}", self.key))
+            .field("certificate", &format_args!("{}", self.certificate))
+            .field("pin", &self.pin)
+            .field("signature_timeout", &self.signature_timeout)
+            .finish()
     }
 }

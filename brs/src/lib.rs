@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | `sts` (default) | `sts` (default) | STS AssumeRole; base credentials from keys, a profile or the default chain |
 //! | `custom` | `custom` | an async or sync function, or an external command that prints `credential_process` JSON |
-//! | `iot` | `iot` | AWS IoT's credentials provider: a device's X.509 certificate and key |
+//! | `iot` | `iot`, `pkcs11` | AWS IoT's credentials provider: a device's X.509 certificate, key in a file or a token |
 //! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
 //!
 //! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each method's parameters. Any

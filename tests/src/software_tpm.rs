@@ -54,6 +54,12 @@ impl SoftwareTpm {
         module.expect("`cargo xtask test --tpm` installs the module and sets BRS_TPM2_PKCS11_MODULE").into()
     }
 
+    /// The process's number, for a process that has no handle.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What a process needs so that the module uses this TPM.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 4] {

@@ -1,0 +1,111 @@
+//! A token's key as rustls wants it: a `SigningKey` whose signatures are made on the token's thread.
+//!
+//! rustls signs synchronously, in the middle of a handshake. The wait is bounded, and on a multi-thread runtime tokio
+//! is told of it, so that the other tasks of the worker go on elsewhere.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use brs_core::Error;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::thread::TokenThread;
+use super::token::KeyRef;
+
+/// A private key on a token.
+#[derive(Clone, Debug)]
+pub(super) struct TokenKey(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) thread: TokenThread,
+    pub(super) key: Arc<KeyRef>,
+    pub(super) certificate: Arc<CertificateDer<'static>>,
+    pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
+    /// What the token has shown to be able to, in the order of preference.
+    pub(super) schemes: Vec<SignatureScheme>,
+    pub(super) algorithm: SignatureAlgorithm,
+    pub(super) limit: Duration,
+    pub(super) failure: Mutex<Option<Error>>,
+}
+
+impl TokenKey {
+    /// The error of the last signature, if it failed: TLS reports a text only. Taken, so that it is told once.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl SigningKey for TokenKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = *self.0.schemes.iter().find(|scheme| offered.contains(scheme))?;
+        Some(Box::new(TokenSigner { key: self.clone(), scheme }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.0.public_key.as_ref()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm
+    }
+}
+
+#[derive(Debug)]
+struct TokenSigner {
+    key: TokenKey,
+    scheme: SignatureScheme,
+}
+
+impl Signer for TokenSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let Inner { thread, key, certificate, limit, failure, .. } = &*self.key.0;
+        let (key, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
+        let (scheme, what) = (self.scheme, format!("{thread}"));
+        let signed = thread
+            .begin(*limit, move |desk| desk.sign(&key, scheme, &message, &certificate))
+            .and_then(|begun| without_stalling(|| begun.wait()))
+            .and_then(|signed| signed.map_err(|failure| failure.into_error(&what)));
+        let mut last = failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match signed {
+            Ok(signature) => {
+                *last = None;
+                Ok(signature)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                *last = Some(error);
+                Err(rustls::Error::General(text))
+            }
+        }
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
+
+/// Waits so that a multi-thread runtime's other tasks go on.
+fn without_stalling<T>(wait: impl Fn() -> T) -> T {
+    let is_multi_thread =
+        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if !is_multi_thread {
+        return wait();
+    }
+    // Inside a `LocalSet` tokio panics instead, and offers no way to ask: then the wait is an ordinary one.
+    catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&wait))).unwrap_or_else(|_| wait())
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKey")
+            .field("token", &format_args!("{}", self.thread))
+            .field("key", &format_args!("{}", self.key.selector))
+            .field("schemes", &self.schemes)
+            .finish_non_exhaustive()
+    }
+}

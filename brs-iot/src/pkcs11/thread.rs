@@ -1,0 +1,300 @@
+//! One thread per token (and one per module while tokens are looked for), shared by everyone in the process.
+//!
+//! Token modules are synchronous, may take arbitrarily long and cannot be interrupted. So each token has a thread that
+//! owns everything which belongs to it; callers queue a job and wait with a time limit, and nobody joins the thread.
+//!
+//! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
+//! 2. A thread is *hung* once a caller has seen that the running job is over its limit. Then every queued job fails,
+//!    and further ones fail at once, until that job returns: a hung token costs one thread, not one per try.
+//! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread. Whether it ends is
+//!    decided under the registry's lock: whoever comes before that finds it and it stays.
+//! 4. Locks are taken in the order registry, state, and never held while a job runs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use brs_core::{Clock as _, Error, SystemClock};
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+
+use super::find::Identity;
+use super::token::Desk;
+
+/// What a thread is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) module: PathBuf,
+    /// `None`: for looking at what tokens there are.
+    pub(super) token: Option<Identity>,
+}
+
+/// A user's handle on a thread.
+pub(super) struct TokenThread(Arc<Shared>);
+
+struct Shared {
+    place: Place,
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    users: usize,
+    last_id: u64,
+    running: Option<Running>,
+    hung: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    id: u64,
+    /// When it is over its limit, on the monotonic clock.
+    until: Duration,
+}
+
+struct Job {
+    id: u64,
+    limit: Duration,
+    run: Box<dyn FnOnce(&mut Desk) + Send>,
+}
+
+/// How long closing a session may take.
+const CLOSING: Duration = Duration::from_secs(1);
+
+static THREADS: LazyLock<Mutex<HashMap<Place, Arc<Shared>>>> = LazyLock::new(Mutex::default);
+
+impl TokenThread {
+    /// Becomes a user of the place's thread, starting it if there is none.
+    pub(super) fn enter(place: Place) -> Result<Self, Error> {
+        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = threads.get(&place) {
+            shared.lock().users += 1;
+            return Ok(Self(Arc::clone(shared)));
+        }
+        let state = Mutex::new(State { users: 1, ..State::default() });
+        let shared = Arc::new(Shared { place: place.clone(), state, woken: Condvar::new() });
+        let on_thread = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("brs-pkcs11".into())
+            .spawn(move || on_thread.work())
+            .map_err(|error| Error::connection("no thread could be started for a token").with_source(error))?;
+        threads.insert(place, Arc::clone(&shared));
+        Ok(Self(shared))
+    }
+
+    /// Runs `job` on the thread and gives its result, needing no runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a job that has begun running; one that has not begun is not run.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce(&mut Desk) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let id = self.queue(
+            limit,
+            Box::new(move |desk| {
+                if !answer.is_closed() {
+                    let _ = answer.send(job(desk));
+                }
+            }),
+        )?;
+        match select(answered, SystemClock::new().sleep(limit)).await {
+            Either::Left((Ok(result), _)) => Ok(result),
+            Either::Left((Err(_), _)) => Err(self.0.dropped()),
+            Either::Right((_, mut answered)) => answered.try_recv().map_err(|_| self.0.time_is_up(id, limit)),
+        }
+    }
+
+    /// The same for callers that cannot await: queues the job, whose result is then waited for.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce(&mut Desk) -> T + Send + 'static,
+    ) -> Result<Begun<'_, T>, Error> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let id = self.queue(
+            limit,
+            Box::new(move |desk| {
+                let _ = answer.send(job(desk));
+            }),
+        )?;
+        Ok(Begun { thread: self, id, limit, answered })
+    }
+
+    /// Queues a job and gives its number.
+    fn queue(&self, limit: Duration, run: Box<dyn FnOnce(&mut Desk) + Send>) -> Result<u64, Error> {
+        let mut state = self.0.lock();
+        if state.hung {
+            return Err(self.0.hung());
+        }
+        state.last_id += 1;
+        let id = state.last_id;
+        state.queue.push_back(Job { id, limit, run });
+        drop(state);
+        self.0.woken.notify_one();
+        Ok(id)
+    }
+}
+
+/// A job that was queued.
+pub(super) struct Begun<'a, T> {
+    thread: &'a TokenThread,
+    id: u64,
+    limit: Duration,
+    answered: mpsc::Receiver<T>,
+}
+
+impl<T> Begun<'_, T> {
+    /// Blocks until the result is there or the limit is over.
+    pub(super) fn wait(&self) -> Result<T, Error> {
+        match self.answered.recv_timeout(self.limit) {
+            Ok(result) => Ok(result),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.dropped()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                self.answered.try_recv().map_err(|_| self.thread.0.time_is_up(self.id, self.limit))
+            }
+        }
+    }
+}
+
+impl Running {
+    fn new(id: u64, limit: Duration) -> Self {
+        Self { id, until: SystemClock::new().monotonic().saturating_add(limit) }
+    }
+
+    fn is_over(&self) -> bool {
+        SystemClock::new().monotonic() >= self.until
+    }
+}
+
+impl Clone for TokenThread {
+    fn clone(&self) -> Self {
+        self.0.lock().users += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for TokenThread {
+    fn drop(&mut self) {
+        self.0.lock().users -= 1;
+        self.0.woken.notify_one();
+    }
+}
+
+impl fmt::Display for TokenThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.place, f)
+    }
+}
+
+impl fmt::Debug for TokenThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenThread").field(&self.0.place).finish()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(self: Arc<Self>) {
+        let mut desk = Desk::new(self.place.clone());
+        while let Some(job) = self.next(&mut desk) {
+            // A panic may have left half of something behind: a new start closes it.
+            if catch_unwind(AssertUnwindSafe(|| (job.run)(&mut desk))).is_err() {
+                desk = Desk::new(self.place.clone());
+            }
+            self.done();
+        }
+    }
+
+    /// The next job, or `None` if the thread is to end.
+    fn next(&self, desk: &mut Desk) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                state.running = Some(Running::new(job.id, job.limit));
+                return Some(job);
+            }
+            if state.users > 0 {
+                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // Closing calls the module and may hang as any call: whoever comes meanwhile waits for it as for a job.
+            state.last_id += 1;
+            state.running = Some(Running::new(state.last_id, CLOSING));
+            drop(state);
+            desk.close();
+            self.done();
+            let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+            state = self.lock();
+            if state.users == 0 && state.queue.is_empty() {
+                threads.remove(&self.place);
+                return None;
+            }
+        }
+    }
+
+    fn done(&self) {
+        let mut state = self.lock();
+        state.running = None;
+        state.hung = false;
+    }
+
+    /// The limit of the caller whose job has this number has passed.
+    fn time_is_up(&self, id: u64, limit: Duration) -> Error {
+        let mut state = self.lock();
+        let is_hung = state.running.is_some_and(|running| running.id == id || running.is_over());
+        // Dropped without the lock: a job owns what its caller put into it.
+        let dropped: Vec<Job> = if is_hung {
+            state.hung = true;
+            state.queue.drain(..).collect()
+        } else {
+            let place = state.queue.iter().position(|job| job.id == id);
+            place.and_then(|place| state.queue.remove(place)).into_iter().collect()
+        };
+        drop(state);
+        drop(dropped);
+        let what = &self.place;
+        Error::connection(if is_hung {
+            format!("{what} has not answered within {limit:?}: check it, or raise `signature_timeout`")
+        } else {
+            format!("{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`")
+        })
+    }
+
+    fn hung(&self) -> Error {
+        Error::connection(format!(
+            "{} does not answer: an earlier call is still running, and no other is started until it returns",
+            self.place
+        ))
+    }
+
+    fn dropped(&self) -> Error {
+        if self.lock().hung {
+            return self.hung();
+        }
+        Error::connection(format!("the call to {} panicked", self.place))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.token {
+            Some(token) => write!(f, "{token}"),
+            None => write!(f, "PKCS#11 module `{}`", self.module.display()),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What a token's thread owns: one session, logged in, and the keys that were found.
+//!
+//! A session dies when the token is unplugged, when someone else in the process finalises the module or logs out. Then
+//! it is given up, and the work is tried once more in a new one: module initialised, token found by what makes it that
+//! token, logged in, key found again. Modules stay loaded for the life of the process and are never finalised, which
+//! is not for a library to do.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use brs_core::{Error, SecretString};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
+use cryptoki::error::{Error as ModuleError, RvError};
+use cryptoki::mechanism::MechanismType;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::TokenInfo;
+use cryptoki::types::AuthPin;
+use rustls::SignatureScheme;
+use rustls::pki_types::CertificateDer;
+
+use super::failure::{Failure, refuses_the_pin};
+use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
+use super::pin::{self, Pin};
+use super::sign;
+use super::thread::Place;
+
+/// A user's key on a token.
+#[derive(Clone, Debug)]
+pub(super) struct KeyRef {
+    pub(super) selector: ObjectSelector,
+    pub(super) pin: Option<Pin>,
+}
+
+/// What belongs to a token's thread.
+pub(super) struct Desk {
+    place: Place,
+    open: Option<Open>,
+}
+
+struct Open {
+    session: Session,
+    mechanisms: Vec<MechanismType>,
+    needs_login: bool,
+    /// The PIN that was accepted. `None` if there is none, or if someone else in the process had logged in before.
+    accepted: Option<SecretString>,
+    keys: HashMap<(Option<String>, Option<Vec<u8>>), FoundKey>,
+}
+
+/// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without code.
+static MODULES: LazyLock<Mutex<HashMap<PathBuf, Module>>> = LazyLock::new(Mutex::default);
+
+impl Desk {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, open: None }
+    }
+
+    /// Closes the session.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Looks which token is meant.
+    pub(super) fn find_token(&self, selector: &TokenSelector) -> Result<Identity, Error> {
+        let what = &self.place;
+        module(&what.module).and_then(|module| find::token(&module, selector, what)).map_err(|f| f.into_error(what))
+    }
+
+    /// Looks which key is meant.
+    pub(super) fn find_key(&mut self, key: &KeyRef) -> Result<FoundKey, Error> {
+        self.check_pin(key)?;
+        self.twice(key, |_, found, _| Ok(found.clone())).map_err(|failure| failure.into_error(&self.place))
+    }
+
+    /// Reads the key's certificate and what leads from it to its root.
+    pub(super) fn find_certificates(
+        &mut self,
+        key: &KeyRef,
+        selector: &ObjectSelector,
+    ) -> Result<Vec<CertificateDer<'static>>, Error> {
+        self.twice(key, |open, found, place| find::certificates(&open.session, selector, found, place))
+            .map_err(|failure| failure.into_error(&self.place))
+    }
+
+    /// Signs a message and checks the signature.
+    pub(super) fn sign(
+        &mut self,
+        key: &KeyRef,
+        scheme: SignatureScheme,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Vec<u8>, Failure> {
+        self.twice(key, |open, found, place| {
+            #[cfg(feature = "test-util")]
+            super::hook::run();
+            let signature = open.sign(place, key, found, scheme, message)?;
+            if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
+                let bits = signature.len() * 8;
+                let text = format!("{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits");
+                return Err(Failure::Other(Error::configuration(text).unrecoverable()));
+            }
+            let signature = sign::encoded(scheme, signature).ok_or(Failure::Mismatch)?;
+            // A replaced key, another object under an old handle or a faulty token is noticed here, not by the server.
+            if sign::fits(scheme, message, &signature, certificate) { Ok(signature) } else { Err(Failure::Mismatch) }
+        })
+    }
+
+    /// Does the work, and once more in a new session if the one at hand may be the reason for a failure.
+    fn twice<T>(
+        &mut self,
+        key: &KeyRef,
+        work: impl Fn(&Open, &FoundKey, &Place) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let was_open = self.open.is_some();
+        match self.once(key, &work) {
+            Err(failure) if failure.may_be_stale() => {
+                self.close();
+                if !was_open {
+                    return Err(failure);
+                }
+                tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
+                let again = self.once(key, &work);
+                if again.as_ref().is_err_and(Failure::may_be_stale) {
+                    self.close();
+                }
+                again
+            }
+            other => other,
+        }
+    }
+
+    fn once<T>(
+        &mut self,
+        key: &KeyRef,
+        work: impl Fn(&Open, &FoundKey, &Place) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Open::new(&self.place, key.pin.as_ref())?),
+        };
+        let name = (key.selector.label.clone(), key.selector.id.as_ref().map(|id| id.0.clone()));
+        let found = match open.keys.get(&name) {
+            Some(found) => found.clone(),
+            None => {
+                let found = find::key(&open.session, &key.selector, &self.place)?;
+                open.keys.insert(name, found.clone());
+                found
+            }
+        };
+        let result = work(open, &found, &self.place);
+        if found.always_authenticate && result.is_err() {
+            // A signature without its login stays begun, and the session takes no other.
+            self.close();
+        }
+        result
+    }
+
+    /// Whoever uses a token that another session logged in to must have its PIN, too.
+    fn check_pin(&self, key: &KeyRef) -> Result<(), Error> {
+        let Some(Open { needs_login: true, accepted: Some(accepted), .. }) = &self.open else { return Ok(()) };
+        let token = &self.place;
+        let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
+        let Some(pin) = &key.pin else { return wrong(format!("{token} needs a PIN: give it")) };
+        if verify_slices_are_equal(pin.fetch()?.expose().as_bytes(), accepted.expose().as_bytes()).is_err() {
+            return wrong(format!(
+                "another session uses {token} with another PIN, which it accepted: this one was not tried; give the \
+                 right one"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Opens a session on the place's token and logs in.
+    fn new(place: &Place, pin: Option<&Pin>) -> Result<Self, Failure> {
+        let Some(token) = &place.token else {
+            return Err(Failure::Other(Error::configuration(format!("{place} is no token"))));
+        };
+        let module = module(&place.module)?;
+        let slot = find::slot(&module, token)?;
+        let info = module.get_token_info(slot).map_err(Failure::while_("reading the token's information"))?;
+        let mechanisms = module.get_mechanism_list(slot).map_err(Failure::while_("listing the mechanisms"))?;
+        let session = module.open_ro_session(slot).map_err(Failure::while_("opening a session"))?;
+        let accepted = login(&session, token, &info, pin)?;
+        let needs_login = info.login_required();
+        Ok(Self { session, mechanisms, needs_login, accepted, keys: HashMap::new() })
+    }
+
+    fn sign(
+        &self,
+        place: &Place,
+        key: &KeyRef,
+        found: &FoundKey,
+        scheme: SignatureScheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        let in_steps = found.always_authenticate;
+        let recipe = sign::recipe(scheme, message, &self.mechanisms, in_steps).ok_or_else(|| {
+            Failure::Other(Error::configuration(format!("{place} was asked for an unknown signature: {scheme:?}")))
+        })?;
+        if !in_steps {
+            return self
+                .session
+                .sign(&recipe.mechanism, found.handle, &recipe.data)
+                .map_err(Failure::while_("signing"));
+        }
+        self.session.sign_init(&recipe.mechanism, found.handle).map_err(Failure::while_("beginning a signature"))?;
+        self.log_in_for_the_signature(place, key)?;
+        self.session.sign_update(&recipe.data).map_err(|error| match error {
+            ModuleError::Pkcs11(RvError::OperationNotInitialized | RvError::FunctionNotSupported, _) => Failure::Other(
+                Error::configuration(format!(
+                    "{place}: the key wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), for which the \
+                         module must sign in steps with {:?}, and it does not: use a key without that attribute",
+                    recipe.mechanism.mechanism_type()
+                ))
+                .unrecoverable(),
+            ),
+            error => Failure::while_("signing in steps")(error),
+        })?;
+        self.session.sign_final().map_err(Failure::while_("ending a signature"))
+    }
+
+    /// The login that a key with `CKA_ALWAYS_AUTHENTICATE` wants for each signature.
+    fn log_in_for_the_signature(&self, place: &Place, key: &KeyRef) -> Result<(), Failure> {
+        let fetched;
+        let pin = match (&self.accepted, &key.pin) {
+            (Some(accepted), _) => Some(accepted),
+            (None, Some(pin)) => {
+                fetched = pin.fetch().map_err(Failure::Other)?;
+                Some(&fetched)
+            }
+            (None, None) => None,
+        };
+        match (pin, &place.token) {
+            (Some(pin), Some(token)) => log_in_with(&self.session, UserType::ContextSpecific, token, pin),
+            _ => self
+                .session
+                .login(UserType::ContextSpecific, None)
+                .map_err(Failure::while_("logging in for one signature")),
+        }
+    }
+}
+
+/// The module at a path, loaded once and initialised now.
+fn module(path: &Path) -> Result<Module, Failure> {
+    // Not held while a module is loaded or initialised: that runs foreign code, which may hang.
+    let known = MODULES.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    let module = match known {
+        Some(module) => module,
+        None => {
+            let module = Module::new(path).map_err(Failure::while_("loading the module"))?;
+            let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+            modules.entry(path.to_owned()).or_insert(module).clone()
+        }
+    };
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
+        Err(error) => Err(Failure::while_("initialising the module")(error)),
+    }
+}
+
+/// Logs in as the token wants it and gives the PIN that was accepted.
+fn login(
+    session: &Session,
+    token: &Identity,
+    info: &TokenInfo,
+    pin: Option<&Pin>,
+) -> Result<Option<SecretString>, Failure> {
+    if !info.login_required() {
+        return Ok(None);
+    }
+    let wrong = |text: String| Failure::Other(Error::configuration(text).unrecoverable().with_param("pin"));
+    let Some(pin) = pin else {
+        if !info.protected_authentication_path() {
+            return Err(wrong(format!("{token} needs a PIN: give it as a value, a file, a variable or a function")));
+        }
+        // The person types it at the reader.
+        return match session.login(UserType::User, None) {
+            Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(None),
+            Err(error) => Err(Failure::while_("logging in")(error)),
+        };
+    };
+    let pin = pin.fetch().map_err(Failure::Other)?;
+    if info.user_pin_final_try() && !info.user_pin_locked() {
+        return Err(wrong(format!(
+            "{token} allows one more try before it locks its PIN: log in once with the token's own tool and the right \
+             PIN, then try again"
+        )));
+    }
+    match log_in_with(session, UserType::User, token, &pin) {
+        Ok(()) => Ok(Some(pin)),
+        Err(Failure::Module { error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _), .. }) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Tries a PIN unless the token has refused it before.
+fn log_in_with(session: &Session, user: UserType, token: &Identity, pin: &SecretString) -> Result<(), Failure> {
+    if pin::is_refused(token, pin) {
+        let text = format!("{token} has refused this PIN before: it is not tried again; give another PIN");
+        return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
+    }
+    match session.login(user, Some(&AuthPin::new(Box::from(pin.expose())))) {
+        Ok(()) => {
+            pin::accept(token);
+            Ok(())
+        }
+        Err(error) => {
+            if refuses_the_pin(&error) {
+                pin::refuse(token, pin);
+            }
+            Err(Failure::while_("logging in")(error))
+        }
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("place", &self.place).field("open", &self.open.is_some()).finish()
+    }
+}

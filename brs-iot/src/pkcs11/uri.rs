@@ -1,0 +1,310 @@
+//! `pkcs11:` URIs as RFC 7512 defines them: from one text to the parts that brs uses.
+//!
+//! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. Every attribute that would
+//! narrow what the URI means and is not understood is refused; vendor attributes (`x-…`) are ignored. A URI may hold a
+//! PIN (`pin-value`), so that no error repeats any value.
+
+use std::path::PathBuf;
+
+use brs_core::{Error, SecretString};
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+const SCHEME: &str = "pkcs11:";
+/// Far above any URI that a tool prints.
+const MAX_LENGTH: usize = 4096;
+
+/// What a URI says.
+#[derive(Debug, Default)]
+pub(super) struct Uri {
+    pub(super) token: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) manufacturer: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) slot_id: Option<u64>,
+    pub(super) object: Option<String>,
+    pub(super) id: Option<Vec<u8>>,
+    pub(super) module_path: Option<PathBuf>,
+    pub(super) pin_file: Option<PathBuf>,
+    pub(super) pin_value: Option<SecretString>,
+}
+
+impl Uri {
+    /// Reads a URI.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the attribute and what is wrong with it, without its value.
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        if text.len() > MAX_LENGTH {
+            return Err(wrong(format!("has {} bytes, at most {MAX_LENGTH} are allowed", text.len())));
+        }
+        // Schemes are case-insensitive.
+        let rest = match text.get(..SCHEME.len()) {
+            Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => &text[SCHEME.len()..],
+            _ => return Err(wrong("must begin with `pkcs11:`")),
+        };
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, query),
+            None => (rest, ""),
+        };
+        let mut uri = Self::default();
+        let mut seen = Vec::new();
+        for (part, separator, more) in [(path, ';', ""), (query, '&', "/?|")] {
+            for attribute in part.split(separator).filter(|_| !part.is_empty()) {
+                let (name, value) = attribute
+                    .split_once('=')
+                    .ok_or_else(|| wrong("has an attribute without `=`: attributes are `name=value`"))?;
+                if !is_name(name) {
+                    return Err(wrong(
+                        "has an attribute whose name has other characters than letters, digits, `-`, `_`",
+                    ));
+                }
+                if seen.contains(&name) {
+                    return Err(wrong(format!("has the attribute `{name}` twice")));
+                }
+                seen.push(name);
+                let value = decode(name, value, more)?;
+                if separator == ';' { uri.set_path(name, &value)? } else { uri.set_query(name, &value)? }
+            }
+        }
+        if uri.pin_file.is_some() && uri.pin_value.is_some() {
+            return Err(wrong("has both `pin-source` and `pin-value`: keep one"));
+        }
+        Ok(uri)
+    }
+
+    fn set_path(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
+        match name {
+            "token" => self.token = Some(text(name, value)?.to_owned()),
+            "serial" => self.serial = Some(text(name, value)?.to_owned()),
+            "manufacturer" => self.manufacturer = Some(text(name, value)?.to_owned()),
+            "model" => self.model = Some(text(name, value)?.to_owned()),
+            "slot-id" => {
+                let number = text(name, value)?;
+                let number = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+                let number = number.and_then(|number| number.parse().ok());
+                self.slot_id = Some(number.ok_or_else(|| wrong("has a `slot-id` that is not a decimal number"))?);
+            }
+            "object" => self.object = Some(text(name, value)?.to_owned()),
+            "id" => self.id = Some(value.to_vec()),
+            "type" if value == b"private" => {}
+            "type" => return Err(wrong("must be about a private key: `type=private`, or no `type`")),
+            "library-manufacturer"
+            | "library-description"
+            | "library-version"
+            | "slot-manufacturer"
+            | "slot-description" => {
+                return Err(wrong(format!(
+                    "has `{name}`, which is not supported: name the module by `module-path` and the token by `token`, \
+                     `serial` or `slot-id`"
+                )));
+            }
+            "module-path" | "module-name" | "pin-source" | "pin-value" => {
+                return Err(wrong(format!("has `{name}` in its path: it belongs behind the `?`")));
+            }
+            name => return vendor(name),
+        }
+        Ok(())
+    }
+
+    fn set_query(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
+        match name {
+            "module-path" => self.module_path = Some(file(name, text(name, value)?)?),
+            "module-name" => {
+                return Err(wrong("has `module-name`: give the module's file as `module-path=/…` instead"));
+            }
+            "pin-source" => {
+                let source = text(name, value)?;
+                if source.starts_with('|') {
+                    return Err(wrong("has a command as `pin-source`: brs runs none, use a file or `Pin::function`"));
+                }
+                self.pin_file = Some(file(name, source)?);
+            }
+            "pin-value" => self.pin_value = Some(SecretString::new(text(name, value)?)),
+            name => return vendor(name),
+        }
+        Ok(())
+    }
+}
+
+/// An absolute path, or a `file:` URI of this machine.
+fn file(name: &str, value: &str) -> Result<PathBuf, Error> {
+    let path = match value.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//localhost/").map_or_else(
+            || rest.strip_prefix("//").unwrap_or(rest).to_owned(),
+            |below_the_root| format!("/{below_the_root}"),
+        ),
+        None => value.to_owned(),
+    };
+    let path = PathBuf::from(path);
+    if path.is_absolute() { Ok(path) } else { Err(wrong(format!("has a `{name}` that is not an absolute path"))) }
+}
+
+/// Ignores what vendors may add and refuses everything else: a misspelt attribute would widen what is meant.
+fn vendor(name: &str) -> Result<(), Error> {
+    if name.starts_with("x-") { Ok(()) } else { Err(wrong(format!("has the unknown attribute `{name}`"))) }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// The bytes of a value; `more` are the characters that are allowed beside those of a path.
+fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    const PATH: &str = "-._~:[]@!$'()*+,=&%";
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        let allowed = byte.is_ascii_alphanumeric() || PATH.as_bytes().contains(&byte);
+        if !allowed && !more.as_bytes().contains(&byte) {
+            return Err(wrong(format!("has a character in `{name}` that must be percent-encoded")));
+        }
+        let mut is_digit = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        if byte == b'%' && !(is_digit() && is_digit()) {
+            return Err(wrong(format!("has a `%` in `{name}` that two hexadecimal digits do not follow")));
+        }
+    }
+    // Reserved beforehand, so that no half-filled buffer is left behind.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(value.len()));
+    decoded.extend(percent_decode(value.as_bytes()));
+    Ok(decoded)
+}
+
+fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
+    let text = std::str::from_utf8(value).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| wrong(format!("has a `{name}` that is not a text (UTF-8)")))
+}
+
+fn wrong(problem: impl std::fmt::Display) -> Error {
+    Error::validation(format!("the PKCS#11 URI {problem}")).unrecoverable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    fn problem(text: &str) -> String {
+        Uri::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn all_parts_are_read() {
+        let uri = Uri::parse(
+            "pkcs11:token=My%20token%3b;serial=00%2f1;manufacturer=a;model=b%25;slot-id=327;object=device%C3%A9;\
+             id=%00%ff;type=private;x-muppet=gonzo?module-path=/usr/lib/m.so&pin-source=file:///run/pin&x-more=1",
+        )
+        .unwrap();
+        assert_eq!(uri.token.as_deref(), Some("My token;"));
+        assert_eq!(uri.serial.as_deref(), Some("00/1"));
+        assert_eq!((uri.manufacturer.as_deref(), uri.model.as_deref()), (Some("a"), Some("b%")));
+        assert_eq!((uri.slot_id, uri.object.as_deref()), (Some(327), Some("deviceé")));
+        assert_eq!(uri.id.as_deref(), Some(&[0, 255][..]));
+        assert_eq!(uri.module_path.as_deref(), Some(Path::new("/usr/lib/m.so")));
+        assert_eq!(uri.pin_file.as_deref(), Some(Path::new("/run/pin")));
+        assert!(uri.pin_value.is_none());
+    }
+
+    #[test]
+    fn an_empty_path_and_an_empty_query_say_nothing() {
+        for text in ["pkcs11:", "pkcs11:?", "PKCS11:"] {
+            let uri = Uri::parse(text).unwrap();
+            assert!(uri.token.is_none() && uri.module_path.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_given_as_paths_or_as_uris() {
+        for (text, path) in [
+            ("pkcs11:?pin-source=/run/pin", "/run/pin"),
+            ("pkcs11:?pin-source=file:/run/pin", "/run/pin"),
+            ("pkcs11:?pin-source=file:%2Frun%2Fpin", "/run/pin"),
+            ("pkcs11:?pin-source=file://localhost/run/pin", "/run/pin"),
+        ] {
+            assert_eq!(Uri::parse(text).unwrap().pin_file.as_deref(), Some(Path::new(path)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, words) in [
+            ("", "must begin with"),
+            ("http://example.com", "must begin with"),
+            ("pkcs1é:", "must begin with"),
+            ("pkcs11:token", "without `=`"),
+            ("pkcs11:;", "without `=`"),
+            ("pkcs11:=x", "name"),
+            ("pkcs11:token=a;token=b", "`token` twice"),
+            ("pkcs11:?pin-value=1&pin-value=1", "`pin-value` twice"),
+            ("pkcs11:tokn=a", "unknown attribute `tokn`"),
+            ("pkcs11:?pin=a", "unknown attribute `pin`"),
+            ("pkcs11:token=%", "`%` in `token`"),
+            ("pkcs11:token=%4", "`%` in `token`"),
+            ("pkcs11:token=%zz", "`%` in `token`"),
+            ("pkcs11:token=a b", "percent-encoded"),
+            ("pkcs11:token=é", "percent-encoded"),
+            ("pkcs11:token=a/b", "percent-encoded"),
+            ("pkcs11:token=%ff", "UTF-8"),
+            ("pkcs11:token=a%00", "UTF-8"),
+            ("pkcs11:slot-id=", "decimal"),
+            ("pkcs11:slot-id=-1", "decimal"),
+            ("pkcs11:slot-id=+1", "decimal"),
+            ("pkcs11:slot-id=99999999999999999999", "decimal"),
+            ("pkcs11:type=cert", "private key"),
+            ("pkcs11:library-version=1", "not supported"),
+            ("pkcs11:pin-value=1", "behind the `?`"),
+            ("pkcs11:?module-name=opensc", "module-path"),
+            ("pkcs11:?module-path=m.so", "absolute"),
+            ("pkcs11:?pin-source=|cat%20/run/pin", "command"),
+            ("pkcs11:?pin-source=file:pin", "absolute"),
+            ("pkcs11:?pin-source=/run/pin&pin-value=1", "keep one"),
+            (&format!("pkcs11:token={}", "a".repeat(MAX_LENGTH)), "at most 4096"),
+        ] {
+            assert!(problem(text).contains(words), "{text}: {}", problem(text));
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_pin() {
+        for text in [
+            "pkcs11:?pin-value=hush&pin-value=hush",
+            "pkcs11:?pin-value=hush%",
+            "pkcs11:?pin-value=hush%ff",
+            "pkcs11:?pin-value=hush&pin-source=/x",
+            "pkcs11:pin-value=hush",
+        ] {
+            let error = Uri::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{text}");
+        }
+        let uri = Uri::parse("pkcs11:?pin-value=hush").unwrap();
+        assert_eq!(uri.pin_value.as_ref().map(SecretString::expose), Some("hush"));
+        assert!(!format!("{uri:?}").contains("hush"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*") {
+            let _ = Uri::parse(&text);
+            let _ = Uri::parse(&format!("pkcs11:{text}"));
+            let _ = Uri::parse(&format!("pkcs11:token={text}?pin-value={text}"));
+        }
+
+        #[test]
+        fn attributes_in_any_order_are_read_or_refused(text in "pkcs11:([a-z-]{0,8}[=;?&%|/0-9]{0,3}){0,12}") {
+            let _ = Uri::parse(&text);
+        }
+
+        #[test]
+        fn what_is_percent_encoded_comes_back(
+            token in "\\PC{0,40}",
+            id in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let encoded = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+            let text = format!("pkcs11:token={};id={}", encoded(token.as_bytes()), encoded(&id));
+            let uri = Uri::parse(&text).unwrap();
+            prop_assert_eq!(uri.token, Some(token));
+            prop_assert_eq!(uri.id, Some(id));
+        }
+    }
+}
