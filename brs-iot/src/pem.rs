@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use brs_core::{Error, SecretString};
+use brs_core::Error;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::path;
@@ -170,9 +171,61 @@ impl fmt::Debug for Pem {
 
 impl<'de> Deserialize<'de> for Pem {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Reads a text and repeats none: this may be a key.
-        SecretString::deserialize(deserializer).map(|text| text.expose().into())
+        deserializer.deserialize_any(PemVisitor)
     }
+}
+
+/// Reads a text, bytes, or the numbers that bytes are in formats without them; what else there is is not repeated,
+/// since it may be a key.
+struct PemVisitor;
+
+const EXPECTED: &str = "must be a path, PEM text, or bytes";
+
+macro_rules! refuse {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<Self::Value, E> {
+            Err(E::custom(EXPECTED))
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for PemVisitor {
+    type Value = Pem;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path, PEM text, or bytes")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Pem, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Pem, E> {
+        Ok(text.into())
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Pem, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Pem, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Pem, A::Error> {
+        // One that grew would leave copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(numbers.size_hint().unwrap_or(0).min(MAX_BYTES)));
+        let refused = || serde::de::Error::custom(EXPECTED);
+        while let Some(byte) = numbers.next_element().map_err(|_: A::Error| refused())? {
+            if bytes.len() == MAX_BYTES {
+                return Err(serde::de::Error::custom("has more than 1 MiB"));
+            }
+            bytes.push(byte);
+        }
+        Ok(Pem(Kind::Content(bytes)))
+    }
+
+    refuse!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
 }
 
 impl JsonSchema for Pem {
@@ -181,7 +234,10 @@ impl JsonSchema for Pem {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "a path, or PEM text" })
+        schemars::json_schema!({
+            "type": ["string", "array"], "items": { "type": "integer", "minimum": 0, "maximum": 255 },
+            "description": "a path, PEM text, or bytes"
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
 //! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
 //! agreed with the code that it tests, and [`Nginx`](nginx::Nginx) is so for TLS. `SoftwareTpm` is a token that is
-//! hardware as far as a program can tell.
+//! hardware as far as a program can tell, [`Token`](token::Token) one in whatever module there is.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
 //! start with an environment of its own.
@@ -15,6 +15,7 @@ pub mod moto;
 pub mod nginx;
 #[cfg(unix)]
 pub mod software_tpm;
+pub mod token;
 
 pub use embedded_aws::EmbeddedAws;
 pub use embedded_iot::EmbeddedIot;

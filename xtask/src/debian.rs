@@ -29,10 +29,11 @@ enum Thing {
 }
 
 /// What every run of the tests needs.
-const ALWAYS: &[Package] = &[
-    Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") },
-    Package { name: "softhsm2", thing: Thing::Module("libsofthsm2.so"), variable: Some("BRS_SOFTHSM2_MODULE") },
-];
+const ALWAYS: &[Package] =
+    &[Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") }, SOFTHSM2];
+
+const SOFTHSM2: Package =
+    Package { name: "softhsm2", thing: Thing::Module("libsofthsm2.so"), variable: Some("BRS_SOFTHSM2_MODULE") };
 
 /// What the tests of a software TPM need beyond that.
 const SOFTWARE_TPM: &[Package] = &[
@@ -51,13 +52,22 @@ const PROGRAM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/o
 const LIBRARY_FOLDERS: [&str; 4] = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/opt/homebrew/lib"];
 const MODULE_FOLDERS: [&str; 3] = ["", "softhsm", "pkcs11"];
 
-/// Makes sure that everything is there and returns what tells the tests where.
+/// Makes sure that everything for tests is there and returns what tells them where.
 ///
 /// # Errors
 ///
 /// Exit code 2 with the packages' names when something is missing and cannot be installed.
 pub(crate) fn ensure(shell: &Shell, software_tpm: bool) -> Result<Vec<(&'static str, String)>> {
-    let packages = || ALWAYS.iter().chain(if software_tpm { SOFTWARE_TPM } else { &[] });
+    ensure_all(shell, &[ALWAYS, if software_tpm { SOFTWARE_TPM } else { &[] }])
+}
+
+/// The same for what the demo with a token needs.
+pub(crate) fn ensure_token(shell: &Shell) -> Result<Vec<(&'static str, String)>> {
+    ensure_all(shell, &[&[SOFTHSM2]])
+}
+
+fn ensure_all(shell: &Shell, sets: &[&[Package]]) -> Result<Vec<(&'static str, String)>> {
+    let packages = || sets.iter().copied().flatten();
     if let Some((variable, path)) = packages().find_map(Package::misnamed) {
         return Err(Failure::missing(format!("{variable} names {}, which is no file", path.display())));
     }

@@ -1,19 +1,25 @@
 //! `cargo xtask demo`: builds and starts the demo program, which parses its own arguments.
 //!
-//! Owns nothing but the hand-over. Called by `main` only.
+//! Owns the hand-over, and what a demo with a token needs: SoftHSM2, with a store of its own. Called by `main` only.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use crate::failure::Result;
+use crate::workspace::Workspace;
+use crate::{debian, tokens};
 
 /// Replaces this process with the demo, so that signals, terminal and exit code are the demo's own.
 ///
 /// Does not come back on Unix unless cargo cannot be started; elsewhere it waits and returns the exit code.
-pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--quiet", "--locked", "--package", "brs-tests", "--bin", "demo", "--"]).args(arguments);
     cargo.env("NO_PROXY", crate::runs::loopback_without_proxy());
+    if arguments.iter().any(|argument| argument == "--pkcs11") {
+        cargo.envs(debian::ensure_token(&workspace.shell()?)?);
+        cargo.env("SOFTHSM2_CONF", tokens::empty_store(workspace, "softhsm2-demo")?);
+    }
     hand_over(cargo)
 }
 

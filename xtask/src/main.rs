@@ -18,6 +18,7 @@ mod runs;
 mod stream;
 mod test;
 mod tidy;
+mod tokens;
 mod workspace;
 
 use std::ffi::OsString;
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     let good = match command {
-        Command::Demo { arguments } => return demo::run(&arguments),
+        Command::Demo { arguments } => return demo::run(&Workspace::load()?, &arguments),
         Command::Test(options) => test::run(&Workspace::load()?, &options)?,
         Command::Ci(options) => ci::run(&Workspace::load()?, &options)?,
         Command::Tidy => tidy::run(&Workspace::load()?).map(|()| true)?,

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
 use crate::ci::Stopwatch;
 use crate::debian;
@@ -16,6 +15,7 @@ use crate::libtest::{self, Tally};
 use crate::python::Venv;
 use crate::runs::{self, Outside, Run};
 use crate::stream;
+use crate::tokens;
 use crate::workspace::Workspace;
 
 /// Where the closing line is kept, below the target directory.
@@ -88,20 +88,7 @@ fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
     let otherwise = |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
     let debian = debian::ensure(&workspace.shell()?, software_tpm).map_err(otherwise)?;
     let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
-    Ok(Outside { moto, debian, tokens: tokens(workspace)?, software_tpm })
-}
-
-/// SoftHSM2's settings for tests that bring none: an empty store below the target directory, never the user's.
-fn tokens(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target("softhsm2");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    let tokens = folder.join("tokens");
-    fs::create_dir_all(&tokens)?;
-    let settings = folder.join("softhsm2.conf");
-    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()))?;
-    Ok(settings)
+    Ok(Outside { moto, debian, tokens: tokens::empty_store(workspace, "softhsm2")?, software_tpm })
 }
 
 impl Outcome {

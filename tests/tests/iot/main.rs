@@ -12,6 +12,8 @@ mod clocks;
 mod connection;
 mod contract;
 mod identity;
+mod nginx;
+mod parity;
 mod refusals;
 mod retries;
 mod rotation;

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::TLS13;
 
-use crate::bench::{Authority, Bench, Kind, Token, alone, run};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, run};
 
 fn device(bench: &Bench, authority: &Authority) -> (Token, CertificateDer<'static>) {
     let token = bench.token("device");

@@ -8,12 +8,7 @@ use std::sync::Arc;
 
 use brs_iot::pkcs11::{Opened, Pkcs11};
 use brs_tests::software_tpm::SoftwareTpm;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
-use cryptoki::slot::Slot;
-use cryptoki::types::{AuthPin, Ulong};
+use brs_tests::token::Module;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,14 +19,14 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+pub(crate) use brs_tests::token::{Kind, PIN, Token, secret};
+
 const SOFTHSM2: &str = "BRS_SOFTHSM2_MODULE";
 const TPM2_PKCS11: &str = "BRS_TPM2_PKCS11_MODULE";
 /// What a test's own process is told.
 const MODULE: &str = "BRS_TEST_MODULE";
 const DIRECTORY: &str = "BRS_TEST_TOKENS";
 const TPM_PROCESS: &str = "BRS_TEST_TPM_PROCESS";
-
-pub(crate) const PIN: &str = "hush-4711";
 
 /// Runs a test in a process of its own; `body` finds SoftHSM2 with an empty directory.
 pub(crate) fn alone<F: FnOnce(Bench)>(body: F) {
@@ -92,152 +87,35 @@ fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &
 pub(crate) struct Bench {
     pub(crate) path: PathBuf,
     pub(crate) directory: PathBuf,
-    pub(crate) module: Module,
+    pub(crate) module: cryptoki::context::Pkcs11,
+    loaded: Module,
 }
 
 impl Bench {
     fn new(path: &Path, directory: &Path) -> Self {
-        let module = Module::new(path).unwrap();
-        let bench = Self { path: path.to_owned(), directory: directory.to_owned(), module };
-        bench.initialize();
-        bench
+        let loaded = Module::load(path);
+        Self { path: path.to_owned(), directory: directory.to_owned(), module: loaded.module.clone(), loaded }
     }
 
     pub(crate) fn initialize(&self) {
-        self.module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+        self.loaded.initialize();
     }
 
     /// Initialises a new token.
     pub(crate) fn token(&self, label: &str) -> Token {
-        let initialized = |slot: &Slot| self.module.get_token_info(*slot).unwrap().token_initialized();
-        let before = self.module.get_slots_with_initialized_token().unwrap();
-        let empty = self.module.get_slots_with_token().unwrap().into_iter().find(|slot| !initialized(slot)).unwrap();
-        self.module.init_token(empty, &secret("officer"), label).unwrap();
-        let after = self.module.get_slots_with_initialized_token().unwrap();
-        let slot = after.into_iter().find(|slot| !before.contains(slot)).unwrap();
-        let session = self.module.open_rw_session(slot).unwrap();
-        session.login(UserType::So, Some(&secret("officer"))).unwrap();
-        session.init_pin(&secret(PIN)).unwrap();
-        session.logout().unwrap();
-        session.login(UserType::User, Some(&secret(PIN))).unwrap();
-        Token { label: label.to_owned(), slot, session, path: self.path.clone() }
+        self.loaded.token(label)
     }
 }
 
-pub(crate) fn secret(pin: &str) -> AuthPin {
-    AuthPin::new(pin.into())
+/// brs's view of a token.
+pub(crate) trait ForBrs {
+    /// No key is chosen.
+    fn pkcs11(&self) -> Pkcs11;
 }
 
-/// A token, logged in to from outside brs.
-pub(crate) struct Token {
-    pub(crate) label: String,
-    pub(crate) slot: Slot,
-    pub(crate) session: Session,
-    path: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
-    Rsa(u64),
-    P256,
-    P384,
-    P521,
-}
-
-impl Token {
-    /// brs's view of the token; no key is chosen.
-    pub(crate) fn pkcs11(&self) -> Pkcs11 {
+impl ForBrs for Token {
+    fn pkcs11(&self) -> Pkcs11 {
         Pkcs11::new(&self.path).token_label(&self.label).pin(PIN)
-    }
-
-    /// Makes a key on the token.
-    pub(crate) fn key(&self, kind: Kind, label: &str, id: &[u8]) -> PublicKey {
-        self.key_with(kind, label, id, &[])
-    }
-
-    pub(crate) fn key_with(&self, kind: Kind, label: &str, id: &[u8], more: &[Attribute]) -> PublicKey {
-        let name = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.into())];
-        let mut public = name.to_vec();
-        let mut private = name.to_vec();
-        private.extend([Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false)]);
-        if !more.iter().any(|attribute| matches!(attribute, Attribute::Sign(_))) {
-            private.push(Attribute::Sign(true));
-        }
-        private.extend_from_slice(more);
-        let curve = |last: &[u8]| Attribute::EcParams([&[6, last.len() as u8], last].concat());
-        let mechanism = match kind {
-            Kind::Rsa(bits) => {
-                public.extend([Attribute::ModulusBits(Ulong::new(bits)), Attribute::PublicExponent(vec![1, 0, 1])]);
-                Mechanism::RsaPkcsKeyPairGen
-            }
-            Kind::P256 | Kind::P384 | Kind::P521 => {
-                public.push(match kind {
-                    Kind::P256 => curve(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
-                    Kind::P384 => curve(&[0x2b, 0x81, 4, 0, 0x22]),
-                    _ => curve(&[0x2b, 0x81, 4, 0, 0x23]),
-                });
-                Mechanism::EccKeyPairGen
-            }
-        };
-        let (public, _) = self.session.generate_key_pair(&mechanism, &public, &private).unwrap();
-        PublicKey::read(&self.session, public, kind)
-    }
-
-    /// Puts a certificate on the token.
-    pub(crate) fn store(&self, certificate: &CertificateDer<'_>, label: &str, id: &[u8]) -> ObjectHandle {
-        let template = [
-            Attribute::Class(ObjectClass::CERTIFICATE),
-            Attribute::CertificateType(CertificateType::X_509),
-            Attribute::Token(true),
-            Attribute::Private(false),
-            Attribute::Label(label.into()),
-            Attribute::Id(id.into()),
-            Attribute::Subject(vec![0x30, 0]),
-            Attribute::Value(certificate.to_vec()),
-        ];
-        self.session.create_object(&template).unwrap()
-    }
-}
-
-/// A public key, read from the token.
-pub(crate) struct PublicKey {
-    der: Vec<u8>,
-    kind: Kind,
-}
-
-impl PublicKey {
-    fn read(session: &Session, handle: ObjectHandle, kind: Kind) -> Self {
-        let read = |attribute| session.get_attributes(handle, &[attribute]).unwrap().remove(0);
-        let der = match kind {
-            Kind::Rsa(_) => {
-                let Attribute::Modulus(modulus) = read(AttributeType::Modulus) else { panic!("no modulus") };
-                // The first bit is set, so that a zero goes before it.
-                let number = [&[2, 0x82], &((modulus.len() + 1) as u16).to_be_bytes()[..], &[0], &modulus].concat();
-                let body = [&number[..], &[2, 3, 1, 0, 1]].concat();
-                [&[0x30, 0x82], &(body.len() as u16).to_be_bytes()[..], &body].concat()
-            }
-            _ => {
-                let Attribute::EcPoint(point) = read(AttributeType::EcPoint) else { panic!("no point") };
-                // Wrapped in an octet string of less than 128 bytes, or of more for P-521.
-                point[if point[1] < 0x80 { 2 } else { 3 }..].to_vec()
-            }
-        };
-        Self { der, kind }
-    }
-}
-
-impl PublicKeyData for PublicKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.der
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        match self.kind {
-            Kind::Rsa(_) => &rcgen::PKCS_RSA_SHA256,
-            Kind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Kind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Kind::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use brs_core::ErrorKind;
 use brs_iot::pkcs11::Pkcs11;
 
-use crate::bench::{Authority, Kind, PIN, alone, run};
+use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, run};
 
 #[test]
 #[ignore = "needs SoftHSM2"]

@@ -4,7 +4,7 @@ use cryptoki::object::Attribute;
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::bench::{Authority, Kind, PIN, alone, alone_with, run};
+use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, alone_with, run};
 
 /// SoftHSM2's own way to be a token that can do less.
 const NO_PSS: &str = "slots.mechanisms = CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_PKCS";

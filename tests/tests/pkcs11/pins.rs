@@ -7,7 +7,7 @@ use brs_core::Error;
 use brs_iot::pkcs11::{Pin, Pkcs11};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::bench::{Authority, Bench, Kind, PIN, Token, alone, run, secret};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, Token, alone, run, secret};
 
 /// A token with a key, and a session from outside brs in which nobody is logged in.
 fn device(bench: &Bench) -> (Token, CertificateDer<'static>) {

@@ -6,7 +6,7 @@ use brs::iot::pkcs11::Pkcs11;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{EmbeddedIot, TlsVersions};
 
-use crate::bench::{Bench, Kind, PIN, alone, alone_with_a_tpm, run};
+use crate::bench::{Bench, ForBrs as _, Kind, PIN, alone, alone_with_a_tpm, run};
 
 fn provider(aws: &EmbeddedAws, versions: TlsVersions) -> EmbeddedIot {
     let iot = EmbeddedIot::builder(aws).tls(versions).start();

@@ -6,7 +6,7 @@ use brs_core::{Clock as _, SystemClock};
 use futures_util::future::join_all;
 use tokio_rustls::rustls::SignatureScheme;
 
-use crate::bench::{Authority, Bench, Kind, Token, alone, run};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, run};
 
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()

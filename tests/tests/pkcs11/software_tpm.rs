@@ -8,7 +8,7 @@ use brs_core::{Clock as _, SystemClock};
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::bench::{Authority, Bench, Kind, PIN, alone_with_a_tpm, run, signal_the_tpm};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, alone_with_a_tpm, run, signal_the_tpm};
 
 fn both_versions_of_tls(bench: &Bench, kind: Kind, scheme: SignatureScheme) {
     let authority = Authority::new();

@@ -4,6 +4,7 @@
 //! `--role-arn` it does the same against real AWS with the user's profile. Started by `cargo xtask demo`. Exit code 1
 //! if any call failed.
 
+mod devices;
 mod screen;
 mod sessions;
 
@@ -36,6 +37,12 @@ struct Arguments {
     /// Add an MFA session (TOTP) and a role that asks for MFA on top of it
     #[arg(long, conflicts_with = "role_arn")]
     mfa: bool,
+    /// Add a device with a certificate, at an embedded credentials provider of AWS IoT
+    #[arg(long, conflicts_with = "role_arn")]
+    iot: bool,
+    /// Add a device whose key is in a PKCS#11 token (SoftHSM2, set up by `cargo xtask demo`)
+    #[arg(long, conflicts_with = "role_arn")]
+    pkcs11: bool,
     /// How long to run
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
@@ -67,7 +74,16 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let demo = match &arguments.role_arn {
         Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
-        None => Demo::embedded(Duration::from_secs(arguments.lifetime), arguments.mfa).await?,
+        None => {
+            let mut demo = Demo::embedded(Duration::from_secs(arguments.lifetime)).await?;
+            if arguments.mfa {
+                demo.add_mfa().await?;
+            }
+            if arguments.iot || arguments.pkcs11 {
+                demo.add_devices(arguments.iot, arguments.pkcs11).await?;
+            }
+            demo
+        }
     };
     demo.introduction().iter().for_each(|line| screen::say(line));
     let begin = Instant::now();
@@ -122,7 +138,7 @@ fn summary(demo: &Demo, ran: Duration) -> ExitCode {
             screen::say(&format!("  last error: {error}"));
         }
     }
-    if let Some(line) = demo.mfa_codes() {
+    for line in [demo.mfa_codes(), demo.handshakes()].into_iter().flatten() {
         screen::say(&line);
     }
     let verdict = if failures == 0 { "no call failed" } else { "some calls failed" };

@@ -1,8 +1,8 @@
 //! The demo's sessions, and the callers that use them.
 //!
 //! An `sts` and a `custom` session, both from the embedded AWS or from the real one, and a GetCallerIdentity through
-//! `aws-sdk-sts` at a steady rate with each. On request an MFA session of the embedded AWS beside them, and a role that
-//! asks for MFA on top of it.
+//! `aws-sdk-sts` at a steady rate with each. On request sessions of the embedded AWS beside them: one with MFA and a
+//! role that asks for it on top, and devices (`devices`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,8 @@ use brs_tests::embedded_aws::MfaDevice;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::devices::Devices;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
 const MFA_ROLE: &str = "arn:aws:iam::123456789012:role/asks-for-mfa";
@@ -29,8 +31,10 @@ const SHORTEST_REAL_LIFETIME: Duration = Duration::from_secs(900);
 pub(crate) struct Demo {
     watched: Vec<Watched>,
     aws: Option<EmbeddedAws>,
+    lifetime: Duration,
     /// The MFA device and how often its code changes.
     device: Option<(MfaDevice, Duration)>,
+    devices: Option<Devices>,
 }
 
 /// A session and what was seen of it.
@@ -53,7 +57,7 @@ pub(crate) struct Stats {
 
 impl Demo {
     /// Sessions at the embedded AWS.
-    pub(crate) async fn embedded(lifetime: Duration, with_mfa: bool) -> Result<Self, Error> {
+    pub(crate) async fn embedded(lifetime: Duration) -> Result<Self, Error> {
         let aws = EmbeddedAws::start();
         aws.set_lifetime(Some(lifetime));
         let role = sts::Params::new(ROLE);
@@ -77,16 +81,33 @@ impl Demo {
             .defer_refresh(false)
             .build()
             .await?;
-        let mut watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        let mut device = None;
-        if with_mfa {
-            // Several codes in each life of the credentials, or they could not be replaced in time.
-            let step = Duration::from_secs((lifetime.as_secs() / 5).clamp(1, 30));
-            let shown = aws.add_mfa_device_with_step("arn:aws:iam::123456789012:mfa/brs", step);
-            watched.extend(mfa_sessions(&aws, &shown).await?);
-            device = Some((shown, step));
+        let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
+        Ok(Self { watched, aws: Some(aws), lifetime, device: None, devices: None })
+    }
+
+    /// Further sessions at the embedded AWS: a user with MFA, and a role that asks for it on top.
+    pub(crate) async fn add_mfa(&mut self) -> Result<(), Error> {
+        let Some(aws) = &self.aws else { return Ok(()) };
+        // Several codes in each life of the credentials, or they could not be replaced in time.
+        let step = Duration::from_secs((self.lifetime.as_secs() / 5).clamp(1, 30));
+        let shown = aws.add_mfa_device_with_step("arn:aws:iam::123456789012:mfa/brs", step);
+        self.watched.extend(mfa_sessions(aws, &shown).await?);
+        self.device = Some((shown, step));
+        Ok(())
+    }
+
+    /// Further sessions at the embedded AWS: devices with certificates, their keys in memory or in a token.
+    pub(crate) async fn add_devices(&mut self, in_memory: bool, in_token: bool) -> Result<(), Error> {
+        let Some(aws) = &self.aws else { return Ok(()) };
+        let devices = Devices::new(aws, ROLE);
+        if in_memory {
+            self.watched.push(Watched::new("iot", devices.session(aws, devices.in_memory()).await?));
         }
-        Ok(Self { watched, aws: Some(aws), device })
+        if in_token {
+            self.watched.push(Watched::new("pkcs11", devices.session(aws, devices.in_token()?).await?));
+        }
+        self.devices = Some(devices);
+        Ok(())
     }
 
     /// The same at real AWS.
@@ -114,7 +135,7 @@ impl Demo {
             .build()
             .await?;
         let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: None, device: None })
+        Ok(Self { watched, aws: None, lifetime: SHORTEST_REAL_LIFETIME, device: None, devices: None })
     }
 
     pub(crate) fn watched(&self) -> &[Watched] {
@@ -130,7 +151,13 @@ impl Demo {
             let step = step.as_secs();
             format!("`mfa` needs a new code for each refresh; this device has one every {step} s, AWS's every 30 s")
         }));
+        lines.extend(self.devices.as_ref().map(Devices::introduction));
         lines
+    }
+
+    /// What the devices' endpoint saw.
+    pub(crate) fn handshakes(&self) -> Option<String> {
+        self.devices.as_ref().map(Devices::summary)
     }
 
     /// What became of the codes.
@@ -146,7 +173,8 @@ impl Demo {
     pub(crate) fn source_calls(&self) -> String {
         match &self.aws {
             Some(aws) => {
-                let calls = aws.calls("AssumeRole") + aws.calls("GetSessionToken");
+                let by_devices = self.devices.as_ref().map_or(0, Devices::calls);
+                let calls = aws.calls("AssumeRole") + aws.calls("GetSessionToken") + by_devices;
                 format!("{calls} times (counted there)")
             }
             None => {
