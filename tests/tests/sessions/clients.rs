@@ -70,6 +70,42 @@ async fn a_service_configuration_with_changes_uses_the_engine_too() {
     assert_eq!(aws.requests().last().unwrap().region.as_deref(), Some("ap-south-1"));
 }
 
+/// The session's clock for the SDK, whose own cache then expires by it.
+#[derive(Debug)]
+struct Time(brs_core::test_util::ManualClock);
+
+impl aws_smithy_async::time::TimeSource for Time {
+    fn now(&self) -> SystemTime {
+        brs::Clock::now(&self.0)
+    }
+}
+
+#[tokio::test]
+async fn with_the_provider_alone_the_sdks_cache_asks_in_the_advisory_window_and_is_answered_at_once() {
+    let (aws, clock) = aws();
+    let session = session(&aws, &clock).await;
+    let config = hand_made(&aws)
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+        .time_source(Time(clock.clone()))
+        .credentials_provider(session.credentials_provider());
+    let client = Client::new(&config.build());
+    client.get_caller_identity().send().await.unwrap();
+    let first = key(&session).await;
+    // The SDK's cache asks 10 s before the end it was told, which is the start of the mandatory window.
+    clock.advance(seconds(3600 - 60 - 5));
+    let hold = aws.hold();
+    client.get_caller_identity().send().await.unwrap();
+    assert_eq!(aws.calls("AssumeRole"), 2, "one refresh in the background, for which nobody waits");
+    assert_eq!(key(&session).await, first);
+    hold.release();
+    until_landed(&session).await;
+    client.get_caller_identity().send().await.unwrap();
+    let last = aws.requests().pop().unwrap();
+    assert_eq!(last.access_key_id, Some(key(&session).await));
+    assert_ne!(last.access_key_id, Some(first));
+}
+
 #[tokio::test]
 async fn the_credentials_of_an_operations_override_are_not_the_engines() {
     let (aws, clock) = aws();
