@@ -86,7 +86,8 @@ pub(crate) fn loopback_without_proxy() -> String {
 pub(crate) fn table(workspace: &Workspace, outside: Option<&Outside>, filter: Option<&str>) -> Vec<Run> {
     let mut runs = Vec::new();
 
-    let everything = ["--workspace", "--all-features", "--no-fail-fast"];
+    // A fuzz target brings a main function of its own, which knows nothing of tests.
+    let everything = ["--workspace", "--exclude", "brs-tests-fuzz", "--all-features", "--no-fail-fast"];
     let mut tests = Run::new("tests", &[&everything[..], &["--lib", "--bins", "--tests", "--examples"]].concat());
     if let Some(outside) = outside {
         tests.harness.push("--include-ignored".to_owned());
