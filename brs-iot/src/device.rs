@@ -92,6 +92,10 @@ impl DeviceParams {
             }
             _ => {}
         }
+        let given = [(&self.certificate, CERTIFICATE, "certificate"), (&self.private_key, PRIVATE_KEY, "private_key")];
+        for (pem, what, param) in given {
+            pem.as_ref().map_or(Ok(()), |pem| pem.validate(what, param))?;
+        }
         if self.certificate.is_none() && !self.has_token() {
             return refused("certificate", "the device has no certificate: give `certificate` beside `private_key`");
         }

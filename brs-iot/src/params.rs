@@ -217,6 +217,7 @@ impl Params {
         self.thing_name.as_deref().map_or(Ok(()), check_thing_name)?;
         self.duration.map_or(Ok(()), check_duration)?;
         self.device.validate()?;
+        self.trust_store.as_ref().map_or(Ok(()), |pem| pem.validate("the trust store", "trust_store"))?;
         let refused = |param: &str, problem: String| {
             Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
         };

@@ -15,6 +15,8 @@ use crate::pem::{Unread, read_file};
 const PARAM: &str = "private_key_passphrase";
 /// A pass phrase is a line; a longer file is another one.
 const MAX_BYTES: usize = 4096;
+/// The longest name of a variable that is shown.
+const MAX_NAME: usize = 128;
 
 /// The pass phrase of an encrypted private key, or where it comes from. Never shown.
 #[derive(Clone)]
@@ -88,7 +90,7 @@ impl From<SecretString> for Passphrase {
 
 fn from_file(path: &Path) -> Result<SecretString, Error> {
     let refused = |problem: &str| {
-        Error::configuration(format!("the pass phrase's file `{}` {problem}", path.display()))
+        Error::configuration(format!("the pass phrase's file{} {problem}", shown_path(path)))
             .with_param(PARAM)
             .unrecoverable()
     };
@@ -109,7 +111,8 @@ fn from_file(path: &Path) -> Result<SecretString, Error> {
 
 fn from_environment(name: &str) -> Result<SecretString, Error> {
     let refused = |problem: &str| {
-        Error::configuration(format!("the environment variable `{name}` for the private key's pass phrase {problem}"))
+        let name = shown_name(name);
+        Error::configuration(format!("the environment variable{name} for the private key's pass phrase {problem}"))
             .with_param(PARAM)
             .unrecoverable()
     };
@@ -125,12 +128,27 @@ fn from_environment(name: &str) -> Result<SecretString, Error> {
     }
 }
 
+/// What is given in place of a path or a name may be the pass phrase itself: it is shown only if it looks like one.
+fn shown_path(path: &Path) -> String {
+    match path.to_str().filter(|text| text.contains(['/', '\\']) && path::is_plausible(text)) {
+        Some(text) => format!(" `{text}`"),
+        None => String::new(),
+    }
+}
+
+fn shown_name(name: &str) -> String {
+    let is_name = (1..=MAX_NAME).contains(&name.len())
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name { format!(" `{name}`") } else { String::new() }
+}
+
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Value(value) => write!(f, "{value:?}"),
-            Kind::File(path) => write!(f, "file {}", path.display()),
-            Kind::Environment(name) => write!(f, "environment {name}"),
+            Kind::File(path) => write!(f, "file{}", shown_path(path)),
+            Kind::Environment(name) => write!(f, "environment{}", shown_name(name)),
             Kind::Function(_) => f.write_str("function"),
         }
     }
@@ -171,6 +189,18 @@ mod tests {
     #[test]
     fn debug_shows_where_it_comes_from_and_not_what_it_is() {
         let shown = [Passphrase::value("hush"), Passphrase::file("/a"), Passphrase::environment("B")];
-        assert_eq!(format!("{shown:?}"), "[** redacted **, file /a, environment B]");
+        assert_eq!(format!("{shown:?}"), "[** redacted **, file `/a`, environment `B`]");
+    }
+
+    #[test]
+    fn a_pass_phrase_in_the_place_of_a_path_or_a_name_is_not_shown() {
+        for given in ["hush", "hush hush", "4hush", "hush-hush!", "MIGHhush/+".repeat(9).as_str()] {
+            let (file, variable) = (Passphrase::file(given), Passphrase::environment(format!("{given}!")));
+            let (one, other) = (file.ask().unwrap_err(), variable.ask().unwrap_err());
+            let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
+            assert!(!shown.contains("hush"), "{shown}");
+            assert!(one.to_string().starts_with("the pass phrase's file cannot be read"), "{one}");
+            assert!(other.to_string().contains("is not set"), "{other}");
+        }
     }
 }

@@ -24,7 +24,8 @@ const BEGIN: &str = "-----BEGIN";
 
 /// A certificate, a private key or a trust store: a path, PEM text, or bytes (PEM or DER).
 ///
-/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory. Files are read
+/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory. What looks like
+/// a key that lost its PEM lines is refused, unseen: a long path without any dot is given by [`file`](Self::file). Files are read
 /// when the session is built, and again at each refresh: a file that changed is taken over then. `Debug` shows a path
 /// or a length, never the content.
 ///
@@ -42,6 +43,8 @@ pub struct Pem(Kind);
 enum Kind {
     File(PathBuf),
     Content(Zeroizing<Vec<u8>>),
+    /// A text that may be a key: not kept, so that nothing shows it.
+    Neither,
 }
 
 impl Pem {
@@ -55,6 +58,29 @@ impl Pem {
         Self(Kind::Content(Zeroizing::new(content.into())))
     }
 
+    fn text(text: &str) -> Self {
+        if text.contains(BEGIN) {
+            Self::content(text)
+        } else if path::is_plausible(text) {
+            Self::file(text)
+        } else {
+            Self(Kind::Neither)
+        }
+    }
+
+    /// Checks that it is a path or content. `what` begins the error's sentence, as in "the certificate".
+    pub(crate) fn validate(&self, what: &str, param: &str) -> Result<(), Error> {
+        match self.0 {
+            Kind::Neither => Err(Error::validation(format!(
+                "{what} looks like a key or certificate without its PEM lines: give a path, or the whole text from \
+                 `{BEGIN}` on"
+            ))
+            .with_param(param)
+            .unrecoverable()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this may change: whether it is a file.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.0, Kind::File(_))
@@ -65,7 +91,9 @@ impl Pem {
         let refused = |shown: &str, problem: &str| {
             Error::configuration(format!("{what}{shown} {problem}")).with_param(param).unrecoverable()
         };
+        self.validate(what, param)?;
         match &self.0 {
+            Kind::Neither => Err(refused("", "is neither a path nor PEM")),
             Kind::Content(content) if content.len() > MAX_BYTES => Err(refused("", "has more than 1 MiB")),
             Kind::Content(content) => Ok(content.clone()),
             Kind::File(path) => {
@@ -86,7 +114,7 @@ impl Pem {
     pub(crate) fn named(&self, what: &str) -> String {
         match &self.0 {
             Kind::File(path) => format!("{what} `{}`", path.display()),
-            Kind::Content(_) => what.to_owned(),
+            Kind::Content(_) | Kind::Neither => what.to_owned(),
         }
     }
 }
@@ -126,13 +154,14 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
 
 impl From<&str> for Pem {
     fn from(text: &str) -> Self {
-        if text.contains(BEGIN) { Self::content(text) } else { Self::file(text) }
+        Self::text(text)
     }
 }
 
 impl From<String> for Pem {
     fn from(text: String) -> Self {
-        if text.contains(BEGIN) { Self::content(text) } else { Self::file(text) }
+        // Wiped, whatever it is.
+        Self::text(&Zeroizing::new(text))
     }
 }
 
@@ -165,6 +194,7 @@ impl fmt::Debug for Pem {
         match &self.0 {
             Kind::File(path) => write!(f, "{}", path.display()),
             Kind::Content(content) => write!(f, "** {} bytes **", content.len()),
+            Kind::Neither => f.write_str("** neither a path nor PEM **"),
         }
     }
 }
@@ -251,6 +281,18 @@ mod tests {
         let text = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n";
         assert_eq!(Pem::from(text), Pem::content(text));
         assert_eq!(format!("{:?}", Pem::from(text)), format!("** {} bytes **", text.len()));
+    }
+
+    #[test]
+    fn a_key_without_its_pem_lines_is_refused_unseen() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/T5k+Q2x9rS7nVtY".repeat(3);
+        let pems = [Pem::from(&*key), Pem::from(key.clone()), serde_json::from_value(key.clone().into()).unwrap()];
+        for pem in pems {
+            let error = pem.read("the private key", "private_key").unwrap_err();
+            let shown = format!("{pem:?} {error} {error:?} {}", pem.named("the private key"));
+            assert!(shown.contains("without its PEM lines") && !shown.contains("MIGH"), "{shown}");
+            assert!(error.param() == Some("private_key") && !pem.is_file());
+        }
     }
 
     #[test]
