@@ -30,6 +30,16 @@ pub(crate) struct Limits {
     pub(crate) max_attempts: u32,
 }
 
+/// What a token's signature may take by default: more than that is added to the limits.
+const SIGNATURE: Duration = Duration::from_secs(10);
+
+impl Limits {
+    /// The limit of a try: a signature that may take longer than usual, by a person's PIN say, makes it longer.
+    pub(crate) fn of(&self, set: &Set) -> Duration {
+        self.timeout + Some(set.device.signature_timeout()).filter(|limit| *limit > SIGNATURE).unwrap_or_default()
+    }
+}
+
 /// Fetches credentials, in as many tries as are worth it. `call` tells what messages need.
 pub(crate) async fn fetch(
     clients: &Clients,
@@ -67,8 +77,10 @@ async fn attempt(
     call: &Call<'_>,
     cx: &RefreshContext,
 ) -> Result<TemporaryCredentials, Failed> {
-    let limit = limits.timeout.min(within(cx.time_left()));
+    let limit = limits.of(set).min(within(cx.time_left()));
     let client = clients.of(set).map_err(Failed::of_client)?;
+    // A token's own error is to be seen, and not that of a call which is late because of it.
+    let _limited = Limited::new(set, within(limit));
     // What an earlier try left behind is not this one's.
     drop(set.device.take_failure());
     let result = match in_time(cx.clock(), limit, drive(client, clients.request(limit + LAST_RESORT), set)).await {
@@ -85,6 +97,22 @@ async fn attempt(
             None => failed,
         }
     })
+}
+
+/// Signatures that end before their try does.
+struct Limited<'a>(&'a Set);
+
+impl<'a> Limited<'a> {
+    fn new(set: &'a Set, limit: Duration) -> Self {
+        set.device.limit_signatures(Some(limit));
+        Self(set)
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        self.0.device.limit_signatures(None);
+    }
 }
 
 /// What the engine grants, less a little: the error of a call that is late is to be seen, and not the engine's.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use brs_core::__private::iso8601;
 use brs_core::{Blocking, Error};
@@ -99,6 +99,8 @@ impl DeviceParams {
         if self.certificate.is_none() && !self.has_token() {
             return refused("certificate", "the device has no certificate: give `certificate` beside `private_key`");
         }
+        #[cfg(feature = "pkcs11")]
+        self.pkcs11.as_ref().map(Pkcs11::check).transpose()?;
         Ok(())
     }
 
@@ -151,7 +153,13 @@ impl DeviceParams {
         let Some(pkcs11) = &self.pkcs11 else { return self.validate().and_then(|()| Err(no_certificate())) };
         let opened = pkcs11.open(chain).await?;
         let device = Device::new(opened.certificates, opened.key, certificate, "the token's key")?;
-        Ok(Device { token: Some(Token { tls12_only: opened.tls12_only, failure: opened.failure }), ..device })
+        let token = Token {
+            tls12_only: opened.tls12_only,
+            failure: opened.failure,
+            limit: opened.limit,
+            signature_timeout: pkcs11.timeout(),
+        };
+        Ok(Device { token: Some(token), ..device })
     }
 
     #[cfg(not(feature = "pkcs11"))]
@@ -182,6 +190,8 @@ pub struct Device {
 struct Token {
     tls12_only: bool,
     failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
+    limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
+    signature_timeout: Duration,
 }
 
 impl Device {
@@ -205,7 +215,12 @@ impl Device {
     #[cfg(test)]
     pub(crate) fn of_token(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Self {
         let facts = chain.first().and_then(Facts::of).expect("the test's certificate can be read");
-        let token = Some(Token { tls12_only: false, failure: Arc::new(|| None) });
+        let token = Some(Token {
+            tls12_only: false,
+            failure: Arc::new(|| None),
+            limit: Arc::new(drop),
+            signature_timeout: Duration::ZERO,
+        });
         Self { certified: Arc::new(CertifiedKey::new(chain, key)), facts, token }
     }
 
@@ -247,6 +262,18 @@ impl Device {
     /// The token's own last error, taken: it says more than the handshake that failed of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.token.as_ref().and_then(|token| (token.failure)())
+    }
+
+    /// Signatures of a token end within this time, from now on; `None`: each has its own limit only.
+    pub(crate) fn limit_signatures(&self, limit: Option<Duration>) {
+        if let Some(token) = &self.token {
+            (token.limit)(limit);
+        }
+    }
+
+    /// How long one signature may take, where that is said of a token.
+    pub(crate) fn signature_timeout(&self) -> Duration {
+        self.token.as_ref().map_or(Duration::ZERO, |token| token.signature_timeout)
     }
 
     /// Checks that the certificate is valid at `now`, by this machine's clock.

@@ -8,8 +8,8 @@ use std::io;
 use std::time::SystemTime;
 
 use brs_core::__private::iso8601;
-use brs_core::Error;
 use brs_core::shown::{causes, clean, find, with_cause};
+use brs_core::{Error, ErrorKind};
 
 use crate::device::Device;
 use crate::response::{MAX_BODY, message};
@@ -68,7 +68,9 @@ impl Failed {
 
     /// What the token said of it, which is more than TLS could.
     pub(crate) fn of_token(error: Error) -> Self {
-        Self { error, again: false, fresh: true, device_refused: true }
+        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is asked for at a login.
+        let device_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
+        Self { error, again: false, fresh: true, device_refused }
     }
 }
 

@@ -180,8 +180,9 @@ impl Pkcs11 {
     }
 
     /// How long a signature may take, waiting for the token included: above 0, at most 12 hours. Default: 10 s, far
-    /// above what a TPM or a smart card needs. Opening the token and fetching the PIN have the same limit, so that a
-    /// function which asks a person, or a PIN pad, wants a larger one.
+    /// above what a TPM or a smart card needs. Opening the token, its PIN included, has the same limit, so that a
+    /// function which asks a person, or a PIN pad, wants a larger one: two minutes, say. Within a call of the method
+    /// `iot` a signature also ends before the call does; a limit above the default makes calls and refreshes longer.
     #[must_use]
     pub fn signature_timeout(mut self, limit: Duration) -> Self {
         self.signature_timeout = limit;
@@ -189,7 +190,7 @@ impl Pkcs11 {
     }
 
     /// Checks what can be checked without the module.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.signature_timeout.is_zero() || self.signature_timeout > MAX_TIMEOUT {
             return Err(wrong_timeout());
         }
@@ -200,6 +201,10 @@ impl Pkcs11 {
                 .with_param("module_path"));
         }
         Ok(())
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.signature_timeout
     }
 
     /// The module's real path: one module under two names is one module.

@@ -175,7 +175,10 @@ impl RefreshStrategy for Iot {
     }
 
     fn refresh_timeout(&self) -> Option<Duration> {
-        Some(REFRESH_TIMEOUT.max(self.limits.timeout + MARGIN))
+        // A token may have to be opened, and then sign: both have its limit.
+        let set = self.files.current();
+        let call = self.limits.of(&set);
+        Some(REFRESH_TIMEOUT.max(call + (call - self.limits.timeout) + MARGIN))
     }
 }
 

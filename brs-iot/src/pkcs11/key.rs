@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use brs_core::Error;
+use brs_core::{Clock as _, Error, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
@@ -30,6 +30,8 @@ pub(super) struct Inner {
     pub(super) schemes: Vec<SignatureScheme>,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
+    /// When the try that the signatures are for is over, on the monotonic clock.
+    pub(super) until: Mutex<Option<Duration>>,
     pub(super) failure: Mutex<Option<Error>>,
 }
 
@@ -37,6 +39,18 @@ impl TokenKey {
     /// The error of the last signature, if it failed: TLS reports a text only. Taken, so that it is told once.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Signatures end within this time, from now on; `None`: each has the key's own limit only.
+    pub(super) fn set_limit(&self, limit: Option<Duration>) {
+        let until = limit.map(|limit| SystemClock::new().monotonic().saturating_add(limit));
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn limit(&self) -> Duration {
+        let until = *self.0.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
+        left.map_or(self.0.limit, |left| left.min(self.0.limit))
     }
 }
 
@@ -63,11 +77,11 @@ struct TokenSigner {
 
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        let Inner { thread, key, certificate, limit, failure, .. } = &*self.key.0;
+        let Inner { thread, key, certificate, failure, .. } = &*self.key.0;
         let (key, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
         let (scheme, what) = (self.scheme, format!("{thread}"));
         let signed = thread
-            .begin(*limit, move |desk| desk.sign(&key, scheme, &message, &certificate))
+            .begin(self.key.limit(), move |desk| desk.sign(&key, scheme, &message, &certificate))
             .and_then(|begun| without_stalling(|| begun.wait()))
             .and_then(|signed| signed.map_err(|failure| failure.into_error(&what)));
         let mut last = failure.lock().unwrap_or_else(PoisonError::into_inner);

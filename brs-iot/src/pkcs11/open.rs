@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brs_core::Error;
+use brs_core::{Clock as _, Error, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, alg_id};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
@@ -36,6 +36,8 @@ pub struct Opened {
     pub tls12_only: bool,
     /// The token's own last error, taken: TLS reports a text only.
     pub failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
+    /// Sets how long signatures may take from now on, all together; `None`: each as long as it may.
+    pub limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
 }
 
 impl Pkcs11 {
@@ -55,16 +57,17 @@ impl Pkcs11 {
     pub async fn open(&self, certificates: Option<Vec<CertificateDer<'static>>>) -> Result<Opened, Error> {
         self.check()?;
         let (module, limit) = (self.module()?, self.signature_timeout);
+        let until = Until::new(limit);
         let looking = TokenThread::enter(Place { module: module.clone(), token: None })?;
         let selector = self.token.clone();
-        let token = looking.call(limit, move |desk| desk.find_token(&selector)).await??;
+        let token = looking.call(until.left(), move |desk| desk.find_token(&selector)).await??;
         drop(looking);
 
         let thread = TokenThread::enter(Place { module, token: Some(token) })?;
         let key = Arc::new(KeyRef { selector: self.key.clone(), pin: self.pin.clone() });
         let (to_find, on_token) = (Arc::clone(&key), certificates.is_none().then(|| self.certificate.clone()));
         let (found, read) = thread
-            .call(limit, move |desk| {
+            .call(until.left(), move |desk| {
                 let found = desk.find_key(&to_find)?;
                 let read = on_token.map(|selector| desk.find_certificates(&to_find, &selector)).transpose()?;
                 Ok::<_, Error>((found, read))
@@ -74,18 +77,38 @@ impl Pkcs11 {
 
         let what = format!("{thread}: private key `{}` (id {})", found.label, found.id);
         let (leaf, public_key, algorithm) = device_certificate(&certificates, found.is_rsa, &what)?;
-        let prover = Prover { thread: &thread, key: &key, leaf: &leaf, limit, what: &what };
+        let prover = Prover { thread: &thread, key: &key, leaf: &leaf, until, what: &what };
         let schemes = prover.schemes(algorithm).await?;
         let tls12_only = !schemes.iter().any(|scheme| !PKCS1.contains(scheme));
         if tls12_only {
             tracing::info!(token = %thread, "the token makes no RSA-PSS signatures: TLS 1.2 is used");
         }
         let algorithm = if found.is_rsa { SignatureAlgorithm::RSA } else { SignatureAlgorithm::ECDSA };
-        let failure = Mutex::new(None);
-        let inner = Inner { thread, key, certificate: leaf, public_key, schemes, algorithm, limit, failure };
+        let (failure, until) = (Mutex::new(None), Mutex::new(None));
+        let inner = Inner { thread, key, certificate: leaf, public_key, schemes, algorithm, limit, until, failure };
         let key = TokenKey(Arc::new(inner));
-        let failing = key.clone();
-        Ok(Opened { certificates, key: Arc::new(key), tls12_only, failure: Arc::new(move || failing.take_failure()) })
+        let (failing, limited) = (key.clone(), key.clone());
+        Ok(Opened {
+            certificates,
+            key: Arc::new(key),
+            tls12_only,
+            failure: Arc::new(move || failing.take_failure()),
+            limit: Arc::new(move |limit| limited.set_limit(limit)),
+        })
+    }
+}
+
+/// The one time limit of all steps.
+#[derive(Clone, Copy)]
+struct Until(Duration);
+
+impl Until {
+    fn new(limit: Duration) -> Self {
+        Self(SystemClock::new().monotonic().saturating_add(limit))
+    }
+
+    fn left(self) -> Duration {
+        self.0.saturating_sub(SystemClock::new().monotonic())
     }
 }
 
@@ -128,7 +151,7 @@ struct Prover<'a> {
     thread: &'a TokenThread,
     key: &'a Arc<KeyRef>,
     leaf: &'a Arc<CertificateDer<'static>>,
-    limit: Duration,
+    until: Until,
     what: &'a str,
 }
 
@@ -169,7 +192,7 @@ impl Prover<'_> {
 
     async fn sign(&self, scheme: SignatureScheme) -> Result<Result<Vec<u8>, Failure>, Error> {
         let (key, leaf) = (Arc::clone(self.key), Arc::clone(self.leaf));
-        self.thread.call(self.limit, move |desk| desk.sign(&key, scheme, TEST_MESSAGE, &leaf)).await
+        self.thread.call(self.until.left(), move |desk| desk.sign(&key, scheme, TEST_MESSAGE, &leaf)).await
     }
 }
 

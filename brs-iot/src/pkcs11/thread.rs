@@ -4,8 +4,9 @@
 //! owns everything which belongs to it; callers queue a job and wait with a time limit, and nobody joins the thread.
 //!
 //! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
-//! 2. A thread is *hung* once a caller has seen that the running job is over its limit. Then every queued job fails,
-//!    and further ones fail at once, until that job returns: a hung token costs one thread, not one per try.
+//! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10 s at least, whatever
+//!    the limits of those who wait. Then further jobs fail at once, until that job returns: a hung token costs one
+//!    thread, not one per try. Whose limit is over takes its own job out of the queue and nobody else's.
 //! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread. Whether it ends is
 //!    decided under the registry's lock: whoever comes before that finds it and it stays.
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
@@ -50,14 +51,12 @@ struct State {
     users: usize,
     last_id: u64,
     running: Option<Running>,
-    hung: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Running {
-    id: u64,
-    /// When it is over its limit, on the monotonic clock.
-    until: Duration,
+    /// From when on it counts as hung, on the monotonic clock.
+    hung_from: Duration,
 }
 
 struct Job {
@@ -66,8 +65,11 @@ struct Job {
     run: Box<dyn FnOnce(&mut Desk) + Send>,
 }
 
-/// How long closing a session may take.
-const CLOSING: Duration = Duration::from_secs(1);
+/// A slow token is not a hung one: how long a job runs at least before it counts as hung.
+#[cfg(not(test))]
+const PATIENCE: Duration = Duration::from_secs(10);
+#[cfg(test)]
+const PATIENCE: Duration = Duration::from_millis(20);
 
 static THREADS: LazyLock<Mutex<HashMap<Place, Arc<Shared>>>> = LazyLock::new(Mutex::default);
 
@@ -94,7 +96,7 @@ impl TokenThread {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a job that has begun running; one that has not begun is not run.
+    /// Dropping the future leaves a job that has begun running; one that has not begun is taken out of the queue.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -109,9 +111,10 @@ impl TokenThread {
                 }
             }),
         )?;
+        let _leaving = Leaving { shared: &self.0, id };
         match select(answered, SystemClock::new().sleep(limit)).await {
             Either::Left((Ok(result), _)) => Ok(result),
-            Either::Left((Err(_), _)) => Err(self.0.dropped()),
+            Either::Left((Err(_), _)) => Err(self.0.panicked()),
             Either::Right((_, mut answered)) => answered.try_recv().map_err(|_| self.0.time_is_up(id, limit)),
         }
     }
@@ -135,7 +138,8 @@ impl TokenThread {
     /// Queues a job and gives its number.
     fn queue(&self, limit: Duration, run: Box<dyn FnOnce(&mut Desk) + Send>) -> Result<u64, Error> {
         let mut state = self.0.lock();
-        if state.hung {
+        if state.is_hung() {
+            drop(state);
             return Err(self.0.hung());
         }
         state.last_id += 1;
@@ -144,6 +148,18 @@ impl TokenThread {
         drop(state);
         self.0.woken.notify_one();
         Ok(id)
+    }
+}
+
+/// Takes a job that has not begun out of the queue when its caller leaves.
+struct Leaving<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.shared.take_out(self.id);
     }
 }
 
@@ -160,7 +176,7 @@ impl<T> Begun<'_, T> {
     pub(super) fn wait(&self) -> Result<T, Error> {
         match self.answered.recv_timeout(self.limit) {
             Ok(result) => Ok(result),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.dropped()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.panicked()),
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 self.answered.try_recv().map_err(|_| self.thread.0.time_is_up(self.id, self.limit))
             }
@@ -169,12 +185,18 @@ impl<T> Begun<'_, T> {
 }
 
 impl Running {
-    fn new(id: u64, limit: Duration) -> Self {
-        Self { id, until: SystemClock::new().monotonic().saturating_add(limit) }
+    fn new(limit: Duration) -> Self {
+        #[cfg(feature = "test-util")]
+        let patience = super::hook::patience().unwrap_or(PATIENCE);
+        #[cfg(not(feature = "test-util"))]
+        let patience = PATIENCE;
+        Self { hung_from: SystemClock::new().monotonic().saturating_add(limit.max(patience)) }
     }
+}
 
-    fn is_over(&self) -> bool {
-        SystemClock::new().monotonic() >= self.until
+impl State {
+    fn is_hung(&self) -> bool {
+        self.running.is_some_and(|running| SystemClock::new().monotonic() >= running.hung_from)
     }
 }
 
@@ -212,9 +234,11 @@ impl Shared {
     fn work(self: Arc<Self>) {
         let mut desk = Desk::new(self.place.clone());
         while let Some(job) = self.next(&mut desk) {
-            // A panic may have left half of something behind: a new start closes it.
+            // A panic may have left half of something behind: a new start closes it, which calls the module, too.
             if catch_unwind(AssertUnwindSafe(|| (job.run)(&mut desk))).is_err() {
-                desk = Desk::new(self.place.clone());
+                let fresh = Desk::new(self.place.clone());
+                let left = std::mem::replace(&mut desk, fresh);
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
             }
             self.done();
         }
@@ -225,7 +249,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
-                state.running = Some(Running::new(job.id, job.limit));
+                state.running = Some(Running::new(job.limit));
                 return Some(job);
             }
             if state.users > 0 {
@@ -233,10 +257,9 @@ impl Shared {
                 continue;
             }
             // Closing calls the module and may hang as any call: whoever comes meanwhile waits for it as for a job.
-            state.last_id += 1;
-            state.running = Some(Running::new(state.last_id, CLOSING));
+            state.running = Some(Running::new(Duration::ZERO));
             drop(state);
-            desk.close();
+            let _ = catch_unwind(AssertUnwindSafe(|| desk.close()));
             self.done();
             let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
             state = self.lock();
@@ -248,31 +271,32 @@ impl Shared {
     }
 
     fn done(&self) {
+        self.lock().running = None;
+    }
+
+    /// Forgets a job that has not begun. Whether there was one.
+    fn take_out(&self, id: u64) -> bool {
         let mut state = self.lock();
-        state.running = None;
-        state.hung = false;
+        let place = state.queue.iter().position(|job| job.id == id);
+        let job = place.and_then(|place| state.queue.remove(place));
+        // Dropped without the lock: a job owns what its caller put into it.
+        drop(state);
+        job.is_some()
     }
 
     /// The limit of the caller whose job has this number has passed.
     fn time_is_up(&self, id: u64, limit: Duration) -> Error {
-        let mut state = self.lock();
-        let is_hung = state.running.is_some_and(|running| running.id == id || running.is_over());
-        // Dropped without the lock: a job owns what its caller put into it.
-        let dropped: Vec<Job> = if is_hung {
-            state.hung = true;
-            state.queue.drain(..).collect()
-        } else {
-            let place = state.queue.iter().position(|job| job.id == id);
-            place.and_then(|place| state.queue.remove(place)).into_iter().collect()
-        };
-        drop(state);
-        drop(dropped);
+        if !self.take_out(id) {
+            let what = &self.place;
+            return Error::connection(format!(
+                "{what} has not answered within {limit:?}: check it, or raise `signature_timeout`"
+            ));
+        }
+        if self.lock().is_hung() {
+            return self.hung();
+        }
         let what = &self.place;
-        Error::connection(if is_hung {
-            format!("{what} has not answered within {limit:?}: check it, or raise `signature_timeout`")
-        } else {
-            format!("{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`")
-        })
+        Error::connection(format!("{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`"))
     }
 
     fn hung(&self) -> Error {
@@ -282,10 +306,7 @@ impl Shared {
         ))
     }
 
-    fn dropped(&self) -> Error {
-        if self.lock().hung {
-            return self.hung();
-        }
+    fn panicked(&self) -> Error {
         Error::connection(format!("the call to {} panicked", self.place))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use brs_iot::pkcs11::Opened;
-use brs_iot::pkcs11::hook::before_each_signature;
+use brs_iot::pkcs11::hook::{before_each_signature, hung_after};
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::TLS13;
@@ -24,13 +24,13 @@ fn sign(opened: &Opened) -> Result<Vec<u8>, String> {
 
 /// A door before every signature.
 #[derive(Default)]
-struct Door {
+pub(crate) struct Door {
     open: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Door {
-    fn before_each_signature() -> Arc<Self> {
+    pub(crate) fn before_each_signature() -> Arc<Self> {
         let door = Arc::new(Self::default());
         let waiting = Arc::clone(&door);
         before_each_signature(Some(Arc::new(move || {
@@ -42,7 +42,7 @@ impl Door {
         door
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
     }
@@ -125,13 +125,14 @@ fn a_signature_that_never_ends_costs_a_clean_error() {
         let (token, certificate) = device(&bench, &authority);
         let pkcs11 = token.pkcs11().signature_timeout(Duration::from_millis(300));
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
+        hung_after(Duration::from_millis(600));
         let door = Door::before_each_signature();
         let error = run(authority.handshake(&opened, &TLS13)).unwrap_err();
         assert!(error.to_string().contains("has not answered within 300ms"), "{error}");
         let error = (opened.failure)().unwrap();
         assert!(error.is_retryable() && error.to_string().contains("has not answered"), "{error}");
-        // At once, for this session and for one that opens the token now.
-        assert!(sign(&opened).unwrap_err().contains("still running"));
+        // Once it hangs, at once, for this session and for one that opens the token now.
+        while !sign(&opened).unwrap_err().contains("still running") {}
         let patient = token.pkcs11().signature_timeout(Duration::from_secs(600));
         let error = run(patient.open(Some(vec![certificate]))).unwrap_err();
         assert!(error.to_string().contains("still running"), "{error}");

@@ -1,11 +1,15 @@
 //! Sessions of the method `iot` whose key is in a PKCS#11 token, against the embedded credentials provider.
 
+use std::time::Duration;
+
 use brs::RefreshableSession;
 use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
+use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{EmbeddedIot, TlsVersions};
 
+use crate::away::Door;
 use crate::bench::{Bench, ForBrs as _, Kind, PIN, alone, alone_with_a_tpm, run};
 
 fn provider(aws: &EmbeddedAws, versions: TlsVersions) -> EmbeddedIot {
@@ -77,5 +81,33 @@ fn a_wrong_pin_opens_no_session_and_is_not_shown() {
             }
         });
         assert_eq!(iot.connections(), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
+        let multi_thread = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        hung_after(Duration::from_millis(100));
+        run(async {
+            for runtime in [tokio::runtime::Handle::current(), multi_thread.handle().clone()] {
+                // The signature may take longer than the call: the call's limit is what ends it.
+                let params = params(&iot, &certificate, token.pkcs11().key_label("iot"));
+                let params = params.timeout(Duration::from_secs(2)).max_attempts(1);
+                let builder = RefreshableSession::builder("iot", params).region("eu-west-1").runtime(runtime);
+                let session = builder.build().await.unwrap();
+                let door = Door::before_each_signature();
+                let error = session.refresh().await.unwrap_err();
+                assert!(error.is_retryable() && error.to_string().contains("has not answered"), "{error}");
+                door.open();
+                while session.refresh().await.is_err() {}
+                assert!(session.credentials().await.is_ok());
+            }
+        });
     });
 }

@@ -56,21 +56,20 @@ fn users_of_one_place_share_a_thread_that_ends_with_the_last() {
 }
 
 #[test]
-fn a_hung_job_fails_all_others_at_once_until_it_returns() {
+fn a_hung_job_fails_all_that_come_after_at_once_until_it_returns() {
     let thread = enter("hung");
     let release = hang(&thread, SHORT);
     let queued = thread.clone();
-    let waiter = std::thread::spawn(move || queued.call_blocking(LONG, |_| ()).unwrap_err());
+    let waiter = std::thread::spawn(move || queued.call_blocking(LONG, |_| 1));
     until(|| !thread.0.lock().queue.is_empty());
-    let error = thread.call_blocking(SHORT, |_| ()).unwrap_err();
-    assert!(error.to_string().contains("has not answered within 20ms"), "{error}");
-    assert!(waiter.join().unwrap().to_string().contains("still running"));
+    until(|| thread.0.lock().is_hung());
     let error = thread.call_blocking(LONG, |_| ()).unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
     // Another session that opens the token finds the same thread.
     assert!(enter("hung").call_blocking(LONG, |_| ()).is_err());
     drop(release);
-    until(|| !thread.0.lock().hung);
+    // Whose own limit has not passed is served.
+    assert_eq!(waiter.join().unwrap().unwrap(), 1);
     assert_eq!(thread.call_blocking(LONG, |_| 1).unwrap(), 1);
 }
 
@@ -78,7 +77,7 @@ fn a_hung_job_fails_all_others_at_once_until_it_returns() {
 fn a_hung_thread_without_users_is_found_again() {
     let thread = enter("left");
     let release = hang(&thread, SHORT);
-    assert!(thread.call_blocking(SHORT, |_| ()).is_err());
+    until(|| thread.0.lock().is_hung());
     drop(thread);
     let thread = enter("left");
     assert!(thread.call_blocking(LONG, |_| ()).unwrap_err().to_string().contains("still running"));
@@ -87,7 +86,7 @@ fn a_hung_thread_without_users_is_found_again() {
 }
 
 #[test]
-fn a_patient_call_is_not_called_hung_by_an_impatient_one() {
+fn an_impatient_caller_fails_nobody_but_itself() {
     let thread = enter("slow");
     let release = hang(&thread, LONG);
     let queued = thread.clone();
@@ -95,8 +94,34 @@ fn a_patient_call_is_not_called_hung_by_an_impatient_one() {
     until(|| thread.0.lock().queue.len() == 1);
     let error = thread.call_blocking(SHORT, |_| panic!("its caller has left")).unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("busy"), "{error}");
+    assert!(!thread.0.lock().is_hung());
     drop(release);
     assert_eq!(patient.join().unwrap().unwrap(), 1);
+}
+
+#[test]
+fn a_job_that_begins_late_is_not_hung_when_its_caller_leaves() {
+    let thread = enter("late");
+    let (first, second) = (hang(&thread, LONG), mpsc::channel::<()>());
+    let (release, released) = second;
+    let (queued, began) = (thread.clone(), mpsc::channel::<()>());
+    let (begin, begun) = began;
+    let impatient = std::thread::spawn(move || {
+        let job = queued.begin(LONG, move |_| {
+            let _ = begin.send(());
+            let _ = released.recv();
+        });
+        let id = job.unwrap().id;
+        begun.recv().unwrap();
+        queued.0.time_is_up(id, SHORT)
+    });
+    until(|| thread.0.lock().queue.len() == 1);
+    drop(first);
+    let error = impatient.join().unwrap();
+    assert!(error.to_string().contains("has not answered"), "{error}");
+    let next = thread.begin(LONG, |_| 1).unwrap();
+    drop(release);
+    assert_eq!(next.wait().unwrap(), 1);
 }
 
 #[test]
@@ -113,10 +138,13 @@ async fn an_async_caller_may_leave_and_has_its_limit() {
     let release = hang(&thread, SHORT);
     let mut left = Box::pin(thread.call(LONG, |_| panic!("its caller has left")));
     assert!(left.as_mut().now_or_never().is_none());
+    assert_eq!(thread.0.lock().queue.len(), 1);
     drop(left);
+    assert!(thread.0.lock().queue.is_empty());
+    until(|| thread.0.lock().is_hung());
     let error = thread.call(SHORT, |_| ()).await.unwrap_err();
-    assert!(error.to_string().contains("has not answered"), "{error}");
+    assert!(error.to_string().contains("still running"), "{error}");
     drop(release);
-    until(|| !thread.0.lock().hung);
+    until(|| thread.0.lock().running.is_none());
     assert_eq!(thread.call(LONG, |_| 1).await.unwrap(), 1);
 }
