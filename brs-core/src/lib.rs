@@ -109,5 +109,6 @@ pub mod __private {
     pub use crate::check::{is_account_id, is_endpoint_url, is_region};
     pub use crate::credentials::iso8601;
     pub use crate::registry::{AbsentMethod, schema_of, take};
+    pub use crate::runtime::own as own_runtime;
     pub use inventory;
 }

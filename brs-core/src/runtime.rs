@@ -20,7 +20,7 @@ static OWN: Mutex<Option<Runtime>> = Mutex::new(None);
 static KEEPER: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// Where strategies run.
-pub(crate) fn own() -> io::Result<Handle> {
+pub fn own() -> io::Result<Handle> {
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*own {
         return Ok(runtime.handle().clone());

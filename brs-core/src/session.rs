@@ -25,6 +25,7 @@ pub use clients::{ClientCachePolicy, ClientCacheStats};
 pub use config::SessionConfig;
 
 use self::clients::{Clients, Key};
+use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::Events;
@@ -343,6 +344,11 @@ impl RefreshableSession {
     /// What the session's client cache has done so far.
     pub fn clients(&self) -> ClientCacheStats {
         self.0.clients.stats()
+    }
+
+    /// The session's source of time, for code beside it that keeps time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.0.engine.clock()
     }
 
     /// The session as a credentials provider, for code that takes one.
