@@ -16,7 +16,7 @@ use crate::response::{MAX_BODY, message};
 use crate::tls::Trust;
 
 mod refusal;
-mod tls;
+pub(crate) mod tls;
 
 use refusal::Refusal;
 
@@ -28,6 +28,14 @@ pub(crate) struct Call<'a> {
     /// Seconds.
     pub(crate) duration: Option<u64>,
     pub(crate) device: &'a Device,
+    pub(crate) trust: &'a Trust,
+    /// This machine's clock.
+    pub(crate) now: SystemTime,
+}
+
+/// Whom TLS was with.
+pub(crate) struct Peer<'a> {
+    pub(crate) endpoint: &'a str,
     pub(crate) trust: &'a Trust,
     /// This machine's clock.
     pub(crate) now: SystemTime,
@@ -143,7 +151,8 @@ pub(crate) fn lost(call: &Call<'_>) -> Failed {
 /// The error for a call that was not answered.
 pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
     if let Some(failure) = find::<rustls::Error>(error) {
-        return tls::failed(failure, error, call);
+        let peer = Peer { endpoint: call.endpoint, trust: call.trust, now: call.now };
+        return tls::failed(failure, error, &peer, Some(call.device));
     }
     if error.is_timeout() {
         return late(call);

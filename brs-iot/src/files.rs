@@ -70,6 +70,11 @@ impl Files {
         Ok(Self { device, trust_store, place, current })
     }
 
+    /// What is read for the device.
+    pub(crate) fn params(&self) -> &DeviceParams {
+        &self.device
+    }
+
     /// What is in use.
     pub(crate) fn current(&self) -> Set {
         self.lock().set.clone()

@@ -73,6 +73,7 @@ mod device;
 mod endpoint;
 mod error;
 mod files;
+mod identity;
 mod key;
 mod params;
 mod passphrase;
@@ -85,6 +86,7 @@ mod strategy;
 mod tls;
 
 pub use device::{Device, DeviceParams};
+pub use identity::{DeviceIdentity, DeviceTls, ServerTrust};
 pub use params::Params;
 pub use passphrase::Passphrase;
 pub use pem::Pem;

@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::endpoint::Endpoint;
 use crate::error::Call;
 use crate::files::{Files, Set};
+use crate::identity::DeviceIdentity;
 use crate::params::Params;
 use crate::tls::Trust;
 
@@ -36,7 +37,7 @@ pub struct Iot {
     thing_name: Option<String>,
     duration: Option<Duration>,
     limits: Limits,
-    files: Files,
+    files: Arc<Files>,
     clients: Clients,
 }
 
@@ -70,7 +71,7 @@ impl Iot {
             thing_name: params.thing_name,
             duration: params.duration,
             limits: Limits { timeout: params.timeout, max_attempts: params.max_attempts },
-            files,
+            files: Arc::new(files),
             clients,
         })
     }
@@ -78,6 +79,11 @@ impl Iot {
     /// The device's identity that is in use: certificate and key, as they were last taken over.
     pub fn device(&self) -> Arc<Device> {
         self.files.current().device
+    }
+
+    /// The device's identity, for other connections of the device: it follows the files as the session does.
+    pub fn identity(&self) -> DeviceIdentity {
+        DeviceIdentity::sharing(Arc::clone(&self.files))
     }
 
     /// The credentials endpoint: a host, and a port where one was given.

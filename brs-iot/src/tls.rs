@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use brs_core::{Clock, Error};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 
 use crate::certificate::certificates;
 use crate::device::Device;
@@ -82,16 +85,29 @@ impl Trust {
 
 /// The configuration for a device.
 pub(crate) fn config(device: &Device, trust: &Trust, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = if device.tls12_only() { OLD } else { BOTH };
+    let builder = verifying(trust, clock, versions)?;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(device.certified()))))
+}
+
+/// The configuration for whoever shows no certificate.
+pub(crate) fn anonymous(trust: &Trust, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
+    Ok(verifying(trust, clock, BOTH)?.with_no_client_auth())
+}
+
+fn verifying(
+    trust: &Trust,
+    clock: &Arc<dyn Clock>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Time(Arc::clone(clock))))
         .with_protocol_versions(versions)
         .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
-    let builder = match trust {
+    Ok(match trust {
         Trust::System(roots) | Trust::Given(roots, _) => builder.with_root_certificates(Arc::clone(roots)),
         Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
-    };
-    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(device.certified()))))
+    })
 }
 
 /// The session's clock, for rustls.

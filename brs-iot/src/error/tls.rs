@@ -2,6 +2,7 @@
 //!
 //! Verdicts on a certificate are final for the call: another try would hear the same.
 
+use std::error::Error as StdError;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::AlertDescription as Alert;
@@ -14,20 +15,27 @@ use super::*;
 const MAX_NAMES: usize = 5;
 
 /// The error for a handshake that failed.
-pub(super) fn failed(failure: &rustls::Error, error: &reqwest::Error, call: &Call<'_>) -> Failed {
-    match failure {
-        rustls::Error::InvalidCertificate(verdict) => {
-            Failed { fresh: true, ..Failed::at_rest(with_cause(not_trusted(verdict, call), error, &[])) }
+///
+/// Where no device is shown, the server cannot have refused it.
+pub(crate) fn failed(
+    failure: &rustls::Error,
+    error: &(dyn StdError + 'static),
+    peer: &Peer<'_>,
+    device: Option<&Device>,
+) -> Failed {
+    match (failure, device) {
+        (rustls::Error::InvalidCertificate(verdict), _) => {
+            Failed { fresh: true, ..Failed::at_rest(with_cause(not_trusted(verdict, peer), error, &[])) }
         }
-        rustls::Error::AlertReceived(alert) if is_about_the_device(*alert) => {
-            let error = with_cause(device_refused(*alert, call), error, &[]);
+        (rustls::Error::AlertReceived(alert), Some(device)) if is_about_the_device(*alert) => {
+            let error = with_cause(device_refused(*alert, peer, device), error, &[]);
             Failed { fresh: true, device_refused: true, ..Failed::at_rest(error) }
         }
         _ => {
             let message = format!(
                 "TLS with `{}` failed: check that what answers there speaks TLS 1.2 or 1.3, and that no proxy is in \
                  between",
-                call.endpoint
+                peer.endpoint
             );
             // An alert is the peer's word of the moment; what else there is will be so again.
             let again = matches!(failure, rustls::Error::AlertReceived(_));
@@ -36,10 +44,10 @@ pub(super) fn failed(failure: &rustls::Error, error: &reqwest::Error, call: &Cal
     }
 }
 
-fn not_trusted(verdict: &Verdict, call: &Call<'_>) -> Error {
-    let endpoint = call.endpoint;
+fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
+    let endpoint = peer.endpoint;
     match verdict {
-        Verdict::UnknownIssuer | Verdict::BadSignature => Error::connection(match call.trust {
+        Verdict::UnknownIssuer | Verdict::BadSignature => Error::connection(match peer.trust {
             Trust::Given(_, store) => format!(
                 "the certificate of `{endpoint}` comes from no authority of {store}: give its authority there \
                  (Amazon's are at https://www.amazontrust.com/repository), and check that nothing on the way answers \
@@ -52,20 +60,20 @@ fn not_trusted(verdict: &Verdict, call: &Call<'_>) -> Error {
             ),
         })
         .with_param("trust_store"),
-        Verdict::Expired => out_of_time("has ended", None, call.now, call),
+        Verdict::Expired => out_of_time("has ended", None, peer.now, peer),
         Verdict::ExpiredContext { time, not_after } => {
-            out_of_time("has ended", Some(format!("until {}", instant(*not_after))), system(*time), call)
+            out_of_time("has ended", Some(format!("until {}", instant(*not_after))), system(*time), peer)
                 .with_detail("not_after", instant(*not_after))
         }
-        Verdict::NotValidYet => out_of_time("is not valid yet", None, call.now, call),
+        Verdict::NotValidYet => out_of_time("is not valid yet", None, peer.now, peer),
         Verdict::NotValidYetContext { time, not_before } => {
-            out_of_time("is not valid yet", Some(format!("from {}", instant(*not_before))), system(*time), call)
+            out_of_time("is not valid yet", Some(format!("from {}", instant(*not_before))), system(*time), peer)
                 .with_detail("not_before", instant(*not_before))
         }
-        Verdict::NotValidForName => other_name("", call),
+        Verdict::NotValidForName => other_name("", peer),
         Verdict::NotValidForNameContext { presented, .. } => {
             let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| clean(name, &[])).collect();
-            other_name(&format!(", {}", names.join(", ")), call)
+            other_name(&format!(", {}", names.join(", ")), peer)
         }
         _ => Error::connection(format!(
             "the certificate of `{endpoint}` is not one that can be trusted ({verdict}): check what answers there"
@@ -73,28 +81,28 @@ fn not_trusted(verdict: &Verdict, call: &Call<'_>) -> Error {
     }
 }
 
-fn out_of_time(problem: &str, validity: Option<String>, now: SystemTime, call: &Call<'_>) -> Error {
+fn out_of_time(problem: &str, validity: Option<String>, now: SystemTime, peer: &Peer<'_>) -> Error {
     let validity = validity.map(|text| format!(", it is valid {text}")).unwrap_or_default();
     let shows = iso8601(now);
     Error::connection(format!(
         "the certificate of `{}`, or of its authority, {problem}{validity}, and this machine's clock shows {shows}: if \
          that time is wrong, set the clock; else check what answers there",
-        call.endpoint
+        peer.endpoint
     ))
     .with_detail("local_time", shows)
 }
 
-fn other_name(names: &str, call: &Call<'_>) -> Error {
+fn other_name(names: &str, peer: &Peer<'_>) -> Error {
     Error::connection(format!(
         "the certificate of `{}` is for other names{names}: check `endpoint`, and that nothing on the way answers in \
          its place",
-        call.endpoint
+        peer.endpoint
     ))
     .with_param("endpoint")
 }
 
-fn device_refused(alert: Alert, call: &Call<'_>) -> Error {
-    let (endpoint, device) = (call.endpoint, call.device);
+fn device_refused(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
+    let endpoint = peer.endpoint;
     let (from, to) = (iso8601(device.not_before()), iso8601(device.not_after()));
     let id = device.certificate_sha256();
     Error::connection(format!(
@@ -102,7 +110,7 @@ fn device_refused(alert: Alert, call: &Call<'_>) -> Error {
          (`aws iot describe-certificate --certificate-id {id}`), that its chain is whole, and that it is valid: from \
          {from} to {to}, and this machine's clock shows {}",
         device.certificate_subject(),
-        iso8601(call.now)
+        iso8601(peer.now)
     ))
     .with_param("certificate")
     .unrecoverable()

@@ -1,0 +1,171 @@
+//! The device's identity for connections beside the credentials endpoint: MQTT, and what else a device speaks.
+//!
+//! Owns the public view of what `files.rs` keeps: a TLS configuration of what is in use at this moment, and the
+//! explanation of a handshake that failed with it. What is done over the connection is its user's affair.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use brs_core::shown::find;
+use brs_core::{Blocking, Clock, Error};
+use rustls::ClientConfig;
+
+use crate::device::{Device, DeviceParams};
+use crate::error::{Peer, tls as explained};
+use crate::files::Files;
+use crate::pem::Pem;
+use crate::tls::{Trust, anonymous, config};
+
+/// A device's certificate and key, and whom it trusts, with files that change taken over at each use.
+///
+/// Clones share it; that of a session is [`Iot::identity`](crate::Iot::identity).
+#[derive(Clone)]
+pub struct DeviceIdentity(Arc<Files>);
+
+impl DeviceIdentity {
+    /// Reads certificate, key and trust store (`None`: the system's authorities), and checks them.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for what cannot be read, does not belong together, or is not valid now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was read is dropped.
+    pub async fn load(device: DeviceParams, trust_store: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        device.validate()?;
+        Ok(Self::sharing(Arc::new(Files::load(device, trust_store, false, clock).await?)))
+    }
+
+    pub(crate) fn sharing(files: Arc<Files>) -> Self {
+        Self(files)
+    }
+
+    /// The same device, trusting the authorities of another store.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for a store, or a device's files, that cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn with_trust_store(&self, trust_store: Pem, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        let device = self.0.params().clone();
+        Ok(Self::sharing(Arc::new(Files::load(device, Some(trust_store), false, clock).await?)))
+    }
+
+    /// The TLS configuration of what the files hold now. A connection that is opened later asks again.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error when TLS cannot be set up. Changed files that cannot be used are none: what was read
+    /// before stays in use, with a warning.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
+        let set = self.0.look(clock).await;
+        let config = config(&set.device, &set.trust, clock)?;
+        drop(set.device.take_failure());
+        Ok(DeviceTls { config, device: Some(set.device), trust: set.trust, clock: Arc::clone(clock) })
+    }
+
+    /// Whom the device trusts, for connections at which it shows no certificate.
+    pub fn trust(&self) -> ServerTrust {
+        ServerTrust(self.0.current().trust)
+    }
+
+    /// The device that is in use.
+    pub fn device(&self) -> Arc<Device> {
+        self.0.current().device
+    }
+
+    /// Reads the device anew at the next use, whatever its files say: what a server's refusal is worth.
+    pub fn distrust(&self) {
+        self.0.distrust_device();
+    }
+}
+
+impl fmt::Debug for DeviceIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeviceIdentity").field(&self.device()).finish()
+    }
+}
+
+/// Whose certificates are trusted where no certificate is shown.
+#[derive(Clone)]
+pub struct ServerTrust(Trust);
+
+impl ServerTrust {
+    /// Reads a trust store, or the system's authorities.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for a store that cannot be read or holds no certificate.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn load(trust_store: Option<Pem>) -> Result<Self, Error> {
+        let read = move || match trust_store {
+            Some(pem) => Trust::given(&Trust::read(&pem)?, &pem),
+            None => Trust::system(),
+        };
+        Blocking::new().run(read).await?.map(Self)
+    }
+
+    /// The TLS configuration.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error when TLS cannot be set up.
+    pub fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
+        let config = anonymous(&self.0, clock)?;
+        Ok(DeviceTls { config, device: None, trust: self.0.clone(), clock: Arc::clone(clock) })
+    }
+}
+
+impl fmt::Debug for ServerTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTrust").finish_non_exhaustive()
+    }
+}
+
+/// TLS for one connection, and what its failures mean.
+pub struct DeviceTls {
+    config: ClientConfig,
+    device: Option<Arc<Device>>,
+    trust: Trust,
+    clock: Arc<dyn Clock>,
+}
+
+impl DeviceTls {
+    /// The configuration for rustls.
+    pub fn config(&self) -> ClientConfig {
+        self.config.clone()
+    }
+
+    /// Whether the handshake may block its thread, because a token signs.
+    pub fn may_block(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.may_block())
+    }
+
+    /// What a failed handshake means; `None` where TLS was not what failed.
+    pub fn explain(&self, failure: &(dyn StdError + 'static), endpoint: &str) -> Option<Error> {
+        if let Some(error) = self.device.as_ref().and_then(|device| device.take_failure()) {
+            return Some(error);
+        }
+        let found = find::<rustls::Error>(failure)?;
+        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now() };
+        Some(explained::failed(found, failure, &peer, self.device.as_deref()).error)
+    }
+}
+
+impl fmt::Debug for DeviceTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceTls").field("device", &self.device).finish_non_exhaustive()
+    }
+}
