@@ -1,0 +1,377 @@
+//! The connection as programs see it.
+//!
+//! Owns the handle and its calls; what happens to them is the driver's. All clones are one connection, which ends with
+//! [`disconnect`](Connection::disconnect) or with its last handle.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use brs_core::{Clock, Error};
+use futures_core::Stream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error;
+use crate::events::{EventSender, Events, State};
+use crate::message::{Message, Publish, Qos};
+use crate::outbox::Outbox;
+use crate::routes::{self, Receiver, Route};
+use crate::subscriptions::{Id, MAX_FILTERS};
+use crate::topic::check_filter;
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Subscribe(Vec<Wanted>),
+    Listen(Route),
+    Unsubscribe(Vec<String>, oneshot::Sender<Result<(), Error>>),
+    Reconnect,
+    Disconnect(Duration, oneshot::Sender<Result<(), Error>>),
+}
+
+/// One subscription that is asked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) id: Id,
+    pub(crate) filter: String,
+    pub(crate) qos: Qos,
+    pub(crate) route: Route,
+    pub(crate) reply: oneshot::Sender<Result<Qos, Error>>,
+}
+
+/// What handles and driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client_id: String,
+    pub(crate) outbox: Outbox,
+    pub(crate) events: EventSender,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hold_at_most_once: bool,
+    pub(crate) stream_capacity: usize,
+}
+
+/// A connection to the broker that stays up.
+///
+/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<State>,
+    next_id: Arc<AtomicU64>,
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>, state: watch::Receiver<State>) -> Self {
+        Self { shared, commands, state, next_id: Arc::default() }
+    }
+
+    /// Publishes a message: ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to the socket.
+    ///
+    /// Without a connection a message of QoS 1 waits in the outbox until there is one.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for what AWS does not take, before it is sent. Then, by their [code](Error::code): `Full` and
+    /// `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, `SessionLost` (see
+    /// [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's refusal.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the outbox has taken the message, nothing is published. Dropped later, it is published all the
+    /// same.
+    pub async fn publish(&self, message: Publish) -> Result<(), Error> {
+        message.validate()?;
+        if message.qos == Qos::AtMostOnce && !self.shared.hold_at_most_once && self.state() != State::Connected {
+            return Err(match self.state() {
+                State::Closed => error::closed(),
+                _ => error::offline(),
+            });
+        }
+        self.shared.outbox.add(message).await?.await.unwrap_or_else(|_| Err(error::closed()))
+    }
+
+    /// Subscribes to a topic filter: ready when the server has granted it, which waits for a connection.
+    ///
+    /// The subscription is kept up: over a connection to a server that has not kept the session, it is asked for again.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a wrong filter and for QoS 2; the server's refusal; `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may or may not be subscribed to; what comes is then acknowledged and dropped.
+    pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, Error> {
+        self.subscribe_all([subscribe.into()]).await?.pop().unwrap_or_else(|| Err(error::no_filters()))
+    }
+
+    /// Subscribes to up to eight filters in one packet, each with a stream and an answer of its own.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is asked for. Each
+    /// filter has the server's refusal, or `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn subscribe_all(
+        &self,
+        subscribes: impl IntoIterator<Item = Subscribe>,
+    ) -> Result<Vec<Result<Subscription, Error>>, Error> {
+        let subscribes: Vec<Subscribe> = subscribes.into_iter().collect();
+        check_count(subscribes.len())?;
+        for subscribe in &subscribes {
+            check_filter(&subscribe.filter)?;
+            subscribe.qos.check()?;
+        }
+        let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
+        for subscribe in subscribes {
+            let Subscribe { filter, qos, manual_ack, capacity } = subscribe;
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let capacity = capacity.unwrap_or(self.shared.stream_capacity);
+            let (route, receiver) = routes::route(Some((id, filter.clone())), capacity, manual_ack);
+            let (reply, replied) = oneshot::channel();
+            wanted.push(Wanted { id, filter: filter.clone(), qos, route, reply });
+            waiting.push((filter, receiver, replied));
+        }
+        self.send(Command::Subscribe(wanted)).await?;
+        let mut subscriptions = Vec::new();
+        for (filter, receiver, replied) in waiting {
+            let granted = replied.await.unwrap_or_else(|_| Err(error::closed()));
+            subscriptions.push(granted.map(|granted| Subscription { filter, granted, receiver }));
+        }
+        Ok(subscriptions)
+    }
+
+    /// Ends the subscriptions to those filters, their streams included: ready when the server has agreed.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a wrong filter and for more than eight; the server's refusal; `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped once it has been polled, the subscriptions end all the same.
+    pub async fn unsubscribe(&self, filters: impl IntoIterator<Item = impl Into<String>>) -> Result<(), Error> {
+        let filters: Vec<String> = filters.into_iter().map(Into::into).collect();
+        check_count(filters.len())?;
+        filters.iter().try_for_each(|filter| check_filter(filter))?;
+        let (reply, replied) = oneshot::channel();
+        self.send(Command::Unsubscribe(filters, reply)).await?;
+        replied.await.unwrap_or_else(|_| Err(error::closed()))
+    }
+
+    /// All messages from now on, of all subscriptions, those without a stream of their own included.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn messages(&self) -> Messages {
+        let (route, receiver) = routes::route(None, self.shared.stream_capacity, false);
+        // Of a closed connection: a stream that has ended.
+        let _ = self.send(Command::Listen(route)).await;
+        Messages(receiver)
+    }
+
+    /// Ends the connection: waits until all publishes are acknowledged, for `limit` at most, and says goodbye.
+    ///
+    /// What is not acknowledged by then ends with the code `Closed`. The last will is not published.
+    ///
+    /// # Errors
+    ///
+    /// A connection error when publishes were left over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped once it has been polled, the connection ends all the same.
+    pub async fn disconnect(&self, limit: Duration) -> Result<(), Error> {
+        let (reply, replied) = oneshot::channel();
+        if self.send(Command::Disconnect(limit, reply)).await.is_err() {
+            return Ok(());
+        }
+        replied.await.unwrap_or(Ok(()))
+    }
+
+    /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
+    ///
+    /// Nothing is lost by it: what is in flight is waited for (10 s at most), and the session goes on where the server
+    /// keeps it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn reconnect(&self) {
+        let _ = self.send(Command::Reconnect).await;
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// Waits until it is connected; an error once it is closed.
+    ///
+    /// # Errors
+    ///
+    /// The code `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn connected(&self) -> Result<(), Error> {
+        let mut state = self.state.clone();
+        match state.wait_for(|state| matches!(state, State::Connected | State::Closed)).await.as_deref() {
+            Ok(State::Connected) => Ok(()),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
+    }
+
+    /// The client id.
+    pub fn client_id(&self) -> &str {
+        &self.shared.client_id
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| error::closed())
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("client_id", &self.shared.client_id)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_count(count: usize) -> Result<(), Error> {
+    match count {
+        0 => Err(error::no_filters()),
+        1..=MAX_FILTERS => Ok(()),
+        count => Err(error::too_many_filters(count)),
+    }
+}
+
+/// A subscription to ask for. A topic filter alone is one of QoS 1.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    filter: String,
+    qos: Qos,
+    manual_ack: bool,
+    capacity: Option<usize>,
+}
+
+impl Subscribe {
+    /// A subscription of QoS 1 to a topic filter; `$share/<group>/<filter>` shares it with others.
+    pub fn new(filter: impl Into<String>) -> Self {
+        Self { filter: filter.into(), qos: Qos::default(), manual_ack: false, capacity: None }
+    }
+
+    /// How surely messages are to come at most. Default: at least once.
+    #[must_use]
+    pub fn qos(mut self, qos: Qos) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Whether the reader acknowledges each message ([`Message::ack`]). Default: no, taking it from the stream does.
+    #[must_use]
+    pub fn manual_ack(mut self, manual_ack: bool) -> Self {
+        self.manual_ack = manual_ack;
+        self
+    }
+
+    /// How many messages of QoS 0 the stream holds. Default: [`Options::stream_capacity`](crate::Options).
+    #[must_use]
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+}
+
+impl From<&str> for Subscribe {
+    fn from(filter: &str) -> Self {
+        Self::new(filter)
+    }
+}
+
+impl From<String> for Subscribe {
+    fn from(filter: String) -> Self {
+        Self::new(filter)
+    }
+}
+
+/// A subscription that the server has granted: the stream of its messages.
+///
+/// Dropped, the messages that still come are acknowledged and dropped; [`Connection::unsubscribe`] ends it.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Subscription {
+    filter: String,
+    granted: Qos,
+    receiver: Receiver,
+}
+
+impl Subscription {
+    /// The topic filter.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// What the server has granted, perhaps less than was asked for.
+    pub fn granted(&self) -> Qos {
+        self.granted
+    }
+
+    /// The next message; `None` when the subscription or the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn next(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.receiver.poll_next(cx)).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.receiver.poll_next(cx)
+    }
+}
+
+/// All messages of a connection.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Messages(Receiver);
+
+impl Messages {
+    /// The next message; `None` when the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn next(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.0.poll_next(cx)).await
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.0.poll_next(cx)
+    }
+}

@@ -1,0 +1,112 @@
+//! brs's errors for what becomes of publishes, and for what ends a connection or keeps it from standing.
+//!
+//! Owns the wording, each with the setting to look at. What servers say in numbers is said in words by `reason.rs`, and
+//! what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`, `Full`, `Offline`, `SessionLost`, `Closed`.
+
+use std::time::Duration;
+
+use brs_core::Error;
+
+pub(crate) mod lost;
+pub(crate) mod reason;
+
+/// The outbox had no room, and this was the oldest in it.
+pub(crate) fn dropped() -> Error {
+    Error::request("the message was dropped: the outbox was full, and it was the oldest in it").with_code("Dropped")
+}
+
+pub(crate) fn full() -> Error {
+    Error::request("the outbox is full: publish less, or give it more room (`outbox_messages`, `outbox_bytes`)")
+        .retryable()
+        .with_code("Full")
+}
+
+pub(crate) fn larger_than_the_outbox(size: usize, room: usize) -> Error {
+    Error::validation(format!(
+        "the message takes {size} bytes and is larger than the whole outbox of {room}: raise `outbox_bytes`"
+    ))
+    .with_param("outbox_bytes")
+    .unrecoverable()
+}
+
+pub(crate) fn offline() -> Error {
+    Error::connection(
+        "there is no connection, and a message of QoS 0 does not wait for one: publish it with QoS 1, or allow it to \
+         wait (`hold_at_most_once`)",
+    )
+    .with_code("Offline")
+}
+
+pub(crate) fn session_lost() -> Error {
+    Error::connection(
+        "the connection was lost before the acknowledgement, and the server has not kept the session: whether the \
+         message has arrived is unknown",
+    )
+    .with_code("SessionLost")
+}
+
+pub(crate) fn closed() -> Error {
+    Error::connection("the connection is closed").unrecoverable().with_code("Closed")
+}
+
+/// The library has found what this crate's own checks did not.
+pub(crate) fn not_sendable(topic: &str) -> Error {
+    Error::validation(format!("the message to `{topic}` cannot be sent: check its topic and properties"))
+        .with_param("topic")
+        .unrecoverable()
+}
+
+/// What was outstanding when the limit of a disconnect was up.
+pub(crate) fn unfinished(limit: Duration) -> Error {
+    Error::connection(format!(
+        "the connection was closed {limit:?} after that was asked for, before the acknowledgement: whether the message \
+         has arrived is unknown"
+    ))
+    .with_code("Closed")
+}
+
+pub(crate) fn too_many_filters(count: usize) -> Error {
+    Error::validation(format!("{count} filters are too many for one subscribe: AWS IoT takes 8, make several calls"))
+        .with_param("filters")
+        .unrecoverable()
+}
+
+pub(crate) fn no_filters() -> Error {
+    Error::validation("no filter is given").with_param("filters").unrecoverable()
+}
+
+pub(crate) fn needs_a_session() -> Error {
+    Error::configuration("a WebSocket is signed with a session's credentials: open it with `session.mqtt(options)`")
+        .with_param("transport")
+        .unrecoverable()
+}
+
+pub(crate) fn needs_a_device() -> Error {
+    Error::configuration(
+        "mutual TLS needs the device's certificate and key: give `certificate` and `private_key`, use a session of the \
+         method `iot`, or the transport `WebSocket`",
+    )
+    .with_param("certificate")
+    .unrecoverable()
+}
+
+pub(crate) fn needs_a_region() -> Error {
+    Error::configuration("no region is known to sign for: give `region`, since the endpoint's name holds none")
+        .with_param("region")
+        .unrecoverable()
+}
+
+pub(crate) fn duplicate_client_id(client_id: &str, certain: bool) -> Error {
+    Error::connection(if certain {
+        format!(
+            "another client connected with the client id `{client_id}`, so the server closed this connection: give \
+             each client an id of its own"
+        )
+    } else {
+        format!(
+            "the server accepts `{client_id}` and soon closes the connection, again and again: most likely another \
+             client uses the same client id; otherwise check that the policy allows what it publishes and subscribes"
+        )
+    })
+    .with_code("DuplicateClientId")
+}

@@ -1,0 +1,101 @@
+//! What ended a connection or a try to connect, told apart.
+//!
+//! Owns the sentences for TCP, proxies and servers that close without a word; what TLS says is looked for first, since
+//! a refusal of the device's certificate under TLS 1.3 comes only after the handshake.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use brs_core::Error;
+use brs_core::shown::{causes, find, with_cause};
+
+/// How a connection ended, or why there was none.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) error: Error,
+    /// The server has said that another connection took the client id over.
+    pub(crate) taken_over: bool,
+    /// The line was cut, and nobody said why.
+    pub(crate) silent: bool,
+}
+
+impl Lost {
+    pub(crate) fn told(error: Error) -> Self {
+        Self { error, taken_over: false, silent: false }
+    }
+
+    pub(crate) fn silent(error: Error) -> Self {
+        Self { error, taken_over: false, silent: true }
+    }
+}
+
+/// TCP, the proxy or TLS failed. What TLS has to say is said already.
+pub(crate) fn unreached(endpoint: &str, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
+    let all = causes(error, hidden);
+    let what = if all.contains("tunnel") || error.to_string().contains("tunnel") {
+        "the proxy opened no way to it: check the proxy's URL, user and password, and its rules"
+    } else if all.contains("dns error") || all.contains("failed to lookup address") {
+        "its name is not known: check `endpoint` and this machine's name servers"
+    } else {
+        match find::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
+                "there is no route to it: check this machine's network"
+            }
+            Some(io::ErrorKind::ConnectionRefused) => "nothing listens there: check `endpoint`, its port and the proxy",
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ) => "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)",
+            _ => "check the network, the proxy and `endpoint`",
+        }
+    };
+    with_cause(Error::connection(format!("`{endpoint}` was not reached: {what}")), error, hidden)
+}
+
+pub(crate) fn late(endpoint: &str, limit: Duration) -> Error {
+    Error::connection(format!(
+        "`{endpoint}` did not answer within {limit:?}: check the network, the port, and firewalls that let only 443 \
+         pass (`alpn`)"
+    ))
+}
+
+/// The server closed before it answered CONNECT.
+pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, signed: bool) -> Error {
+    let what = if signed {
+        "the role's policy allows `iot:Connect` for this client id"
+    } else {
+        "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
+    };
+    Error::connection(format!(
+        "`{endpoint}` closed the connection when `{client_id}` introduced itself: check that {what}, and that this \
+         is the account's data endpoint (`aws iot describe-endpoint --endpoint-type iot:Data-ATS`)"
+    ))
+}
+
+/// The line was cut while the connection stood.
+pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
+    with_cause(Error::connection(format!("the connection to `{endpoint}` was cut")), error, &[])
+}
+
+/// The server did not answer the keep-alive.
+pub(crate) fn dead(endpoint: &str) -> Error {
+    Error::connection(format!("`{endpoint}` did not answer within the keep-alive: the line is dead"))
+}
+
+/// The server answered something that is not MQTT.
+pub(crate) fn not_mqtt(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
+    let message = format!("what `{endpoint}` says cannot be understood: check that a broker for MQTT answers there");
+    with_cause(Error::connection(message).with_detail("said", error), error, &[])
+}
+
+/// ALPN asked for MQTT, and nobody took it up.
+pub(crate) fn alpn_refused(endpoint: &str, wanted: &str) -> Error {
+    Error::connection(format!(
+        "`{endpoint}` did not agree to `{wanted}` in TLS's ALPN, so what is behind it is no broker: a firewall or \
+         proxy on the way rewrites TLS; use port 8883, or a WebSocket"
+    ))
+    .with_param("alpn")
+}

@@ -1,0 +1,146 @@
+//! What a connection tells those who watch it: its state at a moment, and a bounded stream of events.
+//!
+//! Owns both types and the channel. A subscriber that reads slowly loses the oldest events and is told how many; it
+//! never delays the connection. Events hold no secret.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use brs_core::Error;
+use futures_core::Stream;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+/// How many events a subscriber may lag behind before it loses the oldest.
+const CAPACITY: usize = 256;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// A try is under way.
+    Connecting,
+    /// Connected; messages flow.
+    Connected,
+    /// Not connected; the next try is made at that time.
+    Waiting {
+        /// By this machine's clock.
+        next_try: SystemTime,
+    },
+    /// Ended for good.
+    Closed,
+}
+
+/// Something that happened to a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A try to connect begins.
+    Connecting {
+        /// How many tries in a row have failed before this one.
+        failed: u32,
+    },
+    /// Connected.
+    Connected {
+        /// Whether the server has kept the session: subscriptions, and what was in flight.
+        session_present: bool,
+    },
+    /// The connection was lost, or a try to connect has failed.
+    Lost {
+        /// Why, as far as anybody said.
+        error: Error,
+        /// When the next try is made.
+        next_try: SystemTime,
+    },
+    /// The server had not kept the session and was asked again for all subscriptions, with success.
+    Resubscribed {
+        /// How many filters.
+        filters: usize,
+    },
+    /// A subscription that had been granted is refused now, and has ended.
+    SubscriptionRefused {
+        /// Its filter.
+        filter: String,
+        /// Why.
+        error: Error,
+    },
+    /// Another client uses the same client id: the two evict each other.
+    DuplicateClientId {
+        /// Whether the server has said so; otherwise it is what the losses look like.
+        certain: bool,
+    },
+    /// Messages of QoS 0, or more of QoS 1 than the server may have on their way, found their stream full.
+    MessagesDropped {
+        /// The subscription's filter; empty for the stream of all messages.
+        filter: String,
+        /// How many since the last such event.
+        count: u64,
+    },
+    /// Ended for good.
+    Closed,
+    /// This subscriber was too slow and lost events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// The sending side.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender(broadcast::Sender<Event>);
+
+impl EventSender {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(CAPACITY))
+    }
+
+    pub(crate) fn send(&self, client_id: &str, event: Event) {
+        match &event {
+            Event::Lost { error, .. } => tracing::warn!(client_id, %error, "MQTT connection lost"),
+            Event::SubscriptionRefused { filter, error } => {
+                tracing::warn!(client_id, filter, %error, "MQTT subscription refused");
+            }
+            Event::DuplicateClientId { certain } => {
+                tracing::warn!(client_id, certain, "another client uses this client id: each needs one of its own");
+            }
+            Event::MessagesDropped { filter, count } => {
+                tracing::warn!(client_id, filter, count, "messages were dropped: their stream is full");
+            }
+            other => tracing::debug!(client_id, event = ?other, "MQTT connection"),
+        }
+        // An error means that nobody listens.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events(BroadcastStream::new(self.0.subscribe()))
+    }
+}
+
+/// The events of one connection from the moment of subscribing. Ends with the connection.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Events(BroadcastStream<Event>);
+
+impl Events {
+    /// The next event; `None` when the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|item| {
+            item.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count }))
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! MQTT to AWS IoT Core for brs: a connection that stays up and loses nothing silently.
+//!
+//! ```text
+//! session.mqtt(options) ──► Connection: publish · subscribe · unsubscribe · events · disconnect
+//! mqtt::connect(options)        │ commands                     ▲ messages, answers
+//!                               ▼                              │
+//!                           driver: one task ── outbox, subscriptions, back-off
+//!                               │
+//!                    TCP ─ proxy ─ TLS ─ WebSocket ──► <prefix>-ats.iot.<region>.amazonaws.com
+//!                    certificate or signature of this moment, for each connection anew
+//! ```
+//!
+//! ```no_run
+//! use brs_mqtt::{Options, Publish, Qos, Subscribe};
+//!
+//! # async fn example() -> Result<(), brs_core::Error> {
+//! let options = Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
+//!     .certificate("/etc/device/certificate.pem")
+//!     .private_key("/etc/device/private.key");
+//! let mqtt = brs_mqtt::connect(options).await?;
+//! let mut commands = mqtt.subscribe("devices/7/commands/+").await?;
+//! mqtt.publish(Publish::new("devices/7/state", "up")).await?;
+//! while let Some(message) = commands.next().await {
+//!     println!("{}: {} bytes", message.topic(), message.payload().len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Ways to connect
+//!
+//! | [`Transport`] | port | shows | needs |
+//! |---|---|---|---|
+//! | `X509` | 8883 | the device's certificate | certificate and key, or a session of the method `iot` |
+//! | `X509` | 443, ALPN `x-amzn-mqtt-ca` | the same | the same |
+//! | `WebSocket` | 443 | a SigV4 signature | any session |
+//!
+//! MQTT 5 by default, 3.1.1 by [`Protocol`]; each through an HTTP CONNECT proxy where one is given. What a connection
+//! shows is made for it: the URL is signed for each handshake, with credentials that are refreshed first where that is
+//! due, and a certificate that has been rotated is used at the next connection.
+//!
+//! # What a result means
+//!
+//! [`publish`](Connection::publish) is ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to the
+//! socket; [`subscribe`](Connection::subscribe) when the server has granted it. A future that is dropped before the
+//! outbox has taken its message has published nothing; dropped later it cancels nothing.
+//!
+//! # Staying up
+//!
+//! After a loss the client waits 1 s, 2 s, … 128 s, with jitter, and anew from 1 s only after a connection that was
+//! stable for 30 s. A server that has not kept the session is asked again for all subscriptions. Messages of QoS 1 in
+//! flight are sent again, with their DUP flag when the session lives on; when it does not, they are published once more
+//! or fail, as [`WhenSessionLost`] says. What is published meanwhile waits in the outbox, bounded in messages and
+//! bytes; [`WhenFull`] says what happens when that is full. WebSockets are replaced before AWS ends them after 24
+//! hours. [`Connection::events`] tells all of it.
+//!
+//! # Messages
+//!
+//! Each subscription is a stream, and [`Connection::messages`] one of all. A message of QoS 1 is acknowledged when it
+//! is taken from its streams, or by [`Message::ack`] where [`Subscribe::manual_ack`] leaves it to the reader. So a
+//! reader that is slow makes the server wait: it sends no more than it may have unacknowledged. Messages of QoS 0,
+//! which no server holds back, are dropped when their stream is full, and an event counts them. No reader stops the
+//! connection.
+//!
+//! # Limits of AWS IoT
+//!
+//! Payloads over 128 KB, more than eight filters in a subscribe, QoS 2, topics over 256 bytes or seven slashes are
+//! refused before they are sent.
+
+mod backoff;
+mod connection;
+mod driver;
+mod endpoint;
+mod error;
+mod events;
+mod message;
+mod open;
+mod options;
+mod outbox;
+mod routes;
+mod subscriptions;
+mod takeover;
+mod topic;
+mod transport;
+mod websocket;
+mod wire;
+
+pub use connection::{Connection, Messages, Subscribe, Subscription};
+pub use events::{Event, Events, State};
+pub use message::{Message, Publish, Qos};
+pub use open::{MqttExt, connect};
+pub use options::{Options, Protocol, Transport, WhenFull, WhenSessionLost};

@@ -1,0 +1,330 @@
+//! Messages: what is published and what is received, with its acknowledgement.
+//!
+//! Owns both types and who acknowledges when. A received message of QoS 1 is acknowledged when every stream that got it
+//! has handed it over (or, with manual acknowledgement, when its reader said so), never before: what a process has not
+//! seen when it ends, the server still has.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use brs_core::Error;
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::topic::check_name;
+use crate::wire;
+
+/// AWS IoT Core: 128 KB.
+pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
+
+/// How surely a message arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Qos {
+    /// 0: once or not at all.
+    AtMostOnce,
+    /// 1: at least once, perhaps more often.
+    #[default]
+    AtLeastOnce,
+    /// 2: known, so that it can be refused with the reason: AWS IoT Core has no QoS 2.
+    ExactlyOnce,
+}
+
+impl Qos {
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self != Self::ExactlyOnce {
+            return Ok(());
+        }
+        Err(Error::validation("AWS IoT Core has no QoS 2: give QoS 1, and make messages harmless when they come twice")
+            .with_param("qos")
+            .unrecoverable())
+    }
+}
+
+/// A message to publish.
+///
+/// ```
+/// use brs_mqtt::{Publish, Qos};
+///
+/// let message = Publish::new("devices/7/temperature", "21.5").qos(Qos::AtLeastOnce).content_type("text/plain");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Publish {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) properties: Properties,
+}
+
+/// MQTT 5's properties of a message. MQTT 3.1.1 has none of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Properties {
+    pub(crate) message_expiry: Option<Duration>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) response_topic: Option<String>,
+    pub(crate) correlation_data: Option<Bytes>,
+    pub(crate) user: Vec<(String, String)>,
+}
+
+impl Publish {
+    /// A message of QoS 1 to a topic; its payload has at most 128 KB.
+    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: Qos::default(),
+            retain: false,
+            properties: Properties::default(),
+        }
+    }
+
+    /// How surely it arrives. Default: at least once.
+    #[must_use]
+    pub fn qos(mut self, qos: Qos) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Whether the server keeps it for those who subscribe later. Default: no.
+    #[must_use]
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// How long the server keeps it for subscribers that are away, in whole seconds (MQTT 5). Default: without end.
+    #[must_use]
+    pub fn message_expiry(mut self, expiry: Duration) -> Self {
+        self.properties.message_expiry = Some(expiry);
+        self
+    }
+
+    /// What the payload is, a MIME type as a rule (MQTT 5). Default: unsaid.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.properties.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Where an answer is expected (MQTT 5). Default: nowhere.
+    #[must_use]
+    pub fn response_topic(mut self, topic: impl Into<String>) -> Self {
+        self.properties.response_topic = Some(topic.into());
+        self
+    }
+
+    /// What an answer is to repeat (MQTT 5). Default: nothing.
+    #[must_use]
+    pub fn correlation_data(mut self, data: impl Into<Bytes>) -> Self {
+        self.properties.correlation_data = Some(data.into());
+        self
+    }
+
+    /// One more property of the user's own (MQTT 5).
+    #[must_use]
+    pub fn user_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.user.push((key.into(), value.into()));
+        self
+    }
+
+    /// Checks the message, as publishing does.
+    ///
+    /// # Errors
+    ///
+    /// A validation error: a topic that none can publish to, QoS 2, a payload of more than 128 KB.
+    pub fn validate(&self) -> Result<(), Error> {
+        check_name(&self.topic)?;
+        self.qos.check()?;
+        if self.payload.len() > MAX_PAYLOAD {
+            return Err(Error::validation(format!(
+                "the payload has {} bytes, and AWS IoT takes 128 KB (131072): split it, or put it in S3 and send where",
+                self.payload.len()
+            ))
+            .with_param("payload")
+            .unrecoverable());
+        }
+        Ok(())
+    }
+
+    /// What it costs in memory, roughly.
+    pub(crate) fn size(&self) -> usize {
+        let properties: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        self.topic.len() + self.payload.len() + properties + 128
+    }
+}
+
+/// A message that was received.
+///
+/// Taken from a stream, it is acknowledged; with manual acknowledgement that is [`ack`](Self::ack)'s.
+#[derive(Clone)]
+pub struct Message {
+    pub(crate) received: Arc<Received>,
+    /// Of this copy: `None` once it has done its part, and where nothing is to be acknowledged.
+    pub(crate) share: Option<Share>,
+}
+
+/// What all copies of a message have in common.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) duplicate: bool,
+    pub(crate) properties: Properties,
+}
+
+impl Message {
+    /// The topic it was published to.
+    pub fn topic(&self) -> &str {
+        &self.received.topic
+    }
+
+    /// What it says.
+    pub fn payload(&self) -> &Bytes {
+        &self.received.payload
+    }
+
+    /// How surely it came.
+    pub fn qos(&self) -> Qos {
+        self.received.qos
+    }
+
+    /// Whether the server had kept it from before the subscription.
+    pub fn retain(&self) -> bool {
+        self.received.retain
+    }
+
+    /// Whether the server has sent it before, and does not know whether it arrived.
+    pub fn duplicate(&self) -> bool {
+        self.received.duplicate
+    }
+
+    /// What the payload is (MQTT 5).
+    pub fn content_type(&self) -> Option<&str> {
+        self.received.properties.content_type.as_deref()
+    }
+
+    /// Where an answer is expected (MQTT 5).
+    pub fn response_topic(&self) -> Option<&str> {
+        self.received.properties.response_topic.as_deref()
+    }
+
+    /// What an answer is to repeat (MQTT 5).
+    pub fn correlation_data(&self) -> Option<&Bytes> {
+        self.received.properties.correlation_data.as_ref()
+    }
+
+    /// How long it was still to be kept when it was sent (MQTT 5).
+    pub fn message_expiry(&self) -> Option<Duration> {
+        self.received.properties.message_expiry
+    }
+
+    /// The sender's own properties (MQTT 5).
+    pub fn user_properties(&self) -> &[(String, String)] {
+        &self.received.properties.user
+    }
+
+    /// Acknowledges it, where that is left to the reader; otherwise nothing is to be done.
+    ///
+    /// A message that is never acknowledged stays in the server's window, and comes again over the next connection that
+    /// goes on with the session. After the connection over which it came is lost, an acknowledgement does nothing: the
+    /// server sends the message again.
+    pub fn ack(&self) {
+        if let Some(share) = &self.share {
+            share.done();
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.received.topic)
+            .field("bytes", &self.received.payload.len())
+            .field("qos", &self.received.qos)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The acknowledgement of one message, due when all who got a copy have done their part.
+pub(crate) struct Pending {
+    left: AtomicUsize,
+    generation: u64,
+    ack: wire::Ack,
+    acks: UnboundedSender<(u64, wire::Ack)>,
+}
+
+/// One copy's part in it.
+#[derive(Clone)]
+pub(crate) struct Share(Arc<OneShare>);
+
+struct OneShare {
+    pending: Arc<Pending>,
+    done: std::sync::atomic::AtomicBool,
+}
+
+impl Pending {
+    /// `generation` is the connection's: an acknowledgement is of no use over another one.
+    pub(crate) fn new(
+        parts: usize,
+        generation: u64,
+        ack: wire::Ack,
+        acks: UnboundedSender<(u64, wire::Ack)>,
+    ) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(parts), generation, ack, acks })
+    }
+
+    pub(crate) fn share(self: &Arc<Self>) -> Share {
+        Share(Arc::new(OneShare { pending: Arc::clone(self), done: false.into() }))
+    }
+}
+
+impl Share {
+    /// This part is done; once is enough.
+    pub(crate) fn done(&self) {
+        if self.0.done.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let pending = &self.0.pending;
+        if pending.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Nobody is there any more: then there is no connection either.
+            let _ = pending.acks.send((pending.generation, pending.ack.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_aws_does_not_take_is_refused_before_it_is_sent() {
+        let ok = Publish::new("a/b", vec![0; MAX_PAYLOAD]);
+        ok.validate().unwrap();
+        for (message, param, problem) in [
+            (Publish::new("a/#", ""), "topic", "wildcard"),
+            (Publish::new("a", "").qos(Qos::ExactlyOnce), "qos", "no QoS 2"),
+            (Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload", "131073 bytes"),
+        ] {
+            let error = message.validate().unwrap_err();
+            assert!(error.to_string().contains(problem) && error.param() == Some(param), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_acknowledged_when_the_last_copy_is_done() {
+        let (acks, mut acked) = tokio::sync::mpsc::unbounded_channel();
+        let pending = Pending::new(2, 7, wire::Ack::for_test(3), acks);
+        let (first, second) = (pending.share(), pending.share());
+        first.done();
+        first.done();
+        first.clone().done();
+        assert!(acked.try_recv().is_err());
+        second.done();
+        assert_eq!(acked.try_recv().unwrap().0, 7);
+        assert!(acked.try_recv().is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! Opening a connection: with a session, or without one.
+//!
+//! Owns what is taken from where: the device, the trust store and the region are the options', else the session's.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use brs_core::{Clock, Error, RefreshableSession, SystemClock};
+use brs_iot::{DeviceIdentity, Iot, ServerTrust};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::connection::{Connection, Shared};
+use crate::driver::Driver;
+use crate::error;
+use crate::events::{EventSender, State};
+use crate::options::{Options, Transport};
+use crate::outbox::Outbox;
+use crate::transport::{Connector, Prepared, Security};
+use crate::websocket::Signer;
+
+/// Commands that may wait for the driver.
+const COMMANDS: usize = 64;
+
+/// MQTT from a session.
+///
+/// ```no_run
+/// use brs_mqtt::{MqttExt as _, Options, Publish};
+///
+/// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+/// let mqtt = session.mqtt(Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")).await?;
+/// mqtt.publish(Publish::new("devices/7/state", "up")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+pub trait MqttExt {
+    /// Opens a connection. Over mutual TLS a session of the method `iot` lends its certificate, key and trust store,
+    /// unless the options hold others; a WebSocket is signed with the credentials of any session.
+    ///
+    /// # Errors
+    ///
+    /// A validation or configuration error for the options; what kept the first try from succeeding, unless
+    /// [`Options::defer_connect`] says that it need not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped, the try is given up.
+    async fn mqtt(&self, options: Options) -> Result<Connection, Error>;
+}
+
+#[async_trait]
+impl MqttExt for RefreshableSession {
+    async fn mqtt(&self, options: Options) -> Result<Connection, Error> {
+        open(options, Some(self)).await
+    }
+}
+
+/// Opens a connection with a device's certificate, without a session.
+///
+/// # Errors
+///
+/// As [`MqttExt::mqtt`]; a configuration error for a WebSocket, which needs a session.
+///
+/// # Cancel safety
+///
+/// Cancel safe: dropped, the try is given up.
+pub async fn connect(options: Options) -> Result<Connection, Error> {
+    open(options, None).await
+}
+
+async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<Connection, Error> {
+    options.validate()?;
+    let given = options.clock.clone().or_else(|| session.map(|session| Arc::clone(session.clock())));
+    let clock: Arc<dyn Clock> = given.unwrap_or_else(|| Arc::new(SystemClock::new()));
+    let endpoint = options.target()?;
+    let security = match options.transport {
+        Transport::X509 => Security::Device(identity(&options, session, &clock).await?),
+        Transport::WebSocket => {
+            let session = session.ok_or_else(error::needs_a_session)?;
+            let of_session = || session.sdk_config().region().map(ToString::to_string);
+            let region = options.region.clone().or_else(|| endpoint.region.clone()).or_else(of_session);
+            let region = region.ok_or_else(error::needs_a_region)?;
+            let signer = Signer { session: session.clone(), region, clock: Arc::clone(&clock) };
+            Security::Signed(trust(&options, session).await?, signer)
+        }
+    };
+    let wants_alpn = options.alpn.unwrap_or(options.transport == Transport::X509 && endpoint.port == 443);
+    let connector = Connector {
+        endpoint,
+        security,
+        alpn: wants_alpn,
+        proxy: options.proxy.clone(),
+        limit: options.connect_timeout,
+        clock: Arc::clone(&clock),
+        prepared: Mutex::new(Prepared::default()),
+    };
+    start(options, connector, clock).await
+}
+
+async fn identity(
+    options: &Options,
+    session: Option<&RefreshableSession>,
+    clock: &Arc<dyn Clock>,
+) -> Result<DeviceIdentity, Error> {
+    let iot = session.and_then(|session| session.strategy::<Iot>());
+    match iot {
+        _ if options.device_given => {
+            DeviceIdentity::load(options.device.clone(), options.trust_store.clone(), clock).await
+        }
+        Some(iot) => match &options.trust_store {
+            None => Ok(iot.identity()),
+            Some(store) => iot.identity().with_trust_store(store.clone(), clock).await,
+        },
+        None => Err(error::needs_a_device()),
+    }
+}
+
+async fn trust(options: &Options, session: &RefreshableSession) -> Result<ServerTrust, Error> {
+    match (session.strategy::<Iot>(), &options.trust_store) {
+        (Some(iot), None) => Ok(iot.identity().trust()),
+        (_, store) => ServerTrust::load(store.clone()).await,
+    }
+}
+
+async fn start(options: Options, connector: Connector, clock: Arc<dyn Clock>) -> Result<Connection, Error> {
+    let runtime = match options.runtime.clone() {
+        Some(runtime) => runtime,
+        None => brs_core::__private::own_runtime()
+            .map_err(|error| Error::connection("no thread could be started").with_source(error))?,
+    };
+    let shared = Arc::new(Shared {
+        client_id: options.client_id.clone(),
+        outbox: Outbox::new(options.outbox_messages, options.outbox_bytes, options.when_full),
+        events: EventSender::new(),
+        clock,
+        hold_at_most_once: options.hold_at_most_once,
+        stream_capacity: options.stream_capacity,
+    });
+    let (commands, of_handles) = mpsc::channel(COMMANDS);
+    let (state, watched) = watch::channel(State::Connecting);
+    let (first, opened) = oneshot::channel();
+    let first = (!options.defer_connect).then_some(first);
+    let waits = first.is_some();
+    let connection = Connection::new(Arc::clone(&shared), commands, watched);
+    runtime.spawn(Driver::new(shared, options, connector, of_handles, state, first).run());
+    if waits {
+        opened.await.unwrap_or_else(|_| Err(error::closed()))?;
+    }
+    Ok(connection)
+}

@@ -1,0 +1,350 @@
+//! What a connection is given.
+//!
+//! Owns the typed builder and its checks. A value may be wrong until it has been [validated](Options::validate), which
+//! connecting does first. Certificate and key are `brs-iot`'s; the meaning of each value is here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brs_core::{Clock, Error, SecretString};
+use brs_iot::{DeviceParams, Passphrase, Pem};
+use tokio::runtime::Handle;
+
+use crate::backoff;
+use crate::endpoint::Endpoint;
+use crate::message::Publish;
+
+mod check;
+
+/// How the connection is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Mutual TLS with the device's certificate: port 8883, or 443 with ALPN.
+    #[default]
+    X509,
+    /// WebSocket on port 443, signed with a session's credentials.
+    WebSocket,
+}
+
+/// The version of MQTT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT 5: reasons in words, a session that ends when it should, flow control.
+    #[default]
+    V5,
+    /// MQTT 3.1.1.
+    V311,
+}
+
+/// What a full outbox means for the next publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits for room.
+    #[default]
+    Block,
+    /// The oldest that is not yet in flight is dropped: its publish ends with the code `Dropped`.
+    DropOldest,
+    /// It ends with the code `Full`.
+    Error,
+}
+
+/// What becomes of publishes in flight when the server has not kept the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenSessionLost {
+    /// They are published once more, as new ones: at least once, perhaps twice.
+    #[default]
+    Requeue,
+    /// They end with the code `SessionLost`: whether they have arrived is unknown.
+    Fail,
+}
+
+/// The options of a connection.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let options = brs_mqtt::Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
+///     .certificate("/etc/device/certificate.pem")
+///     .private_key("/etc/device/private.key")
+///     .keep_alive(Duration::from_secs(60));
+/// options.validate()?;
+/// # Ok::<(), brs_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    pub(crate) endpoint: String,
+    pub(crate) client_id: String,
+    pub(crate) transport: Transport,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: Option<u16>,
+    pub(crate) alpn: Option<bool>,
+    pub(crate) device: DeviceParams,
+    pub(crate) device_given: bool,
+    pub(crate) trust_store: Option<Pem>,
+    pub(crate) region: Option<String>,
+    pub(crate) proxy: Option<SecretString>,
+    pub(crate) keep_alive: Duration,
+    pub(crate) clean_start: bool,
+    pub(crate) session_expiry: Duration,
+    pub(crate) last_will: Option<Publish>,
+    pub(crate) user_properties: Vec<(String, String)>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) defer_connect: bool,
+    pub(crate) backoff: (Duration, Duration),
+    pub(crate) outbox_messages: usize,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) when_full: WhenFull,
+    pub(crate) hold_at_most_once: bool,
+    pub(crate) when_session_lost: WhenSessionLost,
+    pub(crate) receive_maximum: u16,
+    pub(crate) stream_capacity: usize,
+    pub(crate) renew_after: Duration,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) runtime: Option<Handle>,
+}
+
+impl Options {
+    /// A connection to the account's data endpoint, as a client with that id (1–128 bytes; one connection per id).
+    ///
+    /// `aws iot describe-endpoint --endpoint-type iot:Data-ATS` tells the endpoint; a custom domain's name and an
+    /// address of another broker are taken too. A port may stand after a colon.
+    pub fn new(endpoint: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            client_id: client_id.into(),
+            transport: Transport::default(),
+            protocol: Protocol::default(),
+            port: None,
+            alpn: None,
+            device: DeviceParams::new(),
+            device_given: false,
+            trust_store: None,
+            region: None,
+            proxy: None,
+            keep_alive: Duration::from_secs(60),
+            clean_start: true,
+            session_expiry: Duration::ZERO,
+            last_will: None,
+            user_properties: Vec::new(),
+            connect_timeout: Duration::from_secs(30),
+            defer_connect: false,
+            backoff: (backoff::SHORTEST, backoff::LONGEST),
+            outbox_messages: 1000,
+            outbox_bytes: 16 * 1024 * 1024,
+            when_full: WhenFull::default(),
+            hold_at_most_once: false,
+            when_session_lost: WhenSessionLost::default(),
+            receive_maximum: 100,
+            stream_capacity: 256,
+            renew_after: Duration::from_secs(23 * 3600),
+            clock: None,
+            runtime: None,
+        }
+    }
+
+    /// How the connection is made. Default: mutual TLS.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// The version of MQTT. Default: 5.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The port. Default: 8883, with [`alpn`](Self::alpn) and for WebSocket 443.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Whether the TLS extension ALPN asks for `x-amzn-mqtt-ca`, which is what MQTT on port 443 needs. Default: on
+    /// that port.
+    ///
+    /// It leads through firewalls that let only 443 pass, unless they rewrite TLS.
+    pub fn alpn(mut self, alpn: bool) -> Self {
+        self.alpn = Some(alpn);
+        self
+    }
+
+    /// Certificate and key in one. Default: the session's.
+    pub fn device(mut self, device: DeviceParams) -> Self {
+        self.device = device;
+        self.device_given = true;
+        self
+    }
+
+    /// The device's certificate, with those that lead to its authority: a path, PEM text or bytes.
+    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
+        self.device = self.device.certificate(certificate);
+        self.device_given = true;
+        self
+    }
+
+    /// The certificate's private key: a path, PEM text or bytes.
+    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
+        self.device = self.device.private_key(private_key);
+        self.device_given = true;
+        self
+    }
+
+    /// The pass phrase of an encrypted private key. Default: none.
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+        self.device = self.device.private_key_passphrase(passphrase);
+        self.device_given = true;
+        self
+    }
+
+    /// The authorities that the server's certificate may come from. Default: the session's, else the system's.
+    pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
+        self.trust_store = Some(trust_store.into());
+        self
+    }
+
+    /// The region that WebSocket requests are signed for. Default: that in the endpoint's name, else the session's.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
+    /// Default: none; the environment is not asked. Never shown.
+    pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
+        self.proxy = Some(proxy.into());
+        self
+    }
+
+    /// How long the line may be silent before the client asks whether the server is there: 5–1200 s, AWS's maximum.
+    /// Default: 60 s.
+    ///
+    /// A shorter one notices a dead line sooner and costs traffic; AWS counts 1.5 times the value.
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Whether the first connection begins with a new session, forgetting an older one of this client id. Default: yes.
+    ///
+    /// Later connections of this client go on with its session for as long as [`session_expiry`](Self::session_expiry)
+    /// says.
+    pub fn clean_start(mut self, clean_start: bool) -> Self {
+        self.clean_start = clean_start;
+        self
+    }
+
+    /// How long the server keeps the session, subscriptions and undelivered messages, after the connection is lost:
+    /// whole seconds. Default: 0, not at all. AWS keeps it an hour, or up to seven days.
+    ///
+    /// MQTT 3.1.1 knows only whether: with more than 0 it needs `clean_start(false)`.
+    pub fn session_expiry(mut self, session_expiry: Duration) -> Self {
+        self.session_expiry = session_expiry;
+        self
+    }
+
+    /// The message that the server publishes when the connection is lost without a word. Default: none.
+    pub fn last_will(mut self, last_will: Publish) -> Self {
+        self.last_will = Some(last_will);
+        self
+    }
+
+    /// One more property of CONNECT (MQTT 5).
+    pub fn user_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.user_properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// How long one try to connect may take, from the name's look-up to the server's answer: 1–300 s. Default: 30 s.
+    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
+        self
+    }
+
+    /// Whether connecting returns at once and goes on trying until it succeeds. Default: it returns with the first
+    /// connection or the first try's error.
+    ///
+    /// For devices that start without a network: what is published meanwhile waits in the outbox.
+    pub fn defer_connect(mut self, defer_connect: bool) -> Self {
+        self.defer_connect = defer_connect;
+        self
+    }
+
+    /// The shortest and the longest wait between tries. Default: 1 s and 128 s, as AWS's device SDKs have it.
+    ///
+    /// The wait doubles with each failure, has jitter, and starts anew after 30 s of a stable connection.
+    pub fn reconnect_backoff(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.backoff = (shortest, longest);
+        self
+    }
+
+    /// How many publishes may be on their way, waiting and in flight together. Default: 1000.
+    pub fn outbox_messages(mut self, messages: usize) -> Self {
+        self.outbox_messages = messages;
+        self
+    }
+
+    /// How many bytes they may take together. Default: 16 MiB.
+    pub fn outbox_bytes(mut self, bytes: usize) -> Self {
+        self.outbox_bytes = bytes;
+        self
+    }
+
+    /// What a full outbox means for the next publish. Default: it waits.
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they end with the code
+    /// `Offline`.
+    pub fn hold_at_most_once(mut self, hold: bool) -> Self {
+        self.hold_at_most_once = hold;
+        self
+    }
+
+    /// What becomes of publishes in flight when the server has not kept the session. Default: they are published again.
+    pub fn when_session_lost(mut self, when_session_lost: WhenSessionLost) -> Self {
+        self.when_session_lost = when_session_lost;
+        self
+    }
+
+    /// How many messages of QoS 1 the server may send before their acknowledgement (MQTT 5): 1–65535. Default: 100,
+    /// AWS's maximum.
+    pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
+        self.receive_maximum = receive_maximum;
+        self
+    }
+
+    /// How many messages of QoS 0 a stream holds for a reader that is slow. Default: 256.
+    pub fn stream_capacity(mut self, stream_capacity: usize) -> Self {
+        self.stream_capacity = stream_capacity;
+        self
+    }
+
+    /// When a WebSocket connection is replaced, since AWS ends it after 24 hours: 60 s – 23 h 50 min. Default: 23 h.
+    pub fn renew_after(mut self, renew_after: Duration) -> Self {
+        self.renew_after = renew_after;
+        self
+    }
+
+    /// The source of time. Default: the session's, else the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The runtime that drives the connection. Default: brs's own.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Host, port and what else the endpoint's name tells.
+    pub(crate) fn target(&self) -> Result<Endpoint, Error> {
+        let wants_alpn = self.alpn == Some(true);
+        let usual = if self.transport == Transport::WebSocket || wants_alpn { 443 } else { 8883 };
+        Endpoint::parse(&self.endpoint, self.port, usual)
+    }
+}

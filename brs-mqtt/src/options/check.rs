@@ -1,0 +1,166 @@
+//! The checks of a connection's options.
+
+use std::time::Duration;
+
+use brs_core::Error;
+
+use super::{Options, Protocol, Transport};
+use crate::message::Qos;
+
+/// AWS IoT Core: client ids.
+const MAX_CLIENT_ID: usize = 128;
+/// AWS IoT Core: 30 to 1200 s; shorter ones are for other brokers and tests.
+const KEEP_ALIVE: std::ops::RangeInclusive<u64> = 5..=1200;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const LAST_CALL: Duration = Duration::from_secs(600);
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Options {
+    /// Checks every value, as connecting does; files are not read for it.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the first value at fault, or a configuration error for values that do not go
+    /// together.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.target()?;
+        self.check_client_id()?;
+        if self.transport == Transport::WebSocket && self.device_given {
+            return Err(apart(
+                "certificate",
+                "a WebSocket is signed with the session's credentials and shows no certificate: leave certificate and \
+                 key out, or give the transport `X509`",
+            ));
+        }
+        if self.transport == Transport::WebSocket && self.alpn == Some(true) {
+            return Err(apart("alpn", "`alpn` is for MQTT over mutual TLS: a WebSocket on port 443 needs none"));
+        }
+        if self.device_given {
+            self.device.validate()?;
+        }
+        if !KEEP_ALIVE.contains(&self.keep_alive.as_secs()) || self.keep_alive.subsec_nanos() != 0 {
+            return Err(refused("keep_alive", "must be 5 to 1200 whole seconds"));
+        }
+        if u32::try_from(self.session_expiry.as_secs()).is_err() || self.session_expiry.subsec_nanos() != 0 {
+            return Err(refused("session_expiry", "must be whole seconds, fewer than 2^32"));
+        }
+        if self.protocol == Protocol::V311 && self.clean_start != self.session_expiry.is_zero() {
+            return Err(apart(
+                "session_expiry",
+                "MQTT 3.1.1 has one switch for both: give `clean_start(true)` without `session_expiry`, or \
+                 `clean_start(false)` with one",
+            ));
+        }
+        if self.protocol == Protocol::V311 && !self.user_properties.is_empty() {
+            return Err(apart("user_property", "user properties need MQTT 5"));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.connect_timeout) {
+            return Err(refused("connect_timeout", "must be 1 to 300 seconds"));
+        }
+        let (shortest, longest) = self.backoff;
+        if shortest.is_zero() || shortest > longest || longest > DAY {
+            return Err(refused("reconnect_backoff", "must be two waits, the shorter first, of at most a day"));
+        }
+        if !(MINUTE..=DAY - LAST_CALL).contains(&self.renew_after) {
+            return Err(refused("renew_after", "must be 60 seconds to 23 hours 50 minutes"));
+        }
+        for (param, value) in [
+            ("outbox_messages", self.outbox_messages),
+            ("outbox_bytes", self.outbox_bytes),
+            ("receive_maximum", usize::from(self.receive_maximum)),
+            ("stream_capacity", self.stream_capacity),
+        ] {
+            if value == 0 {
+                return Err(refused(param, "must be more than 0"));
+            }
+        }
+        self.check_last_will()?;
+        self.proxy.as_ref().map_or(Ok(()), |proxy| crate::transport::check_proxy(proxy.expose()))
+    }
+
+    fn check_client_id(&self) -> Result<(), Error> {
+        let id = &self.client_id;
+        if !(1..=MAX_CLIENT_ID).contains(&id.len()) || id.chars().any(char::is_control) {
+            return Err(refused("client_id", "must have 1 to 128 bytes and no control characters"));
+        }
+        if id.starts_with('$') || id.contains(['/', '+', '#']) {
+            tracing::warn!(client_id = id, "a client id with one of `$/+#` cannot be used in policies and topics");
+        }
+        Ok(())
+    }
+
+    fn check_last_will(&self) -> Result<(), Error> {
+        let Some(will) = &self.last_will else { return Ok(()) };
+        will.validate().map_err(|error| error.with_detail("of", "last_will"))?;
+        if will.qos == Qos::ExactlyOnce {
+            return Err(refused("last_will", "must be of QoS 0 or 1"));
+        }
+        Ok(())
+    }
+}
+
+fn refused(param: &str, problem: &str) -> Error {
+    Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable()
+}
+
+fn apart(param: &str, problem: &'static str) -> Error {
+    Error::configuration(problem).with_param(param).unrecoverable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Publish;
+
+    const ENDPOINT: &str = "a1b2c3-ats.iot.eu-west-1.amazonaws.com";
+
+    #[test]
+    fn what_is_usual_is_valid() {
+        let options = || Options::new(ENDPOINT, "device-7");
+        for options in [
+            options(),
+            options().certificate("/c.pem").private_key("/k.pem").alpn(true),
+            options().transport(Transport::WebSocket).region("eu-west-1"),
+            options().protocol(Protocol::V311),
+            options().protocol(Protocol::V311).clean_start(false).session_expiry(DAY),
+            options().session_expiry(DAY).last_will(Publish::new("a/gone", "x")),
+            options().proxy("http://user:pass@proxy:3128"),
+        ] {
+            options.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn each_wrong_value_is_named() {
+        let options = || Options::new(ENDPOINT, "device-7");
+        for (options, param) in [
+            (Options::new("https://x", "d"), "endpoint"),
+            (Options::new(ENDPOINT, ""), "client_id"),
+            (Options::new(ENDPOINT, "x".repeat(129)), "client_id"),
+            (options().certificate("/c.pem"), "private_key"),
+            (options().keep_alive(Duration::from_secs(4)), "keep_alive"),
+            (options().keep_alive(Duration::from_secs(1201)), "keep_alive"),
+            (options().session_expiry(Duration::from_millis(1500)), "session_expiry"),
+            (options().protocol(Protocol::V311).session_expiry(DAY), "session_expiry"),
+            (options().protocol(Protocol::V311).user_property("a", "b"), "user_property"),
+            (options().connect_timeout(Duration::ZERO), "connect_timeout"),
+            (options().reconnect_backoff(DAY, MINUTE), "reconnect_backoff"),
+            (options().renew_after(DAY), "renew_after"),
+            (options().outbox_messages(0), "outbox_messages"),
+            (options().receive_maximum(0), "receive_maximum"),
+            (options().last_will(Publish::new("a/#", "")), "topic"),
+            (options().proxy("https://proxy"), "proxy"),
+            (options().transport(Transport::WebSocket).alpn(true), "alpn"),
+            (options().transport(Transport::WebSocket).certificate("/c").private_key("/k"), "certificate"),
+        ] {
+            let error = options.validate().unwrap_err();
+            assert_eq!(error.param(), Some(param), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let options = Options::new(ENDPOINT, "d").proxy("http://user:hush@proxy").private_key("-----BEGIN x hush");
+        assert!(!format!("{options:?}").contains("hush"), "{options:?}");
+    }
+}

@@ -1,0 +1,288 @@
+//! Which stream gets which message.
+//!
+//! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection, its keep-alive or
+//! other streams: a full stream takes no more messages of QoS 0 (counted and told), while those of QoS 1 wait in the
+//! server, which sends no more than it may have unacknowledged.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::message::{Message, Pending, Qos, Received};
+use crate::subscriptions::Id;
+use crate::topic::matches;
+use crate::wire;
+
+/// What a stream holds of QoS 1 beyond its capacity: servers have at most so many on their way (AWS: 100).
+const BEYOND: usize = 1024;
+
+/// The streams.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+    /// Whether messages for which there was no stream yet wait for one.
+    keeps_unclaimed: bool,
+    unclaimed: Vec<(Received, wire::Ack)>,
+    /// Filters that have had a stream: what comes for them once it is gone is nobody's.
+    claimed: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// `None` is the stream of all messages.
+    target: Option<(Id, String)>,
+    capacity: usize,
+    queued: Arc<AtomicUsize>,
+    sender: mpsc::UnboundedSender<Message>,
+    dropped: AtomicU64,
+}
+
+/// The receiving side of a stream of messages.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    queued: Arc<AtomicUsize>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    manual: bool,
+}
+
+/// A stream for a subscription, or for all messages.
+pub(crate) fn route(target: Option<(Id, String)>, capacity: usize, manual: bool) -> (Route, Receiver) {
+    let (sender, messages) = mpsc::unbounded_channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let route = Route { target, capacity, queued: Arc::clone(&queued), sender, dropped: AtomicU64::new(0) };
+    (route, Receiver { queued, messages, manual })
+}
+
+impl Routes {
+    /// A session that goes on brings messages before anybody has subscribed: where `keeps`, they wait.
+    pub(crate) fn keeping_unclaimed(keeps: bool) -> Self {
+        Self { keeps_unclaimed: keeps, ..Self::default() }
+    }
+
+    /// What came over the last connection and was not acknowledged will come again.
+    pub(crate) fn begin_connection(&mut self) {
+        self.unclaimed.clear();
+    }
+
+    pub(crate) fn add(&mut self, route: Route, generation: u64, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) {
+        if let Some((_, filter)) = &route.target
+            && self.keeps_unclaimed
+            && !self.claimed.contains(filter)
+        {
+            self.claimed.push(filter.clone());
+        }
+        let (ours, others) = std::mem::take(&mut self.unclaimed)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(received, _)| route.target.is_some() && route.wants(&received.topic));
+        self.unclaimed = others;
+        self.routes.push(route);
+        for (received, ack) in ours {
+            self.deliver(received, Some(ack), generation, acks);
+        }
+    }
+
+    /// Ends the streams of those filters.
+    pub(crate) fn remove(&mut self, filters: &[String]) {
+        self.routes.retain(|route| !route.target.as_ref().is_some_and(|(_, filter)| filters.contains(filter)));
+    }
+
+    /// Ends one stream.
+    pub(crate) fn remove_one(&mut self, id: Id) {
+        self.routes.retain(|route| route.target.as_ref().is_none_or(|(other, _)| *other != id));
+    }
+
+    /// Hands a message to every stream it belongs to. What no stream takes is acknowledged at once.
+    pub(crate) fn deliver(
+        &mut self,
+        received: Received,
+        ack: Option<wire::Ack>,
+        generation: u64,
+        acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
+    ) {
+        self.routes.retain(|route| !route.sender.is_closed());
+        let takers: Vec<&Route> = self.routes.iter().filter(|route| route.wants(&received.topic)).collect();
+        let is_early = || {
+            let claimed = self.claimed.iter().any(|filter| matches(filter, &received.topic));
+            self.keeps_unclaimed && !claimed && self.unclaimed.len() < BEYOND
+        };
+        if takers.is_empty() {
+            if let Some(ack) = ack {
+                if is_early() {
+                    self.unclaimed.push((received, ack));
+                    return;
+                }
+                let _ = acks.send((generation, ack));
+            }
+            return;
+        }
+        let received = Arc::new(received);
+        let pending = ack.map(|ack| Pending::new(takers.len(), generation, ack, acks.clone()));
+        for route in takers {
+            let share = pending.as_ref().map(Pending::share);
+            let limit = match received.qos {
+                Qos::AtMostOnce => route.capacity,
+                _ => route.capacity + BEYOND,
+            };
+            // Only this side adds, so the bound is never passed.
+            if route.queued.load(Ordering::Acquire) >= limit {
+                route.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            route.queued.fetch_add(1, Ordering::AcqRel);
+            let message = Message { received: Arc::clone(&received), share };
+            if let Err(mpsc::error::SendError(message)) = route.sender.send(message) {
+                message.ack();
+            }
+        }
+    }
+
+    /// What was dropped since the last question, by filter.
+    pub(crate) fn take_dropped(&self) -> Vec<(String, u64)> {
+        let dropped = |route: &Route| match route.dropped.swap(0, Ordering::Relaxed) {
+            0 => None,
+            count => Some((route.target.as_ref().map(|(_, filter)| filter.clone()).unwrap_or_default(), count)),
+        };
+        self.routes.iter().filter_map(dropped).collect()
+    }
+}
+
+impl Route {
+    fn wants(&self, topic: &str) -> bool {
+        self.target.as_ref().is_none_or(|(_, filter)| matches(filter, topic))
+    }
+}
+
+impl Receiver {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let message = std::task::ready!(self.messages.poll_recv(cx));
+        Poll::Ready(message.map(|mut message| {
+            self.queued.fetch_sub(1, Ordering::AcqRel);
+            if !self.manual
+                && let Some(share) = message.share.take()
+            {
+                share.done();
+            }
+            message
+        }))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.messages.close();
+        while let Ok(message) = self.messages.try_recv() {
+            // Nobody will read it: with manual acknowledgement it stays the server's.
+            if !self.manual {
+                message.ack();
+            }
+        }
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        Receiver::poll_next(&mut self, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    type Acks = mpsc::UnboundedReceiver<(u64, wire::Ack)>;
+
+    fn routes(routes: Vec<Route>) -> (Routes, mpsc::UnboundedSender<(u64, wire::Ack)>, Acks) {
+        let (acks, acked) = mpsc::unbounded_channel();
+        (Routes { routes, ..Routes::default() }, acks, acked)
+    }
+
+    fn received(topic: &str, qos: Qos) -> (Received, Option<wire::Ack>) {
+        let properties = crate::message::Properties::default();
+        let payload = "x".into();
+        let ack = (qos == Qos::AtLeastOnce).then(|| wire::Ack::for_test(1));
+        (Received { topic: topic.into(), payload, qos, retain: false, duplicate: false, properties }, ack)
+    }
+
+    fn next(receiver: &mut Receiver) -> Option<Message> {
+        std::future::poll_fn(|cx| receiver.poll_next(cx)).now_or_never().flatten()
+    }
+
+    #[test]
+    fn a_message_goes_to_every_stream_whose_filter_matches() {
+        let (one, mut first) = route(Some((1, "a/+".into())), 8, false);
+        let (two, mut second) = route(Some((2, "b/#".into())), 8, false);
+        let (all, mut everything) = route(None, 8, false);
+        let (mut routes, acks, mut acked) = routes(vec![one, two, all]);
+        let (message, ack) = received("a/b", Qos::AtLeastOnce);
+        routes.deliver(message, ack, 5, &acks);
+        assert!(next(&mut first).is_some() && next(&mut second).is_none());
+        assert!(acked.try_recv().is_err(), "one of the two has not read it yet");
+        assert!(next(&mut everything).is_some());
+        assert_eq!(acked.try_recv().unwrap().0, 5);
+    }
+
+    #[test]
+    fn with_manual_acknowledgement_the_reader_says_when() {
+        let (one, mut stream) = route(Some((1, "#".into())), 8, true);
+        let (mut routes, acks, mut acked) = routes(vec![one]);
+        let (message, ack) = received("a", Qos::AtLeastOnce);
+        routes.deliver(message, ack, 1, &acks);
+        let message = next(&mut stream).unwrap();
+        assert!(acked.try_recv().is_err());
+        message.ack();
+        message.ack();
+        assert!(acked.try_recv().is_ok() && acked.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_nobody_wants_is_acknowledged_at_once() {
+        let (one, stream) = route(Some((1, "a".into())), 8, false);
+        let (mut routes, acks, mut acked) = routes(vec![one]);
+        for topic in ["b", "a"] {
+            let (message, ack) = received(topic, Qos::AtLeastOnce);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        assert!(acked.try_recv().is_ok() && acked.try_recv().is_err());
+        drop(stream);
+        assert!(acked.try_recv().is_ok(), "its reader is gone");
+    }
+
+    #[test]
+    fn what_a_session_brings_before_anybody_subscribes_waits() {
+        let (mut routes, acks, mut acked) = routes(Vec::new());
+        routes.keeps_unclaimed = true;
+        for topic in ["a/1", "b/1"] {
+            let (message, ack) = received(topic, Qos::AtLeastOnce);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        let (one, mut stream) = route(Some((1, "a/+".into())), 8, false);
+        routes.add(one, 1, &acks);
+        assert_eq!(next(&mut stream).unwrap().topic(), "a/1");
+        assert!(acked.try_recv().is_ok() && acked.try_recv().is_err());
+        drop(stream);
+        let (message, ack) = received("a/2", Qos::AtLeastOnce);
+        routes.deliver(message, ack, 1, &acks);
+        assert!(acked.try_recv().is_ok(), "its reader has come and gone");
+    }
+
+    #[test]
+    fn a_full_stream_drops_qos_0_and_says_so_and_keeps_qos_1() {
+        let (one, mut stream) = route(Some((1, "a".into())), 2, false);
+        let (mut routes, acks, _acked) = routes(vec![one]);
+        for qos in [Qos::AtMostOnce, Qos::AtMostOnce, Qos::AtMostOnce, Qos::AtLeastOnce] {
+            let (message, ack) = received("a", qos);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        assert_eq!(routes.take_dropped(), [("a".to_owned(), 1)]);
+        assert!(routes.take_dropped().is_empty());
+        let kept = std::iter::from_fn(|| next(&mut stream)).count();
+        assert_eq!(kept, 3);
+    }
+}

@@ -1,0 +1,215 @@
+//! What is subscribed to, and what has to be asked for after a connection has been made.
+//!
+//! Owns the list of wanted filters and the answers to them. A server that has kept the session knows the subscriptions
+//! it has granted; one that has not is asked again for all of them, at most eight in a packet. Nothing here touches a
+//! socket: the driver sends what is due and brings the answers back.
+
+use brs_core::Error;
+use tokio::sync::oneshot;
+
+use crate::message::Qos;
+
+/// AWS IoT Core: filters in one SUBSCRIBE.
+pub(crate) const MAX_FILTERS: usize = 8;
+
+/// Tells one subscription from another, also to the same filter.
+pub(crate) type Id = u64;
+
+/// Filters to ask for in one packet.
+pub(crate) type Batch = Vec<(Id, String, Qos)>;
+
+/// The wanted subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    wanted: Vec<Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    id: Id,
+    filter: String,
+    qos: Qos,
+    state: State,
+    /// Who waits for the first answer.
+    reply: Option<oneshot::Sender<Result<Qos, Error>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// To be asked for.
+    Due,
+    /// Asked for over that connection.
+    Asked(u64),
+    Granted,
+}
+
+/// What an answer means for a subscription.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// Nothing, or the subscriber has been told.
+    Settled,
+    /// Granted once, refused now.
+    Withdrawn(String, Error),
+}
+
+impl Subscriptions {
+    /// One more filter.
+    pub(crate) fn want(&mut self, id: Id, filter: String, qos: Qos, reply: oneshot::Sender<Result<Qos, Error>>) {
+        self.wanted.push(Wanted { id, filter, qos, state: State::Due, reply: Some(reply) });
+    }
+
+    /// Forgets all subscriptions to those filters.
+    pub(crate) fn unwant(&mut self, filters: &[String]) {
+        self.wanted.retain(|wanted| !filters.contains(&wanted.filter));
+    }
+
+    /// The server has not kept the session: everything is to be asked for again. Which of it had been granted.
+    pub(crate) fn lost(&mut self) -> Vec<Id> {
+        let granted = self.wanted.iter().filter(|wanted| wanted.reply.is_none()).map(|wanted| wanted.id).collect();
+        self.wanted.iter_mut().for_each(|wanted| wanted.state = State::Due);
+        granted
+    }
+
+    /// What is to be asked for over that connection.
+    pub(crate) fn due(&mut self, generation: u64) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.state == State::Due) {
+            wanted.state = State::Asked(generation);
+            match batches.last_mut() {
+                Some(batch) if batch.len() < MAX_FILTERS => batch,
+                _ => {
+                    batches.push(Batch::new());
+                    let last = batches.len() - 1;
+                    &mut batches[last]
+                }
+            }
+            .push((wanted.id, wanted.filter.clone(), wanted.qos));
+        }
+        batches
+    }
+
+    /// The answer for one filter that was asked for over that connection.
+    pub(crate) fn answered(&mut self, generation: u64, id: Id, answer: Result<Qos, Error>) -> Answered {
+        let Some(place) = self.wanted.iter().position(|wanted| wanted.id == id) else { return Answered::Settled };
+        let wanted = &mut self.wanted[place];
+        // An answer over an older connection says nothing about the session of this one.
+        if wanted.state != State::Asked(generation) {
+            return Answered::Settled;
+        }
+        match answer {
+            Ok(granted) => {
+                wanted.state = State::Granted;
+                if let Some(reply) = wanted.reply.take() {
+                    let _ = reply.send(Ok(granted));
+                }
+                Answered::Settled
+            }
+            Err(error) => {
+                let wanted = self.wanted.remove(place);
+                match wanted.reply {
+                    Some(reply) => {
+                        let _ = reply.send(Err(error));
+                        Answered::Settled
+                    }
+                    None => Answered::Withdrawn(wanted.filter, error),
+                }
+            }
+        }
+    }
+
+    /// The packet with those filters has not been answered because its connection is gone; the next one asks again.
+    pub(crate) fn unanswered(&mut self, generation: u64, ids: &[Id]) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| ids.contains(&wanted.id)) {
+            if wanted.state == State::Asked(generation) {
+                wanted.state = State::Due;
+            }
+        }
+    }
+
+    /// Tells everybody who still waits that there will be no answer.
+    pub(crate) fn close(&mut self, error: &Error) {
+        for wanted in self.wanted.drain(..) {
+            if let Some(reply) = wanted.reply {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanting(count: u64) -> (Subscriptions, Vec<oneshot::Receiver<Result<Qos, Error>>>) {
+        let mut subscriptions = Subscriptions::default();
+        let replies = (0..count)
+            .map(|id| {
+                let (reply, replied) = oneshot::channel();
+                subscriptions.want(id, format!("f/{id}"), Qos::AtLeastOnce, reply);
+                replied
+            })
+            .collect();
+        (subscriptions, replies)
+    }
+
+    #[test]
+    fn a_packet_holds_at_most_eight_filters() {
+        let (mut subscriptions, _replies) = wanting(19);
+        assert_eq!(subscriptions.due(1).iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 3]);
+        assert!(subscriptions.due(1).is_empty(), "asked for once");
+    }
+
+    #[test]
+    fn a_server_without_the_session_is_asked_again() {
+        let (mut subscriptions, mut replies) = wanting(2);
+        subscriptions.due(1);
+        for id in 0..2 {
+            subscriptions.answered(1, id, Ok(Qos::AtLeastOnce));
+        }
+        assert_eq!(replies[0].try_recv().unwrap().unwrap(), Qos::AtLeastOnce);
+        assert!(subscriptions.due(2).is_empty(), "the session lives on");
+        assert_eq!(subscriptions.lost(), [0, 1]);
+        assert_eq!(subscriptions.due(3)[0].len(), 2);
+    }
+
+    #[test]
+    fn an_answer_of_an_older_connection_counts_for_nothing() {
+        let (mut subscriptions, mut replies) = wanting(1);
+        subscriptions.due(1);
+        subscriptions.lost();
+        subscriptions.due(2);
+        subscriptions.answered(1, 0, Err(Error::request("late")));
+        subscriptions.unanswered(1, &[0]);
+        assert!(replies[0].try_recv().is_err() && subscriptions.due(2).is_empty());
+        subscriptions.answered(2, 0, Ok(Qos::AtMostOnce));
+        assert_eq!(replies[0].try_recv().unwrap().unwrap(), Qos::AtMostOnce);
+    }
+
+    #[test]
+    fn what_was_not_answered_is_asked_over_the_next_connection() {
+        let (mut subscriptions, _replies) = wanting(1);
+        subscriptions.due(1);
+        subscriptions.unanswered(1, &[0]);
+        assert_eq!(subscriptions.due(2).len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_ends_the_subscription() {
+        let (mut subscriptions, mut replies) = wanting(1);
+        subscriptions.due(1);
+        assert!(matches!(subscriptions.answered(1, 0, Err(Error::request("no"))), Answered::Settled));
+        assert!(replies[0].try_recv().unwrap().is_err());
+        assert!(subscriptions.due(2).is_empty());
+    }
+
+    #[test]
+    fn what_is_refused_after_it_was_granted_is_withdrawn() {
+        let (mut subscriptions, _replies) = wanting(1);
+        subscriptions.due(1);
+        subscriptions.answered(1, 0, Ok(Qos::AtLeastOnce));
+        subscriptions.lost();
+        subscriptions.due(2);
+        let answered = subscriptions.answered(2, 0, Err(Error::request("no")));
+        assert!(matches!(answered, Answered::Withdrawn(filter, _) if filter == "f/0"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Topic names and topic filters: MQTT 5, section 4.7, and AWS's shorter limits.
+//!
+//! Owns their checks and the matching of a message's topic to the filters of subscriptions, shared subscriptions
+//! (`$share/<group>/<filter>`) included.
+
+use brs_core::Error;
+
+/// AWS IoT Core: a topic has at most 256 bytes, what `$aws/rules/<rule>/` and `$share/<group>/` take not counted.
+const MAX_BYTES: usize = 256;
+/// AWS IoT Core: at most 7 slashes.
+const MAX_SLASHES: usize = 7;
+const SHARE: &str = "$share/";
+const RULES: &str = "$aws/rules/";
+
+/// Checks a topic that is published to.
+pub(crate) fn check_name(topic: &str) -> Result<(), Error> {
+    check(topic, counted(topic), "topic")?;
+    if topic.contains(['+', '#']) {
+        return Err(refused("topic", "holds a wildcard, `+` or `#`: a message goes to one topic"));
+    }
+    Ok(())
+}
+
+/// Checks a filter that is subscribed to.
+pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
+    let inner = match filter.strip_prefix(SHARE) {
+        Some(rest) => match rest.split_once('/') {
+            Some((group, inner)) if !group.is_empty() && !group.contains(['+', '#']) => inner,
+            _ => {
+                return Err(refused(
+                    "filter",
+                    "is a shared subscription without group or filter: give `$share/<group>/<filter>`",
+                ));
+            }
+        },
+        None => filter,
+    };
+    check(filter, inner, "filter")?;
+    let levels: Vec<&str> = inner.split('/').collect();
+    for (place, level) in levels.iter().enumerate() {
+        let is_last = place + 1 == levels.len();
+        if (level.contains('+') && *level != "+") || (level.contains('#') && (*level != "#" || !is_last)) {
+            return Err(refused(
+                "filter",
+                "has a wildcard in a wrong place: `+` is a whole level, `#` the whole last one",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What of a topic counts for AWS's limits.
+fn counted(topic: &str) -> &str {
+    topic.strip_prefix(RULES).and_then(|rest| rest.split_once('/')).map_or(topic, |(_, rest)| rest)
+}
+
+fn check(whole: &str, counted: &str, param: &str) -> Result<(), Error> {
+    if counted.is_empty() {
+        return Err(refused(param, "is empty"));
+    }
+    if counted.len() > MAX_BYTES {
+        return Err(refused(param, "is longer than the 256 bytes that AWS IoT takes"));
+    }
+    if counted.matches('/').count() > MAX_SLASHES && !whole.starts_with("$aws/") {
+        return Err(refused(param, "has more than the 7 slashes that AWS IoT takes"));
+    }
+    if whole.chars().any(|c| c == '\0' || c.is_control()) {
+        return Err(refused(param, "holds a control character"));
+    }
+    Ok(())
+}
+
+fn refused(param: &str, problem: &str) -> Error {
+    Error::validation(format!("the {param} {problem}")).with_param(param).unrecoverable()
+}
+
+/// Whether messages of `topic` come through a subscription to `filter`.
+pub(crate) fn matches(filter: &str, topic: &str) -> bool {
+    let filter = match filter.strip_prefix(SHARE) {
+        Some(rest) => rest.split_once('/').map_or("", |(_, inner)| inner),
+        None => filter,
+    };
+    // 4.7.2: a wildcard in the first level does not reach topics of the server's own.
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut topic = topic.split('/');
+    for level in filter.split('/') {
+        match (level, topic.next()) {
+            // Also when nothing is left: `a/#` reaches `a` itself.
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (level, Some(name)) if level == name => {}
+            _ => return false,
+        }
+    }
+    topic.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_match_as_the_specification_says() {
+        for (filter, topic, expected) in [
+            ("sport/tennis/#", "sport/tennis", true),
+            ("sport/tennis/#", "sport/tennis/score/wimbledon", true),
+            ("sport/#", "sports", false),
+            ("#", "anything/at/all", true),
+            ("#", "$SYS/broker", false),
+            ("+/broker", "$SYS/broker", false),
+            ("$SYS/#", "$SYS/broker", true),
+            ("$SYS/broker", "$SYS/broker", true),
+            ("+", "finance", true),
+            ("+", "/finance", false),
+            ("/+", "/finance", true),
+            ("+/+", "/finance", true),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/", true),
+            ("sport/+/player", "sport/tennis/player", true),
+            ("sport/+/player", "sport/tennis/a/player", false),
+            ("a/b", "a/B", false),
+            ("a/b", "a/b/c", false),
+            ("a/b/c", "a/b", false),
+            ("$share/group/a/+", "a/b", true),
+            ("$share/group/#", "$SYS/a", false),
+            ("$share/group/a", "group/a", false),
+            ("$aws/things/+/shadow/update/accepted", "$aws/things/x/shadow/update/accepted", true),
+        ] {
+            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn wrong_topics_say_what_is_wrong() {
+        for (topic, problem) in [
+            ("", "is empty"),
+            ("a/+/b", "holds a wildcard"),
+            ("a#", "holds a wildcard"),
+            ("a/b/c/d/e/f/g/h/i", "7 slashes"),
+            ("a\0b", "control character"),
+            ("a\nb", "control character"),
+        ] {
+            let error = check_name(topic).unwrap_err();
+            assert!(error.to_string().contains(problem) && error.param() == Some("topic"), "{topic}: {error}");
+        }
+        assert!(check_name(&"x".repeat(257)).unwrap_err().to_string().contains("256 bytes"));
+        check_name("$aws/rules/a_rule/a/b/c/d/e/f/g").unwrap();
+    }
+
+    #[test]
+    fn wrong_filters_say_what_is_wrong() {
+        for (filter, problem) in [
+            ("", "is empty"),
+            ("a/#/b", "wrong place"),
+            ("a/b#", "wrong place"),
+            ("a/b+/c", "wrong place"),
+            ("$share/group", "without group or filter"),
+            ("$share//a", "without group or filter"),
+            ("$share/g+/a", "without group or filter"),
+            ("$share/group/", "is empty"),
+        ] {
+            let error = check_filter(filter).unwrap_err();
+            assert!(error.to_string().contains(problem) && error.param() == Some("filter"), "{filter}: {error}");
+        }
+        for filter in ["#", "+", "/", "a/+/b/#", "$share/group/a/#", "$SYS/#"] {
+            check_filter(filter).unwrap();
+        }
+    }
+}

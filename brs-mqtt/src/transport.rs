@@ -1,0 +1,244 @@
+//! One connection's way to the server: TCP, perhaps a proxy's tunnel, TLS, perhaps a WebSocket.
+//!
+//! Owns the order of these and their time limit. What a connection shows, a certificate or a signature, is prepared
+//! anew for each try ([`Connector::prepare`]), so none is made with what was valid at an earlier one. The MQTT library
+//! gets a stream and knows nothing of this.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64ct::{Base64, Encoding as _};
+use brs_core::{Clock, Error, SecretString};
+use brs_iot::{DeviceIdentity, DeviceTls, ServerTrust};
+use http::{HeaderValue, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use rustls::AlertDescription;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service as _;
+
+use crate::endpoint::Endpoint;
+use crate::error::lost;
+use crate::websocket::{self, Signed, Signer};
+
+/// What AWS IoT calls MQTT with mutual TLS on port 443.
+const ALPN: &str = "x-amzn-mqtt-ca";
+
+/// What the MQTT library reads and writes.
+pub(crate) type Stream = Box<dyn ReadWrite>;
+
+/// Both directions in one.
+pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
+
+/// Whom the connection trusts and what it shows.
+#[derive(Debug)]
+pub(crate) enum Security {
+    Device(DeviceIdentity),
+    Signed(ServerTrust, Signer),
+}
+
+/// Opens connections.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) security: Security,
+    pub(crate) alpn: bool,
+    pub(crate) proxy: Option<SecretString>,
+    pub(crate) limit: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) prepared: Mutex<Prepared>,
+}
+
+/// What the next connection shows.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    tls: Option<Arc<DeviceTls>>,
+    signed: Option<Signed>,
+}
+
+impl Connector {
+    /// Certificate and credentials of this moment, for one try.
+    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+        let (tls, signed) = match &self.security {
+            Security::Device(identity) => (identity.tls(&self.clock).await?, None),
+            Security::Signed(trust, signer) => (trust.tls(&self.clock)?, Some(signer.sign(&self.endpoint).await?)),
+        };
+        *self.lock() = Prepared { tls: Some(Arc::new(tls)), signed };
+        Ok(())
+    }
+
+    /// What TLS, or the device's token, said of a failure; a refused device is read anew for the next try.
+    pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
+        let tls = self.lock().tls.clone()?;
+        let explained = tls.explain(failure, &self.endpoint.host)?;
+        if let Security::Device(identity) = &self.security {
+            identity.distrust();
+        }
+        Some(explained)
+    }
+
+    pub(crate) fn is_signed(&self) -> bool {
+        matches!(self.security, Security::Signed(..))
+    }
+
+    /// One connection, ready for MQTT.
+    pub(crate) async fn open(&self) -> Result<Stream, Error> {
+        let time_is_up = self.clock.sleep(self.limit);
+        tokio::select! {
+            biased;
+            opened = self.open_slowly() => opened,
+            () = time_is_up => Err(lost::late(&self.endpoint.host, self.limit)),
+        }
+    }
+
+    async fn open_slowly(&self) -> Result<Stream, Error> {
+        let (tls, signed) = {
+            let mut prepared = self.lock();
+            // A signature is for one handshake.
+            (prepared.tls.clone(), prepared.signed.take())
+        };
+        let Some(tls) = tls else { return Err(Error::connection("the connection was not prepared")) };
+        let stream = self.tcp().await?;
+        let stream = self.tls(&tls, stream).await?;
+        match (&self.security, signed) {
+            (Security::Signed(_, signer), Some(signed)) => {
+                websocket::open(signed, stream, &self.endpoint, signer).await
+            }
+            (Security::Signed(..), None) => Err(Error::connection("the connection was not signed")),
+            (Security::Device(_), _) => Ok(Box::new(stream)),
+        }
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, Error> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let target = uri(&format!("http://{host}:{port}"))?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let Some(proxy) = &self.proxy else {
+            poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
+            return tcp.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error));
+        };
+        let (address, authorization) = read_proxy(proxy.expose())?;
+        let mut tunnel = Tunnel::new(address, tcp);
+        if let Some(authorization) = authorization {
+            tunnel = tunnel.with_auth(authorization);
+        }
+        poll_fn(|cx| tunnel.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
+        tunnel.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error))
+    }
+
+    async fn tls(&self, tls: &DeviceTls, stream: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
+        let mut config = tls.config();
+        if self.alpn {
+            config.alpn_protocols = vec![ALPN.into()];
+        }
+        let name = ServerName::try_from(self.endpoint.name().to_owned()).map_err(|_| {
+            Error::validation("`endpoint` is no name that a certificate can be for").with_param("endpoint")
+        })?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let handshake = connector.connect(name, stream);
+        let opened = if tls.may_block() {
+            // A token signs by a call that blocks, and a runtime has few workers.
+            let handle = Handle::current();
+            match tokio::task::spawn_blocking(move || handle.block_on(handshake)).await {
+                Ok(opened) => opened,
+                Err(error) => return Err(Error::connection("the TLS handshake was given up").with_source(error)),
+            }
+        } else {
+            handshake.await
+        };
+        let opened = opened.map_err(|error| {
+            let refused = brs_core::shown::find::<rustls::Error>(&error)
+                .is_some_and(|error| *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
+            if refused && self.alpn {
+                return lost::alpn_refused(&self.endpoint.host, ALPN);
+            }
+            self.explain(&error).unwrap_or_else(|| self.unreached(&error))
+        })?;
+        if self.alpn && opened.get_ref().1.alpn_protocol() != Some(ALPN.as_bytes()) {
+            return Err(lost::alpn_refused(&self.endpoint.host, ALPN));
+        }
+        Ok(opened)
+    }
+
+    fn unreached(&self, error: &(dyn StdError + 'static)) -> Error {
+        lost::unreached(&self.endpoint.host, error, &[])
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Prepared> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn uri(text: &str) -> Result<Uri, Error> {
+    text.parse().map_err(|_| Error::validation("`endpoint` has no usable host").with_param("endpoint").unrecoverable())
+}
+
+/// Checks a proxy's URL.
+pub(crate) fn check_proxy(url: &str) -> Result<(), Error> {
+    read_proxy(url).map(drop)
+}
+
+/// A proxy's address and what it is to know of the user. Errors do not repeat the URL: it may hold a password.
+fn read_proxy(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
+    let refused = || {
+        Error::validation("`proxy` must be a proxy's URL, `http://`, a host and perhaps a port")
+            .with_param("proxy")
+            .unrecoverable()
+    };
+    let rest = url.strip_prefix("http://").ok_or_else(refused)?.trim_end_matches('/');
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, rest),
+    };
+    if host.is_empty() || host.contains(['/', '?', '#']) {
+        return Err(refused());
+    }
+    let host = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let address: Uri = format!("http://{host}").parse().map_err(|_| refused())?;
+    let authorization = user.map(|user| {
+        let plain = zeroize::Zeroizing::new(percent_encoding::percent_decode_str(user).collect::<Vec<u8>>());
+        let encoded = zeroize::Zeroizing::new(format!("Basic {}", Base64::encode_string(&plain)));
+        HeaderValue::from_str(&encoded).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        })
+    });
+    Ok((address, authorization.transpose().map_err(|_| refused())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxys_url_is_read() {
+        let (address, authorization) = read_proxy("http://proxy.example:3128").unwrap();
+        assert_eq!((address.to_string().as_str(), authorization), ("http://proxy.example:3128/", None));
+        let (address, authorization) = read_proxy("http://me:p%40ss@proxy/").unwrap();
+        assert_eq!(address.to_string(), "http://proxy:80/");
+        assert_eq!(authorization.unwrap().to_str().unwrap(), "Basic bWU6cEBzcw==");
+        assert_eq!(read_proxy("http://[::1]:8080").unwrap().0.to_string(), "http://[::1]:8080/");
+    }
+
+    #[test]
+    fn a_wrong_proxy_is_refused_without_its_password() {
+        for url in ["proxy:3128", "https://proxy", "http://", "http://u:hush@", "http://u:hush@a/b"] {
+            let error = read_proxy(url).unwrap_err();
+            assert!(error.param() == Some("proxy") && !error.to_string().contains("hush"), "{error}");
+        }
+    }
+}

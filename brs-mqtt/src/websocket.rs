@@ -1,0 +1,229 @@
+//! WebSockets: a URL signed with the session's credentials of the moment, and the handshake with it.
+//!
+//! Owns the signature (SigV4 in the query, service `iotdevicegateway`, the session token after the signature as AWS IoT
+//! wants it) and what a refusal means. A signed URL is a secret: it is wiped and never shown.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_tungstenite::bytes::{ByteReader, ByteWriter};
+use async_tungstenite::tokio::client_async_with_config;
+use async_tungstenite::tungstenite;
+use async_tungstenite::tungstenite::client::IntoClientRequest as _;
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use brs_core::__private::iso8601;
+use brs_core::shown::{clean, with_cause};
+use brs_core::{Clock, Error, RefreshableSession};
+use http::{HeaderMap, HeaderValue};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use zeroize::Zeroizing;
+
+use crate::endpoint::Endpoint;
+use crate::error::lost;
+use crate::transport::Stream;
+
+const SERVICE: &str = "iotdevicegateway";
+const SUBPROTOCOL: &str = "mqtt";
+/// A handshake follows at once; AWS takes up to a day.
+const VALID_FOR: Duration = Duration::from_secs(300);
+/// Beyond what AWS IoT sends in one message, and in the frames that servers make of several.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// A difference that explains a refused signature: AWS takes five minutes.
+const CLOCKS_APART: Duration = Duration::from_secs(240);
+
+/// Signs with a session's credentials.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    pub(crate) session: RefreshableSession,
+    pub(crate) region: String,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A URL for one handshake.
+pub(crate) struct Signed {
+    url: Zeroizing<String>,
+    access_key_id: String,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A URL signed with the current credentials, which are refreshed first where that is due.
+    pub(crate) async fn sign(&self, endpoint: &Endpoint) -> Result<Signed, Error> {
+        let set = self.session.credentials().await?;
+        let identity = Credentials::new(
+            set.access_key_id(),
+            set.secret_access_key(),
+            set.session_token().map(str::to_owned),
+            None,
+            "brs-mqtt",
+        )
+        .into();
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.session_token_mode = SessionTokenMode::Exclude;
+        settings.expires_in = Some(VALID_FOR);
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            with_cause(Error::credential("the WebSocket's URL could not be signed"), error, &[])
+        };
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(SERVICE)
+            .time(self.clock.now())
+            .settings(settings)
+            .build()
+            .map_err(|error| failed(&error))?
+            .into();
+        let authority = endpoint.authority();
+        let plain = format!("https://{authority}/mqtt");
+        let headers = [("host", authority.as_str())].into_iter();
+        let signable =
+            SignableRequest::new("GET", &plain, headers, SignableBody::Bytes(b"")).map_err(|error| failed(&error))?;
+        let (instructions, _) = sign(signable, &params).map_err(|error| failed(&error))?.into_parts();
+        let mut request = http::Request::get(&plain).body(()).map_err(|error| failed(&error))?;
+        instructions.apply_to_request_http1x(&mut request);
+        let url = Zeroizing::new(request.uri().to_string());
+        let url = Zeroizing::new(format!("wss{}", url.strip_prefix("https").unwrap_or(&url)));
+        Ok(Signed { url, access_key_id: set.access_key_id().to_owned() })
+    }
+}
+
+/// The WebSocket handshake over TLS.
+pub(crate) async fn open(
+    signed: Signed,
+    stream: TlsStream<TcpStream>,
+    endpoint: &Endpoint,
+    signer: &Signer,
+) -> Result<Stream, Error> {
+    let mut request = signed
+        .url
+        .as_str()
+        .into_client_request()
+        .map_err(|_| Error::connection("the WebSocket's URL could not be made of the endpoint"))?;
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let (socket, response) = match client_async_with_config(request, stream, Some(config)).await {
+        Ok(opened) => opened,
+        Err(tungstenite::Error::Http(response)) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            return Err(refused(response.status().as_u16(), response.headers(), body, endpoint, signer, &signed));
+        }
+        Err(error) => return Err(lost::unreached(&endpoint.host, &error, &[])),
+    };
+    if response.headers().get("sec-websocket-protocol").is_none_or(|protocol| protocol != SUBPROTOCOL) {
+        return Err(Error::connection(format!(
+            "`{}` opened a WebSocket but speaks no MQTT over it: check the endpoint and the port",
+            endpoint.host
+        )));
+    }
+    let (sender, receiver) = socket.split();
+    Ok(Box::new(tokio::io::join(ByteReader::new(receiver), ByteWriter::new(sender))))
+}
+
+/// The server answered the handshake with something else.
+fn refused(
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+    endpoint: &Endpoint,
+    signer: &Signer,
+    signed: &Signed,
+) -> Error {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let said = String::from_utf8_lossy(&body[..body.len().min(1024)]);
+    let said = clean(message_in(&said).unwrap_or(&said).trim(), &[signed.access_key_id.as_str()]);
+    let now = signer.clock.now();
+    let apart = header("date").and_then(http_date).map(|date| (apart(now, date), date));
+    let clock = match apart {
+        Some((apart, date)) if apart >= CLOCKS_APART => format!(
+            "; this machine's clock shows {} and the server's {}, too far apart for a signature: set the clock",
+            iso8601(now),
+            iso8601(date)
+        ),
+        _ => String::new(),
+    };
+    let message = match status {
+        403 if clock.is_empty() => format!(
+            "`{}` refused the WebSocket (403): check that the credentials' policy allows `iot:Connect`, that the \
+             endpoint belongs to their account, and that the region is `{}`",
+            endpoint.host, signer.region
+        ),
+        403 => format!("`{}` refused the WebSocket (403){clock}", endpoint.host),
+        404 | 426 | 200..=399 => format!(
+            "`{}` answered the WebSocket with {status}: check that this is the account's data endpoint",
+            endpoint.host
+        ),
+        _ => format!("`{}` answered the WebSocket with {status}{clock}", endpoint.host),
+    };
+    let mut error = match status {
+        403 => Error::request(message),
+        429 => Error::request(message).throttled(),
+        _ => Error::request(message).retryable(),
+    };
+    error = error.with_status(status).with_detail("access_key_id", &signed.access_key_id);
+    if !said.is_empty() {
+        error = error.with_detail("aws_message", &said);
+    }
+    if let Some(id) = header("x-amzn-requestid") {
+        error = error.with_detail("request_id", clean(id, &[]));
+    }
+    if let Some((apart, _)) = apart {
+        error = error.with_detail("clock_difference_seconds", apart.as_secs());
+    }
+    if let Some(code) = header("x-amzn-errortype") {
+        error = error.with_code(clean(code.split(':').next().unwrap_or(code), &[]));
+    }
+    // Refused for their age or because they were revoked: the next try needs others.
+    let told = said.to_ascii_lowercase();
+    if status == 403 && (told.contains("expired") || told.contains("security token")) {
+        signer.session.report_rejected(&signed.access_key_id);
+    }
+    error
+}
+
+/// The text of `{"message": "…"}`, which is how AWS IoT answers.
+fn message_in(body: &str) -> Option<&str> {
+    let (_, rest) = body.split_once("\"message\"")?;
+    let (_, rest) = rest.split_once('"')?;
+    rest.split_once('"').map(|(message, _)| message)
+}
+
+fn http_date(text: &str) -> Option<SystemTime> {
+    DateTime::from_str(text, Format::HttpDate).ok()?.try_into().ok()
+}
+
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_found_in_what_aws_answers() {
+        assert_eq!(message_in(r#"{"message":"Forbidden","traceId":"x"}"#), Some("Forbidden"));
+        assert_eq!(message_in("<html>"), None);
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let date = http_date("Tue, 01 Jan 2030 00:00:00 GMT").unwrap();
+        assert_eq!(iso8601(date), "2030-01-01T00:00:00Z");
+        assert!(http_date("yesterday").is_none());
+    }
+}

@@ -1,0 +1,107 @@
+//! The MQTT libraries, behind what the driver needs of them.
+//!
+//! The only module that names them: their types end here. Two versions of the protocol, one shape: a [`Link`] that is
+//! polled and gives what comes in, and a [`Handle`] that takes what goes out and tells how it ended. Packet ids,
+//! keep-alive, acknowledgement order, sending again with DUP: theirs. When to connect, with what, and what to do with
+//! messages that a lost session leaves behind: the driver's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brs_core::Error;
+use futures_util::future::BoxFuture;
+
+use crate::error::lost::Lost;
+use crate::message::{Publish, Qos, Received};
+use crate::options::{Options, Protocol};
+use crate::transport::Connector;
+
+mod v4;
+mod v5;
+
+/// AWS IoT Core: unacknowledged publishes in one direction.
+pub(crate) const MAX_IN_FLIGHT: u16 = 100;
+/// What is read of one packet: the largest payload, its topic, and properties.
+const MAX_PACKET: u32 = 256 * 1024;
+/// How many uninteresting events are passed over before others get their turn.
+const PATIENCE: usize = 64;
+/// The library's own limit is the last resort: it also bounds the wait for the server's answer to CONNECT.
+const LAST_RESORT: Duration = Duration::from_secs(5);
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// The server has accepted the client.
+    Connected { session_present: bool },
+    /// A message, and what acknowledges it.
+    Message(Box<Received>, Option<Ack>),
+    /// Nothing that matters.
+    Nothing,
+}
+
+/// How a publish ended.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// Handed to the socket (QoS 0), or acknowledged (QoS 1).
+    Done,
+    Refused(Error),
+    /// The server has not kept the session in which it was sent.
+    SessionLost,
+    /// It was never sent.
+    NotSent,
+}
+
+/// How a subscribe or unsubscribe ended.
+#[derive(Debug)]
+pub(crate) enum Answer<T> {
+    Given(T),
+    /// The connection, or the session, is gone.
+    Lost,
+}
+
+/// A connection that is polled; polled again after a loss, it connects again.
+pub(crate) trait Link: Send {
+    /// The next thing that happens. Never dropped halfway: it gives the link back.
+    fn poll(self: Box<Self>) -> BoxFuture<'static, (Box<dyn Link>, Result<Incoming, Lost>)>;
+
+    /// Later connections go on with the session.
+    fn keep_session(&mut self);
+}
+
+/// What goes out. Nothing in here waits: what is sent is bounded by the driver.
+pub(crate) trait Handle: Send {
+    fn publish(&self, publish: &Publish) -> BoxFuture<'static, Published>;
+    fn subscribe(&self, filters: &[(String, Qos)]) -> BoxFuture<'static, Answer<Vec<Result<Qos, Error>>>>;
+    fn unsubscribe(&self, filters: &[String]) -> BoxFuture<'static, Answer<Result<(), Error>>>;
+    fn ack(&self, ack: Ack);
+    /// Says goodbye; the link ends.
+    fn disconnect(&self);
+}
+
+/// What acknowledges a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Ack {
+    V4(v4::Ack),
+    V5(v5::Ack),
+}
+
+#[cfg(test)]
+impl Ack {
+    pub(crate) fn for_test(id: u16) -> Self {
+        Self::V5(v5::Ack::for_test(id))
+    }
+}
+
+/// A new link. `resume` is whether it goes on with a session of which it has seen nothing: one of an earlier process,
+/// or of a link that was replaced.
+pub(crate) fn open(options: &Options, connector: &Arc<Connector>, resume: bool) -> (Box<dyn Link>, Box<dyn Handle>) {
+    match options.protocol {
+        Protocol::V5 => v5::open(options, connector, resume),
+        Protocol::V311 => v4::open(options, connector, resume),
+    }
+}
+
+/// What the library says about a stream that could not be opened is what the connector has said.
+fn opened_as(error: Error) -> std::io::Error {
+    std::io::Error::other(error)
+}
