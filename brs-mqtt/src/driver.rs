@@ -30,7 +30,7 @@ use crate::routes::Routes;
 use crate::subscriptions::{Answered, Id, Subscriptions};
 use crate::takeover::{Takeovers, Verdict};
 use crate::transport::Connector;
-use crate::wire::{self, Answer, Incoming, Link, MAX_IN_FLIGHT, Published};
+use crate::wire::{self, Answer, GOODBYE, Incoming, Link, MAX_IN_FLIGHT, Published};
 
 mod asked;
 
@@ -38,8 +38,6 @@ use asked::Asked;
 
 /// How long what is in flight is waited for before a connection is replaced.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long saying goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(5);
 /// What a connection whose last handle was dropped has left for its publishes.
 const ORPHANED: Duration = Duration::from_secs(10);
 
@@ -152,9 +150,7 @@ impl Driver {
             loop {
                 match self.once(link).await {
                     End::Lost(back, lost) => {
-                        let wait = self.lost(lost);
-                        let Some(wait) = wait else { return self.end() };
-                        let mut sleep = self.shared.clock.sleep(wait);
+                        let Some(mut sleep) = self.lost(lost) else { return self.end() };
                         if self.attend(&mut sleep, false).await == Err(Stop::Close) {
                             return self.end();
                         }
@@ -451,8 +447,8 @@ impl Driver {
         self.shared.clock.monotonic().saturating_sub(self.connected_at)
     }
 
-    /// A connection or a try is lost: how long to wait before the next; `None` where there is none.
-    fn lost(&mut self, lost: Lost) -> Option<Duration> {
+    /// A connection or a try is lost: the wait before the next; `None` where there is none.
+    fn lost(&mut self, lost: Lost) -> Option<Sleep> {
         let was_connected = *self.state.borrow() == State::Connected;
         let mut error = lost.error;
         if was_connected && let Some(verdict) = self.takeovers.lost(self.stood(), lost.taken_over, lost.silent) {
@@ -471,15 +467,22 @@ impl Driver {
             }
         }
         let wait = self.backoff.wait(fastrand::f64());
+        // Begun before it is told: whoever moves a manual clock at the news moves this.
+        let sleep = self.shared.clock.sleep(wait);
         let next_try = self.shared.clock.now() + wait;
         self.set_state(State::Waiting { next_try });
         self.tell(Event::Lost { error, next_try });
-        Some(wait)
+        Some(sleep)
     }
 
     /// Says goodbye over a connection that stands, for as long as that may take.
     async fn say_goodbye(&mut self, mut polling: Polling) {
         let Some(handle) = &self.handle else { return };
+        while let Ok((generation, ack)) = self.acks.try_recv() {
+            if generation == self.generation {
+                handle.ack(ack);
+            }
+        }
         handle.disconnect();
         let mut time_is_up = self.shared.clock.sleep(GOODBYE);
         loop {
@@ -520,6 +523,8 @@ impl Driver {
         while let Some(Some((entry, ended))) = self.publishes.next().now_or_never() {
             self.published(entry, ended);
         }
+        // Whoever hears that it has ended sees it, too.
+        self.set_state(State::Closed);
         for reply in replies {
             let _ = reply.send(if left { Err(error.clone()) } else { Ok(()) });
         }

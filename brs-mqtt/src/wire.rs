@@ -25,6 +25,8 @@ pub(crate) const MAX_IN_FLIGHT: u16 = 100;
 const MAX_PACKET: u32 = 256 * 1024;
 /// How many uninteresting events are passed over before others get their turn.
 const PATIENCE: usize = 64;
+/// How long saying goodbye may take.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
 /// The library's own limit is the last resort: it also bounds the wait for the server's answer to CONNECT.
 const LAST_RESORT: Duration = Duration::from_secs(5);
 
@@ -74,7 +76,7 @@ pub(crate) trait Handle: Send {
     fn subscribe(&self, filters: &[(String, Qos)]) -> BoxFuture<'static, Answer<Vec<Result<Qos, Error>>>>;
     fn unsubscribe(&self, filters: &[String]) -> BoxFuture<'static, Answer<Result<(), Error>>>;
     fn ack(&self, ack: Ack);
-    /// Says goodbye; the link ends.
+    /// Says goodbye after what was handed over before; the link ends.
     fn disconnect(&self);
 }
 

@@ -7,8 +7,8 @@ use brs_core::Error;
 use brs_core::shown::find;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
-use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{LastWill, Packet, SubscribeReasonCode};
+use rumqttc::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::{
     AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, ManualAck, MqttOptions,
     NetworkOptions, PersistedAckMode, PersistedSession, PublishNoticeError, PublishOptions, SessionStore,
@@ -172,7 +172,12 @@ impl V4 {
         if let Some(error) = find::<Error>(error) {
             return Lost::told(error.clone());
         }
-        if let Some(error) = self.connector.explain(error) {
+        // What the library makes of a failed read has no source.
+        let beneath: &(dyn std::error::Error + 'static) = match error {
+            ConnectionError::MqttState(StateError::Deserialization(error)) => error,
+            error => error,
+        };
+        if let Some(error) = self.connector.explain(beneath) {
             return Lost::told(error);
         }
         match error {
@@ -183,7 +188,10 @@ impl V4 {
             ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
                 Lost::told(lost::late(endpoint, self.limit))
             }
-            ConnectionError::MqttState(StateError::Io(_) | StateError::ConnectionAborted) | ConnectionError::Io(_) => {
+            ConnectionError::MqttState(
+                StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
+            )
+            | ConnectionError::Io(_) => {
                 if was_connected {
                     Lost::silent(lost::cut(endpoint, error))
                 } else {
@@ -263,6 +271,6 @@ impl Handle for AsyncClient {
     }
 
     fn disconnect(&self) {
-        let _ = self.try_disconnect_now();
+        let _ = self.try_disconnect_with_timeout(GOODBYE);
     }
 }

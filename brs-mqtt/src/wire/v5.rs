@@ -7,10 +7,10 @@ use brs_core::Error;
 use brs_core::shown::find;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
-use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{
     LastWill, LastWillProperties, Packet, PubAckReason, PublishProperties, SubscribeReasonCode,
 };
+use rumqttc::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::{
     AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event, EventLoop,
     ManualAck, MqttOptions, PersistedAckMode, PersistedSession, PublishNoticeError, PublishOptions, PublishResult,
@@ -192,7 +192,12 @@ impl V5 {
         if let Some(error) = find::<Error>(error) {
             return Lost::told(error.clone());
         }
-        if let Some(error) = self.connector.explain(error) {
+        // What the library makes of a failed read has no source.
+        let beneath: &(dyn std::error::Error + 'static) = match error {
+            ConnectionError::MqttState(StateError::Deserialization(error)) => error,
+            error => error,
+        };
+        if let Some(error) = self.connector.explain(beneath) {
             return Lost::told(error);
         }
         match error {
@@ -205,7 +210,10 @@ impl V5 {
             },
             ConnectionError::MqttState(StateError::AwaitPingResp) => Lost::told(lost::dead(endpoint)),
             ConnectionError::Timeout(_) => Lost::told(lost::late(endpoint, self.events.options.connect_timeout())),
-            ConnectionError::MqttState(StateError::Io(_) | StateError::ConnectionAborted) | ConnectionError::Io(_) => {
+            ConnectionError::MqttState(
+                StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
+            )
+            | ConnectionError::Io(_) => {
                 if was_connected {
                     Lost::silent(lost::cut(endpoint, error))
                 } else {
@@ -313,7 +321,7 @@ impl Handle for AsyncClient {
     }
 
     fn disconnect(&self) {
-        let _ = self.try_disconnect_now();
+        let _ = self.try_disconnect_with_timeout(GOODBYE);
     }
 }
 

@@ -1,0 +1,166 @@
+//! AWS IoT's device gateway for WebSockets, as far as it decides who may enter: TLS, then the signature in the URL.
+//!
+//! Requests whose signature the [`EmbeddedAws`] finds good are handed to a broker's plain WebSocket door; the others
+//! are refused as AWS does it. Every handshake is kept with the access key id that it was signed with.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
+
+use crate::embedded_aws::EmbeddedAws;
+use crate::embedded_iot::EmbeddedIot;
+
+const SERVICE: &str = "iotdevicegateway";
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// A running gateway; its connections end when the handle is dropped.
+pub struct Gateway {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+/// One handshake, as the gateway saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// Whom it was signed by, or why it was refused.
+    pub signed_by: Result<String, String>,
+}
+
+struct Shared {
+    verify: Box<dyn Fn(&str, &str) -> Result<String, String> + Send + Sync>,
+    date: Box<dyn Fn() -> String + Send + Sync>,
+    handshakes: Mutex<Vec<Handshake>>,
+    cut: Notify,
+    broker: SocketAddr,
+}
+
+impl Gateway {
+    /// A gateway with the certificate of `iot`, in front of a broker's WebSocket door.
+    ///
+    /// # Panics
+    ///
+    /// If no port of 127.0.0.1 can be bound.
+    #[must_use]
+    pub fn start(aws: &EmbeddedAws, iot: &EmbeddedIot, broker: SocketAddr) -> Self {
+        let (certificate, key) = iot.server_identity();
+        let chain: Vec<_> =
+            CertificateDer::pem_slice_iter(certificate.as_bytes()).map(|one| one.expect("PEM")).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the versions are those of the provider")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("the key is the certificate's");
+        let shared = Arc::new(Shared {
+            verify: Box::new(aws.presigned_verifier(SERVICE)),
+            date: Box::new(aws.dates()),
+            handshakes: Mutex::default(),
+            cut: Notify::new(),
+            broker,
+        });
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port of 127.0.0.1 can be bound");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        listener.set_nonblocking(true).expect("a socket can be so");
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let served = Arc::clone(&shared);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = accept(listener, TlsAcceptor::from(Arc::new(config)), served) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address, shared, stop: Some(stop) }
+    }
+
+    /// `localhost:PORT`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("localhost:{}", self.address.port())
+    }
+
+    /// All handshakes so far.
+    #[must_use]
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.shared.handshakes.lock().expect("nothing panics while it holds the list").clone()
+    }
+
+    /// Cuts the connections that stand.
+    pub fn cut(&self) {
+        self.shared.cut.notify_waiters();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    let listener = TcpListener::from_std(listener).expect("the socket is non-blocking");
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            // What a client breaks off is nobody's error here.
+            let _ = serve(stream, &acceptor, &shared).await;
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, shared: &Shared) -> io::Result<()> {
+    let mut client = acceptor.accept(stream).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let host =
+        head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("host")));
+    let host = host.map(|(_, value)| value).unwrap_or_default();
+    let verdict = (shared.verify)(host, target);
+    let handshake = Handshake { signed_by: verdict.clone() };
+    shared.handshakes.lock().expect("nothing panics while it holds the list").push(handshake);
+    if let Err(message) = verdict {
+        let date = (shared.date)();
+        let body = serde_json::json!({ "message": message, "traceId": "00000000-0000-0000-0000-000000000000" });
+        let body = body.to_string();
+        let answer = format!(
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\ndate: {date}\r\n\
+             x-amzn-ErrorType: ForbiddenException\r\nx-amzn-RequestId: 5ef5\r\n\r\n{body}",
+            body.len()
+        );
+        client.write_all(answer.as_bytes()).await?;
+        return client.shutdown().await;
+    }
+    let mut broker = TcpStream::connect(shared.broker).await?;
+    broker.write_all(head.replacen(target, "/mqtt", 1).as_bytes()).await?;
+    tokio::select! {
+        copied = tokio::io::copy_bidirectional(&mut client, &mut broker) => copied.map(drop),
+        () = shared.cut.notified() => Ok(()),
+    }
+}

@@ -1,0 +1,144 @@
+//! A hundred thousand messages through a broker that is restarted and a path that is cut and slow.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use brs::mqtt::{self, Connection, Publish};
+use brs_tests::mosquitto::Mosquitto;
+use brs_tests::rough_path::RoughPath;
+
+use crate::support::{in_time, world};
+
+const PUBLISHERS: usize = 200;
+
+/// Publishes numbers until they are used up; gives those that were reported as acknowledged and how many were not.
+async fn publish_all(connection: &Connection, total: usize, done: &Arc<AtomicUsize>) -> (HashSet<usize>, usize) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut publishers = tokio::task::JoinSet::new();
+    for _ in 0..PUBLISHERS {
+        let (connection, next, done) = (connection.clone(), Arc::clone(&next), Arc::clone(done));
+        publishers.spawn(async move {
+            let (mut acknowledged, mut failed) = (Vec::new(), 0);
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= total {
+                    return (acknowledged, failed);
+                }
+                match connection.publish(Publish::new("n", number.to_string())).await {
+                    Ok(()) => acknowledged.push(number),
+                    Err(_) => failed += 1,
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let (mut acknowledged, mut failed) = (HashSet::new(), 0);
+    while let Some(ended) = publishers.join_next().await {
+        let (numbers, errors) = ended.unwrap();
+        acknowledged.extend(numbers);
+        failed += errors;
+    }
+    (acknowledged, failed)
+}
+
+/// Resident memory in MiB.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or(0) / 1024
+}
+
+async fn until(done: &AtomicUsize, count: usize) {
+    while done.load(Ordering::Relaxed) < count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_was_acknowledged_arrives_through_twenty_restarts() {
+    const TOTAL: usize = 100_000;
+    const RESTARTS: usize = 20;
+    let mut broker = Mosquitto::start(&world().iot);
+    let path = RoughPath::start(broker.tls_address());
+    let receiving = world().options(broker.endpoint(), "receiver").session_expiry(Duration::from_secs(3600));
+    let receiver = mqtt::connect(receiving).await.unwrap();
+    let mut stream = in_time(receiver.subscribe("n")).await.unwrap();
+    let options = world().options(path.endpoint(), "publisher").session_expiry(Duration::from_secs(3600));
+    let publisher = mqtt::connect(options).await.unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counting = tokio::spawn(async move {
+        let mut seen: HashMap<usize, usize> = HashMap::new();
+        while let Some(message) = stream.next().await {
+            let text = String::from_utf8_lossy(message.payload()).into_owned();
+            if text == "end" {
+                break;
+            }
+            *seen.entry(text.parse().unwrap()).or_default() += 1;
+        }
+        seen
+    });
+    let publishing = {
+        let (publisher, done) = (publisher.clone(), Arc::clone(&done));
+        tokio::spawn(async move { publish_all(&publisher, TOTAL, &done).await })
+    };
+    let mut highest = Vec::new();
+    for round in 1..=RESTARTS {
+        let start = round * (TOTAL / (RESTARTS + 1));
+        until(&done, start).await;
+        highest.push(memory());
+        path.set_delay(Duration::from_millis(if round % 3 == 0 { 2 } else { 0 }));
+        until(&done, start + 500).await;
+        path.cut();
+        until(&done, start + 1000).await;
+        broker = tokio::task::spawn_blocking(move || {
+            broker.stop();
+            broker.start_again();
+            broker
+        })
+        .await
+        .unwrap();
+    }
+    path.set_delay(Duration::ZERO);
+    let (acknowledged, failed) = publishing.await.unwrap();
+    in_time(publisher.publish(Publish::new("n", "end"))).await.unwrap();
+    let seen = in_time(counting).await.unwrap();
+    let lost = acknowledged.iter().filter(|number| !seen.contains_key(number)).count();
+    let twice: usize = seen.values().map(|count| count - 1).sum();
+    println!(
+        "{} acknowledged, {failed} failed, {lost} lost, {twice} came more than once, {} connections, memory {highest:?} MiB",
+        acknowledged.len(),
+        path.connections()
+    );
+    assert_eq!((acknowledged.len(), failed, lost), (TOTAL, 0, 0));
+    let (first, last) = (highest[2], highest[RESTARTS - 1]);
+    assert!(last < first + 32, "memory grows: {highest:?} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn every_publish_ends_though_the_broker_is_killed() {
+    const TOTAL: usize = 5_000;
+    let mut broker = Mosquitto::start(&world().iot);
+    let publisher = world().connect(&broker, "survivor").await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let publishing = {
+        let (publisher, done) = (publisher.clone(), Arc::clone(&done));
+        tokio::spawn(async move { publish_all(&publisher, TOTAL, &done).await })
+    };
+    for round in 1..=5 {
+        until(&done, round * 800).await;
+        broker = tokio::task::spawn_blocking(move || {
+            broker.kill();
+            broker.start_again();
+            broker
+        })
+        .await
+        .unwrap();
+    }
+    let (acknowledged, failed) = in_time(publishing).await.unwrap();
+    println!("{} acknowledged, {failed} ended as an error", acknowledged.len());
+    assert_eq!(acknowledged.len() + failed, TOTAL);
+}

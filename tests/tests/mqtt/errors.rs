@@ -1,0 +1,81 @@
+//! What keeps a connection from standing, each in its own words.
+
+use brs::mqtt::{self, Publish, Qos, Subscribe};
+use brs_tests::embedded_iot::{EmbeddedIot, KeyKind};
+use brs_tests::mosquitto::Mosquitto;
+use brs_tests::rough_path::RoughPath;
+
+use crate::support::{in_time, world};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn each_way_of_not_connecting_has_its_own_error() {
+    let world = world();
+    let broker = Mosquitto::start(&world.iot);
+    let stranger = EmbeddedIot::start(&world.aws);
+    let foreign = stranger.add_device("stranger", KeyKind::EcP256);
+    let options = || world.options(broker.endpoint(), "d");
+    let nobody = RoughPath::start("127.0.0.1:1".parse().unwrap());
+    for (options, words) in [
+        (options().trust_store(stranger.trust_store().as_str()), "comes from no authority of"),
+        (
+            options().certificate(foreign.certificate_pem.as_str()).private_key(foreign.private_key_pem.as_str()),
+            "refused the device's certificate",
+        ),
+        (world.options("localhost:1", "d"), "nothing listens there"),
+        (world.options(nobody.endpoint(), "d"), "was cut"),
+        (world.options("no-such-host.invalid", "d"), "its name is not known"),
+        (options().alpn(true), "ALPN"),
+    ] {
+        let error = in_time(mqtt::connect(options)).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{words}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_an_access_list_forbids_is_told_with_the_action() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("acl");
+    std::fs::write(&list, "pattern readwrite allowed/#\n").unwrap();
+    let broker = Mosquitto::start_with(&world().iot, &format!("acl_file {}", list.display()));
+    let connection = world().connect(&broker, "limited").await;
+    let error = in_time(connection.publish(Publish::new("forbidden", "x"))).await.unwrap_err();
+    assert!(error.to_string().contains("iot:Publish"), "{error}");
+    assert!(error.is_unrecoverable());
+    in_time(connection.publish(Publish::new("allowed/x", "x"))).await.unwrap();
+    let asked = ["allowed/#", "a/#"].map(Subscribe::new);
+    let answers = in_time(connection.subscribe_all(asked)).await.unwrap();
+    assert!(answers[0].is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_aws_does_not_take_is_refused_before_it_is_sent() {
+    let broker = Mosquitto::start(&world().iot);
+    let connection = world().connect(&broker, "careful").await;
+    let error = connection.publish(Publish::new("a", vec![0; 131_073])).await.unwrap_err();
+    assert_eq!(error.param(), Some("payload"), "{error}");
+    let error = connection.publish(Publish::new("a", "").qos(Qos::ExactlyOnce)).await.unwrap_err();
+    assert_eq!(error.param(), Some("qos"), "{error}");
+    let nine = (0..9).map(|number| Subscribe::new(format!("f/{number}")));
+    let error = connection.subscribe_all(nine).await.unwrap_err();
+    assert_eq!(error.param(), Some("filters"), "{error}");
+    in_time(connection.publish(Publish::new("a", vec![0; 131_072]))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_proxy_is_gone_through_and_its_refusal_is_told() {
+    let broker = Mosquitto::start(&world().iot);
+    let proxy = RoughPath::start_tunnel(broker.tls_address());
+    let options = |user: &str| {
+        world().options(broker.endpoint(), "tunnelled").proxy(format!("http://{user}@{}", proxy.address()))
+    };
+    let connection = in_time(mqtt::connect(options("me:hush"))).await.unwrap();
+    in_time(connection.publish(Publish::new("p", "x"))).await.unwrap();
+    assert_eq!(proxy.connections(), 1);
+    let error = in_time(mqtt::connect(options("me:wrong"))).await.unwrap_err();
+    assert!(error.to_string().contains("the proxy opened no way"), "{error:?}");
+    assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
+}

@@ -1,0 +1,142 @@
+//! WebSockets: each handshake signed with the credentials of its moment.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use brs::mqtt::{Event, MqttExt as _, Options, Protocol, Publish, Transport};
+use brs::{RefreshableSession, sts};
+use brs_core::Clock as _;
+use brs_core::test_util::ManualClock;
+use brs_tests::EmbeddedAws;
+use brs_tests::embedded_iot::EmbeddedIot;
+use brs_tests::gateway::Gateway;
+use brs_tests::mosquitto::Mosquitto;
+
+use crate::support::{LIMIT, in_time, world};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/device";
+
+async fn session(aws: &EmbeddedAws) -> RefreshableSession {
+    RefreshableSession::builder("sts", sts::Params::new(ROLE))
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .build()
+        .await
+        .unwrap()
+}
+
+fn options(gateway: &Gateway, iot: &EmbeddedIot) -> Options {
+    Options::new(gateway.endpoint(), "socket")
+        .transport(Transport::WebSocket)
+        .trust_store(iot.trust_store().as_str())
+        .reconnect_backoff(Duration::from_millis(20), Duration::from_millis(200))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn messages_flow_over_a_websocket_in_both_versions() {
+    let (world, broker) = (world(), Mosquitto::start(&world().iot));
+    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
+    let session = session(&world.aws).await;
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let connection = in_time(session.mqtt(options(&gateway, &world.iot).protocol(protocol))).await.unwrap();
+        let elsewhere = broker.subscriber("up/#");
+        let mut stream = in_time(connection.subscribe("down/#")).await.unwrap();
+        let large = "x".repeat(100_000);
+        in_time(connection.publish(Publish::new("up/a", large.clone()))).await.unwrap();
+        assert_eq!(elsewhere.next(LIMIT).unwrap(), ("up/a".into(), large), "{protocol:?}");
+        broker.publish("down/b", "go");
+        assert_eq!(in_time(stream.next()).await.unwrap().topic(), "down/b", "{protocol:?}");
+        in_time(connection.disconnect(LIMIT)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn across_ten_expiries_every_handshake_carries_the_current_key() {
+    let clock = ManualClock::new(SystemTime::now());
+    let server = clock.clone();
+    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+    let iot = EmbeddedIot::start(&aws);
+    let broker = Mosquitto::start(&iot);
+    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
+    let session = RefreshableSession::builder("sts", sts::Params::new(ROLE))
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap();
+    let connection = in_time(session.mqtt(options(&gateway, &iot).session_expiry(LIMIT))).await.unwrap();
+    let mut events = connection.events();
+    let mut expected = vec![session.credentials().await.unwrap().access_key_id().to_owned()];
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(3600));
+        // Handed to the connection as a loss, or asked for: either way the next handshake is signed anew.
+        if expected.len() % 2 == 0 {
+            gateway.cut();
+        } else {
+            connection.reconnect().await;
+        }
+        let again = async {
+            loop {
+                match events.next().await {
+                    Some(Event::Connected { .. }) => break,
+                    // The wait is on the manual clock, too.
+                    Some(Event::Lost { .. }) => clock.advance(Duration::from_millis(200)),
+                    _ => {}
+                }
+            }
+        };
+        in_time(again).await;
+        expected.push(session.credentials().await.unwrap().access_key_id().to_owned());
+        in_time(connection.publish(Publish::new("still", "there"))).await.unwrap();
+    }
+    let signed_by: Vec<String> = gateway.handshakes().into_iter().map(|seen| seen.signed_by.unwrap()).collect();
+    assert_eq!(signed_by, expected);
+    assert_eq!(signed_by.iter().collect::<BTreeSet<_>>().len(), 11, "each with another key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
+    let world = world();
+    let broker = Mosquitto::start(&world.iot);
+    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
+    let session = session(&world.aws).await;
+    let late = ManualClock::new(SystemTime::now() - Duration::from_secs(3600));
+    let options = || options(&gateway, &world.iot);
+    // TLS takes the time from this clock as well, and an hour is nothing to a certificate.
+    let error = in_time(session.mqtt(options().clock(late))).await.unwrap_err();
+    assert_eq!(error.status(), Some(403), "{error}");
+    assert!(error.to_string().contains("too far apart") && error.details().contains_key("aws_message"), "{error:?}");
+    world.aws.revoke(session.credentials().await.unwrap().access_key_id());
+    let error = in_time(session.mqtt(options())).await.unwrap_err();
+    assert!(error.to_string().contains("iot:Connect"), "{error}");
+    // The rejection was reported: the next try has others.
+    in_time(session.mqtt(options())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_websocket_is_replaced_before_aws_ends_it() {
+    let world = world();
+    let broker = Mosquitto::start(&world.iot);
+    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
+    let session = session(&world.aws).await;
+    let clock = ManualClock::new(SystemTime::now());
+    let connection = in_time(session.mqtt(options(&gateway, &world.iot).clock(clock.clone()))).await.unwrap();
+    let mut events = connection.events();
+    // The timer is there once the driver has looked.
+    in_time(async {
+        while clock.sleeping() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    clock.advance_monotonic(Duration::from_secs(23 * 3600));
+    while !matches!(in_time(events.next()).await, Some(Event::Connected { .. })) {}
+    assert_eq!(gateway.handshakes().len(), 2);
+}
