@@ -26,16 +26,17 @@
 //! | `iot` | `iot`, `pkcs11` | AWS IoT's credentials provider: a device's X.509 certificate, key in a file or a token |
 //! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
 //!
+//! The feature `mqtt` (with `iot`) opens connections to AWS IoT Core that stay up: `session.mqtt(options)`.
+//!
 //! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each method's parameters. Any
 //! credentials provider of the AWS SDK gets the same engine with [`RefreshableSession::with_provider`].
 //!
 //! # Features
 //!
 //! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
-//! account and ARN where the build has `sts`. `full` has every method, `object_store` makes a session a credential
-//! provider of that crate ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the
-//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no
-//! SDK client.
+//! account and ARN where the build has `sts`. `full` has every method and `mqtt`, `object_store` makes a session a
+//! credential provider of that crate ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock
+//! and the contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
@@ -53,6 +54,8 @@ pub use brs_core::command;
 pub use brs_custom as custom;
 #[cfg(feature = "iot")]
 pub use brs_iot as iot;
+#[cfg(feature = "mqtt")]
+pub use brs_mqtt as mqtt;
 #[cfg(feature = "sts")]
 pub use brs_sts as sts;
 
@@ -66,6 +69,8 @@ pub use default_session::{client, default_session, set_default_session};
 
 /// What most programs need.
 pub mod prelude {
+    #[cfg(feature = "mqtt")]
+    pub use crate::mqtt::MqttExt;
     #[cfg(feature = "sts")]
     pub use crate::sts::AssumeExt;
     pub use crate::{Error, RefreshableSession, TemporaryCredentials};

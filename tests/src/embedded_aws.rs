@@ -36,6 +36,7 @@ pub(crate) mod gate;
 pub(crate) mod log;
 mod mfa;
 mod policy;
+mod presigned;
 mod s3;
 pub(crate) mod server;
 mod session_token;
@@ -293,6 +294,22 @@ impl EmbeddedAws {
     /// If this server never issued the key.
     pub fn revoke(&self, access_key_id: &str) {
         self.state.directory().revoke(access_key_id);
+    }
+
+    /// Verifies URLs that are signed for `service`, from a `Host` header and a path with query: whose key it is, or the
+    /// message of the refusal.
+    pub(crate) fn presigned_verifier(
+        &self,
+        service: &'static str,
+    ) -> impl Fn(&str, &str) -> Result<String, String> + use<> {
+        let state = Arc::clone(&self.state);
+        move |host, target| presigned::verify(&state, host, target, service).map_err(|error| error.message)
+    }
+
+    /// The clock's reading as a `Date` header has it.
+    pub(crate) fn dates(&self) -> impl Fn() -> String + use<> {
+        let state = Arc::clone(&self.state);
+        move || state.date()
     }
 
     /// Everything that was asked so far, in the order of arrival.

@@ -38,8 +38,11 @@ pub struct Handshake {
     pub signed_by: Result<String, String>,
 }
 
+/// From a `Host` header and a path with query: whose key it is, or why not.
+type Verify = Box<dyn Fn(&str, &str) -> Result<String, String> + Send + Sync>;
+
 struct Shared {
-    verify: Box<dyn Fn(&str, &str) -> Result<String, String> + Send + Sync>,
+    verify: Verify,
     date: Box<dyn Fn() -> String + Send + Sync>,
     handshakes: Mutex<Vec<Handshake>>,
     cut: Notify,

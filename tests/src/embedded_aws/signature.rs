@@ -1,7 +1,8 @@
 //! Signature Version 4, from the side of the server.
 //!
 //! A request is signed a second time, with the secret on record, and the two signatures are compared. Only the
-//! headers that the client declared as signed take part, as at AWS. Signatures in the query string are not read.
+//! headers that the client declared as signed take part, as at AWS. Signatures in the query string are
+//! `presigned.rs`'s.
 
 use std::time::{Duration, SystemTime};
 
@@ -157,7 +158,7 @@ pub(super) fn amz_date(time: SystemTime) -> String {
     text.replace(['-', ':'], "")
 }
 
-fn parse_amz_date(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_amz_date(text: &str) -> Option<SystemTime> {
     if !text.is_ascii() || text.len() != 16 {
         return None;
     }
@@ -168,7 +169,7 @@ fn parse_amz_date(text: &str) -> Option<SystemTime> {
 }
 
 /// Compares without telling by its duration where the difference is.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 

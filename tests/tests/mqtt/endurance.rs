@@ -8,17 +8,18 @@ use std::time::Duration;
 use brs::mqtt::{self, Connection, Publish};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
+use tokio::sync::watch;
 
 use crate::support::{in_time, world};
 
 const PUBLISHERS: usize = 200;
 
 /// Publishes numbers until they are used up; gives those that were reported as acknowledged and how many were not.
-async fn publish_all(connection: &Connection, total: usize, done: &Arc<AtomicUsize>) -> (HashSet<usize>, usize) {
+async fn publish_all(connection: &Connection, total: usize, done: &watch::Sender<usize>) -> (HashSet<usize>, usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut publishers = tokio::task::JoinSet::new();
     for _ in 0..PUBLISHERS {
-        let (connection, next, done) = (connection.clone(), Arc::clone(&next), Arc::clone(done));
+        let (connection, next, done) = (connection.clone(), Arc::clone(&next), done.clone());
         publishers.spawn(async move {
             let (mut acknowledged, mut failed) = (Vec::new(), 0);
             loop {
@@ -30,7 +31,7 @@ async fn publish_all(connection: &Connection, total: usize, done: &Arc<AtomicUsi
                     Ok(()) => acknowledged.push(number),
                     Err(_) => failed += 1,
                 }
-                done.fetch_add(1, Ordering::Relaxed);
+                done.send_modify(|done| *done += 1);
             }
         });
     }
@@ -50,10 +51,8 @@ fn memory() -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or(0) / 1024
 }
 
-async fn until(done: &AtomicUsize, count: usize) {
-    while done.load(Ordering::Relaxed) < count {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+async fn until(done: &watch::Sender<usize>, count: usize) {
+    in_time(done.subscribe().wait_for(|done| *done >= count)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,12 +62,15 @@ async fn what_was_acknowledged_arrives_through_twenty_restarts() {
     const RESTARTS: usize = 20;
     let mut broker = Mosquitto::start(&world().iot);
     let path = RoughPath::start(broker.tls_address());
-    let receiving = world().options(broker.endpoint(), "receiver").session_expiry(Duration::from_secs(3600));
+    // This broker forgets at its restart the sessions that were begun with a clean start.
+    let kept = |endpoint: String, client_id| {
+        world().options(endpoint, client_id).clean_start(false).session_expiry(Duration::from_secs(3600))
+    };
+    let receiving = kept(broker.endpoint(), "receiver");
     let receiver = mqtt::connect(receiving).await.unwrap();
     let mut stream = in_time(receiver.subscribe("n")).await.unwrap();
-    let options = world().options(path.endpoint(), "publisher").session_expiry(Duration::from_secs(3600));
-    let publisher = mqtt::connect(options).await.unwrap();
-    let done = Arc::new(AtomicUsize::new(0));
+    let publisher = mqtt::connect(kept(path.endpoint(), "publisher")).await.unwrap();
+    let done = watch::Sender::new(0);
     let counting = tokio::spawn(async move {
         let mut seen: HashMap<usize, usize> = HashMap::new();
         while let Some(message) = stream.next().await {
@@ -81,7 +83,7 @@ async fn what_was_acknowledged_arrives_through_twenty_restarts() {
         seen
     });
     let publishing = {
-        let (publisher, done) = (publisher.clone(), Arc::clone(&done));
+        let (publisher, done) = (publisher.clone(), done.clone());
         tokio::spawn(async move { publish_all(&publisher, TOTAL, &done).await })
     };
     let mut highest = Vec::new();
@@ -108,7 +110,7 @@ async fn what_was_acknowledged_arrives_through_twenty_restarts() {
     let lost = acknowledged.iter().filter(|number| !seen.contains_key(number)).count();
     let twice: usize = seen.values().map(|count| count - 1).sum();
     println!(
-        "{} acknowledged, {failed} failed, {lost} lost, {twice} came more than once, {} connections, memory {highest:?} MiB",
+        "{} acknowledged, {failed} failed, {lost} lost, {twice} more than once, {} connections, {highest:?} MiB",
         acknowledged.len(),
         path.connections()
     );
@@ -123,9 +125,9 @@ async fn every_publish_ends_though_the_broker_is_killed() {
     const TOTAL: usize = 5_000;
     let mut broker = Mosquitto::start(&world().iot);
     let publisher = world().connect(&broker, "survivor").await;
-    let done = Arc::new(AtomicUsize::new(0));
+    let done = watch::Sender::new(0);
     let publishing = {
-        let (publisher, done) = (publisher.clone(), Arc::clone(&done));
+        let (publisher, done) = (publisher.clone(), done.clone());
         tokio::spawn(async move { publish_all(&publisher, TOTAL, &done).await })
     };
     for round in 1..=5 {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use brs::mqtt::{Event, MqttExt as _, Options, Protocol, Publish, Transport};
 use brs::{RefreshableSession, sts};
-use brs_core::Clock as _;
 use brs_core::test_util::ManualClock;
+use brs_core::{Clock as _, SystemClock};
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::EmbeddedIot;
 use brs_tests::gateway::Gateway;
@@ -16,11 +16,26 @@ use crate::support::{LIMIT, in_time, world};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/device";
 
+fn now() -> SystemTime {
+    SystemClock::new().now()
+}
+
 async fn session(aws: &EmbeddedAws) -> RefreshableSession {
     RefreshableSession::builder("sts", sts::Params::new(ROLE))
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())
         .base_credentials(aws.credentials())
+        .build()
+        .await
+        .unwrap()
+}
+
+async fn session_on(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {
+    RefreshableSession::builder("sts", sts::Params::new(ROLE))
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .clock(clock.clone())
         .build()
         .await
         .unwrap()
@@ -55,20 +70,13 @@ async fn messages_flow_over_a_websocket_in_both_versions() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn across_ten_expiries_every_handshake_carries_the_current_key() {
-    let clock = ManualClock::new(SystemTime::now());
+    let clock = ManualClock::new(now());
     let server = clock.clone();
     let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
     let iot = EmbeddedIot::start(&aws);
     let broker = Mosquitto::start(&iot);
     let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
-    let session = RefreshableSession::builder("sts", sts::Params::new(ROLE))
-        .region("eu-west-1")
-        .endpoint_url(aws.endpoint_url())
-        .base_credentials(aws.credentials())
-        .clock(clock.clone())
-        .build()
-        .await
-        .unwrap();
+    let session = session_on(&aws, &clock).await;
     let connection = in_time(session.mqtt(options(&gateway, &iot).session_expiry(LIMIT))).await.unwrap();
     let mut events = connection.events();
     let mut expected = vec![session.credentials().await.unwrap().access_key_id().to_owned()];
@@ -106,7 +114,7 @@ async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
     let broker = Mosquitto::start(&world.iot);
     let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
     let session = session(&world.aws).await;
-    let late = ManualClock::new(SystemTime::now() - Duration::from_secs(3600));
+    let late = ManualClock::new(now() - Duration::from_secs(3600));
     let options = || options(&gateway, &world.iot);
     // TLS takes the time from this clock as well, and an hour is nothing to a certificate.
     let error = in_time(session.mqtt(options().clock(late))).await.unwrap_err();
@@ -122,21 +130,17 @@ async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn a_websocket_is_replaced_before_aws_ends_it() {
-    let world = world();
-    let broker = Mosquitto::start(&world.iot);
-    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
-    let session = session(&world.aws).await;
-    let clock = ManualClock::new(SystemTime::now());
-    let connection = in_time(session.mqtt(options(&gateway, &world.iot).clock(clock.clone()))).await.unwrap();
+    let clock = ManualClock::new(now());
+    let server = clock.clone();
+    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+    let iot = EmbeddedIot::start(&aws);
+    let broker = Mosquitto::start(&iot);
+    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
+    let session = session_on(&aws, &clock).await;
+    let connection = in_time(session.mqtt(options(&gateway, &iot))).await.unwrap();
     let mut events = connection.events();
-    // The timer is there once the driver has looked.
-    in_time(async {
-        while clock.sleeping() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    clock.advance_monotonic(Duration::from_secs(23 * 3600));
+    in_time(clock.sleepers(1)).await;
+    clock.advance(Duration::from_secs(23 * 3600));
     while !matches!(in_time(events.next()).await, Some(Event::Connected { .. })) {}
     assert_eq!(gateway.handshakes().len(), 2);
 }
