@@ -29,8 +29,12 @@ enum Thing {
 }
 
 /// What every run of the tests needs.
-const ALWAYS: &[Package] =
-    &[Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") }, SOFTHSM2];
+const ALWAYS: &[Package] = &[
+    Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") },
+    Package { name: "mosquitto", thing: Thing::Program("mosquitto"), variable: Some("BRS_MOSQUITTO") },
+    Package { name: "mosquitto-clients", thing: Thing::Program("mosquitto_sub"), variable: None },
+    SOFTHSM2,
+];
 
 const SOFTHSM2: Package =
     Package { name: "softhsm2", thing: Thing::Module("libsofthsm2.so"), variable: Some("BRS_SOFTHSM2_MODULE") };

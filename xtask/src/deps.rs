@@ -15,6 +15,7 @@ use crate::workspace::Workspace;
 
 /// No TLS stack, no HTTP client, no AWS service: `*` at the end stands for any rest.
 const NO_NETWORK: &[&str] = &[
+    "async-tungstenite",
     "aws-config",
     "aws-lc-*",
     "aws-sdk-*",
@@ -23,6 +24,7 @@ const NO_NETWORK: &[&str] = &[
     "hyper",
     "hyper-*",
     "reqwest",
+    "rumqttc*",
     "rustls",
     "rustls-*",
     "s2n-tls*",
@@ -32,7 +34,14 @@ const NO_NETWORK: &[&str] = &[
 ];
 
 /// No AWS service and nothing that loads profiles: a device has its certificate.
-const NO_SDK: &[&str] = &["aws-config", "aws-sdk-*", "aws-sigv4", "aws-smithy-http-client", "h2"];
+const NO_SDK: &[&str] =
+    &["async-tungstenite", "aws-config", "aws-sdk-*", "aws-sigv4", "aws-smithy-http-client", "h2", "rumqttc*"];
+
+/// What only MQTT needs.
+const NO_MQTT: &[&str] = &["async-tungstenite", "brs-mqtt", "mqttbytes*", "rumqttc*", "tungstenite"];
+
+/// MQTT brings no service crate along.
+const NO_SERVICES: &[&str] = &["aws-config", "aws-sdk-*", "aws-smithy-http-client", "h2"];
 
 /// What one selection of packages and features must not build.
 struct Rule {
@@ -45,7 +54,7 @@ struct Rule {
 const NO_CLIENT: &[&str] =
     &["aws-config", "aws-lc-*", "aws-sdk-*", "aws-smithy-http-client", "hyper-*", "reqwest", "rustls", "rustls-*"];
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 7] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -66,7 +75,12 @@ const RULES: [Rule; 6] = [
         selection: &["--package", "brs", "--no-default-features", "--features", "iot"],
         forbidden: NO_SDK,
     },
-    Rule { name: "brs as it comes", selection: &["--package", "brs"], forbidden: &[] },
+    Rule {
+        name: "brs with mqtt alone",
+        selection: &["--package", "brs", "--no-default-features", "--features", "mqtt"],
+        forbidden: NO_SERVICES,
+    },
+    Rule { name: "brs as it comes", selection: &["--package", "brs"], forbidden: NO_MQTT },
     Rule { name: "everything", selection: &["--workspace", "--all-features"], forbidden: &[] },
 ];
 
