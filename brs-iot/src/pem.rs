@@ -25,9 +25,9 @@ const BEGIN: &str = "-----BEGIN";
 /// A certificate, a private key or a trust store: a path, PEM text, or bytes (PEM or DER).
 ///
 /// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory. What looks like
-/// a key that lost its PEM lines is refused, unseen: a long path without any dot is given by [`file`](Self::file). Files are read
-/// when the session is built, and again at each refresh: a file that changed is taken over then. `Debug` shows a path
-/// or a length, never the content.
+/// a key that lost its PEM lines is refused, unseen: a long path without any dot is given by [`file`](Self::file).
+/// Files are read when the session is built, and again at each refresh: a file that changed is taken over then. `Debug`
+/// shows a path or a length, never the content.
 ///
 /// ```
 /// use brs_iot::Pem;
