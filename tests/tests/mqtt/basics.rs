@@ -1,6 +1,6 @@
 //! Publishing and receiving, in both versions of the protocol.
 
-use brs::mqtt::{self, Event, Protocol, Publish, Qos, State, Subscribe};
+use brs::mqtt::{self, Event, MqttExt as _, Protocol, Publish, Qos, State, Subscribe};
 use brs_tests::mosquitto::Mosquitto;
 
 use crate::support::{LIMIT, in_time, world};
@@ -100,4 +100,18 @@ async fn dropping_the_last_handle_says_goodbye() {
     while !matches!(in_time(events.next()).await, Some(Event::Closed)) {}
     broker.publish("end", "of the test");
     assert_eq!(watcher.next(LIMIT).unwrap().0, "end", "the last will was not published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_session_of_a_device_lends_its_certificate_key_and_trust_store() {
+    let (world, broker) = (world(), Mosquitto::start(&world().iot));
+    let params = brs::iot::Params::new(world.iot.endpoint(), "reporting")
+        .allow_any_endpoint(true)
+        .certificate(world.device.certificate_pem.as_str())
+        .private_key(world.device.private_key_pem.as_str())
+        .trust_store(world.iot.trust_store().as_str());
+    let session = brs::RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap();
+    let connection = in_time(session.mqtt(mqtt::Options::new(broker.endpoint(), "lent"))).await.unwrap();
+    in_time(connection.publish(Publish::new("lent", "x"))).await.unwrap();
 }
