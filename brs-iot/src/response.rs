@@ -114,7 +114,7 @@ pub(crate) fn message(body: &[u8]) -> Option<String> {
         #[serde(alias = "Message")]
         message: String,
     }
-    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.message)
+    serde_json::from_slice::<FromMap<Refusal>>(body).ok().map(|FromMap(refusal)| refusal.message)
 }
 
 /// An HTTP `Date`.
@@ -181,7 +181,7 @@ mod tests {
     fn awss_message_is_read_where_there_is_one() {
         assert_eq!(message(br#"{"message":"Access Denied"}"#).as_deref(), Some("Access Denied"));
         assert_eq!(message(br#"{"Message":"Access Denied"}"#).as_deref(), Some("Access Denied"));
-        for body in ["", "<html>", "{}", "[]", r#"{"message":1}"#] {
+        for body in ["", "<html>", "{}", "[]", r#"["by position"]"#, r#"{"message":1}"#] {
             assert_eq!(message(body.as_bytes()), None);
         }
     }

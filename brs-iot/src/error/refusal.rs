@@ -28,14 +28,16 @@ impl Refusal {
             _ if code.is_some_and(|code| code.starts_with("Throttl") || code == "TooManyRequestsException") => {
                 Self::Throttled
             }
-            500.. => Self::Trouble,
+            // RFC 9110 and RFC 8470: the request came too late, or too early.
+            408 | 425 | 500.. => Self::Trouble,
             403 if says("thing name") => Self::ThingNotAttached,
             403 if says("certificate is invalid") => Self::CertificateNotActive,
             403 if says("access denied") => Self::NotAllowed,
             404 if says("role alias") => Self::NoRoleAlias,
             400 if says("unable to assume") => Self::CannotAssume,
             400 if says("durationseconds") => Self::DurationTooLong,
-            400.. if code.is_some() || message.is_some() => Self::Other,
+            // Anybody may answer with a `message`.
+            400.. if code.is_some() => Self::Other,
             _ => Self::NotAws,
         }
     }

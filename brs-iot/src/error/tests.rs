@@ -79,6 +79,8 @@ async fn throttling_and_trouble_are_worth_another_try() {
     for (status, code, throttled) in [
         (429, None, true),
         (400, Some("ThrottlingException"), true),
+        (408, None, false),
+        (425, None, false),
         (500, None, false),
         (503, Some("ServiceUnavailableException"), false),
     ] {
@@ -91,7 +93,14 @@ async fn throttling_and_trouble_are_worth_another_try() {
 #[tokio::test]
 async fn what_is_not_awss_answer_is_said_to_be_none() {
     let device = device().await;
-    for (status, body) in [(403, "<html>hush</html>"), (302, ""), (204, ""), (407, "hush"), (404, "{\"x\":\"hush\"}")] {
+    for (status, body) in [
+        (403, "<html>hush</html>"),
+        (302, ""),
+        (204, ""),
+        (407, "hush"),
+        (404, "{\"x\":\"y\"}"),
+        (400, "{\"message\":\"no code\"}"),
+    ] {
         let failed = refused(&answer(status, None, body), &call(&device));
         assert!(failed.error.to_string().contains("is not AWS IoT"), "{}", failed.error);
         assert_eq!(failed.error.kind(), ErrorKind::Credential);
