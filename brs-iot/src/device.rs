@@ -312,17 +312,23 @@ fn mismatch(mut certified: CertifiedKey, certificate: &str, private_key: &str) -
         certified.cert = vec![other.clone()];
         certified.keys_match().is_ok()
     });
-    let message = match owner {
-        Some(index) => format!(
-            "{certificate} has the device's own certificate in place {}: put it first, before its authorities",
-            index + 2
+    let (message, param) = match owner {
+        Some(index) => (
+            format!(
+                "{certificate} has the device's own certificate in place {}: put it first, before its authorities",
+                index + 2
+            ),
+            "certificate",
         ),
-        None => format!(
-            "{certificate} and {private_key} do not belong together: compare `openssl x509 -in <certificate> -noout \
-             -pubkey` with `openssl pkey -in <key> -pubout`"
+        None => (
+            format!(
+                "{certificate} and {private_key} do not belong together: compare `openssl x509 -in <certificate> \
+                 -noout -pubkey` with `openssl pkey -in <key> -pubout`"
+            ),
+            "private_key",
         ),
     };
-    Error::configuration(message).with_param("private_key").unrecoverable()
+    Error::configuration(message).with_param(param).unrecoverable()
 }
 
 impl fmt::Debug for Device {

@@ -43,8 +43,10 @@ async fn a_pair_that_does_not_belong_together_is_refused() {
     let ((certificate, _), (other, key)) = (pair("device-7"), pair("device-8"));
     let error = open(params(&certificate, &key)).await.unwrap_err();
     assert!(error.to_string().contains("do not belong together") && error.is_unrecoverable(), "{error}");
+    assert_eq!(error.param(), Some("private_key"));
     let error = open(params(&format!("{certificate}{other}"), &key)).await.unwrap_err();
     assert!(error.to_string().contains("own certificate in place 2: put it first"), "{error}");
+    assert_eq!(error.param(), Some("certificate"));
 }
 
 #[tokio::test]
