@@ -4,9 +4,9 @@
 //! owns everything which belongs to it; callers queue a job and wait with a time limit, and nobody joins the thread.
 //!
 //! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
-//! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10 s at least, whatever
-//!    the limits of those who wait. Then further jobs fail at once, until that job returns: a hung token costs one
-//!    thread, not one per try. Whose limit is over takes its own job out of the queue and nobody else's.
+//! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10 s at least,
+//!    whatever the limits of those who wait. Then further jobs fail at once, until that job returns: a hung token costs
+//!    one thread, not one per try. Whose limit is over takes its own job out of the queue and nobody else's.
 //! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread. Whether it ends is
 //!    decided under the registry's lock: whoever comes before that finds it and it stays.
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
