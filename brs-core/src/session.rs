@@ -124,6 +124,14 @@ impl RefreshableSession {
         self.0.engine.current().await.map(|set| set.credentials.clone())
     }
 
+    /// Looks at the current credentials without owning them, as the session's SDK clients do; `None` where the engine
+    /// would have to be asked. For measuring what that costs.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub fn glance<R>(&self, look: impl FnOnce(&TemporaryCredentials) -> R) -> Option<R> {
+        self.0.engine.read(|set| look(&set.credentials))
+    }
+
     /// Credentials with at least `least` left, refreshed first if less is left: for what signs now and is used later,
     /// such as presigned URLs.
     ///
