@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask demo | test | ci | fuzz | tidy | deps`.
+//! The project's own commands: `cargo xtask demo | test | bench | ci | fuzz | tidy | deps`.
 //!
 //! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or a failed test,
 //! 2 is something missing on this machine. The work is done by one module per command. The program stays light on
 //! purpose: it starts cargo and the other packages' programs and links none of them, so that it builds in seconds
 //! and still runs while the rest of the workspace does not compile.
 
+mod bench;
 mod ci;
 mod debian;
 mod demo;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Set up what the tests need and run them all: every crate, every feature, doc tests
     Test(test::Options),
+    /// Measure brs beside its peers and write `target/bench/report.md` and `report.json`
+    Bench(bench::Options),
     /// Run every stage of CI, each named and timed
     Ci(ci::Options),
     /// Check texts and manifests against the house rules, without compiling
@@ -72,6 +75,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     let good = match command {
         Command::Demo { arguments } => return demo::run(&Workspace::load()?, &arguments),
         Command::Test(options) => test::run(&Workspace::load()?, &options)?,
+        Command::Bench(options) => bench::run(&Workspace::load()?, &options)?,
         Command::Ci(options) => ci::run(&Workspace::load()?, &options)?,
         Command::Tidy => tidy::run(&Workspace::load()?).map(|()| true)?,
         Command::Fuzz(options) => fuzz::run(&Workspace::load()?, &options).map(|()| true)?,

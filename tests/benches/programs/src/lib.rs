@@ -1,0 +1,26 @@
+//! What the programs share: the settings that they read and the form in which they print credentials.
+//!
+//! Each program is what a user would write with one library: it assumes a role once and ends. They are measured from
+//! outside: time, peak memory, size of the binary, time to build.
+
+use std::env;
+
+/// The role that is assumed.
+pub const ROLE: &str = "arn:aws:iam::123456789012:role/bench";
+/// The region of all programs.
+pub const REGION: &str = "eu-west-1";
+
+/// The server to call; everything else, the keys included, is read from the environment by the libraries themselves.
+#[must_use]
+pub fn endpoint() -> String {
+    env::var("BENCH_ENDPOINT").unwrap_or_default()
+}
+
+/// Prints what a program has got, and its peak memory where that is asked for.
+pub fn print(access_key_id: &str) {
+    println!("{access_key_id}");
+    if env::var_os("BENCH_MEMORY").is_some() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        println!("{}", status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default());
+    }
+}

@@ -1,0 +1,169 @@
+//! What brs is to reach, row by row.
+//!
+//! A *checked* goal is a ratio within the run, a count, or a number of instructions: what holds on a slow or busy
+//! machine, too. The others are absolute times and sizes; the report shows them, `--check` leaves them alone.
+
+use crate::results::Results;
+
+/// One goal of brs's.
+#[derive(Debug)]
+pub struct Goal {
+    /// The row.
+    pub row: &'static str,
+    /// Whose figure it is.
+    pub peer: &'static str,
+    /// Which figure.
+    pub figure: &'static str,
+    /// What it is to be.
+    pub limit: Limit,
+    /// Whether `--check` looks at it.
+    pub checked: bool,
+}
+
+/// What a figure is to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// No more.
+    AtMost(f64),
+    /// No less.
+    AtLeast(f64),
+    /// No more than this part of the peer's figure in the same run.
+    OfPeer(&'static str, f64),
+}
+
+/// A goal held against a run.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The goal.
+    pub goal: &'static Goal,
+    /// The figure, or its ratio to the peer's; none if it was not measured.
+    pub value: Option<f64>,
+    /// Whether it is reached; none if it was not measured.
+    pub met: Option<bool>,
+}
+
+const fn goal(row: &'static str, figure: &'static str, limit: Limit, checked: bool) -> Goal {
+    of("brs", row, figure, limit, checked)
+}
+
+const fn of(peer: &'static str, row: &'static str, figure: &'static str, limit: Limit, checked: bool) -> Goal {
+    Goal { row, peer, figure, limit, checked }
+}
+
+use Limit::{AtLeast, AtMost, OfPeer};
+
+/// All goals; ratios are the goal over what was measured for the peer when it was set.
+pub const GOALS: &[Goal] = &[
+    goal("guard", "call_ns", AtMost(25.0), false),
+    goal("guard", "call_ns", OfPeer("bare", 25.0 / 31.0), true),
+    goal("guard", "two_threads_over_one", AtLeast(1.9), true),
+    goal("guard", "instructions", AtMost(200.0), true),
+    goal("owned", "call_ns", AtMost(60.0), false),
+    goal("owned", "call_ns", OfPeer("python", 60.0 / 12_500.0), true),
+    goal("owned", "instructions", AtMost(300.0), true),
+    goal("identity", "call_ns", AtMost(60.0), false),
+    goal("identity", "call_ns", OfPeer("sdk", 60.0 / 257.0), true),
+    goal("identity", "allocations", AtMost(0.0), true),
+    goal("identity", "instructions", AtMost(300.0), true),
+    goal("cold", "source_calls", AtMost(1.0), true),
+    goal("cold", "errors", AtMost(0.0), true),
+    goal("cold", "longest_over_source_ms", AtMost(10.0), false),
+    goal("expiry", "calls_not_ready", AtMost(0.0), true),
+    goal("expiry", "longest_wait_ms", AtMost(5.0), false),
+    goal("failing", "errors", AtMost(0.0), true),
+    goal("failing", "calls_not_ready", AtMost(0.0), true),
+    goal("failing", "longest_wait_ms", AtMost(5.0), false),
+    goal("failing", "source_calls", AtMost(10.0), true),
+    goal("dying", "source_calls", AtMost(4.0), true),
+    goal("session", "each_us", AtMost(20.0), false),
+    goal("session", "each_us", OfPeer("sdk", 20.0 / 209.0), true),
+    goal("session", "allocated_each_kb", AtMost(4.0), true),
+    goal("s3", "each_us", AtMost(150.0), false),
+    goal("s3", "each_us", OfPeer("sdk_shared", 150.0 / 140.0), true),
+    goal("s3", "resident_each_kb", AtMost(30.0), false),
+    goal("s3", "resident_each_after_request_kb", AtMost(60.0), false),
+    goal("s3", "resident_each_after_request_kb", OfPeer("sdk_shared", 60.0 / 158.0), true),
+    goal("client", "call_ns", AtMost(100.0), false),
+    goal("client", "call_ns", OfPeer("sdk", 100.0 / 120_000.0), true),
+    goal("providers", "source_calls", AtMost(200.0), true),
+    goal("process", "wall_ms", OfPeer("sdk", 1.1), true),
+    goal("process", "peak_mb", OfPeer("sdk", 1.1), true),
+    goal("process", "binary_mb", OfPeer("sdk", 1.1), true),
+    goal("iot", "kept_connection_ms", AtMost(3.0), false),
+    goal("iot", "new_connection_ms", AtMost(15.0), false),
+    goal("iot", "new_connection_ms", OfPeer("python", 15.0 / 96.0), true),
+    of("brs_token", "iot", "kept_connection_ms", AtMost(3.0), false),
+    of("brs_token", "iot", "new_connection_ms", AtMost(15.0), false),
+    of("brs_token", "iot", "new_connection_ms", OfPeer("python_token", 15.0 / 52.0), true),
+    goal("build", "debug_s", OfPeer("sdk", 1.15), true),
+    goal("build", "release_s", OfPeer("sdk", 1.15), true),
+    of("brs_iot", "build", "debug_s", OfPeer("sdk", 0.6), true),
+    of("brs_iot", "build", "release_s", OfPeer("sdk", 0.6), true),
+    of("brs_custom", "build", "debug_s", OfPeer("sdk", 0.3), true),
+    of("brs_custom", "build", "release_s", OfPeer("sdk", 0.3), true),
+];
+
+/// Holds all goals against a run.
+#[must_use]
+pub fn judge(results: &Results) -> Vec<Verdict> {
+    GOALS.iter().map(|goal| verdict(goal, results)).collect()
+}
+
+fn verdict(goal: &'static Goal, results: &Results) -> Verdict {
+    let figure = |peer: &str| results.row(goal.row).and_then(|row| row.median(peer, goal.figure));
+    let value = match goal.limit {
+        AtMost(_) | AtLeast(_) => figure(goal.peer),
+        OfPeer(peer, _) => figure(goal.peer).zip(figure(peer)).map(|(own, theirs)| own / theirs),
+    };
+    let met = value.map(|value| match goal.limit {
+        AtMost(limit) | OfPeer(_, limit) => value <= limit,
+        AtLeast(limit) => value >= limit,
+    });
+    Verdict { goal, value, met }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures;
+    use crate::plan::ROWS;
+    use crate::results::RowResults;
+
+    fn results(brs: f64, bare: f64) -> Results {
+        let mut row = RowResults { id: "guard", title: "", note: "", peers: Vec::new() };
+        row.add("brs", figures([("call_ns", brs)]));
+        row.add("bare", figures([("call_ns", bare)]));
+        let (machine, left_out) = (Vec::new(), Vec::new());
+        Results { quick: true, profile: String::new(), machine, rows: vec![row], left_out }
+    }
+
+    #[test]
+    fn a_ratio_is_of_the_same_run() {
+        let met = |brs, bare| {
+            let results = results(brs, bare);
+            judge(&results).iter().find(|verdict| verdict.goal.checked).and_then(|verdict| verdict.met)
+        };
+        assert_eq!(met(250.0, 400.0), Some(true), "a slow machine is slow for both");
+        assert_eq!(met(25.0, 20.0), Some(false));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_met_nor_missed() {
+        let results = results(1.0, 1.0);
+        assert!(
+            judge(&results).iter().filter(|verdict| verdict.goal.row == "cold").all(|verdict| verdict.met.is_none())
+        );
+    }
+
+    #[test]
+    fn every_goal_belongs_to_a_peer_of_its_row() {
+        for goal in GOALS {
+            let row = ROWS.iter().find(|row| row.id == goal.row).unwrap();
+            let has = |peer: &str| row.measured.iter().any(|(name, _)| *name == peer);
+            assert!(has(goal.peer), "{goal:?}");
+            if let OfPeer(peer, _) = goal.limit {
+                assert!(has(peer), "{goal:?}");
+            }
+        }
+    }
+}

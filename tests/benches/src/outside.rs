@@ -1,0 +1,147 @@
+//! What is measured from outside: whole programs, instruction counts, builds, the machine; and a device for `iot`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use brs::Clock as _;
+use brs_tests::embedded_iot::KeyKind;
+use brs_tests::token::{Kind, Module, PIN, PublicKey};
+use brs_tests::{EmbeddedAws, EmbeddedIot};
+
+use crate::iot::{ALIAS, LABEL, THING};
+use crate::stopwatch::{Stopwatch, kilobytes};
+use crate::subject::{ROLE, Shifted};
+use crate::{Failure, Figures, figures};
+
+/// A program from its start to its end, and its peak memory in a second run; its size where it is a binary.
+pub(crate) fn program(mut command: Command, binary: Option<&Path>, out: &Path) -> Result<Figures, Failure> {
+    let stopwatch = Stopwatch::start();
+    let output = command.output()?;
+    let wall_ms = stopwatch.seconds() * 1e3;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let output = command.env("BENCH_MEMORY", "yes").output()?;
+    let peak = kilobytes(&String::from_utf8_lossy(&output.stdout), "VmHWM:");
+    let mut found = figures([("wall_ms", wall_ms), ("peak_mb", peak * 1024.0 / 1e6)]);
+    if let Some(binary) = binary {
+        let stripped = out.join("stripped");
+        let strip = Command::new("strip").arg("-o").arg(&stripped).arg(binary).status();
+        if strip.is_ok_and(|status| status.success()) {
+            found.insert("binary_mb".to_owned(), fs::metadata(&stripped)?.len() as f64 / 1e6);
+        }
+    }
+    Ok(found)
+}
+
+/// Instructions of one call: what more calls cost than fewer, divided by how many more they are.
+pub(crate) fn instructions(this: &Path, case: &str, peer: &str, out: &Path) -> Result<Figures, Failure> {
+    const FEW: u64 = 1000;
+    const MANY: u64 = 21_000;
+    let count = |times: u64| -> Result<f64, Failure> {
+        let log = out.join(format!("callgrind.{case}.{peer}"));
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", &format!("--callgrind-out-file={}", log.display())])
+            .arg(this)
+            .args(["case", case, peer, "--times", &times.to_string()])
+            .output()
+            .map_err(|error| format!("valgrind cannot be started ({error}): apt-get install valgrind"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let collected = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
+        let collected = collected.filter(|_| output.status.success()).ok_or("callgrind has collected nothing")?;
+        Ok(collected.parse()?)
+    };
+    let more = count(MANY)? - count(FEW)?;
+    Ok(figures([("instructions", (more / (MANY - FEW) as f64).round())]))
+}
+
+/// A program built from clean, in debug and in release; what was there is removed.
+pub(crate) fn build(root: &Path, feature: &str, target: &Path) -> Result<Figures, Failure> {
+    let selection = ["--locked", "--package", "brs-tests-programs", "--no-default-features", "--features", feature];
+    let mut found = Figures::new();
+    for (name, profile) in [("debug_s", "dev"), ("release_s", "release")] {
+        if target.exists() {
+            fs::remove_dir_all(target)?;
+        }
+        let stopwatch = Stopwatch::start();
+        let mut cargo = Command::new("cargo");
+        cargo.arg("build").args(selection).args(["--bin", &format!("program_{feature}"), "--profile", profile]);
+        let status = cargo.arg("--target-dir").arg(target).current_dir(root).stderr(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("the program with {feature} does not build").into());
+        }
+        found.insert(name.to_owned(), stopwatch.seconds());
+    }
+    fs::remove_dir_all(target)?;
+    let mut cargo = Command::new("cargo");
+    cargo.arg("tree").args(selection).args(["--edges", "normal,build", "--prefix", "none", "--no-dedupe"]);
+    let tree = cargo.current_dir(root).output()?;
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    let mut crates: Vec<_> = tree.lines().map(|line| line.trim_end_matches(" (proc-macro)")).collect();
+    crates.sort_unstable();
+    crates.dedup();
+    // The programs' own package is none that a user would have.
+    found.insert("crates".to_owned(), crates.len().saturating_sub(1) as f64);
+    Ok(found)
+}
+
+/// What the machine tells about itself.
+pub(crate) fn machine() -> Vec<(String, String)> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let date = DateTime::from(Shifted::default().now()).fmt(Format::DateTime).unwrap_or_default();
+    [
+        ("date", date),
+        ("processor", format!("{}, {cores} cores", model.trim_start_matches([' ', '\t', ':']))),
+        ("system", format!("{} {}", std::env::consts::OS, read("/proc/sys/kernel/osrelease"))),
+        ("load at the start", load()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// How busy the machine is.
+pub(crate) fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// A device, its provider, and its files for one measured process.
+#[derive(Debug)]
+pub(crate) struct Device {
+    _provider: EmbeddedIot,
+    _files: tempfile::TempDir,
+}
+
+impl Device {
+    /// Tells the process where everything is; with `in_token` there is a key in a SoftHSM2 token, too.
+    pub(crate) fn new(aws: &EmbeddedAws, command: &mut Command, in_token: bool) -> Result<Self, Failure> {
+        let provider = EmbeddedIot::start(aws);
+        provider.add_role_alias(ALIAS, ROLE, None);
+        let device = provider.add_device(THING, KeyKind::Rsa2048);
+        let files = tempfile::tempdir()?;
+        fs::write(files.path().join("authority.pem"), provider.trust_store())?;
+        fs::write(files.path().join("device.pem"), &device.certificate_pem)?;
+        fs::write(files.path().join("device.key"), &device.private_key_pem)?;
+        if in_token {
+            let module = std::env::var("BRS_SOFTHSM2_MODULE").map_err(|_| "SoftHSM2 is not installed")?;
+            let key = token_key(&PathBuf::from(module));
+            fs::write(files.path().join("token.pem"), provider.certify(THING, key))?;
+            command.env("BENCH_IOT_PIN", PIN);
+        }
+        command.env("BENCH_IOT_ENDPOINT", provider.endpoint()).env("BENCH_IOT_FOLDER", files.path());
+        Ok(Self { _provider: provider, _files: files })
+    }
+}
+
+/// The public key of the one token of this run.
+fn token_key(module: &Path) -> &'static PublicKey {
+    static KEY: OnceLock<PublicKey> = OnceLock::new();
+    KEY.get_or_init(|| Module::load(module).token(LABEL).key(Kind::Rsa(2048), LABEL, &[1]))
+}

@@ -1,0 +1,234 @@
+//! What is measured: the rows of the report, beside whom, how often, and what the source does meanwhile.
+
+use std::time::Duration;
+
+use brs_tests::EmbeddedAws;
+use brs_tests::embedded_aws::Failure as Fault;
+
+/// How one peer's figures are had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// `bench case`.
+    Case,
+    /// `bench_allocations`.
+    Allocations,
+    /// `bench case` under callgrind.
+    Instructions,
+    /// `python/cases.py`.
+    Python,
+    /// A program of `programs/` from its start to its end.
+    Program(&'static str),
+    /// `python/process.py`, the same.
+    PythonProgram,
+    /// A build from clean of the program with that feature.
+    Build(&'static str),
+}
+
+/// One row of the report.
+#[derive(Debug)]
+pub struct Row {
+    /// The measurement's name.
+    pub id: &'static str,
+    /// What it is, in words.
+    pub title: &'static str,
+    /// Peers and how each is measured; the figures of one peer are put together.
+    pub measured: &'static [(&'static str, By)],
+    /// In a quick run and in a full one; none leaves the row out.
+    pub rounds: (usize, usize),
+    /// The source before the process starts.
+    pub before: fn(&EmbeddedAws),
+    /// The source from the gate on.
+    pub at_gate: fn(&EmbeddedAws),
+    /// What a reader must know to read the figures.
+    pub note: &'static str,
+}
+
+/// How long the source takes to answer.
+const SLOW: Duration = Duration::from_millis(200);
+/// Credentials about to expire.
+const SHORT: Duration = Duration::from_secs(5);
+
+fn at_once(_: &EmbeddedAws) {}
+
+fn slow(aws: &EmbeddedAws) {
+    aws.set_latency(SLOW);
+}
+
+fn fails(aws: &EmbeddedAws) {
+    aws.fail_always(Some(Fault::Status(503)));
+}
+
+fn slow_and_short(aws: &EmbeddedAws) {
+    slow(aws);
+    aws.set_lifetime(Some(SHORT));
+}
+
+/// All rows in the report's order.
+pub const ROWS: [Row; 14] = [
+    Row {
+        id: "guard",
+        title: "Current set, looked at in place",
+        measured: &[("brs", By::Case), ("bare", By::Case), ("brs", By::Instructions), ("bare", By::Instructions)],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "`bare` is an arc-swap guard and one exact clock. Two threads: calls a second of two over those of one.",
+    },
+    Row {
+        id: "owned",
+        title: "Current set, owned",
+        measured: &[("brs", By::Case), ("python", By::Python), ("botocore", By::Python), ("brs", By::Instructions)],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "`credentials()` and `refreshable_credentials()`; for botocore `get_frozen_credentials()`. Two threads \
+               clone one shared `Arc`.",
+    },
+    Row {
+        id: "identity",
+        title: "Identity as an SDK client resolves it",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("brs", By::Allocations),
+            ("sdk", By::Allocations),
+            ("brs", By::Instructions),
+            ("sdk", By::Instructions),
+        ],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "Through the identity cache of the configuration, as a client's orchestrator does.",
+    },
+    Row {
+        id: "cold",
+        title: "Cold start: 10,000 callers, source 200 ms",
+        measured: &[("brs", By::Case), ("sdk", By::Case), ("python", By::Python)],
+        rounds: (2, 7),
+        before: slow,
+        at_gate: at_once,
+        note: "Python: 50 threads. `longest_over_source_ms` is the longest wait less that of a caller who is alone.",
+    },
+    Row {
+        id: "expiry",
+        title: "Credentials become due under load: 1,000 tasks, source 200 ms",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("python", By::Python),
+            ("python_mandatory", By::Python),
+            ("brs_mandatory", By::Case),
+        ],
+        rounds: (2, 7),
+        before: slow,
+        at_gate: at_once,
+        note: "Time moves to just inside the window in which each peer refreshes; `…_mandatory`: to where nobody may \
+               have the old set any more, as after a long rest. Each task calls every 100 ms. Python: 50 threads.",
+    },
+    Row {
+        id: "failing",
+        title: "Refresh fails while the old set is valid: 1,000 tasks",
+        measured: &[("brs", By::Case), ("sdk", By::Case), ("python", By::Python), ("python_mandatory", By::Python)],
+        rounds: (1, 3),
+        before: slow,
+        at_gate: fails,
+        note: "The source answers 503 after 200 ms. 30 s, in a quick run 6 s. The SDK's buffer is 120 s here, so that \
+               its old set stays valid all the while. Python: 50 threads. A call still waiting at the end counts with \
+               its wait until then.",
+    },
+    Row {
+        id: "dying",
+        title: "The source's credentials are always about to expire: 50 tasks, 5.5 s",
+        measured: &[("brs", By::Case), ("sdk", By::Case), ("python", By::Python)],
+        rounds: (1, 3),
+        before: slow_and_short,
+        at_gate: at_once,
+        note: "They live 5 s. The window rule: half of that, so a call every 2.25 s at the most.",
+    },
+    Row {
+        id: "session",
+        title: "One session",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("python", By::Python),
+            ("brs", By::Allocations),
+            ("sdk", By::Allocations),
+        ],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "On a shared base configuration; for the SDK `load()` with its AssumeRoleProvider.",
+    },
+    Row {
+        id: "s3",
+        title: "Session with one S3 client, 200 of them",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("sdk_shared", By::Case),
+            ("python", By::Python),
+            ("brs", By::Allocations),
+            ("sdk", By::Allocations),
+            ("sdk_shared", By::Allocations),
+        ],
+        rounds: (1, 5),
+        before: at_once,
+        at_gate: at_once,
+        note: "`sdk_shared`: one loaded configuration, of which only the provider is replaced.",
+    },
+    Row {
+        id: "client",
+        title: "Client from the cache",
+        measured: &[("brs", By::Case), ("sdk", By::Case), ("python", By::Python)],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "The SDK has no cache of clients: it builds one anew.",
+    },
+    Row {
+        id: "providers",
+        title: "200 providers on one configuration, ten rounds of calls",
+        measured: &[("brs", By::Case), ("sdk", By::Case)],
+        rounds: (1, 3),
+        before: at_once,
+        at_gate: at_once,
+        note: "",
+    },
+    Row {
+        id: "process",
+        title: "Whole process: assume a role, print the key's name",
+        measured: &[
+            ("brs", By::Program("program_sts")),
+            ("sdk", By::Program("program_sdk")),
+            ("python", By::PythonProgram),
+        ],
+        rounds: (10, 40),
+        before: at_once,
+        at_gate: at_once,
+        note: "`sdk` is the bare program on aws-config.",
+    },
+    Row {
+        id: "iot",
+        title: "`iot`: refresh over mutual TLS",
+        measured: &[("brs", By::Case), ("python", By::Python), ("brs_token", By::Case), ("python_token", By::Python)],
+        rounds: (1, 5),
+        before: at_once,
+        at_gate: at_once,
+        note: "RSA of 2048 bits, key in a file, and in a SoftHSM2 token. Python opens a connection at every refresh.",
+    },
+    Row {
+        id: "build",
+        title: "Clean build of a program",
+        measured: &[
+            ("sdk", By::Build("sdk")),
+            ("brs", By::Build("sts")),
+            ("brs_iot", By::Build("iot")),
+            ("brs_custom", By::Build("custom")),
+        ],
+        rounds: (0, 1),
+        before: at_once,
+        at_gate: at_once,
+        note: "`sdk` is aws-config without its default features, and what its AssumeRoleProvider needs.",
+    },
+];

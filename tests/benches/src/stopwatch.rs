@@ -1,0 +1,136 @@
+//! Time and memory as the machine tells them.
+//!
+//! The only file here that reads clocks: what is measured is real work in real time. Short calls are measured in
+//! batches that are long against the clock's own cost; of the batches the median counts, which a busy neighbour
+//! disturbs less than the mean.
+
+#![expect(clippy::disallowed_methods, reason = "benchmarks measure real time")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// A point in time to measure from.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Since the start.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// Seconds since the start.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        self.elapsed().as_secs_f64()
+    }
+}
+
+/// How long short calls are repeated.
+#[derive(Clone, Copy, Debug)]
+pub enum Effort {
+    /// For this time, in batches.
+    For(Duration),
+    /// Exactly as often, once; for counting instructions.
+    Times(u64),
+}
+
+/// How long one batch takes, about.
+const BATCH: Duration = Duration::from_millis(2);
+
+/// Nanoseconds a call.
+pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> f64 {
+    let mut batch = |times: u64| {
+        let stopwatch = Stopwatch::start();
+        for _ in 0..times {
+            black_box(call());
+        }
+        stopwatch.elapsed()
+    };
+    let length = match effort {
+        Effort::Times(times) => return batch(times).as_secs_f64() * 1e9 / times as f64,
+        Effort::For(length) => length,
+    };
+    let mut times = 1;
+    while batch(times) < BATCH {
+        times *= 2;
+    }
+    let whole = Stopwatch::start();
+    let mut samples = Vec::new();
+    while whole.elapsed() < length || samples.is_empty() {
+        samples.push(batch(times).as_secs_f64() * 1e9 / times as f64);
+    }
+    median(&mut samples)
+}
+
+/// Calls a second of several threads together, each for that long; the figure is per second of wall time.
+pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sync) -> f64 {
+    const BETWEEN_LOOKS: u64 = 1000;
+    let barrier = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let one = || {
+            barrier.wait();
+            let (stopwatch, mut count) = (Stopwatch::start(), 0);
+            while stopwatch.elapsed() < length {
+                for _ in 0..BETWEEN_LOOKS {
+                    black_box(call());
+                }
+                count += BETWEEN_LOOKS;
+            }
+            count as f64 / stopwatch.seconds()
+        };
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|thread| thread.join().unwrap_or(0.0)).sum()
+    })
+}
+
+/// The median; sorts. Zero of nothing.
+pub fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    match samples {
+        [] => 0.0,
+        _ => {
+            let (low, high) = (samples[(samples.len() - 1) / 2], samples[samples.len() / 2]);
+            f64::midpoint(low, high)
+        }
+    }
+}
+
+/// Resident memory of this process in bytes; zero where the system does not tell.
+#[must_use]
+pub fn resident_bytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kilobytes(&status, "VmRSS:") * 1024.0
+}
+
+/// A line of `/proc/…/status`.
+#[must_use]
+pub fn kilobytes(status: &str, name: &str) -> f64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&mut []), 0.0);
+    }
+
+    #[test]
+    fn a_line_of_the_status_is_read() {
+        assert_eq!(kilobytes("VmPeak:\t 9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"), 1234.0);
+        assert_eq!(kilobytes("", "VmRSS:"), 0.0);
+    }
+}
