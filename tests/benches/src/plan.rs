@@ -72,7 +72,8 @@ pub const ROWS: [Row; 14] = [
         rounds: (3, 9),
         before: at_once,
         at_gate: at_once,
-        note: "`bare` is an arc-swap guard and one exact clock. Two threads: calls a second of two over those of one.",
+        note: "`bare` is an arc-swap guard and one exact clock. Two threads: calls a second of two over \
+               those of one. Instructions of brs are without its clock.",
     },
     Row {
         id: "owned",

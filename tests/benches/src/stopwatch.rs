@@ -74,8 +74,11 @@ pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> f64 {
 pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sync) -> f64 {
     const BETWEEN_LOOKS: u64 = 1000;
     let barrier = std::sync::Barrier::new(threads);
+    // The SDK's cache makes a timer at each call, which needs a runtime.
+    let runtime = tokio::runtime::Handle::try_current().ok();
     std::thread::scope(|scope| {
         let one = || {
+            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
             barrier.wait();
             let (stopwatch, mut count) = (Stopwatch::start(), 0);
             while stopwatch.elapsed() < length {
@@ -87,7 +90,7 @@ pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sy
             count as f64 / stopwatch.seconds()
         };
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        all.into_iter().map(|thread| thread.join().unwrap_or(0.0)).sum()
+        all.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum()
     })
 }
 
