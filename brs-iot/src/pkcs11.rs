@@ -25,7 +25,7 @@
 //! - One thread per token serves all sessions of the process. A signature has a time limit; while a token hangs,
 //!   further tries fail at once.
 //! - A token that was unplugged and is back works at the next signature.
-//! - A PIN that a token refused is never tried on it again, until it has accepted another. That memory ends with the
+//! - A PIN that a token refused is never tried on it again. That memory ends with the
 //!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
 //!   alone: with it, brs does not log in.
 //! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where

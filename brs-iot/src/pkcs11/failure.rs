@@ -36,6 +36,11 @@ impl Failure {
         }
     }
 
+    /// Whether another key, or another certificate, would mend it.
+    pub(super) fn is_about_what_was_found(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Mismatch)
+    }
+
     /// Whether the token cannot do what it was asked to with this key.
     pub(super) fn is_incapable(&self) -> bool {
         match self {
@@ -74,6 +79,8 @@ fn is_about_the_pin(value: RvError) -> bool {
             | RvError::PinExpired
             | RvError::PinLocked
             | RvError::UserPinNotInitialized
+            // Whoever cancelled it is not asked again at once.
+            | RvError::FunctionCanceled
     )
 }
 
@@ -95,6 +102,12 @@ fn is_about_the_mechanism(value: RvError) -> bool {
 pub(super) fn refuses_the_pin(error: &ModuleError) -> bool {
     let ModuleError::Pkcs11(value, _) = error else { return false };
     matches!(value, RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange)
+}
+
+/// Whether a failed login may or may not have been for the PIN.
+pub(super) fn says_nothing(error: &ModuleError) -> bool {
+    let ModuleError::Pkcs11(value, _) = error else { return false };
+    matches!(value, RvError::GeneralError | RvError::FunctionFailed | RvError::DeviceError)
 }
 
 fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -> Error {
@@ -130,6 +143,12 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         RvError::UserPinNotInitialized => {
             person(format!("{what} has no user PIN yet ({code}): set it with the token's own tool")).with_param("pin")
         }
+        RvError::FunctionCanceled => {
+            person(format!("{what}: {doing} was cancelled ({code}): refresh again to be asked again")).with_param("pin")
+        }
+        RvError::UserAnotherAlreadyLoggedIn | RvError::SessionReadWriteSoExists => person(format!(
+            "{what}: {doing} failed ({code}): the security officer is logged in; let that program log out"
+        )),
         RvError::DeviceRemoved | RvError::TokenNotPresent | RvError::TokenNotRecognized => {
             Error::connection(format!("{what} was removed: {doing} failed ({code}); plug it in again"))
         }

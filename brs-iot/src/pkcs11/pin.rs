@@ -2,8 +2,8 @@
 //!
 //! A PIN is fetched when the token is logged in to, and again when the token was away: a file or a function may give
 //! another one then. A token counts wrong PINs and locks itself after a few. So each PIN that a token refused is
-//! remembered for the life of the process, as a keyed hash under a key that exists in this process only, and not tried
-//! on that token again until another PIN was accepted.
+//! remembered for the life of the process, as a keyed hash under a key that exists in this process only, and never
+//! tried on that token again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -119,30 +119,78 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// The hashes of the PINs that each token refused since it last accepted one.
-static REFUSED: LazyLock<Mutex<HashMap<Identity, Vec<hmac::Tag>>>> = LazyLock::new(Mutex::default);
+/// Whose PIN it is: a token's, by what it is and not by where it is plugged in, and one of its users'.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Account {
+    token: Vec<String>,
+    for_one_signature: bool,
+}
+
+impl Account {
+    pub(super) fn new(token: &Identity, for_one_signature: bool) -> Self {
+        let token = match token.serial.is_empty() {
+            false => vec![token.serial.clone()],
+            true => vec![token.manufacturer.clone(), token.model.clone(), token.label.clone()],
+        };
+        Self { token, for_one_signature }
+    }
+}
+
+/// What an account's logins with these PINs have shown, as keyed hashes.
+#[derive(Default)]
+struct Memory {
+    refused: Vec<hmac::Tag>,
+    /// Failed once, and not clear whether for the PIN.
+    unclear: Vec<hmac::Tag>,
+}
+
+static MEMORY: LazyLock<Mutex<HashMap<Account, Memory>>> = LazyLock::new(Mutex::default);
 /// The key of those hashes; `None` if the system gives no random numbers.
 static KEY: LazyLock<Option<hmac::Key>> =
     LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
 
-/// Whether the token refused this PIN since it last accepted one.
-pub(super) fn is_refused(token: &Identity, pin: &SecretString) -> bool {
-    let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    let (Some(tags), Some(key)) = (refused.get(token), &*KEY) else { return false };
+fn holds(tags: &[hmac::Tag], key: &hmac::Key, pin: &SecretString) -> bool {
     tags.iter().any(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_ok())
 }
 
-/// The token refused this PIN.
-pub(super) fn refuse(token: &Identity, pin: &SecretString) {
-    if let Some(key) = &*KEY {
-        let tag = hmac::sign(key, pin.expose().as_bytes());
-        REFUSED.lock().unwrap_or_else(PoisonError::into_inner).entry(token.clone()).or_default().push(tag);
+/// Whether this PIN may be tried: nobody was refused with it before, and a refusal could be remembered.
+pub(super) fn may_be_tried(account: &Account, pin: &SecretString, token: &Identity) -> Result<(), Error> {
+    let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
+    let Some(key) = &*KEY else {
+        return wrong(format!("{token}: no PIN is tried, since the system gives no random numbers to remember it by"));
+    };
+    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    match memory.get(account) {
+        Some(memory) if holds(&memory.refused, key, pin) => {
+            wrong(format!("{token} has refused this PIN before: it is not tried again; give another PIN"))
+        }
+        _ => Ok(()),
     }
 }
 
-/// The token accepted a PIN: what it refused before may have become right.
-pub(super) fn accept(token: &Identity) {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+/// The token refused this PIN.
+pub(super) fn refuse(account: &Account, pin: &SecretString) {
+    if let Some(key) = &*KEY {
+        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.entry(account.clone()).or_default().refused.push(hmac::sign(key, pin.expose().as_bytes()));
+    }
+}
+
+/// A login with this PIN failed, and the token does not say whether for the PIN: the second time, that is a refusal.
+pub(super) fn doubt(account: &Account, pin: &SecretString) {
+    let Some(key) = &*KEY else { return };
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    let memory = memory.entry(account.clone()).or_default();
+    let tags = if holds(&memory.unclear, key, pin) { &mut memory.refused } else { &mut memory.unclear };
+    tags.push(hmac::sign(key, pin.expose().as_bytes()));
+}
+
+/// The token accepted this PIN. What it refused of others stays refused.
+pub(super) fn accept(account: &Account, pin: &SecretString) {
+    let (Some(key), mut memory) = (&*KEY, MEMORY.lock().unwrap_or_else(PoisonError::into_inner)) else { return };
+    if let Some(memory) = memory.get_mut(account) {
+        memory.unclear.retain(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_err());
+    }
 }
 
 #[cfg(test)]
@@ -198,17 +246,42 @@ mod tests {
         assert_eq!(format!("{:?}", Pin::function(|| Ok("hush".into()))), "Pin(function)");
     }
 
+    fn account(serial: &str, slot_id: Option<u64>) -> (Account, Identity) {
+        let token = Identity { serial: serial.into(), label: "label".into(), slot_id, ..Identity::default() };
+        (Account::new(&token, false), token)
+    }
+
     #[test]
-    fn refused_pins_are_remembered_until_another_is_accepted() {
-        let token = |serial: &str| Identity { serial: serial.into(), ..Identity::default() };
-        let (one, other) = (token("refused-1"), token("refused-2"));
+    fn refused_pins_stay_refused_whatever_else_is_accepted() {
+        let ((one, token), (other, _)) = (account("refused-1", None), account("refused-2", None));
+        let may = |account: &Account, pin: &str| may_be_tried(account, &pin.into(), &token).is_ok();
         for pin in ["1111", "2222"] {
-            assert!(!is_refused(&one, &pin.into()));
+            assert!(may(&one, pin));
             refuse(&one, &pin.into());
         }
-        assert!(is_refused(&one, &"1111".into()) && is_refused(&one, &"2222".into()));
-        assert!(!is_refused(&one, &"3333".into()) && !is_refused(&other, &"1111".into()));
-        accept(&one);
-        assert!(!is_refused(&one, &"1111".into()));
+        accept(&one, &"3333".into());
+        assert!(!may(&one, "1111") && !may(&one, "2222") && may(&one, "3333") && may(&other, "1111"));
+        // Another user of the token has another PIN.
+        assert!(may(&Account::new(&token, true), "1111"));
+    }
+
+    #[test]
+    fn a_token_is_known_in_every_slot() {
+        assert_eq!(account("", Some(1)).0, account("", Some(2)).0);
+        assert_eq!(account("3", None).0, account("3", Some(2)).0);
+        assert_ne!(account("3", None).0, account("", None).0);
+    }
+
+    #[test]
+    fn an_unclear_failure_allows_one_more_try() {
+        let (account, token) = account("unclear", None);
+        let may = || may_be_tried(&account, &"1111".into(), &token).is_ok();
+        doubt(&account, &"1111".into());
+        assert!(may());
+        accept(&account, &"1111".into());
+        doubt(&account, &"1111".into());
+        assert!(may());
+        doubt(&account, &"1111".into());
+        assert!(!may());
     }
 }

@@ -14,15 +14,15 @@ use brs_core::{Error, SecretString};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::mechanism::MechanismType;
-use cryptoki::session::{Session, UserType};
-use cryptoki::slot::TokenInfo;
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 
-use super::failure::{Failure, refuses_the_pin};
+use super::failure::{Failure, refuses_the_pin, says_nothing};
 use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
-use super::pin::{self, Pin};
+use super::pin::{self, Account, Pin};
 use super::sign;
 use super::thread::Place;
 
@@ -40,6 +40,8 @@ pub(super) struct Desk {
 }
 
 struct Open {
+    module: Module,
+    slot: Slot,
     session: Session,
     mechanisms: Vec<MechanismType>,
     needs_login: bool,
@@ -115,13 +117,21 @@ impl Desk {
         let was_open = self.open.is_some();
         match self.once(key, &work) {
             Err(failure) if failure.may_be_stale() => {
-                self.close();
                 if !was_open {
+                    self.close();
                     return Err(failure);
                 }
+                if failure.is_about_what_was_found()
+                    && let Some(open) = self.open.as_mut().filter(|open| open.is_in_order())
+                {
+                    // Others use this session: it is not closed because one of them looks for something else.
+                    open.keys.clear();
+                    return self.once(key, &work);
+                }
+                self.close();
                 tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
                 let again = self.once(key, &work);
-                if again.as_ref().is_err_and(Failure::may_be_stale) {
+                if again.as_ref().is_err_and(|again| again.may_be_stale() && !again.is_about_what_was_found()) {
                     self.close();
                 }
                 again
@@ -157,19 +167,31 @@ impl Desk {
     }
 
     /// Whoever uses a token that another session logged in to must have its PIN, too.
-    fn check_pin(&self, key: &KeyRef) -> Result<(), Error> {
-        let Some(Open { needs_login: true, accepted: Some(accepted), .. }) = &self.open else { return Ok(()) };
+    fn check_pin(&mut self, key: &KeyRef) -> Result<(), Error> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let Open { needs_login: true, accepted: Some(accepted), .. } = open else { return Ok(()) };
         let token = &self.place;
-        let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
-        let Some(pin) = &key.pin else { return wrong(format!("{token} needs a PIN: give it")) };
-        if verify_slices_are_equal(pin.fetch()?.expose().as_bytes(), accepted.expose().as_bytes()).is_err() {
-            return wrong(format!(
-                "another session uses {token} with another PIN, which it accepted: this one was not tried; give the \
-                 right one"
-            ));
+        let Some(pin) = &key.pin else { return Err(needs_a_pin(token)) };
+        if verify_slices_are_equal(pin.fetch()?.expose().as_bytes(), accepted.expose().as_bytes()).is_ok() {
+            return Ok(());
         }
-        Ok(())
+        if !open.is_in_order() {
+            // Then the login to come shows whose PIN is right.
+            self.close();
+            return Ok(());
+        }
+        Err(Error::configuration(format!(
+            "another session uses {token} with another PIN, which it accepted: this one was not tried; give the right \
+             one, or, if the PIN was changed meanwhile, give the new one to all sessions"
+        ))
+        .retryable()
+        .with_param("pin"))
     }
+}
+
+fn needs_a_pin(token: &dyn std::fmt::Display) -> Error {
+    let text = format!("{token} needs a PIN: give it as a value, a file, a variable or a function");
+    Error::configuration(text).unrecoverable().with_param("pin")
 }
 
 impl Open {
@@ -183,9 +205,10 @@ impl Open {
         let info = module.get_token_info(slot).map_err(Failure::while_("reading the token's information"))?;
         let mechanisms = module.get_mechanism_list(slot).map_err(Failure::while_("listing the mechanisms"))?;
         let session = module.open_ro_session(slot).map_err(Failure::while_("opening a session"))?;
-        let accepted = login(&session, token, &info, pin)?;
+        let at = At { module: &module, slot, session: &session, token };
+        let accepted = login(&at, &info, pin)?;
         let needs_login = info.login_required();
-        Ok(Self { session, mechanisms, needs_login, accepted, keys: HashMap::new() })
+        Ok(Self { module, slot, session, mechanisms, needs_login, accepted, keys: HashMap::new() })
     }
 
     fn sign(
@@ -233,13 +256,16 @@ impl Open {
             }
             (None, None) => None,
         };
-        match (pin, &place.token) {
-            (Some(pin), Some(token)) => log_in_with(&self.session, UserType::ContextSpecific, token, pin),
-            _ => self
-                .session
-                .login(UserType::ContextSpecific, None)
-                .map_err(Failure::while_("logging in for one signature")),
-        }
+        let Some(token) = &place.token else { return Ok(()) };
+        let at = At { module: &self.module, slot: self.slot, session: &self.session, token };
+        at.log_in(UserType::ContextSpecific, &at.info()?, pin)
+    }
+
+    /// Whether the session is alive and logged in: a failure is not its fault.
+    fn is_in_order(&self) -> bool {
+        self.session.get_session_info().is_ok_and(|info| {
+            !self.needs_login || matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser)
+        })
     }
 }
 
@@ -261,59 +287,75 @@ fn module(path: &Path) -> Result<Module, Failure> {
     }
 }
 
+/// Where to log in.
+struct At<'a> {
+    module: &'a Module,
+    slot: Slot,
+    session: &'a Session,
+    token: &'a Identity,
+}
+
 /// Logs in as the token wants it and gives the PIN that was accepted.
-fn login(
-    session: &Session,
-    token: &Identity,
-    info: &TokenInfo,
-    pin: Option<&Pin>,
-) -> Result<Option<SecretString>, Failure> {
+fn login(at: &At<'_>, info: &TokenInfo, pin: Option<&Pin>) -> Result<Option<SecretString>, Failure> {
     if !info.login_required() {
         return Ok(None);
     }
-    let wrong = |text: String| Failure::Other(Error::configuration(text).unrecoverable().with_param("pin"));
-    let Some(pin) = pin else {
-        if !info.protected_authentication_path() {
-            return Err(wrong(format!("{token} needs a PIN: give it as a value, a file, a variable or a function")));
-        }
-        // The person types it at the reader.
-        return match session.login(UserType::User, None) {
-            Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(None),
-            Err(error) => Err(Failure::while_("logging in")(error)),
-        };
-    };
-    let pin = pin.fetch().map_err(Failure::Other)?;
-    if info.user_pin_final_try() && !info.user_pin_locked() {
-        return Err(wrong(format!(
-            "{token} allows one more try before it locks its PIN: log in once with the token's own tool and the right \
-             PIN, then try again"
-        )));
-    }
-    match log_in_with(session, UserType::User, token, &pin) {
-        Ok(()) => Ok(Some(pin)),
+    let pin = pin.map(Pin::fetch).transpose().map_err(Failure::Other)?;
+    match at.log_in(UserType::User, info, pin.as_ref()) {
+        Ok(()) => Ok(pin),
         Err(Failure::Module { error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _), .. }) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-/// Tries a PIN unless the token has refused it before.
-fn log_in_with(session: &Session, user: UserType, token: &Identity, pin: &SecretString) -> Result<(), Failure> {
-    if pin::is_refused(token, pin) {
-        let text = format!("{token} has refused this PIN before: it is not tried again; give another PIN");
-        return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
+impl At<'_> {
+    fn info(&self) -> Result<TokenInfo, Failure> {
+        self.module.get_token_info(self.slot).map_err(Failure::while_("reading the token's information"))
     }
-    match session.login(user, Some(&AuthPin::new(Box::from(pin.expose())))) {
-        Ok(()) => {
-            pin::accept(token);
-            Ok(())
-        }
-        Err(error) => {
-            if refuses_the_pin(&error) {
-                pin::refuse(token, pin);
+
+    /// Tries a PIN, unless the token has refused it before or would lock itself if it were wrong. `None`: the person
+    /// types it at the reader.
+    fn log_in(&self, user: UserType, info: &TokenInfo, pin: Option<&SecretString>) -> Result<(), Failure> {
+        let Some(pin) = pin else {
+            if !info.protected_authentication_path() {
+                return Err(Failure::Other(needs_a_pin(self.token)));
             }
-            Err(Failure::while_("logging in")(error))
+            return self.session.login(user, None).map_err(Failure::while_("logging in"));
+        };
+        if info.user_pin_final_try() && !info.user_pin_locked() {
+            let text = format!(
+                "{} allows one more try before it locks its PIN: log in once with the token's own tool and the right \
+                 PIN, then try again",
+                self.token
+            );
+            return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
         }
+        let account = Account::new(self.token, matches!(user, UserType::ContextSpecific));
+        pin::may_be_tried(&account, pin, self.token).map_err(Failure::Other)?;
+        let error = match self.session.login(user, Some(&AuthPin::new(Box::from(pin.expose())))) {
+            Ok(()) => {
+                pin::accept(&account, pin);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if refuses_the_pin(&error) {
+            pin::refuse(&account, pin);
+        } else if says_nothing(&error) {
+            match self.info() {
+                Ok(now) if !has_lost_a_try(info, &now) => pin::doubt(&account, pin),
+                _ => pin::refuse(&account, pin),
+            }
+        }
+        Err(Failure::while_("logging in")(error))
     }
+}
+
+/// Whether the token counted a wrong PIN, as far as its flags tell.
+fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
+    (now.user_pin_count_low() && !before.user_pin_count_low())
+        || (now.user_pin_final_try() && !before.user_pin_final_try())
+        || (now.user_pin_locked() && !before.user_pin_locked())
 }
 
 impl std::fmt::Debug for Desk {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use brs_core::Error;
-use brs_iot::pkcs11::{Pin, Pkcs11};
+use brs_iot::pkcs11::{Opened, Pin, Pkcs11};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, Token, alone, run, secret};
@@ -17,13 +17,18 @@ fn device(bench: &Bench) -> (Token, CertificateDer<'static>) {
     (token, certificate)
 }
 
+fn sign(opened: &Opened) {
+    let schemes = [tokio_rustls::rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
+    opened.key.choose_scheme(&schemes).unwrap().sign(b"message").unwrap();
+}
+
 fn open(pkcs11: &Pkcs11, certificate: &CertificateDer<'static>) -> Result<(), Error> {
     run(pkcs11.open(Some(vec![certificate.clone()]))).map(drop)
 }
 
 #[test]
 #[ignore = "needs SoftHSM2"]
-fn a_refused_pin_is_never_tried_again_until_another_is_accepted() {
+fn a_refused_pin_is_never_tried_again_whatever_is_accepted_meanwhile() {
     alone(|bench| {
         let (token, certificate) = device(&bench);
         let wrong = token.pkcs11().pin("wrong-1");
@@ -50,7 +55,8 @@ fn a_refused_pin_is_never_tried_again_until_another_is_accepted() {
         open(&token.pkcs11(), &certificate).unwrap();
         token.session.logout().unwrap();
         change(PIN, "wrong-1");
-        open(&wrong, &certificate).unwrap();
+        let error = open(&wrong, &certificate).unwrap_err();
+        assert!(error.to_string().contains("refused this PIN before"), "{error}");
     });
 }
 
@@ -61,7 +67,19 @@ fn a_session_needs_the_pin_that_another_is_logged_in_with() {
         let (token, certificate) = device(&bench);
         let first = run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
         let error = open(&token.pkcs11().pin("another"), &certificate).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("was not tried"), "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("was not tried"), "{error}");
+        // After that, it is the first session still that is in use.
+        sign(&first);
+        assert!(run(token.pkcs11().key_label("none").open(Some(vec![certificate.clone()]))).is_err());
+        sign(&first);
+        // A changed PIN works once the old login is gone.
+        token.session.set_pin(&secret(PIN), &secret("changed")).unwrap();
+        token.session.logout().unwrap();
+        open(&token.pkcs11().pin("changed"), &certificate).unwrap();
+        sign(&first);
+        token.session.set_pin(&secret("changed"), &secret(PIN)).unwrap();
+        token.session.logout().unwrap();
+        open(&token.pkcs11(), &certificate).unwrap();
         let error = open(&Pkcs11::new(&bench.path), &certificate).unwrap_err();
         assert!(error.to_string().contains("needs a PIN"), "{error}");
         open(&token.pkcs11(), &certificate).unwrap();
