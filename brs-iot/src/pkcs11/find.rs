@@ -5,6 +5,7 @@
 use std::fmt;
 
 use brs_core::Error;
+use brs_core::shown::clean;
 use cryptoki::context::Pkcs11 as Module;
 use cryptoki::error::Error as ModuleError;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle};
@@ -83,7 +84,12 @@ pub(super) fn token(module: &Module, selector: &TokenSelector, what: &dyn fmt::D
         (Some(_), Some(_)) => ("has several tokens", "choose one by slot id, label or serial number from"),
     };
     let list = listed(seen.iter().map(|(slot, token)| {
-        format!("slot id {slot}: label `{}`, serial `{}`, model `{}`", token.label, token.serial, token.model)
+        format!(
+            "slot id {slot}: label `{}`, serial `{}`, model `{}`",
+            clean(&token.label, &[]),
+            clean(&token.serial, &[]),
+            clean(&token.model, &[])
+        )
     }));
     let text = format!("{what} {problem} with {selector}: {remedy}: {list}");
     // A token that is not there may come back; several do not become one.
@@ -102,10 +108,15 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
             && seen.model == token.model
             && token.slot_id.is_none_or(|id| id == slot.id())
     };
-    let found = tokens(module)?.into_iter().find(|(slot, seen)| is_it(seen, *slot));
-    found
-        .map(|(slot, _)| slot)
-        .ok_or_else(|| Failure::Other(Error::connection(format!("{token} is not there any more: plug it in again"))))
+    let mut found = tokens(module)?.into_iter().filter(|(slot, seen)| is_it(seen, *slot)).map(|(slot, _)| slot);
+    match (found.next(), found.next()) {
+        (Some(slot), None) => Ok(slot),
+        (None, _) => Err(Failure::Other(Error::connection(format!("{token} is not there any more: plug it in again")))),
+        (Some(_), Some(_)) => Err(Failure::Other(
+            Error::configuration(format!("{token} is there twice by now: unplug one, or choose one by slot id"))
+                .unrecoverable(),
+        )),
+    }
 }
 
 /// The initialised tokens. One that cannot be read, such as in another reader, is as if it were not there.
@@ -117,10 +128,10 @@ fn tokens(module: &Module) -> Result<Vec<(Slot, Identity)>, Failure> {
             && info.token_initialized()
         {
             let identity = Identity {
-                label: info.label().to_owned(),
-                serial: info.serial_number().to_owned(),
-                manufacturer: info.manufacturer_id().to_owned(),
-                model: info.model().to_owned(),
+                label: bare(info.label()).to_owned(),
+                serial: bare(info.serial_number()).to_owned(),
+                manufacturer: bare(info.manufacturer_id()).to_owned(),
+                model: bare(info.model()).to_owned(),
                 slot_id: None,
             };
             seen.push((slot, identity));
@@ -198,7 +209,8 @@ pub(super) fn certificates(
     })?;
     let mut others = Vec::new();
     for handle in handles(session, &class)? {
-        others.extend(value(session, handle)?);
+        // Another's certificate that cannot be read is not missed until the chain is checked.
+        others.extend(value(session, handle).ok().flatten());
     }
     Ok(chain(leaf, &others))
 }
@@ -247,7 +259,7 @@ fn one(
     if let [only] = matching[..] {
         return Ok(seen.swap_remove(only));
     }
-    let list = listed(seen.iter().map(|Seen { label, id, .. }| format!("label `{label}`, id {id}")));
+    let list = listed(seen.iter().map(|Seen { label, id, .. }| format!("label `{}`, id {id}", clean(label, &[]))));
     let text = match matching.len() {
         0 => format!("{token} has no {what} with {selector}: there are: {list}"),
         count => format!("{token} has {count} {what}s with {selector}: choose by label and id from: {list}"),
@@ -280,7 +292,7 @@ fn value(session: &Session, handle: ObjectHandle) -> Result<Option<CertificateDe
 
 impl TokenSelector {
     fn matches(&self, slot_id: u64, token: &Identity) -> bool {
-        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| bare(wanted) == is);
         self.slot_id.is_none_or(|wanted| wanted == slot_id)
             && is(&self.label, &token.label)
             && is(&self.serial, &token.serial)
@@ -291,9 +303,14 @@ impl TokenSelector {
 
 impl ObjectSelector {
     fn matches(&self, object: &Seen) -> bool {
-        self.label.as_ref().is_none_or(|wanted| *wanted == object.label)
+        self.label.as_ref().is_none_or(|wanted| bare(wanted) == bare(&object.label))
             && self.id.as_ref().is_none_or(|wanted| *wanted == object.id)
     }
+}
+
+/// Without the padding that PKCS#11 has for fixed fields, whether by the standard's spaces or by zeros.
+fn bare(text: &str) -> &str {
+    text.trim_end_matches([' ', '\0'])
 }
 
 /// A list for an error; of many, the first.
@@ -345,8 +362,8 @@ impl fmt::Display for ObjectSelector {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "token `{}`", self.label)?;
-        if self.serial.is_empty() { Ok(()) } else { write!(f, " (serial {})", self.serial) }
+        write!(f, "token `{}`", clean(&self.label, &[]))?;
+        if self.serial.is_empty() { Ok(()) } else { write!(f, " (serial {})", clean(&self.serial, &[])) }
     }
 }
 
@@ -373,6 +390,16 @@ mod tests {
         assert_eq!(token.to_string(), "slot id `3`, label `a`");
         let object = ObjectSelector { label: None, id: Some(Id(vec![0, 171])) };
         assert_eq!(object.to_string(), "id `00ab`");
+    }
+
+    #[test]
+    fn padding_is_no_part_of_a_name_and_control_characters_are_not_shown() {
+        let token = Identity { label: "device".into(), serial: "1\u{1b}[2J".into(), ..Identity::default() };
+        for label in ["device", "device  ", "device\0\0"] {
+            let selector = TokenSelector { label: Some(label.into()), ..TokenSelector::default() };
+            assert!(selector.matches(0, &token));
+        }
+        assert!(!token.to_string().contains('\u{1b}'), "{token}");
     }
 
     #[test]
