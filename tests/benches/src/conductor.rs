@@ -2,7 +2,7 @@
 //!
 //! A measured process speaks on its standard output: `@gate SECONDS` when the source's time is to move and its
 //! behaviour to change, answered with a line; `@figures JSON` at the end. A measurement that fails is named in the
-//! report, and the others go on. None lasts longer than [`LIMIT`].
+//! report, and the others go on. None lasts longer than `LIMIT`.
 
 use std::collections::BTreeSet;
 use std::fs;
