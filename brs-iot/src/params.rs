@@ -198,7 +198,8 @@ impl Params {
     /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
     /// Default: that of the environment (`HTTPS_PROXY`, `NO_PROXY`). Never shown.
     ///
-    /// TLS is with the endpoint, so the proxy sees its name and nothing more.
+    /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the environment must be an
+    /// `http://` proxy, too, or it would be shown the device's certificate.
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
