@@ -86,23 +86,36 @@ pub enum Event {
 /// The sending side; all clones feed the same subscribers.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSender {
-    /// `None` once the session is closed: its subscribers' streams then end.
-    channel: Arc<Mutex<Option<broadcast::Sender<Event>>>>,
+    channel: Arc<Mutex<Channel>>,
     /// Tells sessions apart in logs.
     method: &'static str,
 }
 
+/// Its room for [`CAPACITY`] events is most of what an idle session would take, and most are never listened to.
+#[derive(Debug)]
+enum Channel {
+    /// Nobody has subscribed yet.
+    Unheard,
+    Open(broadcast::Sender<Event>),
+    /// With the session; its subscribers' streams have ended.
+    Closed,
+}
+
 impl EventSender {
     pub(crate) fn new(method: &'static str) -> Self {
-        Self { channel: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))), method }
+        Self { channel: Arc::new(Mutex::new(Channel::Unheard)), method }
     }
 
     /// Tells subscribers and logs. Foreign code runs in here, and a panic of it ends here: what comes after an event, a
     /// launch or a landing, must come.
     pub(crate) fn send(&self, event: Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(self.method, &event)));
-        // An error means that nobody listens.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.channel().map(|channel| channel.send(event))));
+        let channel = match &*self.lock() {
+            Channel::Open(channel) => channel.clone(),
+            Channel::Unheard | Channel::Closed => return,
+        };
+        // An error means that nobody listens any more.
+        let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
     }
 
     /// Configured windows did not fit a set.
@@ -119,23 +132,26 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        // Of a closed session: a stream whose sender is gone.
-        let channel = self.channel().unwrap_or_else(|| broadcast::Sender::new(1));
-        Events(BroadcastStream::new(channel.subscribe()))
+        let mut channel = self.lock();
+        if let Channel::Unheard = *channel {
+            *channel = Channel::Open(broadcast::Sender::new(CAPACITY));
+        }
+        let receiver = match &*channel {
+            Channel::Open(sender) => sender.subscribe(),
+            // A stream whose sender is gone.
+            Channel::Unheard | Channel::Closed => broadcast::Sender::new(1).subscribe(),
+        };
+        Events(BroadcastStream::new(receiver))
     }
 
     /// Ends every subscriber's stream.
     pub(crate) fn close(&self) {
-        let channel = self.lock().take();
+        let channel = std::mem::replace(&mut *self.lock(), Channel::Closed);
         // Wakes subscribers, so without the lock.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(channel)));
     }
 
-    fn channel(&self) -> Option<broadcast::Sender<Event>> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<broadcast::Sender<Event>>> {
+    fn lock(&self) -> MutexGuard<'_, Channel> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
