@@ -110,5 +110,6 @@ pub mod __private {
     pub use crate::credentials::iso8601;
     pub use crate::registry::{AbsentMethod, schema_of, take};
     pub use crate::runtime::own as own_runtime;
+    pub use crate::sdk::default_http_client;
     pub use inventory;
 }

@@ -25,9 +25,12 @@ const KEPT: usize = 32;
 /// The clients of all living configurations; with the last of those they and their connections go.
 static SHARED: Mutex<Weak<Clients>> = Mutex::new(Weak::new());
 
-/// The default HTTP client, if the build has one.
-pub(crate) fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient> {
-    build(version).map(|fallback| SharedHttpClient::new(PerRuntime { version, fallback, clients: Clients::shared() }))
+/// The default HTTP client, if the build has one. For strategies that speak to AWS through the SDK it is the one of the
+/// runtime that refreshes, hence not that of callers elsewhere.
+pub fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient> {
+    let clients = Clients::shared();
+    let fallback = clients.fallback(version)?;
+    Some(SharedHttpClient::new(PerRuntime { version, fallback, clients }))
 }
 
 fn build(version: BehaviorVersion) -> Option<SharedHttpClient> {
@@ -49,6 +52,8 @@ struct Kept {
 struct Clients {
     kept: RwLock<Vec<Kept>>,
     calls: AtomicU64,
+    /// For what no request is needed for; costs nothing until it is used.
+    fallbacks: Mutex<Vec<(BehaviorVersion, SharedHttpClient)>>,
 }
 
 impl Clients {
@@ -59,6 +64,18 @@ impl Clients {
             *shared = Arc::downgrade(&clients);
             clients
         })
+    }
+
+    /// A client of no runtime, if the build has one at all.
+    fn fallback(&self, version: BehaviorVersion) -> Option<SharedHttpClient> {
+        let fallbacks = || self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = fallbacks().iter().find(|(of, _)| *of == version) {
+            return Some(client.clone());
+        }
+        // Without the lock, as below. Of two that are built at the same time one is found from then on.
+        let client = build(version)?;
+        fallbacks().push((version, client.clone()));
+        Some(client)
     }
 
     /// The client that belongs to this runtime.
@@ -98,7 +115,6 @@ impl Clients {
 #[derive(Debug)]
 struct PerRuntime {
     version: BehaviorVersion,
-    /// Costs nothing until it is used.
     fallback: SharedHttpClient,
     clients: Arc<Clients>,
 }

@@ -9,7 +9,7 @@
 //! The usual answer takes no lock and no allocation, and is ready at its first poll
 //! (`an_identity_is_ready_at_its_first_poll`, tests of whole sessions).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime::client::identity::IdentityCache;
@@ -30,8 +30,8 @@ pub(crate) struct EngineIdentityCache {
     engine: Arc<Engine>,
     /// That of the session's provider.
     partition: Option<IdentityCachePartition>,
-    /// For whoever is not the session.
-    others: SharedIdentityCache,
+    /// For whoever is not the session: the base configuration's, or one that is built when somebody needs it.
+    others: OnceLock<SharedIdentityCache>,
 }
 
 impl EngineIdentityCache {
@@ -40,8 +40,12 @@ impl EngineIdentityCache {
         provider: &SharedCredentialsProvider,
         others: Option<SharedIdentityCache>,
     ) -> Self {
-        let others = others.unwrap_or_else(|| IdentityCache::lazy().build());
+        let others = others.map_or_else(OnceLock::new, OnceLock::from);
         Self { engine, partition: provider.cache_partition(), others }
+    }
+
+    fn others(&self) -> &SharedIdentityCache {
+        self.others.get_or_init(|| IdentityCache::lazy().build())
     }
 
     async fn wait(&self) -> Result<Identity, BoxError> {
@@ -60,7 +64,7 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         config_bag: &'a ConfigBag,
     ) -> IdentityFuture<'a> {
         if Some(resolver.cache_partition()) != self.partition {
-            return self.others.resolve_cached_identity(resolver, runtime_components, config_bag);
+            return self.others().resolve_cached_identity(resolver, runtime_components, config_bag);
         }
         match self.engine.read(|set| set.identity(self.engine.strategy().source()).clone()) {
             Some(identity) => IdentityFuture::ready(Ok(identity)),
@@ -73,7 +77,7 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         runtime_components: &RuntimeComponentsBuilder,
         config_bag: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.others.validate_base_client_config(runtime_components, config_bag)
+        self.others().validate_base_client_config(runtime_components, config_bag)
     }
 
     fn validate_final_config(
@@ -81,6 +85,6 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         runtime_components: &RuntimeComponents,
         config_bag: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.others.validate_final_config(runtime_components, config_bag)
+        self.others().validate_final_config(runtime_components, config_bag)
     }
 }
