@@ -229,7 +229,7 @@ fn unknown(name: &str, methods: &[&Method]) -> Error {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Setup {
-    pub(crate) base: SdkConfig,
+    pub(crate) base: Arc<SdkConfig>,
     pub(crate) profile_name: Option<String>,
     pub(crate) base_credentials: BaseCredentials,
     pub(crate) clock: Arc<dyn Clock>,
@@ -256,6 +256,11 @@ impl Setup {
         &self.base
     }
 
+    /// The same, to keep: it is shared with the session.
+    pub fn shared_base(&self) -> Arc<SdkConfig> {
+        Arc::clone(&self.base)
+    }
+
     /// The region, where one was found.
     pub fn region(&self) -> Option<&Region> {
         self.base.region()
@@ -276,7 +281,7 @@ impl Setup {
     #[must_use]
     pub fn on_session(mut self, session: &RefreshableSession) -> Self {
         let session = session.as_base();
-        self.base = session.config();
+        self.base = Arc::new(session.config());
         self.base_credentials = BaseCredentials::Session(session);
         self
     }
@@ -285,7 +290,8 @@ impl Setup {
     #[must_use]
     pub fn on_profile(mut self, name: String, provider: impl ProvideCredentials + 'static) -> Self {
         self.profile_name = Some(name);
-        self.base = self.base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
+        let provider = SharedCredentialsProvider::new(provider);
+        self.base = Arc::new(self.base.to_builder().credentials_provider(provider).build());
         self
     }
 
@@ -297,7 +303,7 @@ impl Setup {
     /// A set-up for calling a method's constructor directly in a test of its own.
     #[cfg(feature = "test-util")]
     pub fn for_test(base: SdkConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { base, profile_name: None, base_credentials: BaseCredentials::default(), clock }
+        Self { base: Arc::new(base), profile_name: None, base_credentials: BaseCredentials::default(), clock }
     }
 }
 

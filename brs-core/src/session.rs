@@ -391,7 +391,7 @@ impl RefreshableSession {
 impl RefreshableSession {
     fn from_parts(
         engine: Arc<Engine>,
-        base: SdkConfig,
+        base: Arc<SdkConfig>,
         parent: Option<BaseSession>,
         clients: Clients,
         retry_rejected: bool,

@@ -170,8 +170,9 @@ impl Caller {
         taken: Option<&Taken>,
         observed: &Observed,
     ) -> Result<TemporaryCredentials, Failed> {
-        let limit = within(cx.time_left(), self.connection.timeouts.operation_timeout());
-        let timeouts = self.connection.timeouts.to_builder().operation_timeout(limit).build();
+        let timeouts = self.connection.timeouts();
+        let limit = within(cx.time_left(), timeouts.operation_timeout());
+        let timeouts = timeouts.to_builder().operation_timeout(limit).build();
         let mut settings = Builder::default().timeout_config(timeouts);
         if taken.is_some() {
             settings = settings.retry_config(RetryConfig::disabled());

@@ -4,12 +4,13 @@
 //! client beneath is `http_client.rs`'s. Nothing is contacted and no certificate store is read before the first call.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sts::config::{BehaviorVersion, Builder, IdentityCache, StalledStreamProtectionConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
@@ -30,11 +31,15 @@ use crate::validate::Invalid;
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of STS and what errors say about it.
-#[derive(Clone)]
 pub(crate) struct Connection {
-    pub(crate) client: aws_sdk_sts::Client,
-    /// What a call's own time-outs start from.
-    pub(crate) timeouts: TimeoutConfig,
+    client: OnceLock<aws_sdk_sts::Client>,
+    /// Validated, and completed from those of a session beneath.
+    pub(crate) settings: StsClient,
+    under: Arc<SdkConfig>,
+    region: Region,
+    endpoint_url: Option<String>,
+    http_client: SharedHttpClient,
+    app_name: Option<AppName>,
     /// Where STS is, as long as no request has told.
     pub(crate) place: String,
     /// Where the base credentials come from, in words.
@@ -44,6 +49,39 @@ pub(crate) struct Connection {
     pub(crate) provider: Option<SharedCredentialsProvider>,
     /// What signatures are dated with.
     pub(crate) time: Time,
+}
+
+impl Connection {
+    /// The client, built at the first call.
+    pub(crate) fn client(&self) -> &aws_sdk_sts::Client {
+        self.client.get_or_init(|| aws_sdk_sts::Client::from_conf(self.config().build()))
+    }
+
+    fn config(&self) -> Builder {
+        let mut config = builder(&self.under, self.endpoint_url.clone())
+            .region(self.region.clone())
+            .time_source(self.time.clone())
+            .retry_config(retries(&self.settings, self.under.retry_config()))
+            .timeout_config(self.timeouts())
+            .http_client(self.http_client.clone());
+        config.set_credentials_provider(self.provider.clone());
+        let own = &self.settings.config;
+        if let Some(use_fips) = own.use_fips_endpoint {
+            config = config.use_fips(use_fips);
+        }
+        if let Some(use_dual_stack) = own.use_dualstack_endpoint {
+            config = config.use_dual_stack(use_dual_stack);
+        }
+        if let Some(app_name) = &self.app_name {
+            config = config.app_name(app_name.clone());
+        }
+        config
+    }
+
+    /// What a call's own time-outs start from.
+    pub(crate) fn timeouts(&self) -> TimeoutConfig {
+        timeouts(&self.settings, self.under.timeout_config())
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -64,16 +102,14 @@ pub(crate) enum Signed {
     ByNobody,
 }
 
-/// Builds the strategy's client; the settings have been validated, and completed from those of a session beneath.
-pub(crate) async fn connect(settings: &StsClient, setup: &Setup, signed: Signed) -> Result<Connection, Error> {
+/// Prepares the strategy's client; the settings have been validated, and completed from those of a session beneath.
+pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) -> Result<Connection, Error> {
     let base = setup.base();
-    let time = Time::new(Arc::clone(setup.clock()));
     let region = settings.region.clone().map(Region::new).or_else(|| base.region().cloned()).ok_or_else(no_region)?;
     let source = match signed {
-        Signed::ByBase => Some(credentials(settings, setup)?),
+        Signed::ByBase => Some(credentials(&settings, setup)?),
         Signed::ByNobody => None,
     };
-    let timeouts = timeouts(settings, base.timeout_config());
     let endpoint_url = match &settings.endpoint_url {
         Some(url) => Some(url.clone()),
         None => endpoint_url(base)?,
@@ -81,37 +117,32 @@ pub(crate) async fn connect(settings: &StsClient, setup: &Setup, signed: Signed)
     let is_plain = endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
     settings.check_use_ssl(is_plain)?;
     let place = place(endpoint_url.as_deref(), Some(&region));
-
-    let mut config = builder(base, endpoint_url)
-        .region(region)
-        .time_source(time.clone())
-        .retry_config(retries(settings, base.retry_config()))
-        .timeout_config(timeouts.clone())
-        .http_client(http_client::for_strategy(settings, base.http_client(), is_plain).await?);
-    let (base_credentials, base, provider) = match source {
+    let (base_credentials, credentials_of, provider) = match source {
         Some((provider, name, base)) => {
             let guarded = SharedCredentialsProvider::new(Guarded { provider, name: name.clone() });
-            config = config.credentials_provider(guarded.clone());
             (name, base, Some(guarded))
         }
-        None => {
-            config.set_credentials_provider(None);
-            ("nobody's".into(), BaseCredentials::Provider, None)
-        }
+        None => ("nobody's".into(), BaseCredentials::Provider, None),
     };
-    if let Some(use_fips) = settings.config.use_fips_endpoint {
-        config = config.use_fips(use_fips);
+    let app_name = settings.config.app_name.clone().map(AppName::new).transpose();
+    let app_name = app_name.map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
+    if settings.config.retries.mode == Some(RetryMode::Legacy) {
+        tracing::warn!("the retry mode `legacy` is botocore's: STS is called in the mode `standard`");
     }
-    if let Some(use_dual_stack) = settings.config.use_dualstack_endpoint {
-        config = config.use_dual_stack(use_dual_stack);
-    }
-    if let Some(name) = &settings.config.app_name {
-        let name = AppName::new(name.clone())
-            .map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
-        config = config.app_name(name);
-    }
-    let client = aws_sdk_sts::Client::from_conf(config.build());
-    Ok(Connection { client, timeouts, place, base_credentials, base, provider, time })
+    Ok(Connection {
+        client: OnceLock::new(),
+        under: setup.shared_base(),
+        region,
+        endpoint_url,
+        http_client: http_client::for_strategy(&settings, base.http_client(), is_plain).await?,
+        app_name,
+        place,
+        base_credentials,
+        base: credentials_of,
+        provider,
+        time: Time::new(Arc::clone(setup.clock())),
+        settings,
+    })
 }
 
 /// Builds a client that asks who the credentials of a configuration are, and says where it asks.
@@ -228,9 +259,6 @@ fn timeouts(settings: &StsClient, base: Option<&TimeoutConfig>) -> TimeoutConfig
 fn retries(settings: &StsClient, base: Option<&RetryConfig>) -> RetryConfig {
     let mut retries = base.cloned().unwrap_or_else(RetryConfig::standard);
     if let Some(mode) = settings.config.retries.mode {
-        if mode == RetryMode::Legacy {
-            tracing::warn!("the retry mode `legacy` is botocore's: STS is called in the mode `standard`");
-        }
         retries = retries.with_retry_mode(match mode {
             RetryMode::Adaptive => aws_smithy_types::retry::RetryMode::Adaptive,
             RetryMode::Standard | RetryMode::Legacy => aws_smithy_types::retry::RetryMode::Standard,

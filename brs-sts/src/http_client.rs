@@ -1,9 +1,11 @@
 //! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it reads.
 //!
-//! The client is the strategy's own: its connections are opened, used and kept on the runtime that refreshes, so it is
-//! never the callers'. Only an HTTP client that the user put into the base configuration is used as it is (unless a CA
-//! bundle or a proxy is set for STS): whoever gives one to several places has to keep its runtime alive. Either way an
-//! answer is read up to [`MAX_ANSWER`]. No certificate store is read before the first call.
+//! Connections are opened, used and kept on the runtime that refreshes, so they are never those of callers elsewhere.
+//! Without settings of its own a strategy takes the SDK's default client, one for all sessions on that runtime: the
+//! hundredth role costs no second certificate store and no TLS handshake. Only an HTTP client that the user put into
+//! the base configuration is used as it is (unless a CA bundle or a proxy is set for STS): whoever gives one to several
+//! places has to keep its runtime alive. Either way an answer is read up to [`MAX_ANSWER`]. No certificate store is read
+//! before the first call.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -12,6 +14,7 @@ use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -52,10 +55,10 @@ pub(crate) async fn for_strategy(
     };
     let proxy = proxy.transpose().map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
     let mut tls = TlsContext::builder();
-    match (users_own, trust_store) {
-        (Some(users_own), None) if proxy.is_none() => return Ok(bounded(users_own)),
-        (_, Some(trust_store)) => tls = tls.with_trust_store(trust_store),
-        _ => {}
+    match trust_store {
+        None if proxy.is_none() => return Ok(plain(users_own)),
+        Some(trust_store) => tls = tls.with_trust_store(trust_store),
+        None => {}
     }
     let tls = tls
         .build()
@@ -65,7 +68,8 @@ pub(crate) async fn for_strategy(
 
 /// The HTTP client for a call without settings of its own.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
-    users_own.map_or_else(|| own(TlsContext::default(), None), bounded)
+    let shared = || brs_core::__private::default_http_client(BehaviorVersion::latest());
+    users_own.or_else(shared).map_or_else(|| own(TlsContext::default(), None), bounded)
 }
 
 fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {

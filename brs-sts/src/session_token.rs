@@ -142,7 +142,6 @@ impl From<Params> for brs_core::Params {
 pub struct SessionToken {
     duration: Option<Duration>,
     caller: Caller,
-    settings: StsClient,
 }
 
 impl SessionToken {
@@ -152,13 +151,13 @@ impl SessionToken {
     }
 
     pub(crate) fn settings(&self) -> &StsClient {
-        &self.settings
+        &self.caller.connection.settings
     }
 
     fn request(&self, code: Option<&str>) -> GetSessionTokenFluentBuilder {
         self.caller
             .connection
-            .client
+            .client()
             .get_session_token()
             .set_duration_seconds(self.duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)))
             .set_serial_number(self.serial_number().map(str::to_owned))
@@ -179,8 +178,8 @@ async fn build(params: Params, setup: Setup) -> Result<SessionToken, Error> {
         _ => None,
     };
     let settings = beneath::inherited(&params.client, &setup);
-    let connection = connect(&settings, &setup, Signed::ByBase).await?;
-    Ok(SessionToken { duration: params.duration, caller: Caller { connection, device }, settings })
+    let connection = connect(settings, &setup, Signed::ByBase).await?;
+    Ok(SessionToken { duration: params.duration, caller: Caller { connection, device } })
 }
 
 brs_core::register_method! {

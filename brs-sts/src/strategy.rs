@@ -37,7 +37,6 @@ pub struct Sts {
     role_arn: String,
     role_session_name: String,
     caller: Caller,
-    settings: StsClient,
     base_session: Option<BaseSession>,
 }
 
@@ -54,7 +53,7 @@ impl Sts {
 
     /// The settings of the STS client, which sessions on top of this one inherit.
     pub(crate) fn settings(&self) -> &StsClient {
-        &self.settings
+        &self.caller.connection.settings
     }
 
     /// The request, without the limits of one call.
@@ -65,7 +64,7 @@ impl Sts {
         let mut request = self
             .caller
             .connection
-            .client
+            .client()
             .assume_role()
             .role_arn(&self.role_arn)
             .role_session_name(&self.role_session_name)
@@ -120,9 +119,9 @@ pub(crate) async fn build_on(params: Params, setup: Setup) -> Result<Sts, Error>
     }
     let device = device(&mut request, params.mfa_token_provider.as_ref()).await?;
     let settings = beneath::inherited(&params.client, &setup);
-    let connection = connect(&settings, &setup, Signed::ByBase).await?;
+    let connection = connect(settings, &setup, Signed::ByBase).await?;
     let caller = Caller { connection, device };
-    Ok(Sts { request, role_arn, role_session_name, caller, settings, base_session })
+    Ok(Sts { request, role_arn, role_session_name, caller, base_session })
 }
 
 fn no_role() -> Error {

@@ -191,7 +191,6 @@ pub struct WebIdentity {
     /// The file's name, for errors.
     shown_file: String,
     caller: Caller,
-    settings: StsClient,
 }
 
 impl WebIdentity {
@@ -211,7 +210,7 @@ impl WebIdentity {
     }
 
     pub(crate) fn settings(&self) -> &StsClient {
-        &self.settings
+        &self.caller.connection.settings
     }
 
     fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {
@@ -219,7 +218,7 @@ impl WebIdentity {
         let mut request = self
             .caller
             .connection
-            .client
+            .client()
             .assume_role_with_web_identity()
             .role_arn(&self.role_arn)
             .role_session_name(&self.role_session_name)
@@ -248,11 +247,11 @@ async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
     let role_session_name =
         session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME), "role_session_name")?;
     let settings = beneath::inherited(&params.client, &setup);
-    let connection = connect(&settings, &setup, Signed::ByNobody).await?;
+    let connection = connect(settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
     let caller = Caller { connection, device: None };
     let reading = Blocking::new();
-    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller, settings })
+    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller })
 }
 
 brs_core::register_method! {

@@ -27,12 +27,12 @@ pub struct BaseSession(Arc<Inner>);
 struct Inner {
     engine: Arc<Engine>,
     /// What the session was built on; its credentials are not this session's.
-    base: SdkConfig,
+    base: Arc<SdkConfig>,
     parent: Option<BaseSession>,
 }
 
 impl BaseSession {
-    pub(super) fn new(engine: Arc<Engine>, base: SdkConfig, parent: Option<BaseSession>) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, base: Arc<SdkConfig>, parent: Option<BaseSession>) -> Self {
         Self(Arc::new(Inner { engine, base, parent }))
     }
 

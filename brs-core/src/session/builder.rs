@@ -357,7 +357,7 @@ impl SessionBuilder {
                 Some(session.config())
             }
         };
-        let base = crate::sdk::base(base, self.request).await?;
+        let base = Arc::new(crate::sdk::base(base, self.request).await?);
         check::base(&base)?;
         let clock = match (self.clock, &self.base_session) {
             (Some(clock), _) => clock,
@@ -367,15 +367,16 @@ impl SessionBuilder {
         let strategy = match self.from {
             From::Strategy(strategy) => strategy,
             From::Method { name, params } => {
-                let setup = Setup { base: base.clone(), profile_name, base_credentials, clock: Arc::clone(&clock) };
+                let setup =
+                    Setup { base: Arc::clone(&base), profile_name, base_credentials, clock: Arc::clone(&clock) };
                 registry::method(&name)?.build(params, setup).await?
             }
         };
         let base = match strategy.region() {
             Some(region) if base.region().is_none() => {
-                let base = base.into_builder().region(Region::new(region.to_owned())).build();
+                let base = base.to_builder().region(Region::new(region.to_owned())).build();
                 check::base(&base)?;
-                base
+                Arc::new(base)
             }
             _ => base,
         };
