@@ -25,7 +25,7 @@ use crate::{Failure, Figures, figures};
 ///
 /// For a peer that has no such thing.
 pub async fn guard(peer: &str, effort: Effort) -> Result<Figures, Failure> {
-    let session = warm_session(effort).await?;
+    let session = warm_session().await?;
     let set = session.credentials().await?;
     let bare = ArcSwap::from_pointee((now() + LIFETIME, set));
     let of_brs = || session.glance(|set| black_box(set).expiration().is_some());
@@ -59,7 +59,7 @@ fn read<R>(effort: Effort, call: impl Fn() -> R + Sync) -> Figures {
 pub async fn owned(peer: &str, effort: Effort) -> Result<Figures, Failure> {
     match peer {
         "brs" => {
-            let session = warm_session(effort).await?;
+            let session = warm_session().await?;
             Ok(read(effort, || at_once(session.credentials())))
         }
         _ => Err(unknown(peer)),
@@ -72,7 +72,7 @@ pub async fn owned(peer: &str, effort: Effort) -> Result<Figures, Failure> {
 ///
 /// For a peer that has no such thing.
 pub async fn identity(peer: &str, effort: Effort) -> Result<Figures, Failure> {
-    let resolver = resolver(peer, effort).await?;
+    let resolver = resolver(peer).await?;
     Ok(read(effort, || at_once(resolver.resolve())))
 }
 
@@ -81,9 +81,9 @@ pub async fn identity(peer: &str, effort: Effort) -> Result<Figures, Failure> {
 /// # Errors
 ///
 /// For a peer that has no such thing.
-pub async fn resolver(peer: &str, effort: Effort) -> Result<Resolver, Failure> {
+pub async fn resolver(peer: &str) -> Result<Resolver, Failure> {
     let config = match peer {
-        "brs" => warm_session(effort).await?.sdk_config().clone(),
+        "brs" => warm_session().await?.sdk_config().clone(),
         "sdk" => sdk_config().await,
         _ => return Err(unknown(peer)),
     };
@@ -100,7 +100,7 @@ pub async fn resolver(peer: &str, effort: Effort) -> Result<Resolver, Failure> {
 pub async fn client(peer: &str, effort: Effort) -> Result<Figures, Failure> {
     let call_ns = match peer {
         "brs" => {
-            let session = warm_session(effort).await?;
+            let session = warm_session().await?;
             session.client(aws_sdk_s3::Client::new);
             nanoseconds(effort, || session.client(aws_sdk_s3::Client::new))
         }

@@ -73,7 +73,7 @@ pub const ROWS: [Row; 14] = [
         before: at_once,
         at_gate: at_once,
         note: "`bare` is an arc-swap guard and one exact clock. Two threads: calls a second of two over \
-               those of one. Instructions of brs are without its clock.",
+               those of one. Under valgrind there is no vDSO: reading a clock is a system call.",
     },
     Row {
         id: "owned",

@@ -26,7 +26,6 @@ use brs::test_util::{Scripted, Step};
 use brs::{Clock, RefreshableSession, SessionBuilder, Sleep, SystemClock, sts};
 
 use crate::Failure;
-use crate::stopwatch::Effort;
 
 /// The role of all measurements.
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/bench";
@@ -74,25 +73,6 @@ impl Clock for Shifted {
 impl TimeSource for Shifted {
     fn now(&self) -> SystemTime {
         Clock::now(self)
-    }
-}
-
-/// Time that stands still, for counting instructions: valgrind hides the vDSO, from which brs's own clock reads, and
-/// programs that look for it end there. What is counted is therefore everything but the clock.
-#[derive(Debug)]
-struct Still(SystemTime);
-
-impl Clock for Still {
-    fn now(&self) -> SystemTime {
-        self.0
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep(&self, duration: Duration) -> Sleep {
-        SystemClock::new().sleep(duration)
     }
 }
 
@@ -190,14 +170,9 @@ pub fn session(base: &SdkConfig) -> SessionBuilder {
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub async fn warm_session(effort: Effort) -> Result<RefreshableSession, Failure> {
+pub async fn warm_session() -> Result<RefreshableSession, Failure> {
     let source = Scripted::always(Step::Fresh(LIFETIME)).shared();
-    let builder = RefreshableSession::with_strategy(source).region(REGION);
-    let builder = match effort {
-        Effort::Times(_) => builder.clock(Still(Clock::now(&SystemClock::new()))),
-        Effort::For(_) => builder,
-    };
-    let session = builder.build().await?;
+    let session = RefreshableSession::with_strategy(source).region(REGION).build().await?;
     session.credentials().await?;
     Ok(session)
 }

@@ -4,10 +4,8 @@
 //! runtime is not in it, which only fetches.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use allocation_counter::measure;
-use brs_tests_benches::stopwatch::Effort;
 use brs_tests_benches::{Failure, Figures, figures, micro, sessions, subject};
 use tokio::runtime::Builder;
 
@@ -48,7 +46,7 @@ fn count(case: &str, peer: &str) -> Result<Figures, Failure> {
     };
     let found = match case {
         "identity" => {
-            let resolver = runtime.block_on(micro::resolver(peer, Effort::For(Duration::ZERO)))?;
+            let resolver = runtime.block_on(micro::resolver(peer))?;
             let counted = measure(|| {
                 runtime.block_on(async {
                     for _ in 0..CALLS {
