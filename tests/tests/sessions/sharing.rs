@@ -39,6 +39,19 @@ fn keys(aws: &EmbeddedAws) -> impl Fn() -> std::future::Ready<Result<brs::Tempor
 }
 
 #[tokio::test]
+async fn a_hundred_roles_share_their_connection_to_sts() {
+    let (aws, clock) = aws();
+    let mut sessions = Vec::new();
+    for number in 0..100 {
+        let role = Params::new(format!("arn:aws:iam::123456789012:role/number-{number}"));
+        let session = with_params(&aws, &clock, role).build().await.unwrap();
+        session.credentials().await.unwrap();
+        sessions.push(session);
+    }
+    assert_eq!((aws.calls("AssumeRole"), aws.connections()), (100, 1));
+}
+
+#[tokio::test]
 async fn dropping_every_handle_frees_engine_strategy_clients_and_connections() {
     let (aws, clock) = aws();
     let held = Arc::new(());
