@@ -117,6 +117,15 @@ impl Error {
         })
     }
 
+    /// Trying again soon would hear the same, though it may pass by itself: nobody is asked to mend it.
+    #[must_use]
+    pub fn not_retryable(self) -> Self {
+        self.change(|inner| {
+            inner.retryable = false;
+            inner.throttled = false;
+        })
+    }
+
     /// The source wants fewer calls; retryable.
     #[must_use]
     pub fn throttled(self) -> Self {
@@ -341,6 +350,12 @@ mod tests {
         let error = Error::request("slow down").unrecoverable().throttled();
         assert!(error.is_throttled() && error.is_retryable() && !error.is_unrecoverable());
         assert!(!error.unrecoverable().is_retryable());
+    }
+
+    #[test]
+    fn a_verdict_is_not_tried_again_soon_and_yet_may_pass() {
+        let error = Error::connection("not trusted").not_retryable();
+        assert!(!error.is_retryable() && !error.is_unrecoverable());
     }
 
     #[test]
