@@ -117,11 +117,17 @@ fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
     is_one.then_some(region)
 }
 
-/// `<prefix>-ats.iot.<region>.<domain>`, and other things of AWS IoT's that are not for credentials.
+/// `<prefix>.iot.<region>.<domain>`, with `iot-fips` for FIPS, and `<vpce>.data.iot.<region>.vpce.<domain>`.
 fn is_data_endpoint(labels: &[&str]) -> bool {
-    let iot = labels.iter().position(|label| matches!(*label, "iot" | "iot-fips" | "data-iot" | "data"));
-    let is_aws = DOMAINS.iter().any(|domain| labels.join(".").ends_with(&format!(".{domain}")));
-    is_aws && iot.is_some() && !labels.contains(&"credentials")
+    let (rest, before_domain) = match labels {
+        [_, "data", rest @ ..] => (rest, "vpce."),
+        [prefix, rest @ ..] if *prefix != "credentials" => (rest, ""),
+        _ => return false,
+    };
+    let [service, region, domain @ ..] = rest else { return false };
+    let domain = domain.join(".");
+    let is_aws = domain.strip_prefix(before_domain).is_some_and(|domain| DOMAINS.contains(&domain));
+    matches!(*service, "iot" | "iot-fips") && is_region(region) && is_aws
 }
 
 /// Checks a role alias: 1–128 of `[\w=,@-]`.
@@ -189,6 +195,8 @@ mod tests {
             "a1b2c3.iot.eu-west-1.amazonaws.com",
             "a1b2c3-ats.iot-fips.us-east-1.amazonaws.com:443",
             "data.iot.eu-west-1.amazonaws.com",
+            "a1b2c3-ats.iot.eu-west-1.api.aws",
+            "vpce-0123-abc.data.iot.eu-west-1.vpce.amazonaws.com",
         ] {
             for any_host in [false, true] {
                 let error = Endpoint::parse(host, any_host).unwrap_err();
@@ -211,6 +219,10 @@ mod tests {
             "credentials.iot.eu-west-1.amazonaws.com",
             "c2abc.credentials.s3.eu-west-1.amazonaws.com",
             "evilamazonaws.com",
+            // AWS's, and no data endpoints: whoever allows any host may mean them.
+            "gateway.data.example.amazonaws.com",
+            "iot.eu-west-1.amazonaws.com",
+            "data.jobs.iot.eu-west-1.amazonaws.com",
         ] {
             let error = Endpoint::parse(host, false).unwrap_err();
             assert!(error.to_string().contains("allow_any_endpoint"), "{host}: {error}");
