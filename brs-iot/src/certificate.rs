@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode as _;
 
-use crate::pem::blocks::{Content, blocks};
+use crate::pem::blocks::{Content, blocks, is_der};
 
 const PARAM: &str = "certificate";
 /// A chain has three or four; more than this is somebody's bundle of authorities.
@@ -66,7 +66,7 @@ pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer
 
 /// The certificates in PEM or DER, or what is wrong, as the end of a sentence.
 pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    if bytes.first() == Some(&0x30) {
+    if is_der(bytes) {
         return Ok(vec![CertificateDer::from(bytes.to_vec())]);
     }
     let mut chain = Vec::new();

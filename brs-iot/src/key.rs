@@ -15,7 +15,7 @@ use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::passphrase::Passphrase;
-use crate::pem::blocks::{Content, blocks};
+use crate::pem::blocks::{Content, blocks, is_der};
 
 const PARAM: &str = "private_key";
 const PASSPHRASE: &str = "private_key_passphrase";
@@ -72,7 +72,7 @@ struct Found {
 
 /// The one key in PEM or DER, or what is wrong, as the end of a sentence.
 fn find(bytes: &[u8]) -> Result<Found, String> {
-    if bytes.first() == Some(&0x30) {
+    if is_der(bytes) {
         return find_der(bytes);
     }
     let mut keys = Vec::new();

@@ -5,6 +5,8 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// One block: `-----BEGIN LABEL-----` to its end.
 pub(crate) struct Block {
     pub(crate) label: String,
@@ -28,22 +30,42 @@ pub(crate) enum NotPem {
     Damaged(usize),
 }
 
-/// The blocks of a text; none where there is no PEM in it.
+/// Whether bytes are one DER structure and not PEM, which may have a comment that begins with the digit 0.
+pub(crate) fn is_der(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30) && find(bytes, BEGIN).is_none()
+}
+
+/// The blocks in some text; none where there is no PEM in it. Text around them may be in any encoding.
 pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
-    let mut rest = std::str::from_utf8(bytes).map_err(|_| NotPem::NotText)?;
+    let mut rest = bytes;
     let mut blocks = Vec::new();
-    while let Some((_, begun)) = rest.split_once("-----BEGIN ") {
+    while let Some((_, begun)) = split(rest, BEGIN) {
         let number = blocks.len() + 1;
-        let (label, after) = begun.split_once("-----").ok_or(NotPem::NoEnd(number))?;
-        let (body, after) = after.split_once(&*format!("-----END {label}-----")).ok_or(NotPem::NoEnd(number))?;
+        let (label, after) = split(begun, b"-----").ok_or(NotPem::NoEnd(number))?;
+        let (body, after) = split(after, &[b"-----END ", label, b"-----"].concat()).ok_or(NotPem::NoEnd(number))?;
         // Another block's beginning within this one: the end belongs to that.
-        if body.contains("-----BEGIN ") {
+        if find(body, BEGIN).is_some() {
             return Err(NotPem::NoEnd(number));
         }
+        let label = std::str::from_utf8(label).map_err(|_| NotPem::Damaged(number))?;
+        let body = std::str::from_utf8(body).map_err(|_| NotPem::Damaged(number))?;
         blocks.push(Block { label: label.to_owned(), content: content(body).ok_or(NotPem::Damaged(number))? });
         rest = after;
     }
+    // What is no text at all was meant to be something else.
+    if blocks.is_empty() && std::str::from_utf8(bytes).is_err() {
+        return Err(NotPem::NotText);
+    }
     Ok(blocks)
+}
+
+/// What is before and after the first `mark`.
+fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    find(bytes, mark).map(|at| (&bytes[..at], &bytes[at + mark.len()..]))
+}
+
+fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
+    bytes.windows(mark.len()).position(|part| part == mark)
 }
 
 fn content(body: &str) -> Option<Content> {
@@ -78,6 +100,16 @@ mod tests {
         assert_eq!(first.as_slice(), [0, 1, 2, 3]);
         assert_eq!(labels(text), ["A", "B C"]);
         assert_eq!(labels("no PEM at all"), [""; 0]);
+    }
+
+    #[test]
+    fn comments_may_be_in_any_encoding_and_begin_with_any_digit() {
+        let text = [&b"0 Z\xfcrich\n"[..], b"-----BEGIN A-----\nAAEC\n-----END A-----\n\xff"].concat();
+        let found = blocks(&text).unwrap();
+        assert_eq!((found.len(), found[0].label.as_str(), is_der(&text)), (1, "A", false));
+        let odd = b"-----BEGIN A-----\nAA\xfcEC\n-----END A-----\n";
+        assert_eq!(blocks(odd).err(), Some(NotPem::Damaged(1)));
+        assert!(is_der(&[0x30, 0x82, 1, 0]) && !is_der(b"") && !is_der(b"no PEM"));
     }
 
     #[test]
