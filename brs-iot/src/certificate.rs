@@ -1,9 +1,9 @@
 //! Certificates: the chain that is given, and what brs tells about its first one.
 //!
-//! Owns reading PEM and DER into a chain, and the facts of a certificate: subject, validity, SHA-256 fingerprint. Which
-//! key belongs to it is `device.rs`'s, whether a server trusts it the server's.
+//! Owns reading PEM and DER into a chain, and the facts of a certificate: subject, validity, SHA-256 fingerprint, kind
+//! of key. Which key belongs to it is `device.rs`'s, whether a server trusts it the server's.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,10 +12,17 @@ use brs_core::shown::clean;
 use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::pem::blocks::{Content, blocks, is_der};
 
 const PARAM: &str = "certificate";
+/// RFC 3279 and RFC 5480.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 /// A chain has three or four; more than this is somebody's bundle of authorities.
 const MAX_CHAIN: usize = 16;
 
@@ -28,6 +35,59 @@ pub(crate) struct Facts {
     pub(crate) sha256: String,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
+    pub(crate) key: KeyKind,
+}
+
+/// The kind of a certificate's public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// With the size of the modulus, in bits.
+    Rsa(usize),
+    EcP256,
+    EcP384,
+    Other,
+}
+
+impl KeyKind {
+    /// Whether it may be a device's: what AWS IoT takes and every token and TLS stack here can do.
+    pub(crate) fn is_supported(self) -> bool {
+        matches!(self, Self::Rsa(2048..=4096) | Self::EcP256 | Self::EcP384)
+    }
+
+    fn of(key: &SubjectPublicKeyInfoOwned) -> Self {
+        match key.algorithm.oid {
+            RSA => key.subject_public_key.as_bytes().and_then(modulus_bits).map_or(Self::Other, Self::Rsa),
+            EC => match key.algorithm.parameters.as_ref().and_then(|any| any.decode_as().ok()) {
+                Some(P256) => Self::EcP256,
+                Some(P384) => Self::EcP384,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa(bits) => write!(f, "RSA of {bits} bits"),
+            Self::EcP256 => f.write_str("EC P-256"),
+            Self::EcP384 => f.write_str("EC P-384"),
+            Self::Other => f.write_str("of another kind"),
+        }
+    }
+}
+
+/// RFC 8017: `SEQUENCE { modulus INTEGER, publicExponent INTEGER }`.
+fn modulus_bits(key: &[u8]) -> Option<usize> {
+    let modulus = AnyRef::from_der(key).ok()?.sequence(|reader| {
+        let modulus = UintRef::decode(reader)?;
+        UintRef::decode(reader)?;
+        Ok::<_, x509_cert::der::Error>(modulus)
+    });
+    let modulus = modulus.ok()?;
+    let bytes = modulus.as_bytes();
+    Some(bytes.len() * 8 - bytes.first()?.leading_zeros() as usize)
 }
 
 impl Facts {
@@ -46,6 +106,7 @@ impl Facts {
             sha256,
             not_before: parsed.validity().not_before.to_system_time(),
             not_after: parsed.validity().not_after.to_system_time(),
+            key: KeyKind::of(parsed.subject_public_key_info()),
         })
     }
 }
@@ -101,6 +162,24 @@ mod tests {
         assert_eq!(facts.not_before, UNIX_EPOCH + Duration::from_secs(1_767_225_600));
         assert_eq!(facts.not_after, UNIX_EPOCH + Duration::from_secs(1_798_761_600));
         assert!(facts.sha256.len() == 64 && facts.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn the_kind_of_key_is_told_and_which_may_be_a_devices() {
+        for (algorithm, kind) in [
+            (&rcgen::PKCS_RSA_SHA256, KeyKind::Rsa(2048)),
+            (&rcgen::PKCS_ECDSA_P256_SHA256, KeyKind::EcP256),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, KeyKind::EcP384),
+            (&rcgen::PKCS_ED25519, KeyKind::Other),
+        ] {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+            assert_eq!(Facts::of(certificate.der()).unwrap().key, kind);
+        }
+        for (bits, may) in [(1024, false), (2047, false), (2048, true), (4096, true), (4097, false), (8192, false)] {
+            assert_eq!(KeyKind::Rsa(bits).is_supported(), may, "{bits}");
+        }
+        assert_eq!(modulus_bits(&[0x30, 6, 2, 1, 0x11, 2, 1, 3]), Some(5));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl DeviceParams {
             (Some(chain), Some(key)) => {
                 let (passphrase, named) = (self.passphrase.clone(), private_key.clone());
                 let key = place.run(move || key::read(&key, passphrase.as_ref(), &named)).await??;
-                Device::new(chain, key, &certificate, &private_key)
+                Device::new(chain, key, &certificate, (&private_key, "private_key"))
             }
             (chain, None) => self.open_token(chain, &certificate).await,
             (None, Some(_)) => self.validate().and_then(|()| Err(no_certificate())),
@@ -152,7 +152,7 @@ impl DeviceParams {
     ) -> Result<Device, Error> {
         let Some(pkcs11) = &self.pkcs11 else { return self.validate().and_then(|()| Err(no_certificate())) };
         let opened = pkcs11.open(chain).await?;
-        let device = Device::new(opened.certificates, opened.key, certificate, "the token's key")?;
+        let device = Device::new(opened.certificates, opened.key, certificate, ("the token's key", "pkcs11"))?;
         let token = Token {
             tls12_only: opened.tls12_only,
             failure: opened.failure,
@@ -195,11 +195,12 @@ struct Token {
 }
 
 impl Device {
+    /// `certificate` and `private_key` name themselves in errors, the latter with its parameter.
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
         certificate: &str,
-        private_key: &str,
+        private_key: (&str, &'static str),
     ) -> Result<Self, Error> {
         let facts = chain.first().and_then(Facts::of).ok_or_else(no_certificate)?;
         let certified = CertifiedKey::new(chain, key);
@@ -207,6 +208,15 @@ impl Device {
             // A token's key need not tell its public half; `pkcs11.rs` has tried a signature.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(mismatch(certified, certificate, private_key)),
+        }
+        if !facts.key.is_supported() {
+            let (named, param) = private_key;
+            return Err(Error::configuration(format!(
+                "{named} is {}: give RSA 2048 to 4096, or EC P-256 or P-384, and a certificate for it",
+                facts.key
+            ))
+            .with_param(param)
+            .unrecoverable());
         }
         Ok(Self { certified: Arc::new(certified), facts, token: None })
     }
@@ -306,7 +316,7 @@ impl Device {
 }
 
 /// The error for a key of another certificate; should it be one of the chain's, then the order is wrong.
-fn mismatch(mut certified: CertifiedKey, certificate: &str, private_key: &str) -> Error {
+fn mismatch(mut certified: CertifiedKey, certificate: &str, (private_key, key_param): (&str, &'static str)) -> Error {
     let chain = std::mem::take(&mut certified.cert);
     let owner = chain.iter().skip(1).position(|other| {
         certified.cert = vec![other.clone()];
@@ -325,7 +335,7 @@ fn mismatch(mut certified: CertifiedKey, certificate: &str, private_key: &str) -
                 "{certificate} and {private_key} do not belong together: compare `openssl x509 -in <certificate> \
                  -noout -pubkey` with `openssl pkey -in <key> -pubout`"
             ),
-            "private_key",
+            key_param,
         ),
     };
     Error::configuration(message).with_param(param).unrecoverable()

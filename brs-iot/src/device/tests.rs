@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brs_core::SecretString;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P521_SHA512, PKCS_ED25519};
 
 use super::*;
 
@@ -47,6 +47,17 @@ async fn a_pair_that_does_not_belong_together_is_refused() {
     let error = open(params(&format!("{certificate}{other}"), &key)).await.unwrap_err();
     assert!(error.to_string().contains("own certificate in place 2: put it first"), "{error}");
     assert_eq!(error.param(), Some("certificate"));
+}
+
+#[tokio::test]
+async fn a_key_that_aws_iot_or_tokens_do_not_know_is_refused_by_its_kind() {
+    for (algorithm, kind) in [(&PKCS_ED25519, "of another kind"), (&PKCS_ECDSA_P521_SHA512, "of another kind")] {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
+        let error = open(params(&certificate, &key)).await.unwrap_err();
+        assert!(error.to_string().contains(kind) && error.to_string().contains("RSA 2048 to 4096"), "{error}");
+        assert!(error.is_unrecoverable() && error.param() == Some("private_key"), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use pkcs8::der::asn1::OctetStringRef;
 use pkcs8::der::{Decode as _, Encode as _};
 use pkcs8::pkcs5::pbes2::Parameters;
+use pkcs8::pkcs5::scrypt::Params as ScryptParams;
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData as _};
 
@@ -123,11 +124,22 @@ fn other_encryption_says_how_to_convert_it() {
 #[test]
 fn a_key_whose_derivation_would_not_end_is_refused() {
     let key = KeyPair::generate().unwrap();
-    let scheme = Parameters::generate_pbkdf2_sha256_aes256cbc(90_000_000, b"saltsalt", [7; 16]).unwrap();
-    let encrypted_data = OctetStringRef::new(&[0; 32]).unwrap();
-    let der = EncryptedPrivateKeyInfoRef { encryption_algorithm: scheme.into(), encrypted_data }.to_der().unwrap();
-    let error = wrong(&der, Some("hush"));
-    assert!(error.to_string().contains("takes too long"), "{error}");
+    let scrypt = |log_n, r, p| {
+        let params = ScryptParams::new(log_n, r, p).unwrap();
+        Parameters::generate_scrypt_aes256cbc(params, b"saltsalt", [7; 16]).unwrap()
+    };
+    let pbkdf2 = |count| Parameters::generate_pbkdf2_sha256_aes256cbc(count, b"saltsalt", [7; 16]).unwrap();
+    for (scheme, excess) in [
+        (pbkdf2(2_000_001), "PBKDF2 with 2000001 iterations, of at most 2000000"),
+        (pbkdf2(90_000_000), "PBKDF2 with 90000000"),
+        (scrypt(19, 8, 1), "scrypt over 512 MiB, of at most 256"),
+        (scrypt(14, 8, 17), "scrypt over 272 MiB"),
+    ] {
+        let encrypted_data = OctetStringRef::new(&[0; 32]).unwrap();
+        let der = EncryptedPrivateKeyInfoRef { encryption_algorithm: scheme.into(), encrypted_data }.to_der().unwrap();
+        let error = wrong(&der, Some("hush"));
+        assert!(error.to_string().contains("takes too long") && error.to_string().contains(excess), "{error}");
+    }
     is_same(&key, &encrypted(&key, 10_000), Some("hush"));
 }
 
