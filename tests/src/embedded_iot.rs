@@ -50,7 +50,7 @@ pub use tls::{ServerCertificate, TlsVersions};
 
 use authority::{Authority, Chain};
 use registry::{ALIAS_DURATION, Alias, Registry};
-use server::{Counts, Shared};
+use server::{Counts, Manners, Shared};
 use tls::DAY;
 
 /// A running server; it stops when the handle is dropped.
@@ -309,6 +309,26 @@ impl EmbeddedIot {
         self.shared.faults.set_latency(latency);
     }
 
+    /// Says `Retry-After` in every refusal from now on; `None` ends it.
+    ///
+    /// # Panics
+    ///
+    /// If it is no header's value.
+    pub fn set_retry_after(&self, value: Option<&str>) {
+        let value = value.map(|value| value.parse().expect("a header's value"));
+        *self.shared.manners().retry_after.lock().expect("nothing panics while it holds a header") = value;
+    }
+
+    /// Whether a connection is kept after an answer. Default: yes.
+    pub fn set_keep_alive(&self, keep_alive: bool) {
+        self.shared.manners().closes.store(!keep_alive, Ordering::SeqCst);
+    }
+
+    /// Sends the head and the first half of the next answer's body, and then nothing more.
+    pub fn stall_next_body(&self) {
+        self.shared.manners().stalls.store(true, Ordering::SeqCst);
+    }
+
     /// Accepts connections and leaves handshakes without an answer until the guard is dropped.
     pub fn silence(&self) -> Silence {
         self.shared.silent.send_replace(true);
@@ -488,6 +508,7 @@ impl Builder<'_> {
             tls: Mutex::new(Arc::new(tls)),
             ended: watch::Sender::new(0),
             silent: watch::Sender::new(false),
+            manners: Manners::default(),
         });
         let server = Server::start("embedded-iot", {
             let shared = Arc::clone(&shared);

@@ -25,6 +25,9 @@ use crate::embedded_iot::{EmbeddedIot, TlsVersions};
 /// How long it may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// How many requests a connection is kept for: later ones are to resume its TLS session.
+pub const REQUESTS: usize = 10;
+
 /// How often another port is tried when one was taken between being found and being bound.
 const PORTS_TRIED: usize = 5;
 
@@ -167,6 +170,7 @@ http {{
         ssl_certificate_key {folder}/server.key;
         ssl_protocols {protocols};
         ssl_session_cache shared:tls:1m;
+        keepalive_requests {REQUESTS};
         ssl_client_certificate {folder}/devices.pem;
         ssl_verify_client on;
         ssl_verify_depth 3;

@@ -4,14 +4,16 @@
 //! refused handshake ends in order: its alert is sent, and what the client still says is read, so that the client
 //! sees the alert and not a reset.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, Response};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -54,6 +56,15 @@ pub(super) struct Shared {
     pub(super) ended: watch::Sender<u64>,
     /// While this is true, nobody gets an answer to the first words of a handshake.
     pub(super) silent: watch::Sender<bool>,
+    pub(super) manners: Manners,
+}
+
+/// How answers are given, whatever they say.
+#[derive(Debug, Default)]
+pub(super) struct Manners {
+    pub(super) retry_after: Mutex<Option<HeaderValue>>,
+    pub(super) closes: AtomicBool,
+    pub(super) stalls: AtomicBool,
 }
 
 /// What happened before any request.
@@ -66,6 +77,10 @@ pub(super) struct Counts {
 }
 
 impl Shared {
+    pub(super) fn manners(&self) -> &Manners {
+        &self.manners
+    }
+
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
         // The registry panics on a test's mistake, before it has changed anything.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
@@ -163,11 +178,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(
-    shared: &Shared,
-    request: &Request<Incoming>,
-    peer: Option<Peer>,
-) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn answer(shared: &Shared, request: &Request<Incoming>, peer: Option<Peer>) -> Result<Response<Paced>, Dropped> {
     let peer = peer.unwrap_or_else(|| proxied(request));
     let entry = entry(request, &peer, shared);
     let number = shared.journal.arrived(entry.clone());
@@ -182,12 +193,55 @@ async fn answer(
     if let Some(code) = error_code {
         response = response.header("x-amzn-errortype", code);
     }
+    let manners = shared.manners();
+    let retry_after = manners.retry_after.lock().expect("nothing panics while it holds a header").clone();
+    if let Some(value) = retry_after.filter(|_| status >= 400) {
+        response = response.header("retry-after", value);
+    }
+    if manners.closes.load(Ordering::SeqCst) {
+        response = response.header("connection", "close");
+    }
+    let stalls = manners.stalls.swap(false, Ordering::SeqCst);
     let response = response
         .status(status)
         .header("content-type", content_type)
         .header("x-amzn-requestid", entry.request_id)
-        .body(Full::new(body));
+        .header("content-length", body.len())
+        .body(Paced::new(body, stalls));
     Ok(response.expect("status and headers are valid"))
+}
+
+/// A body that comes whole, or only to its half.
+struct Paced {
+    data: Option<Bytes>,
+    stalls: bool,
+}
+
+impl Paced {
+    fn new(mut body: Bytes, stalls: bool) -> Self {
+        if stalls {
+            body.truncate(body.len() / 2);
+        }
+        Self { data: Some(body).filter(|body| !body.is_empty()), stalls }
+    }
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match (self.data.take(), self.stalls) {
+            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            // Nobody wakes it: the client leaves.
+            (None, true) => Poll::Pending,
+            (None, false) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && !self.stalls
+    }
 }
 
 fn entry<B>(request: &Request<B>, peer: &Peer, shared: &Shared) -> IotRequest {
