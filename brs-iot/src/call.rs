@@ -1,14 +1,15 @@
 //! One refresh's calls: tries, waits between them, and what comes back.
 //!
 //! Owns the time limits. Each try has its own, by the session's clock, and all of them end before the engine's; waits
-//! have jitter. A key in a token signs by a call that blocks, in the middle of TLS: on a current-thread runtime such a
-//! try is driven from a thread for blocking work, so that nobody else stands still.
+//! have jitter, and are what the endpoint asks for where it does. A key in a token signs by a call that blocks, in the
+//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, so that nobody else
+//! stands still.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use brs_core::{Clock, Error, RefreshContext, TemporaryCredentials};
+use brs_core::{Clock, RefreshContext, TemporaryCredentials};
 use reqwest::{Client, Request, Response};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use zeroize::Zeroizing;
@@ -17,9 +18,12 @@ use crate::client::Clients;
 use crate::error::{self, Answer, Call, Failed};
 use crate::files::Set;
 use crate::response::{self, MAX_BODY};
+use crate::tls::Trust;
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// A try with less time than this is none: its time-out would only hide what was wrong before.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// What the request's own limit, on the real clock, is longer than the try's.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
@@ -54,18 +58,25 @@ pub(crate) async fn fetch(
         .with_max_delay(LONGEST_WAIT)
         .with_max_times(usize::try_from(limits.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX))
         .build();
+    let mut earlier: Option<Failed> = None;
     loop {
-        let failed = match attempt(clients, set, limits, call, cx).await {
+        let is_cut = within(cx.time_left()) < limits.of(set);
+        let mut failed = match attempt(clients, set, limits, call, cx).await {
             Err(failed) if failed.again => failed,
             done => return done,
         };
-        match waits.next() {
-            Some(wait) if wait < within(cx.time_left()) => {
-                tracing::debug!(error = %failed.error, ?wait, "the call is made again");
-                cx.clock().sleep(wait).await;
-            }
-            _ => return Err(failed),
+        if failed.late && is_cut {
+            // It had less time than a try is meant to have, and no more is known than that this was not enough.
+            failed = earlier.take().map_or(failed, |earlier| Failed { wait: None, ..earlier });
         }
+        let Some(wait) = waits.next() else { return Err(failed) };
+        let wait = failed.wait.map_or(wait, |asked| asked.max(wait));
+        if within(cx.time_left()).saturating_sub(wait) < SHORTEST_TRY {
+            return Err(failed);
+        }
+        tracing::debug!(error = %failed.error, ?wait, "the call is made again");
+        cx.clock().sleep(wait).await;
+        earlier = Some(failed);
     }
 }
 
@@ -78,7 +89,7 @@ async fn attempt(
     cx: &RefreshContext,
 ) -> Result<TemporaryCredentials, Failed> {
     let limit = limits.of(set).min(within(cx.time_left()));
-    let client = clients.of(set).map_err(Failed::of_client)?;
+    let client = clients.of(set).map_err(Failed::at_rest)?;
     // A token's own error is to be seen, and not that of a call which is late because of it.
     let _limited = Limited::new(set, within(limit));
     // What an earlier try left behind is not this one's.
@@ -86,7 +97,12 @@ async fn attempt(
     let result = match in_time(cx.clock(), limit, drive(client, clients.request(limit + LAST_RESORT), set)).await {
         None => Err(error::late(call)),
         Some(None) => Err(error::lost(call)),
-        Some(Some(outcome)) => judge(outcome, call),
+        Some(Some(outcome)) => {
+            if let Some(date) = outcome.date().filter(|_| !matches!(set.trust, Trust::Anybody)) {
+                clients.server_time().hear(date);
+            }
+            judge(outcome, call)
+        }
     };
     result.map_err(|failed| {
         if failed.fresh {
@@ -121,7 +137,7 @@ fn within(time_left: Duration) -> Duration {
 }
 
 /// `None` when the limit was first.
-async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let sleep = clock.sleep(limit);
     tokio::select! {
         biased;
@@ -148,6 +164,16 @@ enum Outcome {
     Unanswered(reqwest::Error),
 }
 
+impl Outcome {
+    /// The answer's `Date`, if there was an answer.
+    fn date(&self) -> Option<SystemTime> {
+        match self {
+            Self::Whole(answer) | Self::TooLong(answer) | Self::CutOff(answer, _) => answer.date,
+            Self::Unanswered(_) => None,
+        }
+    }
+}
+
 async fn exchange(client: Client, request: Request) -> Outcome {
     let mut response = match client.execute(request).await {
         Ok(response) => response,
@@ -172,6 +198,7 @@ fn head(response: &Response) -> Answer {
         code: header("x-amzn-errortype").map(error::code_of),
         request_id: header("x-amzn-requestid").map(str::to_owned),
         date: header("date").and_then(response::http_date),
+        retry_after: header("retry-after").and_then(response::retry_after),
         // At its full size from the start: a vector that grows leaves copies of the secrets behind.
         body: Zeroizing::new(Vec::with_capacity(MAX_BODY)),
     }
@@ -192,13 +219,6 @@ fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Fail
         Some(date) => set.with_server_time(date),
         None => set,
     })
-}
-
-impl Failed {
-    /// A client that cannot be set up.
-    fn of_client(error: Error) -> Self {
-        Self { error, again: false, fresh: false, device_refused: false }
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Request, Url};
 
 use crate::files::Set;
+use crate::server_time::ServerTime;
 use crate::tls;
 
 const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
@@ -26,6 +27,7 @@ pub(crate) struct Clients {
     connect_timeout: Option<Duration>,
     proxy: Option<SecretString>,
     clock: Arc<dyn Clock>,
+    server_time: Arc<ServerTime>,
     /// With the generation of the set it was built for.
     kept: Mutex<Option<(u64, Client)>>,
 }
@@ -38,8 +40,10 @@ impl Clients {
         connect_timeout: Option<Duration>,
         proxy: Option<SecretString>,
         clock: Arc<dyn Clock>,
+        server_time: Arc<ServerTime>,
     ) -> Result<Self, Error> {
-        let refused = |param: &str| Error::validation(format!("`{param}` cannot be sent")).with_param(param);
+        let refused =
+            |param: &str| Error::validation(format!("`{param}` cannot be sent")).with_param(param).unrecoverable();
         let url = Url::parse(url).map_err(|_| refused("endpoint"))?;
         let mut headers = HeaderMap::new();
         if let Some(thing_name) = thing_name {
@@ -48,7 +52,7 @@ impl Clients {
         if let Some(duration) = duration {
             headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
         }
-        Ok(Self { url, headers, connect_timeout, proxy, clock, kept: Mutex::new(None) })
+        Ok(Self { url, headers, connect_timeout, proxy, clock, server_time, kept: Mutex::new(None) })
     }
 
     /// The client for a set: the kept one, if it was built for it.
@@ -69,6 +73,11 @@ impl Clients {
         let client = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Closes connections, so without the lock.
         drop(client);
+    }
+
+    /// The endpoint's clock.
+    pub(crate) fn server_time(&self) -> &ServerTime {
+        &self.server_time
     }
 
     /// The request, which has `limit` on the real clock: a last resort, the session's clock has its own limit.
@@ -94,7 +103,8 @@ impl Clients {
         }
         if let Some(proxy) = &self.proxy {
             let proxy = Proxy::https(proxy.expose());
-            builder = builder.proxy(proxy.map_err(|_| Error::validation("`proxy` is no URL").with_param("proxy"))?);
+            builder = builder
+                .proxy(proxy.map_err(|_| Error::validation("`proxy` is no URL").with_param("proxy").unrecoverable())?);
         }
         builder.build().map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
     }

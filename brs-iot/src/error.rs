@@ -5,14 +5,14 @@
 //! detail; a body never is.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use brs_core::__private::iso8601;
 use brs_core::shown::{causes, clean, find, with_cause};
 use brs_core::{Error, ErrorKind};
 
 use crate::device::Device;
-use crate::response::{MAX_BODY, message};
+use crate::response::{MAX_BODY, RetryAfter, message};
 use crate::tls::Trust;
 
 mod refusal;
@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) trust: &'a Trust,
     /// This machine's clock.
     pub(crate) now: SystemTime,
+    /// The endpoint's, once it has answered.
+    pub(crate) server_time: Option<SystemTime>,
 }
 
 /// Whom TLS was with.
@@ -39,6 +41,8 @@ pub(crate) struct Peer<'a> {
     pub(crate) trust: &'a Trust,
     /// This machine's clock.
     pub(crate) now: SystemTime,
+    /// The endpoint's, once it has answered.
+    pub(crate) server_time: Option<SystemTime>,
 }
 
 /// An answer, read to its end.
@@ -50,6 +54,8 @@ pub(crate) struct Answer {
     pub(crate) request_id: Option<String>,
     /// `Date`.
     pub(crate) date: Option<SystemTime>,
+    /// `Retry-After`: no call before that.
+    pub(crate) retry_after: Option<RetryAfter>,
     pub(crate) body: zeroize::Zeroizing<Vec<u8>>,
 }
 
@@ -61,24 +67,40 @@ pub(crate) struct Failed {
     pub(crate) again: bool,
     /// Whether the connection, and what TLS remembers, is to be given up.
     pub(crate) fresh: bool,
-    /// Whether it was the device that was refused.
-    pub(crate) device_refused: bool,
+    /// Who was not believed.
+    pub(crate) refused: Refused,
+    /// How long the endpoint wants to be left alone.
+    pub(crate) wait: Option<Duration>,
+    /// Whether nothing is known but that the time was up.
+    pub(crate) late: bool,
+}
+
+/// Who was not believed, where that is what a failure was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refused {
+    #[default]
+    Nobody,
+    /// The endpoint did not take the device's certificate.
+    Device,
+    /// The endpoint's certificate is of no authority that is trusted here.
+    Authority,
 }
 
 impl Failed {
-    fn at_rest(error: Error) -> Self {
-        Self { error, again: false, fresh: false, device_refused: false }
+    pub(crate) fn at_rest(error: Error) -> Self {
+        Self { error, again: false, fresh: false, refused: Refused::Nobody, wait: None, late: false }
     }
 
     fn transport(error: Error) -> Self {
-        Self { error, again: true, fresh: true, device_refused: false }
+        Self { again: true, fresh: true, ..Self::at_rest(error) }
     }
 
     /// What the token said of it, which is more than TLS could.
     pub(crate) fn of_token(error: Error) -> Self {
         // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is asked for at a login.
-        let device_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
-        Self { error, again: false, fresh: true, device_refused }
+        let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
+        let refused = if is_refused { Refused::Device } else { Refused::Nobody };
+        Self { fresh: true, refused, ..Self::at_rest(error) }
     }
 }
 
@@ -86,15 +108,15 @@ impl Failed {
 pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
     let text = message(&answer.body).map(|text| clean(&text, &[])).filter(|text| !text.is_empty());
     let code = answer.code.as_deref().filter(|code| is_code(code));
-    let refusal = Refusal::of(answer.status, code, text.as_deref());
+    let refusal = Refusal::of(answer.status, code, text.as_deref(), &answer.body);
     let mut error = match refusal {
-        Refusal::NotAws => Error::credential(refusal.text(answer.status, None, call)),
+        Refusal::NotAws | Refusal::CertificatePage => Error::credential(refusal.text(answer.status, None, call)),
         _ => Error::request(refusal.text(answer.status, text.as_deref(), call)),
     };
     error = match refusal {
         Refusal::Throttled => error.throttled(),
         Refusal::Trouble => error.retryable(),
-        Refusal::NotAws => error,
+        Refusal::NotAws | Refusal::CertificatePage => error,
         _ => error.unrecoverable(),
     };
     if let Some(code) = code {
@@ -104,7 +126,15 @@ pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
         error = error.with_detail("aws_message", text);
     }
     let again = matches!(refusal, Refusal::Throttled | Refusal::Trouble);
-    Failed { again, device_refused: refusal == Refusal::CertificateNotActive, ..Failed::at_rest(told(error, answer)) }
+    let wait = answer.retry_after.filter(|_| matches!(answer.status, 429 | 503)).map(|after| after.wait(answer, call));
+    if let Some(wait) = wait {
+        error = error.with_detail("retry_after", format!("{} s", wait.as_secs()));
+    }
+    let refused = match refusal {
+        Refusal::CertificateNotActive | Refusal::CertificatePage => Refused::Device,
+        _ => Refused::Nobody,
+    };
+    Failed { again, refused, wait, ..Failed::at_rest(told(error, answer)) }
 }
 
 /// The error for a success that holds no credentials; `problem` ends the sentence.
@@ -137,10 +167,9 @@ pub(crate) fn cut_off(error: &reqwest::Error, answer: &Answer, call: &Call<'_>) 
 
 /// The error for a call whose time was up.
 pub(crate) fn late(call: &Call<'_>) -> Failed {
-    Failed::transport(Error::connection(format!(
-        "`{}` did not answer in time: check the network, the proxy and firewalls on the way",
-        call.endpoint
-    )))
+    let message =
+        format!("`{}` did not answer in time: check the network, the proxy and firewalls on the way", call.endpoint);
+    Failed { late: true, ..Failed::transport(Error::connection(message)) }
 }
 
 /// The error for a call that found no end at all.
@@ -151,7 +180,7 @@ pub(crate) fn lost(call: &Call<'_>) -> Failed {
 /// The error for a call that was not answered.
 pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
     if let Some(failure) = find::<rustls::Error>(error) {
-        let peer = Peer { endpoint: call.endpoint, trust: call.trust, now: call.now };
+        let peer = Peer { endpoint: call.endpoint, trust: call.trust, now: call.now, server_time: call.server_time };
         return tls::failed(failure, error, &peer, Some(call.device));
     }
     if error.is_timeout() {
@@ -179,6 +208,16 @@ pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
     };
     let message = format!("`{}` was not reached: {what}", call.endpoint);
     Failed::transport(with_cause(Error::connection(message), error, &[]))
+}
+
+impl RetryAfter {
+    /// How long that is from the answer on.
+    fn wait(self, answer: &Answer, call: &Call<'_>) -> Duration {
+        match self {
+            Self::Wait(wait) => wait,
+            Self::Until(until) => until.duration_since(answer.date.unwrap_or(call.now)).unwrap_or_default(),
+        }
+    }
 }
 
 /// Adds what an answer tells beside its meaning.

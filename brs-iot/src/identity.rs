@@ -159,7 +159,7 @@ impl DeviceTls {
             return Some(error);
         }
         let found = find::<rustls::Error>(failure)?;
-        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now() };
+        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: None };
         Some(explained::failed(found, failure, &peer, self.device.as_deref()).error)
     }
 }

@@ -49,16 +49,18 @@
 //! # What failures mean
 //!
 //! What AWS refuses names the setting to look at and the command that shows it; only a person can mend it. Connection
-//! errors, throttling and trouble at the service are retried within the refresh, then at the engine's pace; meanwhile
-//! the cached set is served, an expired one too (static stability). An endpoint that cannot be trusted (wrong trust
-//! store, a certificate that has ended, another host's) and one that refuses the device's certificate are told apart,
-//! at once.
+//! errors, throttling and trouble at the service are retried within the refresh, no sooner than a `Retry-After` says,
+//! then at the engine's pace; meanwhile the cached set is served, an expired one too (static stability). An endpoint
+//! that cannot be trusted (wrong trust store, a certificate that has ended, another host's) and one that refuses the
+//! device's certificate are told apart, at once. The former may pass by itself: the system's authorities and the trust
+//! store's file are read anew.
 //!
 //! # Clocks
 //!
 //! A device's clock may be wrong. The lifetime of credentials is counted from the endpoint's `Date`, so they are
-//! refreshed in time all the same. Certificates are checked by the device's clock: an error for one that is not valid
-//! says what that clock shows.
+//! refreshed in time all the same. The endpoint's certificate is checked by the device's clock: an error for one that
+//! is not valid says what that clock shows, how long the certificate is valid, and how far the clock is from the
+//! endpoint's last answer.
 //!
 //! # Secrets
 //!
@@ -82,6 +84,7 @@ mod pem;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod response;
+mod server_time;
 mod strategy;
 mod tls;
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -122,6 +122,24 @@ pub(crate) fn http_date(text: &str) -> Option<SystemTime> {
     time(text, Format::HttpDate)
 }
 
+/// `Retry-After`, in either of its forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetryAfter {
+    Wait(Duration),
+    /// By the endpoint's clock.
+    Until(SystemTime),
+}
+
+/// A `Retry-After`; `None` for what is neither a number of seconds nor a date.
+pub(crate) fn retry_after(text: &str) -> Option<RetryAfter> {
+    let text = text.trim();
+    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    match seconds {
+        Some(seconds) => Some(RetryAfter::Wait(Duration::from_secs(seconds))),
+        None => http_date(text).map(RetryAfter::Until),
+    }
+}
+
 fn time(text: &str, format: Format) -> Option<SystemTime> {
     DateTime::from_str(text, format).ok()?.try_into().ok()
 }
@@ -129,7 +147,7 @@ fn time(text: &str, format: Format) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     const GOOD: &str = r#"{"credentials":{"accessKeyId":"ASIAX","secretAccessKey":"hush/1","sessionToken":"hush+2",
         "expiration":"2026-01-01T00:00:00Z"}}"#;
@@ -191,6 +209,16 @@ mod tests {
         assert_eq!(http_date("Thu, 01 Jan 2026 00:00:00 GMT"), Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
         for text in ["", "yesterday", "2026-01-01T00:00:00Z"] {
             assert_eq!(http_date(text), None);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_read_in_both_its_forms() {
+        assert_eq!(retry_after(" 30"), Some(RetryAfter::Wait(Duration::from_secs(30))));
+        let date = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        assert_eq!(retry_after("Thu, 01 Jan 2026 00:00:00 GMT"), Some(RetryAfter::Until(date)));
+        for text in ["", "-1", "1.5", "soon", "99999999999999999999"] {
+            assert_eq!(retry_after(text), None, "{text}");
         }
     }
 }

@@ -16,10 +16,11 @@ use crate::call::{Limits, fetch};
 use crate::client::Clients;
 use crate::device::Device;
 use crate::endpoint::Endpoint;
-use crate::error::Call;
+use crate::error::{Call, Refused};
 use crate::files::{Files, Set};
 use crate::identity::DeviceIdentity;
 use crate::params::Params;
+use crate::server_time::ServerTime;
 use crate::tls::Trust;
 
 const METHOD: &str = "iot";
@@ -62,6 +63,7 @@ impl Iot {
             params.connect_timeout,
             params.proxy,
             Arc::clone(&clock),
+            Arc::new(ServerTime::new(Arc::clone(&clock))),
         )?;
         let accept_any = params.danger_accept_invalid_certificates;
         let files = Files::load(params.device, params.trust_store, accept_any, &clock).await?;
@@ -143,9 +145,10 @@ impl RefreshStrategy for Iot {
             device: &set.device,
             trust: &set.trust,
             now: cx.clock().now(),
+            server_time: self.clients.server_time().now(),
         };
         fetch(&self.clients, &set, self.limits, &call, cx).await.map_err(|failed| {
-            if failed.device_refused {
+            if failed.refused == Refused::Device {
                 self.files.distrust_device();
             }
             match &set.problem {

@@ -1,7 +1,8 @@
 //! TLS towards the endpoint: whom to trust, what to show, by which clock.
 //!
 //! Owns the configuration for rustls. The cryptography is named explicitly: a process-wide provider is neither used nor
-//! set. TLS 1.2 and 1.3, the latter not where a token cannot make its signatures. Time is the session's clock.
+//! set. TLS 1.2 and 1.3, the latter not where a token cannot make its signatures. Time is the session's clock. What
+//! rustls does not tell of a refused certificate, [`verifier`] does.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -21,6 +22,11 @@ use rustls::{
 use crate::certificate::certificates;
 use crate::device::Device;
 use crate::pem::Pem;
+
+mod verifier;
+
+pub(crate) use verifier::OutOfTime;
+use verifier::Verifier;
 
 const PARAM: &str = "trust_store";
 const TRUST_STORE: &str = "the trust store";
@@ -58,6 +64,11 @@ impl Trust {
             Some(cause) => error.with_source(cause.to_string()),
             None => error,
         })
+    }
+
+    /// Whether these are the same authorities of the system's.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::System(one), Self::System(other)) if one.roots == other.roots)
     }
 
     /// The authorities of a trust store. Its file was read before.
@@ -104,10 +115,11 @@ fn verifying(
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Time(Arc::clone(clock))))
         .with_protocol_versions(versions)
         .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
-    Ok(match trust {
-        Trust::System(roots) | Trust::Given(roots, _) => builder.with_root_certificates(Arc::clone(roots)),
-        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
-    })
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::System(roots) | Trust::Given(roots, _) => Arc::new(Verifier::new(Arc::clone(roots), provider)?),
+        Trust::Anybody => Arc::new(AcceptAny(provider)),
+    };
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
 /// The session's clock, for rustls.

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::device::Device;
-use crate::tls::Trust;
+use crate::server_time::ServerTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -119,7 +119,8 @@ async fn a_key_that_blocks_stalls_no_current_thread_runtime() {
     let set = Set { device: Arc::clone(&device), trust: Trust::Anybody, generation: 0, problem: None };
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000));
     let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
-    let clients = Clients::new(&url, None, None, None, None, Arc::clone(&clock)).unwrap();
+    let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+    let clients = Clients::new(&url, None, None, None, None, Arc::clone(&clock), server_time).unwrap();
     let limits = Limits { timeout: PATIENCE, max_attempts: 1 };
     let cx = RefreshContext::for_test(clock, PATIENCE * 2);
     let call = Call {
@@ -130,6 +131,7 @@ async fn a_key_that_blocks_stalls_no_current_thread_runtime() {
         device: &device,
         trust: &set.trust,
         now: cx.clock().now(),
+        server_time: None,
     };
     let (fetched, ()) = tokio::join!(fetch(&clients, &set, limits, &call, &cx), async {
         gate.signing.notified().await;

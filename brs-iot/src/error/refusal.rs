@@ -17,11 +17,13 @@ pub(super) enum Refusal {
     Trouble,
     /// Something on the way, or at the endpoint, that is not AWS IoT.
     NotAws,
+    /// A web server's page that says that it did not take the device's certificate.
+    CertificatePage,
     Other,
 }
 
 impl Refusal {
-    pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
+    pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>, body: &[u8]) -> Self {
         let says = |part: &str| message.is_some_and(|text| text.to_ascii_lowercase().contains(part));
         match status {
             429 => Self::Throttled,
@@ -38,6 +40,7 @@ impl Refusal {
             400 if says("durationseconds") => Self::DurationTooLong,
             // Anybody may answer with a `message`.
             400.. if code.is_some() => Self::Other,
+            400 if is_certificate_page(body) => Self::CertificatePage,
             _ => Self::NotAws,
         }
     }
@@ -97,10 +100,22 @@ impl Refusal {
                 "what answered for `{endpoint}` ({status}) is not AWS IoT: check `endpoint`, the proxy, and whether \
                  the network asks for a login"
             ),
+            Self::CertificatePage => format!(
+                "what answered for `{endpoint}` ({status}) is not AWS IoT but a web server that did not accept the \
+                 device's certificate: check `endpoint` and which authority that server wants; the certificate is of \
+                 `{}`, its id is {certificate}",
+                call.device.certificate_subject()
+            ),
             Self::Other => match message {
                 Some(message) => format!("`{endpoint}` refused role alias `{alias}` ({status}): {message}"),
                 None => format!("`{endpoint}` refused role alias `{alias}` ({status})"),
             },
         }
     }
+}
+
+/// nginx finishes the handshake with whomever it does not know, and tells so by a page.
+fn is_certificate_page(body: &[u8]) -> bool {
+    let said: [&[u8]; 2] = [b"SSL certificate error", b"No required SSL certificate was sent"];
+    said.iter().any(|said| body.windows(said.len()).any(|part| part == *said))
 }

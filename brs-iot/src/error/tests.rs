@@ -24,6 +24,7 @@ fn call(device: &Device) -> Call<'_> {
         device,
         trust: &Trust::Anybody,
         now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        server_time: None,
     }
 }
 
@@ -33,6 +34,7 @@ fn answer(status: u16, code: Option<&str>, body: &str) -> Answer {
         code: code.map(code_of),
         request_id: Some("request-1".into()),
         date: None,
+        retry_after: None,
         body: zeroize::Zeroizing::new(body.as_bytes().to_vec()),
     }
 }

@@ -1,15 +1,15 @@
 //! What TLS says, told apart: whom this machine does not trust, and who does not trust this device.
 //!
-//! Verdicts on a certificate are final for the call: another try would hear the same.
+//! Verdicts on a certificate are final for the call: another try would hear the same. The endpoint's may pass by
+//! itself, so the engine goes on at its own pace; the device's is for a person to mend.
 
 use std::error::Error as StdError;
-use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::AlertDescription as Alert;
 use rustls::CertificateError as Verdict;
-use rustls::pki_types::UnixTime;
 
 use super::*;
+use crate::tls::OutOfTime;
 
 /// How many of a certificate's names are told.
 const MAX_NAMES: usize = 5;
@@ -23,29 +23,67 @@ pub(crate) fn failed(
     peer: &Peer<'_>,
     device: Option<&Device>,
 ) -> Failed {
+    let told = |out: Error| with_cause(out, error, &[]);
     match (failure, device) {
         (rustls::Error::InvalidCertificate(verdict), _) => {
-            Failed { fresh: true, ..Failed::at_rest(with_cause(not_trusted(verdict, peer), error, &[])) }
+            let refused = match verdict {
+                Verdict::UnknownIssuer | Verdict::BadSignature => Refused::Authority,
+                _ => Refused::Nobody,
+            };
+            let error = told(not_trusted(verdict, peer)).not_retryable();
+            Failed { fresh: true, refused, ..Failed::at_rest(error) }
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if is_about_the_device(*alert) => {
-            let error = with_cause(device_refused(*alert, peer, device), error, &[]);
-            Failed { fresh: true, device_refused: true, ..Failed::at_rest(error) }
+            let error = told(device_refused(*alert, peer, device));
+            Failed { fresh: true, refused: Refused::Device, ..Failed::at_rest(error) }
         }
-        _ => {
-            let message = format!(
-                "TLS with `{}` failed: check that what answers there speaks TLS 1.2 or 1.3, and that no proxy is in \
-                 between",
-                peer.endpoint
-            );
-            // An alert is the peer's word of the moment; what else there is will be so again.
-            let again = matches!(failure, rustls::Error::AlertReceived(_));
-            Failed { again, ..Failed::transport(with_cause(Error::connection(message), error, &[])) }
+        (rustls::Error::AlertReceived(alert), Some(device)) if may_be_about_the_device(*alert) => {
+            let error = told(no_agreement(*alert, peer, device)).not_retryable();
+            Failed { fresh: true, refused: Refused::Device, ..Failed::at_rest(error) }
         }
+        (rustls::Error::AlertReceived(Alert::UnrecognisedName), _) => {
+            let error = told(unknown_name(peer)).not_retryable();
+            Failed { fresh: true, ..Failed::at_rest(error) }
+        }
+        (rustls::Error::AlertReceived(alert), _) if passes(*alert) => Failed::transport(told(no_tls(peer))),
+        _ => Failed { fresh: true, ..Failed::at_rest(told(no_tls(peer)).not_retryable()) },
     }
+}
+
+fn no_tls(peer: &Peer<'_>) -> Error {
+    Error::connection(format!(
+        "TLS with `{}` failed: check that what answers there speaks TLS 1.2 or 1.3, and that no proxy is in between",
+        peer.endpoint
+    ))
+}
+
+fn unknown_name(peer: &Peer<'_>) -> Error {
+    Error::connection(format!(
+        "what answers at `{}` is for other host names: check `endpoint`, and that nothing on the way answers in its \
+         place",
+        peer.endpoint
+    ))
+    .with_param("endpoint")
+}
+
+fn no_agreement(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
+    Error::connection(format!(
+        "TLS with `{}` failed ({alert:?}): check that what answers there speaks TLS 1.2 or 1.3, and that it takes the \
+         device's certificate, of `{}`, whose id is {}: its kind of key, and its authority",
+        peer.endpoint,
+        device.certificate_subject(),
+        device.certificate_sha256()
+    ))
 }
 
 fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     let endpoint = peer.endpoint;
+    if let Verdict::Other(other) = verdict
+        && let Some(told) = other.0.downcast_ref::<OutOfTime>()
+    {
+        let problem = if told.now < told.not_before { "is not valid yet" } else { "has ended" };
+        return out_of_time(problem, Some(told), peer);
+    }
     match verdict {
         Verdict::UnknownIssuer | Verdict::BadSignature => Error::connection(match peer.trust {
             Trust::Given(_, store) => format!(
@@ -60,16 +98,8 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
             ),
         })
         .with_param("trust_store"),
-        Verdict::Expired => out_of_time("has ended", None, peer.now, peer),
-        Verdict::ExpiredContext { time, not_after } => {
-            out_of_time("has ended", Some(format!("until {}", instant(*not_after))), system(*time), peer)
-                .with_detail("not_after", instant(*not_after))
-        }
-        Verdict::NotValidYet => out_of_time("is not valid yet", None, peer.now, peer),
-        Verdict::NotValidYetContext { time, not_before } => {
-            out_of_time("is not valid yet", Some(format!("from {}", instant(*not_before))), system(*time), peer)
-                .with_detail("not_before", instant(*not_before))
-        }
+        Verdict::Expired | Verdict::ExpiredContext { .. } => out_of_time("has ended", None, peer),
+        Verdict::NotValidYet | Verdict::NotValidYetContext { .. } => out_of_time("is not valid yet", None, peer),
         Verdict::NotValidForName => other_name("", peer),
         Verdict::NotValidForNameContext { presented, .. } => {
             let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| clean(name, &[])).collect();
@@ -81,15 +111,47 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     }
 }
 
-fn out_of_time(problem: &str, validity: Option<String>, now: SystemTime, peer: &Peer<'_>) -> Error {
-    let validity = validity.map(|text| format!(", it is valid {text}")).unwrap_or_default();
+fn out_of_time(problem: &str, told: Option<&OutOfTime>, peer: &Peer<'_>) -> Error {
+    let endpoint = peer.endpoint;
+    let whose = match told {
+        Some(told) if told.is_own => format!("the certificate of `{endpoint}`"),
+        Some(_) => format!("the certificate of an authority of `{endpoint}`"),
+        None => format!("the certificate of `{endpoint}`, or of its authority,"),
+    };
+    let validity = told.map(|told| (iso8601(told.not_before), iso8601(told.not_after)));
+    let span = validity.as_ref().map(|(from, to)| format!(": it is valid from {from} to {to}")).unwrap_or_default();
+    let now = told.map_or(peer.now, |told| told.now);
     let shows = iso8601(now);
-    Error::connection(format!(
-        "the certificate of `{}`, or of its authority, {problem}{validity}, and this machine's clock shows {shows}: if \
-         that time is wrong, set the clock; else check what answers there",
-        peer.endpoint
+    let apart = peer.server_time.and_then(|server| apart(now, server));
+    let behind = apart.as_ref().map(|text| format!(", {text} its last answer's")).unwrap_or_default();
+    let mut error = Error::connection(format!(
+        "{whose} {problem}{span}, and this machine's clock shows {shows}{behind}: if that time is wrong, set the \
+         clock; else check what answers there"
     ))
-    .with_detail("local_time", shows)
+    .with_detail("local_time", shows);
+    if let Some((from, to)) = validity {
+        error = error.with_detail("not_before", from).with_detail("not_after", to);
+    }
+    match (apart, peer.server_time) {
+        (Some(_), Some(server)) => error.with_detail("server_time", iso8601(server)),
+        _ => error,
+    }
+}
+
+/// How far this machine's clock is from the endpoint's; `None` for what is no difference worth telling.
+fn apart(now: SystemTime, server: SystemTime) -> Option<String> {
+    let (apart, side) = match now.duration_since(server) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let seconds = apart.as_secs();
+    let (unit, name) = match seconds {
+        0..60 => return None,
+        60..7200 => (60, "minutes"),
+        7200..172_800 => (3600, "hours"),
+        _ => (86_400, "days"),
+    };
+    Some(format!("{} {name} {side}", seconds / unit))
 }
 
 fn other_name(names: &str, peer: &Peer<'_>) -> Error {
@@ -132,10 +194,12 @@ fn is_about_the_device(alert: Alert) -> bool {
     )
 }
 
-fn system(time: UnixTime) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(time.as_secs())
+/// What is said of a device's certificate and key, and of much else too: no common ground, or a wrong signature.
+fn may_be_about_the_device(alert: Alert) -> bool {
+    matches!(alert, Alert::HandshakeFailure | Alert::DecryptError)
 }
 
-fn instant(time: UnixTime) -> String {
-    iso8601(system(time))
+/// What is said of a moment: trouble at the peer, somebody who left, bytes that were damaged on the way.
+fn passes(alert: Alert) -> bool {
+    matches!(alert, Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify | Alert::BadRecordMac)
 }

@@ -33,6 +33,22 @@ async fn what_cannot_be_read_is_a_recoverable_credential_error() {
 }
 
 #[tokio::test]
+async fn an_answer_may_have_64_kib_and_not_a_byte_more() {
+    let bench = Bench::new();
+    let session = bench.session().await;
+    let set = serde_json::json!({ "credentials": {
+        "accessKeyId": "ASIAWHOLE", "secretAccessKey": "hush", "sessionToken": "hush",
+        "expiration": "2030-03-17T18:46:40Z",
+    } });
+    let set = set.to_string();
+    let body = |length: usize| Failure::Body { status: 200, body: set.clone() + &" ".repeat(length - set.len()) };
+    bench.iot.fail_next([body(64 * 1024), body(64 * 1024 + 1)]);
+    session.refresh().await.unwrap();
+    assert_eq!(session.credentials().await.unwrap().access_key_id(), "ASIAWHOLE");
+    assert!(session.refresh().await.unwrap_err().to_string().contains("more than 64 KiB"));
+}
+
+#[tokio::test]
 async fn an_answer_in_awss_place_is_said_to_be_none() {
     let bench = Bench::new();
     for status in [403, 404, 302, 407] {

@@ -1,6 +1,7 @@
 //! A device whose clock is wrong by a day, either way; certificates near and beyond their end.
 
 use brs::Event;
+use brs_tests::embedded_iot::ServerCertificate;
 
 use super::*;
 
@@ -42,6 +43,38 @@ async fn a_device_whose_clock_is_wrong_by_a_day_refreshes_in_time() {
         assert_eq!(bench.iot.calls(), 2, "behind: {behind}");
         assert_eq!(set.expiration(), Some(bench.clock.now() + HOUR));
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_a_decade_off_is_told_beside_a_good_certificates_validity() {
+    let bench = Bench::new();
+    let decade = 4000 * DAY;
+    let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - 2 * decade..start() + 2 * decade);
+    for (behind, problem) in [(true, "is not valid yet"), (false, "has ended")] {
+        let clock = Wrong { right: Brisk(bench.clock.clone()), by: decade, behind };
+        let session = bench.builder(bench.params_of(&device)).clock(clock).build().await.unwrap();
+        let error = session.refresh().await.unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains(problem) && shown.contains("set the clock"), "{shown}");
+        // Ten years of 365.3 days, either way.
+        assert!(shown.contains("valid from 2020-03-16T17:46:40Z to 2040-03-17T17:46:40Z"), "{shown}");
+        assert_eq!(error.details()["not_after"], "2040-03-17T17:46:40Z");
+        assert!(!error.is_retryable() && !error.is_unrecoverable(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_answer_tells_by_how_much_the_clock_is_off() {
+    let bench = Bench::new();
+    let session = bench.session().await;
+    session.refresh().await.unwrap();
+    // New handshakes: the session that is resumed needs no certificate.
+    bench.iot.set_certificate(ServerCertificate::Good);
+    bench.iot.close_connections();
+    bench.clock.step_wall(start() - 4000 * DAY);
+    let error = session.refresh().await.unwrap_err();
+    assert!(error.to_string().contains("4000 days behind its last answer's"), "{error}");
+    assert_eq!(error.details()["server_time"], "2030-03-17T17:46:40Z");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The same with nginx in front, whose TLS is OpenSSL's and whose clock is the system's.
 
 use brs_tests::embedded_iot::TlsVersions;
-use brs_tests::nginx::Nginx;
+use brs_tests::nginx::{Nginx, REQUESTS};
 
 use super::*;
 
@@ -38,22 +38,29 @@ async fn every_kind_of_key_and_both_versions_work_with_openssl_at_the_other_end(
         for kind in [KeyKind::Rsa2048, KeyKind::Rsa3072, KeyKind::EcP256, KeyKind::EcP384] {
             let device = behind.iot.add_device(THING, kind);
             let session = behind.session(&device).await;
-            for _ in 0..20 {
+            let before = behind.iot.calls();
+            for _ in 0..2 * REQUESTS {
                 session.refresh().await.unwrap();
             }
-            let seen = behind.iot.requests().pop().unwrap();
-            assert_eq!(seen.certificate_id.as_deref(), Some(device.certificate_id.as_str()));
+            for (number, seen) in behind.iot.requests()[before..].iter().enumerate() {
+                assert_eq!(seen.certificate_id.as_deref(), Some(device.certificate_id.as_str()));
+                let version = if versions == TlsVersions::Tls12 { "TLSv1.2" } else { "TLSv1.3" };
+                assert_eq!(seen.tls_version.as_deref(), Some(version));
+                assert_eq!(seen.resumed, number >= REQUESTS, "the second connection: {number}, {versions:?}, {kind:?}");
+            }
         }
     }
 }
 
 #[tokio::test]
 #[ignore = "needs nginx"]
-async fn a_device_that_nginx_does_not_know_is_told_that_what_answered_is_not_aws() {
+async fn a_device_that_nginx_does_not_know_is_told_so_with_its_certificate() {
     let behind = Behind::new(TlsVersions::Both);
     let stranger = EmbeddedIot::start(&EmbeddedAws::start()).add_device("stranger", KeyKind::EcP256);
     let error = behind.session(&stranger).await.credentials().await.unwrap_err();
     assert_eq!(error.status(), Some(400), "{error}");
-    assert!(error.to_string().contains("is not AWS IoT"), "{error}");
+    let shown = error.to_string();
+    assert!(shown.contains("is not AWS IoT but a web server that did not accept the device's certificate"), "{shown}");
+    assert!(shown.contains(&stranger.certificate_id), "{shown}");
     assert_eq!(behind.iot.calls(), 0);
 }

@@ -1,7 +1,12 @@
 //! What TLS says: four things that may be wrong, told apart at once, and what may be switched off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use brs::ErrorKind;
 use brs_tests::embedded_iot::{ServerCertificate, TlsVersions};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -39,6 +44,23 @@ async fn a_wrong_trust_store_is_pointed_at() {
     assert!(shown.contains("comes from no authority of the trust store") && shown.contains("roots.pem"), "{shown}");
     assert_eq!(error.param(), Some("trust_store"));
     assert!(!error.is_unrecoverable());
+}
+
+#[tokio::test]
+async fn verdicts_on_the_endpoint_are_not_tried_again_soon_and_may_pass() {
+    for certificate in [
+        ServerCertificate::Untrusted,
+        ServerCertificate::Expired,
+        ServerCertificate::NotYetValid,
+        ServerCertificate::WrongHost,
+    ] {
+        let bench = Bench::with(|builder| builder.certificate(certificate));
+        let session = bench.session().await;
+        let error = session.refresh().await.unwrap_err();
+        assert!(!error.is_retryable() && !error.is_unrecoverable(), "{error:?}");
+        bench.iot.set_certificate(ServerCertificate::Good);
+        session.refresh().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -97,6 +119,51 @@ async fn what_speaks_no_tls_is_told_so() {
     let bench = Bench::new();
     let error = bench.fails(bench.params_at(&bench.iot.back_door().to_string(), ALIAS, &bench.device)).await;
     assert!(error.to_string().contains("TLS with `127.0.0.1"), "{error}");
+}
+
+/// What answers every greeting with this alert; and how many greetings there were.
+async fn alerting(alert: u8) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let greetings = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&greetings);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut head = [0; 5];
+            client.read_exact(&mut head).await.unwrap();
+            client.read_exact(&mut vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))]).await.unwrap();
+            client.write_all(&[21, 3, 3, 0, 2, 2, alert]).await.unwrap();
+        }
+    });
+    (endpoint, greetings)
+}
+
+#[tokio::test]
+async fn alerts_are_told_by_what_they_are_about_and_only_passing_ones_are_tried_again() {
+    let bench = Bench::new();
+    let id = bench.device.certificate_id.as_str();
+    for (alert, tries, texts) in [
+        // InternalError and UserCanceled.
+        (80, 3, ["TLS with `localhost", "failed"]),
+        (90, 3, ["TLS with `localhost", "failed"]),
+        // ProtocolVersion.
+        (70, 1, ["TLS with `localhost", "speaks TLS 1.2 or 1.3"]),
+        // UnrecognisedName.
+        (112, 1, ["is for other host names", "check `endpoint`"]),
+        // HandshakeFailure and DecryptError.
+        (40, 1, ["takes the device's certificate", id]),
+        (51, 1, ["takes the device's certificate", id]),
+        // UnknownCA.
+        (48, 1, ["refused the device's certificate", id]),
+    ] {
+        let (endpoint, greetings) = alerting(alert).await;
+        let error = bench.fails(bench.params_at(&endpoint, ALIAS, &bench.device)).await;
+        let shown = error.to_string();
+        assert!(texts.iter().all(|text| shown.contains(text)), "{alert}: {shown}");
+        assert_eq!(greetings.load(Ordering::SeqCst), tries, "{alert}: {shown}");
+        assert_eq!(error.is_retryable(), tries > 1, "{alert}: {shown}");
+    }
 }
 
 #[tokio::test]
