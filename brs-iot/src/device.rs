@@ -23,6 +23,7 @@ use crate::pkcs11::Pkcs11;
 
 const CERTIFICATE: &str = "the certificate";
 const PRIVATE_KEY: &str = "the private key";
+const LOCAL: &str = "this machine's clock";
 
 /// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11 token's key.
 #[derive(Clone, Debug, Default)]
@@ -105,12 +106,12 @@ impl DeviceParams {
     }
 
     #[cfg(feature = "pkcs11")]
-    fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         self.pkcs11.is_some()
     }
 
     #[cfg(not(feature = "pkcs11"))]
-    fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         false
     }
 
@@ -125,23 +126,47 @@ impl DeviceParams {
         Ok(Contents {
             certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
             private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
+            passphrase: self.passphrase.as_ref().and_then(Passphrase::content),
         })
     }
 
     /// The identity made of those contents. Validity is [`Device::check_validity`]'s.
     pub(crate) async fn open(&self, contents: Contents, place: &Blocking) -> Result<Device, Error> {
-        let named = |pem: &Option<Pem>, what: &str| pem.as_ref().map_or(what.to_owned(), |pem| pem.named(what));
-        let (certificate, private_key) = (named(&self.certificate, CERTIFICATE), named(&self.private_key, PRIVATE_KEY));
-        let chain = contents.certificate.map(|bytes| read_chain(&bytes, &certificate)).transpose()?;
-        match (chain, contents.private_key) {
-            (Some(chain), Some(key)) => {
-                let (passphrase, named) = (self.passphrase.clone(), private_key.clone());
-                let key = place.run(move || key::read(&key, passphrase.as_ref(), &named)).await??;
-                Device::new(chain, key, &certificate, (&private_key, "private_key"))
-            }
-            (chain, None) => self.open_token(chain, &certificate).await,
-            (None, Some(_)) => self.validate().and_then(|()| Err(no_certificate())),
-        }
+        let chain = self.chain(&contents)?;
+        let Some(key) = contents.private_key else {
+            return self.open_token(chain, &self.named_certificate()).await;
+        };
+        let params = self.clone();
+        let key = place.run(move || params.open_key(&key)).await??;
+        self.with_key(chain, key)
+    }
+
+    /// The certificates that were read, where any are given.
+    pub(crate) fn chain(&self, contents: &Contents) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
+        contents.certificate.as_ref().map(|bytes| read_chain(bytes, &self.named_certificate())).transpose()
+    }
+
+    /// The private key that was read. Blocks: a pass phrase may be asked for.
+    pub(crate) fn open_key(&self, key: &[u8]) -> Result<Arc<dyn SigningKey>, Error> {
+        key::read(key, self.passphrase.as_ref(), &self.named_private_key())
+    }
+
+    /// The identity made of certificates that were read and a key that was opened.
+    pub(crate) fn with_key(
+        &self,
+        chain: Option<Vec<CertificateDer<'static>>>,
+        key: Arc<dyn SigningKey>,
+    ) -> Result<Device, Error> {
+        let Some(chain) = chain else { return self.validate().and_then(|()| Err(no_certificate())) };
+        Device::new(chain, key, &self.named_certificate(), (&self.named_private_key(), "private_key"))
+    }
+
+    fn named_certificate(&self) -> String {
+        self.certificate.as_ref().map_or_else(|| CERTIFICATE.to_owned(), |pem| pem.named(CERTIFICATE))
+    }
+
+    fn named_private_key(&self) -> String {
+        self.private_key.as_ref().map_or_else(|| PRIVATE_KEY.to_owned(), |pem| pem.named(PRIVATE_KEY))
     }
 
     #[cfg(feature = "pkcs11")]
@@ -168,15 +193,16 @@ impl DeviceParams {
     }
 }
 
-fn no_certificate() -> Error {
+pub(crate) fn no_certificate() -> Error {
     Error::configuration("the device has no certificate: give `certificate`").with_param("certificate").unrecoverable()
 }
 
 /// The bytes of certificate and key, where they are given.
-#[derive(PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) certificate: Option<Zeroizing<Vec<u8>>>,
     pub(crate) private_key: Option<Zeroizing<Vec<u8>>>,
+    /// The pass phrase, where it can be had without asking anybody: another one is a reason to try a key again.
+    pub(crate) passphrase: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// A device's identity: certificate chain and key, which belong together.
@@ -292,6 +318,11 @@ impl Device {
     ///
     /// A configuration error with that time and the certificate's validity.
     pub fn check_validity(&self, now: SystemTime) -> Result<(), Error> {
+        self.check_validity_by(now, LOCAL)
+    }
+
+    /// As [`check_validity`](Self::check_validity), by the clock of that name.
+    pub(crate) fn check_validity_by(&self, now: SystemTime, clock: &str) -> Result<(), Error> {
         let problem = if now < self.facts.not_before {
             "is not valid yet"
         } else if now > self.facts.not_after {
@@ -299,9 +330,12 @@ impl Device {
         } else {
             return Ok(());
         };
+        let (remedy, detail) = match clock {
+            LOCAL => ("set the clock, or give a certificate that is valid", "local_time"),
+            _ => ("give a certificate that is valid", "server_time"),
+        };
         Err(Error::configuration(format!(
-            "the certificate of `{}` {problem}: it is valid from {} to {}, and this machine's clock shows {}; set the \
-             clock, or give a certificate that is valid",
+            "the certificate of `{}` {problem}: it is valid from {} to {}, and {clock} shows {}; {remedy}",
             self.facts.subject,
             iso8601(self.facts.not_before),
             iso8601(self.facts.not_after),
@@ -310,7 +344,7 @@ impl Device {
         .with_param("certificate")
         .with_detail("not_before", iso8601(self.facts.not_before))
         .with_detail("not_after", iso8601(self.facts.not_after))
-        .with_detail("local_time", iso8601(now))
+        .with_detail(detail, iso8601(now))
         .unrecoverable())
     }
 }

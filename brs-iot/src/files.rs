@@ -1,35 +1,63 @@
 //! Rotation: files that changed are taken over at the next refresh, when what is in them is whole.
 //!
-//! Owns the current device and trust. Files are read anew at each refresh and compared by their content: they are
-//! small, refreshes are rare, and time stamps miss changes. A pair of certificate and key is taken only when it is
-//! whole, matches and is valid; otherwise the one in use stays, with a warning and a detail in errors. The content
-//! itself is not kept, only its SHA-256.
+//! Owns the current device and trust, which are read and taken over apart: what is wrong with one keeps nobody from the
+//! other. Files are read anew at each refresh and compared by their content: they are small, refreshes are rare, and
+//! time stamps miss changes. A pair of certificate and key is taken only when it is whole, matches and is valid;
+//! otherwise the one in use stays, with a warning and a detail in errors. Should the endpoint refuse a new device, the
+//! one before it is still there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A look
+//! has a time limit: a file system that hangs costs a refresh a little, and not its call.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use brs_core::shown::causes;
 use brs_core::{Blocking, Clock, Error};
 use zeroize::Zeroizing;
 
+use crate::call::in_time;
 use crate::device::{Contents, Device, DeviceParams};
 use crate::pem::Pem;
+use crate::server_time::ServerTime;
 use crate::tls::Trust;
+
+mod keys;
+
+use keys::Keys;
+
+/// How long files may take when the session is built: nothing can be had without them.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
+/// How long a later look may take at most.
+pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
 /// What files are read, and what was made of them last.
 pub(crate) struct Files {
     device: DeviceParams,
     trust_store: Option<Pem>,
     /// Reading may hang, on a network's file system: on threads of its own.
-    place: Blocking,
+    device_place: Blocking,
+    trust_place: Blocking,
+    keys: Keys,
+    server_time: Arc<ServerTime>,
     current: Mutex<Current>,
 }
 
 struct Current {
     set: Set,
     device_digest: Digest,
+    key_digest: Digest,
     trust_digest: Digest,
-    /// The device is to be opened anew, whatever its files say.
+    /// The token is to be opened anew, whatever the files say.
     stale: bool,
+    /// The system's authorities are to be read anew.
+    trust_stale: bool,
+    /// Whether the endpoint has refused the device that is in use.
+    refused: bool,
+    /// The device before, until the endpoint has accepted the one in use.
+    previous: Option<Arc<Device>>,
+    /// The last number that was given out.
+    generations: u64,
 }
 
 /// A device and whom it trusts.
@@ -53,21 +81,46 @@ impl Files {
         trust_store: Option<Pem>,
         accept_any: bool,
         clock: &Arc<dyn Clock>,
+        server_time: Arc<ServerTime>,
     ) -> Result<Self, Error> {
-        let place = Blocking::new();
-        let (contents, trust) = read(&place, &device, trust_store.clone()).await?;
-        let trust_digest = digest([trust.as_ref()]);
-        let trust = match (&trust_store, trust) {
+        let (device_place, trust_place) = (Blocking::new(), Blocking::new());
+        let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
+        let bytes = bounded(clock, FIRST_LOOK, "the trust store", read_trust(&trust_place, trust_store.as_ref()));
+        let bytes = bytes.await??;
+        let trust_digest = digest([bytes.as_ref()]);
+        let trust = match (&trust_store, bytes) {
             (Some(pem), Some(bytes)) => Trust::given(&bytes, pem)?,
             _ if accept_any => Trust::Anybody,
-            _ => place.run(Trust::system).await??,
+            _ => bounded(clock, FIRST_LOOK, "the system's CA certificates", system(&trust_place)).await??,
         };
-        let device_digest = contents.digest();
-        let opened = device.open(contents, &place).await?;
+        let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
+        // Without a limit: a function for a pass phrase or a PIN may ask a person.
+        let opened = match device.open(contents, &device_place).await {
+            Err(error) if device.has_files() && error.is_unrecoverable() => {
+                // One of both may have been written between the two readings.
+                let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
+                if contents.digest() == device_digest {
+                    return Err(error);
+                }
+                (device_digest, key_digest) = (contents.digest(), contents.key_digest());
+                device.open(contents, &device_place).await?
+            }
+            opened => opened?,
+        };
         opened.check_validity(clock.now())?;
-        let set = Set { device: Arc::new(opened), trust, generation: 0, problem: None };
-        let current = Mutex::new(Current { set, device_digest, trust_digest, stale: false });
-        Ok(Self { device, trust_store, place, current })
+        let current = Current {
+            set: Set { device: Arc::new(opened), trust, generation: 0, problem: None },
+            device_digest,
+            key_digest,
+            trust_digest,
+            stale: false,
+            trust_stale: false,
+            refused: false,
+            previous: None,
+            generations: 0,
+        };
+        let (keys, current) = (Keys::new(), Mutex::new(current));
+        Ok(Self { device, trust_store, device_place, trust_place, keys, server_time, current })
     }
 
     /// What is read for the device.
@@ -75,60 +128,186 @@ impl Files {
         &self.device
     }
 
+    /// What the endpoint's clock shows.
+    pub(crate) fn server_time(&self) -> Option<SystemTime> {
+        self.server_time.now()
+    }
+
     /// What is in use.
     pub(crate) fn current(&self) -> Set {
         self.lock().set.clone()
     }
 
-    /// The device is opened anew at the next look.
-    pub(crate) fn distrust_device(&self) {
-        self.lock().stale = true;
+    /// A token is opened anew at the next look. What is in files and in memory is what it was.
+    pub(crate) fn reopen(&self) {
+        self.lock().stale = self.device.has_token();
     }
 
-    /// Takes over what changed since the last look.
-    pub(crate) async fn look(&self, clock: &Arc<dyn Clock>) -> Set {
-        let stale = self.lock().stale;
-        if !stale && !self.device.has_files() && !self.trust_store.as_ref().is_some_and(Pem::is_file) {
-            return self.current();
-        }
-        let result = self.take_over(clock).await;
+    /// The system's authorities are read anew at the next look, should they be what is trusted.
+    pub(crate) fn reload_trust(&self) {
         let mut current = self.lock();
-        if let Err(error) = &result {
-            tracing::warn!(%error, "changed files are not used yet, what was read before is");
+        current.trust_stale = matches!(current.set.trust, Trust::System(_));
+    }
+
+    /// The endpoint took the device of that set: the one before it is needed no more.
+    pub(crate) fn accepted(&self, set: &Set) {
+        let mut current = self.lock();
+        if current.set.generation == set.generation {
+            current.refused = false;
+            current.previous = None;
         }
-        current.set.problem = result.err();
+    }
+
+    /// The endpoint refused the device of that set. The one before it, if there is one that it may still take.
+    pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
+        self.reopen();
+        let mut current = self.lock();
+        if current.set.generation != set.generation {
+            return None;
+        }
+        current.refused = true;
+        let now = self.server_time.now().unwrap_or_else(|| clock.now());
+        let device = current.previous.clone().filter(|device| device.check_validity(now).is_ok())?;
+        let generation = current.next_generation();
+        Some(Set { device, generation, ..set.clone() })
+    }
+
+    /// The endpoint refused the device before, too.
+    pub(crate) fn forget_previous(&self) {
+        self.lock().previous = None;
+    }
+
+    /// Takes over what changed since the last look, within `limit`. A token has its own.
+    pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, limit: Duration) -> Set {
+        let (stale, trust_stale) = {
+            let current = self.lock();
+            (current.stale, current.trust_stale)
+        };
+        let device = async {
+            match (stale || self.device.has_files(), self.device.has_token()) {
+                (false, _) => Ok(()),
+                (true, true) => self.take_over_device(clock, limit).await,
+                (true, false) => {
+                    let taking = self.take_over_device(clock, limit);
+                    bounded(clock, limit, "certificate and private key", taking).await.flatten()
+                }
+            }
+        };
+        let trust = async {
+            if trust_stale {
+                bounded(clock, limit, "the system's CA certificates", self.take_over_system()).await.flatten()
+            } else if self.trust_store.as_ref().is_some_and(Pem::is_file) {
+                bounded(clock, limit, "the trust store", self.take_over_trust()).await.flatten()
+            } else {
+                Ok(())
+            }
+        };
+        let (device, trust) = tokio::join!(device, trust);
+        let problems: Vec<Error> = [device, trust].into_iter().filter_map(Result::err).collect();
+        for error in &problems {
+            let cause = error.source().map(|_| causes(error, &[]));
+            tracing::warn!(%error, cause, "changed files are not used yet, what was read before is");
+        }
+        let mut current = self.lock();
+        current.set.problem = joined(problems);
         current.set.clone()
     }
 
-    async fn take_over(&self, clock: &Arc<dyn Clock>) -> Result<(), Error> {
-        let (contents, trust) = read(&self.place, &self.device, self.trust_store.clone()).await?;
-        let (device_digest, trust_digest) = (contents.digest(), digest([trust.as_ref()]));
-        let (new_device, new_trust) = {
-            let current = self.lock();
-            (current.stale || current.device_digest != device_digest, current.trust_digest != trust_digest)
-        };
-        if let (true, Some(pem), Some(bytes)) = (new_trust, &self.trust_store, trust) {
-            let trust = Trust::given(&bytes, pem)?;
-            let mut current = self.lock();
-            current.set.trust = trust;
-            current.set.generation += 1;
-            current.trust_digest = trust_digest;
+    async fn take_over_trust(&self) -> Result<(), Error> {
+        let bytes = read_trust(&self.trust_place, self.trust_store.as_ref()).await?;
+        let digest = digest([bytes.as_ref()]);
+        let (Some(pem), Some(bytes)) = (&self.trust_store, bytes) else { return Ok(()) };
+        if self.lock().trust_digest == digest {
+            return Ok(());
         }
-        if new_device {
-            let device = self.device.open(contents, &self.place).await?;
-            device.check_validity(clock.now())?;
-            tracing::info!(
-                subject = device.certificate_subject(),
-                sha256 = device.certificate_sha256(),
-                "certificate and key were read anew"
-            );
-            let mut current = self.lock();
-            current.set.device = Arc::new(device);
-            current.set.generation += 1;
-            current.device_digest = device_digest;
-            current.stale = false;
+        let trust = Trust::given(&bytes, pem)?;
+        let mut current = self.lock();
+        current.trust_digest = digest;
+        current.use_trust(trust);
+        Ok(())
+    }
+
+    async fn take_over_system(&self) -> Result<(), Error> {
+        let trust = system(&self.trust_place).await?;
+        let mut current = self.lock();
+        current.trust_stale = false;
+        if !trust.is_same(&current.set.trust) {
+            current.use_trust(trust);
         }
         Ok(())
+    }
+
+    async fn take_over_device(&self, clock: &Arc<dyn Clock>, limit: Duration) -> Result<(), Error> {
+        let mut contents = read_device(&self.device_place, &self.device, clock, limit).await?;
+        let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
+        {
+            let current = self.lock();
+            if !current.stale && current.device_digest == device_digest {
+                return Ok(());
+            }
+        }
+        let device = if self.device.has_token() {
+            self.device.open(contents, &self.device_place).await?
+        } else {
+            match self.open(&contents).await {
+                Err(error) if error.is_unrecoverable() => {
+                    // One of both may have been written between the two readings.
+                    contents = read_device(&self.device_place, &self.device, clock, limit).await?;
+                    if contents.digest() == device_digest {
+                        return Err(error);
+                    }
+                    (device_digest, key_digest) = (contents.digest(), contents.key_digest());
+                    self.open(&contents).await?
+                }
+                opened => opened?,
+            }
+        };
+        let is_other = device.certificate_sha256() != self.current().device.certificate_sha256();
+        // The one in use may have ended meanwhile: that is the server's to say.
+        if is_other {
+            match self.server_time.now() {
+                Some(now) => device.check_validity_by(now, "the endpoint's clock")?,
+                None => device.check_validity(clock.now())?,
+            }
+        }
+        tracing::info!(
+            subject = device.certificate_subject(),
+            sha256 = device.certificate_sha256(),
+            "certificate and key were read anew"
+        );
+        self.keys.forget();
+        let mut current = self.lock();
+        let before = std::mem::replace(&mut current.set.device, Arc::new(device));
+        if is_other {
+            let was_refused = std::mem::take(&mut current.refused);
+            // Two changes before the endpoint was asked: what it last took is still the one to go back to.
+            if current.previous.is_none() {
+                current.previous = (!was_refused).then_some(before);
+            }
+        }
+        current.set.generation = current.next_generation();
+        current.device_digest = device_digest;
+        current.key_digest = key_digest;
+        current.stale = false;
+        Ok(())
+    }
+
+    /// The device of those contents, with the key in use where its file did not change.
+    async fn open(&self, contents: &Contents) -> Result<Device, Error> {
+        let chain = self.device.chain(contents)?;
+        let in_use = {
+            let current = self.lock();
+            (current.key_digest == contents.key_digest()).then(|| current.set.device.certified())
+        };
+        let key = match (in_use, &contents.private_key) {
+            (Some(certified), _) => Arc::clone(&certified.key),
+            (None, Some(bytes)) => {
+                let digest = digest([Some(bytes), contents.passphrase.as_ref()]);
+                self.keys.open(&self.device, bytes.clone(), digest).await?
+            }
+            (None, None) => return self.device.validate().and_then(|()| Err(crate::device::no_certificate())),
+        };
+        self.device.with_key(chain, key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -136,23 +315,72 @@ impl Files {
     }
 }
 
-async fn read(
+impl Current {
+    fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+
+    fn use_trust(&mut self, trust: Trust) {
+        self.set.trust = trust;
+        self.set.generation = self.next_generation();
+    }
+}
+
+async fn read_device(
     place: &Blocking,
     device: &DeviceParams,
-    trust_store: Option<Pem>,
-) -> Result<(Contents, Option<Bytes>), Error> {
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+) -> Result<Contents, Error> {
     let device = device.clone();
-    place
-        .run(move || {
-            let trust = trust_store.as_ref().map(Trust::read).transpose()?;
-            Ok((device.read()?, trust))
+    bounded(clock, limit, "certificate and private key", place.run(move || device.read())).await.flatten().flatten()
+}
+
+async fn read_trust(place: &Blocking, trust_store: Option<&Pem>) -> Result<Option<Bytes>, Error> {
+    let Some(pem) = trust_store.cloned() else { return Ok(None) };
+    place.run(move || Trust::read(&pem)).await.flatten().map(Some)
+}
+
+async fn system(place: &Blocking) -> Result<Trust, Error> {
+    place.run(Trust::system).await.flatten()
+}
+
+/// The outcome, unless `limit` is first; `what` is what was read.
+async fn bounded<T>(
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+    what: &str,
+    reading: impl Future<Output = T>,
+) -> Result<T, Error> {
+    in_time(clock, limit, reading).await.ok_or_else(|| {
+        let limit = limit.as_secs_f32();
+        Error::connection(format!(
+            "reading {what} took longer than {limit} s: check the file system, and whatever gives the pass phrase"
+        ))
+    })
+}
+
+/// What keeps changes from being used, in one error.
+fn joined(problems: Vec<Error>) -> Option<Error> {
+    let texts: Vec<String> = problems
+        .iter()
+        .map(|error| match causes(error, &[]) {
+            cause if cause.is_empty() => error.to_string(),
+            cause => format!("{error} ({cause})"),
         })
-        .await?
+        .collect();
+    let first = problems.into_iter().next()?;
+    Some(Error::configuration(texts.join("; ")).with_source(first))
 }
 
 impl Contents {
     fn digest(&self) -> Digest {
         digest([self.certificate.as_ref(), self.private_key.as_ref()])
+    }
+
+    fn key_digest(&self) -> Digest {
+        digest([self.private_key.as_ref()])
     }
 }
 
@@ -168,3 +396,6 @@ fn digest<const N: usize>(parts: [Option<&Bytes>; N]) -> Digest {
     digest.copy_from_slice(context.finish().as_ref());
     digest
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use brs_core::shown::find;
 use brs_core::{Blocking, Clock, Error};
@@ -13,8 +14,9 @@ use rustls::ClientConfig;
 
 use crate::device::{Device, DeviceParams};
 use crate::error::{Peer, tls as explained};
-use crate::files::Files;
+use crate::files::{Files, LOOK};
 use crate::pem::Pem;
+use crate::server_time::ServerTime;
 use crate::tls::{Trust, anonymous, config};
 
 /// A device's certificate and key, and whom it trusts, with files that change taken over at each use.
@@ -35,7 +37,12 @@ impl DeviceIdentity {
     /// Cancel safe: what was read is dropped.
     pub async fn load(device: DeviceParams, trust_store: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         device.validate()?;
-        Ok(Self::sharing(Arc::new(Files::load(device, trust_store, false, clock).await?)))
+        Self::reading(device, trust_store, clock).await
+    }
+
+    async fn reading(device: DeviceParams, trust: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        let server_time = Arc::new(ServerTime::new(Arc::clone(clock)));
+        Ok(Self::sharing(Arc::new(Files::load(device, trust, false, clock, server_time).await?)))
     }
 
     pub(crate) fn sharing(files: Arc<Files>) -> Self {
@@ -53,7 +60,7 @@ impl DeviceIdentity {
     /// Cancel safe.
     pub async fn with_trust_store(&self, trust_store: Pem, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         let device = self.0.params().clone();
-        Ok(Self::sharing(Arc::new(Files::load(device, Some(trust_store), false, clock).await?)))
+        Self::reading(device, Some(trust_store), clock).await
     }
 
     /// The TLS configuration of what the files hold now. A connection that is opened later asks again.
@@ -67,10 +74,11 @@ impl DeviceIdentity {
     ///
     /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
-        let set = self.0.look(clock).await;
+        let set = self.0.look(clock, LOOK).await;
         let config = config(&set.device, &set.trust, clock)?;
         drop(set.device.take_failure());
-        Ok(DeviceTls { config, device: Some(set.device), trust: set.trust, clock: Arc::clone(clock) })
+        let (clock, server_time) = (Arc::clone(clock), self.0.server_time());
+        Ok(DeviceTls { config, device: Some(set.device), trust: set.trust, clock, server_time })
     }
 
     /// Whom the device trusts, for connections at which it shows no certificate.
@@ -83,9 +91,11 @@ impl DeviceIdentity {
         self.0.current().device
     }
 
-    /// Reads the device anew at the next use, whatever its files say: what a server's refusal is worth.
+    /// Opens a token anew at the next use, and reads the system's authorities anew: what a failed handshake is worth.
+    /// Files are looked at in any case, and what is in memory is what it was.
     pub fn distrust(&self) {
-        self.0.distrust_device();
+        self.0.reopen();
+        self.0.reload_trust();
     }
 }
 
@@ -124,7 +134,7 @@ impl ServerTrust {
     /// A configuration error when TLS cannot be set up.
     pub fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let config = anonymous(&self.0, clock)?;
-        Ok(DeviceTls { config, device: None, trust: self.0.clone(), clock: Arc::clone(clock) })
+        Ok(DeviceTls { config, device: None, trust: self.0.clone(), clock: Arc::clone(clock), server_time: None })
     }
 }
 
@@ -140,6 +150,8 @@ pub struct DeviceTls {
     device: Option<Arc<Device>>,
     trust: Trust,
     clock: Arc<dyn Clock>,
+    /// The credentials endpoint's clock, where that has answered.
+    server_time: Option<SystemTime>,
 }
 
 impl DeviceTls {
@@ -159,7 +171,7 @@ impl DeviceTls {
             return Some(error);
         }
         let found = find::<rustls::Error>(failure)?;
-        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: None };
+        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
         Some(explained::failed(found, failure, &peer, self.device.as_deref()).error)
     }
 }

@@ -42,9 +42,14 @@
 //!
 //! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or SEC1, or as PKCS#8
 //! encrypted with a [`Passphrase`]. Both are read when the session is built, and checked to belong together and to be
-//! valid. Files that change are taken over at the next refresh when the new pair is whole, matches and is valid;
-//! otherwise the old one stays in use, with a warning. Within 30 days of the certificate's end each refresh tells so:
+//! valid. Files that change are taken over at the next refresh when the new pair is whole, matches and is valid (by the
+//! endpoint's time, where that is known); otherwise the old one stays in use, with a warning. Should the endpoint
+//! refuse a new pair that is not registered yet, say, the one before it is used once more, with a warning, until the
+//! new one has been accepted. A pass phrase is asked for when the session is built and when the key's file has changed.
+//! Within 30 days of the certificate's end each refresh tells so:
 //! [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
+//!
+//! Keys are RSA of 2048 to 4096 bits, EC P-256 or P-384.
 //!
 //! # What failures mean
 //!

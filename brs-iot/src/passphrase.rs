@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brs_core::{Error, SecretString};
+use zeroize::Zeroizing;
 
 use crate::path;
 use crate::pem::{Unread, read_file};
@@ -61,6 +62,16 @@ impl Passphrase {
                     .with_source(error)
             })
         })))
+    }
+
+    /// Its content, where that may change and nobody is asked for it. Blocks.
+    pub(crate) fn content(&self) -> Option<Zeroizing<Vec<u8>>> {
+        match &self.0 {
+            Kind::File(_) | Kind::Environment(_) => {
+                self.ask().ok().map(|text| Zeroizing::new(text.expose().as_bytes().to_vec()))
+            }
+            Kind::Value(_) | Kind::Function(_) => None,
+        }
     }
 
     /// Asks for it. Blocks.

@@ -16,8 +16,8 @@ use crate::call::{Limits, fetch};
 use crate::client::Clients;
 use crate::device::Device;
 use crate::endpoint::Endpoint;
-use crate::error::{Call, Refused};
-use crate::files::{Files, Set};
+use crate::error::{Call, Failed, Refused};
+use crate::files::{Files, LOOK, Set};
 use crate::identity::DeviceIdentity;
 use crate::params::Params;
 use crate::server_time::ServerTime;
@@ -48,7 +48,8 @@ impl Iot {
     /// # Errors
     ///
     /// A validation error for a wrong value; a configuration error for files that cannot be read, for a certificate and
-    /// a key that do not belong together, and for a certificate that is not valid now.
+    /// a key that do not belong together, for a certificate that is not valid now, and for a proxy of the environment
+    /// that would be shown the certificate; a connection error for files that are not read within 30 s.
     ///
     /// # Cancel safety
     ///
@@ -56,6 +57,7 @@ impl Iot {
     pub async fn new(params: Params, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         params.validate()?;
         let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
+        let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
         let clients = Clients::new(
             &endpoint.url(&params.role_alias),
             params.thing_name.as_deref(),
@@ -63,10 +65,10 @@ impl Iot {
             params.connect_timeout,
             params.proxy,
             Arc::clone(&clock),
-            Arc::new(ServerTime::new(Arc::clone(&clock))),
+            Arc::clone(&server_time),
         )?;
         let accept_any = params.danger_accept_invalid_certificates;
-        let files = Files::load(params.device, params.trust_store, accept_any, &clock).await?;
+        let files = Files::load(params.device, params.trust_store, accept_any, &clock, server_time).await?;
         Ok(Self {
             endpoint,
             role_alias: params.role_alias,
@@ -103,6 +105,43 @@ impl Iot {
         self.thing_name.as_deref()
     }
 
+    async fn call(&self, set: &Set, cx: &RefreshContext) -> Result<TemporaryCredentials, Failed> {
+        let call = Call {
+            endpoint: &self.endpoint.authority,
+            role_alias: &self.role_alias,
+            thing_name: self.thing_name.as_deref(),
+            duration: self.duration.map(|duration| duration.as_secs()),
+            device: &set.device,
+            trust: &set.trust,
+            now: cx.clock().now(),
+            server_time: self.clients.server_time().now(),
+        };
+        fetch(&self.clients, set, self.limits, &call, cx).await
+    }
+
+    /// One call with the device before, when the endpoint does not take the new one: not registered yet, perhaps. The
+    /// next refresh begins with the new one again.
+    async fn go_back_to(&self, previous: &Set, failed: &Failed, cx: &RefreshContext) -> Option<TemporaryCredentials> {
+        match self.call(previous, cx).await {
+            Ok(credentials) => {
+                tracing::warn!(
+                    method = METHOD,
+                    endpoint = self.endpoint.authority,
+                    error = %failed.error,
+                    certificate = previous.device.certificate_sha256(),
+                    "the new certificate is refused: the one before it was used, the new one is tried again"
+                );
+                Some(credentials)
+            }
+            Err(second) => {
+                if second.refused == Refused::Device {
+                    self.files.forget_previous();
+                }
+                None
+            }
+        }
+    }
+
     /// What an operator should know, at each refresh.
     fn warn(&self, set: &Set, cx: &RefreshContext) {
         if matches!(set.trust, Trust::Anybody) {
@@ -135,26 +174,30 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let set = self.files.look(cx.clock()).await;
+        let set = self.files.look(cx.clock(), LOOK.min(cx.time_left() / 4)).await;
         self.warn(&set, cx);
-        let call = Call {
-            endpoint: &self.endpoint.authority,
-            role_alias: &self.role_alias,
-            thing_name: self.thing_name.as_deref(),
-            duration: self.duration.map(|duration| duration.as_secs()),
-            device: &set.device,
-            trust: &set.trust,
-            now: cx.clock().now(),
-            server_time: self.clients.server_time().now(),
+        let failed = match self.call(&set, cx).await {
+            Ok(credentials) => {
+                self.files.accepted(&set);
+                return Ok(credentials);
+            }
+            Err(failed) => failed,
         };
-        fetch(&self.clients, &set, self.limits, &call, cx).await.map_err(|failed| {
-            if failed.refused == Refused::Device {
-                self.files.distrust_device();
+        match failed.refused {
+            Refused::Device => {
+                self.clients.give_up();
+                if let Some(previous) = self.files.refused(&set, cx.clock())
+                    && let Some(credentials) = self.go_back_to(&previous, &failed, cx).await
+                {
+                    return Ok(credentials);
+                }
             }
-            match &set.problem {
-                Some(problem) => failed.error.with_detail("not_taken_over", problem),
-                None => failed.error,
-            }
+            Refused::Authority => self.files.reload_trust(),
+            Refused::Nobody => {}
+        }
+        Err(match &set.problem {
+            Some(problem) => failed.error.with_detail("not_taken_over", problem),
+            None => failed.error,
         })
     }
 

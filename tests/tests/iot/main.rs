@@ -14,6 +14,8 @@ mod contract;
 mod identity;
 mod nginx;
 mod parity;
+mod passphrases;
+mod recovery;
 mod refusals;
 mod retries;
 mod rotation;

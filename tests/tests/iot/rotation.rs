@@ -67,6 +67,102 @@ async fn half_a_pair_waits_for_the_other_half() {
 }
 
 #[tokio::test]
+async fn a_new_pair_that_is_refused_gives_way_to_the_one_before_until_it_is_accepted() {
+    let rotated = Rotated::new().await;
+    let (iot, old) = (&rotated.bench.iot, &rotated.bench.device);
+    let new = iot.add_device(THING, KeyKind::EcP256);
+    iot.deactivate(&new);
+    rotated.write("certificate", &new.certificate_pem);
+    rotated.write("key", &new.private_key_pem);
+    for _ in 0..2 {
+        rotated.session.refresh().await.unwrap();
+        let shown: Vec<_> = iot.requests().into_iter().rev().take(2).map(|of| of.certificate_id.unwrap()).collect();
+        assert_eq!(shown, [old.certificate_id.clone(), new.certificate_id.clone()], "the new one first");
+    }
+    iot.activate(&new);
+    assert_eq!(rotated.used().await, new.certificate_id);
+    // Accepted once: the old one is no more.
+    iot.deactivate(&new);
+    let calls = iot.calls();
+    let error = rotated.session.refresh().await.unwrap_err();
+    assert!(error.to_string().contains(&new.certificate_id), "{error}");
+    assert_eq!(iot.calls(), calls + 1);
+}
+
+#[tokio::test]
+async fn a_new_pair_of_another_authority_gives_way_too() {
+    let rotated = Rotated::new().await;
+    let stranger = EmbeddedIot::start(&rotated.bench.aws).add_device(THING, KeyKind::EcP256);
+    rotated.write("certificate", &stranger.certificate_pem);
+    rotated.write("key", &stranger.private_key_pem);
+    rotated.session.refresh().await.unwrap();
+    let shown = rotated.bench.iot.requests().pop().unwrap().certificate_id;
+    assert_eq!(shown.as_deref(), Some(rotated.bench.device.certificate_id.as_str()));
+}
+
+#[tokio::test]
+async fn an_old_pair_that_was_refused_is_not_gone_back_to() {
+    let rotated = Rotated::new().await;
+    let iot = &rotated.bench.iot;
+    iot.deactivate(&rotated.bench.device);
+    rotated.session.refresh().await.unwrap_err();
+    let new = iot.add_device(THING, KeyKind::EcP256);
+    iot.deactivate(&new);
+    rotated.write("certificate", &new.certificate_pem);
+    rotated.write("key", &new.private_key_pem);
+    let calls = iot.calls();
+    let error = rotated.session.refresh().await.unwrap_err();
+    assert!(error.to_string().contains(&new.certificate_id), "{error}");
+    assert_eq!(iot.calls(), calls + 1);
+}
+
+#[tokio::test]
+async fn a_refused_pair_that_did_not_change_is_not_opened_anew_even_when_it_has_ended() {
+    let rotated = Rotated::new().await;
+    let device = rotated.bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - DAY..start() + DAY);
+    rotated.write("certificate", &device.certificate_pem);
+    rotated.write("key", &device.private_key_pem);
+    rotated.used().await;
+    rotated.bench.iot.deactivate(&device);
+    rotated.session.refresh().await.unwrap_err();
+    rotated.bench.clock.advance(2 * DAY);
+    let error = rotated.session.refresh().await.unwrap_err();
+    assert!(!error.details().contains_key("not_taken_over"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_new_pair_is_judged_by_the_endpoints_time_where_it_has_told() {
+    let rotated = Rotated::new().await;
+    let fresh = rotated.bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - HOUR..start() + DAY);
+    // A device without a battery begins again in 2020. TLS has no need of certificates: the connection stands.
+    rotated.bench.clock.step_wall(UNIX_EPOCH + Duration::from_secs(1_577_836_800));
+    rotated.write("certificate", &fresh.certificate_pem);
+    rotated.write("key", &fresh.private_key_pem);
+    // The server's clock is the same here, so its word in TLS is a no; what is looked at is what was taken over.
+    let _ = rotated.session.refresh().await;
+    let device = rotated.session.strategy::<Iot>().unwrap().device();
+    assert_eq!(device.certificate_sha256(), fresh.certificate_id);
+    let ended = rotated.bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - 9 * DAY..start() - DAY);
+    rotated.write("certificate", &ended.certificate_pem);
+    rotated.write("key", &ended.private_key_pem);
+    let error = rotated.session.refresh().await.unwrap_err();
+    let told = &error.details()["not_taken_over"];
+    assert!(told.contains("has ended") && told.contains("the endpoint's clock shows 2030-03-17"), "{told}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_with_its_cause() {
+    let rotated = Rotated::new().await;
+    std::fs::remove_file(rotated.path("key")).unwrap();
+    std::fs::remove_file(rotated.path("roots")).unwrap();
+    rotated.bench.iot.remove_role_alias(ALIAS);
+    let error = rotated.session.refresh().await.unwrap_err();
+    let told = &error.details()["not_taken_over"];
+    assert!(told.contains("the private key `") && told.contains("the trust store `"), "{told}");
+    assert_eq!(told.matches("No such file").count(), 2, "{told}");
+}
+
+#[tokio::test]
 async fn what_is_no_pair_is_not_used_and_errors_tell_why() {
     let rotated = Rotated::new().await;
     let old = &rotated.bench.device;
