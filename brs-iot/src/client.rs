@@ -2,7 +2,8 @@
 //!
 //! Owns the client's settings: no redirects, no HTTP/2, no compression, one kept connection. A client is of one device
 //! and one trust ([`Set::generation`](crate::files::Set)): a new pair means a new TLS configuration, because a resumed
-//! session would go on with the old certificate. A transport error means a new one, too.
+//! session would go on with the old certificate. A transport error means a new one, too. A connection is kept for as
+//! long as reqwest's pool keeps an idle one, 90 seconds; refreshes further apart resume the TLS session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use brs_core::{Clock, Error, SecretString};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Request, Url};
+use reqwest::{Client, Request, Url};
 
 use crate::files::Set;
+use crate::proxy::Proxy;
 use crate::server_time::ServerTime;
 use crate::tls;
 
@@ -24,8 +26,8 @@ const USER_AGENT: &str = concat!("brs-iot/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Clients {
     url: Url,
     headers: HeaderMap,
-    connect_timeout: Option<Duration>,
-    proxy: Option<SecretString>,
+    connect_timeout: Duration,
+    proxy: Proxy,
     clock: Arc<dyn Clock>,
     server_time: Arc<ServerTime>,
     /// With the generation of the set it was built for.
@@ -37,7 +39,7 @@ impl Clients {
         url: &str,
         thing_name: Option<&str>,
         duration: Option<Duration>,
-        connect_timeout: Option<Duration>,
+        connect_timeout: Duration,
         proxy: Option<SecretString>,
         clock: Arc<dyn Clock>,
         server_time: Arc<ServerTime>,
@@ -52,6 +54,10 @@ impl Clients {
         if let Some(duration) = duration {
             headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
         }
+        let proxy = match proxy {
+            Some(url) => Proxy::given(url),
+            None => Proxy::of_environment(url.as_str())?,
+        };
         Ok(Self { url, headers, connect_timeout, proxy, clock, server_time, kept: Mutex::new(None) })
     }
 
@@ -89,7 +95,7 @@ impl Clients {
     }
 
     fn build(&self, set: &Set) -> Result<Client, Error> {
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .tls_backend_preconfigured(tls::config(&set.device, &set.trust, &self.clock)?)
             .https_only(true)
             .http1_only()
@@ -97,15 +103,9 @@ impl Clients {
             .referer(false)
             .retry(reqwest::retry::never())
             .user_agent(USER_AGENT)
-            .pool_max_idle_per_host(1);
-        if let Some(limit) = self.connect_timeout {
-            builder = builder.connect_timeout(limit);
-        }
-        if let Some(proxy) = &self.proxy {
-            let proxy = Proxy::https(proxy.expose());
-            builder = builder
-                .proxy(proxy.map_err(|_| Error::validation("`proxy` is no URL").with_param("proxy").unrecoverable())?);
-        }
-        builder.build().map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
+            .pool_max_idle_per_host(1)
+            .connect_timeout(self.connect_timeout);
+        let built = self.proxy.apply(builder)?.build();
+        built.map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
     }
 }

@@ -105,6 +105,15 @@ impl DeviceParams {
         Ok(())
     }
 
+    /// How long the key may take to sign.
+    pub(crate) fn signature_timeout(&self) -> Duration {
+        #[cfg(feature = "pkcs11")]
+        if let Some(pkcs11) = &self.pkcs11 {
+            return pkcs11.timeout();
+        }
+        Duration::ZERO
+    }
+
     #[cfg(feature = "pkcs11")]
     pub(crate) fn has_token(&self) -> bool {
         self.pkcs11.is_some()

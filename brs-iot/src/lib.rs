@@ -1,8 +1,9 @@
 //! The method `iot` of brs: temporary credentials for a device, by its X.509 certificate.
 //!
 //! A device that has a certificate registered with AWS IoT needs no long-lived AWS key: the *credentials provider* of
-//! AWS IoT gives it temporary credentials of a role, over mutual TLS. Each refresh is one call, over a connection and a
-//! TLS session that are kept from refresh to refresh.
+//! AWS IoT gives it temporary credentials of a role, over mutual TLS. Each refresh is one call. Its connection is kept
+//! for the next one while that comes within 90 seconds; later ones open a connection and resume the TLS session, which
+//! costs neither certificates nor a signature of the key.
 //!
 //! ```text
 //! device ── mutual TLS: certificate + key ──► https://<prefix>.credentials.iot.<region>.amazonaws.com
@@ -88,6 +89,7 @@ mod path;
 mod pem;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
+mod proxy;
 mod response;
 mod server_time;
 mod strategy;

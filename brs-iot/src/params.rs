@@ -176,9 +176,11 @@ impl Params {
         self
     }
 
-    /// How much of that may pass until the connection stands, TLS included. Default: all of it.
+    /// How much of that may pass until the connection stands, TLS included. Default: half of it, and what a token may
+    /// take to sign; at most [`timeout`](Self::timeout).
     ///
-    /// A shorter one leaves time for another try where packets get lost.
+    /// The addresses of the endpoint share it, so that one where packets get lost leaves time for the next, and the
+    /// connection leaves time for the answer. A shorter one leaves time for another try.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = Some(connect_timeout);
@@ -196,10 +198,12 @@ impl Params {
     }
 
     /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
-    /// Default: that of the environment (`HTTPS_PROXY`, `NO_PROXY`). Never shown.
+    /// Default: that of the environment when the session is built (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY`
+    /// excepts the endpoint; upper or lower case). Never shown.
     ///
     /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the environment must be an
-    /// `http://` proxy, too, or it would be shown the device's certificate.
+    /// `http://` proxy, too: another would be shown the device's certificate, so the session is not built, with an
+    /// error that names the variable.
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
@@ -227,6 +231,9 @@ impl Params {
                 return refused(param, format!("must be more than 0 and at most {} seconds", LONGEST.as_secs()));
             }
         }
+        if self.connect_timeout.is_some_and(|limit| limit > self.timeout) {
+            return refused("connect_timeout", "must not be longer than `timeout`, of which it is a part".into());
+        }
         if !(1..=10).contains(&self.max_attempts) {
             return refused("max_attempts", format!("must be 1 to 10, not {}", self.max_attempts));
         }
@@ -242,6 +249,13 @@ impl Params {
             .unrecoverable());
         }
         Ok(())
+    }
+}
+
+impl Params {
+    /// How long a connection may take, TLS included.
+    pub(crate) fn connection_limit(&self) -> Duration {
+        self.connect_timeout.unwrap_or(self.timeout / 2 + self.device.signature_timeout())
     }
 }
 

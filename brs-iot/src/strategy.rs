@@ -62,7 +62,7 @@ impl Iot {
             &endpoint.url(&params.role_alias),
             params.thing_name.as_deref(),
             params.duration,
-            params.connect_timeout,
+            params.connection_limit(),
             params.proxy,
             Arc::clone(&clock),
             Arc::clone(&server_time),

@@ -12,6 +12,7 @@ use brs::iot::Params;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind, ServerCertificate};
+use brs_tests::rough_path::RoughPath;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Everything that was logged.
@@ -43,6 +44,19 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
+/// What reqwest logs goes by `log`.
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().extend_from_slice(format!("{} {}\n", record.target(), record.args()).as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
 fn params(iot: &EmbeddedIot, device: &Device) -> Params {
     Params::new(iot.endpoint(), "demo")
         .allow_any_endpoint(true)
@@ -58,6 +72,8 @@ async fn open(params: Params) -> RefreshableSession {
 async fn an_operator_is_warned_and_no_secret_is_logged() {
     let log = Log::default();
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
+    log::set_boxed_logger(Box::new(log.clone())).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
     let aws = EmbeddedAws::start();
     let iot = EmbeddedIot::start(&aws);
     iot.add_role_alias("demo", "arn:aws:iam::123456789012:role/demo", None);
@@ -90,10 +106,23 @@ async fn an_operator_is_warned_and_no_secret_is_logged() {
     let warnings = log.text().matches("the endpoint's certificate is not checked").count();
     assert_eq!(warnings, 2, "at every refresh");
 
+    iot.set_certificate(ServerCertificate::Good);
+    let port = iot.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+    let way = RoughPath::start_tunnel(([127, 0, 0, 1], port).into());
+    for (password, opens) in [("hush", true), ("wrong-hush", false)] {
+        let proxy = format!("http://me:{password}@{}", way.address());
+        let through = open(params(&iot, &device).trust_store(iot.trust_store()).max_attempts(1).proxy(proxy)).await;
+        assert_eq!(through.refresh().await.is_ok(), opens);
+    }
+    assert_eq!(way.connections(), 2);
+    assert!(log.text().contains("reqwest"), "what reqwest logs is heard");
+
     let log = log.text();
     let keys = [&device, &second].map(|device| device.private_key_pem.clone());
     let lines = keys.iter().flat_map(|key| key.lines()).filter(|line| !line.starts_with('-')).map(str::to_owned);
-    for secret in lines.chain(aws.issued_secrets()).chain(["passphrase-hush".to_owned()]) {
+    // Passwords as they are given and as they are sent.
+    let also = ["passphrase-hush", "me:hush", "bWU6aHVzaA", "wrong-hush", "bWU6d3JvbmctaHVzaA"].map(str::to_owned);
+    for secret in lines.chain(aws.issued_secrets()).chain(also) {
         // The secret itself is not repeated here: this is a log, too.
         let line = log.lines().find(|line| line.contains(&secret));
         assert!(line.is_none(), "a secret is logged: {}", line.unwrap_or_default().replace(&secret, "***"));

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use brs_tests::embedded_iot::TlsVersions;
 
 use super::*;
 
@@ -20,19 +23,19 @@ async fn a_thousand_refreshes_are_one_connection_and_one_handshake() {
 }
 
 #[tokio::test]
-async fn after_a_closed_connection_the_tls_session_is_resumed() {
-    let bench = Bench::new();
-    let session = bench.session().await;
-    session.refresh().await.unwrap();
-    // Whether the client has heard of the end before it asks again is up to the scheduler.
-    for _ in 0..50 {
-        bench.iot.close_connections();
-        session.refresh().await.unwrap();
-        if bench.iot.resumed_handshakes() > 0 {
-            return;
+async fn after_closed_connections_the_tls_session_is_resumed() {
+    for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+        let bench = Bench::with(|builder| builder.tls(versions));
+        bench.iot.set_keep_alive(false);
+        let session = bench.session().await;
+        for _ in 0..50 {
+            session.refresh().await.unwrap();
+            // Far more than a pool keeps a connection, and what refreshes are usually apart.
+            bench.clock.advance(HOUR / 2);
         }
+        let iot = &bench.iot;
+        assert_eq!((iot.connections(), iot.full_handshakes(), iot.resumed_handshakes()), (50, 1, 49), "{versions:?}");
     }
-    panic!("{:?}", bench.iot);
 }
 
 #[tokio::test]
@@ -85,6 +88,34 @@ async fn a_proxy_opens_a_tunnel_and_its_password_is_not_shown() {
     let error = bench.fails(params("user:wrong-hush")).await;
     assert!(error.to_string().contains("the proxy opened no way to it"), "{error}");
     assert!(!show(&error).contains("hush"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_ends_at_the_calls_limit() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let params = bench.params().max_attempts(1).proxy(format!("http://{}", listener.local_addr().unwrap()));
+    let session = bench.builder(params).build().await.unwrap();
+    let (asked, was_asked) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        asked.send(head).unwrap();
+        // Held open.
+        let _ = client.read_u8().await;
+    });
+    let (result, head) = tokio::join!(session.refresh(), async {
+        let head = was_asked.await.unwrap();
+        bench.clock.advance(Duration::from_secs(10));
+        head
+    });
+    assert!(head.starts_with(b"CONNECT localhost:"), "{}", String::from_utf8_lossy(&head));
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("did not answer in time") && error.to_string().contains("proxy"), "{error}");
+    assert_eq!(bench.iot.connections(), 0);
 }
 
 #[tokio::test]
