@@ -42,7 +42,9 @@ impl DeviceIdentity {
 
     async fn reading(device: DeviceParams, trust: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         let server_time = Arc::new(ServerTime::new(Arc::clone(clock)));
-        Ok(Self::sharing(Arc::new(Files::load(device, trust, false, clock, server_time).await?)))
+        // On the heap: it is much, and part of its callers' futures.
+        let files = Box::pin(Files::load(device, trust, false, clock, server_time)).await?;
+        Ok(Self::sharing(Arc::new(files)))
     }
 
     pub(crate) fn sharing(files: Arc<Files>) -> Self {
@@ -74,7 +76,7 @@ impl DeviceIdentity {
     ///
     /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
-        let set = self.0.look(clock, LOOK).await;
+        let set = Box::pin(self.0.look(clock, LOOK)).await;
         let config = config(&set.device, &set.trust, clock)?;
         drop(set.device.take_failure());
         let (clock, server_time) = (Arc::clone(clock), self.0.server_time());

@@ -177,7 +177,7 @@ impl Params {
     }
 
     /// How much of that may pass until the connection stands, TLS included. Default: half of it, and what a token may
-    /// take to sign; at most [`timeout`](Self::timeout).
+    /// take to sign; a value given is at most [`timeout`](Self::timeout).
     ///
     /// The addresses of the endpoint share it, so that one where packets get lost leaves time for the next, and the
     /// connection leaves time for the answer. A shorter one leaves time for another try.

@@ -68,7 +68,7 @@ impl Iot {
             Arc::clone(&server_time),
         )?;
         let accept_any = params.danger_accept_invalid_certificates;
-        let files = Files::load(params.device, params.trust_store, accept_any, &clock, server_time).await?;
+        let files = Box::pin(Files::load(params.device, params.trust_store, accept_any, &clock, server_time)).await?;
         Ok(Self {
             endpoint,
             role_alias: params.role_alias,

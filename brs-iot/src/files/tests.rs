@@ -175,6 +175,29 @@ async fn a_pass_phrases_file_that_is_mended_opens_a_key_that_stayed_the_same() {
 }
 
 #[tokio::test]
+async fn a_pair_that_is_written_while_it_is_read_is_read_once_more() {
+    let bench = Bench::new();
+    let path = bench.directory.path().join("certificate");
+    let coming = Arc::new(Mutex::new(None::<String>));
+    let half = Arc::clone(&coming);
+    let passphrase = Passphrase::function(move || {
+        if let Some(certificate) = half.lock().unwrap().take() {
+            std::fs::write(&path, certificate)?;
+        }
+        Ok::<SecretString, std::io::Error>("hush".into())
+    });
+    let (files, clock) = (bench.load(passphrase).await, bench.clock());
+    let old = std::fs::read_to_string(bench.directory.path().join("certificate")).unwrap();
+    bench.write_pair();
+    let new = std::fs::read_to_string(bench.directory.path().join("certificate")).unwrap();
+    bench.write("certificate", old);
+    // The certificate comes when the key has just been read.
+    *coming.lock().unwrap() = Some(new);
+    let set = files.look(&clock, LIMIT).await;
+    assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
+}
+
+#[tokio::test]
 async fn a_function_that_could_not_tell_is_asked_again() {
     let bench = Bench::new();
     let asked = AtomicUsize::new(0);

@@ -98,6 +98,7 @@ fn every_value_is_checked() {
         (good().timeout(Duration::ZERO), "timeout"),
         (good().timeout(Duration::from_secs(301)), "timeout"),
         (good().connect_timeout(Duration::ZERO), "connect_timeout"),
+        (good().timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(3)), "connect_timeout"),
         (good().max_attempts(0), "max_attempts"),
         (good().max_attempts(11), "max_attempts"),
         (good().proxy("https://user:hush@host"), "proxy"),
@@ -111,6 +112,19 @@ fn every_value_is_checked() {
         assert!(error.is_unrecoverable() && !format!("{error:?}").contains("hush"), "{error:?}");
     }
     good().proxy("http://user:hush@proxy.example:3128").validate().unwrap();
+}
+
+#[test]
+fn a_connection_has_half_of_a_calls_time_unless_that_is_said() {
+    let params = Params::new(ENDPOINT, "reporting").timeout(Duration::from_secs(8));
+    assert_eq!(params.connection_limit(), Duration::from_secs(4));
+    assert_eq!(params.clone().connect_timeout(Duration::from_secs(7)).connection_limit(), Duration::from_secs(7));
+    // A token signs while TLS is being set up.
+    #[cfg(feature = "pkcs11")]
+    {
+        let token = Pkcs11::new("/m.so").signature_timeout(Duration::from_secs(60));
+        assert_eq!(params.pkcs11(token).connection_limit(), Duration::from_secs(64));
+    }
 }
 
 #[cfg(not(feature = "pkcs11"))]

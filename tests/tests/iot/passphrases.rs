@@ -25,7 +25,7 @@ const PUBLIC: [u8; 91] = [
     0x93, 0xcb, 0xa0, 0xd8, 0x19, 0x51, 0x64, 0xee, 0x07, 0xf5, 0x32, 0x7c, 0xc8, 0xc8, 0x3b,
 ];
 
-fn params(bench: &Bench, passphrase: impl Into<Passphrase>) -> Params {
+pub(super) fn params(bench: &Bench, passphrase: impl Into<Passphrase>) -> Params {
     let certificate = bench.iot.certify_der(THING, &PUBLIC);
     bench.params().certificate(certificate.as_str()).private_key(ENCRYPTED).private_key_passphrase(passphrase)
 }

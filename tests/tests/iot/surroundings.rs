@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use brs::iot::Passphrase;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -52,6 +53,20 @@ async fn a_session_writes_no_file() {
         let found: Vec<_> = std::fs::read_dir(directory.path().join(folder)).unwrap().collect();
         assert!(found.is_empty(), "{folder}: {found:?}");
     }
+}
+
+#[tokio::test]
+async fn a_pass_phrase_may_be_in_the_environment() {
+    const VARIABLE: &str = "DEVICE_PASS_PHRASE";
+    if is_child() {
+        let bench = Bench::new();
+        let params = passphrases::params(&bench, Passphrase::environment(VARIABLE));
+        bench.builder(params).build().await.unwrap().refresh().await.unwrap();
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [(VARIABLE, "hush-hush".to_owned())];
+    run_alone("a_pass_phrase_may_be_in_the_environment", directory.path(), &variables);
 }
 
 #[tokio::test]
