@@ -105,6 +105,9 @@ async fn attempt(
         }
     };
     result.map_err(|failed| {
+        if failed.late {
+            clients.be_patient();
+        }
         if failed.fresh {
             clients.give_up();
         }

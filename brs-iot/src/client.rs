@@ -5,6 +5,7 @@
 //! session would go on with the old certificate. A transport error means a new one, too. A connection is kept for as
 //! long as reqwest's pool keeps an idle one, 90 seconds; refreshes further apart resume the TLS session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ const USER_AGENT: &str = concat!("brs-iot/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Clients {
     url: Url,
     headers: HeaderMap,
-    connect_timeout: Duration,
+    /// By whether a call was late before.
+    connect_timeouts: [Duration; 2],
+    was_late: AtomicBool,
     proxy: Proxy,
     clock: Arc<dyn Clock>,
     server_time: Arc<ServerTime>,
@@ -39,7 +42,7 @@ impl Clients {
         url: &str,
         thing_name: Option<&str>,
         duration: Option<Duration>,
-        connect_timeout: Duration,
+        connect_timeouts: [Duration; 2],
         proxy: Option<SecretString>,
         clock: Arc<dyn Clock>,
         server_time: Arc<ServerTime>,
@@ -58,7 +61,16 @@ impl Clients {
             Some(url) => Proxy::given(url),
             None => Proxy::of_environment(url.as_str())?,
         };
-        Ok(Self { url, headers, connect_timeout, proxy, clock, server_time, kept: Mutex::new(None) })
+        Ok(Self {
+            url,
+            headers,
+            connect_timeouts,
+            was_late: AtomicBool::new(false),
+            proxy,
+            clock,
+            server_time,
+            kept: Mutex::new(None),
+        })
     }
 
     /// The client for a set: the kept one, if it was built for it.
@@ -79,6 +91,16 @@ impl Clients {
         let client = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Closes connections, so without the lock.
         drop(client);
+    }
+
+    /// A call was late: connections have more time from now on. On a slow link, where an endpoint has many addresses,
+    /// the share of each may be too short for any.
+    pub(crate) fn be_patient(&self) {
+        self.was_late.store(true, Ordering::Relaxed);
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.connect_timeouts[usize::from(self.was_late.load(Ordering::Relaxed))]
     }
 
     /// The endpoint's clock.
@@ -104,8 +126,28 @@ impl Clients {
             .retry(reqwest::retry::never())
             .user_agent(USER_AGENT)
             .pool_max_idle_per_host(1)
-            .connect_timeout(self.connect_timeout);
+            .connect_timeout(self.connect_timeout());
         let built = self.proxy.apply(builder)?.build();
         built.map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use brs_core::test_util::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn connections_have_more_time_once_a_call_was_late() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH));
+        let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+        let limits = [Duration::from_secs(5), Duration::from_secs(10)];
+        let clients = Clients::new("https://localhost/", None, None, limits, None, clock, server_time).unwrap();
+        assert_eq!(clients.connect_timeout(), limits[0]);
+        clients.be_patient();
+        assert_eq!(clients.connect_timeout(), limits[1]);
     }
 }

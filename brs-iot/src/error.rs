@@ -82,6 +82,8 @@ pub(crate) enum Refused {
     Nobody,
     /// The endpoint did not take the device's certificate.
     Device,
+    /// The endpoint did not take the handshake, of which the device's certificate is a part.
+    PerhapsDevice,
     /// The endpoint's certificate is of no authority that is trusted here.
     Authority,
 }

@@ -160,7 +160,6 @@ impl Files {
 
     /// The endpoint refused the device of that set. The one before it, if there is one that it may still take.
     pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
-        self.reopen();
         let mut current = self.lock();
         if current.set.generation != set.generation {
             return None;

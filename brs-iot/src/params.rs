@@ -176,8 +176,8 @@ impl Params {
         self
     }
 
-    /// How much of that may pass until the connection stands, TLS included. Default: half of it, and what a token may
-    /// take to sign; a value given is at most [`timeout`](Self::timeout).
+    /// How much of that may pass until the connection stands, TLS included; no more than [`timeout`](Self::timeout).
+    /// Default: half of it, and what a token may take to sign; the whole once a call was late, as on a slow link.
     ///
     /// The addresses of the endpoint share it, so that one where packets get lost leaves time for the next, and the
     /// connection leaves time for the answer. A shorter one leaves time for another try.
@@ -253,9 +253,13 @@ impl Params {
 }
 
 impl Params {
-    /// How long a connection may take, TLS included.
-    pub(crate) fn connection_limit(&self) -> Duration {
-        self.connect_timeout.unwrap_or(self.timeout / 2 + self.device.signature_timeout())
+    /// How long a connection may take, TLS included; and how long once that was not enough.
+    pub(crate) fn connection_limits(&self) -> [Duration; 2] {
+        let signature = self.device.signature_timeout();
+        match self.connect_timeout {
+            Some(limit) => [limit; 2],
+            None => [self.timeout / 2 + signature, self.timeout + signature],
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Iot {
             &endpoint.url(&params.role_alias),
             params.thing_name.as_deref(),
             params.duration,
-            params.connection_limit(),
+            params.connection_limits(),
             params.proxy,
             Arc::clone(&clock),
             Arc::clone(&server_time),
@@ -134,7 +134,7 @@ impl Iot {
                 Some(credentials)
             }
             Err(second) => {
-                if second.refused == Refused::Device {
+                if matches!(second.refused, Refused::Device | Refused::PerhapsDevice) {
                     self.files.forget_previous();
                 }
                 None
@@ -184,8 +184,11 @@ impl RefreshStrategy for Iot {
             Err(failed) => failed,
         };
         match failed.refused {
-            Refused::Device => {
+            Refused::Device | Refused::PerhapsDevice => {
                 self.clients.give_up();
+                if failed.refused == Refused::Device {
+                    self.files.reopen();
+                }
                 if let Some(previous) = self.files.refused(&set, cx.clock())
                     && let Some(credentials) = self.go_back_to(&previous, &failed, cx).await
                 {

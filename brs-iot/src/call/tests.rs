@@ -120,7 +120,7 @@ async fn a_key_that_blocks_stalls_no_current_thread_runtime() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000));
     let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
     let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
-    let clients = Clients::new(&url, None, None, PATIENCE, None, Arc::clone(&clock), server_time).unwrap();
+    let clients = Clients::new(&url, None, None, [PATIENCE; 2], None, Arc::clone(&clock), server_time).unwrap();
     let limits = Limits { timeout: PATIENCE, max_attempts: 1 };
     let cx = RefreshContext::for_test(clock, PATIENCE * 2);
     let call = Call {

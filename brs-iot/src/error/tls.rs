@@ -39,7 +39,7 @@ pub(crate) fn failed(
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if may_be_about_the_device(*alert) => {
             let error = told(no_agreement(*alert, peer, device)).not_retryable();
-            Failed { fresh: true, refused: Refused::Device, ..Failed::at_rest(error) }
+            Failed { fresh: true, refused: Refused::PerhapsDevice, ..Failed::at_rest(error) }
         }
         (rustls::Error::AlertReceived(Alert::UnrecognisedName), _) => {
             let error = told(unknown_name(peer)).not_retryable();
@@ -123,7 +123,7 @@ fn out_of_time(problem: &str, told: Option<&OutOfTime>, peer: &Peer<'_>) -> Erro
     let now = told.map_or(peer.now, |told| told.now);
     let shows = iso8601(now);
     let apart = peer.server_time.and_then(|server| apart(now, server));
-    let behind = apart.as_ref().map(|text| format!(", {text} its last answer's")).unwrap_or_default();
+    let behind = apart.as_ref().map(|text| format!(", {text} the last answer's")).unwrap_or_default();
     let mut error = Error::connection(format!(
         "{whose} {problem}{span}, and this machine's clock shows {shows}{behind}: if that time is wrong, set the \
          clock; else check what answers there"

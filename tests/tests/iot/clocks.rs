@@ -73,7 +73,7 @@ async fn an_earlier_answer_tells_by_how_much_the_clock_is_off() {
     bench.iot.close_connections();
     bench.clock.step_wall(start() - 4000 * DAY);
     let error = session.refresh().await.unwrap_err();
-    assert!(error.to_string().contains("4000 days behind its last answer's"), "{error}");
+    assert!(error.to_string().contains("4000 days behind the last answer's"), "{error}");
     assert_eq!(error.details()["server_time"], "2030-03-17T17:46:40Z");
 }
 
