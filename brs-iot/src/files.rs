@@ -11,20 +11,20 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use brs_core::shown::causes;
 use brs_core::{Blocking, Clock, Error};
 use zeroize::Zeroizing;
 
-use crate::call::in_time;
 use crate::device::{Contents, Device, DeviceParams};
 use crate::pem::Pem;
 use crate::server_time::ServerTime;
 use crate::tls::Trust;
 
 mod keys;
+mod read;
 
 use keys::Keys;
+use read::{bounded, digest, joined, read_device, read_trust, system};
 
 /// How long files may take when the session is built: nothing can be had without them.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
@@ -56,6 +56,8 @@ struct Current {
     refused: bool,
     /// The device before, until the endpoint has accepted the one in use.
     previous: Option<Arc<Device>>,
+    /// The device before, while it is what the endpoint takes.
+    acting: Option<Arc<Device>>,
     /// The last number that was given out.
     generations: u64,
 }
@@ -117,6 +119,7 @@ impl Files {
             trust_stale: false,
             refused: false,
             previous: None,
+            acting: None,
             generations: 0,
         };
         let (keys, current) = (Keys::new(), Mutex::new(current));
@@ -155,6 +158,7 @@ impl Files {
         if current.set.generation == set.generation {
             current.refused = false;
             current.previous = None;
+            current.acting = None;
         }
     }
 
@@ -173,7 +177,20 @@ impl Files {
 
     /// The endpoint refused the device before, too.
     pub(crate) fn forget_previous(&self) {
-        self.lock().previous = None;
+        let mut current = self.lock();
+        current.previous = None;
+        current.acting = None;
+    }
+
+    /// The endpoint took the device before, that of this set.
+    pub(crate) fn went_back_to(&self, set: &Set) {
+        self.lock().acting = Some(Arc::clone(&set.device));
+    }
+
+    /// The device that the endpoint takes, as far as is known: the newest, or the one before it.
+    pub(crate) fn device(&self) -> Arc<Device> {
+        let current = self.lock();
+        Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
     /// Takes over what changed since the last look, within `limit`. A token has its own.
@@ -324,76 +341,6 @@ impl Current {
         self.set.trust = trust;
         self.set.generation = self.next_generation();
     }
-}
-
-async fn read_device(
-    place: &Blocking,
-    device: &DeviceParams,
-    clock: &Arc<dyn Clock>,
-    limit: Duration,
-) -> Result<Contents, Error> {
-    let device = device.clone();
-    bounded(clock, limit, "certificate and private key", place.run(move || device.read())).await.flatten().flatten()
-}
-
-async fn read_trust(place: &Blocking, trust_store: Option<&Pem>) -> Result<Option<Bytes>, Error> {
-    let Some(pem) = trust_store.cloned() else { return Ok(None) };
-    place.run(move || Trust::read(&pem)).await.flatten().map(Some)
-}
-
-async fn system(place: &Blocking) -> Result<Trust, Error> {
-    place.run(Trust::system).await.flatten()
-}
-
-/// The outcome, unless `limit` is first; `what` is what was read.
-async fn bounded<T>(
-    clock: &Arc<dyn Clock>,
-    limit: Duration,
-    what: &str,
-    reading: impl Future<Output = T>,
-) -> Result<T, Error> {
-    in_time(clock, limit, reading).await.ok_or_else(|| {
-        let limit = limit.as_secs_f32();
-        Error::connection(format!(
-            "reading {what} took longer than {limit} s: check the file system, and whatever gives the pass phrase"
-        ))
-    })
-}
-
-/// What keeps changes from being used, in one error.
-fn joined(problems: Vec<Error>) -> Option<Error> {
-    let texts: Vec<String> = problems
-        .iter()
-        .map(|error| match causes(error, &[]) {
-            cause if cause.is_empty() => error.to_string(),
-            cause => format!("{error} ({cause})"),
-        })
-        .collect();
-    let first = problems.into_iter().next()?;
-    Some(Error::configuration(texts.join("; ")).with_source(first))
-}
-
-impl Contents {
-    fn digest(&self) -> Digest {
-        digest([self.certificate.as_ref(), self.private_key.as_ref()])
-    }
-
-    fn key_digest(&self) -> Digest {
-        digest([self.private_key.as_ref()])
-    }
-}
-
-fn digest<const N: usize>(parts: [Option<&Bytes>; N]) -> Digest {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        let part = part.map(|bytes| bytes.as_slice()).unwrap_or_default();
-        // With its length before it, no two lists of parts are the same text.
-        context.update(&part.len().to_be_bytes());
-        context.update(part);
-    }
-    let mut digest = Digest::default();
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
 }
 
 #[cfg(test)]

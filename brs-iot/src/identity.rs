@@ -77,10 +77,11 @@ impl DeviceIdentity {
     /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let set = Box::pin(self.0.look(clock, LOOK)).await;
-        let config = config(&set.device, &set.trust, clock)?;
-        drop(set.device.take_failure());
+        let device = self.0.device();
+        let config = config(&device, &set.trust, clock)?;
+        drop(device.take_failure());
         let (clock, server_time) = (Arc::clone(clock), self.0.server_time());
-        Ok(DeviceTls { config, device: Some(set.device), trust: set.trust, clock, server_time })
+        Ok(DeviceTls { config, device: Some(device), trust: set.trust, clock, server_time })
     }
 
     /// Whom the device trusts, for connections at which it shows no certificate.
@@ -90,7 +91,7 @@ impl DeviceIdentity {
 
     /// The device that is in use.
     pub fn device(&self) -> Arc<Device> {
-        self.0.current().device
+        self.0.device()
     }
 
     /// Opens a token anew at the next use, and reads the system's authorities anew: what a failed handshake is worth.

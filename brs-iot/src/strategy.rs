@@ -80,9 +80,10 @@ impl Iot {
         })
     }
 
-    /// The device's identity that is in use: certificate and key, as they were last taken over.
+    /// The device's identity that is in use: certificate and key as they were last taken over, or those before while
+    /// the endpoint refuses the new ones.
     pub fn device(&self) -> Arc<Device> {
-        self.files.current().device
+        self.files.device()
     }
 
     /// The device's identity, for other connections of the device: it follows the files as the session does.
@@ -124,6 +125,7 @@ impl Iot {
     async fn go_back_to(&self, previous: &Set, failed: &Failed, cx: &RefreshContext) -> Option<TemporaryCredentials> {
         match self.call(previous, cx).await {
             Ok(credentials) => {
+                self.files.went_back_to(previous);
                 tracing::warn!(
                     method = METHOD,
                     endpoint = self.endpoint.authority,

@@ -221,8 +221,11 @@ async fn the_device_before_stays_until_the_new_one_is_accepted() {
     files.accepted(&first);
     bench.write_pair();
     let second = files.look(&clock, LIMIT).await;
+    assert!(Arc::ptr_eq(&files.device(), &second.device));
     let back = files.refused(&second, &clock).unwrap();
     assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
+    files.went_back_to(&back);
+    assert!(Arc::ptr_eq(&files.device(), &first.device), "for other connections, too");
     assert!(back.generation != first.generation && back.generation != second.generation);
     // Refused: what comes after it goes back to the first again, and not to it.
     bench.write_pair();
@@ -230,5 +233,6 @@ async fn the_device_before_stays_until_the_new_one_is_accepted() {
     let back = files.refused(&third, &clock).unwrap();
     assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
     files.accepted(&third);
+    assert!(Arc::ptr_eq(&files.device(), &third.device));
     assert!(files.refused(&third, &clock).is_none());
 }

@@ -78,6 +78,8 @@ async fn a_new_pair_that_is_refused_gives_way_to_the_one_before_until_it_is_acce
         rotated.session.refresh().await.unwrap();
         let shown: Vec<_> = iot.requests().into_iter().rev().take(2).map(|of| of.certificate_id.unwrap()).collect();
         assert_eq!(shown, [old.certificate_id.clone(), new.certificate_id.clone()], "the new one first");
+        let told = rotated.session.strategy::<Iot>().unwrap().identity().device().certificate_sha256().to_owned();
+        assert_eq!(told, old.certificate_id, "what MQTT shows, too");
     }
     iot.activate(&new);
     assert_eq!(rotated.used().await, new.certificate_id);
