@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
@@ -69,7 +70,6 @@ impl Module {
         session.login(UserType::So, Some(&secret(OFFICERS_PIN))).expect("the officer can log in");
         session.init_pin(&secret(PIN)).expect("the user's PIN can be set");
         session.logout().expect("the officer can log out");
-        session.login(UserType::User, Some(&secret(PIN))).expect("the user can log in");
         Token { label: label.to_owned(), path: self.path.clone(), slot, session }
     }
 }
@@ -80,7 +80,7 @@ pub fn secret(pin: &str) -> AuthPin {
     AuthPin::new(pin.into())
 }
 
-/// A token, with its user logged in.
+/// A token. Nobody is logged in: PKCS#11 looks at no PIN where another in the process is.
 pub struct Token {
     /// Its name.
     pub label: String,
@@ -88,7 +88,7 @@ pub struct Token {
     pub path: PathBuf,
     /// Where it is.
     pub slot: Slot,
-    /// The session in which the user is logged in.
+    /// A session in which nobody is logged in.
     pub session: Session,
 }
 
@@ -107,6 +107,21 @@ pub enum Kind {
 }
 
 impl Token {
+    /// Logs the user in, unless somebody in the process is.
+    ///
+    /// # Panics
+    ///
+    /// If the token refuses.
+    #[must_use]
+    pub fn log_in(&self) -> LoggedIn<'_> {
+        let out = match self.session.login(UserType::User, Some(&secret(PIN))) {
+            Ok(()) => true,
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => false,
+            Err(error) => panic!("the user can log in: {error}"),
+        };
+        LoggedIn { session: &self.session, out }
+    }
+
     /// Makes a key on the token.
     ///
     /// # Panics
@@ -146,6 +161,7 @@ impl Token {
                 Mechanism::EccKeyPairGen
             }
         };
+        let _logged_in = self.log_in();
         let (public, _) = self.session.generate_key_pair(&mechanism, &public, &private).expect("the token makes a key");
         PublicKey::read(&self.session, public, kind)
     }
@@ -156,6 +172,7 @@ impl Token {
     ///
     /// If the token refuses.
     pub fn store(&self, certificate: &CertificateDer<'_>, label: &str, id: &[u8]) -> ObjectHandle {
+        let _logged_in = self.log_in();
         let template = [
             Attribute::Class(ObjectClass::CERTIFICATE),
             Attribute::CertificateType(CertificateType::X_509),
@@ -173,6 +190,22 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("label", &self.label).field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+/// The user is logged in as long as this lives.
+#[derive(Debug)]
+pub struct LoggedIn<'a> {
+    session: &'a Session,
+    out: bool,
+}
+
+impl Drop for LoggedIn<'_> {
+    fn drop(&mut self) {
+        if self.out {
+            // Fails only where the token was taken away or another logged out meanwhile.
+            let _ = self.session.logout();
+        }
     }
 }
 

@@ -68,7 +68,6 @@ fn a_tpm_is_asked_once_with_a_wrong_pin() {
         let authority = Authority::new();
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::P256, "iot", &[1]));
-        token.session.logout().unwrap();
         let open = |pin: &str| run(token.pkcs11().pin(pin).open(Some(vec![certificate.clone()]))).map(drop);
         assert_eq!(open("wrong-1").unwrap_err().code(), Some("CKR_PIN_INCORRECT"));
         let error = open("wrong-1").unwrap_err();
