@@ -23,7 +23,8 @@
 //!   fit the certificate. A token that cannot make RSA-PSS signatures is used with TLS 1.2 only.
 //! - Nothing is guessed: if what was said fits no token, key or certificate or several, the error lists what there is.
 //! - One thread per token serves all sessions of the process. A signature has a time limit; while a token hangs,
-//!   further tries fail at once.
+//!   further tries fail at once. A file or a function that gives a PIN is asked elsewhere, when a login is due: whoever
+//!   waits for a person stops no other session. A PIN pad's person, however, is waited for on the token's thread.
 //! - A token that was unplugged and is back works at the next signature.
 //! - A PIN that a token refused is never tried on it again. That memory ends with the
 //!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
@@ -31,6 +32,7 @@
 //! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where
 //!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
 
+mod asking;
 mod data;
 mod failure;
 mod find;
@@ -49,11 +51,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use brs_core::Error;
+use brs_core::{Blocking, Error};
 
 pub use open::Opened;
 pub use pin::Pin;
 
+use asking::Until;
 use find::{Id, ObjectSelector, TokenSelector};
 
 use crate::path;
@@ -71,6 +74,8 @@ pub struct Pkcs11 {
     certificate: ObjectSelector,
     pin: Option<Pin>,
     signature_timeout: Duration,
+    /// Where files are looked at: they may be on a network's file system that hangs.
+    place: Blocking,
 }
 
 impl Pkcs11 {
@@ -83,6 +88,7 @@ impl Pkcs11 {
             certificate: ObjectSelector::default(),
             pin: None,
             signature_timeout: SIGNATURE_TIMEOUT,
+            place: Blocking::new(),
         }
     }
 
@@ -208,17 +214,20 @@ impl Pkcs11 {
     }
 
     /// The module's real path: one module under two names is one module.
-    fn module(&self) -> Result<PathBuf, Error> {
-        let path = path::expanded(&self.module_path);
-        let shown = path.display();
-        let wrong = |problem: &str| {
-            Error::configuration(format!("PKCS#11 module `{shown}` {problem}"))
-                .unrecoverable()
-                .with_param("module_path")
-        };
-        let path = path.canonicalize().map_err(|error| wrong("cannot be found").with_source(error))?;
-        if path.is_file() { Ok(path) } else { Err(wrong("is not a file: give the library itself")) }
+    async fn module(&self, until: Until) -> Result<PathBuf, Error> {
+        let path = path::expanded(&self.module_path).into_owned();
+        let late = format!("PKCS#11 module `{}` was not found", path.display());
+        until.or_late(self.place.run(move || module(&path)), &late).await??
     }
+}
+
+fn module(path: &Path) -> Result<PathBuf, Error> {
+    let shown = path.display();
+    let wrong = |problem: &str| {
+        Error::configuration(format!("PKCS#11 module `{shown}` {problem}")).unrecoverable().with_param("module_path")
+    };
+    let path = path.canonicalize().map_err(|error| wrong("cannot be found").with_source(error))?;
+    if path.is_file() { Ok(path) } else { Err(wrong("is not a file: give the library itself")) }
 }
 
 fn wrong_timeout() -> Error {

@@ -15,6 +15,8 @@ pub(super) enum Failure {
     Missing(Error),
     /// The signature does not fit the certificate.
     Mismatch,
+    /// A login is due, and its PIN has to be asked for first: nothing was tried.
+    PinWanted,
     /// Anything that no new session mends.
     Other(Error),
 }
@@ -32,7 +34,7 @@ impl Failure {
                 !is_about_the_pin(*value) && !is_about_the_mechanism(*value)
             }
             Self::Missing(_) | Self::Mismatch => true,
-            Self::Module { .. } | Self::Other(_) => false,
+            Self::Module { .. } | Self::PinWanted | Self::Other(_) => false,
         }
     }
 
@@ -52,7 +54,7 @@ impl Failure {
                 matches!(error, ModuleError::NotSupported | ModuleError::NullFunctionPointer)
             }
             Self::Mismatch => true,
-            Self::Missing(_) | Self::Other(_) => false,
+            Self::Missing(_) | Self::PinWanted | Self::Other(_) => false,
         }
     }
 
@@ -61,6 +63,7 @@ impl Failure {
         match self {
             Self::Module { error, doing } => module_error(error, doing, what),
             Self::Missing(error) | Self::Other(error) => error,
+            Self::PinWanted => needs_a_pin(what),
             Self::Mismatch => Error::configuration(format!(
                 "{what}: the key's signature does not fit the certificate: give the certificate that was issued for \
                  this key"
@@ -68,6 +71,12 @@ impl Failure {
             .unrecoverable(),
         }
     }
+}
+
+/// The error for a login without a PIN.
+pub(super) fn needs_a_pin(token: &dyn std::fmt::Display) -> Error {
+    let text = format!("{token} needs a PIN: give it as a value, a file, a variable or a function");
+    Error::configuration(text).unrecoverable().with_param("pin")
 }
 
 fn is_about_the_pin(value: RvError) -> bool {

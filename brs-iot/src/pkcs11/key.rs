@@ -4,18 +4,17 @@
 //! is told of it, so that the other tasks of the worker go on elsewhere.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use brs_core::{Clock as _, Error, SystemClock};
+use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::asking::{Until, work_blocking};
 use super::thread::TokenThread;
-use super::token::KeyRef;
+use super::token::{Desk, KeyRef};
 
 /// A private key on a token.
 #[derive(Clone, Debug)]
@@ -78,12 +77,12 @@ struct TokenSigner {
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let Inner { thread, key, certificate, failure, .. } = &*self.key.0;
-        let (key, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
-        let (scheme, what) = (self.scheme, format!("{thread}"));
-        let signed = thread
-            .begin(self.key.limit(), move |desk| desk.sign(&key, scheme, &message, &certificate))
-            .and_then(|begun| without_stalling(|| begun.wait()))
-            .and_then(|signed| signed.map_err(|failure| failure.into_error(&what)));
+        let (signing, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
+        let scheme = self.scheme;
+        let work =
+            move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&signing, pin, scheme, &message, &certificate);
+        let signed = work_blocking(thread, key, Until::new(self.key.limit()), Arc::new(work))
+            .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)));
         let mut last = failure.lock().unwrap_or_else(PoisonError::into_inner);
         match signed {
             Ok(signature) => {
@@ -101,17 +100,6 @@ impl Signer for TokenSigner {
     fn scheme(&self) -> SignatureScheme {
         self.scheme
     }
-}
-
-/// Waits so that a multi-thread runtime's other tasks go on.
-fn without_stalling<T>(wait: impl Fn() -> T) -> T {
-    let is_multi_thread =
-        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if !is_multi_thread {
-        return wait();
-    }
-    // Inside a `LocalSet` tokio panics instead, and offers no way to ask: then the wait is an ordinary one.
-    catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&wait))).unwrap_or_else(|_| wait())
 }
 
 impl fmt::Debug for Inner {

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brs_core::{Clock as _, Error, SystemClock};
+use brs_core::{Error, SecretString};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, alg_id};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use webpki::EndEntityCert;
 
 use super::Pkcs11;
+use super::asking::{Until, work};
 use super::failure::Failure;
 use super::key::{Inner, TokenKey};
 use super::thread::{Place, TokenThread};
-use super::token::KeyRef;
+use super::token::{Desk, KeyRef};
 
 /// What is signed to see whether key and certificate belong together.
 const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
@@ -56,8 +57,9 @@ impl Pkcs11 {
     #[doc(hidden)]
     pub async fn open(&self, certificates: Option<Vec<CertificateDer<'static>>>) -> Result<Opened, Error> {
         self.check()?;
-        let (module, limit) = (self.module()?, self.signature_timeout);
+        let limit = self.signature_timeout;
         let until = Until::new(limit);
+        let module = self.module(until).await?;
         let looking = TokenThread::enter(Place { module: module.clone(), token: None })?;
         let selector = self.token.clone();
         let token = looking.call(until.left(), move |desk| desk.find_token(&selector)).await??;
@@ -66,13 +68,13 @@ impl Pkcs11 {
         let thread = TokenThread::enter(Place { module, token: Some(token) })?;
         let key = Arc::new(KeyRef { selector: self.key.clone(), pin: self.pin.clone() });
         let (to_find, on_token) = (Arc::clone(&key), certificates.is_none().then(|| self.certificate.clone()));
-        let (found, read) = thread
-            .call(until.left(), move |desk| {
-                let found = desk.find_key(&to_find)?;
-                let read = on_token.map(|selector| desk.find_certificates(&to_find, &selector)).transpose()?;
-                Ok::<_, Error>((found, read))
-            })
-            .await??;
+        let find = move |desk: &mut Desk, pin: Option<&SecretString>| {
+            let found = desk.find_key(&to_find, pin)?;
+            let read = on_token.as_ref().map(|selector| desk.find_certificates(&to_find, pin, selector)).transpose()?;
+            Ok((found, read))
+        };
+        let found = work(&thread, &key, until, Arc::new(find)).await?;
+        let (found, read) = found.map_err(|failure| failure.into_error(&thread))?;
         let certificates = read.or(certificates).unwrap_or_default();
 
         let what = format!("{thread}: private key `{}` (id {})", found.label, found.id);
@@ -95,20 +97,6 @@ impl Pkcs11 {
             failure: Arc::new(move || failing.take_failure()),
             limit: Arc::new(move |limit| limited.set_limit(limit)),
         })
-    }
-}
-
-/// The one time limit of all steps.
-#[derive(Clone, Copy)]
-struct Until(Duration);
-
-impl Until {
-    fn new(limit: Duration) -> Self {
-        Self(SystemClock::new().monotonic().saturating_add(limit))
-    }
-
-    fn left(self) -> Duration {
-        self.0.saturating_sub(SystemClock::new().monotonic())
     }
 }
 
@@ -192,7 +180,8 @@ impl Prover<'_> {
 
     async fn sign(&self, scheme: SignatureScheme) -> Result<Result<Vec<u8>, Failure>, Error> {
         let (key, leaf) = (Arc::clone(self.key), Arc::clone(self.leaf));
-        self.thread.call(self.until.left(), move |desk| desk.sign(&key, scheme, TEST_MESSAGE, &leaf)).await
+        let sign = move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&key, pin, scheme, TEST_MESSAGE, &leaf);
+        work(self.thread, self.key, self.until, Arc::new(sign)).await
     }
 }
 

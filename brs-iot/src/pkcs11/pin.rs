@@ -1,9 +1,10 @@
 //! Where a token's PIN comes from, and which PINs a token has refused.
 //!
 //! A PIN is fetched when the token is logged in to, and again when the token was away: a file or a function may give
-//! another one then. A token counts wrong PINs and locks itself after a few. So each PIN that a token refused is
-//! remembered for the life of the process, as a keyed hash under a key that exists in this process only, and never
-//! tried on that token again.
+//! another one then. Files and functions are asked on threads of their own, one call at a time: neither the token's
+//! thread nor a runtime's worker waits for a person. A token counts wrong PINs and locks itself after a few. So each
+//! PIN that a token refused is remembered for the life of the process, as a keyed hash under a key that exists in this
+//! process only, and never tried on that token again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use brs_core::{Error, SecretString};
+use brs_core::{Blocking, Error, SecretString};
+use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
 use zeroize::Zeroizing;
 
 use super::find::Identity;
@@ -26,42 +28,81 @@ const MAX_LENGTH: usize = 255;
 ///
 /// `From` is implemented for texts: `.pin("1234")` is the value.
 #[derive(Clone)]
-pub struct Pin(Source);
+pub struct Pin(Arc<Asked>);
 
-#[derive(Clone)]
+struct Asked {
+    source: Source,
+    place: Blocking,
+    /// Whoever shares this PIN waits for the one who is asking, and need not ask once that one is logged in.
+    turns: Turns<()>,
+}
+
 enum Source {
     Value(SecretString),
     File(PathBuf),
     Environment(String),
-    Function(Arc<dyn Fn() -> Result<SecretString, Error> + Send + Sync>),
+    Function(Box<dyn Fn() -> Result<SecretString, Error> + Send + Sync>),
 }
 
 impl Pin {
+    fn new(source: Source) -> Self {
+        Self(Arc::new(Asked { source, place: Blocking::new(), turns: Turns::new(()) }))
+    }
+
     /// The PIN itself.
     pub fn value(pin: impl Into<SecretString>) -> Self {
-        Self(Source::Value(pin.into()))
+        Self::new(Source::Value(pin.into()))
     }
 
     /// A file that holds the PIN, in UTF-8; one line feed at its end is not part of it. `~` stands for the home
     /// directory.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::File(path.into()))
+        Self::new(Source::File(path.into()))
     }
 
     /// An environment variable that holds the PIN.
     pub fn environment(name: impl Into<String>) -> Self {
-        Self(Source::Environment(name.into()))
+        Self::new(Source::Environment(name.into()))
     }
 
-    /// A function that gives the PIN. It is called on the token's thread, within the time limit of a signature.
+    /// A function that gives the PIN. It is called when a login is due and not for each signature, on a thread of its
+    /// own, one call at a time, within the time limit of a signature. Sessions with clones of this PIN ask once for one
+    /// login.
     pub fn function(function: impl Fn() -> Result<SecretString, Error> + Send + Sync + 'static) -> Self {
-        Self(Source::Function(Arc::new(function)))
+        Self::new(Source::Function(Box::new(function)))
     }
 
-    /// Fetches the PIN.
-    pub(super) fn fetch(&self) -> Result<SecretString, Error> {
+    /// The PIN itself, where that is what was given.
+    pub(super) fn at_hand(&self) -> Option<SecretString> {
+        match &self.0.source {
+            Source::Value(_) => self.fetch().ok(),
+            _ => None,
+        }
+    }
+
+    /// Fetches the PIN, which may take its time: on a thread of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a function running; while it does, another try fails and says so.
+    pub(super) async fn ask(&self) -> Result<SecretString, Error> {
+        let pin = self.clone();
+        self.0.place.run(move || pin.fetch()).await?
+    }
+
+    /// Waits until nobody else who shares this PIN is logging in with it.
+    pub(super) async fn turn(&self) -> Turn<'_, ()> {
+        self.0.turns.lock().await
+    }
+
+    /// Whether this is a clone of the other.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn fetch(&self) -> Result<SecretString, Error> {
         let wrong = |problem: String| Error::configuration(problem).unrecoverable().with_param("pin");
-        let (pin, place) = match &self.0 {
+        let (pin, place) = match &self.0.source {
             Source::Value(pin) => (pin.clone(), "the PIN".to_owned()),
             Source::File(file) => {
                 let place = format!("PIN file `{}`", file.display());
@@ -110,7 +151,7 @@ impl<T: Into<SecretString>> From<T> for Pin {
 
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.0.source {
             Source::Value(_) => f.write_str("Pin(** redacted **)"),
             Source::File(file) => write!(f, "Pin(file {})", file.display()),
             Source::Environment(name) => write!(f, "Pin(environment {name})"),

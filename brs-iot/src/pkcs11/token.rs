@@ -20,7 +20,7 @@ use cryptoki::types::AuthPin;
 use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 
-use super::failure::{Failure, refuses_the_pin, says_nothing};
+use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
 use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
 use super::pin::{self, Account, Pin};
 use super::sign;
@@ -45,9 +45,15 @@ struct Open {
     session: Session,
     mechanisms: Vec<MechanismType>,
     needs_login: bool,
-    /// The PIN that was accepted. `None` if there is none, or if someone else in the process had logged in before.
-    accepted: Option<SecretString>,
+    /// `None` if there is no PIN, or if someone else in the process had logged in before.
+    accepted: Option<Accepted>,
     keys: HashMap<(Option<String>, Option<Vec<u8>>), FoundKey>,
+}
+
+/// The PIN that was accepted, and where it came from.
+struct Accepted {
+    pin: SecretString,
+    source: Pin,
 }
 
 /// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without code.
@@ -70,33 +76,34 @@ impl Desk {
     }
 
     /// Looks which key is meant.
-    pub(super) fn find_key(&mut self, key: &KeyRef) -> Result<FoundKey, Error> {
-        self.check_pin(key)?;
-        self.twice(key, |_, found, _| Ok(found.clone())).map_err(|failure| failure.into_error(&self.place))
+    pub(super) fn find_key(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<FoundKey, Failure> {
+        self.check_pin(key, pin)?;
+        self.twice(key, pin, |_, found, _| Ok(found.clone()))
     }
 
     /// Reads the key's certificate and what leads from it to its root.
     pub(super) fn find_certificates(
         &mut self,
         key: &KeyRef,
+        pin: Option<&SecretString>,
         selector: &ObjectSelector,
-    ) -> Result<Vec<CertificateDer<'static>>, Error> {
-        self.twice(key, |open, found, place| find::certificates(&open.session, selector, found, place))
-            .map_err(|failure| failure.into_error(&self.place))
+    ) -> Result<Vec<CertificateDer<'static>>, Failure> {
+        self.twice(key, pin, |open, found, place| find::certificates(&open.session, selector, found, place))
     }
 
     /// Signs a message and checks the signature.
     pub(super) fn sign(
         &mut self,
         key: &KeyRef,
+        pin: Option<&SecretString>,
         scheme: SignatureScheme,
         message: &[u8],
         certificate: &CertificateDer<'_>,
     ) -> Result<Vec<u8>, Failure> {
-        self.twice(key, |open, found, place| {
+        self.twice(key, pin, |open, found, place| {
             #[cfg(feature = "test-util")]
             super::hook::run();
-            let signature = open.sign(place, key, found, scheme, message)?;
+            let signature = open.sign(place, (key, pin), found, scheme, message)?;
             if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
                 let bits = signature.len() * 8;
                 let text = format!("{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits");
@@ -112,10 +119,11 @@ impl Desk {
     fn twice<T>(
         &mut self,
         key: &KeyRef,
+        pin: Option<&SecretString>,
         work: impl Fn(&Open, &FoundKey, &Place) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let was_open = self.open.is_some();
-        match self.once(key, &work) {
+        match self.once(key, pin, &work) {
             Err(failure) if failure.may_be_stale() => {
                 if !was_open {
                     self.close();
@@ -126,11 +134,11 @@ impl Desk {
                 {
                     // Others use this session: it is not closed because one of them looks for something else.
                     open.keys.clear();
-                    return self.once(key, &work);
+                    return self.once(key, pin, &work);
                 }
                 self.close();
                 tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
-                let again = self.once(key, &work);
+                let again = self.once(key, pin, &work);
                 if again.as_ref().is_err_and(|again| again.may_be_stale() && !again.is_about_what_was_found()) {
                     self.close();
                 }
@@ -143,11 +151,12 @@ impl Desk {
     fn once<T>(
         &mut self,
         key: &KeyRef,
+        pin: Option<&SecretString>,
         work: impl Fn(&Open, &FoundKey, &Place) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open::new(&self.place, key.pin.as_ref())?),
+            none => none.insert(Open::new(&self.place, key, pin)?),
         };
         let name = (key.selector.label.clone(), key.selector.id.as_ref().map(|id| id.0.clone()));
         let found = match open.keys.get(&name) {
@@ -159,7 +168,7 @@ impl Desk {
             }
         };
         let result = work(open, &found, &self.place);
-        if found.always_authenticate && result.is_err() {
+        if found.always_authenticate && result.as_ref().is_err_and(|failure| !matches!(failure, Failure::PinWanted)) {
             // A signature without its login stays begun, and the session takes no other.
             self.close();
         }
@@ -167,12 +176,16 @@ impl Desk {
     }
 
     /// Whoever uses a token that another session logged in to must have its PIN, too.
-    fn check_pin(&mut self, key: &KeyRef) -> Result<(), Error> {
+    fn check_pin(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<(), Failure> {
         let Some(open) = &self.open else { return Ok(()) };
         let Open { needs_login: true, accepted: Some(accepted), .. } = open else { return Ok(()) };
         let token = &self.place;
-        let Some(pin) = &key.pin else { return Err(needs_a_pin(token)) };
-        if verify_slices_are_equal(pin.fetch()?.expose().as_bytes(), accepted.expose().as_bytes()).is_ok() {
+        let Some(source) = &key.pin else { return Err(Failure::Other(needs_a_pin(token))) };
+        if source.is(&accepted.source) {
+            return Ok(());
+        }
+        let Some(pin) = pin else { return Err(Failure::PinWanted) };
+        if verify_slices_are_equal(pin.expose().as_bytes(), accepted.pin.expose().as_bytes()).is_ok() {
             return Ok(());
         }
         if !open.is_in_order() {
@@ -180,23 +193,20 @@ impl Desk {
             self.close();
             return Ok(());
         }
-        Err(Error::configuration(format!(
-            "another session uses {token} with another PIN, which it accepted: this one was not tried; give the right \
-             one, or, if the PIN was changed meanwhile, give the new one to all sessions"
+        Err(Failure::Other(
+            Error::configuration(format!(
+                "another session uses {token} with another PIN, which it accepted: this one was not tried; give the \
+                 right one, or, if the PIN was changed meanwhile, give the new one to all sessions"
+            ))
+            .retryable()
+            .with_param("pin"),
         ))
-        .retryable()
-        .with_param("pin"))
     }
-}
-
-fn needs_a_pin(token: &dyn std::fmt::Display) -> Error {
-    let text = format!("{token} needs a PIN: give it as a value, a file, a variable or a function");
-    Error::configuration(text).unrecoverable().with_param("pin")
 }
 
 impl Open {
     /// Opens a session on the place's token and logs in.
-    fn new(place: &Place, pin: Option<&Pin>) -> Result<Self, Failure> {
+    fn new(place: &Place, key: &KeyRef, pin: Option<&SecretString>) -> Result<Self, Failure> {
         let Some(token) = &place.token else {
             return Err(Failure::Other(Error::configuration(format!("{place} is no token"))));
         };
@@ -206,7 +216,7 @@ impl Open {
         let mechanisms = module.get_mechanism_list(slot).map_err(Failure::while_("listing the mechanisms"))?;
         let session = module.open_ro_session(slot).map_err(Failure::while_("opening a session"))?;
         let at = At { module: &module, slot, session: &session, token };
-        let accepted = login(&at, &info, pin)?;
+        let accepted = login(&at, &info, key, pin)?;
         let needs_login = info.login_required();
         Ok(Self { module, slot, session, mechanisms, needs_login, accepted, keys: HashMap::new() })
     }
@@ -214,7 +224,7 @@ impl Open {
     fn sign(
         &self,
         place: &Place,
-        key: &KeyRef,
+        (key, pin): (&KeyRef, Option<&SecretString>),
         found: &FoundKey,
         scheme: SignatureScheme,
         message: &[u8],
@@ -229,8 +239,14 @@ impl Open {
                 .sign(&recipe.mechanism, found.handle, &recipe.data)
                 .map_err(Failure::while_("signing"));
         }
+        let pin = match (&self.accepted, pin, &key.pin) {
+            (Some(accepted), ..) => Some(&accepted.pin),
+            // Before the signature begins: nothing can be asked in its middle.
+            (None, None, Some(_)) => return Err(Failure::PinWanted),
+            (None, pin, _) => pin,
+        };
         self.session.sign_init(&recipe.mechanism, found.handle).map_err(Failure::while_("beginning a signature"))?;
-        self.log_in_for_the_signature(place, key)?;
+        self.log_in_for_the_signature(place, pin)?;
         self.session.sign_update(&recipe.data).map_err(|error| match error {
             ModuleError::Pkcs11(RvError::OperationNotInitialized | RvError::FunctionNotSupported, _) => Failure::Other(
                 Error::configuration(format!(
@@ -246,16 +262,7 @@ impl Open {
     }
 
     /// The login that a key with `CKA_ALWAYS_AUTHENTICATE` wants for each signature.
-    fn log_in_for_the_signature(&self, place: &Place, key: &KeyRef) -> Result<(), Failure> {
-        let fetched;
-        let pin = match (&self.accepted, &key.pin) {
-            (Some(accepted), _) => Some(accepted),
-            (None, Some(pin)) => {
-                fetched = pin.fetch().map_err(Failure::Other)?;
-                Some(&fetched)
-            }
-            (None, None) => None,
-        };
+    fn log_in_for_the_signature(&self, place: &Place, pin: Option<&SecretString>) -> Result<(), Failure> {
         let Some(token) = &place.token else { return Ok(()) };
         let at = At { module: &self.module, slot: self.slot, session: &self.session, token };
         at.log_in(UserType::ContextSpecific, &at.info()?, pin)
@@ -263,10 +270,16 @@ impl Open {
 
     /// Whether the session is alive and logged in: a failure is not its fault.
     fn is_in_order(&self) -> bool {
-        self.session.get_session_info().is_ok_and(|info| {
-            !self.needs_login || matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser)
-        })
+        if self.needs_login {
+            return is_logged_in(&self.session);
+        }
+        self.session.get_session_info().is_ok()
     }
+}
+
+fn is_logged_in(session: &Session) -> bool {
+    let info = session.get_session_info();
+    info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
 }
 
 /// The module at a path, loaded once and initialised now.
@@ -296,13 +309,17 @@ struct At<'a> {
 }
 
 /// Logs in as the token wants it and gives the PIN that was accepted.
-fn login(at: &At<'_>, info: &TokenInfo, pin: Option<&Pin>) -> Result<Option<SecretString>, Failure> {
-    if !info.login_required() {
+fn login(at: &At<'_>, info: &TokenInfo, key: &KeyRef, pin: Option<&SecretString>) -> Result<Option<Accepted>, Failure> {
+    if !info.login_required() || is_logged_in(at.session) {
         return Ok(None);
     }
-    let pin = pin.map(Pin::fetch).transpose().map_err(Failure::Other)?;
-    match at.log_in(UserType::User, info, pin.as_ref()) {
-        Ok(()) => Ok(pin),
+    if key.pin.is_some() && pin.is_none() {
+        return Err(Failure::PinWanted);
+    }
+    match at.log_in(UserType::User, info, pin) {
+        Ok(()) => {
+            Ok(pin.zip(key.pin.as_ref()).map(|(pin, source)| Accepted { pin: pin.clone(), source: source.clone() }))
+        }
         Err(Failure::Module { error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _), .. }) => Ok(None),
         Err(failure) => Err(failure),
     }

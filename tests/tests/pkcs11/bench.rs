@@ -26,6 +26,8 @@ const TPM2_PKCS11: &str = "BRS_TPM2_PKCS11_MODULE";
 /// What a test's own process is told.
 const MODULE: &str = "BRS_TEST_MODULE";
 const DIRECTORY: &str = "BRS_TEST_TOKENS";
+/// Holds the PIN in a test's own process.
+pub(crate) const PIN_VARIABLE: &str = "BRS_TEST_PIN";
 const TPM_PROCESS: &str = "BRS_TEST_TPM_PROCESS";
 
 /// Runs a test in a process of its own; `body` finds SoftHSM2 with an empty directory.
@@ -74,6 +76,7 @@ fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &
     let output = command
         .args([&name.join("::"), "--exact", "--include-ignored", "--nocapture"])
         .env(MODULE, path)
+        .env(PIN_VARIABLE, PIN)
         .env(DIRECTORY, directory.path())
         .output()
         .unwrap();

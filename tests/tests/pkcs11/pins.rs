@@ -1,19 +1,21 @@
 //! A PIN is tried once; what the token refused is not tried again, by anyone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use brs_core::Error;
 use brs_iot::pkcs11::{Opened, Pin, Pkcs11};
+use cryptoki::object::Attribute;
+use futures_util::future::join_all;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, Token, alone, run, secret};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, PIN_VARIABLE, Token, alone, run, secret};
 
-/// A token with a key, and a session from outside brs in which nobody is logged in.
+/// A token with a key.
 fn device(bench: &Bench) -> (Token, CertificateDer<'static>) {
     let token = bench.token("device");
     let certificate = Authority::new().certify(&token.key(Kind::P256, "iot", &[1]));
-    token.session.logout().unwrap();
     (token, certificate)
 }
 
@@ -117,5 +119,100 @@ fn the_pin_is_fetched_at_each_login_and_not_for_each_signature() {
         token.session.logout().unwrap();
         opened.key.choose_scheme(&schemes).unwrap().sign(b"message").unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 2);
+    });
+}
+
+/// A PIN function that tells when it was called, and answers once the sender is gone.
+fn person() -> (Pin, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (asked, was_asked) = mpsc::channel();
+    let (answer, answered) = mpsc::channel::<()>();
+    let answered = Mutex::new(answered);
+    let pin = Pin::function(move || {
+        let _ = asked.send(());
+        let _ = answered.lock().unwrap().recv();
+        Ok(PIN.into())
+    });
+    (pin, was_asked, answer)
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn whoever_waits_for_a_person_stops_no_other_session_and_no_worker() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        let (pin, was_asked, answer) = person();
+        let (slow, chain) = (token.pkcs11().pin(pin), vec![certificate.clone()]);
+        // One thread for both: were it to wait, or the token's, then nothing would go on.
+        run(async {
+            let waiting = tokio::spawn(async move { slow.open(Some(chain)).await });
+            while was_asked.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            let opened = token.pkcs11().open(Some(vec![certificate])).await.unwrap();
+            sign(&opened);
+            assert!(!waiting.is_finished());
+            drop(answer);
+            sign(&waiting.await.unwrap().unwrap());
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn sessions_that_share_a_pin_ask_once_for_one_login() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        let (pin, was_asked, answer) = person();
+        let shared = token.pkcs11().pin(pin);
+        drop(answer);
+        let open = || shared.open(Some(vec![certificate.clone()]));
+        let opened: Vec<_> = run(join_all((0..5).map(|_| open()))).into_iter().map(Result::unwrap).collect();
+        // Nor for a further one as long as the login lasts.
+        run(open()).unwrap();
+        assert_eq!(was_asked.try_iter().count(), 1);
+        drop(opened);
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_person_who_never_answers_costs_a_clean_error() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        let (pin, _was_asked, _answer) = person();
+        let slow = token.pkcs11().pin(pin).signature_timeout(Duration::from_millis(300));
+        let error = open(&slow, &certificate).unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("was not given within 300ms"), "{error}");
+        let error = open(&slow.clone().signature_timeout(Duration::from_secs(60)), &certificate).unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
+        open(&token.pkcs11(), &certificate).unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_pin_comes_from_a_variable() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        open(&token.pkcs11().pin(Pin::environment(PIN_VARIABLE)), &certificate).unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_pin_that_is_wrong_for_a_signature_is_tried_once() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let always = [Attribute::AlwaysAuthenticate(true)];
+        let certificate = Authority::new().certify(&token.key_with(Kind::Rsa(2048), "iot", &[1], &always));
+        // Somebody else is logged in, so that the PIN is for the signature only.
+        let logged_in = token.log_in();
+        let wrong = token.pkcs11().pin("wrong-1");
+        let error = open(&wrong, &certificate).unwrap_err();
+        assert!(error.is_unrecoverable() && error.code() == Some("CKR_PIN_INCORRECT"), "{error}");
+        let error = open(&wrong, &certificate).unwrap_err();
+        assert!(error.is_unrecoverable() && error.to_string().contains("refused this PIN before"), "{error}");
+        open(&token.pkcs11(), &certificate).unwrap();
+        drop(logged_in);
     });
 }

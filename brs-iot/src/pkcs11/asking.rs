@@ -1,0 +1,122 @@
+//! Work on a token that may need a PIN first.
+//!
+//! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is asked for, elsewhere,
+//! and the job is queued again with it: a person who takes two minutes to type it stops no other session on the token.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use brs_core::__private::own_runtime;
+use brs_core::{Clock as _, Error, SecretString, SystemClock};
+use futures_util::future::{Either, select};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::failure::Failure;
+use super::thread::TokenThread;
+use super::token::{Desk, KeyRef};
+
+/// What is done on the token's thread, perhaps more than once, with the PIN if there is one by then.
+pub(super) trait Work<T>:
+    Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static
+{
+}
+
+impl<T, W: Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static> Work<T> for W {}
+
+/// The one time limit of several steps.
+#[derive(Clone, Copy)]
+pub(super) struct Until {
+    end: Duration,
+    limit: Duration,
+}
+
+impl Until {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { end: SystemClock::new().monotonic().saturating_add(limit), limit }
+    }
+
+    /// What is left, in whole milliseconds: errors tell it.
+    pub(super) fn left(self) -> Duration {
+        let left = self.end.saturating_sub(SystemClock::new().monotonic());
+        let up = Duration::from_nanos(u64::from(left.subsec_nanos().next_multiple_of(1_000_000) - left.subsec_nanos()));
+        left.saturating_add(up)
+    }
+
+    /// Awaits the future as long as there is time; `late` begins the error's sentence.
+    pub(super) async fn or_late<T>(self, future: impl Future<Output = T>, late: &str) -> Result<T, Error> {
+        match select(std::pin::pin!(future), SystemClock::new().sleep(self.left())).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right(_) => Err(self.late(late)),
+        }
+    }
+
+    fn late(self, what: &str) -> Error {
+        Error::connection(format!("{what} within {:?}: raise `signature_timeout` if that is too short", self.limit))
+    }
+}
+
+/// Does the work, and asks for the PIN where that is needed.
+///
+/// # Cancel safety
+///
+/// Work that has begun on the token's thread goes on.
+pub(super) async fn work<T: Send + 'static>(
+    thread: &TokenThread,
+    key: &KeyRef,
+    until: Until,
+    work: Arc<impl Work<T>>,
+) -> Result<Result<T, Failure>, Error> {
+    let once = |pin: Option<SecretString>| {
+        let work = Arc::clone(&work);
+        thread.call(until.left(), move |desk| work(desk, pin.as_ref()))
+    };
+    let done = once(at_hand(key)).await?;
+    let (Err(Failure::PinWanted), Some(pin)) = (&done, &key.pin) else { return Ok(done) };
+    let late = format!("the PIN of {thread} was not given");
+    let _turn = until.or_late(pin.turn(), &late).await?;
+    // Whoever had the turn before may have logged in, with the same PIN.
+    let done = once(None).await?;
+    let Err(Failure::PinWanted) = done else { return Ok(done) };
+    let pin = until.or_late(pin.ask(), &late).await??;
+    once(Some(pin)).await
+}
+
+/// The same for callers that cannot await.
+pub(super) fn work_blocking<T: Send + 'static>(
+    thread: &TokenThread,
+    key: &Arc<KeyRef>,
+    until: Until,
+    job: Arc<impl Work<T>>,
+) -> Result<Result<T, Failure>, Error> {
+    let (first, pin) = (Arc::clone(&job), at_hand(key));
+    let begun = thread.begin(until.left(), move |desk| first(desk, pin.as_ref()))?;
+    let done = without_stalling(|| begun.wait())?;
+    let (Err(Failure::PinWanted), Some(_)) = (&done, &key.pin) else { return Ok(done) };
+    // Rare enough for the detour: nothing may be awaited here, and the caller's runtime may be the one that waits.
+    let runtime = own_runtime()
+        .map_err(|error| Error::connection("no thread could be started to ask for a PIN").with_source(error))?;
+    let (answer, answered) = mpsc::sync_channel(1);
+    let (on_thread, key) = (thread.clone(), Arc::clone(key));
+    runtime.spawn(async move {
+        let _ = answer.send(work(&on_thread, &key, until, job).await);
+    });
+    // The work ends at its own limit, a moment before.
+    let limit = until.left().saturating_add(Duration::from_secs(1));
+    without_stalling(|| answered.recv_timeout(limit)).map_err(|_| until.late(&format!("{thread} has not answered")))?
+}
+
+fn at_hand(key: &KeyRef) -> Option<SecretString> {
+    key.pin.as_ref().and_then(super::Pin::at_hand)
+}
+
+/// Waits so that a multi-thread runtime's other tasks go on.
+fn without_stalling<T>(wait: impl Fn() -> T) -> T {
+    let is_multi_thread =
+        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if !is_multi_thread {
+        return wait();
+    }
+    // Inside a `LocalSet` tokio panics instead, and offers no way to ask: then the wait is an ordinary one.
+    catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&wait))).unwrap_or_else(|_| wait())
+}
