@@ -135,7 +135,7 @@ impl Drop for Limited<'_> {
 }
 
 /// What the engine grants, less a little: the error of a call that is late is to be seen, and not the engine's.
-fn within(time_left: Duration) -> Duration {
+pub(crate) fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
 }
 

@@ -4,6 +4,7 @@
 //! be valid now. How it is used in TLS is `tls.rs`'s; what happens when files change is `files.rs`'s.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -140,10 +141,18 @@ impl DeviceParams {
     }
 
     /// The identity made of those contents. Validity is [`Device::check_validity`]'s.
-    pub(crate) async fn open(&self, contents: Contents, place: &Blocking) -> Result<Device, Error> {
+    ///
+    /// `now` by the session's clock; a token within `left`, where it is part of something larger.
+    pub(crate) async fn open(
+        &self,
+        contents: Contents,
+        place: &Blocking,
+        now: SystemTime,
+        left: Option<Duration>,
+    ) -> Result<Device, Error> {
         let chain = self.chain(&contents)?;
         let Some(key) = contents.private_key else {
-            return self.open_token(chain, &self.named_certificate()).await;
+            return self.open_token(chain, &self.named_certificate(), now, left).await;
         };
         let params = self.clone();
         let key = place.run(move || params.open_key(&key)).await??;
@@ -183,21 +192,30 @@ impl DeviceParams {
         &self,
         chain: Option<Vec<CertificateDer<'static>>>,
         certificate: &str,
+        now: SystemTime,
+        left: Option<Duration>,
     ) -> Result<Device, Error> {
         let Some(pkcs11) = &self.pkcs11 else { return self.validate().and_then(|()| Err(no_certificate())) };
-        let opened = pkcs11.open(chain).await?;
+        let opened = pkcs11.open_within(chain, now, left).await?;
         let device = Device::new(opened.certificates, opened.key, certificate, ("the token's key", "pkcs11"))?;
         let token = Token {
             tls12_only: opened.tls12_only,
             failure: opened.failure,
             limit: opened.limit,
+            more: opened.more,
             signature_timeout: pkcs11.timeout(),
         };
         Ok(Device { token: Some(token), ..device })
     }
 
     #[cfg(not(feature = "pkcs11"))]
-    async fn open_token(&self, _: Option<Vec<CertificateDer<'static>>>, _: &str) -> Result<Device, Error> {
+    async fn open_token(
+        &self,
+        _: Option<Vec<CertificateDer<'static>>>,
+        _: &str,
+        _: SystemTime,
+        _: Option<Duration>,
+    ) -> Result<Device, Error> {
         self.validate().and_then(|()| Err(no_certificate()))
     }
 }
@@ -226,8 +244,12 @@ struct Token {
     tls12_only: bool,
     failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
     limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
+    more: More,
     signature_timeout: Duration,
 }
+
+/// Tells at a time, within a limit, whether opening the token again would give more.
+pub(crate) type More = Arc<dyn Fn(SystemTime, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 impl Device {
     /// `certificate` and `private_key` name themselves in errors, the latter with its parameter.
@@ -264,6 +286,7 @@ impl Device {
             tls12_only: false,
             failure: Arc::new(|| None),
             limit: Arc::new(drop),
+            more: Arc::new(|_, _| Box::pin(std::future::ready(false))),
             signature_timeout: Duration::ZERO,
         });
         Self { certified: Arc::new(CertifiedKey::new(chain, key)), facts, token }
@@ -307,6 +330,14 @@ impl Device {
     /// The token's own last error, taken: it says more than the handshake that failed of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.token.as_ref().and_then(|token| (token.failure)())
+    }
+
+    /// Whether the token has a renewed certificate by now, or makes signatures that it could not make before.
+    pub(crate) async fn has_more(&self, now: SystemTime, left: Option<Duration>) -> bool {
+        match &self.token {
+            Some(token) => (token.more)(now, left.unwrap_or(token.signature_timeout)).await,
+            None => false,
+        }
     }
 
     /// Signatures of a token end within this time, from now on; `None`: each has its own limit only.

@@ -29,7 +29,7 @@ use read::{bounded, digest, joined, read_device, read_trust, system};
 /// How long files may take when the session is built: nothing can be had without them.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 /// How long a later look may take at most.
-pub(crate) const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What files are read, and what was made of them last.
 pub(crate) struct Files {
@@ -97,7 +97,7 @@ impl Files {
         };
         let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
         // Without a limit: a function for a pass phrase or a PIN may ask a person.
-        let opened = match device.open(contents, &device_place).await {
+        let opened = match device.open(contents, &device_place, clock.now(), None).await {
             Err(error) if device.has_files() && error.is_unrecoverable() => {
                 // One of both may have been written between the two readings.
                 let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
@@ -105,7 +105,7 @@ impl Files {
                     return Err(error);
                 }
                 (device_digest, key_digest) = (contents.digest(), contents.key_digest());
-                device.open(contents, &device_place).await?
+                device.open(contents, &device_place, clock.now(), None).await?
             }
             opened => opened?,
         };
@@ -193,8 +193,15 @@ impl Files {
         Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
-    /// Takes over what changed since the last look, within `limit`. A token has its own.
-    pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, limit: Duration) -> Set {
+    /// Takes over what changed since the last look, within what is `left` of something larger: a token has all of it,
+    /// files have half of it and 5 s at most.
+    pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
+        let began = clock.monotonic();
+        if self.current().device.has_more(clock.now(), left).await {
+            self.reopen();
+        }
+        let left = left.map(|left| left.saturating_sub(clock.monotonic().saturating_sub(began)));
+        let limit = left.map_or(LOOK, |left| LOOK.min(left / 2));
         let (stale, trust_stale) = {
             let current = self.lock();
             (current.stale, current.trust_stale)
@@ -202,9 +209,9 @@ impl Files {
         let device = async {
             match (stale || self.device.has_files(), self.device.has_token()) {
                 (false, _) => Ok(()),
-                (true, true) => self.take_over_device(clock, limit).await,
+                (true, true) => self.take_over_device(clock, limit, left).await,
                 (true, false) => {
-                    let taking = self.take_over_device(clock, limit);
+                    let taking = self.take_over_device(clock, limit, left);
                     bounded(clock, limit, "certificate and private key", taking).await.flatten()
                 }
             }
@@ -253,7 +260,12 @@ impl Files {
         Ok(())
     }
 
-    async fn take_over_device(&self, clock: &Arc<dyn Clock>, limit: Duration) -> Result<(), Error> {
+    async fn take_over_device(
+        &self,
+        clock: &Arc<dyn Clock>,
+        limit: Duration,
+        left: Option<Duration>,
+    ) -> Result<(), Error> {
         let mut contents = read_device(&self.device_place, &self.device, clock, limit).await?;
         let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
         {
@@ -263,7 +275,7 @@ impl Files {
             }
         }
         let device = if self.device.has_token() {
-            self.device.open(contents, &self.device_place).await?
+            self.device.open(contents, &self.device_place, clock.now(), left).await?
         } else {
             match self.open(&contents).await {
                 Err(error) if error.is_unrecoverable() => {

@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 
 use crate::device::{Device, DeviceParams};
 use crate::error::{Peer, tls as explained};
-use crate::files::{Files, LOOK};
+use crate::files::Files;
 use crate::pem::Pem;
 use crate::server_time::ServerTime;
 use crate::tls::{Trust, anonymous, config};
@@ -76,7 +76,7 @@ impl DeviceIdentity {
     ///
     /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
-        let set = Box::pin(self.0.look(clock, LOOK)).await;
+        let set = Box::pin(self.0.look(clock, None)).await;
         let device = self.0.device();
         let config = config(&device, &set.trust, clock)?;
         drop(device.take_failure());

@@ -19,9 +19,14 @@
 //!
 //! # How it behaves
 //!
-//! - Keys are RSA of 2048 to 4096 bits, P-256 or P-384. When a token is opened, the key signs a test message that must
-//!   fit the certificate. A token that cannot make RSA-PSS signatures is used with TLS 1.2 only.
-//! - Nothing is guessed: if what was said fits no token, key or certificate or several, the error lists what there is.
+//! - Keys are RSA of 2048 to 4096 bits, P-256 or P-384. When a token is opened, the key signs a test message by each
+//!   scheme that TLS is then offered (by the first of each kind where each signature wants a login), and the signatures
+//!   must fit the certificate. A token that cannot make RSA-PSS signatures is used with TLS 1.2 only; where that may
+//!   have been something passing, it is tried again at the next refresh.
+//! - Nothing is guessed: if what was said fits no token or key or several, the error lists what there is. Of several
+//!   certificates of that name on the token, the one is used that fits the key and is valid; of those that renew each
+//!   other (one subject, one authority), the one that ends last. From 30 days before its end on, each refresh looks
+//!   whether the token has a renewed one.
 //! - One thread per token serves all sessions of the process. A signature has a time limit; while a token hangs,
 //!   further tries fail at once. A file or a function that gives a PIN is asked elsewhere, when a login is due: whoever
 //!   waits for a person stops no other session. A PIN pad's person, however, is waited for on the token's thread.
@@ -33,6 +38,7 @@
 //!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
 
 mod asking;
+mod certificates;
 mod data;
 mod failure;
 mod find;
@@ -40,8 +46,10 @@ mod find;
 #[doc(hidden)]
 pub mod hook;
 mod key;
+mod login;
 mod open;
 mod pin;
+mod prove;
 mod sign;
 mod thread;
 mod token;

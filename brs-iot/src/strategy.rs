@@ -12,12 +12,12 @@ use brs_core::{
     Clock, Error, Event, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
 };
 
-use crate::call::{Limits, fetch};
+use crate::call::{Limits, fetch, within};
 use crate::client::Clients;
 use crate::device::Device;
 use crate::endpoint::Endpoint;
 use crate::error::{Call, Failed, Refused};
-use crate::files::{Files, LOOK, Set};
+use crate::files::{Files, Set};
 use crate::identity::DeviceIdentity;
 use crate::params::Params;
 use crate::server_time::ServerTime;
@@ -26,7 +26,7 @@ use crate::tls::Trust;
 const METHOD: &str = "iot";
 const SOURCE: &str = "iot-credentials-provider";
 /// How long before its end a certificate is told of.
-const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the one that is seen.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 const MARGIN: Duration = Duration::from_secs(5);
@@ -176,7 +176,7 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let set = self.files.look(cx.clock(), LOOK.min(cx.time_left() / 4)).await;
+        let set = self.files.look(cx.clock(), Some(within(cx.time_left()))).await;
         self.warn(&set, cx);
         let failed = match self.call(&set, cx).await {
             Ok(credentials) => {

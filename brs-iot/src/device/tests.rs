@@ -19,7 +19,7 @@ fn pair(name: &str) -> (String, KeyPair) {
 
 async fn open(params: DeviceParams) -> Result<Device, Error> {
     params.validate()?;
-    params.open(params.read()?, &Blocking::new()).await
+    params.open(params.read()?, &Blocking::new(), SystemTime::UNIX_EPOCH, None).await
 }
 
 fn params(certificate: &str, key: &KeyPair) -> DeviceParams {

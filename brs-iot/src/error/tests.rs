@@ -12,7 +12,7 @@ async fn device() -> Device {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
     let params = DeviceParams::new().certificate(certificate.pem()).private_key(key.serialize_pem());
-    params.open(params.read().unwrap(), &Blocking::new()).await.unwrap()
+    params.open(params.read().unwrap(), &Blocking::new(), UNIX_EPOCH, None).await.unwrap()
 }
 
 fn call(device: &Device) -> Call<'_> {

@@ -16,6 +16,8 @@ use super::*;
 use crate::Passphrase;
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// Of what files have half.
+const LEFT: Option<Duration> = Some(Duration::from_secs(10));
 
 /// Files of a certificate and of an encrypted key, whose pass phrase is `hush`.
 struct Bench {
@@ -83,7 +85,7 @@ async fn a_look_that_hangs_ends_at_its_limit_and_the_old_pair_stays() {
     let old = files.current().device.certificate_sha256().to_owned();
     bench.write_pair();
     let clock = bench.clock();
-    let (set, ()) = tokio::join!(files.look(&clock, LIMIT), async {
+    let (set, ()) = tokio::join!(files.look(&clock, LEFT), async {
         asks.recv().await.unwrap();
         bench.clock.advance(LIMIT);
     });
@@ -95,7 +97,7 @@ async fn a_look_that_hangs_ends_at_its_limit_and_the_old_pair_stays() {
     while files.keys.is_busy() {
         tokio::task::yield_now().await;
     }
-    let set = files.look(&clock, LIMIT).await;
+    let set = files.look(&clock, LEFT).await;
     assert!(set.problem.is_none() && set.device.certificate_sha256() != old, "{:?}", set.problem);
     assert!(asks.try_recv().is_err());
 }
@@ -107,14 +109,14 @@ async fn a_trust_store_and_a_device_are_taken_over_apart_and_both_problems_told(
     let first = files.current();
     bench.write("key", "broken");
     bench.write("roots", Bench::pair().0);
-    let set = files.look(&clock, LIMIT).await;
+    let set = files.look(&clock, LEFT).await;
     assert_eq!(set.generation, first.generation + 1, "the trust store is new");
     assert!(set.problem.unwrap().to_string().contains("holds no key"));
     bench.write("roots", "broken");
-    let problem = files.look(&clock, LIMIT).await.problem.unwrap().to_string();
+    let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
     assert!(problem.contains("holds no key") && problem.contains("holds no certificate"), "{problem}");
     bench.write_pair();
-    let set = files.look(&clock, LIMIT).await;
+    let set = files.look(&clock, LEFT).await;
     assert_ne!(set.device.certificate_sha256(), first.device.certificate_sha256());
     assert!(set.problem.unwrap().to_string().contains("the trust store"));
 }
@@ -131,16 +133,16 @@ async fn a_pass_phrase_is_asked_for_only_when_the_keys_file_has_changed() {
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
     let old = files.current();
     files.reopen();
-    assert_eq!(files.look(&clock, LIMIT).await.generation, old.generation, "refused, and what it was");
+    assert_eq!(files.look(&clock, LEFT).await.generation, old.generation, "refused, and what it was");
     bench.write_pair();
     for _ in 0..3 {
-        let problem = files.look(&clock, LIMIT).await.problem.unwrap();
+        let problem = files.look(&clock, LEFT).await.problem.unwrap();
         assert!(problem.to_string().contains("check the pass phrase"), "{problem}");
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
     bench.write_pair();
-    assert!(files.look(&clock, LIMIT).await.problem.is_none());
-    files.look(&clock, LIMIT).await;
+    assert!(files.look(&clock, LEFT).await.problem.is_none());
+    files.look(&clock, LEFT).await;
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
@@ -156,7 +158,7 @@ async fn a_certificate_that_is_renewed_for_the_same_key_asks_nobody() {
     });
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
     bench.write("certificate", CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem());
-    let set = files.look(&clock, LIMIT).await;
+    let set = files.look(&clock, LEFT).await;
     assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
@@ -169,9 +171,9 @@ async fn a_pass_phrases_file_that_is_mended_opens_a_key_that_stayed_the_same() {
     let clock = bench.clock();
     bench.write("passphrase", "wrong");
     bench.write_pair();
-    assert!(files.look(&clock, LIMIT).await.problem.unwrap().to_string().contains("check the pass phrase"));
+    assert!(files.look(&clock, LEFT).await.problem.unwrap().to_string().contains("check the pass phrase"));
     bench.write("passphrase", "hush");
-    assert!(files.look(&clock, LIMIT).await.problem.is_none());
+    assert!(files.look(&clock, LEFT).await.problem.is_none());
 }
 
 #[tokio::test]
@@ -193,7 +195,7 @@ async fn a_pair_that_is_written_while_it_is_read_is_read_once_more() {
     bench.write("certificate", old);
     // The certificate comes when the key has just been read.
     *coming.lock().unwrap() = Some(new);
-    let set = files.look(&clock, LIMIT).await;
+    let set = files.look(&clock, LEFT).await;
     assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
 }
 
@@ -207,9 +209,9 @@ async fn a_function_that_could_not_tell_is_asked_again() {
     });
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
     bench.write_pair();
-    let problem = files.look(&clock, LIMIT).await.problem.unwrap().to_string();
+    let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
     assert!(problem.contains("(the vault is locked)"), "{problem}");
-    assert!(files.look(&clock, LIMIT).await.problem.is_none());
+    assert!(files.look(&clock, LEFT).await.problem.is_none());
 }
 
 #[tokio::test]
@@ -220,7 +222,7 @@ async fn the_device_before_stays_until_the_new_one_is_accepted() {
     assert!(files.refused(&first, &clock).is_none(), "there is none before it");
     files.accepted(&first);
     bench.write_pair();
-    let second = files.look(&clock, LIMIT).await;
+    let second = files.look(&clock, LEFT).await;
     assert!(Arc::ptr_eq(&files.device(), &second.device));
     let back = files.refused(&second, &clock).unwrap();
     assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
@@ -229,7 +231,7 @@ async fn the_device_before_stays_until_the_new_one_is_accepted() {
     assert!(back.generation != first.generation && back.generation != second.generation);
     // Refused: what comes after it goes back to the first again, and not to it.
     bench.write_pair();
-    let third = files.look(&clock, LIMIT).await;
+    let third = files.look(&clock, LEFT).await;
     let back = files.refused(&third, &clock).unwrap();
     assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
     files.accepted(&third);

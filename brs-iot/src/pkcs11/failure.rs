@@ -46,16 +46,19 @@ impl Failure {
     /// Whether the token cannot do what it was asked to with this key.
     pub(super) fn is_incapable(&self) -> bool {
         match self {
-            Self::Module { error: ModuleError::Pkcs11(value, _), .. } => {
-                is_about_the_mechanism(*value)
-                    || matches!(value, RvError::FunctionFailed | RvError::GeneralError | RvError::ArgumentsBad)
-            }
+            Self::Module { error: ModuleError::Pkcs11(value, _), .. } => is_about_the_mechanism(*value),
             Self::Module { error, .. } => {
                 matches!(error, ModuleError::NotSupported | ModuleError::NullFunctionPointer)
             }
             Self::Mismatch => true,
             Self::Missing(_) | Self::PinWanted | Self::Other(_) => false,
         }
+    }
+
+    /// Whether it may be that the token cannot do this, or that it was something passing.
+    pub(super) fn is_unclear(&self) -> bool {
+        let Self::Module { error: ModuleError::Pkcs11(value, _), .. } = self else { return false };
+        matches!(value, RvError::FunctionFailed | RvError::GeneralError | RvError::ArgumentsBad)
     }
 
     /// The error a user sees; `what` is the token or module.
@@ -167,6 +170,14 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         _ => Error::connection(format!("{what}: {doing} failed ({code})")),
     }
     .with_code(code)
+}
+
+/// A module's error in a word or two, for lists.
+pub(super) fn reason(error: &ModuleError) -> String {
+    match error {
+        ModuleError::Pkcs11(value, _) => code(*value),
+        _ => "no PKCS#11 error".into(),
+    }
 }
 
 /// `PinIncorrect` as PKCS#11 spells it.

@@ -1,6 +1,7 @@
 //! Finding token, key and certificates by what the user said, and telling what is there when that is not enough.
 //!
-//! Nothing is guessed: what is not there, or not only once, is an error with a list of labels, serial numbers and ids.
+//! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is not there, or not
+//! only once, is an error with a list of labels, serial numbers and ids.
 
 use std::fmt;
 
@@ -8,20 +9,16 @@ use brs_core::Error;
 use brs_core::shown::clean;
 use cryptoki::context::Pkcs11 as Module;
 use cryptoki::error::Error as ModuleError;
-use cryptoki::object::{Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
-use rustls::pki_types::CertificateDer;
-use webpki::EndEntityCert;
 
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 
-/// More objects than any device's token holds.
-const MAX_OBJECTS: usize = 256;
+/// More objects of a kind than any device's token holds; what is asked for by label and id is found among any number.
+const MAX_OBJECTS: usize = 1024;
 /// How many of them an error lists.
 const MAX_LISTED: usize = 16;
-/// How many certificates lead from a device to its root at most; AWS IoT takes chains of up to 5.
-const MAX_CHAIN: usize = 8;
 
 /// What makes a token that very token, wherever it is plugged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,10 +53,12 @@ pub(super) struct ObjectSelector {
 pub(super) struct Id(pub(super) Vec<u8>);
 
 /// A key or certificate, as far as it can be seen.
-struct Seen {
-    handle: ObjectHandle,
-    label: String,
-    id: Id,
+pub(super) struct Seen {
+    pub(super) handle: ObjectHandle,
+    pub(super) label: String,
+    pub(super) id: Id,
+    /// One that cannot be read is nobody's, and no reason to find nothing.
+    readable: bool,
 }
 
 /// A private key that can sign.
@@ -73,9 +72,15 @@ pub(super) struct FoundKey {
     pub(super) always_authenticate: bool,
 }
 
+impl fmt::Display for FoundKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "private key `{}` (id {})", clean(&self.label, &[]), self.id)
+    }
+}
+
 /// The token that is meant among those that are there now.
 pub(super) fn token(module: &Module, selector: &TokenSelector, what: &dyn fmt::Display) -> Result<Identity, Failure> {
-    let seen = tokens(module)?;
+    let Tokens { seen, unreadable } = tokens(module)?;
     let mut matching = seen.iter().filter(|(slot, token)| selector.matches(slot.id(), token));
     let (chosen, more) = (matching.next(), matching.next());
     let (problem, remedy) = match (chosen, more) {
@@ -83,14 +88,16 @@ pub(super) fn token(module: &Module, selector: &TokenSelector, what: &dyn fmt::D
         (None, _) => ("has no token", "plug it in, or choose one of"),
         (Some(_), Some(_)) => ("has several tokens", "choose one by slot id, label or serial number from"),
     };
-    let list = listed(seen.iter().map(|(slot, token)| {
+    let seen = seen.iter().map(|(slot, token)| {
         format!(
             "slot id {slot}: label `{}`, serial `{}`, model `{}`",
             clean(&token.label, &[]),
             clean(&token.serial, &[]),
             clean(&token.model, &[])
         )
-    }));
+    });
+    let unreadable = unreadable.iter().map(|(slot, why)| format!("slot id {slot}: one that cannot be read ({why})"));
+    let list = listed(seen.chain(unreadable).collect::<Vec<_>>().into_iter());
     let text = format!("{what} {problem} with {selector}: {remedy}: {list}");
     // A token that is not there may come back; several do not become one.
     Err(Failure::Other(match more {
@@ -108,7 +115,7 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
             && seen.model == token.model
             && token.slot_id.is_none_or(|id| id == slot.id())
     };
-    let mut found = tokens(module)?.into_iter().filter(|(slot, seen)| is_it(seen, *slot)).map(|(slot, _)| slot);
+    let mut found = tokens(module)?.seen.into_iter().filter(|(slot, seen)| is_it(seen, *slot)).map(|(slot, _)| slot);
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot),
         (None, _) => Err(Failure::Other(Error::connection(format!("{token} is not there any more: plug it in again")))),
@@ -119,22 +126,32 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
     }
 }
 
-/// The initialised tokens. One that cannot be read, such as in another reader, is as if it were not there.
-fn tokens(module: &Module) -> Result<Vec<(Slot, Identity)>, Failure> {
+/// The initialised tokens.
+struct Tokens {
+    seen: Vec<(Slot, Identity)>,
+    /// With the reason.
+    unreadable: Vec<(Slot, String)>,
+}
+
+/// A token that cannot be read, such as one in another reader, does not stand in the way of those that can.
+fn tokens(module: &Module) -> Result<Tokens, Failure> {
     let slots = module.get_slots_with_token().map_err(Failure::while_("listing the slots"))?;
     let mut seen: Vec<(Slot, Identity)> = Vec::new();
-    for slot in slots.into_iter().take(MAX_OBJECTS) {
-        if let Ok(info) = module.get_token_info(slot)
-            && info.token_initialized()
-        {
-            let identity = Identity {
-                label: bare(info.label()).to_owned(),
-                serial: bare(info.serial_number()).to_owned(),
-                manufacturer: bare(info.manufacturer_id()).to_owned(),
-                model: bare(info.model()).to_owned(),
-                slot_id: None,
-            };
-            seen.push((slot, identity));
+    let mut unreadable = Vec::new();
+    for slot in slots {
+        match module.get_token_info(slot) {
+            Ok(info) if info.token_initialized() => {
+                let identity = Identity {
+                    label: bare(info.label()).to_owned(),
+                    serial: bare(info.serial_number()).to_owned(),
+                    manufacturer: bare(info.manufacturer_id()).to_owned(),
+                    model: bare(info.model()).to_owned(),
+                    slot_id: None,
+                };
+                seen.push((slot, identity));
+            }
+            Ok(_) => {}
+            Err(error) => unreadable.push((slot, reason(&error))),
         }
     }
     let plain: Vec<Identity> = seen.iter().map(|(_, token)| token.clone()).collect();
@@ -143,13 +160,13 @@ fn tokens(module: &Module) -> Result<Vec<(Slot, Identity)>, Failure> {
             token.slot_id = Some(slot.id());
         }
     }
-    Ok(seen)
+    Ok(Tokens { seen, unreadable })
 }
 
 /// The private key that is meant.
 pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt::Display) -> Result<FoundKey, Failure> {
     let class = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true)];
-    let Seen { handle, label, id } = one(session, &class, selector, token, "private key")?;
+    let Seen { handle, label, id, .. } = one(session, &class, selector, token, "private key")?;
     let flag = |kind| match attribute(session, handle, kind) {
         Ok(Some(Attribute::Sign(flag) | Attribute::AlwaysAuthenticate(flag))) => Ok(Some(flag)),
         Ok(_) => Ok(None),
@@ -160,7 +177,7 @@ pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt:
         _ => None,
     };
     let wrong = |problem: &str| {
-        let text = format!("{token}: private key `{label}` (id {id}) {problem}");
+        let text = format!("{token}: private key `{}` (id {id}) {problem}", clean(&label, &[]));
         Err(Failure::Other(Error::configuration(text).unrecoverable()))
     };
     if flag(AttributeType::Sign)? == Some(false) {
@@ -175,66 +192,6 @@ pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt:
     Ok(FoundKey { handle, label, id, is_rsa, always_authenticate })
 }
 
-/// The certificate that is meant (unless that is said: of the key's id, or else of its label) and what leads from it to
-/// its root, as far as the token has it.
-pub(super) fn certificates(
-    session: &Session,
-    selector: &ObjectSelector,
-    key: &FoundKey,
-    token: &dyn fmt::Display,
-) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let class = [
-        Attribute::Class(ObjectClass::CERTIFICATE),
-        Attribute::CertificateType(CertificateType::X_509),
-        Attribute::Token(true),
-    ];
-    let named = selector.label.is_some() || selector.id.is_some();
-    let of_key =
-        |label: Option<&str>, id: Option<&Id>| ObjectSelector { label: label.map(str::to_owned), id: id.cloned() };
-    let leaf = if named {
-        one(session, &class, selector, token, "certificate")?
-    } else if key.id.0.is_empty() {
-        one(session, &class, &of_key(Some(&key.label), None), token, "certificate")?
-    } else {
-        match one(session, &class, &of_key(None, Some(&key.id)), token, "certificate") {
-            Err(Failure::Missing(_)) if !key.label.is_empty() => {
-                one(session, &class, &of_key(Some(&key.label), None), token, "certificate")?
-            }
-            other => other?,
-        }
-    };
-    let leaf = value(session, leaf.handle)?.ok_or_else(|| {
-        let text = format!("{token}: certificate `{}` (id {}) cannot be read", leaf.label, leaf.id);
-        Failure::Other(Error::configuration(text).unrecoverable())
-    })?;
-    let mut others = Vec::new();
-    for handle in handles(session, &class)? {
-        // Another's certificate that cannot be read is not missed until the chain is checked.
-        others.extend(value(session, handle).ok().flatten());
-    }
-    Ok(chain(leaf, &others))
-}
-
-/// From the leaf upwards, without a root: whoever checks the chain has that.
-fn chain(leaf: CertificateDer<'static>, others: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
-    let mut chain = vec![leaf];
-    while chain.len() < MAX_CHAIN {
-        let next = {
-            let Some(last) = chain.last().and_then(|last| EndEntityCert::try_from(last).ok()) else { break };
-            others.iter().find(|other| {
-                !chain.contains(other)
-                    && EndEntityCert::try_from(*other)
-                        .is_ok_and(|other| other.subject() == last.issuer() && other.subject() != other.issuer())
-            })
-        };
-        match next {
-            Some(next) => chain.push(next.clone()),
-            None => break,
-        }
-    }
-    chain
-}
-
 /// The one object of a class that fits.
 fn one(
     session: &Session,
@@ -243,23 +200,14 @@ fn one(
     token: &dyn fmt::Display,
     what: &str,
 ) -> Result<Seen, Failure> {
-    let mut seen = Vec::new();
-    for handle in handles(session, class)? {
-        let label = match attribute(session, handle, AttributeType::Label)? {
-            Some(Attribute::Label(label)) => String::from_utf8_lossy(&label).into_owned(),
-            _ => String::new(),
-        };
-        let id = match attribute(session, handle, AttributeType::Id)? {
-            Some(Attribute::Id(id)) => Id(id),
-            _ => Id::default(),
-        };
-        seen.push(Seen { handle, label, id });
+    let mut matching = several(session, class, selector, token, what)?;
+    if matching.len() == 1
+        && let Some(only) = matching.pop()
+    {
+        return Ok(only);
     }
-    let matching: Vec<usize> = (0..seen.len()).filter(|&index| selector.matches(&seen[index])).collect();
-    if let [only] = matching[..] {
-        return Ok(seen.swap_remove(only));
-    }
-    let list = listed(seen.iter().map(|Seen { label, id, .. }| format!("label `{}`, id {id}", clean(label, &[]))));
+    let (seen, _) = every(session, class)?;
+    let list = listed(seen.iter().map(Seen::to_string));
     let text = match matching.len() {
         0 => format!("{token} has no {what} with {selector}: there are: {list}"),
         count => format!("{token} has {count} {what}s with {selector}: choose by label and id from: {list}"),
@@ -268,13 +216,64 @@ fn one(
     Err(if matching.is_empty() { Failure::Missing(error) } else { Failure::Other(error) })
 }
 
-fn handles(session: &Session, class: &[Attribute]) -> Result<Vec<ObjectHandle>, Failure> {
-    let objects = session.iter_objects(class).map_err(Failure::while_("searching"))?;
-    objects.take(MAX_OBJECTS).collect::<Result<_, _>>().map_err(Failure::while_("searching"))
+/// All objects of a class that fit: those the token finds by label and id, else those that fit but for padding.
+pub(super) fn several(
+    session: &Session,
+    class: &[Attribute],
+    selector: &ObjectSelector,
+    token: &dyn fmt::Display,
+    what: &str,
+) -> Result<Vec<Seen>, Failure> {
+    let named = selector.label.as_ref().map(|label| Attribute::Label(label.as_bytes().to_vec()));
+    let named = named.into_iter().chain(selector.id.as_ref().map(|id| Attribute::Id(id.0.clone())));
+    let template: Vec<Attribute> = class.iter().cloned().chain(named).collect();
+    let too_many = |problem: String| {
+        Failure::Other(Error::configuration(format!("{token} has {problem}: choose by label and id")).unrecoverable())
+    };
+    let (found, more) = every(session, &template)?;
+    if more {
+        return Err(too_many(format!("more than {} {what}s with {selector}", max_objects())));
+    }
+    if !found.is_empty() || template.len() == class.len() {
+        return Ok(found.into_iter().filter(|seen| seen.readable).collect());
+    }
+    let (all, more) = every(session, class)?;
+    let found: Vec<Seen> = all.into_iter().filter(|seen| selector.matches(seen)).collect();
+    if found.is_empty() && more {
+        return Err(too_many(format!("no {what} with exactly {selector}, and more than {} others", max_objects())));
+    }
+    Ok(found)
+}
+
+/// All objects that fit a template, and whether there are more of them than are looked at.
+pub(super) fn every(session: &Session, template: &[Attribute]) -> Result<(Vec<Seen>, bool), Failure> {
+    let (handles, more) = handles(session, template)?;
+    Ok((handles.into_iter().map(|handle| Seen::read(session, handle)).collect(), more))
+}
+
+/// The same without looking at them.
+pub(super) fn handles(session: &Session, template: &[Attribute]) -> Result<(Vec<ObjectHandle>, bool), Failure> {
+    let objects = session.iter_objects(template).map_err(Failure::while_("searching"))?;
+    let found: Result<Vec<_>, _> = objects.take(max_objects() + 1).collect();
+    let mut found = found.map_err(Failure::while_("searching"))?;
+    let more = found.len() > max_objects();
+    found.truncate(max_objects());
+    Ok((found, more))
+}
+
+fn max_objects() -> usize {
+    #[cfg(feature = "test-util")]
+    return super::hook::max_objects().unwrap_or(MAX_OBJECTS);
+    #[cfg(not(feature = "test-util"))]
+    MAX_OBJECTS
 }
 
 /// An attribute, or `None` if the object has none that can be read.
-fn attribute(session: &Session, handle: ObjectHandle, kind: AttributeType) -> Result<Option<Attribute>, Failure> {
+pub(super) fn attribute(
+    session: &Session,
+    handle: ObjectHandle,
+    kind: AttributeType,
+) -> Result<Option<Attribute>, Failure> {
     match session.get_attributes(handle, &[kind]) {
         Ok(attributes) => Ok(attributes.into_iter().next()),
         Err(error @ ModuleError::Pkcs11(..)) => Err(Failure::while_("reading an attribute")(error)),
@@ -283,11 +282,30 @@ fn attribute(session: &Session, handle: ObjectHandle, kind: AttributeType) -> Re
     }
 }
 
-fn value(session: &Session, handle: ObjectHandle) -> Result<Option<CertificateDer<'static>>, Failure> {
-    Ok(match attribute(session, handle, AttributeType::Value)? {
-        Some(Attribute::Value(value)) if !value.is_empty() => Some(CertificateDer::from(value)),
-        _ => None,
-    })
+impl Seen {
+    fn read(session: &Session, handle: ObjectHandle) -> Self {
+        let label = attribute(session, handle, AttributeType::Label);
+        let id = attribute(session, handle, AttributeType::Id);
+        let readable = label.is_ok() && id.is_ok();
+        let label = match label {
+            Ok(Some(Attribute::Label(label))) => String::from_utf8_lossy(&label).into_owned(),
+            _ => String::new(),
+        };
+        let id = match id {
+            Ok(Some(Attribute::Id(id))) => Id(id),
+            _ => Id::default(),
+        };
+        Self { handle, label, id, readable }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.readable {
+            true => write!(f, "label `{}`, id {}", clean(&self.label, &[]), self.id),
+            false => f.write_str("one that cannot be read"),
+        }
+    }
 }
 
 impl TokenSelector {
@@ -303,7 +321,8 @@ impl TokenSelector {
 
 impl ObjectSelector {
     fn matches(&self, object: &Seen) -> bool {
-        self.label.as_ref().is_none_or(|wanted| bare(wanted) == bare(&object.label))
+        object.readable
+            && self.label.as_ref().is_none_or(|wanted| bare(wanted) == bare(&object.label))
             && self.id.as_ref().is_none_or(|wanted| *wanted == object.id)
     }
 }
@@ -314,7 +333,7 @@ fn bare(text: &str) -> &str {
 }
 
 /// A list for an error; of many, the first.
-fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String {
+pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String {
     if items.len() == 0 {
         return "none".into();
     }

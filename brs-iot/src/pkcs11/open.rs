@@ -2,28 +2,27 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use brs_core::{Error, SecretString};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, alg_id};
+use brs_core::{Clock as _, Error, SecretString, SystemClock};
+use rustls::SignatureAlgorithm;
+use rustls::pki_types::CertificateDer;
 use rustls::sign::SigningKey;
-use rustls::{SignatureAlgorithm, SignatureScheme};
-use webpki::EndEntityCert;
 
 use super::Pkcs11;
 use super::asking::{Until, work};
-use super::failure::Failure;
+use super::certificates::{choose, is_valid};
+use super::find::ObjectSelector;
 use super::key::{Inner, TokenKey};
+use super::prove::{Proof, Prover, TEST_MESSAGE, public_key};
 use super::thread::{Place, TokenThread};
 use super::token::{Desk, KeyRef};
+use crate::certificate::Facts;
+use crate::device::More;
+use crate::strategy::NEAR_ITS_END;
 
-/// What is signed to see whether key and certificate belong together.
-const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
-
-const PSS: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PSS_SHA512];
-const PKCS1: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PKCS1_SHA384, SignatureScheme::RSA_PKCS1_SHA512];
+/// How long a look takes at most: what it is part of goes on without it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A token's key, ready for TLS.
 #[doc(hidden)]
@@ -39,6 +38,8 @@ pub struct Opened {
     pub failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
     /// Sets how long signatures may take from now on, all together; `None`: each as long as it may.
     pub limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
+    /// Whether opening it again would give more, looked at within a time limit.
+    pub more: More,
 }
 
 impl Pkcs11 {
@@ -56,9 +57,18 @@ impl Pkcs11 {
     /// Cancel safe; a call to the module that has begun goes on, on the token's thread.
     #[doc(hidden)]
     pub async fn open(&self, certificates: Option<Vec<CertificateDer<'static>>>) -> Result<Opened, Error> {
+        self.open_within(certificates, SystemClock::new().now(), None).await
+    }
+
+    /// The same at a time by the session's clock, and within what is left of something larger.
+    pub(crate) async fn open_within(
+        &self,
+        certificates: Option<Vec<CertificateDer<'static>>>,
+        now: SystemTime,
+        left: Option<Duration>,
+    ) -> Result<Opened, Error> {
         self.check()?;
-        let limit = self.signature_timeout;
-        let until = Until::new(limit);
+        let until = Until::new(left.map_or(self.signature_timeout, |left| left.min(self.signature_timeout)));
         let module = self.module(until).await?;
         let looking = TokenThread::enter(Place { module: module.clone(), token: None })?;
         let selector = self.token.clone();
@@ -67,27 +77,41 @@ impl Pkcs11 {
 
         let thread = TokenThread::enter(Place { module, token: Some(token) })?;
         let key = Arc::new(KeyRef { selector: self.key.clone(), pin: self.pin.clone() });
-        let (to_find, on_token) = (Arc::clone(&key), certificates.is_none().then(|| self.certificate.clone()));
+        let on_token = certificates.is_none().then(|| self.certificate.clone());
+        let (to_find, selector) = (Arc::clone(&key), on_token.clone());
         let find = move |desk: &mut Desk, pin: Option<&SecretString>| {
             let found = desk.find_key(&to_find, pin)?;
-            let read = on_token.as_ref().map(|selector| desk.find_certificates(&to_find, pin, selector)).transpose()?;
+            let read = selector.as_ref().map(|selector| desk.find_certificates(&to_find, pin, selector)).transpose()?;
             Ok((found, read))
         };
         let found = work(&thread, &key, until, Arc::new(find)).await?;
         let (found, read) = found.map_err(|failure| failure.into_error(&thread))?;
-        let certificates = read.or(certificates).unwrap_or_default();
 
-        let what = format!("{thread}: private key `{}` (id {})", found.label, found.id);
-        let (leaf, public_key, algorithm) = device_certificate(&certificates, found.is_rsa, &what)?;
-        let prover = Prover { thread: &thread, key: &key, leaf: &leaf, until, what: &what };
-        let schemes = prover.schemes(algorithm).await?;
-        let tls12_only = !schemes.iter().any(|scheme| !PKCS1.contains(scheme));
+        let prover = Prover { thread: &thread, key: &key, found: &found, until };
+        let (certificates, proof) = match read {
+            Some(read) => prover.stored(&read, now).await?,
+            None => {
+                let chain = certificates.unwrap_or_default();
+                let proof = prover.given(&chain).await?;
+                (chain, proof)
+            }
+        };
+        let tls12_only = proof.is_for_tls12_only();
         if tls12_only {
             tracing::info!(token = %thread, "the token makes no RSA-PSS signatures: TLS 1.2 is used");
         }
-        let algorithm = if found.is_rsa { SignatureAlgorithm::RSA } else { SignatureAlgorithm::ECDSA };
-        let (failure, until) = (Mutex::new(None), Mutex::new(None));
-        let inner = Inner { thread, key, certificate: leaf, public_key, schemes, algorithm, limit, until, failure };
+        let more = more(&thread, &key, &proof, on_token);
+        let inner = Inner {
+            thread,
+            key,
+            certificate: proof.leaf,
+            public_key: proof.public_key,
+            schemes: proof.schemes,
+            algorithm: if found.is_rsa { SignatureAlgorithm::RSA } else { SignatureAlgorithm::ECDSA },
+            limit: self.signature_timeout,
+            until: Mutex::new(None),
+            failure: Mutex::new(None),
+        };
         let key = TokenKey(Arc::new(inner));
         let (failing, limited) = (key.clone(), key.clone());
         Ok(Opened {
@@ -96,93 +120,40 @@ impl Pkcs11 {
             tls12_only,
             failure: Arc::new(move || failing.take_failure()),
             limit: Arc::new(move |limit| limited.set_limit(limit)),
+            more,
         })
     }
 }
 
-/// A certificate's kind of key.
-#[derive(Clone, Copy)]
-enum Algorithm {
-    Rsa,
-    P256,
-    P384,
-}
-
-/// The device's certificate, its public key and kind.
-fn device_certificate(
-    certificates: &[CertificateDer<'static>],
-    key_is_rsa: bool,
-    what: &str,
-) -> Result<(Arc<CertificateDer<'static>>, SubjectPublicKeyInfoDer<'static>, Algorithm), Error> {
-    let wrong = |problem: &str| Error::configuration(format!("{what}: {problem}")).unrecoverable();
-    let leaf = certificates.first().ok_or_else(|| wrong("no certificate is given"))?;
-    let parsed = EndEntityCert::try_from(leaf)
-        .map_err(|error| wrong("its certificate cannot be read: it must be X.509 version 3").with_source(error))?;
-    let public_key = parsed.subject_public_key_info();
-    let has = |id: &[u8]| public_key.windows(id.len()).take(16).any(|window| window == id);
-    let algorithm = match key_is_rsa {
-        true if has(&alg_id::RSA_ENCRYPTION) => Algorithm::Rsa,
-        false if has(&alg_id::ECDSA_P256) => Algorithm::P256,
-        false if has(&alg_id::ECDSA_P384) => Algorithm::P384,
-        _ => {
-            return Err(wrong(
-                "its certificate is for another kind of key, or for an unsupported one: keys are RSA of 2048 to 4096 \
-                 bits, P-256 or P-384",
-            ));
+/// Looks whether a signature that failed for no clear reason works by now, and, when the certificate is near its end,
+/// whether the token has a renewed one. Needs no login: without one, the next signature sees to it.
+fn more(thread: &TokenThread, key: &Arc<KeyRef>, proof: &Proof, on_token: Option<ObjectSelector>) -> More {
+    let (thread, key, leaf) = (thread.clone(), Arc::clone(key), Arc::clone(&proof.leaf));
+    let (unclear, ends) = (proof.unclear, Facts::of(&leaf).map(|facts| facts.not_after));
+    Arc::new(move |now, limit| {
+        let has_time = ends.is_some_and(|ends| ends.duration_since(now).is_ok_and(|left| left > NEAR_ITS_END));
+        let on_token = on_token.clone().filter(|_| !has_time);
+        if unclear.is_none() && on_token.is_none() {
+            return Box::pin(std::future::ready(false));
         }
-    };
-    Ok((Arc::new(leaf.clone()), public_key, algorithm))
-}
-
-/// Finds out what the token can do by letting it do it.
-struct Prover<'a> {
-    thread: &'a TokenThread,
-    key: &'a Arc<KeyRef>,
-    leaf: &'a Arc<CertificateDer<'static>>,
-    until: Until,
-    what: &'a str,
-}
-
-impl Prover<'_> {
-    async fn schemes(&self, algorithm: Algorithm) -> Result<Vec<SignatureScheme>, Error> {
-        let ec = match algorithm {
-            Algorithm::P256 => SignatureScheme::ECDSA_NISTP256_SHA256,
-            Algorithm::P384 => SignatureScheme::ECDSA_NISTP384_SHA384,
-            Algorithm::Rsa => return self.rsa().await,
-        };
-        self.sign(ec).await?.map_err(|failure| failure.into_error(&self.what))?;
-        Ok(vec![ec])
-    }
-
-    async fn rsa(&self) -> Result<Vec<SignatureScheme>, Error> {
-        let mut schemes = Vec::new();
-        let plain = self.sign(SignatureScheme::RSA_PKCS1_SHA256).await?;
-        let mut failure = None;
-        match plain {
-            Ok(_) => schemes.extend(PKCS1),
-            Err(refused) if refused.is_incapable() => failure = Some(refused),
-            Err(failure) => return Err(failure.into_error(&self.what)),
-        }
-        // Whatever the list of mechanisms says: tpm2-pkcs11 makes these signatures and does not list them.
-        match self.sign(SignatureScheme::RSA_PSS_SHA256).await? {
-            // First: they are for both versions of TLS.
-            Ok(_) => {
-                schemes.splice(0..0, PSS);
-            }
-            Err(refused) if refused.is_incapable() => {}
-            Err(failure) => return Err(failure.into_error(&self.what)),
-        }
-        match failure {
-            Some(failure) if schemes.is_empty() => Err(failure.into_error(&self.what)),
-            _ => Ok(schemes),
-        }
-    }
-
-    async fn sign(&self, scheme: SignatureScheme) -> Result<Result<Vec<u8>, Failure>, Error> {
-        let (key, leaf) = (Arc::clone(self.key), Arc::clone(self.leaf));
-        let sign = move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&key, pin, scheme, TEST_MESSAGE, &leaf);
-        work(self.thread, self.key, self.until, Arc::new(sign)).await
-    }
+        let (thread, key, leaf) = (thread.clone(), Arc::clone(&key), Arc::clone(&leaf));
+        Box::pin(async move {
+            let token = thread.clone();
+            let look = move |desk: &mut Desk| {
+                if unclear.is_some_and(|scheme| desk.try_to_sign(&key, scheme, TEST_MESSAGE, &leaf)) {
+                    return true;
+                }
+                let Some(read) = on_token.and_then(|selector| desk.look_at_certificates(&key, &selector)) else {
+                    return false;
+                };
+                let mut of_key = read.candidates;
+                let its = public_key(&leaf);
+                of_key.retain(|stored| public_key(&stored.certificate) == its);
+                choose(&of_key, now, &token).is_ok_and(|chosen| *chosen != *leaf && is_valid(chosen, now))
+            };
+            thread.call(limit.min(LOOK), look).await.unwrap_or(false)
+        })
+    })
 }
 
 impl fmt::Debug for Opened {

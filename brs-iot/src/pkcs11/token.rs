@@ -14,15 +14,16 @@ use brs_core::{Error, SecretString};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::mechanism::MechanismType;
-use cryptoki::session::{Session, SessionState, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
-use cryptoki::types::AuthPin;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
 use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 
-use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
+use super::certificates::{self, OnToken};
+use super::failure::{Failure, needs_a_pin};
 use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
-use super::pin::{self, Account, Pin};
+use super::login::{Accepted, At, is_logged_in, login};
+use super::pin::Pin;
 use super::sign;
 use super::thread::Place;
 
@@ -50,12 +51,6 @@ struct Open {
     keys: HashMap<(Option<String>, Option<Vec<u8>>), FoundKey>,
 }
 
-/// The PIN that was accepted, and where it came from.
-struct Accepted {
-    pin: SecretString,
-    source: Pin,
-}
-
 /// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without code.
 static MODULES: LazyLock<Mutex<HashMap<PathBuf, Module>>> = LazyLock::new(Mutex::default);
 
@@ -81,14 +76,14 @@ impl Desk {
         self.twice(key, pin, |_, found, _| Ok(found.clone()))
     }
 
-    /// Reads the key's certificate and what leads from it to its root.
+    /// Reads the key's certificates and what may lead from them to their root.
     pub(super) fn find_certificates(
         &mut self,
         key: &KeyRef,
         pin: Option<&SecretString>,
         selector: &ObjectSelector,
-    ) -> Result<Vec<CertificateDer<'static>>, Failure> {
-        self.twice(key, pin, |open, found, place| find::certificates(&open.session, selector, found, place))
+    ) -> Result<OnToken, Failure> {
+        self.twice(key, pin, |open, found, place| certificates::read(&open.session, selector, found, place))
     }
 
     /// Signs a message and checks the signature.
@@ -101,18 +96,34 @@ impl Desk {
         certificate: &CertificateDer<'_>,
     ) -> Result<Vec<u8>, Failure> {
         self.twice(key, pin, |open, found, place| {
-            #[cfg(feature = "test-util")]
-            super::hook::run();
-            let signature = open.sign(place, (key, pin), found, scheme, message)?;
-            if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
-                let bits = signature.len() * 8;
-                let text = format!("{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits");
-                return Err(Failure::Other(Error::configuration(text).unrecoverable()));
-            }
-            let signature = sign::encoded(scheme, signature).ok_or(Failure::Mismatch)?;
-            // A replaced key, another object under an old handle or a faulty token is noticed here, not by the server.
-            if sign::fits(scheme, message, &signature, certificate) { Ok(signature) } else { Err(Failure::Mismatch) }
+            open.checked_signature(place, (key, pin), found, scheme, (message, certificate))
         })
+    }
+
+    /// Whether the session at hand makes this signature by now. Nothing is opened, closed or asked for.
+    pub(super) fn try_to_sign(
+        &self,
+        key: &KeyRef,
+        scheme: SignatureScheme,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+    ) -> bool {
+        self.at_hand(key).is_some_and(|(open, found)| {
+            !found.always_authenticate
+                && open.checked_signature(&self.place, (key, None), &found, scheme, (message, certificate)).is_ok()
+        })
+    }
+
+    /// The certificates that are meant, by the session at hand.
+    pub(super) fn look_at_certificates(&self, key: &KeyRef, selector: &ObjectSelector) -> Option<OnToken> {
+        let (open, found) = self.at_hand(key)?;
+        certificates::read(&open.session, selector, &found, &self.place).ok()
+    }
+
+    /// The session and the key, if the session is in order.
+    fn at_hand(&self, key: &KeyRef) -> Option<(&Open, FoundKey)> {
+        let open = self.open.as_ref().filter(|open| open.is_in_order())?;
+        Some((open, find::key(&open.session, &key.selector, &self.place).ok()?))
     }
 
     /// Does the work, and once more in a new session if the one at hand may be the reason for a failure.
@@ -136,9 +147,12 @@ impl Desk {
                     open.keys.clear();
                     return self.once(key, pin, &work);
                 }
-                self.close();
+                // For what may be no fault of the session's nobody is asked for a PIN that was accepted a moment ago.
+                let accepted = self.open.take().and_then(|open| open.accepted).filter(|accepted| {
+                    failure.is_unclear() && key.pin.as_ref().is_some_and(|source| source.is(&accepted.source))
+                });
                 tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
-                let again = self.once(key, pin, &work);
+                let again = self.once(key, pin.or(accepted.as_ref().map(|accepted| &accepted.pin)), &work);
                 if again.as_ref().is_err_and(|again| again.may_be_stale() && !again.is_about_what_was_found()) {
                     self.close();
                 }
@@ -221,6 +235,28 @@ impl Open {
         Ok(Self { module, slot, session, mechanisms, needs_login, accepted, keys: HashMap::new() })
     }
 
+    /// A signature as TLS wants it, which fits the certificate.
+    fn checked_signature(
+        &self,
+        place: &Place,
+        login: (&KeyRef, Option<&SecretString>),
+        found: &FoundKey,
+        scheme: SignatureScheme,
+        (message, certificate): (&[u8], &CertificateDer<'_>),
+    ) -> Result<Vec<u8>, Failure> {
+        #[cfg(feature = "test-util")]
+        super::hook::run(scheme)?;
+        let signature = self.sign(place, login, found, scheme, message)?;
+        if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
+            let bits = signature.len() * 8;
+            let text = format!("{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits");
+            return Err(Failure::Other(Error::configuration(text).unrecoverable()));
+        }
+        let signature = sign::encoded(scheme, signature).ok_or(Failure::Mismatch)?;
+        // A replaced key, another object under an old handle or a faulty token is noticed here, not by the server.
+        if sign::fits(scheme, message, &signature, certificate) { Ok(signature) } else { Err(Failure::Mismatch) }
+    }
+
     fn sign(
         &self,
         place: &Place,
@@ -277,11 +313,6 @@ impl Open {
     }
 }
 
-fn is_logged_in(session: &Session) -> bool {
-    let info = session.get_session_info();
-    info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
-}
-
 /// The module at a path, loaded once and initialised now.
 fn module(path: &Path) -> Result<Module, Failure> {
     // Not held while a module is loaded or initialised: that runs foreign code, which may hang.
@@ -298,81 +329,6 @@ fn module(path: &Path) -> Result<Module, Failure> {
         Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
         Err(error) => Err(Failure::while_("initialising the module")(error)),
     }
-}
-
-/// Where to log in.
-struct At<'a> {
-    module: &'a Module,
-    slot: Slot,
-    session: &'a Session,
-    token: &'a Identity,
-}
-
-/// Logs in as the token wants it and gives the PIN that was accepted.
-fn login(at: &At<'_>, info: &TokenInfo, key: &KeyRef, pin: Option<&SecretString>) -> Result<Option<Accepted>, Failure> {
-    if !info.login_required() || is_logged_in(at.session) {
-        return Ok(None);
-    }
-    if key.pin.is_some() && pin.is_none() {
-        return Err(Failure::PinWanted);
-    }
-    match at.log_in(UserType::User, info, pin) {
-        Ok(()) => {
-            Ok(pin.zip(key.pin.as_ref()).map(|(pin, source)| Accepted { pin: pin.clone(), source: source.clone() }))
-        }
-        Err(Failure::Module { error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _), .. }) => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
-
-impl At<'_> {
-    fn info(&self) -> Result<TokenInfo, Failure> {
-        self.module.get_token_info(self.slot).map_err(Failure::while_("reading the token's information"))
-    }
-
-    /// Tries a PIN, unless the token has refused it before or would lock itself if it were wrong. `None`: the person
-    /// types it at the reader.
-    fn log_in(&self, user: UserType, info: &TokenInfo, pin: Option<&SecretString>) -> Result<(), Failure> {
-        let Some(pin) = pin else {
-            if !info.protected_authentication_path() {
-                return Err(Failure::Other(needs_a_pin(self.token)));
-            }
-            return self.session.login(user, None).map_err(Failure::while_("logging in"));
-        };
-        if info.user_pin_final_try() && !info.user_pin_locked() {
-            let text = format!(
-                "{} allows one more try before it locks its PIN: log in once with the token's own tool and the right \
-                 PIN, then try again",
-                self.token
-            );
-            return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
-        }
-        let account = Account::new(self.token, matches!(user, UserType::ContextSpecific));
-        pin::may_be_tried(&account, pin, self.token).map_err(Failure::Other)?;
-        let error = match self.session.login(user, Some(&AuthPin::new(Box::from(pin.expose())))) {
-            Ok(()) => {
-                pin::accept(&account, pin);
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        if refuses_the_pin(&error) {
-            pin::refuse(&account, pin);
-        } else if says_nothing(&error) {
-            match self.info() {
-                Ok(now) if !has_lost_a_try(info, &now) => pin::doubt(&account, pin),
-                _ => pin::refuse(&account, pin),
-            }
-        }
-        Err(Failure::while_("logging in")(error))
-    }
-}
-
-/// Whether the token counted a wrong PIN, as far as its flags tell.
-fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
-    (now.user_pin_count_low() && !before.user_pin_count_low())
-        || (now.user_pin_final_try() && !before.user_pin_final_try())
-        || (now.user_pin_locked() && !before.user_pin_locked())
 }
 
 impl std::fmt::Debug for Desk {

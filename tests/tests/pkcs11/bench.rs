@@ -145,8 +145,14 @@ impl Authority {
     }
 
     pub(crate) fn certify(&self, key: &impl PublicKeyData) -> CertificateDer<'static> {
+        self.certify_valid(key, 2000, 3000)
+    }
+
+    /// A certificate that is valid from the beginning of one year to that of another.
+    pub(crate) fn certify_valid(&self, key: &impl PublicKeyData, from: i32, to: i32) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "device");
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 

@@ -2,6 +2,7 @@
 
 use brs_core::ErrorKind;
 use brs_iot::pkcs11::Pkcs11;
+use brs_iot::pkcs11::hook::look_at_most;
 
 use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, run};
 
@@ -65,10 +66,75 @@ fn a_missing_or_ambiguous_certificate_is_told_with_those_that_are_there() {
         assert!(error.to_string().contains("has no certificate with label `iot`: there are: none"), "{error}");
         token.store(&certificate, "iot", &[9]);
         assert_eq!(run(token.pkcs11().open(None)).unwrap().certificates, std::slice::from_ref(&certificate));
+        // Once more the same is the same.
         token.store(&certificate, "iot", &[8]);
+        assert_eq!(run(token.pkcs11().open(None)).unwrap().certificates, std::slice::from_ref(&certificate));
+        let another = Authority::new().certify(&token.key(Kind::P256, "other", &[2]));
+        token.store(&another, "iot", &[7]);
+        assert_eq!(run(token.pkcs11().key_label("iot").open(None)).unwrap().certificates, [certificate]);
+        let error = run(token.pkcs11().key_label("iot").certificate_id([6]).open(None)).unwrap_err();
+        let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &another);
+        let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(error.to_string().contains(&format!("label `iot`, id 07, SHA-256 {sha256}")), "{error}");
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn of_certificates_with_one_name_the_valid_one_of_the_key_is_used() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("device");
+        let key = token.key(Kind::P256, "iot", &[1]);
+        let foreign = rcgen::KeyPair::generate().unwrap();
+        let ended = authority.certify_valid(&key, 2001, 2002);
+        let valid = authority.certify_valid(&key, 2002, 2900);
+        for certificate in [&ended, &authority.certify(&foreign), &valid] {
+            token.store(certificate, "iot", &[1]);
+        }
+        let used = || run(token.pkcs11().open(None)).unwrap().certificates;
+        assert_eq!(used(), [valid]);
+        let renewed = authority.certify_valid(&key, 2003, 2950);
+        token.store(&renewed, "iot", &[1]);
+        assert_eq!(used(), [renewed]);
+        // Of another authority: nothing tells which of the two is meant.
+        token.store(&Authority::new().below().certify(&key), "iot", &[1]);
         let error = run(token.pkcs11().open(None)).unwrap_err();
-        assert!(error.to_string().contains("has 2 certificates with label `iot`"), "{error}");
-        assert!(run(token.pkcs11().certificate_id([8]).open(None)).is_ok());
+        assert!(error.is_unrecoverable() && error.to_string().contains("do not renew each other"), "{error}");
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn what_is_asked_for_by_name_is_found_among_any_number() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("device");
+        let certificate = authority.certify(&token.key(Kind::P256, "iot", &[1]));
+        for number in 2..8 {
+            token.store(&authority.certificate, "another", &[number]);
+        }
+        token.store(&certificate, "iot", &[1]);
+        look_at_most(5);
+        assert_eq!(run(token.pkcs11().open(None)).unwrap().certificates, [certificate]);
+        let error = run(token.pkcs11().certificate_label("another").open(None)).unwrap_err();
+        assert!(error.to_string().contains("more than 5 certificates with label `another`"), "{error}");
+        let error = run(token.pkcs11().certificate_label("none").open(None)).unwrap_err();
+        assert!(error.to_string().contains("and more than 5 others"), "{error}");
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn no_name_writes_to_the_terminal() {
+    alone(|bench| {
+        let token = bench.token("device");
+        token.key(Kind::P521, "one\u{1b}[2J", &[1]);
+        let error = run(token.pkcs11().key_label("other").open(None)).unwrap_err();
+        assert!(error.to_string().contains("one") && !error.to_string().contains('\u{1b}'), "{error}");
+        let certificate = Authority::new().certify(&rcgen::KeyPair::generate().unwrap());
+        let error = run(token.pkcs11().open(Some(vec![certificate]))).unwrap_err();
+        assert!(error.to_string().contains("one") && !error.to_string().contains('\u{1b}'), "{error}");
     });
 }
 

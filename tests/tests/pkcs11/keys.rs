@@ -1,5 +1,12 @@
 //! Kinds of keys, both versions of TLS, certificates that are given and those on the token.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use brs_core::{Clock as _, SystemClock};
+use brs_iot::pkcs11::Pin;
+use brs_iot::pkcs11::hook::failing_signatures;
 use cryptoki::object::Attribute;
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -58,6 +65,48 @@ fn every_scheme_that_a_server_may_ask_for_is_signed_and_fits() {
 
 #[test]
 #[ignore = "needs SoftHSM2"]
+fn what_a_token_has_not_signed_is_not_offered() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("device");
+        let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
+        let open = || run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
+        failing_signatures(vec![SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PKCS1_SHA512]);
+        let opened = open();
+        let offers = |scheme| opened.key.choose_scheme(&[scheme]).is_some();
+        assert!(offers(SignatureScheme::RSA_PSS_SHA512) && offers(SignatureScheme::RSA_PKCS1_SHA384));
+        assert!(!offers(SignatureScheme::RSA_PSS_SHA384) && !offers(SignatureScheme::RSA_PKCS1_SHA512));
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_failure_without_a_reason_bars_no_signature_for_ever() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("device");
+        let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let pin = Pin::function(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(PIN.into())
+        });
+        let pkcs11 = token.pkcs11().pin(pin);
+        failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);
+        let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
+        assert!(opened.tls12_only);
+        let more = || run((opened.more)(SystemClock::new().now(), Duration::from_secs(60)));
+        assert!(!more());
+        failing_signatures(Vec::new());
+        assert!(more());
+        assert!(!run(pkcs11.open(Some(vec![certificate]))).unwrap().tls12_only);
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
 fn a_token_without_pss_is_used_with_tls_1_2_only() {
     alone_with(NO_PSS, |bench| {
         let authority = Authority::new();
@@ -65,7 +114,7 @@ fn a_token_without_pss_is_used_with_tls_1_2_only() {
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         run(async {
             let opened = token.pkcs11().open(Some(vec![certificate.clone()])).await.unwrap();
-            assert!(opened.tls12_only);
+            assert!(opened.tls12_only && !(opened.more)(SystemClock::new().now(), Duration::from_secs(60)).await);
             assert_eq!(authority.handshake(&opened, &TLS12).await.unwrap(), [certificate]);
         });
     });
@@ -165,6 +214,9 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
         }
         let error = run(token.pkcs11().key_label("rsa").open(Some(vec![vec![1, 2, 3].into()]))).unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
+        let chain = vec![authority.certificate.clone(), p256];
+        let error = run(token.pkcs11().key_label("p256").open(Some(chain))).unwrap_err();
+        assert!(error.is_unrecoverable() && error.to_string().contains("is in place 2"), "{error}");
         let error = run(token.pkcs11().key_label("rsa").open(Some(Vec::new()))).unwrap_err();
         assert!(error.to_string().contains("no certificate is given"), "{error}");
     });
