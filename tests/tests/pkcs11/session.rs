@@ -5,12 +5,20 @@ use std::time::Duration;
 use brs::RefreshableSession;
 use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
+use brs_core::{Clock as _, SystemClock};
+use brs_iot::Iot;
 use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
+use brs_tests::embedded_aws::Failure;
 use brs_tests::embedded_iot::{EmbeddedIot, TlsVersions};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use crate::away::Door;
-use crate::bench::{Bench, ForBrs as _, Kind, PIN, alone, alone_with_a_tpm, run};
+use crate::bench::{Bench, ForBrs as _, Kind, PIN, Token, alone, alone_with_a_tpm, run};
+use crate::sharing::{descriptors, next_handle, thread_names, token_threads};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn provider(aws: &EmbeddedAws, versions: TlsVersions) -> EmbeddedIot {
     let iot = EmbeddedIot::builder(aws).tls(versions).start();
@@ -19,8 +27,24 @@ fn provider(aws: &EmbeddedAws, versions: TlsVersions) -> EmbeddedIot {
 }
 
 fn params(iot: &EmbeddedIot, certificate: &str, pkcs11: Pkcs11) -> Params {
+    params_of_the_token(iot, pkcs11).certificate(certificate)
+}
+
+/// The certificate is on the token.
+fn params_of_the_token(iot: &EmbeddedIot, pkcs11: Pkcs11) -> Params {
     let params = Params::new(iot.endpoint(), "demo").allow_any_endpoint(true).trust_store(iot.trust_store());
-    params.certificate(certificate).pkcs11(pkcs11)
+    params.pkcs11(pkcs11)
+}
+
+async fn session(params: Params) -> RefreshableSession {
+    RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap()
+}
+
+/// Puts a chain on the token: the device's certificate has the key's id, the others none in particular.
+fn store(token: &Token, chain: &str) {
+    for (place, certificate) in CertificateDer::pem_slice_iter(chain.as_bytes()).enumerate() {
+        token.store(&certificate.unwrap(), "iot", if place == 0 { &[1] } else { &[9] });
+    }
 }
 
 #[test]
@@ -106,6 +130,135 @@ fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
                 while session.refresh().await.is_err() {}
                 assert!(session.credentials().await.is_ok());
             }
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
+        run(async {
+            let session = session(params(&iot, &certificate, token.pkcs11())).await;
+            for _ in 0..20 {
+                session.refresh().await.unwrap();
+            }
+            while token_threads() != 1 {
+                tokio::task::yield_now().await;
+            }
+            // Threads of the runtime's pool come and go; there are a few at most.
+            let pool = |name: &String| name == "brs-blocking";
+            let threads = || thread_names().into_iter().filter(|name| !pool(name)).collect::<Vec<_>>();
+            let before = (threads(), descriptors().len(), next_handle(&bench, &token));
+            let began = SystemClock::new().monotonic();
+            for _ in 0..1000 {
+                session.refresh().await.unwrap();
+            }
+            println!("{:?} a refresh", (SystemClock::new().monotonic() - began) / 1000);
+            let after = (threads(), descriptors().len(), next_handle(&bench, &token) - 1);
+            assert_eq!(after, before);
+            assert!(thread_names().iter().filter(|name| pool(name)).count() <= 4, "{:?}", thread_names());
+        });
+        assert_eq!((iot.calls(), iot.connections(), iot.full_handshakes()), (1020, 1, 1));
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn two_sessions_with_keys_of_their_own_share_a_tokens_thread_and_login() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let device = |thing: &str, kind: Kind, id: u8| iot.certify(thing, &token.key(kind, thing, &[id]));
+        let (lamp, door) = (device("lamp", Kind::P256, 1), device("door", Kind::Rsa(2048), 2));
+        run(async {
+            let one = session(params(&iot, &lamp, token.pkcs11().key_label("lamp"))).await;
+            let before = next_handle(&bench, &token);
+            let two = session(params(&iot, &door, token.pkcs11().key_label("door"))).await;
+            for session in [&one, &two] {
+                session.refresh().await.unwrap();
+            }
+            while token_threads() != 1 {
+                tokio::task::yield_now().await;
+            }
+            // One number is the second key's own.
+            assert_eq!(next_handle(&bench, &token), before + 2);
+            let ids =
+                [&one, &two].map(|session| session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned());
+            assert_ne!(ids[0], ids[1]);
+        });
+        assert_eq!((iot.connections(), iot.full_handshakes()), (2, 2));
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_token_that_was_away_is_used_by_the_sessions_next_refresh() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
+        let (here, away) = (bench.directory.join("tokens"), bench.directory.join("away"));
+        let restart = || {
+            bench.module.clone().finalize().unwrap();
+            bench.initialize();
+        };
+        run(async {
+            let session = session(params(&iot, &certificate, token.pkcs11()).max_attempts(1)).await;
+            session.refresh().await.unwrap();
+            std::fs::rename(&here, &away).unwrap();
+            std::fs::create_dir(&here).unwrap();
+            restart();
+            // After a lost connection the next one needs a signature.
+            iot.fail_next([Failure::DropConnection]);
+            session.refresh().await.unwrap_err();
+            let error = session.refresh().await.unwrap_err();
+            assert!(error.is_retryable() && error.to_string().contains("plug it in again"), "{error}");
+            assert!(session.credentials().await.is_ok());
+            std::fs::remove_dir(&here).unwrap();
+            std::fs::rename(&away, &here).unwrap();
+            restart();
+            session.refresh().await.unwrap();
+        });
+        assert_eq!(iot.full_handshakes(), 2);
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_certificate_that_was_renewed_on_the_token_is_taken_at_the_next_refresh() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let key = token.key(Kind::P256, "iot", &[1]);
+        let now = SystemClock::new().now();
+        store(&token, &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY));
+        run(async {
+            let session = session(params_of_the_token(&iot, token.pkcs11())).await;
+            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            let first = sha256();
+            for _ in 0..3 {
+                session.refresh().await.unwrap();
+            }
+            assert_eq!((sha256(), iot.full_handshakes()), (first.clone(), 1));
+            // Another device's, with a key that is not on the token.
+            let foreign = rcgen::KeyPair::generate().unwrap();
+            store(&token, &iot.certify("lamp", &foreign));
+            session.refresh().await.unwrap();
+            assert_eq!((sha256(), iot.full_handshakes()), (first.clone(), 1));
+            store(&token, &iot.certify("lamp", &key));
+            session.refresh().await.unwrap();
+            let renewed = sha256();
+            session.refresh().await.unwrap();
+            assert_ne!(renewed, first);
+            assert_eq!((sha256(), iot.full_handshakes()), (renewed, 2));
         });
     });
 }

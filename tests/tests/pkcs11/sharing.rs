@@ -8,22 +8,29 @@ use tokio_rustls::rustls::SignatureScheme;
 
 use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, run};
 
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
+pub(crate) fn threads() -> usize {
+    thread_names().len()
 }
 
-fn token_threads() -> usize {
+/// The threads' names, in order.
+pub(crate) fn thread_names() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| name.starts_with("brs-pkcs11")).count()
+    let mut names: Vec<String> = names.map(|name| name.trim_end().to_owned()).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn token_threads() -> usize {
+    thread_names().iter().filter(|name| name.starts_with("brs-pkcs11")).count()
 }
 
 /// SoftHSM2 numbers sessions and objects upwards: what is opened in between shows in the next number.
-fn next_handle(bench: &Bench, token: &Token) -> u64 {
+pub(crate) fn next_handle(bench: &Bench, token: &Token) -> u64 {
     bench.module.open_ro_session(token.slot).unwrap().handle()
 }
 
-fn descriptors() -> Vec<PathBuf> {
+pub(crate) fn descriptors() -> Vec<PathBuf> {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect()
 }
