@@ -1,8 +1,9 @@
 //! `pkcs11:` URIs as RFC 7512 defines them: from one text to the parts that brs uses.
 //!
-//! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. Every attribute that would
-//! narrow what the URI means and is not understood is refused; vendor attributes (`x-…`) are ignored. A URI may hold a
-//! PIN (`pin-value`), so that no error repeats any value.
+//! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. An attribute of the path that
+//! is not understood, a vendor's or a misspelt one, is refused: to ignore it would widen what the URI means, and the
+//! RFC wants nothing to match it. One of the query is ignored, as the RFC wants, with a warning. A URI may hold a PIN
+//! (`pin-value`), so that no error and no warning repeats any value.
 
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 const SCHEME: &str = "pkcs11:";
+/// The attributes of the query that are known.
+const QUERY: [&str; 4] = ["module-path", "module-name", "pin-source", "pin-value"];
 /// Far above any URI that a tool prints.
 const MAX_LENGTH: usize = 4096;
 
@@ -60,11 +63,15 @@ impl Uri {
                         "has an attribute whose name has other characters than letters, digits, `-`, `_`",
                     ));
                 }
+                let value = decode(name, value, more)?;
+                if separator == '&' && !QUERY.contains(&name) {
+                    tracing::warn!(name, "an attribute in the query of a PKCS#11 URI is not known and ignored");
+                    continue;
+                }
                 if seen.contains(&name) {
                     return Err(wrong(format!("has the attribute `{name}` twice")));
                 }
                 seen.push(name);
-                let value = decode(name, value, more)?;
                 if separator == ';' { uri.set_path(name, &value)? } else { uri.set_query(name, &value)? }
             }
         }
@@ -103,7 +110,11 @@ impl Uri {
             "module-path" | "module-name" | "pin-source" | "pin-value" => {
                 return Err(wrong(format!("has `{name}` in its path: it belongs behind the `?`")));
             }
-            name => return vendor(name),
+            name => {
+                return Err(wrong(format!(
+                    "has the unknown attribute `{name}`, which may narrow what is meant: leave it out"
+                )));
+            }
         }
         Ok(())
     }
@@ -122,7 +133,7 @@ impl Uri {
                 self.pin_file = Some(file(name, source)?);
             }
             "pin-value" => self.pin_value = Some(SecretString::new(text(name, value)?)),
-            name => return vendor(name),
+            _ => {}
         }
         Ok(())
     }
@@ -139,11 +150,6 @@ fn file(name: &str, value: &str) -> Result<PathBuf, Error> {
     };
     let path = PathBuf::from(path);
     if path.is_absolute() { Ok(path) } else { Err(wrong(format!("has a `{name}` that is not an absolute path"))) }
-}
-
-/// Ignores what vendors may add and refuses everything else: a misspelt attribute would widen what is meant.
-fn vendor(name: &str) -> Result<(), Error> {
-    if name.starts_with("x-") { Ok(()) } else { Err(wrong(format!("has the unknown attribute `{name}`"))) }
 }
 
 fn is_name(name: &str) -> bool {
@@ -193,7 +199,7 @@ mod tests {
     fn all_parts_are_read() {
         let uri = Uri::parse(
             "pkcs11:token=My%20token%3b;serial=00%2f1;manufacturer=a;model=b%25;slot-id=327;object=device%C3%A9;\
-             id=%00%ff;type=private;x-muppet=gonzo?module-path=/usr/lib/m.so&pin-source=file:///run/pin&x-more=1",
+             id=%00%ff;type=private?x-more=1&module-path=/usr/lib/m.so&vendor-b=2&pin-source=file:///run/pin&x-more=3",
         )
         .unwrap();
         assert_eq!(uri.token.as_deref(), Some("My token;"));
@@ -238,7 +244,8 @@ mod tests {
             ("pkcs11:token=a;token=b", "`token` twice"),
             ("pkcs11:?pin-value=1&pin-value=1", "`pin-value` twice"),
             ("pkcs11:tokn=a", "unknown attribute `tokn`"),
-            ("pkcs11:?pin=a", "unknown attribute `pin`"),
+            ("pkcs11:x-muppet=gonzo", "unknown attribute `x-muppet`"),
+            ("pkcs11:?x-muppet=%zz", "`%` in `x-muppet`"),
             ("pkcs11:token=%", "`%` in `token`"),
             ("pkcs11:token=%4", "`%` in `token`"),
             ("pkcs11:token=%zz", "`%` in `token`"),
