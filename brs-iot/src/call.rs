@@ -2,8 +2,8 @@
 //!
 //! Owns the time limits. Each try has its own, by the session's clock, and all of them end before the engine's; waits
 //! have jitter, and are what the endpoint asks for where it does. A key in a token signs by a call that blocks, in the
-//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, so that nobody else
-//! stands still.
+//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, on others the worker
+//! is told, so that nobody else stands still.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,6 +26,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// What the request's own limit, on the real clock, is longer than the try's.
 const LAST_RESORT: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// Here a call that blocks may tell tokio's worker, which elsewhere, in a `LocalSet`, is a panic.
+    pub(crate) static ON_A_WORKER: ();
+}
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +158,8 @@ pub(crate) async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: 
 async fn drive(client: Client, request: Request, set: &Set) -> Option<Outcome> {
     let handle = match Handle::try_current() {
         Ok(handle) if set.device.may_block() && handle.runtime_flavor() == RuntimeFlavor::CurrentThread => handle,
+        // Not from elsewhere: a connection that is used from two threads is often not back when it is wanted next.
+        Ok(_) if set.device.may_block() => return Some(ON_A_WORKER.scope((), exchange(client, request)).await),
         _ => return Some(exchange(client, request).await),
     };
     let driver = handle.clone();

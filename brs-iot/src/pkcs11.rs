@@ -34,6 +34,11 @@
 //! - A PIN that a token refused is never tried on it again. That memory ends with the
 //!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
 //!   alone: with it, brs does not log in.
+//! - A signature blocks the thread that makes the TLS handshake; brs makes such handshakes where that stalls no task. A
+//!   runtime of yours that is shut down meanwhile waits for them, a call's time limit at most.
+//! - A module is loaded once, never unloaded and never finalised, and at the process's end nobody waits for its thread.
+//!   Other code that uses it must initialise it with locking (`CKF_OS_LOCKING_OK`): whoever is first decides for all.
+//!   Modules whose exit handlers mind calls that still run want the sessions dropped before the process ends.
 //! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where
 //!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
 
@@ -103,8 +108,8 @@ impl Pkcs11 {
     /// A key by its RFC 7512 URI, `pkcs11:token=…;object=…?module-path=…&pin-source=…`.
     ///
     /// Understood are `token`, `serial`, `manufacturer`, `model`, `slot-id`, `object`, `id`, `type=private`, and behind
-    /// the `?` `module-path`, `pin-source` (a file, never a command) and `pin-value`. Vendor attributes (`x-…`) are
-    /// ignored, all others are refused.
+    /// the `?` `module-path`, `pin-source` (a file, never a command) and `pin-value`. Any other attribute before the
+    /// `?`, a vendor's too, is refused, since it may narrow what is meant; behind it, it is ignored with a warning.
     ///
     /// # Errors
     ///

@@ -3,14 +3,12 @@
 //! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is asked for, elsewhere,
 //! and the job is queued again with it: a person who takes two minutes to type it stops no other session on the token.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use brs_core::__private::own_runtime;
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use futures_util::future::{Either, select};
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::failure::Failure;
 use super::thread::TokenThread;
@@ -82,7 +80,7 @@ pub(super) async fn work<T: Send + 'static>(
     once(Some(pin)).await
 }
 
-/// The same for callers that cannot await.
+/// The same for callers that cannot await, on a thread that may block.
 pub(super) fn work_blocking<T: Send + 'static>(
     thread: &TokenThread,
     key: &Arc<KeyRef>,
@@ -91,7 +89,7 @@ pub(super) fn work_blocking<T: Send + 'static>(
 ) -> Result<Result<T, Failure>, Error> {
     let (first, pin) = (Arc::clone(&job), at_hand(key));
     let begun = thread.begin(until.left(), move |desk| first(desk, pin.as_ref()))?;
-    let done = without_stalling(|| begun.wait())?;
+    let done = begun.wait()?;
     let (Err(Failure::PinWanted), Some(_)) = (&done, &key.pin) else { return Ok(done) };
     // Rare enough for the detour: nothing may be awaited here, and the caller's runtime may be the one that waits.
     let runtime = own_runtime()
@@ -103,20 +101,9 @@ pub(super) fn work_blocking<T: Send + 'static>(
     });
     // The work ends at its own limit, a moment before.
     let limit = until.left().saturating_add(Duration::from_secs(1));
-    without_stalling(|| answered.recv_timeout(limit)).map_err(|_| until.late(&format!("{thread} has not answered")))?
+    answered.recv_timeout(limit).map_err(|_| until.late(&format!("{thread} has not answered")))?
 }
 
 fn at_hand(key: &KeyRef) -> Option<SecretString> {
     key.pin.as_ref().and_then(super::Pin::at_hand)
-}
-
-/// Waits so that a multi-thread runtime's other tasks go on.
-fn without_stalling<T>(wait: impl Fn() -> T) -> T {
-    let is_multi_thread =
-        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if !is_multi_thread {
-        return wait();
-    }
-    // Inside a `LocalSet` tokio panics instead, and offers no way to ask: then the wait is an ordinary one.
-    catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&wait))).unwrap_or_else(|_| wait())
 }

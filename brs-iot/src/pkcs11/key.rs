@@ -1,7 +1,8 @@
 //! A token's key as rustls wants it: a `SigningKey` whose signatures are made on the token's thread.
 //!
-//! rustls signs synchronously, in the middle of a handshake. The wait is bounded, and on a multi-thread runtime tokio
-//! is told of it, so that the other tasks of the worker go on elsewhere.
+//! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of the method `iot`
+//! tokio is told of it, so that the other tasks of the worker go on elsewhere; whoever else drives a handshake does so
+//! on a thread that may block. tokio offers no way to ask whether a worker may, and answers a wrong guess with a panic.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use super::asking::{Until, work_blocking};
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
+use crate::call::ON_A_WORKER;
 
 /// A private key on a token.
 #[derive(Clone, Debug)]
@@ -81,7 +83,8 @@ impl Signer for TokenSigner {
         let scheme = self.scheme;
         let work =
             move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&signing, pin, scheme, &message, &certificate);
-        let signed = work_blocking(thread, key, Until::new(self.key.limit()), Arc::new(work))
+        let until = Until::new(self.key.limit());
+        let signed = telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
             .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)));
         let mut last = failure.lock().unwrap_or_else(PoisonError::into_inner);
         match signed {
@@ -99,6 +102,13 @@ impl Signer for TokenSigner {
 
     fn scheme(&self) -> SignatureScheme {
         self.scheme
+    }
+}
+
+fn telling_tokio<T>(wait: impl FnOnce() -> T) -> T {
+    match ON_A_WORKER.try_with(|()| ()) {
+        Ok(()) => tokio::task::block_in_place(wait),
+        Err(_) => wait(),
     }
 }
 

@@ -146,28 +146,6 @@ fn a_signature_that_never_ends_costs_a_clean_error() {
 
 #[test]
 #[ignore = "needs SoftHSM2"]
-fn a_slow_signature_leaves_a_multi_thread_runtime_to_the_others() {
-    alone(|bench| {
-        let authority = Arc::new(Authority::new());
-        let (token, certificate) = device(&bench, &authority);
-        let opened = run(token.pkcs11().open(Some(vec![certificate]))).unwrap();
-        let door = Door::before_each_signature();
-        // One worker: were it to stand still, nobody would open the door.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let shaking = tokio::spawn(async move { authority.handshake(&opened, &TLS13).await });
-            let opening = tokio::spawn(async move {
-                tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
-                door.open();
-            });
-            opening.await.unwrap();
-            shaking.await.unwrap().unwrap();
-        });
-    });
-}
-
-#[test]
-#[ignore = "needs SoftHSM2"]
 fn signatures_work_on_every_kind_of_runtime() {
     alone(|bench| {
         let authority = Authority::new();

@@ -136,6 +136,31 @@ fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
 
 #[test]
 #[ignore = "needs SoftHSM2"]
+fn a_slow_signature_leaves_the_refreshs_runtime_to_the_others() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
+        // One worker: were it to stand still, nobody would open the door.
+        let refreshing = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        run(async {
+            let params = params(&iot, &certificate, token.pkcs11());
+            let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
+            let session = builder.runtime(refreshing.handle().clone()).build().await.unwrap();
+            let door = Door::before_each_signature();
+            refreshing.spawn(async move {
+                tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
+                door.open();
+            });
+            session.refresh().await.unwrap();
+        });
+        assert_eq!(iot.full_handshakes(), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
 fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
     alone(|bench| {
         let token = bench.token("device");
