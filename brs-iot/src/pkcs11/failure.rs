@@ -91,8 +91,9 @@ fn is_about_the_pin(value: RvError) -> bool {
             | RvError::PinExpired
             | RvError::PinLocked
             | RvError::UserPinNotInitialized
-            // Whoever cancelled it is not asked again at once.
+            // Whoever cancelled it, at a PIN pad say, is not asked again at once.
             | RvError::FunctionCanceled
+            | RvError::Cancel
     )
 }
 
@@ -155,7 +156,7 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         RvError::UserPinNotInitialized => {
             person(format!("{what} has no user PIN yet ({code}): set it with the token's own tool")).with_param("pin")
         }
-        RvError::FunctionCanceled => {
+        RvError::FunctionCanceled | RvError::Cancel => {
             person(format!("{what}: {doing} was cancelled ({code}): refresh again to be asked again")).with_param("pin")
         }
         RvError::UserAnotherAlreadyLoggedIn | RvError::SessionReadWriteSoExists => person(format!(
@@ -214,11 +215,27 @@ mod tests {
 
     #[test]
     fn only_a_person_mends_a_pin() {
-        for value in [RvError::PinIncorrect, RvError::PinLocked, RvError::PinExpired, RvError::UserPinNotInitialized] {
+        for value in [
+            RvError::PinIncorrect,
+            RvError::PinLocked,
+            RvError::PinExpired,
+            RvError::UserPinNotInitialized,
+            RvError::FunctionCanceled,
+            RvError::Cancel,
+        ] {
             let failure = failure(value);
-            assert!(!failure.may_be_stale());
+            // Neither tried again in a new session nor taken for a passing failure of a signature.
+            assert!(!failure.may_be_stale() && !failure.is_unclear() && !failure.is_incapable());
             assert!(failure.into_error(&"token `x`").is_unrecoverable());
         }
+    }
+
+    #[test]
+    fn a_failure_without_a_reason_is_not_taken_for_inability() {
+        for value in [RvError::GeneralError, RvError::FunctionFailed, RvError::ArgumentsBad] {
+            assert!(failure(value).is_unclear() && !failure(value).is_incapable());
+        }
+        assert!(!failure(RvError::MechanismInvalid).is_unclear());
     }
 
     #[test]

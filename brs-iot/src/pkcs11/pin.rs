@@ -65,9 +65,9 @@ impl Pin {
         Self::new(Source::Environment(name.into()))
     }
 
-    /// A function that gives the PIN. It is called when a login is due and not for each signature, on a thread of its
-    /// own, one call at a time, within the time limit of a signature. Sessions with clones of this PIN ask once for one
-    /// login.
+    /// A function that gives the PIN. It is called when a login is due and not for each signature (unless the key wants
+    /// that), and where another session is logged in with a PIN of its own, on a thread of its own, one call at a time,
+    /// within the time limit of a signature. Sessions with clones of this PIN ask once for one login.
     pub fn function(function: impl Fn() -> Result<SecretString, Error> + Send + Sync + 'static) -> Self {
         Self::new(Source::Function(Box::new(function)))
     }
@@ -87,7 +87,8 @@ impl Pin {
     /// Dropping the future leaves a function running; while it does, another try fails and says so.
     pub(super) async fn ask(&self) -> Result<SecretString, Error> {
         let pin = self.clone();
-        self.0.place.run(move || pin.fetch()).await?
+        let asked = self.0.place.run(move || pin.fetch()).await;
+        asked.map_err(|error| Error::connection(format!("the PIN cannot be asked for: {error}")).with_param("pin"))?
     }
 
     /// Waits until nobody else who shares this PIN is logging in with it.

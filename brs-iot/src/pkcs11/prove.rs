@@ -98,7 +98,7 @@ impl Prover<'_> {
         }
         let Some(proof) = proof else {
             return Err(match (refused.pop(), &found.candidates[..]) {
-                (Some((_, error)), [_]) => error,
+                (Some((_, error)), [only]) => error.with_detail("certificate", only),
                 (_, candidates) => self.wrong(&format!(
                     "none of its {} certificates fits it: {}",
                     candidates.len(),
