@@ -176,7 +176,8 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let set = self.files.look(cx.clock(), Some(within(cx.time_left()))).await;
+        // What cannot be taken over in half of the time leaves the other half for a call with what there is.
+        let set = self.files.look(cx.clock(), Some(within(cx.time_left()) / 2)).await;
         self.warn(&set, cx);
         let failed = match self.call(&set, cx).await {
             Ok(credentials) => {

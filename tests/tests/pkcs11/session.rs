@@ -5,8 +5,9 @@ use std::time::Duration;
 use brs::RefreshableSession;
 use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
-use brs_core::{Clock as _, SystemClock};
+use brs_core::{Clock as _, Error, SystemClock};
 use brs_iot::Iot;
+use brs_iot::pkcs11::Pin;
 use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
@@ -284,6 +285,45 @@ fn a_certificate_that_was_renewed_on_the_token_is_taken_at_the_next_refresh() {
             session.refresh().await.unwrap();
             assert_ne!(renewed, first);
             assert_eq!((sha256(), iot.full_handshakes()), (renewed, 2));
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn whoever_waits_for_a_person_within_a_refresh_goes_on_with_what_there_is() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let key = token.key(Kind::P256, "iot", &[1]);
+        let file = bench.directory.join("certificate.pem");
+        std::fs::write(&file, iot.certify("lamp", &key)).unwrap();
+        // The person answers once.
+        let (answer, answers) = std::sync::mpsc::channel();
+        answer.send(()).unwrap();
+        let answers = std::sync::Mutex::new(answers);
+        let pin = Pin::function(move || {
+            answers.lock().unwrap().recv().map(|()| PIN.into()).map_err(|_| Error::connection("nobody is there"))
+        });
+        run(async {
+            let pkcs11 = token.pkcs11().pin(pin).signature_timeout(Duration::from_secs(600));
+            let params = params_of_the_token(&iot, pkcs11).certificate(file.as_path());
+            let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
+            let session = builder.refresh_timeout(Duration::from_secs(6)).build().await.unwrap();
+            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            session.refresh().await.unwrap();
+            let first = sha256();
+            token.session.logout().unwrap();
+            std::fs::write(&file, iot.certify("lamp", &key)).unwrap();
+            session.refresh().await.unwrap();
+            assert_eq!(sha256(), first);
+            // One answer is for the question that nobody waits for any more.
+            for _ in 0..2 {
+                answer.send(()).unwrap();
+            }
+            session.refresh().await.unwrap();
+            assert_ne!(sha256(), first);
         });
     });
 }
