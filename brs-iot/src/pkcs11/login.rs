@@ -1,4 +1,7 @@
-//! Logging in: which PIN is tried, and what is remembered of it.
+//! Logging in to a token, as its user or for one signature: whether a PIN is tried at all, and what came of it.
+//!
+//! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not tried where somebody
+//! in the process is logged in, where the token refused it before (`pin.rs` remembers), or on a token's last try.
 
 use brs_core::{Error, SecretString};
 use cryptoki::context::Pkcs11 as Module;
