@@ -13,7 +13,7 @@ use brs_core::{Blocking, Clock, Error};
 use rustls::ClientConfig;
 
 use crate::device::{Device, DeviceParams};
-use crate::error::{Peer, tls as explained};
+use crate::error::{Failed, Peer, Refused, tls as explained};
 use crate::files::Files;
 use crate::pem::Pem;
 use crate::server_time::ServerTime;
@@ -169,14 +169,27 @@ impl DeviceTls {
     }
 
     /// What a failed handshake means; `None` where TLS was not what failed.
-    pub fn explain(&self, failure: &(dyn StdError + 'static), endpoint: &str) -> Option<Error> {
-        if let Some(error) = self.device.as_ref().and_then(|device| device.take_failure()) {
-            return Some(error);
-        }
-        let found = find::<rustls::Error>(failure)?;
-        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
-        Some(explained::failed(found, failure, &peer, self.device.as_deref()).error)
+    pub fn explain(&self, failure: &(dyn StdError + 'static), endpoint: &str) -> Option<TlsFailure> {
+        let failed = match self.device.as_ref().and_then(|device| device.take_failure()) {
+            Some(error) => Failed::of_token(error),
+            None => {
+                let found = find::<rustls::Error>(failure)?;
+                let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
+                explained::failed(found, failure, &peer, self.device.as_deref())
+            }
+        };
+        Some(TlsFailure { error: failed.error, device_refused: matches!(failed.refused, Refused::Device | Refused::Authority) })
     }
+}
+
+/// Why a handshake failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TlsFailure {
+    /// In words, with what to look at.
+    pub error: Error,
+    /// Whether it was the device: then reading it anew may help ([`DeviceIdentity::distrust`]).
+    pub device_refused: bool,
 }
 
 impl fmt::Debug for DeviceTls {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use brs_core::{Clock, Error, RefreshableSession, SystemClock};
+use brs_core::{Blocking, Clock, Error, RefreshableSession, SystemClock};
 use brs_iot::{DeviceIdentity, Iot, ServerTrust};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -93,6 +93,7 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
         limit: options.connect_timeout,
         clock: Arc::clone(&clock),
         prepared: Mutex::new(Prepared::default()),
+        signer: Blocking::new(),
     };
     start(options, connector, clock).await
 }

@@ -198,6 +198,17 @@ impl Options {
         self
     }
 
+    /// The key within a PKCS#11 token, in place of a private key; the certificate too, where none is given.
+    ///
+    /// A signature has the token's own limit and that of the try to connect: a token that waits for a person wants a
+    /// longer [`connect_timeout`](Self::connect_timeout), too.
+    #[cfg(feature = "pkcs11")]
+    pub fn pkcs11(mut self, pkcs11: brs_iot::Pkcs11) -> Self {
+        self.device = self.device.pkcs11(pkcs11);
+        self.device_given = true;
+        self
+    }
+
     /// The authorities that the server's certificate may come from. Default: the session's, else the system's.
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
-use brs_core::{Clock, Error, SecretString};
+use brs_core::{Blocking, Clock, Error, SecretString};
 use brs_iot::{DeviceIdentity, DeviceTls, ServerTrust};
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,6 +20,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service as _;
@@ -55,6 +56,8 @@ pub(crate) struct Connector {
     pub(crate) limit: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) prepared: Mutex<Prepared>,
+    /// Where a token signs: one call at a time.
+    pub(crate) signer: Blocking,
 }
 
 /// What the next connection shows.
@@ -79,10 +82,10 @@ impl Connector {
     pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
         let tls = self.lock().tls.clone()?;
         let explained = tls.explain(failure, &self.endpoint.host)?;
-        if let Security::Device(identity) = &self.security {
+        if let (true, Security::Device(identity)) = (explained.device_refused, &self.security) {
             identity.distrust();
         }
-        Some(explained)
+        Some(explained.error)
     }
 
     pub(crate) fn is_signed(&self) -> bool {
@@ -146,16 +149,7 @@ impl Connector {
         })?;
         let connector = TlsConnector::from(Arc::new(config));
         let handshake = connector.connect(name, stream);
-        let opened = if tls.may_block() {
-            // A token signs by a call that blocks, and a runtime has few workers.
-            let handle = Handle::current();
-            match tokio::task::spawn_blocking(move || handle.block_on(handshake)).await {
-                Ok(opened) => opened,
-                Err(error) => return Err(Error::connection("the TLS handshake was given up").with_source(error)),
-            }
-        } else {
-            handshake.await
-        };
+        let opened = if tls.may_block() { self.signing(handshake).await? } else { handshake.await };
         let opened = opened.map_err(|error| {
             let refused = brs_core::shown::find::<rustls::Error>(&error)
                 .is_some_and(|error| *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
@@ -168,6 +162,29 @@ impl Connector {
             return Err(lost::alpn_refused(&self.endpoint.host, ALPN));
         }
         Ok(opened)
+    }
+
+    /// A handshake in which a token signs, by a call that blocks: on a thread of its own, since a runtime has few, and
+    /// neither the runtime's end nor the next try is to wait for a token that hangs.
+    async fn signing<F>(&self, handshake: F) -> Result<F::Output, Error>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let handle = Handle::current();
+        // Dropped with this future: the thread does not go on shaking hands for nobody.
+        let (_wanted, unwanted) = oneshot::channel::<()>();
+        let call = move || {
+            handle.block_on(async {
+                tokio::select! {
+                    opened = handshake => Some(opened),
+                    _ = unwanted => None,
+                }
+            })
+        };
+        match self.signer.run(call).await {
+            Ok(opened) => opened.ok_or_else(|| Error::connection("the TLS handshake was given up")),
+            Err(error) => Err(lost::token_busy(&self.endpoint.host).with_source(error)),
+        }
     }
 
     fn unreached(&self, error: &(dyn StdError + 'static)) -> Error {

@@ -62,6 +62,14 @@ pub(crate) fn late(endpoint: &str, limit: Duration) -> Error {
     ))
 }
 
+/// A token has not ended what an earlier try asked of it.
+pub(crate) fn token_busy(endpoint: &str) -> Error {
+    Error::connection(format!(
+        "`{endpoint}` was not called: the device's token has not ended the signature of an earlier try; check the \
+         token, and that `connect_timeout` is longer than its `signature_timeout`"
+    ))
+}
+
 /// The server closed before it answered CONNECT.
 pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, signed: bool) -> Error {
     let what = if signed {

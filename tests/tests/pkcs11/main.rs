@@ -3,7 +3,7 @@
 //! A module is initialised once per process and shared by all in it, so that each test is a process of its own, with
 //! tokens of its own in a directory of its own. `BRS_SOFTHSM2_MODULE` is the path of SoftHSM2's library,
 //! `BRS_TPM2_PKCS11_MODULE` that of tpm2-pkcs11, a second, independent module; for it, each test starts a software
-//! TPM.
+//! TPM. `mqtt` needs mosquitto, too.
 
 // What is counted is counted in `/proc`.
 #![cfg(target_os = "linux")]
@@ -13,6 +13,7 @@ mod away;
 mod bench;
 mod finding;
 mod keys;
+mod mqtt;
 mod pins;
 mod session;
 mod sharing;
