@@ -7,10 +7,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -19,15 +18,15 @@ use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
 
 use crate::embedded_aws::EmbeddedAws;
 use crate::embedded_iot::EmbeddedIot;
+use crate::served::Served;
 
 const SERVICE: &str = "iotdevicegateway";
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// A running gateway; its connections end when the handle is dropped.
 pub struct Gateway {
-    address: SocketAddr,
+    served: Served,
     shared: Arc<Shared>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// One handshake, as the gateway saw it.
@@ -74,27 +73,21 @@ impl Gateway {
             cut: Notify::new(),
             broker,
         });
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port of 127.0.0.1 can be bound");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        listener.set_nonblocking(true).expect("a socket can be so");
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let served = Arc::clone(&shared);
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(listener, TlsAcceptor::from(Arc::new(config)), served) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { address, shared, stop: Some(stop) }
+        let (serving, acceptor) = (Arc::clone(&shared), TlsAcceptor::from(Arc::new(config)));
+        let served = Served::start(move |stream| serve(stream, acceptor.clone(), Arc::clone(&serving)));
+        Self { served, shared }
     }
 
     /// `localhost:PORT`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("localhost:{}", self.address.port())
+        self.served.endpoint()
+    }
+
+    /// The address behind that.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.served.address()
     }
 
     /// All handshakes so far.
@@ -109,32 +102,13 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-    }
-}
-
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway").field("endpoint", &self.endpoint()).finish_non_exhaustive()
     }
 }
 
-async fn accept(listener: std::net::TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    let listener = TcpListener::from_std(listener).expect("the socket is non-blocking");
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            // What a client breaks off is nobody's error here.
-            let _ = serve(stream, &acceptor, &shared).await;
-        });
-    }
-}
-
-async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, shared: &Shared) -> io::Result<()> {
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) -> io::Result<()> {
     let mut client = acceptor.accept(stream).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {

@@ -4,8 +4,9 @@
 //! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
 //! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
 //! agreed with the code that it tests; [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for
-//! MQTT, with [`Gateway`](gateway::Gateway) and [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is
-//! a token that is hardware as far as a program can tell, [`Token`](token::Token) one in whatever module there is.
+//! MQTT, with [`Gateway`](gateway::Gateway), [`TlsDoor`](tls_door::TlsDoor) and
+//! [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is a token that is hardware as far as a program
+//! can tell, [`Token`](token::Token) one in whatever module there is.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
 //! start with an environment of its own.
@@ -17,8 +18,10 @@ pub mod mosquitto;
 pub mod moto;
 pub mod nginx;
 pub mod rough_path;
+mod served;
 #[cfg(unix)]
 pub mod software_tpm;
+pub mod tls_door;
 pub mod token;
 
 pub use embedded_aws::EmbeddedAws;

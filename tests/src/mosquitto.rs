@@ -91,6 +91,12 @@ impl Mosquitto {
         (Ipv4Addr::LOCALHOST, self.ports.tls).into()
     }
 
+    /// Plain MQTT.
+    #[must_use]
+    pub fn plain_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.plain).into()
+    }
+
     /// Plain WebSocket.
     #[must_use]
     pub fn websocket_address(&self) -> SocketAddr {

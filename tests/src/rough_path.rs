@@ -5,19 +5,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+
+use crate::served::Served;
 
 /// A running proxy for TCP; its connections end when the handle is dropped.
 pub struct RoughPath {
-    address: SocketAddr,
+    served: Served,
     shared: Arc<Shared>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 struct Shared {
@@ -57,33 +57,20 @@ impl RoughPath {
             connections: AtomicUsize::new(0),
             cut: Notify::new(),
         });
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port of 127.0.0.1 can be bound");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        listener.set_nonblocking(true).expect("a socket can be so");
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let served = Arc::clone(&shared);
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(listener, served) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { address, shared, stop: Some(stop) }
+        let serving = Arc::clone(&shared);
+        Self { served: Served::start(move |stream| serve(stream, Arc::clone(&serving))), shared }
     }
 
     /// Where it begins.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.served.address()
     }
 
     /// What to give to a client as its endpoint: `localhost:PORT`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("localhost:{}", self.address.port())
+        self.served.endpoint()
     }
 
     /// Cuts all connections that stand.
@@ -103,33 +90,14 @@ impl RoughPath {
     }
 }
 
-impl Drop for RoughPath {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-    }
-}
-
 impl fmt::Debug for RoughPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoughPath").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("RoughPath").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let listener = TcpListener::from_std(listener).expect("the socket is non-blocking");
-    while let Ok((stream, _)) = listener.accept().await {
-        shared.connections.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            // What either end breaks off is nobody's error here.
-            let _ = serve(stream, &shared).await;
-        });
-    }
-}
-
-async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    shared.connections.fetch_add(1, Ordering::Relaxed);
     if shared.tunnel && !open_tunnel(&mut client).await? {
         return Ok(());
     }
@@ -139,8 +107,8 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        done = copy(from_client, to_server, shared) => done,
-        done = copy(from_server, to_client, shared) => done,
+        done = copy(from_client, to_server, &shared) => done,
+        done = copy(from_server, to_client, &shared) => done,
         () = shared.cut.notified() => Ok(()),
     }
 }

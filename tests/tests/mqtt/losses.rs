@@ -144,6 +144,21 @@ async fn disconnecting_waits_for_what_is_outstanding_up_to_its_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
+async fn the_last_will_is_published_when_the_line_is_cut() {
+    let broker = Mosquitto::start(&world().iot);
+    let path = RoughPath::start(broker.tls_address());
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let watcher = broker.subscriber("gone");
+        let will = Publish::new("gone", "without a word");
+        let options = world().options(path.endpoint(), "mortal").protocol(protocol).last_will(will);
+        let _connection = mqtt::connect(options).await.unwrap();
+        path.cut();
+        assert_eq!(watcher.next(LIMIT).unwrap().1, "without a word", "{protocol:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
 async fn two_clients_with_one_id_are_told_so() {
     let broker = Mosquitto::start(&world().iot);
     for protocol in [Protocol::V5, Protocol::V311] {

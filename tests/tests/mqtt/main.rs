@@ -1,14 +1,17 @@
 //! MQTT against mosquitto, with its own clients at the other end.
 //!
 //! `basics` is publishing and receiving, `losses` what is sent again and what is told, `errors` what keeps a connection
-//! from standing, `websocket` signatures, `endurance` a hundred thousand messages through restarts. `support` is what
-//! they share.
+//! from standing, `doors` ALPN and proxies, `websocket` signatures, `endurance` a hundred thousand messages through
+//! restarts. `packets` looks at single packets, at a broker of its own (`scripted`). `support` is what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
 mod basics;
+mod doors;
 mod endurance;
 mod errors;
 mod losses;
+mod packets;
+mod scripted;
 mod support;
 mod websocket;

@@ -20,7 +20,7 @@ fn now() -> SystemTime {
     SystemClock::new().now()
 }
 
-async fn session(aws: &EmbeddedAws) -> RefreshableSession {
+pub(crate) async fn session(aws: &EmbeddedAws) -> RefreshableSession {
     RefreshableSession::builder("sts", sts::Params::new(ROLE))
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())

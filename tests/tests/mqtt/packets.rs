@@ -1,0 +1,208 @@
+//! What goes over the wire and what answers mean, seen at a broker that keeps to a script.
+
+use std::time::Duration;
+
+use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, Subscribe, WhenSessionLost};
+use brs_core::Error;
+use futures_util::FutureExt as _;
+
+use crate::scripted::{CONNECT, Deed, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted};
+use crate::support::{LIMIT, in_time, world};
+
+const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
+
+/// Accepts whoever comes, acknowledges and grants everything.
+fn agree(packet: &Packet) -> Deed {
+    match packet.kind() {
+        CONNECT => Deed::Send(packet.accept(false)),
+        PUBLISH => Deed::Send(packet.puback()),
+        SUBSCRIBE => Deed::Send(packet.suback(1)),
+        _ => Deed::Nothing,
+    }
+}
+
+async fn lost(events: &mut Events) -> Error {
+    loop {
+        if let Some(Event::Lost { error, .. }) = in_time(events.next()).await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
+    for protocol in BOTH {
+        // Nothing is acknowledged over the first connection, which ends; its session goes on over the second.
+        let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
+            (CONNECT, number) => Deed::Send(packet.accept(number > 0)),
+            (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "again").protocol(protocol).session_expiry(LIMIT);
+        let connection = in_time(mqtt::connect(options.clean_start(protocol == Protocol::V5))).await.unwrap();
+        in_time(connection.publish(Publish::new("a", "x"))).await.unwrap();
+        let seen = broker.seen(PUBLISH);
+        let flags: Vec<_> = seen.iter().map(|packet| (packet.connection, packet.is_duplicate())).collect();
+        assert_eq!(flags, [(0, false), (1, true)], "{protocol:?}");
+        assert_eq!(seen[0].id(), seen[1].id());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_session_leaves_is_published_anew_or_fails_as_chosen() {
+    for (when, protocol) in
+        [WhenSessionLost::Requeue, WhenSessionLost::Fail].into_iter().flat_map(|w| BOTH.map(|p| (w, p)))
+    {
+        let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
+            (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "anew").protocol(protocol).when_session_lost(when);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let result = in_time(connection.publish(Publish::new("a", "x"))).await;
+        let flags: Vec<_> = broker.seen(PUBLISH).iter().map(Packet::is_duplicate).collect();
+        match when {
+            WhenSessionLost::Requeue => {
+                result.unwrap();
+                assert_eq!(flags, [false, false], "a new publish, {protocol:?}");
+            }
+            WhenSessionLost::Fail => {
+                assert_eq!(result.unwrap_err().code(), Some("SessionLost"), "{protocol:?}");
+                assert_eq!(flags, [false]);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_so_is_believed_about_another_client() {
+    let broker = Scripted::start(|packet| match packet.kind() {
+        CONNECT => Deed::SendAndClose([packet.accept(false), vec![0xE0, 2, 0x8E, 0]].concat()),
+        _ => Deed::Nothing,
+    })
+    .await;
+    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "twin"))).await.unwrap();
+    let mut events = connection.events();
+    let certain = loop {
+        if let Some(Event::DuplicateClientId { certain }) = in_time(events.next()).await {
+            break certain;
+        }
+    };
+    assert!(certain);
+    let error = lost(&mut events).await;
+    assert_eq!(error.code(), Some("DuplicateClientId"));
+    assert!(error.to_string().contains("another client connected with the client id `twin`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_at_connect_is_told_in_words() {
+    for (protocol, code, words) in [
+        (Protocol::V5, 0x87, "not authorized (0x87)"),
+        (Protocol::V311, 5, "not authorized (0x87)"),
+        (Protocol::V5, 0x97, "quota exceeded (0x97)"),
+        (Protocol::V311, 2, "client identifier not valid (0x85)"),
+        (Protocol::V5, 0x84, "unsupported protocol version (0x84)"),
+    ] {
+        let broker = Scripted::start(move |packet| Deed::SendAndClose(packet.connack(0, code))).await;
+        let options = world().options(broker.endpoint(), "refused").protocol(protocol);
+        let error = in_time(mqtt::connect(options)).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.to_string().contains("iot:Connect"), words.starts_with("not"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_the_connection_is_quoted() {
+    let broker = Scripted::start(|packet| match packet.kind() {
+        CONNECT => Deed::SendAndClose([packet.accept(false), vec![0xE0, 2, 0x97, 0]].concat()),
+        _ => Deed::Nothing,
+    })
+    .await;
+    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "told"))).await.unwrap();
+    let error = lost(&mut connection.events()).await;
+    assert!(error.to_string().contains("quota exceeded (0x97)"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_a_policy_forbids_is_refused_with_the_action() {
+    for (protocol, code) in [(Protocol::V5, 0x87), (Protocol::V311, 0x80)] {
+        let broker = Scripted::start(move |packet| match packet.kind() {
+            SUBSCRIBE => Deed::Send(packet.suback(code)),
+            _ => agree(packet),
+        })
+        .await;
+        let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "s").protocol(protocol))).await;
+        let error = in_time(connection.unwrap().subscribe("a/#")).await.unwrap_err();
+        assert!(error.to_string().contains("iot:Subscribe") && error.to_string().contains("`a/#`"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_carries_what_the_options_say() {
+    let broker = Scripted::start(agree).await;
+    let options = world()
+        .options(broker.endpoint(), "carrier")
+        .keep_alive(Duration::from_secs(1200))
+        .session_expiry(Duration::from_secs(3600))
+        .user_property("unit", "kelvin")
+        .last_will(Publish::new("gone/carrier", "bye").qos(Qos::AtLeastOnce).retain(true));
+    let _connection = in_time(mqtt::connect(options)).await.unwrap();
+    let connect = broker.seen(CONNECT).remove(0);
+    // Name and level, flags: will retained, of QoS 1, clean start; keep-alive.
+    assert_eq!(connect.body[..10], [0, 4, b'M', b'Q', b'T', b'T', 5, 0b0010_1110, 0x04, 0xB0]);
+    for text in ["carrier", "unit", "kelvin", "gone/carrier", "bye"] {
+        assert!(connect.holds(text), "{text}");
+    }
+    assert!(connect.body.windows(5).any(|window| window == [0x11, 0, 0, 0x0E, 0x10]), "session expiry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_future_dropped_before_the_outbox_took_its_message_cancels_it_and_later_nothing() {
+    let broker = Scripted::start(|packet| match packet.kind() {
+        PUBLISH if !packet.holds("fourth") => Deed::Nothing,
+        SUBSCRIBE => Deed::Send([&[0x40, 2, 0, 1, 0x40, 2, 0, 2], &packet.suback(1)[..]].concat()),
+        _ => agree(packet),
+    })
+    .await;
+    let connection = mqtt::connect(world().options(broker.endpoint(), "dropper").outbox_messages(2));
+    let connection = in_time(connection).await.unwrap();
+    // Two are taken, which is all there is room for, and dropped; the third waits for room when it is dropped.
+    for text in ["first", "second", "third"] {
+        assert!(connection.publish(Publish::new("a", text)).now_or_never().is_none());
+    }
+    in_time(broker.until(PUBLISH, 2)).await;
+    let _stream = in_time(connection.subscribe("both acknowledged")).await.unwrap();
+    in_time(connection.publish(Publish::new("a", "fourth"))).await.unwrap();
+    let seen = broker.seen(PUBLISH);
+    assert!(
+        seen.len() == 3 && ["first", "second", "fourth"].iter().zip(&seen).all(|(text, packet)| packet.holds(text))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_before_it_is_read() {
+    const COUNT: u8 = 50;
+    for protocol in BOTH {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            SUBSCRIBE => {
+                let messages: Vec<u8> = (1..=COUNT).flat_map(|id| packet.publish("b", id)).collect();
+                Deed::Send([packet.suback(1), messages].concat())
+            }
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "slow").protocol(protocol);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let mut stream = in_time(connection.subscribe(Subscribe::new("b").capacity(1))).await.unwrap();
+        // Over the same connection and later than all of them.
+        in_time(connection.publish(Publish::new("other", "x"))).await.unwrap();
+        assert_eq!(broker.seen(PUBACK).len(), 0, "{protocol:?}");
+        for read in 1..=usize::from(COUNT) {
+            in_time(stream.next()).await.unwrap();
+            let acknowledged = in_time(broker.until(PUBACK, read)).await;
+            assert_eq!(acknowledged.len(), read, "{protocol:?}");
+        }
+    }
+}

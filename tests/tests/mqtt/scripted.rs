@@ -1,0 +1,156 @@
+//! A broker that does what a test says, packet by packet: what no independent one does on request.
+//!
+//! It stands behind a [`TlsDoor`], speaks both versions as far as a script needs, and keeps whatever it was sent.
+
+use std::sync::{Arc, Mutex};
+
+use brs_tests::tls_door::TlsDoor;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::world;
+
+pub(crate) const CONNECT: u8 = 1;
+pub(crate) const PUBLISH: u8 = 3;
+pub(crate) const PUBACK: u8 = 4;
+pub(crate) const SUBSCRIBE: u8 = 8;
+
+/// A packet that a client has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// Which connection it came over, from 0 on.
+    pub(crate) connection: usize,
+    /// Whether that speaks MQTT 5.
+    pub(crate) v5: bool,
+    pub(crate) first: u8,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What is done about a packet.
+pub(crate) enum Deed {
+    Send(Vec<u8>),
+    SendAndClose(Vec<u8>),
+    Nothing,
+}
+
+impl Packet {
+    pub(crate) fn kind(&self) -> u8 {
+        self.first >> 4
+    }
+
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.first & 0b1000 != 0
+    }
+
+    /// Of a PUBLISH of QoS 1, else of what begins with it.
+    pub(crate) fn id(&self) -> [u8; 2] {
+        let at = if self.kind() == PUBLISH { 2 + usize::from(self.body[1]) } else { 0 };
+        [self.body[at], self.body[at + 1]]
+    }
+
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.body.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// CONNACK.
+    pub(crate) fn accept(&self, session_present: bool) -> Vec<u8> {
+        self.connack(u8::from(session_present), 0)
+    }
+
+    pub(crate) fn connack(&self, flags: u8, code: u8) -> Vec<u8> {
+        if self.v5 { vec![0x20, 3, flags, code, 0] } else { vec![0x20, 2, flags, code] }
+    }
+
+    pub(crate) fn puback(&self) -> Vec<u8> {
+        let [high, low] = self.id();
+        vec![0x40, 2, high, low]
+    }
+
+    /// SUBACK for one filter.
+    pub(crate) fn suback(&self, code: u8) -> Vec<u8> {
+        let [high, low] = self.id();
+        if self.v5 { vec![0x90, 4, high, low, 0, code] } else { vec![0x90, 3, high, low, code] }
+    }
+
+    /// A message of QoS 1 for the client.
+    pub(crate) fn publish(&self, topic: &str, id: u8) -> Vec<u8> {
+        let mut body = vec![0, u8::try_from(topic.len()).unwrap()];
+        body.extend(topic.as_bytes());
+        body.extend([0, id]);
+        if self.v5 {
+            body.push(0);
+        }
+        body.push(b'x');
+        [&[0x32, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+    }
+}
+
+type Script = Arc<dyn Fn(&Packet) -> Deed + Send + Sync>;
+
+pub(crate) struct Scripted {
+    door: TlsDoor,
+    seen: Arc<Mutex<Vec<Packet>>>,
+}
+
+impl Scripted {
+    pub(crate) async fn start(script: impl Fn(&Packet) -> Deed + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let door = TlsDoor::start(&world().iot, &[], listener.local_addr().unwrap());
+        let seen = Arc::<Mutex<Vec<Packet>>>::default();
+        let (keeping, script) = (Arc::clone(&seen), Arc::new(script) as Script);
+        tokio::spawn(async move {
+            for connection in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                tokio::spawn(serve(stream, connection, Arc::clone(&script), Arc::clone(&keeping)));
+            }
+        });
+        Self { door, seen }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.door.endpoint()
+    }
+
+    pub(crate) fn seen(&self, kind: u8) -> Vec<Packet> {
+        self.seen.lock().unwrap().iter().filter(|packet| packet.kind() == kind).cloned().collect()
+    }
+
+    /// Waits until so many packets of a kind have come.
+    pub(crate) async fn until(&self, kind: u8, count: usize) -> Vec<Packet> {
+        loop {
+            let seen = self.seen(kind);
+            if seen.len() >= count {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: Arc<Mutex<Vec<Packet>>>) {
+    let mut v5 = false;
+    while let Ok(first) = stream.read_u8().await {
+        let (mut length, mut shift) = (0, 0);
+        while let Ok(byte) = stream.read_u8().await {
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        if first >> 4 == CONNECT {
+            v5 = body[6] == 5;
+        }
+        let packet = Packet { connection, v5, first, body };
+        let deed = script(&packet);
+        seen.lock().unwrap().push(packet);
+        let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else { continue };
+        if stream.write_all(bytes).await.is_err() || matches!(deed, Deed::SendAndClose(_)) {
+            return;
+        }
+    }
+}
