@@ -31,10 +31,13 @@ enum Thing {
 /// What every run of the tests needs.
 const ALWAYS: &[Package] = &[
     Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") },
-    Package { name: "mosquitto", thing: Thing::Program("mosquitto"), variable: Some("BRS_MOSQUITTO") },
+    MOSQUITTO,
     Package { name: "mosquitto-clients", thing: Thing::Program("mosquitto_sub"), variable: None },
     SOFTHSM2,
 ];
+
+const MOSQUITTO: Package =
+    Package { name: "mosquitto", thing: Thing::Program("mosquitto"), variable: Some("BRS_MOSQUITTO") };
 
 const SOFTHSM2: Package =
     Package { name: "softhsm2", thing: Thing::Module("libsofthsm2.so"), variable: Some("BRS_SOFTHSM2_MODULE") };
@@ -68,6 +71,11 @@ pub(crate) fn ensure(shell: &Shell, software_tpm: bool) -> Result<Vec<(&'static 
 /// The same for what the demo with a token needs.
 pub(crate) fn ensure_token(shell: &Shell) -> Result<Vec<(&'static str, String)>> {
     ensure_all(shell, &[&[SOFTHSM2]])
+}
+
+/// The same for what the demo with MQTT needs.
+pub(crate) fn ensure_broker(shell: &Shell) -> Result<Vec<(&'static str, String)>> {
+    ensure_all(shell, &[&[MOSQUITTO]])
 }
 
 fn ensure_all(shell: &Shell, sets: &[&[Package]]) -> Result<Vec<(&'static str, String)>> {

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: builds and starts the demo program, which parses its own arguments.
 //!
-//! Owns the hand-over, and what a demo with a token needs: SoftHSM2, with a store of its own. Called by `main` only.
+//! Owns the hand-over, and what a demo needs: with a token SoftHSM2 and a store of its own, with MQTT mosquitto. Called
+//! by `main` only.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -16,6 +17,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--quiet", "--locked", "--package", "brs-tests", "--bin", "demo", "--"]).args(arguments);
     cargo.env("NO_PROXY", crate::runs::loopback_without_proxy());
+    if arguments.iter().any(|argument| argument == "--mqtt") {
+        cargo.envs(debian::ensure_broker(&workspace.shell()?)?);
+    }
     if arguments.iter().any(|argument| argument == "--pkcs11") {
         cargo.envs(debian::ensure_token(&workspace.shell()?)?);
         cargo.env("SOFTHSM2_CONF", tokens::empty_store(workspace, "softhsm2-demo")?);

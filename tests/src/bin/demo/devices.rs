@@ -57,6 +57,11 @@ impl Devices {
             .await
     }
 
+    /// What certifies devices and servers.
+    pub(crate) fn server(&self) -> &EmbeddedIot {
+        &self.0
+    }
+
     pub(crate) fn introduction(&self) -> String {
         format!("embedded AWS IoT at https://{}, which checks devices' certificates", self.0.endpoint())
     }

@@ -5,6 +5,7 @@
 //! if any call failed.
 
 mod devices;
+mod messages;
 mod screen;
 mod sessions;
 
@@ -15,6 +16,7 @@ use brs::Error;
 use clap::Parser;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use messages::Messages;
 use screen::Screen;
 use sessions::Demo;
 
@@ -43,6 +45,9 @@ struct Arguments {
     /// Add a device whose key is in a PKCS#11 token (SoftHSM2, set up by `cargo xtask demo`)
     #[arg(long, conflicts_with = "role_arn")]
     pkcs11: bool,
+    /// Publish and receive by MQTT through mosquitto, which `cargo xtask demo` sets up, while connections are cut
+    #[arg(long, conflicts_with = "role_arn")]
+    mqtt: bool,
     /// How long to run
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
@@ -50,7 +55,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "role_arn",
           value_parser = clap::value_parser!(u64).range(3..=3600))]
     lifetime: u64,
-    /// Calls per second of each session
+    /// Calls per second of each session, and messages of each connection
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rate: u64,
 }
@@ -72,7 +77,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
-    let demo = match &arguments.role_arn {
+    let mut demo = match &arguments.role_arn {
         Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
         None => {
             let mut demo = Demo::embedded(Duration::from_secs(arguments.lifetime)).await?;
@@ -81,6 +86,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             }
             if arguments.iot || arguments.pkcs11 {
                 demo.add_devices(arguments.iot, arguments.pkcs11).await?;
+            }
+            if arguments.mqtt {
+                demo.add_messages().await?;
             }
             demo
         }
@@ -91,14 +99,18 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let callers: Vec<_> =
         demo.watched().iter().map(|watched| watched.call_until(begin + limit, arguments.rate)).collect();
 
-    let mut screen = Screen::open(demo.watched().len());
+    if let Some(messages) = demo.messages_mut() {
+        messages.run(arguments.rate).await?;
+    }
+
+    let mut screen = Screen::open(demo.watched().len(), demo.links().len());
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let interrupted = tokio::signal::ctrl_c();
     let mut interrupted = std::pin::pin!(interrupted);
     while begin.elapsed() < limit {
         tokio::select! {
-            _ = frames.tick() => screen.draw(begin.elapsed(), demo.watched()),
+            _ = frames.tick() => screen.draw(begin.elapsed(), demo.watched(), demo.links()),
             _ = &mut interrupted => break,
         }
     }
@@ -106,6 +118,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let stopped = async {
         for caller in callers {
             caller.stop().await;
+        }
+        if let Some(messages) = demo.messages_mut() {
+            messages.stop().await;
         }
     };
     tokio::select! {
@@ -115,7 +130,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             std::process::exit(130);
         }
     }
-    screen.draw(begin.elapsed(), demo.watched());
+    screen.draw(begin.elapsed(), demo.watched(), demo.links());
     drop(screen);
     Ok(summary(&demo, begin.elapsed()))
 }
@@ -138,10 +153,16 @@ fn summary(demo: &Demo, ran: Duration) -> ExitCode {
             screen::say(&format!("  last error: {error}"));
         }
     }
-    for line in [demo.mfa_codes(), demo.handshakes()].into_iter().flatten() {
+    let by_mqtt = demo.messages().map(Messages::summary).unwrap_or_default();
+    for line in [demo.mfa_codes(), demo.handshakes()].into_iter().flatten().chain(by_mqtt) {
         screen::say(&line);
     }
-    let verdict = if failures == 0 { "no call failed" } else { "some calls failed" };
+    failures += demo.messages().map_or(0, Messages::failures);
+    let verdict = match (failures, demo.messages().is_some()) {
+        (0, false) => "no call failed",
+        (0, true) => "no call failed and no message was lost",
+        _ => "some calls or messages failed",
+    };
     let source_calls = demo.source_calls();
     screen::say(&format!("{verdict} in {:.0} s; the source was asked {source_calls}", ran.as_secs_f64()));
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -5,13 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use brs::{Clock, SystemClock};
 use ratatui::backend::CrosstermBackend;
-use ratatui::layout::Constraint;
+use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Row, Table};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use crate::messages::Link;
 use crate::sessions::Watched;
+
+/// The wide tables' columns and the blanks between them, of which messages have the more.
+const WIDE: u16 = 101;
 
 /// How wide the bar of the time left is.
 const BAR: usize = 16;
@@ -39,11 +43,12 @@ struct Shown {
 
 impl Screen {
     /// A live table where standard output is a terminal that can show one.
-    pub(crate) fn open(sessions: usize) -> Self {
+    pub(crate) fn open(sessions: usize, links: usize) -> Self {
         if !stdout().is_terminal() {
             return Self::Plain(None);
         }
-        let height = u16::try_from(sessions).unwrap_or(u16::MAX).saturating_add(2);
+        let messages = if links == 0 { 0 } else { links + 1 };
+        let height = u16::try_from(sessions + messages).unwrap_or(u16::MAX).saturating_add(2);
         let options = TerminalOptions { viewport: Viewport::Inline(height) };
         match Terminal::with_options(CrosstermBackend::new(stdout()), options) {
             Ok(terminal) => Self::Live(Box::new(terminal)),
@@ -51,20 +56,29 @@ impl Screen {
         }
     }
 
-    pub(crate) fn draw(&mut self, elapsed: Duration, watched: &[Watched]) {
+    pub(crate) fn draw(&mut self, elapsed: Duration, watched: &[Watched], links: &[Link]) {
         let rows: Vec<_> = watched.iter().map(Shown::of).collect();
         match self {
             Self::Live(terminal) => {
                 // A terminal that cannot be drawn on any more is no reason to end the calls.
                 let _ = terminal.draw(|frame| {
-                    let table = table(elapsed, &rows, frame.area().width);
-                    frame.render_widget(table, frame.area());
+                    let above = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(1);
+                    let [sessions, messages, time] =
+                        Layout::vertical([Constraint::Length(above), Constraint::Fill(1), Constraint::Length(1)])
+                            .areas(frame.area());
+                    frame.render_widget(table(&rows, sessions.width), sessions);
+                    if !links.is_empty() {
+                        frame.render_widget(messages_table(links, messages.width), messages);
+                    }
+                    let time_text = Line::styled(format!("{:.0} s", elapsed.as_secs_f64()), Color::DarkGray);
+                    frame.render_widget(time_text, time);
                 });
             }
             Self::Plain(last) => {
                 let second = elapsed.as_secs();
                 if last.replace(second) != Some(second) {
                     rows.iter().for_each(|row| say(&format!("{second:>4} s  {}", row.line())));
+                    links.iter().for_each(|link| say(&format!("{second:>4} s  {}", link_line(link))));
                 }
             }
         }
@@ -160,9 +174,7 @@ impl Shown {
     }
 }
 
-fn table(elapsed: Duration, rows: &[Shown], width: u16) -> Table<'static> {
-    /// The wide table's columns and the blanks between them.
-    const WIDE: u16 = 98;
+fn table(rows: &[Shown], width: u16) -> Table<'static> {
     let is_wide = width >= WIDE;
     let header = if is_wide {
         ["session", "access key id", "time left", "refreshes", "calls", "failures", "longest wait"]
@@ -172,5 +184,44 @@ fn table(elapsed: Duration, rows: &[Shown], width: u16) -> Table<'static> {
     let widths = if is_wide { [8, 21, 25, 10, 7, 9, 12] } else { [7, 5, 7, 4, 6, 6, 8] }.map(Constraint::Length);
     Table::new(rows.iter().map(if is_wide { Shown::row } else { Shown::narrow_row }), widths)
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
-        .footer(Row::new([format!("{:.0} s", elapsed.as_secs_f64())]).style(Style::new().fg(Color::DarkGray)))
+}
+
+fn link_line(link: &Link) -> String {
+    let tally = link.tally();
+    format!(
+        "{:<7} {:<20}  {:<10}  connections {:>3}  acknowledged {:>5}  received {:>5}  failures {}",
+        link.name(),
+        link.shows(),
+        link.state(),
+        tally.connections,
+        tally.acknowledged,
+        tally.received,
+        tally.failures
+    )
+}
+
+fn messages_table(links: &[Link], width: u16) -> Table<'static> {
+    let is_wide = width >= WIDE;
+    let rows = links.iter().map(|link| {
+        let (tally, shows, state) = (link.tally(), link.shows(), link.state());
+        let shown = if is_wide { shows } else { format!("…{}", &shows[shows.len().saturating_sub(4)..]) };
+        let colour = if state == "connected" { Color::Green } else { Color::Yellow };
+        let failures = if tally.failures == 0 { Style::new() } else { Style::new().fg(Color::Red) };
+        Row::new([
+            Cell::from(link.name()),
+            Cell::from(shown),
+            Cell::from(state).style(Style::new().fg(colour)),
+            Cell::from(tally.connections.to_string()),
+            Cell::from(tally.acknowledged.to_string()),
+            Cell::from(tally.received.to_string()),
+            Cell::from(tally.failures.to_string()).style(failures),
+        ])
+    });
+    let (header, widths) = if is_wide {
+        (["MQTT", "shows", "state", "connections", "acknowledged", "received", "failures"], [8, 21, 24, 11, 13, 9, 9])
+    } else {
+        (["MQTT", "shows", "state", "conns", "acked", "got", "failed"], [7, 5, 10, 5, 6, 6, 6])
+    };
+    Table::new(rows, widths.map(Constraint::Length))
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
 }

@@ -2,7 +2,7 @@
 //!
 //! An `sts` and a `custom` session, both from the embedded AWS or from the real one, and a GetCallerIdentity through
 //! `aws-sdk-sts` at a steady rate with each. On request sessions of the embedded AWS beside them: one with MFA and a
-//! role that asks for it on top, and devices (`devices`).
+//! role that asks for it on top, devices (`devices`), and MQTT (`messages`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::devices::Devices;
+use crate::messages::{Link, Messages};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
 const MFA_ROLE: &str = "arn:aws:iam::123456789012:role/asks-for-mfa";
@@ -35,6 +36,7 @@ pub(crate) struct Demo {
     /// The MFA device and how often its code changes.
     device: Option<(MfaDevice, Duration)>,
     devices: Option<Devices>,
+    messages: Option<Messages>,
 }
 
 /// A session and what was seen of it.
@@ -82,7 +84,7 @@ impl Demo {
             .build()
             .await?;
         let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: Some(aws), lifetime, device: None, devices: None })
+        Ok(Self { watched, aws: Some(aws), lifetime, device: None, devices: None, messages: None })
     }
 
     /// Further sessions at the embedded AWS: a user with MFA, and a role that asks for it on top.
@@ -94,6 +96,26 @@ impl Demo {
         self.watched.extend(mfa_sessions(aws, &shown).await?);
         self.device = Some((shown, step));
         Ok(())
+    }
+
+    /// Connections by MQTT, beside the devices, if there are any.
+    pub(crate) async fn add_messages(&mut self) -> Result<(), Error> {
+        let (Some(aws), Some(by_sts)) = (&self.aws, self.watched.first()) else { return Ok(()) };
+        let devices = self.devices.get_or_insert_with(|| Devices::new(aws, ROLE));
+        self.messages = Some(Messages::start(aws, devices, by_sts.session()).await?);
+        Ok(())
+    }
+
+    pub(crate) fn messages(&self) -> Option<&Messages> {
+        self.messages.as_ref()
+    }
+
+    pub(crate) fn messages_mut(&mut self) -> Option<&mut Messages> {
+        self.messages.as_mut()
+    }
+
+    pub(crate) fn links(&self) -> &[Link] {
+        self.messages.as_ref().map_or(&[], Messages::links)
     }
 
     /// Further sessions at the embedded AWS: devices with certificates, their keys in memory or in a token.
@@ -135,7 +157,7 @@ impl Demo {
             .build()
             .await?;
         let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: None, lifetime: SHORTEST_REAL_LIFETIME, device: None, devices: None })
+        Ok(Self { watched, aws: None, lifetime: SHORTEST_REAL_LIFETIME, device: None, devices: None, messages: None })
     }
 
     pub(crate) fn watched(&self) -> &[Watched] {
@@ -152,12 +174,13 @@ impl Demo {
             format!("`mfa` needs a new code for each refresh; this device has one every {step} s, AWS's every 30 s")
         }));
         lines.extend(self.devices.as_ref().map(Devices::introduction));
+        lines.extend(self.messages.as_ref().map(|_| Messages::introduction()));
         lines
     }
 
     /// What the devices' endpoint saw.
     pub(crate) fn handshakes(&self) -> Option<String> {
-        self.devices.as_ref().map(Devices::summary)
+        self.devices.as_ref().filter(|devices| devices.calls() > 0).map(Devices::summary)
     }
 
     /// What became of the codes.
