@@ -1,13 +1,15 @@
 //! What a connection is given.
 //!
-//! Owns the typed builder and its checks. A value may be wrong until it has been [validated](Options::validate), which
-//! connecting does first. Certificate and key are `brs-iot`'s; the meaning of each value is here.
+//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s. A value may be wrong until it has been
+//! [validated](Options::validate), which connecting does first. Certificate and key are `brs-iot`'s; the meaning of
+//! each value is here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use brs_core::{Clock, Error, SecretString};
+use brs_core::{Clock, Error, Params, SecretString};
 use brs_iot::{DeviceParams, Passphrase, Pem};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backoff;
@@ -15,6 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::message::Publish;
 
 mod check;
+mod data;
 
 /// How the connection is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +73,21 @@ pub enum WhenSessionLost {
 /// options.validate()?;
 /// # Ok::<(), brs_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// The same as data, for configuration files; the names are those of the methods or those of the Python package,
+/// durations are numbers of seconds:
+///
+/// ```
+/// let options = brs_mqtt::Options::from_data(serde_json::json!({
+///     "endpoint": "a1b2c3-ats.iot.eu-west-1.amazonaws.com", "client_id": "device-7", "transport": "x509",
+///     "certificate": "~/device/certificate.pem", "private_key": "~/device/private.key",
+///     "ca": "~/device/AmazonRootCA1.pem", "keep_alive_secs": 60, "use_alpn": true, "port": 443,
+/// }))?;
+/// options.validate()?;
+/// # Ok::<(), brs_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "data::Data")]
 #[must_use]
 pub struct Options {
     pub(crate) endpoint: String,
@@ -141,6 +158,16 @@ impl Options {
             clock: None,
             runtime: None,
         }
+    }
+
+    /// The options from data: a map, a configuration file's table, or any structure that can be serialised.
+    ///
+    /// # Errors
+    ///
+    /// A validation error that names the wrong field's path ([`Error::param`]), never its value. What the values mean
+    /// together is checked by [`validate`](Self::validate).
+    pub fn from_data(data: impl Serialize) -> Result<Self, Error> {
+        Params::data(data)?.take()
     }
 
     /// How the connection is made. Default: mutual TLS.

@@ -1,0 +1,336 @@
+//! The options as data: brs's names, and those of the Python package.
+//!
+//! Owns the spelling and nothing else: what becomes of it is `options.rs`'s. Errors never repeat a value.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use brs_core::SecretString;
+use brs_iot::{DeviceParams, Passphrase, Pem};
+use serde::{Deserialize, Deserializer};
+
+use super::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
+use crate::message::{Publish, Qos};
+
+/// The options as data; durations are numbers of seconds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Data {
+    endpoint: String,
+    client_id: String,
+    transport: Option<TransportName>,
+    protocol: Option<ProtocolName>,
+    port: Option<u16>,
+    #[serde(alias = "use_alpn")]
+    alpn: Option<bool>,
+    certificate: Option<Pem>,
+    private_key: Option<Pem>,
+    private_key_passphrase: Option<SecretString>,
+    private_key_passphrase_file: Option<String>,
+    private_key_passphrase_env: Option<String>,
+    #[cfg(feature = "pkcs11")]
+    pkcs11: Option<brs_iot::Pkcs11>,
+    #[cfg(not(feature = "pkcs11"))]
+    #[serde(default, rename = "pkcs11", deserialize_with = "refuse_pkcs11")]
+    _pkcs11: (),
+    #[serde(alias = "ca")]
+    trust_store: Option<Pem>,
+    region: Option<String>,
+    proxy: Option<SecretString>,
+    #[serde(default, alias = "keep_alive_secs", deserialize_with = "seconds")]
+    keep_alive: Option<Duration>,
+    clean_start: Option<bool>,
+    #[serde(default, deserialize_with = "seconds")]
+    session_expiry: Option<Duration>,
+    last_will: Option<Will>,
+    #[serde(default)]
+    user_properties: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "seconds")]
+    connect_timeout: Option<Duration>,
+    defer_connect: Option<bool>,
+    reconnect_backoff: Option<Backoff>,
+    outbox_messages: Option<usize>,
+    outbox_bytes: Option<usize>,
+    when_full: Option<WhenFullName>,
+    hold_at_most_once: Option<bool>,
+    when_session_lost: Option<WhenSessionLostName>,
+    receive_maximum: Option<u16>,
+    stream_capacity: Option<usize>,
+    #[serde(default, deserialize_with = "seconds")]
+    renew_after: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TransportName {
+    X509,
+    #[serde(alias = "websocket")]
+    Ws,
+}
+
+#[derive(Deserialize)]
+enum ProtocolName {
+    #[serde(rename = "5", alias = "5.0")]
+    V5,
+    #[serde(rename = "3.1.1")]
+    V311,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhenFullName {
+    Block,
+    DropOldest,
+    Error,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhenSessionLostName {
+    Requeue,
+    Fail,
+}
+
+/// Two waits in seconds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backoff {
+    #[serde(deserialize_with = "some_seconds")]
+    shortest: Duration,
+    #[serde(deserialize_with = "some_seconds")]
+    longest: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Will {
+    topic: String,
+    #[serde(default)]
+    payload: String,
+    #[serde(default, deserialize_with = "level")]
+    qos: Qos,
+    #[serde(default)]
+    retain: bool,
+}
+
+impl TryFrom<Data> for Options {
+    type Error = &'static str;
+
+    fn try_from(data: Data) -> Result<Self, Self::Error> {
+        let mut options = Self::new(data.endpoint, data.client_id);
+        let passphrases = [
+            data.private_key_passphrase.map(Passphrase::value),
+            data.private_key_passphrase_file.map(Passphrase::file),
+            data.private_key_passphrase_env.map(Passphrase::environment),
+        ];
+        let mut passphrases = passphrases.into_iter().flatten();
+        let passphrase = passphrases.next();
+        if passphrases.next().is_some() {
+            return Err("give one of `private_key_passphrase`, `private_key_passphrase_file` and \
+                        `private_key_passphrase_env`");
+        }
+        let mut device = Given { device: DeviceParams::new(), given: false };
+        device.add(data.certificate, DeviceParams::certificate);
+        device.add(data.private_key, DeviceParams::private_key);
+        device.add(passphrase, DeviceParams::private_key_passphrase);
+        #[cfg(feature = "pkcs11")]
+        device.add(data.pkcs11, DeviceParams::pkcs11);
+        (options.device, options.device_given) = (device.device, device.given);
+        options.transport = match data.transport {
+            Some(TransportName::Ws) => Transport::WebSocket,
+            Some(TransportName::X509) | None => Transport::X509,
+        };
+        options.protocol = match data.protocol {
+            Some(ProtocolName::V311) => Protocol::V311,
+            Some(ProtocolName::V5) | None => Protocol::V5,
+        };
+        options.when_full = match data.when_full {
+            Some(WhenFullName::DropOldest) => WhenFull::DropOldest,
+            Some(WhenFullName::Error) => WhenFull::Error,
+            Some(WhenFullName::Block) | None => WhenFull::Block,
+        };
+        options.when_session_lost = match data.when_session_lost {
+            Some(WhenSessionLostName::Fail) => WhenSessionLost::Fail,
+            Some(WhenSessionLostName::Requeue) | None => WhenSessionLost::Requeue,
+        };
+        options.last_will =
+            data.last_will.map(|will| Publish::new(will.topic, will.payload).qos(will.qos).retain(will.retain));
+        options.user_properties = data.user_properties.into_iter().collect();
+        (options.port, options.alpn, options.region) = (data.port, data.alpn, data.region);
+        (options.trust_store, options.proxy) = (data.trust_store, data.proxy);
+        options.backoff = data.reconnect_backoff.map_or(options.backoff, |waits| (waits.shortest, waits.longest));
+        macro_rules! set {
+            ($($name:ident),*) => {$( options.$name = data.$name.unwrap_or(options.$name); )*};
+        }
+        set!(keep_alive, clean_start, session_expiry, connect_timeout, defer_connect, outbox_messages, outbox_bytes);
+        set!(hold_at_most_once, receive_maximum, stream_capacity, renew_after);
+        Ok(options)
+    }
+}
+
+/// A device, and whether any of it is given.
+struct Given {
+    device: DeviceParams,
+    given: bool,
+}
+
+impl Given {
+    fn add<T>(&mut self, value: Option<T>, set: impl FnOnce(DeviceParams, T) -> DeviceParams) {
+        if let Some(value) = value {
+            self.device = set(std::mem::take(&mut self.device), value);
+            self.given = true;
+        }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Option::<f64>::deserialize(deserializer)?.map(duration).transpose()
+}
+
+fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    f64::deserialize(deserializer).and_then(duration)
+}
+
+fn duration<E: serde::de::Error>(seconds: f64) -> Result<Duration, E> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| E::custom("must be a number of seconds, not negative"))
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Qos, D::Error> {
+    match u8::deserialize(deserializer)? {
+        0 => Ok(Qos::AtMostOnce),
+        1 => Ok(Qos::AtLeastOnce),
+        _ => Err(serde::de::Error::custom("must be 0 or 1: AWS IoT Core has no QoS 2")),
+    }
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn refuse_pkcs11<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    match Option::<serde::de::IgnoredAny>::deserialize(deserializer)? {
+        None => Ok(()),
+        Some(_) => Err(serde::de::Error::custom("this build has no PKCS#11: enable the feature `pkcs11`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn with(mut more: Value) -> Value {
+        more["endpoint"] = "a1b2c3-ats.iot.eu-west-1.amazonaws.com".into();
+        more["client_id"] = "device-7".into();
+        more
+    }
+
+    fn device() -> Options {
+        Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
+    }
+
+    #[test]
+    fn the_python_packages_names_are_understood() {
+        let python = with(json!({
+            "transport": "x509", "certificate": "/c.pem", "private_key": "/k.pem", "ca": "/ca.pem",
+            "keep_alive_secs": 30, "clean_start": false, "port": 443, "use_alpn": true, "region": "eu-west-1",
+        }));
+        let own = device()
+            .certificate("/c.pem")
+            .private_key("/k.pem")
+            .trust_store("/ca.pem")
+            .keep_alive(Duration::from_secs(30))
+            .clean_start(false)
+            .port(443)
+            .alpn(true)
+            .region("eu-west-1");
+        let read = Options::from_data(python).unwrap();
+        read.validate().unwrap();
+        assert_eq!(format!("{read:?}"), format!("{own:?}"));
+        let socket = Options::from_data(with(json!({ "transport": "ws" }))).unwrap();
+        assert_eq!(format!("{socket:?}"), format!("{:?}", device().transport(Transport::WebSocket)));
+    }
+
+    #[test]
+    fn every_option_has_a_name() {
+        let read = Options::from_data(with(json!({
+            "protocol": "3.1.1", "trust_store": "/ca.pem", "proxy": "http://me:hush@proxy", "session_expiry": 60,
+            "clean_start": false, "last_will": { "topic": "gone", "payload": "bye", "qos": 0, "retain": true },
+            "connect_timeout": 2.5, "defer_connect": true, "reconnect_backoff": { "shortest": 0.5, "longest": 8 },
+            "outbox_messages": 2, "outbox_bytes": 4096, "when_full": "drop_oldest", "hold_at_most_once": true,
+            "when_session_lost": "fail", "receive_maximum": 7, "stream_capacity": 9, "renew_after": 3600,
+        })));
+        let own = device()
+            .protocol(Protocol::V311)
+            .trust_store("/ca.pem")
+            .proxy("http://me:hush@proxy")
+            .session_expiry(Duration::from_secs(60))
+            .clean_start(false)
+            .last_will(Publish::new("gone", "bye").qos(Qos::AtMostOnce).retain(true))
+            .connect_timeout(Duration::from_millis(2500))
+            .defer_connect(true)
+            .reconnect_backoff(Duration::from_millis(500), Duration::from_secs(8))
+            .outbox_messages(2)
+            .outbox_bytes(4096)
+            .when_full(WhenFull::DropOldest)
+            .hold_at_most_once(true)
+            .when_session_lost(WhenSessionLost::Fail)
+            .receive_maximum(7)
+            .stream_capacity(9)
+            .renew_after(Duration::from_secs(3600));
+        let read = read.unwrap();
+        read.validate().unwrap();
+        assert_eq!(format!("{read:?}"), format!("{own:?}"));
+        let with_properties = Options::from_data(with(json!({ "user_properties": { "unit": "K" } }))).unwrap();
+        assert_eq!(with_properties.user_properties, [("unit".to_owned(), "K".to_owned())]);
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_path_without_its_value() {
+        for (data, param) in [
+            (json!({ "keep_alive_secs": "hush" }), "keep_alive_secs"),
+            (json!({ "transport": "hush" }), "transport"),
+            (json!({ "protocol": "hush" }), "protocol"),
+            (json!({ "last_will": { "topic": "a", "qos": 2 } }), "last_will.qos"),
+            (json!({ "reconnect_backoff": { "shortest": -1, "longest": 2 } }), "reconnect_backoff.shortest"),
+            (json!({ "proxy": 4711 }), "proxy"),
+            (json!({ "clean_session": true }), "clean_session"),
+        ] {
+            let error = Options::from_data(with(data.clone())).unwrap_err();
+            assert_eq!(error.param(), Some(param), "{data}: {error}");
+            assert!(!error.to_string().contains("hush") && !error.to_string().contains("4711"), "{error}");
+        }
+        assert!(Options::from_data(json!({ "endpoint": "x" })).unwrap_err().to_string().contains("client_id"));
+    }
+
+    #[test]
+    fn a_device_is_whole_or_not_there() {
+        for (data, param) in [
+            (json!({ "certificate": "/c.pem" }), "private_key"),
+            (json!({ "private_key": "/k.pem" }), "certificate"),
+            (json!({ "transport": "ws", "certificate": "/c.pem", "private_key": "/k.pem" }), "certificate"),
+        ] {
+            let error = Options::from_data(with(data)).unwrap().validate().unwrap_err();
+            assert_eq!(error.param(), Some(param), "{error}");
+        }
+    }
+
+    #[cfg(feature = "pkcs11")]
+    #[test]
+    fn a_token_takes_the_private_keys_place() {
+        let token = json!({ "pkcs11_lib": "/usr/lib/m.so", "user_pin": "hush", "private_key_label": "k" });
+        let data = |mut more: Value| {
+            more["certificate"] = "/c.pem".into();
+            more["pkcs11"] = token.clone();
+            Options::from_data(with(more)).unwrap()
+        };
+        data(json!({})).validate().unwrap();
+        let error = data(json!({ "private_key": "/k.pem" })).validate().unwrap_err();
+        assert!(error.to_string().contains("both `private_key` and `pkcs11`"), "{error}");
+        assert!(!format!("{:?}", data(json!({}))).contains("hush"));
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    #[test]
+    fn a_build_without_tokens_says_so() {
+        let error = Options::from_data(with(json!({ "pkcs11": "pkcs11:token=t" }))).unwrap_err();
+        assert!(error.to_string().contains("the feature `pkcs11`"), "{error}");
+    }
+}
