@@ -4,11 +4,10 @@
 //! and the network say. Whether a call is worth another try at once is part of it. AWS's messages are quoted as a
 //! detail; a body never is.
 
-use std::io;
 use std::time::{Duration, SystemTime};
 
 use brs_core::__private::iso8601;
-use brs_core::shown::{causes, clean, find, with_cause};
+use brs_core::shown::{clean, find, with_cause};
 use brs_core::{Error, ErrorKind};
 
 use crate::device::Device;
@@ -17,8 +16,10 @@ use crate::tls::Trust;
 
 mod refusal;
 pub(crate) mod tls;
+mod unreached;
 
 use refusal::Refusal;
+pub use unreached::Unreached;
 
 /// What was called, for messages.
 pub(crate) struct Call<'a> {
@@ -188,26 +189,7 @@ pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
     if error.is_timeout() {
         return late(call);
     }
-    let all = causes(error, &[]);
-    let what = if all.contains("tunnel") || all.contains("proxy") {
-        "the proxy opened no way to it: check the proxy's URL, user and password, and its rules"
-    } else if error.is_dns() || all.contains("dns error") {
-        "its name is not known: check `endpoint` and this machine's name servers"
-    } else {
-        match find::<io::Error>(error).map(io::Error::kind) {
-            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
-                "there is no route to it: check this machine's network"
-            }
-            Some(io::ErrorKind::ConnectionRefused) => "nothing listens there: check `endpoint`, its port and the proxy",
-            Some(
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof,
-            ) => "the connection was cut: check proxies and firewalls on the way",
-            _ => "check the network, the proxy and `endpoint`",
-        }
-    };
+    let what = if error.is_dns() { Unreached::Name } else { Unreached::of(error) }.words();
     let message = format!("`{}` was not reached: {what}", call.endpoint);
     Failed::transport(with_cause(Error::connection(message), error, &[]))
 }

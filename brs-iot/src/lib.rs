@@ -96,6 +96,7 @@ mod strategy;
 mod tls;
 
 pub use device::{Device, DeviceParams};
+pub use error::Unreached;
 pub use identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
 pub use params::Params;
 pub use passphrase::Passphrase;

@@ -20,19 +20,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backoff::Backoff;
 use crate::connection::{Command, Shared};
-use crate::error;
 use crate::error::lost::Lost;
 use crate::events::{Event, State};
-use crate::message::{Qos, Received};
-use crate::options::{Options, WhenSessionLost};
+use crate::message::Received;
+use crate::options::Options;
 use crate::outbox::Entry;
 use crate::routes::Routes;
-use crate::subscriptions::{Answered, Id, Subscriptions};
-use crate::takeover::{Takeovers, Verdict};
+use crate::subscriptions::{Id, Subscriptions};
+use crate::takeover::Takeovers;
 use crate::transport::Connector;
-use crate::wire::{self, Answer, GOODBYE, Incoming, Link, MAX_IN_FLIGHT, Published};
+use crate::wire::{self, Incoming, Link, MAX_IN_FLIGHT, Published};
 
 mod asked;
+mod endings;
+mod outgoing;
 
 use asked::Asked;
 
@@ -283,67 +284,6 @@ impl Driver {
         }
     }
 
-    /// Hands messages to the link, as many as may be in flight.
-    fn send(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        while self.publishes.len() < usize::from(MAX_IN_FLIGHT) {
-            let Some(entry) = self.shared.outbox.take() else { return };
-            let ended = handle.publish(&entry.publish);
-            self.publishes.push(async move { (entry, ended.await) }.boxed());
-        }
-    }
-
-    fn published(&mut self, entry: Entry, ended: Published) {
-        let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
-        match ended {
-            Published::Done => entry.finish(Ok(())),
-            Published::Refused(error) => entry.finish(Err(error)),
-            // Whether a message of QoS 0 went out is nobody's to know; it is not sent twice.
-            Published::SessionLost | Published::NotSent if is_at_most_once && !self.options.hold_at_most_once => {
-                entry.finish(Err(error::offline()));
-            }
-            Published::SessionLost if self.options.when_session_lost == WhenSessionLost::Fail => {
-                entry.finish(Err(error::session_lost()));
-            }
-            Published::SessionLost | Published::NotSent => self.shared.outbox.put_back(entry),
-        }
-    }
-
-    fn command(&mut self, command: Command, connected: bool) {
-        match command {
-            Command::Subscribe(wanted) => {
-                for wanted in wanted {
-                    self.routes.add(wanted.route, self.generation, &self.ack_sender);
-                    self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
-                }
-                if connected {
-                    self.ask();
-                }
-            }
-            Command::Listen(route) => self.routes.add(route, self.generation, &self.ack_sender),
-            Command::Unsubscribe(filters, reply) => {
-                self.routes.remove(&filters);
-                self.subscriptions.unwant(&filters);
-                self.unsubscribes.push((filters, reply));
-                if connected {
-                    self.unsubscribe();
-                }
-            }
-            Command::Reconnect => {
-                if connected && self.replacing.is_none() {
-                    self.replacing = Some(self.shared.clock.monotonic() + DRAIN);
-                }
-            }
-            Command::Disconnect(limit, reply) => self.close(limit, Some(reply)),
-        }
-    }
-
-    fn close(&mut self, limit: Duration, reply: Option<Reply>) {
-        let deadline = self.shared.clock.monotonic().saturating_add(limit);
-        let closing = self.closing.get_or_insert_with(|| Closing { limit, deadline, replies: Vec::new() });
-        closing.replies.extend(reply);
-    }
-
     fn connected(&mut self, link: &mut dyn Link, session_present: bool) {
         self.generation += 1;
         self.failed = 0;
@@ -378,173 +318,11 @@ impl Driver {
         }
     }
 
-    fn ask(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        for batch in self.subscriptions.due(self.generation) {
-            let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
-            let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
-            self.asked.push(asked::subscribe(handle.subscribe(&filters), self.generation, ids));
-        }
-    }
-
-    fn unsubscribe(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        for (filters, reply) in self.unsubscribes.drain(..) {
-            self.asked.push(asked::unsubscribe(handle.unsubscribe(&filters), filters, reply));
-        }
-    }
-
-    fn answered(&mut self, asked: Asked) {
-        match asked {
-            Asked::Subscribe { generation, ids, answer: Answer::Lost } => {
-                self.subscriptions.unanswered(generation, &ids);
-                // The link was replaced or the session lost meanwhile: this connection asks at once.
-                if self.state.borrow().eq(&State::Connected) {
-                    self.ask();
-                }
-            }
-            Asked::Subscribe { generation, ids, answer: Answer::Given(answers) } => {
-                for (id, answer) in ids.into_iter().zip(answers) {
-                    let granted = answer.is_ok();
-                    if !granted {
-                        self.routes.remove_one(id);
-                    }
-                    if let Answered::Withdrawn(filter, error) = self.subscriptions.answered(generation, id, answer) {
-                        self.tell(Event::SubscriptionRefused { filter, error });
-                    }
-                    self.resubscribed(id);
-                }
-            }
-            Asked::Unsubscribe { reply, answer: Answer::Given(answer), .. } => drop(reply.send(answer)),
-            Asked::Unsubscribe { filters, reply, answer: Answer::Lost } => self.unsubscribes.push((filters, reply)),
-        }
-    }
-
-    fn resubscribed(&mut self, id: Id) {
-        let Some(resubscribing) = &mut self.resubscribing else { return };
-        resubscribing.left.retain(|other| *other != id);
-        if resubscribing.left.is_empty() {
-            let filters = resubscribing.filters;
-            self.resubscribing = None;
-            self.tell(Event::Resubscribed { filters });
-        }
-    }
-
-    /// What the end of a connection says about the next.
-    fn note_end(&mut self, connected: bool, lost: &Lost) {
-        if !connected {
-            self.takeovers.failed();
-            return;
-        }
-        let stood = self.stood();
-        self.backoff.stood_for(stood);
-        if lost.silent || lost.taken_over {
-            tracing::debug!(?stood, "the connection stood for that long");
-        }
-    }
-
-    fn stood(&self) -> Duration {
-        self.shared.clock.monotonic().saturating_sub(self.connected_at)
-    }
-
-    /// A connection or a try is lost: the wait before the next; `None` where there is none.
-    fn lost(&mut self, lost: Lost) -> Option<Sleep> {
-        let was_connected = *self.state.borrow() == State::Connected;
-        let mut error = lost.error;
-        if was_connected && let Some(verdict) = self.takeovers.lost(self.stood(), lost.taken_over, lost.silent) {
-            let certain = verdict == Verdict::Certain;
-            error = error::duplicate_client_id(&self.shared.client_id, certain).with_source(error);
-            self.tell(Event::DuplicateClientId { certain });
-        }
-        if let Some(first) = self.first.take() {
-            let _ = first.send(Err(error));
-            return None;
-        }
-        self.failed = self.failed.saturating_add(1);
-        if !self.options.hold_at_most_once {
-            for entry in self.shared.outbox.extract(|publish| publish.qos == Qos::AtMostOnce) {
-                entry.finish(Err(error::offline()));
-            }
-        }
-        let wait = self.backoff.wait(fastrand::f64());
-        // Begun before it is told: whoever moves a manual clock at the news moves this.
-        let sleep = self.shared.clock.sleep(wait);
-        let next_try = self.shared.clock.now() + wait;
-        self.set_state(State::Waiting { next_try });
-        self.tell(Event::Lost { error, next_try });
-        Some(sleep)
-    }
-
-    /// Says goodbye over a connection that stands, for as long as that may take.
-    async fn say_goodbye(&mut self, mut polling: Polling) {
-        let Some(handle) = &self.handle else { return };
-        while let Ok((generation, ack)) = self.acks.try_recv() {
-            if generation == self.generation {
-                handle.ack(ack);
-            }
-        }
-        handle.disconnect();
-        let mut time_is_up = self.shared.clock.sleep(GOODBYE);
-        loop {
-            tokio::select! {
-                (link, happened) = &mut polling => match happened {
-                    // What comes now is not acknowledged: the server keeps it.
-                    Ok(_) => polling = link.poll(),
-                    Err(_) => return,
-                },
-                () = &mut time_is_up => return,
-            }
-        }
-    }
-
-    /// Takes back what a link that is gone had in flight.
-    async fn settle(&mut self) {
-        while let Some((entry, ended)) = self.publishes.next().await {
-            self.published(entry, ended);
-        }
-        while let Some(asked) = self.asked.next().await {
-            self.answered(asked);
-        }
-    }
-
-    /// What those are told whose publishes are left over.
-    fn last_word(&self) -> Error {
-        self.closing.as_ref().map_or_else(error::closed, |closing| error::unfinished(closing.limit))
-    }
-
-    /// The end: everybody who waits is told.
-    fn end(mut self) {
-        let error = self.last_word();
-        let left = !self.publishes.is_empty() || !self.shared.outbox.is_empty();
-        let replies = self.closing.take().map(|closing| closing.replies).unwrap_or_default();
-        self.handle = None;
-        self.shared.outbox.close(&error);
-        // The link is gone, so each of them is ready.
-        while let Some(Some((entry, ended))) = self.publishes.next().now_or_never() {
-            self.published(entry, ended);
-        }
-        // Whoever hears that it has ended sees it, too.
-        self.set_state(State::Closed);
-        for reply in replies {
-            let _ = reply.send(if left { Err(error.clone()) } else { Ok(()) });
-        }
-    }
-
     fn set_state(&self, state: State) {
         self.state.send_replace(state);
     }
 
     fn tell(&self, event: Event) {
         self.shared.events.send(&self.shared.client_id, event);
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let error = error::closed();
-        self.shared.outbox.close(&error);
-        self.subscriptions.close(&error);
-        self.set_state(State::Closed);
-        self.tell(Event::Closed);
     }
 }

@@ -9,12 +9,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::Error;
+use brs_core::shown::find;
 use futures_util::future::BoxFuture;
+use rumqttc_v5::mqttbytes::QoS;
 
-use crate::error::lost::Lost;
+use crate::error::lost::{self, Lost};
 use crate::message::{Publish, Qos, Received};
 use crate::options::{Options, Protocol};
 use crate::transport::Connector;
+
+/// A store of a session of which nothing is in flight: what a client that has seen nothing of it may go on with.
+///
+/// Both libraries have these types, each its own; what follows the name are the fields that differ.
+macro_rules! blank_session {
+    ($session:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        #[derive(Debug)]
+        struct Blank(String);
+
+        impl SessionStore for Blank {
+            fn load<'a>(
+                &'a self,
+                _: &'a SessionStoreKey,
+            ) -> BoxFuture<'a, Result<Option<$session>, SessionStoreError>> {
+                let session = $session {
+                    format_version: 1,
+                    client_id: self.0.clone(),
+                    ack_mode: PersistedAckMode::Manual,
+                    last_pkid: 0,
+                    last_puback: 0,
+                    replay: Vec::new(),
+                    incoming_qos2: Vec::new(),
+                    $($field: $value),*
+                };
+                Box::pin(ready(Ok(Some(session))))
+            }
+
+            fn save<'a>(
+                &'a self,
+                _: &'a SessionStoreKey,
+                _: &'a $session,
+            ) -> BoxFuture<'a, Result<(), SessionStoreError>> {
+                Box::pin(ready(Ok(())))
+            }
+
+            fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> BoxFuture<'a, Result<(), SessionStoreError>> {
+                Box::pin(ready(Ok(())))
+            }
+        }
+    };
+}
 
 mod v4;
 mod v5;
@@ -100,6 +143,40 @@ pub(crate) fn open(options: &Options, connector: &Arc<Connector>, resume: bool) 
     match options.protocol {
         Protocol::V5 => v5::open(options, connector, resume),
         Protocol::V311 => v4::open(options, connector, resume),
+    }
+}
+
+fn qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+fn qos_back(qos: QoS) -> Qos {
+    match qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => Qos::ExactlyOnce,
+    }
+}
+
+/// What this crate itself, the token or TLS has to say about a failure, which is more than the library can.
+fn told(
+    connector: &Connector,
+    error: &(dyn std::error::Error + 'static),
+    beneath: &(dyn std::error::Error + 'static),
+) -> Option<Lost> {
+    find::<Error>(error).cloned().or_else(|| connector.explain(beneath)).map(Lost::told)
+}
+
+/// The line was cut: a connection that stood, or one whose CONNECT the server did not answer.
+fn cut(connector: &Connector, error: &(dyn std::error::Error + 'static), client_id: &str, was_connected: bool) -> Lost {
+    let endpoint = &connector.endpoint.host;
+    match was_connected {
+        true => Lost::silent(lost::cut(endpoint, error)),
+        false => Lost::told(lost::closed_at_connect(endpoint, client_id, connector.is_signed())),
     }
 }
 

@@ -4,11 +4,11 @@
 //! a refusal of the device's certificate under TLS 1.3 comes only after the handshake.
 
 use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::{causes, find, with_cause};
+use brs_core::shown::with_cause;
+use brs_iot::Unreached;
 
 /// How a connection ended, or why there was none.
 #[derive(Debug)]
@@ -32,25 +32,9 @@ impl Lost {
 
 /// TCP, the proxy or TLS failed. What TLS has to say is said already.
 pub(crate) fn unreached(endpoint: &str, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
-    let all = causes(error, hidden);
-    let what = if all.contains("tunnel") || error.to_string().contains("tunnel") {
-        "the proxy opened no way to it: check the proxy's URL, user and password, and its rules"
-    } else if all.contains("dns error") || all.contains("failed to lookup address") {
-        "its name is not known: check `endpoint` and this machine's name servers"
-    } else {
-        match find::<io::Error>(error).map(io::Error::kind) {
-            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
-                "there is no route to it: check this machine's network"
-            }
-            Some(io::ErrorKind::ConnectionRefused) => "nothing listens there: check `endpoint`, its port and the proxy",
-            Some(
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof,
-            ) => "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)",
-            _ => "check the network, the proxy and `endpoint`",
-        }
+    let what = match Unreached::of(error) {
+        Unreached::Cut => "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)",
+        other => other.words(),
     };
     with_cause(Error::connection(format!("`{endpoint}` was not reached: {what}")), error, hidden)
 }

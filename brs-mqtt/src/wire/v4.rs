@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::find;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
+use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::mqttbytes::v4::{LastWill, Packet, SubscribeReasonCode};
-use rumqttc::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::{
     AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, ManualAck, MqttOptions,
     NetworkOptions, PersistedAckMode, PersistedSession, PublishNoticeError, PublishOptions, SessionStore,
@@ -61,57 +60,7 @@ pub(super) fn open(options: &Options, connector: &Arc<Connector>, resume: bool) 
     (Box::new(link), Box::new(client))
 }
 
-fn qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
-    }
-}
-
-fn qos_back(qos: QoS) -> Qos {
-    match qos {
-        QoS::AtMostOnce => Qos::AtMostOnce,
-        QoS::AtLeastOnce => Qos::AtLeastOnce,
-        QoS::ExactlyOnce => Qos::ExactlyOnce,
-    }
-}
-
-/// A session of which nothing is in flight: what a client that has seen nothing of it may go on with.
-#[derive(Debug)]
-struct Blank(String);
-
-impl SessionStore for Blank {
-    fn load<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-    ) -> BoxFuture<'a, Result<Option<PersistedSession>, SessionStoreError>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: self.0.clone(),
-            clean_session: false,
-            max_inflight: MAX_IN_FLIGHT,
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(ready(Ok(Some(session))))
-    }
-
-    fn save<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-        _: &'a PersistedSession,
-    ) -> BoxFuture<'a, Result<(), SessionStoreError>> {
-        Box::pin(ready(Ok(())))
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> BoxFuture<'a, Result<(), SessionStoreError>> {
-        Box::pin(ready(Ok(())))
-    }
-}
+blank_session!(PersistedSession { clean_session: false, max_inflight: MAX_IN_FLIGHT });
 
 struct V4 {
     events: EventLoop,
@@ -168,18 +117,15 @@ impl V4 {
     }
 
     fn lost(&self, error: &ConnectionError, was_connected: bool) -> Lost {
-        let endpoint = &self.connector.endpoint.host;
-        if let Some(error) = find::<Error>(error) {
-            return Lost::told(error.clone());
-        }
         // What the library makes of a failed read has no source.
         let beneath: &(dyn std::error::Error + 'static) = match error {
             ConnectionError::MqttState(StateError::Deserialization(error)) => error,
             error => error,
         };
-        if let Some(error) = self.connector.explain(beneath) {
-            return Lost::told(error);
+        if let Some(lost) = told(&self.connector, error, beneath) {
+            return lost;
         }
+        let endpoint = &self.connector.endpoint.host;
         match error {
             ConnectionError::ConnectionRefused(code) => {
                 Lost::told(reason::connect_refused(connect_code(*code), &self.client_id))
@@ -191,13 +137,7 @@ impl V4 {
             ConnectionError::MqttState(
                 StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
             )
-            | ConnectionError::Io(_) => {
-                if was_connected {
-                    Lost::silent(lost::cut(endpoint, error))
-                } else {
-                    Lost::told(lost::closed_at_connect(endpoint, &self.client_id, self.connector.is_signed()))
-                }
-            }
+            | ConnectionError::Io(_) => cut(&self.connector, error, &self.client_id, was_connected),
             ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Lost::told(crate::error::closed()),
             error => Lost::told(lost::not_mqtt(endpoint, error)),
         }

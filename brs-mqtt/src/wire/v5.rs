@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::find;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
+use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::mqttbytes::v5::{
     LastWill, LastWillProperties, Packet, PubAckReason, PublishProperties, SubscribeReasonCode,
 };
-use rumqttc::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::{
     AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event, EventLoop,
     ManualAck, MqttOptions, PersistedAckMode, PersistedSession, PublishNoticeError, PublishOptions, PublishResult,
@@ -70,22 +69,6 @@ pub(super) fn open(options: &Options, connector: &Arc<Connector>, resume: bool) 
     (Box::new(link), Box::new(client))
 }
 
-fn qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
-    }
-}
-
-fn qos_back(qos: QoS) -> Qos {
-    match qos {
-        QoS::AtMostOnce => Qos::AtMostOnce,
-        QoS::AtLeastOnce => Qos::AtLeastOnce,
-        QoS::ExactlyOnce => Qos::ExactlyOnce,
-    }
-}
-
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
@@ -104,42 +87,11 @@ fn last_will(will: &Publish) -> LastWill {
     LastWill::new(will.topic.clone(), will.payload.to_vec(), qos(will.qos), will.retain, Some(properties))
 }
 
-/// A session of which nothing is in flight: what a client that has seen nothing of it may go on with.
-#[derive(Debug)]
-struct Blank(String);
-
-impl SessionStore for Blank {
-    fn load<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-    ) -> BoxFuture<'a, Result<Option<PersistedSession>, SessionStoreError>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: self.0.clone(),
-            clean_start: false,
-            session_expiry_interval: None,
-            outgoing_inflight_upper_limit: Some(MAX_IN_FLIGHT),
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(ready(Ok(Some(session))))
-    }
-
-    fn save<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-        _: &'a PersistedSession,
-    ) -> BoxFuture<'a, Result<(), SessionStoreError>> {
-        Box::pin(ready(Ok(())))
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> BoxFuture<'a, Result<(), SessionStoreError>> {
-        Box::pin(ready(Ok(())))
-    }
-}
+blank_session!(PersistedSession {
+    clean_start: false,
+    session_expiry_interval: None,
+    outgoing_inflight_upper_limit: Some(MAX_IN_FLIGHT),
+});
 
 struct V5 {
     events: EventLoop,
@@ -188,18 +140,15 @@ impl V5 {
     }
 
     fn lost(&self, error: &ConnectionError, was_connected: bool) -> Lost {
-        let endpoint = &self.connector.endpoint.host;
-        if let Some(error) = find::<Error>(error) {
-            return Lost::told(error.clone());
-        }
         // What the library makes of a failed read has no source.
         let beneath: &(dyn std::error::Error + 'static) = match error {
             ConnectionError::MqttState(StateError::Deserialization(error)) => error,
             error => error,
         };
-        if let Some(error) = self.connector.explain(beneath) {
-            return Lost::told(error);
+        if let Some(lost) = told(&self.connector, error, beneath) {
+            return lost;
         }
+        let endpoint = &self.connector.endpoint.host;
         match error {
             ConnectionError::ConnectionRefused(code) => {
                 Lost::told(reason::connect_refused(connect_code(*code), &self.client_id))
@@ -213,13 +162,7 @@ impl V5 {
             ConnectionError::MqttState(
                 StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
             )
-            | ConnectionError::Io(_) => {
-                if was_connected {
-                    Lost::silent(lost::cut(endpoint, error))
-                } else {
-                    Lost::told(lost::closed_at_connect(endpoint, &self.client_id, self.connector.is_signed()))
-                }
-            }
+            | ConnectionError::Io(_) => cut(&self.connector, error, &self.client_id, was_connected),
             ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Lost::told(crate::error::closed()),
             error => Lost::told(lost::not_mqtt(endpoint, error)),
         }

@@ -1,0 +1,137 @@
+//! What goes out: publishes, subscribes, unsubscribes, and how each of them ended.
+//!
+//! Keeps invariants 3 and 4 of the driver: what the outbox has given out is answered or goes back, and an answer of an
+//! older connection counts for nothing.
+
+use futures_util::StreamExt as _;
+use futures_util::future::FutureExt as _;
+
+use super::asked::{self, Asked};
+use super::{DRAIN, Driver};
+use crate::connection::Command;
+use crate::error;
+use crate::events::{Event, State};
+use crate::message::Qos;
+use crate::options::WhenSessionLost;
+use crate::outbox::Entry;
+use crate::subscriptions::{Answered, Id};
+use crate::wire::{Answer, MAX_IN_FLIGHT, Published};
+
+impl Driver {
+    /// Hands messages to the link, as many as may be in flight.
+    pub(super) fn send(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        while self.publishes.len() < usize::from(MAX_IN_FLIGHT) {
+            let Some(entry) = self.shared.outbox.take() else { return };
+            let ended = handle.publish(&entry.publish);
+            self.publishes.push(async move { (entry, ended.await) }.boxed());
+        }
+    }
+
+    pub(super) fn published(&mut self, entry: Entry, ended: Published) {
+        let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
+        match ended {
+            Published::Done => entry.finish(Ok(())),
+            Published::Refused(error) => entry.finish(Err(error)),
+            // Whether a message of QoS 0 went out is nobody's to know; it is not sent twice.
+            Published::SessionLost | Published::NotSent if is_at_most_once && !self.options.hold_at_most_once => {
+                entry.finish(Err(error::offline()));
+            }
+            Published::SessionLost if self.options.when_session_lost == WhenSessionLost::Fail => {
+                entry.finish(Err(error::session_lost()));
+            }
+            Published::SessionLost | Published::NotSent => self.shared.outbox.put_back(entry),
+        }
+    }
+
+    pub(super) fn command(&mut self, command: Command, connected: bool) {
+        match command {
+            Command::Subscribe(wanted) => {
+                for wanted in wanted {
+                    self.routes.add(wanted.route, self.generation, &self.ack_sender);
+                    self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
+                }
+                if connected {
+                    self.ask();
+                }
+            }
+            Command::Listen(route) => self.routes.add(route, self.generation, &self.ack_sender),
+            Command::Unsubscribe(filters, reply) => {
+                self.routes.remove(&filters);
+                self.subscriptions.unwant(&filters);
+                self.unsubscribes.push((filters, reply));
+                if connected {
+                    self.unsubscribe();
+                }
+            }
+            Command::Reconnect => {
+                if connected && self.replacing.is_none() {
+                    self.replacing = Some(self.shared.clock.monotonic() + DRAIN);
+                }
+            }
+            Command::Disconnect(limit, reply) => self.close(limit, Some(reply)),
+        }
+    }
+
+    pub(super) fn ask(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        for batch in self.subscriptions.due(self.generation) {
+            let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
+            let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
+            self.asked.push(asked::subscribe(handle.subscribe(&filters), self.generation, ids));
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        for (filters, reply) in self.unsubscribes.drain(..) {
+            self.asked.push(asked::unsubscribe(handle.unsubscribe(&filters), filters, reply));
+        }
+    }
+
+    pub(super) fn answered(&mut self, asked: Asked) {
+        match asked {
+            Asked::Subscribe { generation, ids, answer: Answer::Lost } => {
+                self.subscriptions.unanswered(generation, &ids);
+                // The link was replaced or the session lost meanwhile: this connection asks at once.
+                if self.state.borrow().eq(&State::Connected) {
+                    self.ask();
+                }
+            }
+            Asked::Subscribe { generation, ids, answer: Answer::Given(answers) } => {
+                for (id, answer) in ids.into_iter().zip(answers) {
+                    let granted = answer.is_ok();
+                    if !granted {
+                        self.routes.remove_one(id);
+                    }
+                    if let Answered::Withdrawn(filter, error) = self.subscriptions.answered(generation, id, answer) {
+                        self.tell(Event::SubscriptionRefused { filter, error });
+                    }
+                    self.resubscribed(id);
+                }
+            }
+            Asked::Unsubscribe { reply, answer: Answer::Given(answer), .. } => drop(reply.send(answer)),
+            Asked::Unsubscribe { filters, reply, answer: Answer::Lost } => self.unsubscribes.push((filters, reply)),
+        }
+    }
+
+    fn resubscribed(&mut self, id: Id) {
+        let Some(resubscribing) = &mut self.resubscribing else { return };
+        resubscribing.left.retain(|other| *other != id);
+        if resubscribing.left.is_empty() {
+            let filters = resubscribing.filters;
+            self.resubscribing = None;
+            self.tell(Event::Resubscribed { filters });
+        }
+    }
+
+    /// Takes back what a link that is gone had in flight.
+    pub(super) async fn settle(&mut self) {
+        while let Some((entry, ended)) = self.publishes.next().await {
+            self.published(entry, ended);
+        }
+        while let Some(asked) = self.asked.next().await {
+            self.answered(asked);
+        }
+    }
+}
