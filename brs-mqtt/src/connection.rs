@@ -200,7 +200,8 @@ impl Connection {
     /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
     ///
     /// Nothing is lost by it: what is in flight is waited for (10 s at most), and the session goes on where the server
-    /// keeps it.
+    /// keeps it. While the connection is lost, the next try is made at once: what a device does that has its network
+    /// back.
     ///
     /// # Cancel safety
     ///

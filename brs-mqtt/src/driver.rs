@@ -39,6 +39,8 @@ use asked::Asked;
 
 /// How long what is in flight is waited for before a connection is replaced.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a program has to subscribe to what its session brings from an earlier process.
+const TO_CLAIM: Duration = Duration::from_secs(60);
 /// What a connection whose last handle was dropped has left for its publishes.
 const ORPHANED: Duration = Duration::from_secs(10);
 
@@ -70,6 +72,8 @@ pub(crate) struct Driver {
     /// On the monotonic clock.
     connected_at: Duration,
     replacing: Option<Duration>,
+    /// Until when what nobody has subscribed to waits.
+    claim_until: Option<Duration>,
     closing: Option<Closing>,
     backoff: Backoff,
     takeovers: Takeovers,
@@ -134,6 +138,7 @@ impl Driver {
             generation: 0,
             connected_at: Duration::ZERO,
             replacing: None,
+            claim_until: None,
             closing: None,
             backoff: Backoff::new(shortest, longest),
             takeovers: Takeovers::default(),
@@ -257,8 +262,16 @@ impl Driver {
             return Some(Stop::Close);
         }
         if !connected {
-            self.replacing = None;
-            return None;
+            // Asked for while waiting for the next try, it is that try which is made.
+            let is_asked = self.replacing.take().is_some();
+            return (is_asked && matches!(*self.state.borrow(), State::Waiting { .. })).then_some(Stop::Replace);
+        }
+        if self.claim_until.is_some_and(|at| now >= at) {
+            self.claim_until = None;
+            let count = self.routes.end_waiting(self.generation, &self.ack_sender);
+            if count > 0 {
+                self.tell(Event::Unclaimed { count });
+            }
         }
         if self.replacing.is_none() && self.renewal().is_some_and(|at| now >= at) {
             self.replacing = Some(now + DRAIN);
@@ -275,7 +288,8 @@ impl Driver {
     fn set_timer(&mut self, now: Duration, connected: bool) {
         let closing = self.closing.as_ref().map(|closing| closing.deadline);
         let renewal = if connected { self.replacing.or_else(|| self.renewal()) } else { None };
-        let Some(next) = [closing, renewal].into_iter().flatten().min() else {
+        let claim = self.claim_until.filter(|_| connected);
+        let Some(next) = [closing, renewal, claim].into_iter().flatten().min() else {
             self.timer = None;
             return;
         };
@@ -292,6 +306,9 @@ impl Driver {
             link.keep_session();
         }
         self.routes.begin_connection();
+        if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
+            self.claim_until = Some(self.connected_at + TO_CLAIM);
+        }
         self.set_state(State::Connected);
         self.tell(Event::Connected { session_present });
         if let Some(first) = self.first.take() {

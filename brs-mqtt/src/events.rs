@@ -78,6 +78,12 @@ pub enum Event {
         /// How many since the last such event.
         count: u64,
     },
+    /// Messages that the session had kept from before this process, and to which nobody has subscribed within a minute of
+    /// the first connection, were acknowledged and dropped: unread they would have kept the server from sending others.
+    Unclaimed {
+        /// How many.
+        count: usize,
+    },
     /// Ended for good.
     Closed,
     /// This subscriber was too slow and lost events.
@@ -107,6 +113,13 @@ impl EventSender {
             }
             Event::MessagesDropped { filter, count } => {
                 tracing::warn!(client_id, filter, count, "messages were dropped: their stream is full");
+            }
+            Event::Unclaimed { count } => {
+                tracing::warn!(
+                    client_id,
+                    count,
+                    "messages of an earlier session were dropped: nobody subscribed to them"
+                );
             }
             other => tracing::debug!(client_id, event = ?other, "MQTT connection"),
         }

@@ -49,7 +49,7 @@ impl Qos {
 ///
 /// let message = Publish::new("devices/7/temperature", "21.5").qos(Qos::AtLeastOnce).content_type("text/plain");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Publish {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
@@ -152,6 +152,17 @@ impl Publish {
     pub(crate) fn size(&self) -> usize {
         let properties: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
         self.topic.len() + self.payload.len() + properties + 128
+    }
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publish")
+            .field("topic", &self.topic)
+            .field("bytes", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .finish_non_exhaustive()
     }
 }
 

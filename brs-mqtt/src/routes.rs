@@ -68,6 +68,23 @@ impl Routes {
         self.unclaimed.clear();
     }
 
+    pub(crate) fn keeps_unclaimed(&self) -> bool {
+        self.keeps_unclaimed
+    }
+
+    /// Whoever has not subscribed by now does not want what the session brought: it is acknowledged, and nothing waits
+    /// any more. How many messages that are.
+    pub(crate) fn end_waiting(&mut self, generation: u64, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) -> usize {
+        self.keeps_unclaimed = false;
+        self.claimed = Vec::new();
+        let unclaimed = std::mem::take(&mut self.unclaimed);
+        let count = unclaimed.len();
+        for (_, ack) in unclaimed {
+            let _ = acks.send((generation, ack));
+        }
+        count
+    }
+
     pub(crate) fn add(&mut self, route: Route, generation: u64, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) {
         if let Some((_, filter)) = &route.target
             && self.keeps_unclaimed
@@ -270,6 +287,18 @@ mod tests {
         let (message, ack) = received("a/2", Qos::AtLeastOnce);
         routes.deliver(message, ack, 1, &acks);
         assert!(acked.try_recv().is_ok(), "its reader has come and gone");
+    }
+
+    #[test]
+    fn what_nobody_subscribes_to_in_time_is_acknowledged() {
+        let (mut routes, acks, mut acked) = routes(Vec::new());
+        routes.keeps_unclaimed = true;
+        for expected in [1, 0] {
+            let (message, ack) = received("a/1", Qos::AtLeastOnce);
+            routes.deliver(message, ack, 3, &acks);
+            assert_eq!(routes.end_waiting(3, &acks), expected, "later ones do not wait");
+            assert_eq!(acked.try_recv().unwrap().0, 3);
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use brs_core::__private::iso8601;
 use brs_core::shown::{clean, with_cause};
 use brs_core::{Clock, Error, RefreshableSession};
 use http::{HeaderMap, HeaderValue};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
@@ -33,6 +34,8 @@ use crate::transport::Stream;
 
 const SERVICE: &str = "iotdevicegateway";
 const SUBPROTOCOL: &str = "mqtt";
+/// What is quoted of an answer that is not AWS's.
+const MAX_SAID: usize = 1024;
 /// A handshake follows at once; AWS takes up to a day.
 const VALID_FOR: Duration = Duration::from_secs(300);
 /// Beyond what AWS IoT sends in one message, and in the frames that servers make of several.
@@ -122,7 +125,7 @@ pub(crate) async fn open(
             let body = response.body().as_deref().unwrap_or_default();
             return Err(refused(response.status().as_u16(), response.headers(), body, endpoint, signer, &signed));
         }
-        Err(error) => return Err(lost::unreached(&endpoint.host, &error, &[])),
+        Err(error) => return Err(lost::unreached(&endpoint.host, &error, &[signed.url.as_str()])),
     };
     if response.headers().get("sec-websocket-protocol").is_none_or(|protocol| protocol != SUBPROTOCOL) {
         return Err(Error::connection(format!(
@@ -144,8 +147,7 @@ fn refused(
     signed: &Signed,
 ) -> Error {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let said = String::from_utf8_lossy(&body[..body.len().min(1024)]);
-    let said = clean(message_in(&said).unwrap_or(&said).trim(), &[signed.access_key_id.as_str()]);
+    let said = clean(said(body).trim(), &[signed.access_key_id.as_str()]);
     let now = signer.clock.now();
     let apart = header("date").and_then(http_date).map(|date| (apart(now, date), date));
     let clock = match apart {
@@ -195,11 +197,14 @@ fn refused(
     error
 }
 
-/// The text of `{"message": "…"}`, which is how AWS IoT answers.
-fn message_in(body: &str) -> Option<&str> {
-    let (_, rest) = body.split_once("\"message\"")?;
-    let (_, rest) = rest.split_once('"')?;
-    rest.split_once('"').map(|(message, _)| message)
+/// The text of `{"message": "…"}`, which is how AWS IoT answers, else the beginning of whatever was answered.
+fn said(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Answer {
+        message: String,
+    }
+    let beginning = || String::from_utf8_lossy(&body[..body.len().min(MAX_SAID)]).into_owned();
+    serde_json::from_slice(body).map_or_else(|_| beginning(), |Answer { message }| message)
 }
 
 fn http_date(text: &str) -> Option<SystemTime> {
@@ -216,8 +221,10 @@ mod tests {
 
     #[test]
     fn the_message_is_found_in_what_aws_answers() {
-        assert_eq!(message_in(r#"{"message":"Forbidden","traceId":"x"}"#), Some("Forbidden"));
-        assert_eq!(message_in("<html>"), None);
+        assert_eq!(said(br#"{"message":"say \"no\"","traceId":"x"}"#), "say \"no\"");
+        for other in ["<html>", r#"{"error": {"message": 1}}"#, ""] {
+            assert_eq!(said(other.as_bytes()), other);
+        }
     }
 
     #[test]

@@ -65,9 +65,8 @@ impl Driver {
                 }
             }
             Command::Reconnect => {
-                if connected && self.replacing.is_none() {
-                    self.replacing = Some(self.shared.clock.monotonic() + DRAIN);
-                }
+                let until = self.shared.clock.monotonic() + DRAIN;
+                self.replacing.get_or_insert(until);
             }
             Command::Disconnect(limit, reply) => self.close(limit, Some(reply)),
         }

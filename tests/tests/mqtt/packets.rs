@@ -1,9 +1,10 @@
 //! What goes over the wire and what answers mean, seen at a broker that keeps to a script.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, Subscribe, WhenSessionLost};
+use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, State, Subscribe, WhenSessionLost};
 use brs_core::Error;
+use brs_core::test_util::ManualClock;
 use futures_util::FutureExt as _;
 
 use crate::scripted::{CONNECT, Deed, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted};
@@ -205,4 +206,47 @@ async fn nothing_is_acknowledged_before_it_is_read() {
             assert_eq!(acknowledged.len(), read, "{protocol:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_brings_and_nobody_claims_does_not_block_it_for_ever() {
+    let broker = Scripted::start(|packet| match packet.kind() {
+        CONNECT => {
+            let messages: Vec<u8> = (1..=100).flat_map(|id| packet.publish("of/old", id)).collect();
+            Deed::Send([packet.accept(true), messages].concat())
+        }
+        _ => agree(packet),
+    })
+    .await;
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let options = world().options(broker.endpoint(), "heir").clean_start(false).session_expiry(LIMIT);
+    let connection = in_time(mqtt::connect(options.clock(clock.clone()))).await.unwrap();
+    let mut events = connection.events();
+    in_time(connection.publish(Publish::new("later than all of them", "x"))).await.unwrap();
+    assert_eq!(broker.seen(PUBACK).len(), 0);
+    clock.advance(Duration::from_secs(60));
+    let count = loop {
+        if let Some(Event::Unclaimed { count }) = in_time(events.next()).await {
+            break count;
+        }
+    };
+    assert_eq!((count, in_time(broker.until(PUBACK, 100)).await.len()), (100, 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconnecting_does_not_wait_for_the_next_try() {
+    let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
+        (CONNECT, 0) => Deed::SendAndClose(packet.accept(false)),
+        _ => agree(packet),
+    })
+    .await;
+    let hour = Duration::from_secs(3600);
+    let options = world().options(broker.endpoint(), "back").reconnect_backoff(hour, hour);
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    while connection.state() == State::Connected {
+        tokio::task::yield_now().await;
+    }
+    connection.reconnect().await;
+    in_time(connection.connected()).await.unwrap();
+    assert_eq!(broker.seen(CONNECT).len(), 2);
 }
