@@ -85,6 +85,26 @@ mod transport;
 mod websocket;
 mod wire;
 
+/// What fuzz targets reach. Not part of the public API.
+#[doc(hidden)]
+pub mod __fuzz {
+    /// Reads what a server answered to a WebSocket's handshake: its `Date`, and its body.
+    pub fn answer(date: &str, body: &[u8]) {
+        crate::websocket::read_answer(date, body);
+    }
+
+    /// Matches a topic that a server sends to a filter that it may have granted.
+    pub fn topic(filter: &str, topic: &str) -> bool {
+        crate::topic::check_filter(filter).is_ok() && crate::topic::matches(filter, topic)
+    }
+
+    /// Reads a configured endpoint and proxy.
+    pub fn places(endpoint: &str, proxy: &str) {
+        let _ = crate::endpoint::Endpoint::parse(endpoint, None, 8883);
+        let _ = crate::transport::check_proxy(proxy);
+    }
+}
+
 pub use connection::{Connection, Messages, Subscribe, Subscription};
 pub use events::{Event, Events, State};
 pub use message::{Message, Publish, Qos};

@@ -100,6 +100,7 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn filters_match_as_the_specification_says() {
@@ -166,6 +167,50 @@ mod tests {
         }
         for filter in ["#", "+", "/", "a/+/b/#", "$share/group/a/#", "$SYS/#"] {
             check_filter(filter).unwrap();
+        }
+    }
+
+    /// The specification's words once more, level by level.
+    fn reaches(filter: &[&str], topic: &[&str]) -> bool {
+        match (filter, topic) {
+            (["#"], _) => true,
+            ([], []) => true,
+            (["+", filter @ ..], [_, topic @ ..]) => reaches(filter, topic),
+            ([level, filter @ ..], [name, topic @ ..]) => level == name && reaches(filter, topic),
+            _ => false,
+        }
+    }
+
+    fn levels(of: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
+        proptest::collection::vec(proptest::sample::select(of), 1..6)
+    }
+
+    proptest! {
+        #[test]
+        fn matching_is_what_the_specification_says_of_each_level(
+            mut filter in levels(&["a", "b", "", "+", "$s"]),
+            topic in levels(&["a", "b", "", "$s"]),
+            (rest, shared) in any::<(bool, bool)>(),
+        ) {
+            if rest {
+                filter.push("#");
+            }
+            let own = topic[0].starts_with('$') && ["+", "#"].contains(&filter[0]);
+            let expected = !own && reaches(&filter, &topic);
+            let text = filter.join("/");
+            // Alone they would be empty.
+            prop_assume!(!text.is_empty() && topic != [""]);
+            let text = if shared { format!("$share/group/{text}") } else { text };
+            prop_assert!(check_filter(&text).is_ok(), "{}", text);
+            prop_assert_eq!(matches(&text, &topic.join("/")), expected, "{} {}", text, topic.join("/"));
+        }
+
+        #[test]
+        fn whatever_is_a_topic_is_a_filter_that_matches_it(text in ".{0,40}") {
+            if check_name(&text).is_ok() && !text.starts_with(SHARE) {
+                prop_assert!(check_filter(&text).is_ok() && matches(&text, &text));
+                prop_assert_eq!(matches("#", &text), !text.starts_with('$'));
+            }
         }
     }
 }

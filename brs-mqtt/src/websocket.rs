@@ -207,6 +207,11 @@ fn said(body: &[u8]) -> String {
     serde_json::from_slice(body).map_or_else(|_| beginning(), |Answer { message }| message)
 }
 
+/// For fuzzing: what is read of an answer.
+pub(crate) fn read_answer(date: &str, body: &[u8]) {
+    let _ = (http_date(date), clean(said(body).trim(), &[]));
+}
+
 fn http_date(text: &str) -> Option<SystemTime> {
     DateTime::from_str(text, Format::HttpDate).ok()?.try_into().ok()
 }
