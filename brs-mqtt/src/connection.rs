@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error;
 use crate::events::{EventSender, Events, State};
 use crate::message::{Message, Publish, Qos};
+use crate::options::Protocol;
 use crate::outbox::Outbox;
 use crate::routes::{self, Receiver, Route};
 use crate::subscriptions::{Id, MAX_FILTERS};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) outbox: Outbox,
     pub(crate) events: EventSender,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) protocol: Protocol,
     pub(crate) hold_at_most_once: bool,
     pub(crate) stream_capacity: usize,
 }
@@ -85,6 +87,9 @@ impl Connection {
     /// same.
     pub async fn publish(&self, message: Publish) -> Result<(), Error> {
         message.validate()?;
+        if self.shared.protocol == Protocol::V311 && message.needs_v5() {
+            return Err(error::needs_v5());
+        }
         if message.qos == Qos::AtMostOnce && !self.shared.hold_at_most_once && self.state() != State::Connected {
             return Err(match self.state() {
                 State::Closed => error::closed(),

@@ -69,6 +69,8 @@ pub(crate) struct Driver {
     asked: FuturesUnordered<BoxFuture<'static, Asked>>,
     handle: Option<Box<dyn wire::Handle>>,
     generation: u64,
+    /// What the server takes.
+    max_packet: usize,
     /// On the monotonic clock.
     connected_at: Duration,
     replacing: Option<Duration>,
@@ -136,6 +138,7 @@ impl Driver {
             asked: FuturesUnordered::new(),
             handle: None,
             generation: 0,
+            max_packet: usize::MAX,
             connected_at: Duration::ZERO,
             replacing: None,
             claim_until: None,
@@ -192,8 +195,9 @@ impl Driver {
         loop {
             match self.attend(&mut polling, connected).await {
                 Ok((mut link, Ok(incoming))) => {
-                    if let Incoming::Connected { session_present } = incoming {
+                    if let Incoming::Connected { session_present, max_packet } = incoming {
                         connected = true;
+                        self.max_packet = max_packet.unwrap_or(usize::MAX);
                         self.connected(&mut *link, session_present);
                     } else if let Incoming::Message(received, ack) = incoming {
                         self.message(*received, ack);

@@ -56,6 +56,22 @@ pub(crate) fn not_sendable(topic: &str) -> Error {
         .unrecoverable()
 }
 
+/// A message with properties on a connection that has none.
+pub(crate) fn needs_v5() -> Error {
+    Error::configuration("properties of messages need MQTT 5: leave them out, or give the protocol `V5`")
+        .with_param("properties")
+        .unrecoverable()
+}
+
+/// The server has said how much it takes; sent all the same, the message would end each connection anew.
+pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Error {
+    Error::validation(format!(
+        "the message to `{topic}` makes a packet of about {size} bytes, and the server takes {most}: split it"
+    ))
+    .with_param("payload")
+    .unrecoverable()
+}
+
 /// What was outstanding when the limit of a disconnect was up.
 pub(crate) fn unfinished(limit: Duration) -> Error {
     Error::connection(format!(

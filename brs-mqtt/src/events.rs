@@ -78,8 +78,8 @@ pub enum Event {
         /// How many since the last such event.
         count: u64,
     },
-    /// Messages that the session had kept from before this process, and to which nobody has subscribed within a minute of
-    /// the first connection, were acknowledged and dropped: unread they would have kept the server from sending others.
+    /// Messages that the session had kept from before this process, and to which nobody has subscribed within a minute
+    /// of the first connection, were acknowledged and dropped: unread they would have kept others from being sent.
     Unclaimed {
         /// How many.
         count: usize,

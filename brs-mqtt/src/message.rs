@@ -133,10 +133,12 @@ impl Publish {
     ///
     /// # Errors
     ///
-    /// A validation error: a topic that none can publish to, QoS 2, a payload of more than 128 KB.
+    /// A validation error: a topic that none can publish to, QoS 2, a payload of more than 128 KB, properties that MQTT
+    /// 5 cannot carry.
     pub fn validate(&self) -> Result<(), Error> {
         check_name(&self.topic)?;
         self.qos.check()?;
+        self.properties.check()?;
         if self.payload.len() > MAX_PAYLOAD {
             return Err(Error::validation(format!(
                 "the payload has {} bytes, and AWS IoT takes 128 KB (131072): split it, or put it in S3 and send where",
@@ -148,10 +150,52 @@ impl Publish {
         Ok(())
     }
 
+    /// Whether it says what only MQTT 5 can.
+    pub(crate) fn needs_v5(&self) -> bool {
+        self.properties != Properties::default()
+    }
+
     /// What it costs in memory, roughly.
     pub(crate) fn size(&self) -> usize {
-        let properties: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
-        self.topic.len() + self.payload.len() + properties + 128
+        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        self.topic.len() + self.payload.len() + self.properties.lengths().sum::<usize>() + user + 128
+    }
+
+    /// What it takes on the wire, at most: fixed header, lengths, packet id, and five bytes a property.
+    pub(crate) fn packet_size(&self) -> usize {
+        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 5).sum();
+        self.topic.len() + self.payload.len() + self.properties.lengths().sum::<usize>() + user + 36
+    }
+}
+
+impl Properties {
+    /// MQTT 5, section 1.5: texts and data have a length of two bytes.
+    fn check(&self) -> Result<(), Error> {
+        let refused = |param: &str, problem: &str| {
+            Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
+        };
+        if let Some(topic) = &self.response_topic
+            && (topic.is_empty() || topic.contains(['+', '#', '\0']))
+        {
+            return refused("response_topic", "must be a topic that an answer can be published to, without wildcards");
+        }
+        if self
+            .message_expiry
+            .is_some_and(|expiry| expiry.subsec_nanos() != 0 || u32::try_from(expiry.as_secs()).is_err())
+        {
+            return refused("message_expiry", "must be whole seconds, fewer than 2^32");
+        }
+        let pairs = self.user.iter().flat_map(|(key, value)| [key.len(), value.len()]);
+        if self.lengths().chain(pairs).any(|length| length > usize::from(u16::MAX)) {
+            return refused("properties", "must have at most 65535 bytes each");
+        }
+        Ok(())
+    }
+
+    /// Those of all but the user's own.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let texts = [self.content_type.as_deref(), self.response_topic.as_deref()].map(|text| text.map_or(0, str::len));
+        texts.into_iter().chain([self.correlation_data.as_ref().map_or(0, Bytes::len)])
     }
 }
 
@@ -319,6 +363,9 @@ mod tests {
             (Publish::new("a/#", ""), "topic", "wildcard"),
             (Publish::new("a", "").qos(Qos::ExactlyOnce), "qos", "no QoS 2"),
             (Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload", "131073 bytes"),
+            (Publish::new("a", "").response_topic("b/+"), "response_topic", "wildcards"),
+            (Publish::new("a", "").message_expiry(Duration::from_millis(1500)), "message_expiry", "whole seconds"),
+            (Publish::new("a", "").user_property("k", "x".repeat(65_536)), "properties", "65535 bytes"),
         ] {
             let error = message.validate().unwrap_err();
             assert!(error.to_string().contains(problem) && error.param() == Some(param), "{error}");

@@ -134,6 +134,7 @@ async fn start(options: Options, connector: Connector, clock: Arc<dyn Clock>) ->
         outbox: Outbox::new(options.outbox_messages, options.outbox_bytes, options.when_full),
         events: EventSender::new(),
         clock,
+        protocol: options.protocol,
         hold_at_most_once: options.hold_at_most_once,
         stream_capacity: options.stream_capacity,
     });

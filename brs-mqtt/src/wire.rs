@@ -76,8 +76,8 @@ const LAST_RESORT: Duration = Duration::from_secs(5);
 /// What came in.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// The server has accepted the client.
-    Connected { session_present: bool },
+    /// The server has accepted the client, and takes packets up to a size, if it says so.
+    Connected { session_present: bool, max_packet: Option<usize> },
     /// A message, and what acknowledges it.
     Message(Box<Received>, Option<Ack>),
     /// Nothing that matters.

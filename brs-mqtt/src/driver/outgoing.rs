@@ -23,6 +23,12 @@ impl Driver {
         let Some(handle) = &self.handle else { return };
         while self.publishes.len() < usize::from(MAX_IN_FLIGHT) {
             let Some(entry) = self.shared.outbox.take() else { return };
+            let size = entry.publish.packet_size();
+            if size > self.max_packet {
+                let error = error::larger_than_a_packet(&entry.publish.topic, size, self.max_packet);
+                entry.finish(Err(error));
+                continue;
+            }
             let ended = handle.publish(&entry.publish);
             self.publishes.push(async move { (entry, ended.await) }.boxed());
         }

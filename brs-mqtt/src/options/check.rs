@@ -5,7 +5,6 @@ use std::time::Duration;
 use brs_core::Error;
 
 use super::{Options, Protocol, Transport};
-use crate::message::Qos;
 
 /// AWS IoT Core: client ids.
 const MAX_CLIENT_ID: usize = 128;
@@ -92,8 +91,8 @@ impl Options {
     fn check_last_will(&self) -> Result<(), Error> {
         let Some(will) = &self.last_will else { return Ok(()) };
         will.validate().map_err(|error| error.with_detail("of", "last_will"))?;
-        if will.qos == Qos::ExactlyOnce {
-            return Err(refused("last_will", "must be of QoS 0 or 1"));
+        if self.protocol == Protocol::V311 && will.needs_v5() {
+            return Err(crate::error::needs_v5().with_detail("of", "last_will"));
         }
         Ok(())
     }
@@ -110,7 +109,7 @@ fn apart(param: &str, problem: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Publish;
+    use crate::message::{Publish, Qos};
 
     const ENDPOINT: &str = "a1b2c3-ats.iot.eu-west-1.amazonaws.com";
 
@@ -149,6 +148,11 @@ mod tests {
             (options().outbox_messages(0), "outbox_messages"),
             (options().receive_maximum(0), "receive_maximum"),
             (options().last_will(Publish::new("a/#", "")), "topic"),
+            (options().last_will(Publish::new("a", "").qos(Qos::ExactlyOnce)), "qos"),
+            (
+                options().protocol(Protocol::V311).last_will(Publish::new("a", "").content_type("text/plain")),
+                "properties",
+            ),
             (options().proxy("https://proxy"), "proxy"),
             (options().transport(Transport::WebSocket).alpn(true), "alpn"),
             (options().transport(Transport::WebSocket).certificate("/c").private_key("/k"), "certificate"),

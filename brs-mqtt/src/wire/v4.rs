@@ -92,7 +92,7 @@ impl V4 {
                     self.connected = true;
                     // It has done its work; left in place, it would copy what is in flight with every packet.
                     self.events.mqtt_options.clear_session_store();
-                    return Ok(Incoming::Connected { session_present: answer.session_present });
+                    return Ok(Incoming::Connected { session_present: answer.session_present, max_packet: None });
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
                     let ack = self.client.prepare_ack(&publish).map(|ack| super::Ack::V4(Ack(ack)));

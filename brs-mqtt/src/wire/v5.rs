@@ -123,7 +123,11 @@ impl V5 {
                     self.connected = true;
                     // It has done its work; left in place, it would copy what is in flight with every packet.
                     self.events.options.clear_session_store();
-                    return Ok(Incoming::Connected { session_present: answer.session_present });
+                    let max_packet = answer.properties.and_then(|properties| properties.max_packet_size);
+                    return Ok(Incoming::Connected {
+                        session_present: answer.session_present,
+                        max_packet: max_packet.and_then(|size| usize::try_from(size).ok()),
+                    });
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
                     let ack = self.client.prepare_ack(&publish).map(|ack| super::Ack::V5(Ack(ack)));

@@ -250,3 +250,54 @@ async fn reconnecting_does_not_wait_for_the_next_try() {
     in_time(connection.connected()).await.unwrap();
     assert_eq!(broker.seen(CONNECT).len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_larger_than_the_server_takes_fails_and_costs_no_connection() {
+    let broker = Scripted::start(|packet| match packet.kind() {
+        // Maximum packet size: 1024.
+        CONNECT => Deed::Send(vec![0x20, 8, 0, 0, 5, 0x27, 0, 0, 4, 0]),
+        _ => agree(packet),
+    })
+    .await;
+    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "large"))).await.unwrap();
+    let error = in_time(connection.publish(Publish::new("a", vec![0; 1020]))).await.unwrap_err();
+    assert!(error.to_string().contains("the server takes 1024"), "{error}");
+    in_time(connection.publish(Publish::new("a", vec![0; 900]))).await.unwrap();
+    assert_eq!(broker.seen(CONNECT).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn properties_are_not_left_out_silently_in_mqtt_3() {
+    let broker = Scripted::start(agree).await;
+    let options = world().options(broker.endpoint(), "old").protocol(Protocol::V311);
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    let error = in_time(connection.publish(Publish::new("a", "x").content_type("text/plain"))).await.unwrap_err();
+    assert!(error.to_string().contains("need MQTT 5"), "{error}");
+}
+
+#[test]
+fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
+    let elsewhere = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let here = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    here.block_on(async {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            PUBLISH => Deed::Nothing,
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "orphan").runtime(elsewhere.handle().clone());
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let mut stream = in_time(connection.subscribe("a")).await.unwrap();
+        let publishing = connection.publish(Publish::new("a", "x"));
+        let ending = async {
+            broker.until(PUBLISH, 1).await;
+            elsewhere.shutdown_background();
+        };
+        let (published, ()) = in_time(async { tokio::join!(publishing, ending) }).await;
+        assert_eq!(published.unwrap_err().code(), Some("Closed"));
+        assert!(in_time(stream.next()).await.is_none());
+        assert_eq!(connection.state(), State::Closed);
+        assert_eq!(in_time(connection.subscribe("b")).await.unwrap_err().code(), Some("Closed"));
+        in_time(connection.disconnect(LIMIT)).await.unwrap();
+    });
+}
