@@ -31,13 +31,19 @@
 //!
 //! | [`Transport`] | port | shows | needs |
 //! |---|---|---|---|
-//! | `X509` | 8883 | the device's certificate | certificate and key, or a session of the method `iot` |
+//! | `X509` | 8883 | the device's certificate | certificate and key (file or token), or a session of the method `iot` |
 //! | `X509` | 443, ALPN `x-amzn-mqtt-ca` | the same | the same |
 //! | `WebSocket` | 443 | a SigV4 signature | any session |
 //!
 //! MQTT 5 by default, 3.1.1 by [`Protocol`]; each through an HTTP CONNECT proxy where one is given. What a connection
 //! shows is made for it: the URL is signed for each handshake, with credentials that are refreshed first where that is
-//! due, and a certificate that has been rotated is used at the next connection.
+//! due, and a certificate that has been rotated is used at the next connection. A refresh that fails is the error of
+//! that try: nothing is signed with credentials that have expired.
+//!
+//! With the feature `pkcs11` the key may be in a PKCS#11 token: that of a session of `iot`, or given anew
+//! (`Options::pkcs11`). A token that hangs costs a try its error, and neither a thread of the runtime nor its end.
+//!
+//! [`Options::from_data`] reads all of this from a configuration file, in brs's names or the Python package's.
 //!
 //! # What a result means
 //!
@@ -61,6 +67,15 @@
 //! reader that is slow makes the server wait: it sends no more than it may have unacknowledged. Messages of QoS 0,
 //! which no server holds back, are dropped when their stream is full, and an event counts them. No reader stops the
 //! connection.
+//!
+//! A session that the server has kept for an earlier process ([`Options::clean_start`]) brings messages before anybody
+//! subscribes: they wait a minute for somebody who does.
+//!
+//! # Two clients with one id
+//!
+//! The server lets the newer one in and closes the older one's connection, so two clients with one id evict each other
+//! for ever. [`Event::DuplicateClientId`] says so, for certain where the server tells, as a suspicion after three
+//! connections that were soon closed without a word.
 //!
 //! # Limits of AWS IoT
 //!

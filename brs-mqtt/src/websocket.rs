@@ -38,6 +38,8 @@ const SUBPROTOCOL: &str = "mqtt";
 const MAX_SAID: usize = 1024;
 /// A handshake follows at once; AWS takes up to a day.
 const VALID_FOR: Duration = Duration::from_secs(300);
+/// What credentials must have left.
+const FOR_A_HANDSHAKE: Duration = Duration::from_secs(2);
 /// Beyond what AWS IoT sends in one message, and in the frames that servers make of several.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// A difference that explains a refused signature: AWS takes five minutes.
@@ -66,7 +68,8 @@ impl fmt::Debug for Signed {
 impl Signer {
     /// A URL signed with the current credentials, which are refreshed first where that is due.
     pub(crate) async fn sign(&self, endpoint: &Endpoint) -> Result<Signed, Error> {
-        let set = self.session.credentials().await?;
+        // An expired set, which the session may keep for a source that is away, signs nothing that is let in.
+        let set = self.session.credentials_valid_for(FOR_A_HANDSHAKE).await?;
         let identity = Credentials::new(
             set.access_key_id(),
             set.secret_access_key(),

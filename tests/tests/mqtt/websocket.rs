@@ -8,6 +8,7 @@ use brs::{RefreshableSession, sts};
 use brs_core::test_util::ManualClock;
 use brs_core::{Clock as _, SystemClock};
 use brs_tests::EmbeddedAws;
+use brs_tests::embedded_aws::Failure;
 use brs_tests::embedded_iot::EmbeddedIot;
 use brs_tests::gateway::Gateway;
 use brs_tests::mosquitto::Mosquitto;
@@ -105,6 +106,48 @@ async fn across_ten_expiries_every_handshake_carries_the_current_key() {
     let signed_by: Vec<String> = gateway.handshakes().into_iter().map(|seen| seen.signed_by.unwrap()).collect();
     assert_eq!(signed_by, expected);
     assert_eq!(signed_by.iter().collect::<BTreeSet<_>>().len(), 11, "each with another key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_refresh_that_fails_is_the_trys_error_and_nothing_old_is_signed_with() {
+    let clock = ManualClock::new(now());
+    let server = clock.clone();
+    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+    let iot = EmbeddedIot::start(&aws);
+    let broker = Mosquitto::start(&iot);
+    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
+    let session = session_on(&aws, &clock).await;
+    let connection = in_time(session.mqtt(options(&gateway, &iot))).await.unwrap();
+    let mut events = connection.events();
+    aws.fail_always(Some(Failure::Status(500)));
+    // The expired set is kept: SDK clients would get it, in the hope that a service takes it.
+    clock.advance(Duration::from_secs(2 * 3600));
+    gateway.cut();
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        if let Some(Event::Lost { error, .. }) = in_time(events.next()).await {
+            said.push(error.to_string());
+            clock.advance(Duration::from_secs(60));
+        }
+    }
+    assert!(
+        said[0].contains("was cut") && said[1..].iter().all(|error| error.contains("has trouble of its own")),
+        "{said:?}"
+    );
+    assert_eq!(gateway.handshakes().len(), 1, "{:?}", gateway.handshakes());
+    aws.fail_always(None);
+    let again = async {
+        loop {
+            match events.next().await {
+                Some(Event::Connected { .. }) => break,
+                Some(Event::Lost { .. }) => clock.advance(Duration::from_secs(60)),
+                _ => {}
+            }
+        }
+    };
+    in_time(again).await;
+    assert!(gateway.handshakes()[1].signed_by.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
