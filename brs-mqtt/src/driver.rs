@@ -39,6 +39,8 @@ use asked::Asked;
 
 /// How long what is in flight is waited for before a connection is replaced.
 const DRAIN: Duration = Duration::from_secs(10);
+/// By how much of its time a connection is replaced earlier, at most.
+const RENEWAL_SPREAD: f64 = 0.05;
 /// How long a program has to subscribe to what its session brings from an earlier process.
 const TO_CLAIM: Duration = Duration::from_secs(60);
 /// What a connection whose last handle was dropped has left for its publishes.
@@ -73,6 +75,8 @@ pub(crate) struct Driver {
     max_packet: usize,
     /// On the monotonic clock.
     connected_at: Duration,
+    /// Until it is replaced.
+    stands_for: Duration,
     replacing: Option<Duration>,
     /// Until when what nobody has subscribed to waits.
     claim_until: Option<Duration>,
@@ -140,6 +144,7 @@ impl Driver {
             generation: 0,
             max_packet: usize::MAX,
             connected_at: Duration::ZERO,
+            stands_for: Duration::ZERO,
             replacing: None,
             claim_until: None,
             closing: None,
@@ -285,7 +290,7 @@ impl Driver {
 
     /// When the connection is to be replaced.
     fn renewal(&self) -> Option<Duration> {
-        self.connector.is_signed().then(|| self.connected_at + self.options.renew_after)
+        self.connector.is_signed().then(|| self.connected_at + self.stands_for)
     }
 
     /// One timer for whatever is next, made anew only when that changes.
@@ -306,10 +311,12 @@ impl Driver {
         self.generation += 1;
         self.failed = 0;
         self.connected_at = self.shared.clock.monotonic();
+        // What an outage has brought into step is not to stay so.
+        self.stands_for = self.options.renew_after.mul_f64(1.0 - RENEWAL_SPREAD * fastrand::f64());
         if !self.options.session_expiry.is_zero() {
             link.keep_session();
         }
-        self.routes.begin_connection();
+        self.routes.begin_connection(self.generation, session_present);
         if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
             self.claim_until = Some(self.connected_at + TO_CLAIM);
         }

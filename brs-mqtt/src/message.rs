@@ -282,6 +282,11 @@ impl Message {
         &self.received.properties.user
     }
 
+    /// Whether a server that goes on with the session will send it again, over the connection of that number.
+    pub(crate) fn comes_again_after(&self, generation: u64) -> bool {
+        self.share.as_ref().is_some_and(|share| share.0.pending.generation < generation)
+    }
+
     /// Acknowledges it, where that is left to the reader; otherwise nothing is to be done.
     ///
     /// A message that is never acknowledged stays in the server's window, and comes again over the next connection that

@@ -362,6 +362,8 @@ impl Options {
     }
 
     /// When a WebSocket connection is replaced, since AWS ends it after 24 hours: 60 s – 23 h 50 min. Default: 23 h.
+    ///
+    /// Up to a twentieth earlier, at random, so that a fleet does not move in step.
     pub fn renew_after(mut self, renew_after: Duration) -> Self {
         self.renew_after = renew_after;
         self

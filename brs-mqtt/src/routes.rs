@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -16,6 +16,10 @@ use crate::message::{Message, Pending, Qos, Received};
 use crate::subscriptions::Id;
 use crate::topic::matches;
 use crate::wire;
+
+mod queue;
+
+use queue::{Reader, Sender, queue};
 
 /// What a stream holds of QoS 1 beyond its capacity: servers have at most so many on their way (AWS: 100).
 const BEYOND: usize = 1024;
@@ -36,25 +40,21 @@ pub(crate) struct Route {
     /// `None` is the stream of all messages.
     target: Option<(Id, String)>,
     capacity: usize,
-    queued: Arc<AtomicUsize>,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: Sender,
     dropped: AtomicU64,
 }
 
 /// The receiving side of a stream of messages.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    queued: Arc<AtomicUsize>,
-    messages: mpsc::UnboundedReceiver<Message>,
+    messages: Reader,
     manual: bool,
 }
 
 /// A stream for a subscription, or for all messages.
 pub(crate) fn route(target: Option<(Id, String)>, capacity: usize, manual: bool) -> (Route, Receiver) {
-    let (sender, messages) = mpsc::unbounded_channel();
-    let queued = Arc::new(AtomicUsize::new(0));
-    let route = Route { target, capacity, queued: Arc::clone(&queued), sender, dropped: AtomicU64::new(0) };
-    (route, Receiver { queued, messages, manual })
+    let (sender, messages) = queue();
+    (Route { target, capacity, sender, dropped: AtomicU64::new(0) }, Receiver { messages, manual })
 }
 
 impl Routes {
@@ -63,9 +63,13 @@ impl Routes {
         Self { keeps_unclaimed: keeps, ..Self::default() }
     }
 
-    /// What came over the last connection and was not acknowledged will come again.
-    pub(crate) fn begin_connection(&mut self) {
-        self.unclaimed.clear();
+    /// What came over earlier connections and was not acknowledged will come again over that one, if the session goes
+    /// on; if it does not, here is the only copy.
+    pub(crate) fn begin_connection(&mut self, generation: u64, session_present: bool) {
+        if session_present {
+            self.unclaimed.clear();
+            self.routes.iter().for_each(|route| route.sender.forget_before(generation));
+        }
     }
 
     pub(crate) fn keeps_unclaimed(&self) -> bool {
@@ -120,7 +124,7 @@ impl Routes {
         generation: u64,
         acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
     ) {
-        self.routes.retain(|route| !route.sender.is_closed());
+        self.routes.retain(|route| !route.sender.is_left());
         let takers: Vec<&Route> = self.routes.iter().filter(|route| route.wants(&received.topic)).collect();
         let is_early = || {
             let claimed = self.claimed.iter().any(|filter| matches(filter, &received.topic));
@@ -144,14 +148,11 @@ impl Routes {
                 Qos::AtMostOnce => route.capacity,
                 _ => route.capacity + BEYOND,
             };
-            // Only this side adds, so the bound is never passed.
-            if route.queued.load(Ordering::Acquire) >= limit {
+            if route.sender.len() >= limit {
                 route.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            route.queued.fetch_add(1, Ordering::AcqRel);
-            let message = Message { received: Arc::clone(&received), share };
-            if let Err(mpsc::error::SendError(message)) = route.sender.send(message) {
+            if let Err(message) = route.sender.send(Message { received: Arc::clone(&received), share }) {
                 message.ack();
             }
         }
@@ -175,9 +176,8 @@ impl Route {
 
 impl Receiver {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let message = std::task::ready!(self.messages.poll_recv(cx));
+        let message = std::task::ready!(self.messages.poll_next(cx));
         Poll::Ready(message.map(|mut message| {
-            self.queued.fetch_sub(1, Ordering::AcqRel);
             if !self.manual
                 && let Some(share) = message.share.take()
             {
@@ -190,8 +190,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.messages.close();
-        while let Ok(message) = self.messages.try_recv() {
+        for message in self.messages.leave() {
             // Nobody will read it: with manual acknowledgement it stays the server's.
             if !self.manual {
                 message.ack();
@@ -287,6 +286,24 @@ mod tests {
         let (message, ack) = received("a/2", Qos::AtLeastOnce);
         routes.deliver(message, ack, 1, &acks);
         assert!(acked.try_recv().is_ok(), "its reader has come and gone");
+    }
+
+    #[test]
+    fn what_will_be_sent_again_does_not_pile_up_in_a_stream_that_nobody_reads() {
+        for (session_present, expected) in [(true, 60), (false, 120)] {
+            let (one, mut stream) = route(Some((1, "a".into())), 8, false);
+            let (mut routes, acks, mut acked) = routes(vec![one]);
+            for generation in [1, 2] {
+                routes.begin_connection(generation, session_present);
+                for _ in 0..60 {
+                    let (message, ack) = received("a", Qos::AtLeastOnce);
+                    routes.deliver(message, ack, generation, &acks);
+                }
+            }
+            assert_eq!(std::iter::from_fn(|| next(&mut stream)).count(), expected);
+            let current = std::iter::from_fn(|| acked.try_recv().ok()).filter(|(generation, _)| *generation == 2);
+            assert_eq!(current.count(), 60, "the server's window is free again");
+        }
     }
 
     #[test]
