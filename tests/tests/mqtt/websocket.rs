@@ -31,15 +31,34 @@ pub(crate) async fn session(aws: &EmbeddedAws) -> RefreshableSession {
         .unwrap()
 }
 
-async fn session_on(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {
-    RefreshableSession::builder("sts", sts::Params::new(ROLE))
-        .region("eu-west-1")
-        .endpoint_url(aws.endpoint_url())
-        .base_credentials(aws.credentials())
-        .clock(clock.clone())
-        .build()
-        .await
-        .unwrap()
+/// AWS, a broker and a session that all go by a clock which the test moves.
+struct Scene {
+    clock: ManualClock,
+    aws: EmbeddedAws,
+    iot: EmbeddedIot,
+    _broker: Mosquitto,
+    gateway: Gateway,
+    session: RefreshableSession,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let clock = ManualClock::new(now());
+        let server = clock.clone();
+        let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+        let iot = EmbeddedIot::start(&aws);
+        let broker = Mosquitto::start(&iot);
+        let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
+        let session = RefreshableSession::builder("sts", sts::Params::new(ROLE))
+            .region("eu-west-1")
+            .endpoint_url(aws.endpoint_url())
+            .base_credentials(aws.credentials())
+            .clock(clock.clone())
+            .build()
+            .await
+            .unwrap();
+        Self { clock, aws, iot, _broker: broker, gateway, session }
+    }
 }
 
 fn options(gateway: &Gateway, iot: &EmbeddedIot) -> Options {
@@ -71,13 +90,7 @@ async fn messages_flow_over_a_websocket_in_both_versions() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn across_ten_expiries_every_handshake_carries_the_current_key() {
-    let clock = ManualClock::new(now());
-    let server = clock.clone();
-    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
-    let iot = EmbeddedIot::start(&aws);
-    let broker = Mosquitto::start(&iot);
-    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
-    let session = session_on(&aws, &clock).await;
+    let Scene { clock, aws: _aws, iot, _broker, gateway, session } = Scene::new().await;
     let connection = in_time(session.mqtt(options(&gateway, &iot).session_expiry(LIMIT))).await.unwrap();
     let mut events = connection.events();
     let mut expected = vec![session.credentials().await.unwrap().access_key_id().to_owned()];
@@ -111,13 +124,7 @@ async fn across_ten_expiries_every_handshake_carries_the_current_key() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn a_refresh_that_fails_is_the_trys_error_and_nothing_old_is_signed_with() {
-    let clock = ManualClock::new(now());
-    let server = clock.clone();
-    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
-    let iot = EmbeddedIot::start(&aws);
-    let broker = Mosquitto::start(&iot);
-    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
-    let session = session_on(&aws, &clock).await;
+    let Scene { clock, aws, iot, _broker, gateway, session } = Scene::new().await;
     let connection = in_time(session.mqtt(options(&gateway, &iot))).await.unwrap();
     let mut events = connection.events();
     aws.fail_always(Some(Failure::Status(500)));
@@ -173,13 +180,7 @@ async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn a_websocket_is_replaced_before_aws_ends_it() {
-    let clock = ManualClock::new(now());
-    let server = clock.clone();
-    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
-    let iot = EmbeddedIot::start(&aws);
-    let broker = Mosquitto::start(&iot);
-    let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
-    let session = session_on(&aws, &clock).await;
+    let Scene { clock, aws: _aws, iot, _broker, gateway, session } = Scene::new().await;
     let connection = in_time(session.mqtt(options(&gateway, &iot))).await.unwrap();
     let mut events = connection.events();
     in_time(clock.sleepers(1)).await;
