@@ -81,6 +81,9 @@ impl Connection {
     /// `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, `SessionLost` (see
     /// [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's refusal.
     ///
+    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: four connections in a row were soon closed with this
+    /// as the oldest message in flight. Where the server keeps the session, that is not noticed.
+    ///
     /// # Cancel safety
     ///
     /// Dropped before the outbox has taken the message, nothing is published. Dropped later, it is published all the

@@ -9,6 +9,7 @@
 //!    of an older one count for nothing.
 //! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver that is gone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ use asked::Asked;
 
 /// How long what is in flight is waited for before a connection is replaced.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How many connections in a row may end at one message before it fails.
+const MAX_CLOSED: u32 = 4;
 /// By how much of its time a connection is replaced earlier, at most.
 const RENEWAL_SPREAD: f64 = 0.05;
 /// How long a program has to subscribe to what its session brings from an earlier process.
@@ -83,6 +86,10 @@ pub(crate) struct Driver {
     closing: Option<Closing>,
     backoff: Backoff,
     takeovers: Takeovers,
+    /// By their numbers.
+    in_flight: BTreeSet<u64>,
+    /// The message at which the last connections may have ended, and how many of them.
+    suspect: Option<(u64, u32)>,
     failed: u32,
     timer: Option<(Duration, Sleep)>,
 }
@@ -150,6 +157,8 @@ impl Driver {
             closing: None,
             backoff: Backoff::new(shortest, longest),
             takeovers: Takeovers::default(),
+            in_flight: BTreeSet::new(),
+            suspect: None,
             failed: 0,
             timer: None,
         }

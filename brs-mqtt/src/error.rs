@@ -1,7 +1,8 @@
 //! brs's errors for what becomes of publishes, and for what ends a connection or keeps it from standing.
 //!
 //! Owns the wording, each with the setting to look at. What servers say in numbers is said in words by `reason.rs`, and
-//! what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`, `Full`, `Offline`, `SessionLost`, `Closed`.
+//! what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`, `Full`, `Offline`, `SessionLost`, `Closed`,
+//! `NotTaken`.
 
 use std::time::Duration;
 
@@ -69,6 +70,18 @@ pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Err
         "the message to `{topic}` makes a packet of about {size} bytes, and the server takes {most}: split it"
     ))
     .with_param("payload")
+    .unrecoverable()
+}
+
+/// The server has ended one connection after the other at the same message.
+pub(crate) fn closed_at_message(topic: &str, times: u32) -> Error {
+    Error::request(format!(
+        "the server closed {times} connections in a row when it had the message to `{topic}`, and acknowledged it in \
+         none: check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained); whether \
+         it has arrived is unknown"
+    ))
+    .with_code("NotTaken")
+    .with_detail("topic", topic)
     .unrecoverable()
 }
 

@@ -52,6 +52,11 @@ struct Room {
 }
 
 impl Entry {
+    /// Its place among all, from 0 on.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The publish has ended. That nobody waits any more is no matter.
     pub(crate) fn finish(self, result: Result<(), Error>) {
         let _ = self.answer.send(result);

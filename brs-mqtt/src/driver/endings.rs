@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::FutureExt as _;
 
 use super::{Closing, Driver, Polling, Reply};
+use crate::backoff::STABLE;
 use crate::error;
 use crate::error::lost::Lost;
 use crate::events::{Event, State};
@@ -31,6 +32,12 @@ impl Driver {
         }
         let stood = self.stood();
         self.backoff.stood_for(stood);
+        // A server reads in order: were it a message at which it closed, then the oldest that is not acknowledged.
+        let oldest = self.in_flight.first().copied().filter(|_| lost.may_be_a_message && stood < STABLE);
+        self.suspect = oldest.map(|oldest| match self.suspect {
+            Some((number, times)) if number == oldest => (number, times + 1),
+            _ => (oldest, 1),
+        });
         if lost.silent || lost.taken_over {
             tracing::debug!(?stood, "the connection stood for that long");
         }

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::FutureExt as _;
 
 use super::asked::{self, Asked};
-use super::{DRAIN, Driver};
+use super::{DRAIN, Driver, MAX_CLOSED};
 use crate::connection::Command;
 use crate::error;
 use crate::events::{Event, State};
@@ -29,12 +29,14 @@ impl Driver {
                 entry.finish(Err(error));
                 continue;
             }
+            self.in_flight.insert(entry.number());
             let ended = handle.publish(&entry.publish);
             self.publishes.push(async move { (entry, ended.await) }.boxed());
         }
     }
 
     pub(super) fn published(&mut self, entry: Entry, ended: Published) {
+        self.in_flight.remove(&entry.number());
         let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
         match ended {
             Published::Done => entry.finish(Ok(())),
@@ -46,7 +48,15 @@ impl Driver {
             Published::SessionLost if self.options.when_session_lost == WhenSessionLost::Fail => {
                 entry.finish(Err(error::session_lost()));
             }
-            Published::SessionLost | Published::NotSent => self.shared.outbox.put_back(entry),
+            Published::SessionLost | Published::NotSent => match self.suspect {
+                // Sent again and again, it would end each connection, and nothing else would be sent any more.
+                Some((number, times)) if number == entry.number() && times >= MAX_CLOSED => {
+                    self.suspect = None;
+                    let error = error::closed_at_message(&entry.publish.topic, times);
+                    entry.finish(Err(error));
+                }
+                _ => self.shared.outbox.put_back(entry),
+            },
         }
     }
 

@@ -18,15 +18,17 @@ pub(crate) struct Lost {
     pub(crate) taken_over: bool,
     /// The line was cut, and nobody said why.
     pub(crate) silent: bool,
+    /// Something that was sent may have been the reason.
+    pub(crate) may_be_a_message: bool,
 }
 
 impl Lost {
     pub(crate) fn told(error: Error) -> Self {
-        Self { error, taken_over: false, silent: false }
+        Self { error, taken_over: false, silent: false, may_be_a_message: false }
     }
 
     pub(crate) fn silent(error: Error) -> Self {
-        Self { error, taken_over: false, silent: true }
+        Self { error, taken_over: false, silent: true, may_be_a_message: true }
     }
 }
 

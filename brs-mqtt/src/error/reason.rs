@@ -125,6 +125,11 @@ pub(crate) fn unsubscribe_refused(code: u8) -> Error {
     classed(Error::request(format!("the server refuses to end the subscription: {}", words(code))), code)
 }
 
+/// Whether a server that ends the connection for it may mean a message that it was sent.
+pub(crate) fn may_be_about_a_message(code: u8) -> bool {
+    matches!(code, 0x80..=0x83 | 0x87 | 0x90 | 0x94 | 0x95 | 0x98..=0x9B)
+}
+
 /// The server ended the connection and said why.
 pub(crate) fn disconnected(code: u8, text: Option<&str>) -> Error {
     let what = match code {

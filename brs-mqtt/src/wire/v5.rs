@@ -159,6 +159,7 @@ impl V5 {
             }
             ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => Lost {
                 taken_over: *reason_code == DisconnectReasonCode::SessionTakenOver,
+                may_be_a_message: reason::may_be_about_a_message(*reason_code as u8),
                 ..Lost::told(reason::disconnected(*reason_code as u8, reason_string.as_deref()))
             },
             ConnectionError::MqttState(StateError::AwaitPingResp) => Lost::told(lost::dead(endpoint)),

@@ -301,3 +301,26 @@ fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_others_go_on() {
+    for protocol in BOTH {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            PUBLISH if packet.holds("forbidden") => Deed::SendAndClose(Vec::new()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "limited").protocol(protocol);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let publish = |topic| connection.publish(Publish::new(topic, "x"));
+        let (before, forbidden, after) =
+            in_time(async { tokio::join!(publish("before"), publish("forbidden"), publish("after")) }).await;
+        before.unwrap();
+        after.unwrap();
+        let error = forbidden.unwrap_err();
+        assert_eq!(error.code(), Some("NotTaken"), "{error}");
+        assert!(error.to_string().contains("`forbidden`") && error.to_string().contains("iot:Publish"), "{error}");
+        // Four, the first perhaps beside them, should it have ended before it was known what was acknowledged.
+        assert!((5..=6).contains(&broker.seen(CONNECT).len()), "{protocol:?}");
+    }
+}
