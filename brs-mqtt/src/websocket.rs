@@ -4,14 +4,16 @@
 //! wants it) and what a refusal means. A signed URL is a secret: it is wiped and never shown.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_tungstenite::WebSocketStream;
 use async_tungstenite::bytes::{ByteReader, ByteWriter};
-use async_tungstenite::tokio::client_async_with_config;
-use async_tungstenite::tungstenite;
-use async_tungstenite::tungstenite::client::IntoClientRequest as _;
-use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use async_tungstenite::tokio::TokioAdapter;
+use async_tungstenite::tungstenite::handshake::client::generate_key;
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
@@ -22,7 +24,11 @@ use aws_smithy_types::date_time::Format;
 use brs_core::__private::iso8601;
 use brs_core::shown::{clean, with_cause};
 use brs_core::{Clock, Error, RefreshableSession};
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -34,6 +40,9 @@ use crate::transport::Stream;
 
 const SERVICE: &str = "iotdevicegateway";
 const SUBPROTOCOL: &str = "mqtt";
+/// What is read of an answer: its head (hyper's least), and a refusal's body.
+const MAX_HEAD: usize = 8192;
+const MAX_BODY: usize = 16 * 1024;
 /// What is quoted of an answer that is not AWS's.
 const MAX_SAID: usize = 1024;
 /// A handshake follows at once; AWS takes up to a day.
@@ -53,9 +62,9 @@ pub(crate) struct Signer {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A URL for one handshake.
+/// A URL for one handshake: its path and query.
 pub(crate) struct Signed {
-    url: Zeroizing<String>,
+    target: Zeroizing<String>,
     access_key_id: String,
 }
 
@@ -102,40 +111,62 @@ impl Signer {
         let (instructions, _) = sign(signable, &params).map_err(|error| failed(&error))?.into_parts();
         let mut request = http::Request::get(&plain).body(()).map_err(|error| failed(&error))?;
         instructions.apply_to_request_http1x(&mut request);
-        let url = Zeroizing::new(request.uri().to_string());
-        let url = Zeroizing::new(format!("wss{}", url.strip_prefix("https").unwrap_or(&url)));
-        Ok(Signed { url, access_key_id: set.access_key_id().to_owned() })
+        let target = request.uri().path_and_query().map(|target| Zeroizing::new(target.as_str().to_owned()));
+        Ok(Signed { target: target.unwrap_or_default(), access_key_id: set.access_key_id().to_owned() })
     }
 }
 
-/// The WebSocket handshake over TLS.
+/// The WebSocket handshake over TLS (RFC 6455, section 4.1).
 pub(crate) async fn open(
     signed: Signed,
     stream: TlsStream<TcpStream>,
     endpoint: &Endpoint,
     signer: &Signer,
 ) -> Result<Stream, Error> {
-    let mut request = signed
-        .url
-        .as_str()
-        .into_client_request()
-        .map_err(|_| Error::connection("the WebSocket's URL could not be made of the endpoint"))?;
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-    let (socket, response) = match client_async_with_config(request, stream, Some(config)).await {
-        Ok(opened) => opened,
-        Err(tungstenite::Error::Http(response)) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            return Err(refused(response.status().as_u16(), response.headers(), body, endpoint, signer, &signed));
+    let unreached = |error: &hyper::Error| lost::unreached(&endpoint.host, error, &[signed.target.as_str()]);
+    let key = generate_key();
+    let request = Request::get(signed.target.as_str())
+        .header(header::HOST, endpoint.authority())
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, &key)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Error::connection("the WebSocket's request could not be made of the endpoint"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unreached(&error))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| unreached(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            // For as long as the try may take; one that breaks off is told by its status.
+            let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+            let body = body.map(Collected::to_bytes).unwrap_or_default();
+            return Err(refused(status.as_u16(), &headers, &body, endpoint, signer, &signed));
         }
-        Err(error) => return Err(lost::unreached(&endpoint.host, &error, &[signed.url.as_str()])),
+        let is = |name, expected: &str| headers.get(name).is_some_and(|value| value == expected);
+        let accepted = derive_accept_key(key.as_bytes());
+        if !is(header::SEC_WEBSOCKET_ACCEPT, &accepted) || !is(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+            return Err(Error::connection(format!(
+                "`{}` opened a WebSocket but speaks no MQTT over it: check the endpoint and the port",
+                endpoint.host
+            )));
+        }
+        hyper::upgrade::on(response).await.map_err(|error| unreached(&error))
     };
-    if response.headers().get("sec-websocket-protocol").is_none_or(|protocol| protocol != SUBPROTOCOL) {
-        return Err(Error::connection(format!(
-            "`{}` opened a WebSocket but speaks no MQTT over it: check the endpoint and the port",
-            endpoint.host
-        )));
-    }
+    let (connection, exchange) = (pin!(connection.with_upgrades()), pin!(exchange));
+    let upgraded = match select(exchange, connection).await {
+        Either::Left((upgraded, _)) => upgraded,
+        // What the connection has read, and how it ended, is the exchange's.
+        Either::Right((_, exchange)) => exchange.await,
+    }?;
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let stream = TokioAdapter::new(TokioIo::new(upgraded));
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
     let (sender, receiver) = socket.split();
     Ok(Box::new(tokio::io::join(ByteReader::new(receiver), ByteWriter::new(sender))))
 }
