@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, State, Subscribe, WhenSessionLost};
+use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, State, Subscribe, WhenFull, WhenSessionLost};
 use brs_core::Error;
 use brs_core::test_util::ManualClock;
 use futures_util::FutureExt as _;
 
-use crate::scripted::{CONNECT, Deed, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted};
+use crate::scripted::{CONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted};
 use crate::support::{LIMIT, in_time, world};
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
@@ -323,4 +323,40 @@ async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_othe
         // Four, the first perhaps beside them, should it have ended before it was known what was acknowledged.
         assert!((5..=6).contains(&broker.seen(CONNECT).len()), "{protocol:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offline_an_outbox_that_may_holds_qos_0_and_a_full_one_says_so() {
+    let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
+        (CONNECT, 0) => Deed::SendAndClose(packet.accept(false)),
+        (PUBLISH, _) => Deed::Nothing,
+        _ => agree(packet),
+    })
+    .await;
+    let hour = Duration::from_secs(3600);
+    let options = world().options(broker.endpoint(), "holder").reconnect_backoff(hour, hour);
+    let options = options.hold_at_most_once(true).outbox_messages(1).when_full(WhenFull::Error);
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    while connection.state() == State::Connected {
+        tokio::task::yield_now().await;
+    }
+    let mut held = Box::pin(connection.publish(Publish::new("a", "held").qos(Qos::AtMostOnce)));
+    assert!(held.as_mut().now_or_never().is_none());
+    let error = in_time(connection.publish(Publish::new("a", "too much"))).await.unwrap_err();
+    assert_eq!(error.code(), Some("Full"), "{error}");
+    connection.reconnect().await;
+    in_time(held).await.unwrap();
+    let seen = in_time(broker.until(PUBLISH, 1)).await;
+    assert!(seen[0].holds("held") && seen[0].first >> 1 & 3 == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_dead_is_noticed_by_the_keep_alive() {
+    let broker = Scripted::start(agree).await;
+    let options = world().options(broker.endpoint(), "silent").keep_alive(Duration::from_secs(5));
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    // Nobody answers its PINGREQ.
+    let error = lost(&mut connection.events()).await;
+    assert!(error.to_string().contains("the line is dead"), "{error}");
+    assert_eq!(broker.seen(PINGREQ).len(), 1);
 }

@@ -14,6 +14,7 @@ pub(crate) const CONNECT: u8 = 1;
 pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBACK: u8 = 4;
 pub(crate) const SUBSCRIBE: u8 = 8;
+pub(crate) const PINGREQ: u8 = 12;
 
 /// A packet that a client has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
