@@ -178,7 +178,8 @@ impl DeviceTls {
                 explained::failed(found, failure, &peer, self.device.as_deref())
             }
         };
-        Some(TlsFailure { error: failed.error, device_refused: matches!(failed.refused, Refused::Device | Refused::Authority) })
+        let read_anew = matches!(failed.refused, Refused::Device | Refused::Authority);
+        Some(TlsFailure { error: failed.error, read_anew })
     }
 }
 
@@ -188,8 +189,9 @@ impl DeviceTls {
 pub struct TlsFailure {
     /// In words, with what to look at.
     pub error: Error,
-    /// Whether it was the device: then reading it anew may help ([`DeviceIdentity::distrust`]).
-    pub device_refused: bool,
+    /// Whether opening the device's token, or reading the system's authorities, anew may help
+    /// ([`DeviceIdentity::distrust`]).
+    pub read_anew: bool,
 }
 
 impl fmt::Debug for DeviceTls {
