@@ -2,8 +2,8 @@
 //!
 //! Owns the time limits. Each try has its own, by the session's clock, and all of them end before the engine's; waits
 //! have jitter, and are what the endpoint asks for where it does. A key in a token signs by a call that blocks, in the
-//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, on others the worker
-//! is told, so that nobody else stands still.
+//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, on others the
+//! worker is told, so that nobody else stands still.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -78,7 +78,8 @@ impl Connector {
         Ok(())
     }
 
-    /// What TLS, or the device's token, said of a failure; what may be another one by then is read anew for the next try.
+    /// What TLS, or the device's token, said of a failure; what may be another one by then is read anew for the next
+    /// try.
     pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
         let tls = self.lock().tls.clone()?;
         let explained = tls.explain(failure, &self.endpoint.host)?;

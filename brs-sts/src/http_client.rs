@@ -4,8 +4,8 @@
 //! Without settings of its own a strategy takes the SDK's default client, one for all sessions on that runtime: the
 //! hundredth role costs no second certificate store and no TLS handshake. Only an HTTP client that the user put into
 //! the base configuration is used as it is (unless a CA bundle or a proxy is set for STS): whoever gives one to several
-//! places has to keep its runtime alive. Either way an answer is read up to [`MAX_ANSWER`]. No certificate store is read
-//! before the first call.
+//! places has to keep its runtime alive. Either way an answer is read up to [`MAX_ANSWER`]. No certificate store is
+//! read before the first call.
 
 use std::fmt;
 use std::sync::OnceLock;
