@@ -1,0 +1,23 @@
+//! The demo program, started as a user starts it, with everything it has: what it prints last, and its exit code.
+
+use std::fs;
+use std::process::Command;
+
+#[test]
+#[ignore = "needs mosquitto"]
+fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
+    let store = tempfile::tempdir().unwrap();
+    let (tokens, settings) = (store.path().join("tokens"), store.path().join("softhsm2.conf"));
+    fs::create_dir(&tokens).unwrap();
+    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display())).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_demo"))
+        .args(["--mfa", "--iot", "--pkcs11", "--mqtt", "--seconds", "8", "--lifetime", "3"])
+        .env("SOFTHSM2_CONF", settings)
+        .output()
+        .unwrap();
+    let (said, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{complaints}");
+    for expected in ["no call failed and no message was lost", "iot", "pkcs11"] {
+        assert!(said.contains(expected), "`{expected}` is not in:\n{said}");
+    }
+}
