@@ -54,7 +54,7 @@ struct Rule {
 const NO_CLIENT: &[&str] =
     &["aws-config", "aws-lc-*", "aws-sdk-*", "aws-smithy-http-client", "hyper-*", "reqwest", "rustls", "rustls-*"];
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -73,6 +73,11 @@ const RULES: [Rule; 7] = [
     Rule {
         name: "brs with iot alone",
         selection: &["--package", "brs", "--no-default-features", "--features", "iot"],
+        forbidden: NO_SDK,
+    },
+    Rule {
+        name: "brs with pkcs11 alone",
+        selection: &["--package", "brs", "--no-default-features", "--features", "pkcs11"],
         forbidden: NO_SDK,
     },
     Rule {
