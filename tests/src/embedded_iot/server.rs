@@ -125,7 +125,11 @@ pub(super) async fn accept_plain(listener: TcpListener, shared: Arc<Shared>) {
 async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some(stream),
+            Ok((stream, _)) => {
+                // As servers do: else an answer may wait 40 ms until what TLS sent before it is acknowledged.
+                let _ = stream.set_nodelay(true);
+                return Some(stream);
+            }
             Err(_) => tokio::task::yield_now().await,
         }
     }
