@@ -47,9 +47,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let shell = workspace.shell()?;
     let profile = &options.profile;
     cmd!(shell, "cargo build --locked --package {PACKAGE} --profile {profile}").run()?;
-    for feature in ["sts", "sdk"] {
+    for (program, features) in [("program_sts", "sts"), ("program_sdk", "sdk-default")] {
         // One by one: in one build cargo would unite their features.
-        let selection = ["--no-default-features", "--features", feature, "--bin", &format!("program_{feature}")];
+        let selection = ["--no-default-features", "--features", features, "--bin", program];
         cmd!(shell, "cargo build --locked --package {PROGRAMS} {selection...} --profile {profile}").run()?;
     }
     let mut arguments = Vec::new();

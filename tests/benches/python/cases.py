@@ -198,7 +198,7 @@ def expiry(peer, quick):
 
 
 def failing(peer, quick):
-    return due(peer, 6.0 if quick else 30.0)
+    return due(peer, 3.0 if quick else 30.0)
 
 
 def dying(peer, quick):
@@ -208,7 +208,7 @@ def dying(peer, quick):
 
 
 def session(peer, quick):
-    return each(open_session, 50 if quick else 200, "each_us", "resident_each_kb")
+    return each(open_session, 20 if quick else 200, "each_us", "resident_each_kb")
 
 
 def s3(peer, quick):
@@ -216,7 +216,7 @@ def s3(peer, quick):
         session = open_session()
         return session, session.client("s3")
 
-    return each(make, 10 if quick else 50, "each_us", "resident_each_kb")
+    return each(make, 5 if quick else 50, "each_us", "resident_each_kb")
 
 
 def each(make, many, time_name, memory_name):

@@ -18,6 +18,7 @@ use brs_tests::EmbeddedAws;
 
 use crate::plan::{By, ROWS, Row};
 use crate::results::{Results, RowResults};
+use crate::stopwatch::Stopwatch;
 use crate::subject::{REGION, Shifted};
 use crate::{Failure, Figures, goals, outside, report};
 
@@ -143,7 +144,10 @@ impl Conductor<'_> {
                     continue;
                 }
                 println!("{} {peer} ({by:?}), round {}", row.id, round + 1);
-                match self.measure(row, peer, by) {
+                let stopwatch = Stopwatch::start();
+                let measured = self.measure(row, peer, by);
+                println!("  {:.1} s", stopwatch.seconds());
+                match measured {
                     Ok(figures) => results.add(peer, figures),
                     Err(failure) => {
                         println!("  left out: {failure}");

@@ -34,8 +34,31 @@ pub(crate) fn program(mut command: Command, binary: Option<&Path>, out: &Path) -
         if strip.is_ok_and(|status| status.success()) {
             found.insert("binary_mb".to_owned(), fs::metadata(&stripped)?.len() as f64 / 1e6);
         }
+        found.extend(symbols(binary));
     }
     Ok(found)
+}
+
+/// What a binary is made of, where that is what tells two apart: kilobytes of code and data by whose they are.
+fn symbols(binary: &Path) -> Figures {
+    const PARTS: [(&str, &[&str]); 3] = [
+        ("symbols_of_brs_kb", &["brs_core::", "brs_sts::"]),
+        ("symbols_of_sso_kb", &["aws_sdk_sso::", "aws_sdk_ssooidc::", "aws_config::sso"]),
+        ("symbols_of_data_kb", &["schemars::", "serde"]),
+    ];
+    let output = Command::new("nm").args(["--print-size", "--demangle"]).arg(binary).output();
+    let listed = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let mut found = Figures::new();
+    for line in listed.lines() {
+        // Address, size, kind, name; what has no size has a field less.
+        let mut fields = line.splitn(4, ' ').skip(1);
+        let size = fields.next().and_then(|size| u64::from_str_radix(size, 16).ok());
+        let (Some(size), Some(name)) = (size, fields.nth(1)) else { continue };
+        if let Some((part, _)) = PARTS.iter().find(|(_, names)| names.iter().any(|of| name.contains(of))) {
+            *found.entry((*part).to_owned()).or_default() += size as f64 / 1e3;
+        }
+    }
+    found
 }
 
 /// Instructions of one call: what more calls cost than fewer, divided by how many more they are.

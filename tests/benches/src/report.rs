@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::goals::{Limit, Verdict};
+use crate::goals::{Goal, Limit, Verdict};
 use crate::results::{Results, RowResults};
 
 /// The whole report.
@@ -92,6 +92,14 @@ fn goals(out: &mut String, verdicts: &[Verdict]) {
         };
         let (row, peer, figure) = (goal.row, goal.peer, goal.figure);
         line(out, &format!("| {row} | {peer} | `{figure}` | {limit} | {value} | {word} |"));
+    }
+    let missed = verdicts.iter().filter(|verdict| verdict.met == Some(false) && !verdict.goal.because.is_empty());
+    let mut missed = missed.peekable();
+    if missed.peek().is_some() {
+        line(out, "\n## What stands in the way\n");
+    }
+    for Goal { row, peer, figure, because, .. } in missed.map(|verdict| verdict.goal) {
+        line(out, &format!("- `{figure}` of {peer} in `{row}`: {because}"));
     }
 }
 

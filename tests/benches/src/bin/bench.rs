@@ -67,7 +67,7 @@ async fn measure(case: &Case) -> Result<Figures, Failure> {
         "client" => micro::client(peer, effort).await,
         "cold" => storm::cold(peer, 10_000).await,
         "expiry" => storm::expiry(peer, 1000).await,
-        "failing" => storm::failing(peer, 1000, either(6, 30)).await,
+        "failing" => storm::failing(peer, 1000, either(3, 30)).await,
         "dying" => storm::dying(peer, 50, Duration::from_millis(5500)).await,
         "providers" => storm::providers(peer, 200, 10).await,
         "session" => sessions::sessions(peer, 1000).await,
