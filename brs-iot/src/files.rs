@@ -131,6 +131,11 @@ impl Files {
         &self.device
     }
 
+    /// What certificates are judged by: the endpoint's clock, and until that has answered this machine's.
+    pub(crate) fn now(&self, clock: &Arc<dyn Clock>) -> SystemTime {
+        self.server_time.now().unwrap_or_else(|| clock.now())
+    }
+
     /// What the endpoint's clock shows.
     pub(crate) fn server_time(&self) -> Option<SystemTime> {
         self.server_time.now()
@@ -169,7 +174,7 @@ impl Files {
             return None;
         }
         current.refused = true;
-        let now = self.server_time.now().unwrap_or_else(|| clock.now());
+        let now = self.now(clock);
         let device = current.previous.clone().filter(|device| device.check_validity(now).is_ok())?;
         let generation = current.next_generation();
         Some(Set { device, generation, ..set.clone() })
@@ -197,7 +202,7 @@ impl Files {
     /// files have half of it and 5 s at most.
     pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
         let began = clock.monotonic();
-        if self.current().device.has_more(clock.now(), left).await {
+        if self.current().device.has_more(self.now(clock), left).await {
             self.reopen();
         }
         let left = left.map(|left| left.saturating_sub(clock.monotonic().saturating_sub(began)));
@@ -275,7 +280,7 @@ impl Files {
             }
         }
         let device = if self.device.has_token() {
-            self.device.open(contents, &self.device_place, clock.now(), left).await?
+            self.device.open(contents, &self.device_place, self.now(clock), left).await?
         } else {
             match self.open(&contents).await {
                 Err(error) if error.is_unrecoverable() => {

@@ -154,7 +154,7 @@ impl Iot {
                  between gets the credentials"
             );
         }
-        let (device, now) = (&set.device, cx.clock().now());
+        let (device, now) = (&set.device, self.files.now(cx.clock()));
         if device.not_after().duration_since(now).is_ok_and(|left| left > NEAR_ITS_END) {
             return;
         }

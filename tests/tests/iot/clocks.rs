@@ -100,6 +100,26 @@ async fn a_certificate_near_its_end_is_told_at_each_refresh() {
 }
 
 #[tokio::test]
+async fn how_near_its_end_a_certificate_is_is_the_endpoints_to_say_once_it_has_told() {
+    let bench = Bench::new();
+    for (left, behind, told) in [(31 * DAY, false, 1), (29 * DAY, true, 2)] {
+        let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - 9 * DAY..start() + left);
+        let clock = Wrong { right: Brisk(bench.clock.clone()), by: 2 * DAY, behind };
+        let session = bench.builder(bench.params_of(&device)).clock(clock).build().await.unwrap();
+        let mut events = session.events();
+        for _ in 0..3 {
+            session.refresh().await.unwrap();
+        }
+        session.close();
+        let mut count = 0;
+        while let Some(event) = events.next().await {
+            count += usize::from(matches!(event, Event::CertificateExpiring { .. }));
+        }
+        assert_eq!(count, told, "behind: {behind}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_out_of_its_time_opens_no_session_and_tells_the_time() {
     let bench = Bench::new();
     for (validity, problem) in

@@ -1,11 +1,11 @@
 //! Sessions of the method `iot` whose key is in a PKCS#11 token, against the embedded credentials provider.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use brs::RefreshableSession;
 use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
-use brs_core::{Clock as _, Error, SystemClock};
+use brs_core::{Clock, Error, SystemClock};
 use brs_iot::Iot;
 use brs_iot::pkcs11::Pin;
 use brs_iot::pkcs11::hook::hung_after;
@@ -285,6 +285,49 @@ fn a_certificate_that_was_renewed_on_the_token_is_taken_at_the_next_refresh() {
             session.refresh().await.unwrap();
             assert_ne!(renewed, first);
             assert_eq!((sha256(), iot.full_handshakes()), (renewed, 2));
+        });
+    });
+}
+
+/// The system's clock, a hundred days behind.
+#[derive(Debug)]
+struct Behind(SystemClock);
+
+impl Clock for Behind {
+    fn now(&self) -> SystemTime {
+        self.0.now() - 100 * DAY
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) -> brs_core::Sleep {
+        self.0.sleep(duration)
+    }
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_renewed_certificate_on_the_token_is_chosen_by_the_endpoints_clock() {
+    alone(|bench| {
+        let token = bench.token("device");
+        let aws = EmbeddedAws::start();
+        let iot = provider(&aws, TlsVersions::Both);
+        let key = token.key(Kind::P256, "iot", &[1]);
+        let now = SystemClock::new().now();
+        store(&token, &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY));
+        run(async {
+            let params = params_of_the_token(&iot, token.pkcs11());
+            let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
+            let session = builder.clock(Behind(SystemClock::new())).build().await.unwrap();
+            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            session.refresh().await.unwrap();
+            let first = sha256();
+            // By the device's clock it is far from its end, and the new one not valid yet.
+            store(&token, &iot.certify_valid("lamp", &key, now - DAY..now + 365 * DAY));
+            session.refresh().await.unwrap();
+            assert_ne!(sha256(), first);
         });
     });
 }
