@@ -298,10 +298,7 @@ impl Files {
         let is_other = device.certificate_sha256() != self.current().device.certificate_sha256();
         // The one in use may have ended meanwhile: that is the server's to say.
         if is_other {
-            match self.server_time.now() {
-                Some(now) => device.check_validity_by(now, "the endpoint's clock")?,
-                None => device.check_validity(clock.now())?,
-            }
+            self.check_new(&device, clock)?;
         }
         tracing::info!(
             subject = device.certificate_subject(),
@@ -323,6 +320,18 @@ impl Files {
         current.key_digest = key_digest;
         current.stale = false;
         Ok(())
+    }
+
+    /// A new pair is judged by the endpoint's clock. What carries that on may have stood still, in a machine that was
+    /// paused, but is never ahead: "has ended" is certain, "not valid yet" counts only if this machine's clock agrees
+    /// that the certificate is not valid.
+    fn check_new(&self, device: &Device, clock: &Arc<dyn Clock>) -> Result<(), Error> {
+        let local = device.check_validity(clock.now());
+        match self.server_time.now() {
+            Some(now) if now < device.not_before() && local.is_ok() => Ok(()),
+            Some(now) => device.check_validity_by(now, "the endpoint's clock"),
+            None => local,
+        }
     }
 
     /// The device of those contents, with the key in use where its file did not change.

@@ -215,6 +215,33 @@ async fn a_function_that_could_not_tell_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_new_pair_is_too_early_only_if_both_clocks_say_so() {
+    let bench = Bench::new();
+    let (files, clock) = (bench.load("hush".into()).await, bench.clock());
+    let (start, day) = (bench.clock.now(), Duration::from_secs(24 * 3600));
+    files.server_time.hear(start);
+    let key = bench.write_pair();
+    let certify = |from: SystemTime, to: SystemTime| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        (params.not_before, params.not_after) = (from.into(), to.into());
+        bench.write("certificate", params.self_signed(&key).unwrap().pem());
+    };
+    // The machine was paused for ten days, its clock is right and the carried one is not.
+    bench.clock.step_wall(start + 10 * day);
+    certify(start + 5 * day, start + 50 * day);
+    let set = files.look(&clock, LEFT).await;
+    assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
+    certify(start + 11 * day, start + 50 * day);
+    let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
+    assert!(problem.contains("not valid yet") && problem.contains("the endpoint's clock"), "{problem}");
+    // What has ended by a clock that is never ahead has ended, whatever another says.
+    bench.clock.step_wall(start - 10 * day);
+    certify(start - 20 * day, start - day);
+    let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
+    assert!(problem.contains("has ended") && problem.contains("the endpoint's clock"), "{problem}");
+}
+
+#[tokio::test]
 async fn the_device_before_stays_until_the_new_one_is_accepted() {
     let bench = Bench::new();
     let (files, clock) = (bench.load("hush".into()).await, bench.clock());
