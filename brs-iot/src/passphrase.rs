@@ -139,15 +139,16 @@ fn from_environment(name: &str) -> Result<SecretString, Error> {
     }
 }
 
-/// What is given in place of a path or a name may be the pass phrase itself: it is shown only if it looks like one.
-fn shown_path(path: &Path) -> String {
+/// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it is shown only if it looks like one.
+pub(crate) fn shown_path(path: &Path) -> String {
     match path.to_str().filter(|text| text.contains(['/', '\\']) && path::is_plausible(text)) {
         Some(text) => format!(" `{text}`"),
         None => String::new(),
     }
 }
 
-fn shown_name(name: &str) -> String {
+/// The same for the name of a variable.
+pub(crate) fn shown_name(name: &str) -> String {
     let is_name = (1..=MAX_NAME).contains(&name.len())
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
 use zeroize::Zeroizing;
 
 use super::find::Identity;
+use crate::passphrase::{shown_name, shown_path};
 use crate::path;
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
@@ -106,11 +107,11 @@ impl Pin {
         let (pin, place) = match &self.0.source {
             Source::Value(pin) => (pin.clone(), "the PIN".to_owned()),
             Source::File(file) => {
-                let place = format!("PIN file `{}`", file.display());
+                let place = format!("PIN file{}", shown_path(file));
                 (read(file).map_err(|error| wrong(format!("{place} cannot be read")).with_source(error))?, place)
             }
             Source::Environment(name) => {
-                let place = format!("environment variable `{name}`");
+                let place = format!("environment variable{}", shown_name(name));
                 // `VarError` holds the value, so that it is not kept as the source.
                 let pin = std::env::var(name).map_err(|_| wrong(format!("{place} holds no PIN: it is not set")))?;
                 (SecretString::new(pin), place)
@@ -154,8 +155,8 @@ impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.source {
             Source::Value(_) => f.write_str("Pin(** redacted **)"),
-            Source::File(file) => write!(f, "Pin(file {})", file.display()),
-            Source::Environment(name) => write!(f, "Pin(environment {name})"),
+            Source::File(file) => write!(f, "Pin(file{})", shown_path(file)),
+            Source::Environment(name) => write!(f, "Pin(environment{})", shown_name(name)),
             Source::Function(_) => f.write_str("Pin(function)"),
         }
     }
@@ -283,8 +284,8 @@ mod tests {
     #[test]
     fn debug_shows_the_place_and_not_the_pin() {
         assert_eq!(format!("{:?}", Pin::value("hush")), "Pin(** redacted **)");
-        assert_eq!(format!("{:?}", Pin::file("/run/pin")), "Pin(file /run/pin)");
-        assert_eq!(format!("{:?}", Pin::environment("PIN")), "Pin(environment PIN)");
+        assert_eq!(format!("{:?}", Pin::file("/run/pin")), "Pin(file `/run/pin`)");
+        assert_eq!(format!("{:?}", Pin::environment("PIN")), "Pin(environment `PIN`)");
         assert_eq!(format!("{:?}", Pin::function(|| Ok("hush".into()))), "Pin(function)");
     }
 
@@ -302,6 +303,16 @@ mod tests {
             refuse(&one, &pin.into());
         }
         accept(&one, &"3333".into());
+    #[test]
+    fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
+        let (file, variable) = (Pin::file("123456"), Pin::environment("123456"));
+        let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
+        let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
+        assert!(!shown.contains("123456"), "{shown}");
+        assert_eq!(one.to_string(), "PIN file cannot be read");
+        assert_eq!(other.to_string(), "environment variable holds no PIN: it is not set");
+    }
+
         assert!(!may(&one, "1111") && !may(&one, "2222") && may(&one, "3333") && may(&other, "1111"));
         // Another user of the token has another PIN.
         assert!(may(&Account::new(&token, true), "1111"));
