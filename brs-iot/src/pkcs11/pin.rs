@@ -4,7 +4,7 @@
 //! another one then. Files and functions are asked on threads of their own, one call at a time: neither the token's
 //! thread nor a runtime's worker waits for a person. A token counts wrong PINs and locks itself after a few. So each
 //! PIN that a token refused is remembered for the life of the process, as a keyed hash under a key that exists in this
-//! process only, and never tried on that token again.
+//! process only, and never tried on that token again. What it accepted is remembered the same way.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -179,10 +179,18 @@ impl Account {
     }
 }
 
+impl Account {
+    /// The other user of the same token: many tokens, PIV's for one, count both's wrong PINs together.
+    fn other(&self) -> Self {
+        Self { token: self.token.clone(), for_one_signature: !self.for_one_signature }
+    }
+}
+
 /// What an account's logins with these PINs have shown, as keyed hashes.
 #[derive(Default)]
 struct Memory {
     refused: Vec<hmac::Tag>,
+    accepted: Vec<hmac::Tag>,
     /// Failed once, and not clear whether for the PIN.
     unclear: Vec<hmac::Tag>,
 }
@@ -196,19 +204,22 @@ fn holds(tags: &[hmac::Tag], key: &hmac::Key, pin: &SecretString) -> bool {
     tags.iter().any(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_ok())
 }
 
-/// Whether this PIN may be tried: nobody was refused with it before, and a refusal could be remembered.
+/// Whether this PIN may be tried: this account was not refused with it before, nor was the token's other user unless
+/// this one was accepted with it, and a refusal could be remembered.
 pub(super) fn may_be_tried(account: &Account, pin: &SecretString, token: &Identity) -> Result<(), Error> {
     let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
     let Some(key) = &*KEY else {
         return wrong(format!("{token}: no PIN is tried, since the system gives no random numbers to remember it by"));
     };
     let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    match memory.get(account) {
-        Some(memory) if holds(&memory.refused, key, pin) => {
-            wrong(format!("{token} has refused this PIN before: it is not tried again; give another PIN"))
-        }
-        _ => Ok(()),
+    let of = |account: &Account, tags: fn(&Memory) -> &Vec<hmac::Tag>| {
+        memory.get(account).is_some_and(|memory| holds(tags(memory), key, pin))
+    };
+    let was_refused = of(account, |memory| &memory.refused);
+    if was_refused || of(&account.other(), |memory| &memory.refused) && !of(account, |memory| &memory.accepted) {
+        return wrong(format!("{token} has refused this PIN before: it is not tried again; give another PIN"));
     }
+    Ok(())
 }
 
 /// The token refused this PIN.
@@ -223,16 +234,19 @@ pub(super) fn refuse(account: &Account, pin: &SecretString) {
 pub(super) fn doubt(account: &Account, pin: &SecretString) {
     let Some(key) = &*KEY else { return };
     let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    let was_unclear = memory.get(&account.other()).is_some_and(|other| holds(&other.unclear, key, pin));
     let memory = memory.entry(account.clone()).or_default();
-    let tags = if holds(&memory.unclear, key, pin) { &mut memory.refused } else { &mut memory.unclear };
+    let tags = if was_unclear || holds(&memory.unclear, key, pin) { &mut memory.refused } else { &mut memory.unclear };
     tags.push(hmac::sign(key, pin.expose().as_bytes()));
 }
 
 /// The token accepted this PIN. What it refused of others stays refused.
 pub(super) fn accept(account: &Account, pin: &SecretString) {
     let (Some(key), mut memory) = (&*KEY, MEMORY.lock().unwrap_or_else(PoisonError::into_inner)) else { return };
-    if let Some(memory) = memory.get_mut(account) {
-        memory.unclear.retain(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_err());
+    let memory = memory.entry(account.clone()).or_default();
+    memory.unclear.retain(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_err());
+    if !holds(&memory.accepted, key, pin) {
+        memory.accepted.push(hmac::sign(key, pin.expose().as_bytes()));
     }
 }
 
@@ -289,6 +303,16 @@ mod tests {
         assert_eq!(format!("{:?}", Pin::function(|| Ok("hush".into()))), "Pin(function)");
     }
 
+    #[test]
+    fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
+        let (file, variable) = (Pin::file("123456"), Pin::environment("123456"));
+        let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
+        let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
+        assert!(!shown.contains("123456"), "{shown}");
+        assert_eq!(one.to_string(), "PIN file cannot be read");
+        assert_eq!(other.to_string(), "environment variable holds no PIN: it is not set");
+    }
+
     fn account(serial: &str, slot_id: Option<u64>) -> (Account, Identity) {
         let token = Identity { serial: serial.into(), label: "label".into(), slot_id, ..Identity::default() };
         (Account::new(&token, false), token)
@@ -303,19 +327,24 @@ mod tests {
             refuse(&one, &pin.into());
         }
         accept(&one, &"3333".into());
-    #[test]
-    fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
-        let (file, variable) = (Pin::file("123456"), Pin::environment("123456"));
-        let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
-        let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
-        assert!(!shown.contains("123456"), "{shown}");
-        assert_eq!(one.to_string(), "PIN file cannot be read");
-        assert_eq!(other.to_string(), "environment variable holds no PIN: it is not set");
+        assert!(!may(&one, "1111") && !may(&one, "2222") && may(&one, "3333") && may(&other, "1111"));
     }
 
-        assert!(!may(&one, "1111") && !may(&one, "2222") && may(&one, "3333") && may(&other, "1111"));
-        // Another user of the token has another PIN.
-        assert!(may(&Account::new(&token, true), "1111"));
+    #[test]
+    fn what_one_user_was_refused_with_the_other_tries_only_if_it_was_accepted_before() {
+        let (user, token) = account("refused-3", None);
+        let signer = Account::new(&token, true);
+        let may = |account: &Account, pin: &str| may_be_tried(account, &pin.into(), &token).is_ok();
+        refuse(&user, &"1111".into());
+        assert!(!may(&signer, "1111") && may(&signer, "2222"));
+        accept(&user, &"3333".into());
+        refuse(&signer, &"3333".into());
+        assert!(may(&user, "3333") && !may(&signer, "3333"));
+        // One doubt for both.
+        doubt(&user, &"4444".into());
+        assert!(may(&signer, "4444"));
+        doubt(&signer, &"4444".into());
+        assert!(!may(&signer, "4444") && !may(&user, "4444"));
     }
 
     #[test]
