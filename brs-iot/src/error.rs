@@ -125,7 +125,7 @@ pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
     if let Some(code) = code {
         error = error.with_code(code);
     }
-    if let Some(text) = text {
+    if let Some(text) = text.filter(|_| !matches!(refusal, Refusal::NotAws | Refusal::CertificatePage)) {
         error = error.with_detail("aws_message", text);
     }
     let again = matches!(refusal, Refusal::Throttled | Refusal::Trouble);

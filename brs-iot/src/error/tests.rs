@@ -108,6 +108,7 @@ async fn what_is_not_awss_answer_is_said_to_be_none() {
         assert_eq!(failed.error.kind(), ErrorKind::Credential);
         assert!(!failed.again && !failed.error.is_unrecoverable());
         assert!(!format!("{:?}", failed.error).contains("hush"));
+        assert!(!failed.error.details().contains_key("aws_message"), "{:?}", failed.error);
     }
 }
 
