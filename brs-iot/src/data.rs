@@ -60,7 +60,8 @@ pub(crate) struct Data {
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     timeout: Option<Duration>,
-    /// How many of them may pass until the connection stands. Otherwise all.
+    /// How many of them may pass until the connection stands. Otherwise half, and what a token may take to sign;
+    /// all of them, and that, once a call was late.
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     connect_timeout: Option<Duration>,
