@@ -219,6 +219,10 @@ fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Fail
         Outcome::Whole(answer) => answer,
         Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
         Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
+        // The status says more than a body that is too long or not all there, and what is left of it is on its way.
+        Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if answer.status != 200 => {
+            return Err(Failed { fresh: true, ..error::refused(&answer, call) });
+        }
         Outcome::Unanswered(error) => return Err(error::unanswered(&error, call)),
     };
     if answer.status != 200 {

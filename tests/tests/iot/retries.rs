@@ -18,6 +18,15 @@ async fn trouble_and_dropped_connections_are_tried_again() {
 }
 
 #[tokio::test]
+async fn trouble_with_a_long_page_is_tried_again_on_a_fresh_connection() {
+    let bench = Bench::new();
+    let page = |status| Failure::Body { status, body: "x".repeat(64 * 1024 + 1) };
+    bench.iot.fail_next([page(503), page(429)]);
+    bench.session().await.refresh().await.unwrap();
+    assert_eq!((bench.iot.calls(), bench.iot.connections()), (3, 3));
+}
+
+#[tokio::test]
 async fn the_last_try_s_error_is_the_one_that_is_told() {
     let bench = Bench::new();
     bench.iot.fail_always(Some(Failure::Throttled));
