@@ -12,6 +12,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use brs_core::{Clock, RefreshContext, TemporaryCredentials};
 use reqwest::{Client, Request, Response};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::client::Clients;
@@ -96,10 +97,11 @@ async fn attempt(
     let limit = limits.of(set).min(within(cx.time_left()));
     let client = clients.of(set).map_err(Failed::at_rest)?;
     // A token's own error is to be seen, and not that of a call which is late because of it.
-    let _limited = Limited::new(set, within(limit));
+    let signature_limit = set.device.limit_signatures(within(limit));
     // What an earlier try left behind is not this one's.
     drop(set.device.take_failure());
-    let result = match in_time(cx.clock(), limit, drive(client, clients.request(limit + LAST_RESORT), set)).await {
+    let driven = drive(client, clients.request(limit + LAST_RESORT), set, signature_limit);
+    let result = match in_time(cx.clock(), limit, driven).await {
         None => Err(error::late(call)),
         Some(None) => Err(error::lost(call)),
         Some(Some(outcome)) => {
@@ -123,22 +125,6 @@ async fn attempt(
     })
 }
 
-/// Signatures that end before their try does.
-struct Limited<'a>(&'a Set);
-
-impl<'a> Limited<'a> {
-    fn new(set: &'a Set, limit: Duration) -> Self {
-        set.device.limit_signatures(Some(limit));
-        Self(set)
-    }
-}
-
-impl Drop for Limited<'_> {
-    fn drop(&mut self) {
-        self.0.device.limit_signatures(None);
-    }
-}
-
 /// What the engine grants, less a little: the error of a call that is late is to be seen, and not the engine's.
 pub(crate) fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
@@ -155,7 +141,12 @@ pub(crate) async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: 
 }
 
 /// Sends the request and reads the answer, wherever that may block; `None` if the runtime went away meanwhile.
-async fn drive(client: Client, request: Request, set: &Set) -> Option<Outcome> {
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the call up: at once, or where a token is signing for it, once that is done. The
+/// signature keeps its limit until then.
+async fn drive(client: Client, request: Request, set: &Set, signature_limit: Option<Arc<Duration>>) -> Option<Outcome> {
     let handle = match Handle::try_current() {
         Ok(handle) if set.device.may_block() && handle.runtime_flavor() == RuntimeFlavor::CurrentThread => handle,
         // Not from elsewhere: a connection that is used from two threads is often not back when it is wanted next.
@@ -163,7 +154,18 @@ async fn drive(client: Client, request: Request, set: &Set) -> Option<Outcome> {
         _ => return Some(exchange(client, request).await),
     };
     let driver = handle.clone();
-    handle.spawn_blocking(move || driver.block_on(exchange(client, request))).await.ok()
+    // Nothing ends a thread from outside: what it drives sees that nobody waits for it any more.
+    let (_wanted, unwanted) = oneshot::channel::<()>();
+    let call = move || {
+        let _signature_limit = signature_limit;
+        driver.block_on(async {
+            tokio::select! {
+                outcome = exchange(client, request) => Some(outcome),
+                _ = unwanted => None,
+            }
+        })
+    };
+    handle.spawn_blocking(call).await.ok().flatten()
 }
 
 /// How an exchange ended.
@@ -217,12 +219,12 @@ fn head(response: &Response) -> Answer {
 fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Failed> {
     let answer = match outcome {
         Outcome::Whole(answer) => answer,
-        Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
-        Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
         // The status says more than a body that is too long or not all there, and what is left of it is on its way.
         Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if answer.status != 200 => {
             return Err(Failed { fresh: true, ..error::refused(&answer, call) });
         }
+        Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
+        Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
         Outcome::Unanswered(error) => return Err(error::unanswered(&error, call)),
     };
     if answer.status != 200 {

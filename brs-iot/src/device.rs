@@ -243,10 +243,13 @@ pub struct Device {
 struct Token {
     tls12_only: bool,
     failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
-    limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
+    limit: Limit,
     more: More,
     signature_timeout: Duration,
 }
+
+/// Sets a time limit for signatures, which is theirs for as long as what it gives is kept.
+pub(crate) type Limit = Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>;
 
 /// Tells at a time, within a limit, whether opening the token again would give more.
 pub(crate) type More = Arc<dyn Fn(SystemTime, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
@@ -280,12 +283,12 @@ impl Device {
 
     /// A device whose key signs by a call that blocks, as a token's does.
     #[cfg(test)]
-    pub(crate) fn of_token(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Self {
+    pub(crate) fn of_token(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>, limit: Limit) -> Self {
         let facts = chain.first().and_then(Facts::of).expect("the test's certificate can be read");
         let token = Some(Token {
             tls12_only: false,
             failure: Arc::new(|| None),
-            limit: Arc::new(drop),
+            limit,
             more: Arc::new(|_, _| Box::pin(std::future::ready(false))),
             signature_timeout: Duration::ZERO,
         });
@@ -340,11 +343,9 @@ impl Device {
         }
     }
 
-    /// Signatures of a token end within this time, from now on; `None`: each has its own limit only.
-    pub(crate) fn limit_signatures(&self, limit: Option<Duration>) {
-        if let Some(token) = &self.token {
-            (token.limit)(limit);
-        }
+    /// Signatures of a token end within this time, from now on, as long as what this gives is kept.
+    pub(crate) fn limit_signatures(&self, limit: Duration) -> Option<Arc<Duration>> {
+        self.token.as_ref().map(|token| (token.limit)(limit))
     }
 
     /// How long one signature may take, where that is said of a token.

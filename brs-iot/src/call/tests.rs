@@ -1,6 +1,6 @@
 //! A key that signs by a call that blocks. The rest of a call has its tests where there is an endpoint.
 
-use std::sync::mpsc;
+use std::sync::{Weak, mpsc};
 use std::time::SystemTime;
 
 use brs_core::test_util::ManualClock;
@@ -72,8 +72,8 @@ fn identity() -> Identity {
     Identity { certificate, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
 }
 
-/// Answers one request of that device; gives the port.
-fn serve(server: Identity, device: &CertificateDer<'static>) -> u16 {
+/// Answers one request of that device, where it `answers`; gives the port.
+fn serve(server: Identity, device: &CertificateDer<'static>, answers: bool) -> u16 {
     let mut roots = RootCertStore::empty();
     roots.add(device.clone()).unwrap();
     let provider = Arc::new(default_provider());
@@ -91,10 +91,14 @@ fn serve(server: Identity, device: &CertificateDer<'static>) -> u16 {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             port.send(listener.local_addr().unwrap().port()).unwrap();
             let (stream, _) = listener.accept().await.unwrap();
-            let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+            let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
-                request.push(stream.read_u8().await.unwrap());
+                let Ok(byte) = stream.read_u8().await else { return };
+                request.push(byte);
+            }
+            if !answers {
+                std::future::pending::<()>().await;
             }
             let body = r#"{"credentials":{"accessKeyId":"ASIASLOW","secretAccessKey":"s","sessionToken":"t",
                 "expiration":"2040-01-01T00:00:00Z"}}"#;
@@ -106,36 +110,122 @@ fn serve(server: Identity, device: &CertificateDer<'static>) -> u16 {
     ports.recv().unwrap()
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn a_key_that_blocks_stalls_no_current_thread_runtime() {
-    let (server, own) = (identity(), identity());
-    let port = serve(server, &own.certificate);
-    let (release, released) = mpsc::channel();
-    let gate = Arc::new(Gate { signing: Notify::new(), release: std::sync::Mutex::new(released) });
-    let key = Arc::new(Slow { key: any_supported_type(&own.key).unwrap(), gate: Arc::clone(&gate) });
-    let device = Arc::new(Device::of_token(vec![own.certificate], key));
+/// A device with a slow key that calls such a server.
+struct Slowly {
+    device: Arc<Device>,
+    clients: Clients,
+    set: Set,
+    cx: RefreshContext,
+    gate: Arc<Gate>,
+    release: mpsc::Sender<()>,
+    /// The last signature's limit, while somebody keeps it.
+    limit: Arc<std::sync::Mutex<Weak<Duration>>>,
+}
 
-    // A self-signed server is believed here: what is tried is who waits for whom.
-    let set = Set { device: Arc::clone(&device), trust: Trust::Anybody, generation: 0, problem: None };
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000));
-    let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
-    let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
-    let clients = Clients::new(&url, None, None, [PATIENCE; 2], None, Arc::clone(&clock), server_time).unwrap();
-    let limits = Limits { timeout: PATIENCE, max_attempts: 1 };
-    let cx = RefreshContext::for_test(clock, PATIENCE * 2);
-    let call = Call {
+impl Slowly {
+    fn new(answers: bool) -> Self {
+        let (server, own) = (identity(), identity());
+        let port = serve(server, &own.certificate, answers);
+        let (release, released) = mpsc::channel();
+        let gate = Arc::new(Gate { signing: Notify::new(), release: std::sync::Mutex::new(released) });
+        let key = Arc::new(Slow { key: any_supported_type(&own.key).unwrap(), gate: Arc::clone(&gate) });
+        let limit = Arc::new(std::sync::Mutex::new(Weak::new()));
+        let noted = Arc::clone(&limit);
+        let note = move |limit| {
+            let kept = Arc::new(limit);
+            *noted.lock().unwrap() = Arc::downgrade(&kept);
+            kept
+        };
+        let device = Arc::new(Device::of_token(vec![own.certificate], key, Arc::new(note)));
+        // A self-signed server is believed here: what is tried is who waits for whom.
+        let set = Set { device: Arc::clone(&device), trust: Trust::Anybody, generation: 0, problem: None };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000));
+        let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
+        let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+        let clients = Clients::new(&url, None, None, [PATIENCE; 2], None, Arc::clone(&clock), server_time).unwrap();
+        let cx = RefreshContext::for_test(clock, PATIENCE * 2);
+        Self { device, clients, set, cx, gate, release, limit }
+    }
+
+    async fn fetch(&self) -> Result<TemporaryCredentials, Failed> {
+        let limits = Limits { timeout: PATIENCE, max_attempts: 1 };
+        fetch(&self.clients, &self.set, limits, &call(&self.device), &self.cx).await
+    }
+
+    fn limit(&self) -> Option<Arc<Duration>> {
+        self.limit.lock().unwrap().upgrade()
+    }
+}
+
+fn call(device: &Device) -> Call<'_> {
+    Call {
         endpoint: "localhost",
         role_alias: "demo",
         thing_name: None,
         duration: None,
-        device: &device,
-        trust: &set.trust,
-        now: cx.clock().now(),
+        device,
+        trust: &Trust::Anybody,
+        now: SystemTime::UNIX_EPOCH,
         server_time: None,
-    };
-    let (fetched, ()) = tokio::join!(fetch(&clients, &set, limits, &call, &cx), async {
-        gate.signing.notified().await;
-        release.send(()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_key_that_blocks_stalls_no_current_thread_runtime() {
+    let slowly = Slowly::new(true);
+    let (fetched, ()) = tokio::join!(slowly.fetch(), async {
+        slowly.gate.signing.notified().await;
+        slowly.release.send(()).unwrap();
     });
     assert_eq!(fetched.unwrap().access_key_id(), "ASIASLOW");
+    assert!(slowly.limit().is_none());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_call_that_nobody_waits_for_ends_with_its_signature_which_keeps_its_limit() {
+    let slowly = Slowly::new(false);
+    tokio::select! {
+        _ = slowly.fetch() => unreachable!("the key signs nothing yet"),
+        () = slowly.gate.signing.notified() => {}
+    }
+    assert!(slowly.limit().is_some());
+    slowly.release.send(()).unwrap();
+    // The server never answers: without being given up the call would have all of its time.
+    let given_up = async {
+        while slowly.limit().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE / 4, given_up).await.unwrap();
+}
+
+#[test]
+fn a_status_says_more_than_a_body_that_is_not_all_there() {
+    let own = identity();
+    let key = any_supported_type(&own.key).unwrap();
+    let device = Device::of_token(vec![own.certificate], key, Arc::new(Arc::new));
+    for (status, code, again) in [
+        (503, None, true),
+        (429, None, true),
+        (403, Some("AccessDeniedException"), false),
+        (403, None, false),
+        (200, None, false),
+    ] {
+        let answer = || Answer {
+            status,
+            code: code.map(error::code_of),
+            request_id: None,
+            date: None,
+            retry_after: None,
+            body: Zeroizing::new(b"{\"mess".to_vec()),
+        };
+        let broken = reqwest::Proxy::http("not a URL").unwrap_err();
+        for outcome in [Outcome::TooLong(answer()), Outcome::CutOff(answer(), broken)] {
+            // A success that broke off is the one that is asked for again.
+            let again = again || status == 200 && matches!(outcome, Outcome::CutOff(..));
+            let failed = judge(outcome, &call(&device)).unwrap_err();
+            assert_eq!((failed.again, failed.fresh), (again, true), "{status}: {}", failed.error);
+            assert_eq!((failed.error.status(), failed.error.code()), (Some(status), code));
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! on a thread that may block. tokio offers no way to ask whether a worker may, and answers a wrong guess with a panic.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
@@ -31,8 +31,8 @@ pub(super) struct Inner {
     pub(super) schemes: Vec<SignatureScheme>,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
-    /// When the try that the signatures are for is over, on the monotonic clock.
-    pub(super) until: Mutex<Option<Duration>>,
+    /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the try keeps it.
+    pub(super) until: Mutex<Weak<Duration>>,
     pub(super) failure: Mutex<Option<Error>>,
 }
 
@@ -42,14 +42,16 @@ impl TokenKey {
         self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Signatures end within this time, from now on; `None`: each has the key's own limit only.
-    pub(super) fn set_limit(&self, limit: Option<Duration>) {
-        let until = limit.map(|limit| SystemClock::new().monotonic().saturating_add(limit));
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    /// Signatures end within this time, from now on, as long as what this gives is kept; then each has the key's own
+    /// limit only. A later one takes its place, and outlives it.
+    pub(super) fn set_limit(&self, limit: Duration) -> Arc<Duration> {
+        let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
+        until
     }
 
     fn limit(&self) -> Duration {
-        let until = *self.0.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self.0.until.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
         left.map_or(self.0.limit, |left| left.min(self.0.limit))
     }

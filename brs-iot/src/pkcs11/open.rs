@@ -36,8 +36,8 @@ pub struct Opened {
     pub tls12_only: bool,
     /// The token's own last error, taken: TLS reports a text only.
     pub failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
-    /// Sets how long signatures may take from now on, all together; `None`: each as long as it may.
-    pub limit: Arc<dyn Fn(Option<Duration>) + Send + Sync>,
+    /// Sets how long signatures may take from now on, all together, until what it gives is dropped or a later one set.
+    pub limit: Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>,
     /// Whether opening it again would give more, looked at within a time limit.
     pub more: More,
 }
@@ -109,7 +109,7 @@ impl Pkcs11 {
             schemes: proof.schemes,
             algorithm: if found.is_rsa { SignatureAlgorithm::RSA } else { SignatureAlgorithm::ECDSA },
             limit: self.signature_timeout,
-            until: Mutex::new(None),
+            until: Mutex::default(),
             failure: Mutex::new(None),
         };
         let key = TokenKey(Arc::new(inner));
