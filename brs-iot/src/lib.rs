@@ -71,7 +71,8 @@
 //! # Secrets
 //!
 //! Keys, pass phrases and answers are held in memory that is wiped, are never written anywhere, and are in no message.
-//! Beyond brs's reach are the copies within TLS's own buffers; the cryptography library wipes the keys it uses.
+//! Beyond brs's reach are the copies within the buffers of TLS and of the HTTP client, through which answers come; the
+//! cryptography library wipes the keys it uses.
 
 mod call;
 mod certificate;

@@ -17,6 +17,15 @@ fn pair(name: &str) -> (String, KeyPair) {
     (params.self_signed(&key).unwrap().pem(), key)
 }
 
+#[test]
+fn what_was_read_wipes_itself() {
+    fn wipes_itself<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+    let (certificate, key) = pair("device-7");
+    let contents = params(&certificate, &key).read().unwrap();
+    wipes_itself(&contents.private_key);
+    wipes_itself(&contents.passphrase);
+}
+
 async fn open(params: DeviceParams) -> Result<Device, Error> {
     params.validate()?;
     params.open(params.read()?, &Blocking::new(), SystemTime::UNIX_EPOCH, None).await

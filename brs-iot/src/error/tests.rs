@@ -39,6 +39,12 @@ fn answer(status: u16, code: Option<&str>, body: &str) -> Answer {
     }
 }
 
+#[test]
+fn an_answers_body_wipes_itself() {
+    fn wipes_itself<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+    wipes_itself(&answer(200, None, "").body);
+}
+
 #[tokio::test]
 async fn every_refusal_names_the_setting_and_a_command() {
     let device = device().await;
