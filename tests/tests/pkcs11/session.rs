@@ -51,7 +51,9 @@ fn store(token: &Token, chain: &str) {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_session_signs_on_the_token_whatever_its_runtime() {
-    let keys = [(Kind::Rsa(2048), TlsVersions::Tls12), (Kind::P256, TlsVersions::Tls13)];
+    let kinds = [Kind::Rsa(2048), Kind::P256];
+    let keys: Vec<_> =
+        kinds.iter().flat_map(|kind| [(*kind, TlsVersions::Tls12), (*kind, TlsVersions::Tls13)]).collect();
     alone(|bench| signs_on_every_runtime(&bench, &keys));
 }
 
@@ -62,12 +64,24 @@ fn a_session_signs_on_a_software_tpm_whatever_its_runtime() {
     alone_with_a_tpm(|bench| signs_on_every_runtime(&bench, &[(Kind::P256, TlsVersions::Both)]));
 }
 
+#[test]
+#[ignore = "needs a software TPM"]
+fn a_session_signs_on_a_software_tpm_with_tls_1_2() {
+    alone_with_a_tpm(|bench| signs_on_every_runtime(&bench, &[(Kind::P256, TlsVersions::Tls12)]));
+}
+
+#[test]
+#[ignore = "needs a software TPM"]
+fn a_session_signs_on_a_software_tpm_with_an_rsa_key() {
+    alone_with_a_tpm(|bench| signs_on_every_runtime(&bench, &[(Kind::Rsa(2048), TlsVersions::Both)]));
+}
+
 fn signs_on_every_runtime(bench: &Bench, keys: &[(Kind, TlsVersions)]) {
     let token = bench.token("device");
     let aws = EmbeddedAws::start();
     for &(kind, versions) in keys {
         let iot = provider(&aws, versions);
-        let label = format!("{kind:?}");
+        let label = format!("{kind:?} {versions:?}");
         let certificate = iot.certify("lamp", &token.key(kind, &label, &[1]));
         run(async {
             let runtime = tokio::runtime::Handle::current();
