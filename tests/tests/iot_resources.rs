@@ -55,4 +55,12 @@ async fn files_and_threads_are_flat_over_a_thousand_refreshes() {
     assert!(settled("fd", files).await <= files, "files: {files}, then {}", count("fd"));
     assert!(settled("task", threads).await <= threads, "threads: {threads}, then {}", count("task"));
     assert_eq!((iot.connections(), iot.full_handshakes()), (1, 1));
+    // A connection for each call.
+    iot.set_keep_alive(false);
+    for _ in 0..1000 {
+        session.refresh().await.unwrap();
+    }
+    assert!(settled("fd", files).await <= files, "files: {files}, then {}", count("fd"));
+    assert!(settled("task", threads).await <= threads, "threads: {threads}, then {}", count("task"));
+    assert_eq!((iot.connections(), iot.full_handshakes(), iot.resumed_handshakes()), (1000, 1, 999));
 }

@@ -11,7 +11,7 @@ use brs_iot::pkcs11::Pin;
 use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
-use brs_tests::embedded_iot::{EmbeddedIot, TlsVersions};
+use brs_tests::embedded_iot::{EmbeddedIot, ServerCertificate, TlsVersions};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
@@ -202,8 +202,29 @@ fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
             let after = (threads(), descriptors().len(), next_handle(&bench, &token) - 1);
             assert_eq!(after, before);
             assert!(thread_names().iter().filter(|name| pool(name)).count() <= 4, "{:?}", thread_names());
+            assert_eq!((iot.calls(), iot.connections(), iot.full_handshakes()), (1020, 1, 1));
+            // A connection for each call, and each hundredth with a login and a signature.
+            iot.set_keep_alive(false);
+            let mut used = Vec::new();
+            for _ in 0..10 {
+                token.session.logout().unwrap();
+                iot.set_certificate(ServerCertificate::Good);
+                iot.close_connections();
+                let before = next_handle(&bench, &token);
+                for _ in 0..100 {
+                    session.refresh().await.unwrap();
+                }
+                used.push(next_handle(&bench, &token) - before);
+            }
+            // The probe's own, the session's and the key's: opened anew by each login, and by nothing else.
+            assert_eq!(used, [3; 10]);
+            while descriptors().len() > before.1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(threads(), before.0);
+            assert!(thread_names().iter().filter(|name| pool(name)).count() <= 4, "{:?}", thread_names());
+            assert_eq!((iot.connections(), iot.full_handshakes(), iot.resumed_handshakes()), (1001, 11, 990));
         });
-        assert_eq!((iot.calls(), iot.connections(), iot.full_handshakes()), (1020, 1, 1));
     });
 }
 
