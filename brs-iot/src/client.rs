@@ -4,6 +4,11 @@
 //! and one trust ([`Set::generation`](crate::files::Set)): a new pair means a new TLS configuration, because a resumed
 //! session would go on with the old certificate. A transport error means a new one, too. A connection is kept for as
 //! long as reqwest's pool keeps an idle one, 90 seconds; refreshes further apart resume the TLS session.
+//!
+//! 1. The kept client was built for the set whose number it is kept with. It is compared, built and put there under one
+//!    lock: whoever asks for the same set at once gets the same client.
+//! 2. A call has a clone of its client: giving the kept one up, or replacing it, ends no call.
+//! 3. A client is dropped without the lock: its last clone closes connections.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +80,7 @@ impl Clients {
 
     /// The client for a set: the kept one, if it was built for it.
     pub(crate) fn of(&self, set: &Set) -> Result<Client, Error> {
+        // One lock for all of it, by 1.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((generation, client)) = &*kept
             && *generation == set.generation
@@ -82,14 +88,17 @@ impl Clients {
             return Ok(client.clone());
         }
         let client = self.build(set)?;
-        *kept = Some((set.generation, client.clone()));
+        let before = kept.replace((set.generation, client.clone()));
+        drop(kept);
+        // By 3.
+        drop(before);
         Ok(client)
     }
 
     /// Gives the kept client up: its connections, and what TLS remembers of earlier ones.
     pub(crate) fn give_up(&self) {
         let client = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Closes connections, so without the lock.
+        // By 3.
         drop(client);
     }
 

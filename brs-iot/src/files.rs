@@ -6,6 +6,14 @@
 //! otherwise the one in use stays, with a warning and a detail in errors. Should the endpoint refuse a new device, the
 //! one before it is still there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A look
 //! has a time limit: a file system that hangs costs a refresh a little, and not its call.
+//!
+//! 1. The lock is held for moments: while it is, no file is read, no key is opened and nothing is awaited.
+//! 2. A set's number is given out once, under the lock in which its device or trust changes: sets with one number have
+//!    the same of both.
+//! 3. That a set was accepted or refused counts only while its number is the one in use: an answer that comes late says
+//!    nothing about what was taken over meanwhile.
+//! 4. A digest is kept together with what was made of that content. What could not be taken over leaves none: it is
+//!    tried again at the next look.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -160,6 +168,7 @@ impl Files {
     /// The endpoint took the device of that set: the one before it is needed no more.
     pub(crate) fn accepted(&self, set: &Set) {
         let mut current = self.lock();
+        // By 3.
         if current.set.generation == set.generation {
             current.refused = false;
             current.previous = None;
@@ -170,6 +179,7 @@ impl Files {
     /// The endpoint refused the device of that set. The one before it, if there is one that it may still take.
     pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
         let mut current = self.lock();
+        // By 3.
         if current.set.generation != set.generation {
             return None;
         }
@@ -249,6 +259,7 @@ impl Files {
             return Ok(());
         }
         let trust = Trust::given(&bytes, pem)?;
+        // One lock for all of it, by 2 and 4.
         let mut current = self.lock();
         current.trust_digest = digest;
         current.use_trust(trust);
@@ -306,6 +317,7 @@ impl Files {
             "certificate and key were read anew"
         );
         self.keys.forget();
+        // One lock for all of it, by 2 and 4.
         let mut current = self.lock();
         let before = std::mem::replace(&mut current.set.device, Arc::new(device));
         if is_other {
@@ -352,6 +364,7 @@ impl Files {
         self.device.with_key(chain, key)
     }
 
+    /// For moments only, by 1.
     fn lock(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
