@@ -139,7 +139,8 @@ fn from_environment(name: &str) -> Result<SecretString, Error> {
     }
 }
 
-/// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it is shown only if it looks like one.
+/// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it is shown only if it
+/// looks like one.
 pub(crate) fn shown_path(path: &Path) -> String {
     match path.to_str().filter(|text| text.contains(['/', '\\']) && path::is_plausible(text)) {
         Some(text) => format!(" `{text}`"),

@@ -31,11 +31,12 @@
 //!   further tries fail at once. A file or a function that gives a PIN is asked elsewhere, when a login is due: whoever
 //!   waits for a person stops no other session. A PIN pad's person, however, is waited for on the token's thread.
 //! - A token that was unplugged and is back works at the next signature.
-//! - A PIN that a token refused is never tried on it again, for a login or for one signature: many tokens count both
-//!   together. Only what that one accepted before goes on there. Where a login fails and the token tells neither why
-//!   nor that it counted a try (`CKR_GENERAL_ERROR` or its like, and no flag that changed), that PIN has one more try. That memory ends
-//!   with the process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is
-//!   left alone: with it, brs does not log in.
+//! - A PIN that a token refused is never tried on it again. Logins and keys that want a PIN for each signature share
+//!   that memory, since many tokens count the mistakes of both together; only where a PIN was accepted before does the
+//!   other's refusal not count. Where a login fails and the token tells neither why nor that it counted a try
+//!   (`CKR_GENERAL_ERROR` or its like, and no flag that changed), that PIN has one more try. The memory ends with the
+//!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
+//!   alone: with it, brs does not log in.
 //! - A signature blocks the thread that makes the TLS handshake; brs makes such handshakes where that stalls no task. A
 //!   runtime of yours that is shut down meanwhile waits for them, a call's time limit at most.
 //! - A module is loaded once, never unloaded and never finalised, and at the process's end nobody waits for its thread.

@@ -12,8 +12,9 @@
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
 //!
 //! A job panics: `a_panic_is_an_error_and_the_thread_goes_on`. Its caller leaves:
-//! `an_async_caller_may_leave_and_has_its_limit`, `a_job_that_begins_late_is_not_hung_when_its_caller_leaves`.
-//! It hangs: `a_hung_job_fails_all_that_come_after_at_once_until_it_returns`, `a_hung_thread_without_users_is_found_again`.
+//! `an_async_caller_may_leave_and_has_its_limit`, `a_job_that_begins_late_is_not_hung_when_its_caller_leaves`. It
+//! hangs: `a_hung_job_fails_all_that_come_after_at_once_until_it_returns`,
+//! `a_hung_thread_without_users_is_found_again`.
 
 #[cfg(test)]
 mod tests;
