@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
+use brs_core::{Clock as _, SystemClock};
 use brs_iot::pkcs11::{Opened, Pkcs11};
 use brs_tests::software_tpm::SoftwareTpm;
 use brs_tests::token::Module;
@@ -18,6 +20,8 @@ use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, crypto::aws_lc_rs::default_provider,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::sharing::token_threads;
 
 pub(crate) use brs_tests::token::{Kind, PIN, Token, secret};
 
@@ -65,7 +69,8 @@ pub(crate) fn signal_the_tpm(signal: &str) {
 
 fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &mut Command)) {
     if let (Some(module), Some(directory)) = (std::env::var_os(MODULE), std::env::var_os(DIRECTORY)) {
-        return body(Bench::new(Path::new(&module), Path::new(&directory)));
+        body(Bench::new(Path::new(&module), Path::new(&directory)));
+        return leave_the_module_in_peace();
     }
     let Some(path) = std::env::var_os(module) else { panic!("{module} must be the path of the PKCS#11 module") };
     // The closure's type tells the test's name: `pkcs11::pins::name::{{closure}}`.
@@ -81,9 +86,20 @@ fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    assert!(output.status.success() && out.contains("1 passed"), "{}: {out}\n{err}", output.status);
     assert!(!out.contains(PIN) && !err.contains(PIN), "the PIN was shown: {out}\n{err}");
     print!("{out}");
+}
+
+/// Waits for tokens' threads to have closed their sessions: SoftHSM2's exit handlers take away what such a call stands
+/// on, and the process would end by a signal. A token that hangs is not waited for.
+fn leave_the_module_in_peace() {
+    const LONGEST: Duration = Duration::from_secs(5);
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    while token_threads() > 0 && clock.monotonic() - began < LONGEST {
+        std::thread::yield_now();
+    }
 }
 
 /// The module, seen from outside brs.
