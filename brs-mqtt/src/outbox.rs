@@ -97,10 +97,10 @@ impl Outbox {
                 if let Some(room) = self.room(permits) {
                     break room;
                 }
-                let oldest = self.lock().entries.pop_front();
+                let oldest = self.oldest_if_room_can_be_made(size);
                 match oldest {
                     Some(oldest) => oldest.finish(Err(error::dropped())),
-                    // All of it is in flight, which is nobody's to drop.
+                    // Too much of it is in flight, which is nobody's to drop.
                     None => return Err(self.full()),
                 }
             },
@@ -166,6 +166,16 @@ impl Outbox {
         let message = Arc::clone(&self.messages).try_acquire_owned().ok()?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?;
         Some(Room { _message: message, _bytes: bytes })
+    }
+
+    /// Takes out the oldest message, unless even all that is queued would not make room enough.
+    fn oldest_if_room_can_be_made(&self, size: usize) -> Option<Entry> {
+        let mut queue = self.lock();
+        let queued: usize = queue.entries.iter().map(|entry| entry.publish.size()).sum();
+        if self.bytes.available_permits() + queued < size {
+            return None;
+        }
+        queue.entries.pop_front()
     }
 
     fn full(&self) -> Error {

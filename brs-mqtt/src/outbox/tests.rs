@@ -91,6 +91,17 @@ async fn what_is_in_flight_is_not_dropped() {
 }
 
 #[tokio::test]
+async fn nothing_is_dropped_for_a_message_that_would_not_fit_even_then() {
+    let outbox = Outbox::new(8, 1000, WhenFull::DropOldest);
+    let _first = outbox.add(Publish::new("t", vec![0; 500])).await.unwrap();
+    let _in_flight = outbox.take().unwrap();
+    let mut second = outbox.add(message("b")).await.unwrap();
+    assert_eq!(outbox.add(Publish::new("t", vec![0; 500])).await.unwrap_err().code(), Some("Full"));
+    assert!(second.try_recv().is_err(), "it still waits");
+    assert_eq!(texts(&outbox).await, ["b"]);
+}
+
+#[tokio::test]
 async fn closing_answers_everybody() {
     let outbox = Outbox::new(1, 1 << 20, WhenFull::Block);
     let first = outbox.add(message("a")).await.unwrap();
