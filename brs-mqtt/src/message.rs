@@ -58,6 +58,9 @@ pub struct Publish {
     pub(crate) properties: Properties,
 }
 
+/// MQTT 5, section 1.5: texts and data have a length of two bytes.
+pub(crate) const MAX_TEXT: usize = 65_535;
+
 /// MQTT 5's properties of a message. MQTT 3.1.1 has none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Properties {
@@ -169,13 +172,12 @@ impl Publish {
 }
 
 impl Properties {
-    /// MQTT 5, section 1.5: texts and data have a length of two bytes.
     fn check(&self) -> Result<(), Error> {
         let refused = |param: &str, problem: &str| {
             Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
         };
         if let Some(topic) = &self.response_topic
-            && (topic.is_empty() || topic.contains(['+', '#', '\0']))
+            && (topic.is_empty() || topic.contains(['+', '#']))
         {
             return refused("response_topic", "must be a topic that an answer can be published to, without wildcards");
         }
@@ -185,11 +187,15 @@ impl Properties {
         {
             return refused("message_expiry", "must be whole seconds, fewer than 2^32");
         }
-        let pairs = self.user.iter().flat_map(|(key, value)| [key.len(), value.len()]);
-        if self.lengths().chain(pairs).any(|length| length > usize::from(u16::MAX)) {
+        if self.lengths().any(|length| length > MAX_TEXT) {
             return refused("properties", "must have at most 65535 bytes each");
         }
-        Ok(())
+        for (param, text) in [("content_type", &self.content_type), ("response_topic", &self.response_topic)] {
+            if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                return refused(param, "must not hold the character NUL, which MQTT does not carry");
+            }
+        }
+        check_user_properties(&self.user)
     }
 
     /// Those of all but the user's own.
@@ -197,6 +203,17 @@ impl Properties {
         let texts = [self.content_type.as_deref(), self.response_topic.as_deref()].map(|text| text.map_or(0, str::len));
         texts.into_iter().chain([self.correlation_data.as_ref().map_or(0, Bytes::len)])
     }
+}
+
+/// MQTT 5, section 1.5.4: a text that cannot be encoded would end each connection it is sent over.
+pub(crate) fn check_user_properties(pairs: &[(String, String)]) -> Result<(), Error> {
+    let is_wrong = |text: &String| text.len() > MAX_TEXT || text.contains('\0');
+    if pairs.iter().any(|(key, value)| is_wrong(key) || is_wrong(value)) {
+        let problem =
+            "`user_property` must have keys and values of at most 65535 bytes each, without the character NUL";
+        return Err(Error::validation(problem).with_param("user_property").unrecoverable());
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Publish {
@@ -370,7 +387,12 @@ mod tests {
             (Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload", "131073 bytes"),
             (Publish::new("a", "").response_topic("b/+"), "response_topic", "wildcards"),
             (Publish::new("a", "").message_expiry(Duration::from_millis(1500)), "message_expiry", "whole seconds"),
-            (Publish::new("a", "").user_property("k", "x".repeat(65_536)), "properties", "65535 bytes"),
+            (Publish::new("a", "").content_type("x".repeat(65_536)), "properties", "65535 bytes"),
+            (Publish::new("a", "").content_type("x\0"), "content_type", "NUL"),
+            (Publish::new("a", "").response_topic("x\0"), "response_topic", "NUL"),
+            (Publish::new("a", "").user_property("k", "x".repeat(65_536)), "user_property", "65535 bytes"),
+            (Publish::new("a", "").user_property("k\0", "x"), "user_property", "NUL"),
+            (Publish::new("a", "").user_property("k", "x\0"), "user_property", "NUL"),
         ] {
             let error = message.validate().unwrap_err();
             assert!(error.to_string().contains(problem) && error.param() == Some(param), "{error}");

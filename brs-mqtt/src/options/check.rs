@@ -73,6 +73,7 @@ impl Options {
                 return Err(refused(param, "must be more than 0"));
             }
         }
+        crate::message::check_user_properties(&self.user_properties)?;
         self.check_last_will()?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| crate::transport::check_proxy(proxy.expose()))
     }
@@ -91,6 +92,12 @@ impl Options {
     fn check_last_will(&self) -> Result<(), Error> {
         let Some(will) = &self.last_will else { return Ok(()) };
         will.validate().map_err(|error| error.with_detail("of", "last_will"))?;
+        if will.payload.len() > crate::message::MAX_TEXT {
+            return Err(refused(
+                "last_will",
+                "must have a payload of at most 65535 bytes, which is all CONNECT carries",
+            ));
+        }
         if self.protocol == Protocol::V311 && will.needs_v5() {
             return Err(crate::error::needs_v5().with_detail("of", "last_will"));
         }
@@ -147,7 +154,10 @@ mod tests {
             (options().renew_after(DAY), "renew_after"),
             (options().outbox_messages(0), "outbox_messages"),
             (options().receive_maximum(0), "receive_maximum"),
+            (options().user_property("k", "x\0"), "user_property"),
+            (options().user_property("k".repeat(65_536), "x"), "user_property"),
             (options().last_will(Publish::new("a/#", "")), "topic"),
+            (options().last_will(Publish::new("a", vec![0; 65_536])), "last_will"),
             (options().last_will(Publish::new("a", "").qos(Qos::ExactlyOnce)), "qos"),
             (
                 options().protocol(Protocol::V311).last_will(Publish::new("a", "").content_type("text/plain")),
