@@ -286,7 +286,7 @@ impl Driver {
         }
         if self.claim_until.is_some_and(|at| now >= at) {
             self.claim_until = None;
-            let count = self.routes.end_waiting(self.generation, &self.ack_sender);
+            let count = self.routes.end_waiting(&self.ack_sender);
             if count > 0 {
                 self.tell(Event::Unclaimed { count });
             }

@@ -30,7 +30,8 @@ pub(crate) struct Routes {
     routes: Vec<Route>,
     /// Whether messages for which there was no stream yet wait for one.
     keeps_unclaimed: bool,
-    unclaimed: Vec<(Received, wire::Ack)>,
+    /// Each with the connection it came over: over another one its acknowledgement would be of something else.
+    unclaimed: Vec<(Received, u64, wire::Ack)>,
     /// Filters that have had a stream: what comes for them once it is gone is nobody's.
     claimed: Vec<String>,
 }
@@ -78,18 +79,18 @@ impl Routes {
 
     /// Whoever has not subscribed by now does not want what the session brought: it is acknowledged, and nothing waits
     /// any more. How many messages that are.
-    pub(crate) fn end_waiting(&mut self, generation: u64, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) -> usize {
+    pub(crate) fn end_waiting(&mut self, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) -> usize {
         self.keeps_unclaimed = false;
         self.claimed = Vec::new();
         let unclaimed = std::mem::take(&mut self.unclaimed);
         let count = unclaimed.len();
-        for (_, ack) in unclaimed {
+        for (_, generation, ack) in unclaimed {
             let _ = acks.send((generation, ack));
         }
         count
     }
 
-    pub(crate) fn add(&mut self, route: Route, generation: u64, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) {
+    pub(crate) fn add(&mut self, route: Route, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) {
         if let Some((_, filter)) = &route.target
             && self.keeps_unclaimed
             && !self.claimed.contains(filter)
@@ -98,10 +99,10 @@ impl Routes {
         }
         let (ours, others) = std::mem::take(&mut self.unclaimed)
             .into_iter()
-            .partition::<Vec<_>, _>(|(received, _)| route.target.is_some() && route.wants(&received.topic));
+            .partition::<Vec<_>, _>(|(received, ..)| route.target.is_some() && route.wants(&received.topic));
         self.unclaimed = others;
         self.routes.push(route);
-        for (received, ack) in ours {
+        for (received, generation, ack) in ours {
             self.deliver(received, Some(ack), generation, acks);
         }
     }
@@ -133,7 +134,7 @@ impl Routes {
         if takers.is_empty() {
             if let Some(ack) = ack {
                 if is_early() {
-                    self.unclaimed.push((received, ack));
+                    self.unclaimed.push((received, generation, ack));
                     return;
                 }
                 let _ = acks.send((generation, ack));
@@ -279,13 +280,30 @@ mod tests {
             routes.deliver(message, ack, 1, &acks);
         }
         let (one, mut stream) = route(Some((1, "a/+".into())), 8, false);
-        routes.add(one, 1, &acks);
+        routes.add(one, &acks);
         assert_eq!(next(&mut stream).unwrap().topic(), "a/1");
         assert!(acked.try_recv().is_ok() && acked.try_recv().is_err());
         drop(stream);
         let (message, ack) = received("a/2", Qos::AtLeastOnce);
         routes.deliver(message, ack, 1, &acks);
         assert!(acked.try_recv().is_ok(), "its reader has come and gone");
+    }
+
+    #[test]
+    fn what_waits_is_acknowledged_over_the_connection_it_came_over() {
+        let (mut routes, acks, mut acked) = routes(Vec::new());
+        routes.keeps_unclaimed = true;
+        routes.begin_connection(1, true);
+        for topic in ["a/1", "b/1"] {
+            let (message, ack) = received(topic, Qos::AtLeastOnce);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        routes.begin_connection(2, false);
+        let (one, mut stream) = route(Some((1, "a/+".into())), 8, false);
+        routes.add(one, &acks);
+        assert_eq!(next(&mut stream).unwrap().topic(), "a/1", "the only copy");
+        assert_eq!(routes.end_waiting(&acks), 1);
+        assert_eq!([acked.try_recv().unwrap().0, acked.try_recv().unwrap().0], [1, 1]);
     }
 
     #[test]
@@ -313,7 +331,7 @@ mod tests {
         for expected in [1, 0] {
             let (message, ack) = received("a/1", Qos::AtLeastOnce);
             routes.deliver(message, ack, 3, &acks);
-            assert_eq!(routes.end_waiting(3, &acks), expected, "later ones do not wait");
+            assert_eq!(routes.end_waiting(&acks), expected, "later ones do not wait");
             assert_eq!(acked.try_recv().unwrap().0, 3);
         }
     }

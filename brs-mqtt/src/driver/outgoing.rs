@@ -64,14 +64,14 @@ impl Driver {
         match command {
             Command::Subscribe(wanted) => {
                 for wanted in wanted {
-                    self.routes.add(wanted.route, self.generation, &self.ack_sender);
+                    self.routes.add(wanted.route, &self.ack_sender);
                     self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
                 }
                 if connected {
                     self.ask();
                 }
             }
-            Command::Listen(route) => self.routes.add(route, self.generation, &self.ack_sender),
+            Command::Listen(route) => self.routes.add(route, &self.ack_sender),
             Command::Unsubscribe(filters, reply) => {
                 self.routes.remove(&filters);
                 self.subscriptions.unwant(&filters);
@@ -126,7 +126,13 @@ impl Driver {
                 }
             }
             Asked::Unsubscribe { reply, answer: Answer::Given(answer), .. } => drop(reply.send(answer)),
-            Asked::Unsubscribe { filters, reply, answer: Answer::Lost } => self.unsubscribes.push((filters, reply)),
+            Asked::Unsubscribe { filters, reply, answer: Answer::Lost } => {
+                self.unsubscribes.push((filters, reply));
+                // As above: what is due at a connection's begin may be over already.
+                if self.state.borrow().eq(&State::Connected) {
+                    self.unsubscribe();
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use brs_core::Error;
 use brs_core::test_util::ManualClock;
 use futures_util::FutureExt as _;
 
-use crate::scripted::{CONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted};
+use crate::scripted::{CONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE};
 use crate::support::{LIMIT, in_time, world};
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
@@ -74,6 +74,23 @@ async fn what_a_lost_session_leaves_is_published_anew_or_fails_as_chosen() {
                 assert_eq!(flags, [false]);
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
+    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
+            (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
+            (UNSUBSCRIBE, 0) => Deed::SendAndClose(Vec::new()),
+            (UNSUBSCRIBE, _) => Deed::Send(packet.unsuback()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "away").protocol(protocol).session_expiry(LIMIT);
+        let connection = in_time(mqtt::connect(options.clean_start(protocol == Protocol::V5))).await.unwrap();
+        let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
+        in_time(connection.unsubscribe(["a/b"])).await.unwrap();
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const CONNECT: u8 = 1;
 pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBACK: u8 = 4;
 pub(crate) const SUBSCRIBE: u8 = 8;
+pub(crate) const UNSUBSCRIBE: u8 = 10;
 pub(crate) const PINGREQ: u8 = 12;
 
 /// A packet that a client has sent.
@@ -71,6 +72,12 @@ impl Packet {
     pub(crate) fn suback(&self, code: u8) -> Vec<u8> {
         let [high, low] = self.id();
         if self.v5 { vec![0x90, 4, high, low, 0, code] } else { vec![0x90, 3, high, low, code] }
+    }
+
+    /// UNSUBACK for one filter.
+    pub(crate) fn unsuback(&self) -> Vec<u8> {
+        let [high, low] = self.id();
+        if self.v5 { vec![0xB0, 4, high, low, 0, 0] } else { vec![0xB0, 2, high, low] }
     }
 
     /// A message of QoS 1 for the client.
