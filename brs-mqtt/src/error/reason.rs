@@ -4,6 +4,7 @@
 //! section 2.4, and the five of MQTT 3.1.1, section 3.2.2.3. AWS's own meaning is added where it is narrower.
 
 use brs_core::Error;
+use brs_core::shown::clean;
 
 /// What a server's number means; `None` for those that no server sends.
 pub(crate) fn in_words(code: u8) -> Option<&'static str> {
@@ -139,7 +140,7 @@ pub(crate) fn disconnected(code: u8, text: Option<&str>) -> Error {
         0x93 | 0x96 | 0x97 | 0x9F => ": publish less, or more slowly",
         _ => "",
     };
-    let said = text.map(|text| format!(", `{text}`")).unwrap_or_default();
+    let said = text.map(|text| format!(", `{}`", clean(text, &[]))).unwrap_or_default();
     // The connection is tried again in any case, so no class is said of it.
     Error::connection(format!("the server closed the connection: {}{said}{what}", words(code)))
         .with_code(format!("0x{code:02x}"))
@@ -161,6 +162,13 @@ mod tests {
             assert!(error.to_string().contains(action), "{error}");
         }
         assert!(connect_refused(0x87, "d").is_unrecoverable());
+    }
+
+    #[test]
+    fn what_the_server_says_is_one_line_of_bounded_length() {
+        let said = format!("go\n\u{1b}[2J{}", "x".repeat(60_000));
+        let error = disconnected(0x87, Some(&said)).to_string();
+        assert!(error.contains("go") && error.len() < 5000 && !error.contains(['\n', '\u{1b}']), "{error}");
     }
 
     #[test]
