@@ -224,6 +224,9 @@ impl Driver {
                 }
                 Err(stop) => {
                     if connected {
+                        // It ends by our own wish, which says nothing against it.
+                        let stood = self.stood();
+                        self.backoff.stood_for(stood);
                         self.say_goodbye(polling).await;
                     }
                     return End::Stopped(stop);

@@ -43,7 +43,7 @@ impl Driver {
         }
     }
 
-    fn stood(&self) -> Duration {
+    pub(super) fn stood(&self) -> Duration {
         self.shared.clock.monotonic().saturating_sub(self.connected_at)
     }
 
