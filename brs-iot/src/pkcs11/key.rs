@@ -37,7 +37,7 @@ pub(super) struct Inner {
 }
 
 impl TokenKey {
-    /// The error of the last signature, if it failed: TLS reports a text only. Taken, so that it is told once.
+    /// The error of the last signature, if it failed. Taken, so that it is told once.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

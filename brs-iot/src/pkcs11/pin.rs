@@ -177,9 +177,7 @@ impl Account {
         };
         Self { token, for_one_signature }
     }
-}
 
-impl Account {
     /// The other user of the same token: many tokens, PIV's for one, count both's wrong PINs together.
     fn other(&self) -> Self {
         Self { token: self.token.clone(), for_one_signature: !self.for_one_signature }
