@@ -98,8 +98,6 @@ async fn attempt(
     let client = clients.of(set).map_err(Failed::at_rest)?;
     // A token's own error is to be seen, and not that of a call which is late because of it.
     let signature_limit = set.device.limit_signatures(within(limit));
-    // What an earlier try left behind is not this one's.
-    drop(set.device.take_failure());
     let driven = drive(client, clients.request(limit + LAST_RESORT), set, signature_limit);
     let result = match in_time(cx.clock(), limit, driven).await {
         None => Err(error::late(call)),
@@ -111,16 +109,12 @@ async fn attempt(
             judge(outcome, call)
         }
     };
-    result.map_err(|failed| {
+    result.inspect_err(|failed| {
         if failed.late {
             clients.be_patient();
         }
         if failed.fresh {
             clients.give_up();
-        }
-        match set.device.take_failure() {
-            Some(error) => Failed::of_token(error),
-            None => failed,
         }
     })
 }

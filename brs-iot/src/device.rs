@@ -200,7 +200,6 @@ impl DeviceParams {
         let device = Device::new(opened.certificates, opened.key, certificate, ("the token's key", "pkcs11"))?;
         let token = Token {
             tls12_only: opened.tls12_only,
-            failure: opened.failure,
             limit: opened.limit,
             more: opened.more,
             signature_timeout: pkcs11.timeout(),
@@ -239,10 +238,9 @@ pub struct Device {
     token: Option<Token>,
 }
 
-/// What is different about a key in a token: it is used by blocking calls, and its own errors say more than TLS's.
+/// What is different about a key in a token: it is used by calls that block.
 struct Token {
     tls12_only: bool,
-    failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
     limit: Limit,
     more: More,
     signature_timeout: Duration,
@@ -287,7 +285,6 @@ impl Device {
         let facts = chain.first().and_then(Facts::of).expect("the test's certificate can be read");
         let token = Some(Token {
             tls12_only: false,
-            failure: Arc::new(|| None),
             limit,
             more: Arc::new(|_, _| Box::pin(std::future::ready(false))),
             signature_timeout: Duration::ZERO,
@@ -328,11 +325,6 @@ impl Device {
     /// Whether TLS 1.3 would find no signature that the key can make.
     pub(crate) fn tls12_only(&self) -> bool {
         self.token.as_ref().is_some_and(|token| token.tls12_only)
-    }
-
-    /// The token's own last error, taken: it says more than the handshake that failed of it.
-    pub(crate) fn take_failure(&self) -> Option<Error> {
-        self.token.as_ref().and_then(|token| (token.failure)())
     }
 
     /// Whether the token has a renewed certificate by now, or makes signatures that it could not make before.

@@ -13,7 +13,7 @@ use brs_core::{Blocking, Clock, Error};
 use rustls::ClientConfig;
 
 use crate::device::{Device, DeviceParams};
-use crate::error::{Failed, Peer, Refused, tls as explained};
+use crate::error::{Peer, Refused, tls as explained};
 use crate::files::Files;
 use crate::pem::Pem;
 use crate::server_time::ServerTime;
@@ -79,7 +79,6 @@ impl DeviceIdentity {
         let set = Box::pin(self.0.look(clock, None)).await;
         let device = self.0.device();
         let config = config(&device, &set.trust, clock)?;
-        drop(device.take_failure());
         let (clock, server_time) = (Arc::clone(clock), self.0.server_time());
         Ok(DeviceTls { config, device: Some(device), trust: set.trust, clock, server_time })
     }
@@ -168,16 +167,12 @@ impl DeviceTls {
         self.device.as_ref().is_some_and(|device| device.may_block())
     }
 
-    /// What a failed handshake means; `None` where TLS was not what failed.
+    /// What a failed handshake means, or the token's own error where that was the reason; `None` where TLS was not what
+    /// failed.
     pub fn explain(&self, failure: &(dyn StdError + 'static), endpoint: &str) -> Option<TlsFailure> {
-        let failed = match self.device.as_ref().and_then(|device| device.take_failure()) {
-            Some(error) => Failed::of_token(error),
-            None => {
-                let found = find::<rustls::Error>(failure)?;
-                let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
-                explained::failed(found, failure, &peer, self.device.as_deref())
-            }
-        };
+        let found = find::<rustls::Error>(failure)?;
+        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
+        let failed = explained::failed(found, failure, &peer, self.device.as_deref());
         let read_anew = matches!(failed.refused, Refused::Device | Refused::Authority);
         Some(TlsFailure { error: failed.error, read_anew })
     }

@@ -23,6 +23,12 @@ pub(crate) fn failed(
     peer: &Peer<'_>,
     device: Option<&Device>,
 ) -> Failed {
+    // What a token said when it was to sign says more than the handshake that failed of it.
+    if let rustls::Error::Other(other) = failure
+        && let Some(said) = other.0.downcast_ref::<Error>()
+    {
+        return Failed::of_token(said.clone());
+    }
     let told = |out: Error| with_cause(out, error, &[]);
     match (failure, device) {
         (rustls::Error::InvalidCertificate(verdict), _) => {

@@ -3,15 +3,18 @@
 //! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of the method `iot`
 //! tokio is told of it, so that the other tasks of the worker go on elsewhere; whoever else drives a handshake does so
 //! on a thread that may block. tokio offers no way to ask whether a worker may, and answers a wrong guess with a panic.
+//!
+//! What the token has to say about a signature that failed goes through rustls as it is, with the handshake's error:
+//! two connections that sign with one key at one time each hear of their own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use brs_core::{Clock as _, Error, SecretString, SystemClock};
+use brs_core::{Clock as _, SecretString, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
-use rustls::{SignatureAlgorithm, SignatureScheme};
+use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 
 use super::asking::{Until, work_blocking};
 use super::thread::TokenThread;
@@ -33,15 +36,9 @@ pub(super) struct Inner {
     pub(super) limit: Duration,
     /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the try keeps it.
     pub(super) until: Mutex<Weak<Duration>>,
-    pub(super) failure: Mutex<Option<Error>>,
 }
 
 impl TokenKey {
-    /// The error of the last signature, if it failed. Taken, so that it is told once.
-    pub(super) fn take_failure(&self) -> Option<Error> {
-        self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// Signatures end within this time, from now on, as long as what this gives is kept; then each has the key's own
     /// limit only. A later one takes its place, and outlives it.
     pub(super) fn set_limit(&self, limit: Duration) -> Arc<Duration> {
@@ -80,26 +77,15 @@ struct TokenSigner {
 
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        let Inner { thread, key, certificate, failure, .. } = &*self.key.0;
+        let Inner { thread, key, certificate, .. } = &*self.key.0;
         let (signing, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
         let scheme = self.scheme;
         let work =
             move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&signing, pin, scheme, &message, &certificate);
         let until = Until::new(self.key.limit());
-        let signed = telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
-            .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)));
-        let mut last = failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match signed {
-            Ok(signature) => {
-                *last = None;
-                Ok(signature)
-            }
-            Err(error) => {
-                let text = error.to_string();
-                *last = Some(error);
-                Err(rustls::Error::General(text))
-            }
-        }
+        telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
+            .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)))
+            .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))
     }
 
     fn scheme(&self) -> SignatureScheme {

@@ -34,8 +34,6 @@ pub struct Opened {
     pub key: Arc<dyn SigningKey>,
     /// The token cannot make the signatures of TLS 1.3: then a client that offers it sends no certificate.
     pub tls12_only: bool,
-    /// The token's own last error, taken: TLS reports a text only.
-    pub failure: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
     /// Sets how long signatures may take from now on, all together, until what it gives is dropped or a later one set.
     pub limit: Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>,
     /// Whether opening it again would give more, looked at within a time limit.
@@ -110,15 +108,13 @@ impl Pkcs11 {
             algorithm: if found.is_rsa { SignatureAlgorithm::RSA } else { SignatureAlgorithm::ECDSA },
             limit: self.signature_timeout,
             until: Mutex::default(),
-            failure: Mutex::new(None),
         };
         let key = TokenKey(Arc::new(inner));
-        let (failing, limited) = (key.clone(), key.clone());
+        let limited = key.clone();
         Ok(Opened {
             certificates,
             key: Arc::new(key),
             tls12_only,
-            failure: Arc::new(move || failing.take_failure()),
             limit: Arc::new(move |limit| limited.set_limit(limit)),
             more,
         })

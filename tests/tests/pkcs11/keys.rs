@@ -34,7 +34,6 @@ fn every_kind_of_key_works_with_both_versions_of_tls() {
                         std::slice::from_ref(&certificate)
                     );
                 }
-                assert!((opened.failure)().is_none());
             });
         }
     });
