@@ -43,8 +43,6 @@ const SUBPROTOCOL: &str = "mqtt";
 /// What is read of an answer: its head (hyper's least), and a refusal's body.
 const MAX_HEAD: usize = 8192;
 const MAX_BODY: usize = 16 * 1024;
-/// What is quoted of an answer that is not AWS's.
-const MAX_SAID: usize = 1024;
 /// A handshake follows at once; AWS takes up to a day.
 const VALID_FOR: Duration = Duration::from_secs(300);
 /// What credentials must have left.
@@ -71,6 +69,19 @@ pub(crate) struct Signed {
 impl fmt::Debug for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signed").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+impl Signed {
+    /// What a server may repeat and nobody is to see: the URL, and its telling parts, however they are written.
+    fn secrets(&self) -> Vec<Zeroizing<String>> {
+        const TELLING: [&str; 2] = ["X-Amz-Signature", "X-Amz-Security-Token"];
+        let values = self.target.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+        let values = values.filter(|(name, _)| TELLING.contains(name)).flat_map(|(_, value)| {
+            let plain = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+            [value.to_owned(), plain]
+        });
+        values.chain([self.target.to_string(), self.access_key_id.clone()]).map(Zeroizing::new).collect()
     }
 }
 
@@ -123,7 +134,11 @@ pub(crate) async fn open(
     endpoint: &Endpoint,
     signer: &Signer,
 ) -> Result<Stream, Error> {
-    let unreached = |error: &hyper::Error| lost::unreached(&endpoint.host, error, &[signed.target.as_str()]);
+    let unreached = |error: &hyper::Error| {
+        let secrets = signed.secrets();
+        let hidden: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+        lost::unreached(&endpoint.host, error, &hidden)
+    };
     let key = generate_key();
     let request = Request::get(signed.target.as_str())
         .header(header::HOST, endpoint.authority())
@@ -181,7 +196,9 @@ fn refused(
     signed: &Signed,
 ) -> Error {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let said = clean(said(body).trim(), &[signed.access_key_id.as_str()]);
+    let secrets = signed.secrets();
+    let hidden: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+    let said = clean(said(body).trim(), &hidden);
     let now = signer.clock.now();
     let apart = header("date").and_then(http_date).map(|date| (apart(now, date), date));
     let clock = match apart {
@@ -215,13 +232,13 @@ fn refused(
         error = error.with_detail("aws_message", &said);
     }
     if let Some(id) = header("x-amzn-requestid") {
-        error = error.with_detail("request_id", clean(id, &[]));
+        error = error.with_detail("request_id", clean(id, &hidden));
     }
     if let Some((apart, _)) = apart {
         error = error.with_detail("clock_difference_seconds", apart.as_secs());
     }
     if let Some(code) = header("x-amzn-errortype") {
-        error = error.with_code(clean(code.split(':').next().unwrap_or(code), &[]));
+        error = error.with_code(clean(code.split(':').next().unwrap_or(code), &hidden));
     }
     // Refused for their age or because they were revoked: the next try needs others. A signature that is too old is
     // another matter.
@@ -231,14 +248,15 @@ fn refused(
     error
 }
 
-/// The text of `{"message": "…"}`, which is how AWS IoT answers, else the beginning of whatever was answered.
+/// The text of `{"message": "…"}`, which is how AWS IoT answers, else whatever was answered: as a whole, since of a
+/// secret that is cut in two nothing would be recognised.
 fn said(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Answer {
         message: String,
     }
-    let beginning = || String::from_utf8_lossy(&body[..body.len().min(MAX_SAID)]).into_owned();
-    serde_json::from_slice(body).map_or_else(|_| beginning(), |Answer { message }| message)
+    serde_json::from_slice(body)
+        .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |Answer { message }| message)
 }
 
 /// For fuzzing: what is read of an answer.
@@ -263,6 +281,21 @@ mod tests {
         assert_eq!(said(br#"{"message":"say \"no\"","traceId":"x"}"#), "say \"no\"");
         for other in ["<html>", r#"{"error": {"message": 1}}"#, ""] {
             assert_eq!(said(other.as_bytes()), other);
+        }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_signed_url_is_not_shown() {
+        let token = format!("to/ken+{}=", "x".repeat(2000));
+        let encoded = percent_encoding::utf8_percent_encode(&token, percent_encoding::NON_ALPHANUMERIC);
+        let target = format!("/mqtt?X-Amz-Algorithm=A&X-Amz-Signature=0123abcd&X-Amz-Security-Token={encoded}");
+        let signed = Signed { target: Zeroizing::new(target.clone()), access_key_id: "ASIAHIDDEN".to_owned() };
+        let secrets = signed.secrets();
+        let hidden: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+        let escaped = target.replace('&', "&amp;");
+        for body in [&target, &escaped, &token, &format!("{}{target}", "y".repeat(200))] {
+            let shown = clean(&said(body.as_bytes()), &hidden);
+            assert!(!shown.contains("0123abcd") && !shown.contains("xxx") && !shown.contains("ASIA"), "{shown}");
         }
     }
 
