@@ -33,6 +33,16 @@ pub(crate) enum Command {
     Disconnect(Duration, oneshot::Sender<Result<(), Error>>),
 }
 
+impl Command {
+    /// Who waits for the end.
+    pub(crate) fn into_disconnect(self) -> Option<oneshot::Sender<Result<(), Error>>> {
+        match self {
+            Self::Disconnect(_, reply) => Some(reply),
+            _ => None,
+        }
+    }
+}
+
 /// One subscription that is asked for.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -51,7 +61,6 @@ pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) protocol: Protocol,
-    pub(crate) hold_at_most_once: bool,
     pub(crate) stream_capacity: usize,
 }
 
@@ -73,16 +82,18 @@ impl Connection {
 
     /// Publishes a message: ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to the socket.
     ///
-    /// Without a connection a message of QoS 1 waits in the outbox until there is one.
+    /// Without a connection a message of QoS 1 waits in the outbox until there is one. A connection that is being
+    /// replaced counts as one for as long as the new one has not failed.
     ///
     /// # Errors
     ///
     /// A validation error for what AWS does not take, before it is sent. Then, by their [code](Error::code): `Full` and
-    /// `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, `SessionLost` (see
-    /// [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's refusal.
+    /// `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, or with one that was
+    /// lost meanwhile, `SessionLost` (see [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's
+    /// refusal.
     ///
-    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: four connections in a row were soon closed with this
-    /// as the oldest message in flight. Where the server keeps the session, that is not noticed.
+    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: four connections in a row soon ended with this as the
+    /// oldest message in flight.
     ///
     /// # Cancel safety
     ///
@@ -93,12 +104,6 @@ impl Connection {
         if self.shared.protocol == Protocol::V311 && message.needs_v5() {
             return Err(error::needs_v5());
         }
-        if message.qos == Qos::AtMostOnce && !self.shared.hold_at_most_once && self.state() != State::Connected {
-            return Err(match self.state() {
-                State::Closed => error::closed(),
-                _ => error::offline(),
-            });
-        }
         self.shared.outbox.add(message).await?.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
@@ -108,7 +113,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter and for QoS 2; the server's refusal; `Closed`.
+    /// A validation error for a wrong filter and for QoS 2; the server's refusal; by their [code](Error::code)
+    /// `Closed`, and `Unsubscribed` when [`unsubscribe`](Self::unsubscribe) was called before there was an answer.
     ///
     /// # Cancel safety
     ///
@@ -186,13 +192,16 @@ impl Connection {
         Messages(receiver)
     }
 
-    /// Ends the connection: waits until all publishes are acknowledged, for `limit` at most, and says goodbye.
+    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye.
     ///
-    /// What is not acknowledged by then ends with the code `Closed`. The last will is not published.
+    /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes and unsubscribes the
+    /// server has not answered. New ones end with the code `Closed` from now on, and what is outstanding when the limit
+    /// is up does, too. Of several limits the one that is up first counts. The last will is not published.
     ///
     /// # Errors
     ///
-    /// A connection error when publishes were left over.
+    /// A connection error with the code `Closed` when something was left over, or when the runtime that drove the
+    /// connection has ended.
     ///
     /// # Cancel safety
     ///
@@ -202,14 +211,15 @@ impl Connection {
         if self.send(Command::Disconnect(limit, reply)).await.is_err() {
             return Ok(());
         }
-        replied.await.unwrap_or(Ok(()))
+        replied.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
     /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
     ///
-    /// Nothing is lost by it: what is in flight is waited for (10 s at most), and the session goes on where the server
-    /// keeps it. While the connection is lost, the next try is made at once: what a device does that has its network
-    /// back.
+    /// Publishes in flight are waited for, for 10 s at most; what is left then is published anew where the server keeps
+    /// the session, and else as [`WhenSessionLost`](crate::WhenSessionLost) says. A session that is kept goes on; where
+    /// none is, the server sends nothing of what comes for the client between the two connections. While the connection
+    /// is lost, the next try is made at once: what a device does that has its network back.
     ///
     /// # Cancel safety
     ///
@@ -240,9 +250,11 @@ impl Connection {
         }
     }
 
-    /// What happens from now on.
+    /// What happens from now on, [`Event::Closed`](crate::Event::Closed) last.
     pub fn events(&self) -> Events {
-        self.shared.events.subscribe()
+        let events = self.shared.events.subscribe();
+        // It may have been told before.
+        if self.state() == State::Closed { Events::of_closed() } else { events }
     }
 
     /// The client id.
@@ -323,7 +335,8 @@ impl From<String> for Subscribe {
 
 /// A subscription that the server has granted: the stream of its messages.
 ///
-/// Dropped, the messages that still come are acknowledged and dropped; [`Connection::unsubscribe`] ends it.
+/// Dropped, the messages that still come are acknowledged and dropped, but for [`Connection::messages`], which has
+/// them, too; [`Connection::unsubscribe`] ends it.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Subscription {

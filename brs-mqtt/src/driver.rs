@@ -69,6 +69,9 @@ pub(crate) struct Driver {
     subscriptions: Subscriptions,
     /// Due once there is a connection.
     unsubscribes: Vec<(Vec<String>, Reply)>,
+    /// Filters of unsubscribes on their way. A link that goes on with a session sends those again in no order that is
+    /// promised, so nothing may overtake them.
+    leaving: Vec<String>,
     resubscribing: Option<Resubscribing>,
     publishes: FuturesUnordered<BoxFuture<'static, (Entry, Published)>>,
     asked: FuturesUnordered<BoxFuture<'static, Asked>>,
@@ -97,7 +100,7 @@ pub(crate) struct Driver {
 /// Subscriptions that are asked for again.
 struct Resubscribing {
     left: Vec<Id>,
-    filters: usize,
+    granted: usize,
 }
 
 /// The connection is to end.
@@ -140,10 +143,11 @@ impl Driver {
             first,
             acks,
             ack_sender,
-            routes: Routes::keeping_unclaimed(!options.clean_start),
+            routes: Routes::new(!options.clean_start, options.receive_maximum),
             options,
             subscriptions: Subscriptions::default(),
             unsubscribes: Vec::new(),
+            leaving: Vec::new(),
             resubscribing: None,
             publishes: FuturesUnordered::new(),
             asked: FuturesUnordered::new(),
@@ -173,23 +177,50 @@ impl Driver {
             loop {
                 match self.once(link).await {
                     End::Lost(back, lost) => {
-                        let Some(mut sleep) = self.lost(lost) else { return self.end() };
+                        let Some(mut sleep) = self.lost(lost) else {
+                            drop(back);
+                            return self.end();
+                        };
+                        let kept = self.goes_on().then_some(back);
+                        if kept.is_none() {
+                            resume = self.leave().await;
+                        }
                         if self.attend(&mut sleep, false).await == Err(Stop::Close) {
+                            drop(kept);
                             return self.end();
                         }
-                        link = back;
+                        match kept {
+                            Some(back) => link = back,
+                            None => continue 'links,
+                        }
                     }
                     End::Stopped(Stop::Close) => return self.end(),
                     End::Stopped(Stop::Replace) => {
-                        // A new link knows nothing of the session, which goes on if the server keeps it.
-                        resume = !self.options.session_expiry.is_zero();
-                        self.handle = None;
-                        self.settle().await;
+                        resume = self.leave().await;
                         continue 'links;
                     }
                 }
             }
         }
+    }
+
+    /// Whether a link that has lost its connection makes the next one. It sends again what it has in flight: rightly
+    /// within a session that is kept, unless that is what ends one connection after the other.
+    fn goes_on(&self) -> bool {
+        let holds = self.options.hold_at_most_once;
+        (self.keeps_session() || holds) && !self.is_stuck()
+    }
+
+    fn keeps_session(&self) -> bool {
+        !self.options.session_expiry.is_zero()
+    }
+
+    /// Takes back what was given to a link that is gone. A new one knows nothing of its session: whether it is to go on
+    /// with that all the same, if the server keeps it.
+    async fn leave(&mut self) -> bool {
+        self.handle = None;
+        self.settle().await;
+        self.keeps_session()
     }
 
     /// One connection, from its try to its end.
@@ -227,6 +258,7 @@ impl Driver {
                         // It ends by our own wish, which says nothing against it.
                         let stood = self.stood();
                         self.backoff.stood_for(stood);
+                        self.takeovers.stood_for(stood);
                         self.say_goodbye(polling).await;
                     }
                     return End::Stopped(stop);
@@ -248,19 +280,22 @@ impl Driver {
             }
             self.set_timer(now, connected);
             let has_room = may_send && self.publishes.len() < usize::from(MAX_IN_FLIGHT);
+            let listens = has_room || self.closing.is_some();
             let timer = self.timer.as_mut().map(|(_, sleep)| sleep);
             let is_timed = timer.is_some();
             tokio::select! {
                 output = &mut *future => return Ok(output),
                 Some((entry, ended)) = self.publishes.next(), if !self.publishes.is_empty() => {
-                    self.published(entry, ended);
+                    self.published(entry, ended, false);
                 }
                 Some(asked) = self.asked.next(), if !self.asked.is_empty() => self.answered(asked),
                 command = self.commands.recv(), if !self.orphaned => match command {
                     Some(command) => self.command(command, connected),
                     None => {
                         self.orphaned = true;
-                        self.close(ORPHANED, None);
+                        if self.closing.is_none() {
+                            self.close(ORPHANED, None);
+                        }
                     }
                 },
                 Some((generation, ack)) = self.acks.recv() => {
@@ -268,7 +303,7 @@ impl Driver {
                         handle.ack(ack);
                     }
                 }
-                () = self.shared.outbox.work.notified(), if has_room => {}
+                () = self.shared.outbox.work.notified(), if listens => {}
                 () = async { if let Some(timer) = timer { timer.await } }, if is_timed => self.timer = None,
             }
         }
@@ -278,7 +313,7 @@ impl Driver {
     fn due(&mut self, now: Duration, connected: bool) -> Option<Stop> {
         let is_idle = self.publishes.is_empty();
         if let Some(closing) = &self.closing
-            && (now >= closing.deadline || (is_idle && self.shared.outbox.is_empty()))
+            && (now >= closing.deadline || self.is_done())
         {
             return Some(Stop::Close);
         }
@@ -325,10 +360,11 @@ impl Driver {
         self.connected_at = self.shared.clock.monotonic();
         // What an outage has brought into step is not to stay so.
         self.stands_for = self.options.renew_after.mul_f64(1.0 - RENEWAL_SPREAD * fastrand::f64());
-        if !self.options.session_expiry.is_zero() {
+        if self.keeps_session() {
             link.keep_session();
         }
         self.routes.begin_connection(self.generation, session_present);
+        self.shared.outbox.go_online();
         if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
             self.claim_until = Some(self.connected_at + TO_CLAIM);
         }
@@ -337,18 +373,16 @@ impl Driver {
         if let Some(first) = self.first.take() {
             let _ = first.send(Ok(()));
         }
-        self.resubscribing = None;
         if !session_present {
             let again = self.subscriptions.lost();
-            if !again.is_empty() {
-                self.resubscribing = Some(Resubscribing { filters: again.len(), left: again });
-            }
+            self.resubscribing = (!again.is_empty()).then_some(Resubscribing { left: again, granted: 0 });
             for (_, reply) in self.unsubscribes.drain(..) {
                 let _ = reply.send(Ok(()));
             }
         }
-        self.ask();
+        // In this order: what was unsubscribed from may have been subscribed to since.
         self.unsubscribe();
+        self.ask();
     }
 
     fn message(&mut self, received: Received, ack: Option<wire::Ack>) {

@@ -2,7 +2,7 @@
 //!
 //! Owns the wording, each with the setting to look at. What servers say in numbers is said in words by `reason.rs`, and
 //! what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`, `Full`, `Offline`, `SessionLost`, `Closed`,
-//! `NotTaken`.
+//! `NotTaken`, `Unsubscribed`, `DuplicateClientId`.
 
 use std::time::Duration;
 
@@ -38,10 +38,19 @@ pub(crate) fn offline() -> Error {
     .with_code("Offline")
 }
 
+/// A message of QoS 0 on its way into a socket that failed.
+pub(crate) fn unsure() -> Error {
+    Error::connection(
+        "the connection was lost while the message was handed to it: whether it has arrived is unknown, and one of \
+         QoS 0 is not sent twice",
+    )
+    .with_code("Offline")
+}
+
 pub(crate) fn session_lost() -> Error {
     Error::connection(
-        "the connection was lost before the acknowledgement, and the server has not kept the session: whether the \
-         message has arrived is unknown",
+        "the connection was lost before the acknowledgement, and the session with it: whether the message has arrived \
+         is unknown",
     )
     .with_code("SessionLost")
 }
@@ -76,8 +85,8 @@ pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Err
 /// The server has ended one connection after the other at the same message.
 pub(crate) fn closed_at_message(topic: &str, times: u32) -> Error {
     Error::request(format!(
-        "the server closed {times} connections in a row when it had the message to `{topic}`, and acknowledged it in \
-         none: check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained); whether \
+        "{times} connections in a row ended when they had the message to `{topic}`, and it was acknowledged over none: \
+         check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained); whether \
          it has arrived is unknown"
     ))
     .with_code("NotTaken")
@@ -85,13 +94,37 @@ pub(crate) fn closed_at_message(topic: &str, times: u32) -> Error {
     .unrecoverable()
 }
 
-/// What was outstanding when the limit of a disconnect was up.
+/// What had been handed to a link when the limit of a disconnect was up.
 pub(crate) fn unfinished(limit: Duration) -> Error {
     Error::connection(format!(
         "the connection was closed {limit:?} after that was asked for, before the acknowledgement: whether the message \
          has arrived is unknown"
     ))
     .with_code("Closed")
+}
+
+/// What had not.
+pub(crate) fn unsent(limit: Duration) -> Error {
+    Error::connection(format!(
+        "the connection was closed {limit:?} after that was asked for, and the message has not been sent"
+    ))
+    .with_code("Closed")
+}
+
+/// What the disconnect itself says then.
+pub(crate) fn left_over(limit: Duration) -> Error {
+    Error::connection(format!(
+        "the connection was closed after {limit:?} with something left over: each publish, subscribe and unsubscribe \
+         has been told; give a longer limit, or look at what the server keeps waiting"
+    ))
+    .with_code("Closed")
+}
+
+/// Nobody has an answer for a subscription that is wanted no more.
+pub(crate) fn unsubscribed(filter: &str) -> Error {
+    Error::request(format!("the subscription to `{filter}` was ended by an unsubscribe before it was granted"))
+        .with_code("Unsubscribed")
+        .with_detail("filter", filter)
 }
 
 pub(crate) fn too_many_filters(count: usize) -> Error {

@@ -54,9 +54,10 @@ pub enum Event {
         /// When the next try is made.
         next_try: SystemTime,
     },
-    /// The server had not kept the session and was asked again for all subscriptions, with success.
+    /// The server had not kept the session, was asked again for all subscriptions, and has answered.
     Resubscribed {
-        /// How many filters.
+        /// How many it has granted; for each of the others there is a
+        /// [`SubscriptionRefused`](Self::SubscriptionRefused).
         filters: usize,
     },
     /// A subscription that had been granted is refused now, and has ended.
@@ -79,7 +80,8 @@ pub enum Event {
         count: u64,
     },
     /// Messages that the session had kept from before this process, and to which nobody has subscribed within a minute
-    /// of the first connection, were acknowledged and dropped: unread they would have kept others from being sent.
+    /// of the first connection, were acknowledged and dropped: unread they would have kept others from being sent. So
+    /// were those for which there was no room to wait.
     Unclaimed {
         /// How many.
         count: usize,
@@ -128,17 +130,30 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.0.subscribe()))
+        Events(Reading::Channel(BroadcastStream::new(self.0.subscribe())))
     }
 }
 
-/// The events of one connection from the moment of subscribing. Ends with the connection.
+/// The events of one connection from the moment of subscribing. Ends after [`Event::Closed`].
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
-pub struct Events(BroadcastStream<Event>);
+pub struct Events(Reading);
+
+#[derive(Debug)]
+enum Reading {
+    Channel(BroadcastStream<Event>),
+    /// It was closed before anybody subscribed.
+    Closed,
+    Ended,
+}
 
 impl Events {
-    /// The next event; `None` when the connection is gone.
+    /// Those of a connection that has ended.
+    pub(crate) fn of_closed() -> Self {
+        Self(Reading::Closed)
+    }
+
+    /// The next event; `None` after [`Event::Closed`].
     ///
     /// # Cancel safety
     ///
@@ -152,8 +167,15 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|item| {
-            item.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count }))
-        })
+        let event = match &mut self.0 {
+            Reading::Channel(events) => std::task::ready!(Pin::new(events).poll_next(cx))
+                .map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count })),
+            Reading::Closed => Some(Event::Closed),
+            Reading::Ended => None,
+        };
+        if matches!(event, None | Some(Event::Closed)) {
+            self.0 = Reading::Ended;
+        }
+        Poll::Ready(event)
     }
 }

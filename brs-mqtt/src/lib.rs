@@ -64,9 +64,10 @@
 //!
 //! Each subscription is a stream, and [`Connection::messages`] one of all. A message of QoS 1 is acknowledged when it
 //! is taken from its streams, or by [`Message::ack`] where [`Subscribe::manual_ack`] leaves it to the reader. So a
-//! reader that is slow makes the server wait: it sends no more than it may have unacknowledged. Messages of QoS 0,
-//! which no server holds back, are dropped when their stream is full, and an event counts them. No reader stops the
-//! connection.
+//! reader that is slow makes the server wait: it sends no more than it may have unacknowledged
+//! ([`Options::receive_maximum`]), over the connection as a whole, so a reader that leaves all of that unread leaves
+//! nothing of QoS 1 to the other streams. Messages of QoS 0, which no server holds back, are dropped when their stream
+//! is full, and an event counts them. No reader stops the connection, its keep-alive, or what is published.
 //!
 //! A session that the server has kept for an earlier process ([`Options::clean_start`]) brings messages before anybody
 //! subscribes: they wait a minute for somebody who does.

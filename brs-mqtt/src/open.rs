@@ -84,13 +84,13 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
             Security::Signed(trust(&options, session).await?, signer)
         }
     };
-    let wants_alpn = options.alpn.unwrap_or(options.transport == Transport::X509 && endpoint.port == 443);
     let connector = Connector {
+        alpn: options.wants_alpn(endpoint.port),
         endpoint,
         security,
-        alpn: wants_alpn,
         proxy: options.proxy.clone(),
         limit: options.connect_timeout,
+        keep_alive: options.keep_alive,
         clock: Arc::clone(&clock),
         prepared: Mutex::new(Prepared::default()),
         signer: Blocking::new(),
@@ -131,11 +131,15 @@ async fn start(options: Options, connector: Connector, clock: Arc<dyn Clock>) ->
     };
     let shared = Arc::new(Shared {
         client_id: options.client_id.clone(),
-        outbox: Outbox::new(options.outbox_messages, options.outbox_bytes, options.when_full),
+        outbox: Outbox::new(
+            options.outbox_messages,
+            options.outbox_bytes,
+            options.when_full,
+            options.hold_at_most_once,
+        ),
         events: EventSender::new(),
         clock,
         protocol: options.protocol,
-        hold_at_most_once: options.hold_at_most_once,
         stream_capacity: options.stream_capacity,
     });
     let (commands, of_handles) = mpsc::channel(COMMANDS);

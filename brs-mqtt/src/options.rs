@@ -258,7 +258,8 @@ impl Options {
     /// How long the line may be silent before the client asks whether the server is there: 5–1200 s, AWS's maximum.
     /// Default: 60 s.
     ///
-    /// A shorter one notices a dead line sooner and costs traffic; AWS counts 1.5 times the value.
+    /// A shorter one notices a dead line sooner and costs traffic; AWS counts 1.5 times the value. A line that is never
+    /// silent is dead, too, when what is sent over it finds no room for that long or, on Linux, is not confirmed.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -294,7 +295,8 @@ impl Options {
         self
     }
 
-    /// How long one try to connect may take, from the name's look-up to the server's answer: 1–300 s. Default: 30 s.
+    /// How long one try to connect may take, from the name's look-up to the end of TLS's or the WebSocket's handshake:
+    /// 1–300 s. Default: 30 s. The server's answer to the client's name (CONNACK) may take 5 s more.
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = connect_timeout;
         self
@@ -386,5 +388,31 @@ impl Options {
         let wants_alpn = self.alpn == Some(true);
         let usual = if self.transport == Transport::WebSocket || wants_alpn { 443 } else { 8883 };
         Endpoint::parse(&self.endpoint, self.port, usual)
+    }
+
+    /// Whether ALPN is to name MQTT on that port.
+    pub(crate) fn wants_alpn(&self, port: u16) -> bool {
+        self.alpn.unwrap_or(self.transport == Transport::X509 && port == 443)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alpn_is_asked_for_on_port_443_with_a_certificate_or_as_it_is_said() {
+        let options = || Options::new("a-ats.iot.eu-west-1.amazonaws.com", "d");
+        for (options, port, wanted) in [
+            (options(), 8883, false),
+            (options().port(443), 443, true),
+            (options().alpn(true), 443, true),
+            (options().alpn(true).port(8443), 8443, true),
+            (options().alpn(false).port(443), 443, false),
+            (options().transport(Transport::WebSocket), 443, false),
+        ] {
+            let endpoint = options.target().unwrap();
+            assert_eq!((endpoint.port, options.wants_alpn(endpoint.port)), (port, wanted), "{options:?}");
+        }
     }
 }

@@ -6,21 +6,28 @@
 //! 2. Whoever waits for room is served in turn; who leaves before has published nothing.
 //! 3. Messages leave in the order in which they came; what comes back from a lost connection goes to its old place.
 //! 4. Every message that was taken ends in exactly one answer to its publisher, also when the outbox is dropped.
+//! 5. Where messages of QoS 0 do not wait for a connection, none is queued while there is none: whether there is one is
+//!    changed and looked at under the queue's lock. One that is being replaced counts until the new one has failed.
+//! 6. Who has begun to add when the outbox begins to refuse is served, and counts as not done until then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brs_core::Error;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::error;
-use crate::message::Publish;
+use crate::message::{Publish, Qos};
 use crate::options::WhenFull;
 
 /// Publishes on their way.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     when_full: WhenFull,
+    /// Whether messages of QoS 0 wait for a connection.
+    holds_at_most_once: bool,
+    /// What the queue holds, too; here it wakes those who wait for room.
+    online: watch::Sender<bool>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     max_bytes: usize,
@@ -33,13 +40,55 @@ pub(crate) struct Outbox {
 struct Queue {
     entries: VecDeque<Entry>,
     next: u64,
-    closed: Option<Error>,
+    online: bool,
+    /// Publishers whose message is neither queued nor given up.
+    adding: usize,
+    /// What those are told who begin now.
+    refused: Option<Error>,
+    closed: Option<Closed>,
+}
+
+/// What the outbox says when it is closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Closed {
+    /// Of messages that have been handed to a link: they may have arrived.
+    pub(crate) sent: Error,
+    /// Of the others.
+    pub(crate) unsent: Error,
+}
+
+impl Closed {
+    /// The same of all.
+    pub(crate) fn plainly() -> Self {
+        Self { sent: error::closed(), unsent: error::closed() }
+    }
+
+    fn of(&self, entry: &Entry) -> Error {
+        if entry.handed { self.sent.clone() } else { self.unsent.clone() }
+    }
+}
+
+/// A publisher that is adding its message, until it has or leaves.
+struct Adding<'a>(&'a Outbox);
+
+impl Drop for Adding<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.adding -= 1;
+        let is_awaited = queue.refused.is_some() && queue.adding == 0;
+        drop(queue);
+        if is_awaited {
+            self.0.work.notify_one();
+        }
+    }
 }
 
 /// One publish.
 #[derive(Debug)]
 pub(crate) struct Entry {
     number: u64,
+    /// Whether it has been given out, perhaps sent.
+    handed: bool,
     pub(crate) publish: Arc<Publish>,
     answer: oneshot::Sender<Result<(), Error>>,
     _room: Room,
@@ -64,10 +113,13 @@ impl Entry {
 }
 
 impl Outbox {
-    pub(crate) fn new(messages: usize, bytes: usize, when_full: WhenFull) -> Self {
+    /// Bounded in messages and bytes, and offline until it is told otherwise.
+    pub(crate) fn new(messages: usize, bytes: usize, when_full: WhenFull, holds_at_most_once: bool) -> Self {
         let max_bytes = bytes.min(Semaphore::MAX_PERMITS);
         Self {
             when_full,
+            holds_at_most_once,
+            online: watch::Sender::new(false),
             messages: Arc::new(Semaphore::new(messages.min(Semaphore::MAX_PERMITS))),
             bytes: Arc::new(Semaphore::new(max_bytes)),
             max_bytes,
@@ -82,16 +134,9 @@ impl Outbox {
         let Some(permits) = u32::try_from(size).ok().filter(|_| size <= self.max_bytes) else {
             return Err(error::larger_than_the_outbox(size, self.max_bytes));
         };
+        let _adding = self.begin(&publish)?;
         let room = match self.when_full {
-            WhenFull::Block => {
-                // By invariant 2 dropping the future in here leaves nothing behind.
-                let message = Arc::clone(&self.messages).acquire_owned().await;
-                let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await;
-                match (message, bytes) {
-                    (Ok(message), Ok(bytes)) => Room { _message: message, _bytes: bytes },
-                    _ => return Err(self.closed()),
-                }
-            }
+            WhenFull::Block => self.wait_for_room(&publish, permits).await?,
             WhenFull::Error => self.room(permits).ok_or_else(|| self.full())?,
             WhenFull::DropOldest => loop {
                 if let Some(room) = self.room(permits) {
@@ -107,27 +152,75 @@ impl Outbox {
         };
         let (answer, answered) = oneshot::channel();
         let mut queue = self.lock();
-        if let Some(error) = &queue.closed {
-            return Err(error.clone());
+        if let Some(closed) = &queue.closed {
+            return Err(closed.unsent.clone());
+        }
+        if !queue.online && !self.waits_for_a_connection(&publish) {
+            return Err(error::offline());
         }
         let number = queue.next;
         queue.next += 1;
-        queue.entries.push_back(Entry { number, publish: Arc::new(publish), answer, _room: room });
+        queue.entries.push_back(Entry { number, handed: false, publish: Arc::new(publish), answer, _room: room });
         drop(queue);
         self.work.notify_one();
         Ok(answered)
     }
 
+    fn begin(&self, publish: &Publish) -> Result<Adding<'_>, Error> {
+        let mut queue = self.lock();
+        if let Some(error) = queue.closed.as_ref().map(|closed| &closed.unsent).or(queue.refused.as_ref()) {
+            return Err(error.clone());
+        }
+        if !queue.online && !self.waits_for_a_connection(publish) {
+            return Err(error::offline());
+        }
+        queue.adding += 1;
+        Ok(Adding(self))
+    }
+
+    fn waits_for_a_connection(&self, publish: &Publish) -> bool {
+        publish.qos != Qos::AtMostOnce || self.holds_at_most_once
+    }
+
+    /// By invariant 2 dropping the future in here leaves nothing behind.
+    async fn wait_for_room(&self, publish: &Publish, bytes: u32) -> Result<Room, Error> {
+        let room = async {
+            let message = Arc::clone(&self.messages).acquire_owned().await.map_err(|_| self.closed())?;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(|_| self.closed())?;
+            Ok(Room { _message: message, _bytes: bytes })
+        };
+        tokio::select! {
+            room = room => room,
+            () = self.offline(publish) => Err(error::offline()),
+        }
+    }
+
+    /// Ready once there is no connection, for a message that does not wait for one; never for another.
+    pub(crate) fn offline(&self, publish: &Publish) -> impl Future<Output = ()> + Send + use<> {
+        let online = (!self.waits_for_a_connection(publish)).then(|| self.online.subscribe());
+        async move {
+            match online {
+                Some(mut online) => {
+                    let _ = online.wait_for(|online| !online).await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The next message.
     pub(crate) fn take(&self) -> Option<Entry> {
-        self.lock().entries.pop_front()
+        let mut entry = self.lock().entries.pop_front()?;
+        entry.handed = true;
+        Some(entry)
     }
 
     /// A message that came back, to its old place.
     pub(crate) fn put_back(&self, entry: Entry) {
         let mut queue = self.lock();
-        if let Some(error) = queue.closed.clone() {
+        if let Some(closed) = queue.closed.clone() {
             drop(queue);
+            let error = closed.of(&entry);
             return entry.finish(Err(error));
         }
         let place = queue.entries.partition_point(|other| other.number < entry.number);
@@ -136,30 +229,56 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().entries.is_empty()
+    /// Whether there is nothing to send and nobody about to add something.
+    pub(crate) fn is_done(&self) -> bool {
+        let queue = self.lock();
+        queue.entries.is_empty() && queue.adding == 0
     }
 
-    /// Takes out what is of no use any more.
-    pub(crate) fn extract(&self, unwanted: impl Fn(&Publish) -> bool) -> Vec<Entry> {
-        let mut queue = self.lock();
-        let (out, kept) = queue.entries.drain(..).partition::<Vec<_>, _>(|entry| unwanted(&entry.publish));
-        queue.entries = kept.into();
-        out
+    /// There is a connection.
+    pub(crate) fn go_online(&self) {
+        // In this order, and the other one below: who finds the queue online is not sent away by an older value here.
+        self.online.send_replace(true);
+        self.lock().online = true;
     }
 
-    /// Takes nothing any more and answers what is queued with the error.
-    pub(crate) fn close(&self, error: &Error) {
+    /// There is none any more: what does not wait for one ends, whoever waits for room with it included.
+    pub(crate) fn go_offline(&self) {
+        let out = {
+            let mut queue = self.lock();
+            queue.online = false;
+            let (kept, out) = std::mem::take(&mut queue.entries)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|entry| self.waits_for_a_connection(&entry.publish));
+            queue.entries = kept;
+            out
+        };
+        self.online.send_replace(false);
+        for entry in out {
+            entry.finish(Err(error::offline()));
+        }
+    }
+
+    /// Tells new publishers the error.
+    pub(crate) fn refuse(&self, error: &Error) {
+        self.lock().refused.get_or_insert_with(|| error.clone());
+    }
+
+    /// Takes nothing any more and answers what is queued. Whether anybody had to be told.
+    pub(crate) fn close(&self, closed: &Closed) -> bool {
+        let was_done = self.is_done();
         let entries = {
             let mut queue = self.lock();
-            queue.closed.get_or_insert_with(|| error.clone());
+            queue.closed.get_or_insert_with(|| closed.clone());
             std::mem::take(&mut queue.entries)
         };
         self.messages.close();
         self.bytes.close();
         for entry in entries {
-            entry.finish(Err(error.clone()));
+            let error = closed.of(&entry);
+            entry.finish(Err(error));
         }
+        !was_done
     }
 
     fn room(&self, bytes: u32) -> Option<Room> {
@@ -172,18 +291,18 @@ impl Outbox {
     fn oldest_if_room_can_be_made(&self, size: usize) -> Option<Entry> {
         let mut queue = self.lock();
         let queued: usize = queue.entries.iter().map(|entry| entry.publish.size()).sum();
-        if self.bytes.available_permits() + queued < size {
+        if queue.closed.is_some() || self.bytes.available_permits() + queued < size {
             return None;
         }
         queue.entries.pop_front()
     }
 
     fn full(&self) -> Error {
-        self.lock().closed.clone().unwrap_or_else(error::full)
+        self.lock().closed.as_ref().map_or_else(error::full, |closed| closed.unsent.clone())
     }
 
     fn closed(&self) -> Error {
-        self.lock().closed.clone().unwrap_or_else(error::closed)
+        self.lock().closed.as_ref().map_or_else(error::closed, |closed| closed.unsent.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

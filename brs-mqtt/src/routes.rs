@@ -1,8 +1,9 @@
 //! Which stream gets which message.
 //!
-//! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection, its keep-alive or
-//! other streams: a full stream takes no more messages of QoS 0 (counted and told), while those of QoS 1 wait in the
-//! server, which sends no more than it may have unacknowledged.
+//! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection or its keep-alive: a
+//! full stream takes no more messages of QoS 0 (counted and told), while those of QoS 1 wait in the server, which sends
+//! no more than it may have unacknowledged. That window is the connection's: whoever leaves all of it unread leaves
+//! nothing of QoS 1 for the others.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::message::{Message, Pending, Qos, Received};
+use crate::message::{Message, Pending, Qos, Received, Share};
 use crate::subscriptions::Id;
 use crate::topic::matches;
 use crate::wire;
@@ -21,17 +22,22 @@ mod queue;
 
 use queue::{Reader, Sender, queue};
 
-/// What a stream holds of QoS 1 beyond its capacity: servers have at most so many on their way (AWS: 100).
-const BEYOND: usize = 1024;
+/// What a stream holds of QoS 1 beyond its capacity, at least: AWS has at most 100 on their way, and MQTT 3.1.1 leaves
+/// it to the server. In MQTT 5 it has as many as it is told.
+const WINDOW: usize = 1024;
 
 /// The streams.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     routes: Vec<Route>,
+    /// How many of QoS 1 a stream takes beyond its capacity, and how many wait for one.
+    window: usize,
     /// Whether messages for which there was no stream yet wait for one.
     keeps_unclaimed: bool,
     /// Each with the connection it came over: over another one its acknowledgement would be of something else.
     unclaimed: Vec<(Received, u64, wire::Ack)>,
+    /// How many more found no room to wait.
+    beyond: usize,
     /// Filters that have had a stream: what comes for them once it is gone is nobody's.
     claimed: Vec<String>,
 }
@@ -59,9 +65,9 @@ pub(crate) fn route(target: Option<(Id, String)>, capacity: usize, manual: bool)
 }
 
 impl Routes {
-    /// A session that goes on brings messages before anybody has subscribed: where `keeps`, they wait.
-    pub(crate) fn keeping_unclaimed(keeps: bool) -> Self {
-        Self { keeps_unclaimed: keeps, ..Self::default() }
+    /// A session that goes on brings messages before anybody has subscribed: where `keeps_unclaimed`, they wait.
+    pub(crate) fn new(keeps_unclaimed: bool, receive_maximum: u16) -> Self {
+        Self { keeps_unclaimed, window: WINDOW.max(receive_maximum.into()), ..Self::default() }
     }
 
     /// What came over earlier connections and was not acknowledged will come again over that one, if the session goes
@@ -83,7 +89,7 @@ impl Routes {
         self.keeps_unclaimed = false;
         self.claimed = Vec::new();
         let unclaimed = std::mem::take(&mut self.unclaimed);
-        let count = unclaimed.len();
+        let count = unclaimed.len() + std::mem::take(&mut self.beyond);
         for (_, generation, ack) in unclaimed {
             let _ = acks.send((generation, ack));
         }
@@ -107,6 +113,16 @@ impl Routes {
         }
     }
 
+    /// Lets go of those that nobody reads any more.
+    pub(crate) fn forget_left(&mut self) {
+        self.routes.retain(|route| !route.sender.is_left());
+    }
+
+    /// Whether that subscription still has its stream.
+    pub(crate) fn has(&self, id: Id) -> bool {
+        self.routes.iter().any(|route| route.target.as_ref().is_some_and(|(other, _)| *other == id))
+    }
+
     /// Ends the streams of those filters.
     pub(crate) fn remove(&mut self, filters: &[String]) {
         self.routes.retain(|route| !route.target.as_ref().is_some_and(|(_, filter)| filters.contains(filter)));
@@ -125,17 +141,17 @@ impl Routes {
         generation: u64,
         acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
     ) {
-        self.routes.retain(|route| !route.sender.is_left());
+        self.forget_left();
         let takers: Vec<&Route> = self.routes.iter().filter(|route| route.wants(&received.topic)).collect();
-        let is_early = || {
-            let claimed = self.claimed.iter().any(|filter| matches(filter, &received.topic));
-            self.keeps_unclaimed && !claimed && self.unclaimed.len() < BEYOND
-        };
+        let is_early = || self.keeps_unclaimed && !self.claimed.iter().any(|filter| matches(filter, &received.topic));
         if takers.is_empty() {
             if let Some(ack) = ack {
                 if is_early() {
-                    self.unclaimed.push((received, generation, ack));
-                    return;
+                    if self.unclaimed.len() < self.window {
+                        self.unclaimed.push((received, generation, ack));
+                        return;
+                    }
+                    self.beyond += 1;
                 }
                 let _ = acks.send((generation, ack));
             }
@@ -147,10 +163,12 @@ impl Routes {
             let share = pending.as_ref().map(Pending::share);
             let limit = match received.qos {
                 Qos::AtMostOnce => route.capacity,
-                _ => route.capacity + BEYOND,
+                _ => route.capacity + self.window,
             };
             if route.sender.len() >= limit {
                 route.dropped.fetch_add(1, Ordering::Relaxed);
+                // It is told, and must not take up the server's window for the rest of the connection.
+                share.inspect(Share::done);
                 continue;
             }
             if let Err(message) = route.sender.send(Message { received: Arc::clone(&received), share }) {
@@ -217,7 +235,7 @@ mod tests {
 
     fn routes(routes: Vec<Route>) -> (Routes, mpsc::UnboundedSender<(u64, wire::Ack)>, Acks) {
         let (acks, acked) = mpsc::unbounded_channel();
-        (Routes { routes, ..Routes::default() }, acks, acked)
+        (Routes { routes, ..Routes::new(false, 0) }, acks, acked)
     }
 
     fn received(topic: &str, qos: Qos) -> (Received, Option<wire::Ack>) {
@@ -334,6 +352,32 @@ mod tests {
             assert_eq!(routes.end_waiting(&acks), expected, "later ones do not wait");
             assert_eq!(acked.try_recv().unwrap().0, 3);
         }
+    }
+
+    #[test]
+    fn what_finds_no_room_in_its_stream_is_acknowledged_and_told() {
+        let (one, mut stream) = route(Some((1, "a".into())), 1, false);
+        let (mut routes, acks, mut acked) = routes(vec![one]);
+        routes.window = 2;
+        for _ in 0..5 {
+            let (message, ack) = received("a", Qos::AtLeastOnce);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        assert_eq!((acked.len(), routes.take_dropped()), (2, vec![("a".to_owned(), 2)]));
+        assert_eq!(std::iter::from_fn(|| next(&mut stream)).count(), 3);
+        assert_eq!(std::iter::from_fn(|| acked.try_recv().ok()).count(), 5);
+    }
+
+    #[test]
+    fn what_finds_no_room_to_wait_is_counted_too() {
+        let (mut routes, acks, mut acked) = routes(Vec::new());
+        (routes.keeps_unclaimed, routes.window) = (true, 3);
+        for _ in 0..5 {
+            let (message, ack) = received("a/1", Qos::AtLeastOnce);
+            routes.deliver(message, ack, 1, &acks);
+        }
+        assert_eq!((acked.len(), routes.end_waiting(&acks), acked.len()), (2, 5, 5));
+        acked.close();
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use brs_core::Error;
 use tokio::sync::oneshot;
 
+use crate::error;
 use crate::message::Qos;
 
 /// AWS IoT Core: filters in one SUBSCRIBE.
@@ -58,9 +59,30 @@ impl Subscriptions {
         self.wanted.push(Wanted { id, filter, qos, state: State::Due, reply: Some(reply) });
     }
 
-    /// Forgets all subscriptions to those filters.
+    /// Forgets those to a filter that is asked for anew whose streams nobody reads: else a program that subscribes and
+    /// lets go again and again would have ever more of them. Which they were.
+    pub(crate) fn forget(&mut self, filter: &str, is_left: impl Fn(Id) -> bool) -> Vec<Id> {
+        let is_forgotten = |wanted: &mut Wanted| wanted.filter == filter && is_left(wanted.id);
+        self.wanted.extract_if(.., is_forgotten).map(|wanted| wanted.id).collect()
+    }
+
+    /// Forgets all subscriptions to those filters; who still waits for one is told.
     pub(crate) fn unwant(&mut self, filters: &[String]) {
-        self.wanted.retain(|wanted| !filters.contains(&wanted.filter));
+        for wanted in self.wanted.extract_if(.., |wanted| filters.contains(&wanted.filter)) {
+            if let Some(reply) = wanted.reply {
+                let _ = reply.send(Err(error::unsubscribed(&wanted.filter)));
+            }
+        }
+    }
+
+    /// Whether somebody wants that filter.
+    pub(crate) fn wants(&self, filter: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted.filter == filter)
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(crate) fn owes(&self) -> bool {
+        self.wanted.iter().any(|wanted| wanted.reply.as_ref().is_some_and(|reply| !reply.is_closed()))
     }
 
     /// The server has not kept the session: everything is to be asked for again. Which of it had been granted.
@@ -70,10 +92,12 @@ impl Subscriptions {
         granted
     }
 
-    /// What is to be asked for over that connection.
-    pub(crate) fn due(&mut self, generation: u64) -> Vec<Batch> {
+    /// What is to be asked for over that connection, but for filters that are being unsubscribed from: of the two the
+    /// later one is to count.
+    pub(crate) fn due(&mut self, generation: u64, leaving: &[String]) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
-        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.state == State::Due) {
+        let is_due = |wanted: &&mut Wanted| wanted.state == State::Due && !leaving.contains(&wanted.filter);
+        for wanted in self.wanted.iter_mut().filter(is_due) {
             wanted.state = State::Asked(generation);
             match batches.last_mut() {
                 Some(batch) if batch.len() < MAX_FILTERS => batch,
@@ -155,32 +179,39 @@ mod tests {
     #[test]
     fn a_packet_holds_at_most_eight_filters() {
         let (mut subscriptions, _replies) = wanting(19);
-        assert_eq!(subscriptions.due(1).iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 3]);
-        assert!(subscriptions.due(1).is_empty(), "asked for once");
+        assert_eq!(subscriptions.due(1, &[]).iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 3]);
+        assert!(subscriptions.due(1, &[]).is_empty(), "asked for once");
+    }
+
+    #[test]
+    fn what_is_being_unsubscribed_from_is_asked_for_later() {
+        let (mut subscriptions, _replies) = wanting(2);
+        assert_eq!(subscriptions.due(1, &["f/0".to_owned()])[0][0].1, "f/1");
+        assert_eq!(subscriptions.due(1, &[])[0][0].1, "f/0");
     }
 
     #[test]
     fn a_server_without_the_session_is_asked_again() {
         let (mut subscriptions, mut replies) = wanting(2);
-        subscriptions.due(1);
+        subscriptions.due(1, &[]);
         for id in 0..2 {
             subscriptions.answered(1, id, Ok(Qos::AtLeastOnce));
         }
         assert_eq!(replies[0].try_recv().unwrap().unwrap(), Qos::AtLeastOnce);
-        assert!(subscriptions.due(2).is_empty(), "the session lives on");
+        assert!(subscriptions.due(2, &[]).is_empty(), "the session lives on");
         assert_eq!(subscriptions.lost(), [0, 1]);
-        assert_eq!(subscriptions.due(3)[0].len(), 2);
+        assert_eq!(subscriptions.due(3, &[])[0].len(), 2);
     }
 
     #[test]
     fn an_answer_of_an_older_connection_counts_for_nothing() {
         let (mut subscriptions, mut replies) = wanting(1);
-        subscriptions.due(1);
+        subscriptions.due(1, &[]);
         subscriptions.lost();
-        subscriptions.due(2);
+        subscriptions.due(2, &[]);
         subscriptions.answered(1, 0, Err(Error::request("late")));
         subscriptions.unanswered(1, &[0]);
-        assert!(replies[0].try_recv().is_err() && subscriptions.due(2).is_empty());
+        assert!(replies[0].try_recv().is_err() && subscriptions.due(2, &[]).is_empty());
         subscriptions.answered(2, 0, Ok(Qos::AtMostOnce));
         assert_eq!(replies[0].try_recv().unwrap().unwrap(), Qos::AtMostOnce);
     }
@@ -188,27 +219,48 @@ mod tests {
     #[test]
     fn what_was_not_answered_is_asked_over_the_next_connection() {
         let (mut subscriptions, _replies) = wanting(1);
-        subscriptions.due(1);
+        subscriptions.due(1, &[]);
         subscriptions.unanswered(1, &[0]);
-        assert_eq!(subscriptions.due(2).len(), 1);
+        assert_eq!(subscriptions.due(2, &[]).len(), 1);
+    }
+
+    #[test]
+    fn who_subscribes_and_lets_go_again_and_again_leaves_one_behind() {
+        let (mut subscriptions, replies) = wanting(2);
+        drop(replies);
+        for id in 2..100 {
+            assert_eq!(subscriptions.forget("f/0", |other| other != 1).len(), 1);
+            subscriptions.want(id, "f/0".to_owned(), Qos::AtLeastOnce, oneshot::channel().0);
+        }
+        assert!(subscriptions.forget("f/1", |other| other != 1).is_empty(), "it is read");
+        assert_eq!(subscriptions.due(1, &[])[0].iter().map(|(id, ..)| *id).collect::<Vec<_>>(), [1, 99]);
+    }
+
+    #[test]
+    fn who_waits_for_what_is_unsubscribed_from_is_told() {
+        let (mut subscriptions, mut replies) = wanting(1);
+        assert!(subscriptions.owes() && subscriptions.wants("f/0"));
+        subscriptions.unwant(&["f/0".to_owned()]);
+        assert_eq!(replies[0].try_recv().unwrap().unwrap_err().code(), Some("Unsubscribed"));
+        assert!(!subscriptions.owes() && !subscriptions.wants("f/0"));
     }
 
     #[test]
     fn a_refusal_ends_the_subscription() {
         let (mut subscriptions, mut replies) = wanting(1);
-        subscriptions.due(1);
+        subscriptions.due(1, &[]);
         assert!(matches!(subscriptions.answered(1, 0, Err(Error::request("no"))), Answered::Settled));
         assert!(replies[0].try_recv().unwrap().is_err());
-        assert!(subscriptions.due(2).is_empty());
+        assert!(subscriptions.due(2, &[]).is_empty());
     }
 
     #[test]
     fn what_is_refused_after_it_was_granted_is_withdrawn() {
         let (mut subscriptions, _replies) = wanting(1);
-        subscriptions.due(1);
+        subscriptions.due(1, &[]);
         subscriptions.answered(1, 0, Ok(Qos::AtLeastOnce));
         subscriptions.lost();
-        subscriptions.due(2);
+        subscriptions.due(2, &[]);
         let answered = subscriptions.answered(2, 0, Err(Error::request("no")));
         assert!(matches!(answered, Answered::Withdrawn(filter, _) if filter == "f/0"));
     }

@@ -42,6 +42,13 @@ impl Takeovers {
         (self.in_a_row >= SUSPICIOUS).then_some(Verdict::Suspected)
     }
 
+    /// A connection that ended by this client's own wish had stood for that long.
+    pub(crate) fn stood_for(&mut self, stood: Duration) {
+        if stood >= SOON {
+            self.in_a_row = 0;
+        }
+    }
+
     /// A try failed before it was a connection: whatever it is, it is not eviction.
     pub(crate) fn failed(&mut self) {
         self.in_a_row = 0;
@@ -74,6 +81,10 @@ mod tests {
             |takeovers| takeovers.lost(Duration::ZERO, false, false),
             |takeovers| {
                 takeovers.failed();
+                None
+            },
+            |takeovers| {
+                takeovers.stood_for(SOON);
                 None
             },
         ] {

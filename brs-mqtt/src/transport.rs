@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service as _;
@@ -54,6 +55,8 @@ pub(crate) struct Connector {
     pub(crate) alpn: bool,
     pub(crate) proxy: Option<SecretString>,
     pub(crate) limit: Duration,
+    /// For how long what is written may find no way out, and no confirmation.
+    pub(crate) keep_alive: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) prepared: Mutex<Prepared>,
     /// Where a token signs: one call at a time.
@@ -114,11 +117,19 @@ impl Connector {
         let stream = self.tls(&tls, stream).await?;
         match (&self.security, signed) {
             (Security::Signed(_, signer), Some(signed)) => {
-                websocket::open(signed, stream, &self.endpoint, signer).await
+                Ok(self.watched(websocket::open(signed, stream, &self.endpoint, signer).await?))
             }
             (Security::Signed(..), None) => Err(Error::connection("the connection was not signed")),
-            (Security::Device(_), _) => Ok(Box::new(stream)),
+            (Security::Device(_), _) => Ok(self.watched(stream)),
         }
+    }
+
+    /// The library asks whether the server is there only over a line on which it sends nothing else, and waits without
+    /// end for room to write: that is bounded here.
+    fn watched(&self, stream: impl ReadWrite + 'static) -> Stream {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.keep_alive));
+        Box::new(Box::pin(stream))
     }
 
     async fn tcp(&self) -> Result<TcpStream, Error> {
@@ -127,6 +138,9 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Where the system can: what is sent and not confirmed for so long is not on its way any more.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        tcp.set_tcp_user_timeout(Some(self.keep_alive));
         let Some(proxy) = &self.proxy else {
             poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
             return tcp.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error));

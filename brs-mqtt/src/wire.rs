@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::find;
+use brs_core::shown::{any_in_chain, find};
 use futures_util::future::BoxFuture;
 use rumqttc_v5::mqttbytes::QoS;
 
@@ -90,9 +90,11 @@ pub(crate) enum Published {
     /// Handed to the socket (QoS 0), or acknowledged (QoS 1).
     Done,
     Refused(Error),
-    /// The server has not kept the session in which it was sent.
+    /// The link, or the session in which it was sent, is gone.
     SessionLost,
-    /// It was never sent.
+    /// Of QoS 0: the connection was lost while it was handed to the socket.
+    Unsure,
+    /// The link has not taken it.
     NotSent,
 }
 
@@ -119,8 +121,8 @@ pub(crate) trait Handle: Send {
     fn subscribe(&self, filters: &[(String, Qos)]) -> BoxFuture<'static, Answer<Vec<Result<Qos, Error>>>>;
     fn unsubscribe(&self, filters: &[String]) -> BoxFuture<'static, Answer<Result<(), Error>>>;
     fn ack(&self, ack: Ack);
-    /// Says goodbye after what was handed over before; the link ends.
-    fn disconnect(&self);
+    /// Says goodbye, after what was handed over before or at once; the link ends.
+    fn disconnect(&self, at_once: bool);
 }
 
 /// What acknowledges a message.
@@ -174,10 +176,20 @@ fn told(
 /// The line was cut: a connection that stood, or one whose CONNECT the server did not answer.
 fn cut(connector: &Connector, error: &(dyn std::error::Error + 'static), client_id: &str, was_connected: bool) -> Lost {
     let endpoint = &connector.endpoint.host;
+    let timed_out = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+    };
     match was_connected {
+        true if any_in_chain(error, timed_out) => Lost::told(lost::dead(endpoint)),
         true => Lost::silent(lost::cut(endpoint, error)),
         false => Lost::told(lost::closed_at_connect(endpoint, client_id, connector.is_signed())),
     }
+}
+
+/// What the library says about packets: of those that come in, or of one that it was to send.
+fn not_understood(connector: &Connector, error: &(dyn std::error::Error + 'static)) -> Lost {
+    // The library ends a connection over what it cannot encode, too, and tells the two apart for none of its callers.
+    Lost { may_be_a_message: true, ..Lost::told(lost::not_mqtt(&connector.endpoint.host, error)) }
 }
 
 /// What the library says about a stream that could not be opened is what the connector has said.

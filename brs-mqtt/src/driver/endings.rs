@@ -4,24 +4,39 @@
 
 use std::time::Duration;
 
-use brs_core::{Error, Sleep};
+use brs_core::Sleep;
 use futures_util::StreamExt as _;
 use futures_util::future::FutureExt as _;
 
-use super::{Closing, Driver, Polling, Reply};
+use super::{Closing, Driver, MAX_CLOSED, Polling, Reply};
 use crate::backoff::STABLE;
+use crate::connection::Command;
 use crate::error;
 use crate::error::lost::Lost;
 use crate::events::{Event, State};
-use crate::message::Qos;
+use crate::outbox::Closed;
 use crate::takeover::Verdict;
-use crate::wire::GOODBYE;
+use crate::wire::{GOODBYE, Incoming, Published};
 
 impl Driver {
+    /// The connection is to end within the limit, or that of an earlier call where that is up sooner.
     pub(super) fn close(&mut self, limit: Duration, reply: Option<Reply>) {
+        self.shared.outbox.refuse(&error::closed());
         let deadline = self.shared.clock.monotonic().saturating_add(limit);
         let closing = self.closing.get_or_insert_with(|| Closing { limit, deadline, replies: Vec::new() });
+        if deadline < closing.deadline {
+            (closing.limit, closing.deadline) = (limit, deadline);
+        }
         closing.replies.extend(reply);
+    }
+
+    /// Whether nothing is outstanding for which a connection that is to end would stand.
+    pub(super) fn is_done(&self) -> bool {
+        self.publishes.is_empty()
+            && self.asked.is_empty()
+            && self.unsubscribes.is_empty()
+            && !self.subscriptions.owes()
+            && self.shared.outbox.is_done()
     }
 
     /// What the end of a connection says about the next.
@@ -43,6 +58,11 @@ impl Driver {
         }
     }
 
+    /// Whether one connection after the other has ended at a message that is still in flight.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.suspect.is_some_and(|(number, times)| times >= MAX_CLOSED && self.in_flight.contains(&number))
+    }
+
     pub(super) fn stood(&self) -> Duration {
         self.shared.clock.monotonic().saturating_sub(self.connected_at)
     }
@@ -61,11 +81,7 @@ impl Driver {
             return None;
         }
         self.failed = self.failed.saturating_add(1);
-        if !self.options.hold_at_most_once {
-            for entry in self.shared.outbox.extract(|publish| publish.qos == Qos::AtMostOnce) {
-                entry.finish(Err(error::offline()));
-            }
-        }
+        self.shared.outbox.go_offline();
         let wait = self.backoff.wait(fastrand::f64());
         // Begun before it is told: whoever moves a manual clock at the news moves this.
         let sleep = self.shared.clock.sleep(wait);
@@ -75,57 +91,77 @@ impl Driver {
         Some(sleep)
     }
 
-    /// Says goodbye over a connection that stands, for as long as that may take.
+    /// Says goodbye over a connection that stands, for as long as that may take: without it the server would publish
+    /// the last will.
     pub(super) async fn say_goodbye(&mut self, mut polling: Polling) {
+        let is_done = self.publishes.is_empty() && self.asked.is_empty();
         let Some(handle) = &self.handle else { return };
         while let Ok((generation, ack)) = self.acks.try_recv() {
             if generation == self.generation {
                 handle.ack(ack);
             }
         }
-        handle.disconnect();
+        // What is not done by now has had its time.
+        handle.disconnect(!is_done);
         let mut time_is_up = self.shared.clock.sleep(GOODBYE);
         loop {
             tokio::select! {
-                (link, happened) = &mut polling => match happened {
-                    // What comes now is not acknowledged: the server keeps it.
-                    Ok(_) => polling = link.poll(),
-                    Err(_) => return,
+                (link, happened) = &mut polling => {
+                    match happened {
+                        // Not acknowledged any more: of a session that is kept it comes again.
+                        Ok(Incoming::Message(received, ack)) => self.message(*received, ack),
+                        Ok(_) => {}
+                        Err(_) => return,
+                    }
+                    polling = link.poll();
                 },
                 () = &mut time_is_up => return,
             }
         }
     }
 
-    /// What those are told whose publishes are left over.
-    fn last_word(&self) -> Error {
-        self.closing.as_ref().map_or_else(error::closed, |closing| error::unfinished(closing.limit))
-    }
-
-    /// The end: everybody who waits is told.
+    /// The end, when the link is gone: everybody who waits is told.
     pub(super) fn end(mut self) {
-        let error = self.last_word();
-        let left = !self.publishes.is_empty() || !self.shared.outbox.is_empty();
-        let replies = self.closing.take().map(|closing| closing.replies).unwrap_or_default();
+        let closing = self.closing.take();
+        let closed = closing.as_ref().map_or_else(Closed::plainly, |closing| Closed {
+            sent: error::unfinished(closing.limit),
+            unsent: error::unsent(closing.limit),
+        });
         self.handle = None;
-        self.shared.outbox.close(&error);
-        // The link is gone, so each of them is ready.
+        let mut left = self.shared.outbox.close(&closed) || self.subscriptions.owes();
+        // Without a link each of them is ready.
         while let Some(Some((entry, ended))) = self.publishes.next().now_or_never() {
-            self.published(entry, ended);
+            let result = match ended {
+                Published::Done => Ok(()),
+                Published::Refused(error) => Err(error),
+                Published::SessionLost | Published::Unsure | Published::NotSent => {
+                    left = true;
+                    Err(closed.sent.clone())
+                }
+            };
+            entry.finish(result);
         }
+        while let Some(Some(asked)) = self.asked.next().now_or_never() {
+            self.answered(asked);
+        }
+        left |= !self.unsubscribes.is_empty();
+        // Those who have asked for it while goodbye was said, too.
+        self.commands.close();
+        let late = std::iter::from_fn(|| self.commands.try_recv().ok());
+        let late: Vec<Reply> = late.filter_map(Command::into_disconnect).collect();
+        let (limit, replies) = closing.map(|closing| (closing.limit, closing.replies)).unwrap_or_default();
         // Whoever hears that it has ended sees it, too.
         self.set_state(State::Closed);
-        for reply in replies {
-            let _ = reply.send(if left { Err(error.clone()) } else { Ok(()) });
+        for reply in replies.into_iter().chain(late) {
+            let _ = reply.send(if left { Err(error::left_over(limit)) } else { Ok(()) });
         }
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let error = error::closed();
-        self.shared.outbox.close(&error);
-        self.subscriptions.close(&error);
+        self.shared.outbox.close(&Closed::plainly());
+        self.subscriptions.close(&error::closed());
         self.set_state(State::Closed);
         self.tell(Event::Closed);
     }

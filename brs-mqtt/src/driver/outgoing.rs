@@ -31,29 +31,41 @@ impl Driver {
             }
             self.in_flight.insert(entry.number());
             let ended = handle.publish(&entry.publish);
-            self.publishes.push(async move { (entry, ended.await) }.boxed());
+            let offline = self.shared.outbox.offline(&entry.publish);
+            let ended = async move {
+                tokio::select! {
+                    biased;
+                    ended = ended => (entry, ended),
+                    // The library keeps it for the next connection, whenever that is.
+                    () = offline => (entry, Published::Unsure),
+                }
+            };
+            self.publishes.push(ended.boxed());
         }
     }
 
-    pub(super) fn published(&mut self, entry: Entry, ended: Published) {
+    /// A publish has ended; `goes_on` is whether another link goes on with the session.
+    pub(super) fn published(&mut self, entry: Entry, ended: Published, goes_on: bool) {
         self.in_flight.remove(&entry.number());
         let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
         match ended {
             Published::Done => entry.finish(Ok(())),
             Published::Refused(error) => entry.finish(Err(error)),
             // Whether a message of QoS 0 went out is nobody's to know; it is not sent twice.
-            Published::SessionLost | Published::NotSent if is_at_most_once && !self.options.hold_at_most_once => {
+            Published::SessionLost | Published::Unsure if is_at_most_once => entry.finish(Err(error::unsure())),
+            Published::NotSent if is_at_most_once && !self.options.hold_at_most_once => {
                 entry.finish(Err(error::offline()));
             }
-            Published::SessionLost if self.options.when_session_lost == WhenSessionLost::Fail => {
-                entry.finish(Err(error::session_lost()));
-            }
-            Published::SessionLost | Published::NotSent => match self.suspect {
+            Published::NotSent => self.shared.outbox.put_back(entry),
+            Published::SessionLost | Published::Unsure => match self.suspect {
                 // Sent again and again, it would end each connection, and nothing else would be sent any more.
                 Some((number, times)) if number == entry.number() && times >= MAX_CLOSED => {
                     self.suspect = None;
                     let error = error::closed_at_message(&entry.publish.topic, times);
                     entry.finish(Err(error));
+                }
+                _ if !goes_on && self.options.when_session_lost == WhenSessionLost::Fail => {
+                    entry.finish(Err(error::session_lost()));
                 }
                 _ => self.shared.outbox.put_back(entry),
             },
@@ -62,8 +74,14 @@ impl Driver {
 
     pub(super) fn command(&mut self, command: Command, connected: bool) {
         match command {
+            // Dropped, what answers says that the connection is closed.
+            Command::Subscribe(_) | Command::Unsubscribe(..) if self.closing.is_some() => {}
             Command::Subscribe(wanted) => {
+                self.routes.forget_left();
                 for wanted in wanted {
+                    for id in self.subscriptions.forget(&wanted.filter, |id| !self.routes.has(id)) {
+                        self.resubscribed(id, false);
+                    }
                     self.routes.add(wanted.route, &self.ack_sender);
                     self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
                 }
@@ -90,7 +108,7 @@ impl Driver {
 
     pub(super) fn ask(&mut self) {
         let Some(handle) = &self.handle else { return };
-        for batch in self.subscriptions.due(self.generation) {
+        for batch in self.subscriptions.due(self.generation, &self.leaving) {
             let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
             let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
             self.asked.push(asked::subscribe(handle.subscribe(&filters), self.generation, ids));
@@ -99,7 +117,14 @@ impl Driver {
 
     pub(super) fn unsubscribe(&mut self) {
         let Some(handle) = &self.handle else { return };
-        for (filters, reply) in self.unsubscribes.drain(..) {
+        for (mut filters, reply) in self.unsubscribes.drain(..) {
+            // What has been subscribed to since stays.
+            filters.retain(|filter| !self.subscriptions.wants(filter));
+            if filters.is_empty() {
+                let _ = reply.send(Ok(()));
+                continue;
+            }
+            self.leaving.extend_from_slice(&filters);
             self.asked.push(asked::unsubscribe(handle.unsubscribe(&filters), filters, reply));
         }
     }
@@ -122,25 +147,34 @@ impl Driver {
                     if let Answered::Withdrawn(filter, error) = self.subscriptions.answered(generation, id, answer) {
                         self.tell(Event::SubscriptionRefused { filter, error });
                     }
-                    self.resubscribed(id);
+                    self.resubscribed(id, granted);
                 }
             }
-            Asked::Unsubscribe { reply, answer: Answer::Given(answer), .. } => drop(reply.send(answer)),
-            Asked::Unsubscribe { filters, reply, answer: Answer::Lost } => {
-                self.unsubscribes.push((filters, reply));
+            Asked::Unsubscribe { filters, reply, answer } => {
+                for filter in &filters {
+                    let place = self.leaving.iter().position(|other| other == filter);
+                    place.map(|place| self.leaving.swap_remove(place));
+                }
+                match answer {
+                    Answer::Given(answer) => drop(reply.send(answer)),
+                    Answer::Lost => self.unsubscribes.push((filters, reply)),
+                }
                 // As above: what is due at a connection's begin may be over already.
                 if self.state.borrow().eq(&State::Connected) {
                     self.unsubscribe();
+                    self.ask();
                 }
             }
         }
     }
 
-    fn resubscribed(&mut self, id: Id) {
+    fn resubscribed(&mut self, id: Id, granted: bool) {
         let Some(resubscribing) = &mut self.resubscribing else { return };
-        resubscribing.left.retain(|other| *other != id);
+        let Some(place) = resubscribing.left.iter().position(|other| *other == id) else { return };
+        resubscribing.left.swap_remove(place);
+        resubscribing.granted += usize::from(granted);
         if resubscribing.left.is_empty() {
-            let filters = resubscribing.filters;
+            let filters = resubscribing.granted;
             self.resubscribing = None;
             self.tell(Event::Resubscribed { filters });
         }
@@ -148,8 +182,9 @@ impl Driver {
 
     /// Takes back what a link that is gone had in flight.
     pub(super) async fn settle(&mut self) {
+        let goes_on = self.keeps_session();
         while let Some((entry, ended)) = self.publishes.next().await {
-            self.published(entry, ended);
+            self.published(entry, ended, goes_on);
         }
         while let Some(asked) = self.asked.next().await {
             self.answered(asked);

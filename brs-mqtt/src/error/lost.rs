@@ -74,7 +74,7 @@ pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     with_cause(Error::connection(format!("the connection to `{endpoint}` was cut")), error, &[])
 }
 
-/// The server did not answer the keep-alive.
+/// The server did not answer the keep-alive, or has not taken for as long what was sent.
 pub(crate) fn dead(endpoint: &str) -> Error {
     Error::connection(format!("`{endpoint}` did not answer within the keep-alive: the line is dead"))
 }

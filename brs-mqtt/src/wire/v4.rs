@@ -137,9 +137,9 @@ impl V4 {
             ConnectionError::MqttState(
                 StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
             )
-            | ConnectionError::Io(_) => cut(&self.connector, error, &self.client_id, was_connected),
+            | ConnectionError::Io(_) => cut(&self.connector, beneath, &self.client_id, was_connected),
             ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Lost::told(crate::error::closed()),
-            error => Lost::told(lost::not_mqtt(endpoint, error)),
+            error => not_understood(&self.connector, error),
         }
     }
 }
@@ -168,7 +168,7 @@ impl Handle for AsyncClient {
         async move {
             match notice.wait_async().await {
                 Ok(_) => Published::Done,
-                Err(PublishNoticeError::Qos0NotFlushed) => Published::NotSent,
+                Err(PublishNoticeError::Qos0NotFlushed) => Published::Unsure,
                 Err(_) => Published::SessionLost,
             }
         }
@@ -210,7 +210,8 @@ impl Handle for AsyncClient {
         }
     }
 
-    fn disconnect(&self) {
-        let _ = self.try_disconnect_with_timeout(GOODBYE);
+    fn disconnect(&self, at_once: bool) {
+        // The link is gone: so is whom to take leave of.
+        let _ = if at_once { self.try_disconnect_now() } else { self.try_disconnect_with_timeout(GOODBYE) };
     }
 }

@@ -52,6 +52,30 @@ async fn properties_come_through_in_mqtt_5() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
+async fn the_stream_of_all_messages_has_those_of_every_subscription() {
+    let broker = Mosquitto::start(&world().iot);
+    let connection = world().connect(&broker, "listener").await;
+    let mut all = connection.messages().await;
+    let mut read = in_time(connection.subscribe("read/+")).await.unwrap();
+    // Nobody reads its own stream, which is no reason to be without its messages here.
+    drop(in_time(connection.subscribe("unread")).await.unwrap());
+    for topic in ["read/1", "unread", "read/2"] {
+        broker.publish(topic, "x");
+    }
+    let mut topics = Vec::new();
+    for _ in 0..3 {
+        topics.push(in_time(all.next()).await.unwrap().topic().to_owned());
+    }
+    assert_eq!(topics, ["read/1", "unread", "read/2"]);
+    for topic in ["read/1", "read/2"] {
+        assert_eq!(in_time(read.next()).await.unwrap().topic(), topic);
+    }
+    in_time(connection.disconnect(LIMIT)).await.unwrap();
+    assert!(in_time(all.next()).await.is_none() && in_time(read.next()).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
 async fn a_message_that_was_not_acknowledged_comes_again() {
     let broker = Mosquitto::start(&world().iot);
     let options = || world().options(broker.endpoint(), "keeper").session_expiry(LIMIT);
@@ -98,6 +122,7 @@ async fn dropping_the_last_handle_says_goodbye() {
     let mut events = connection.events();
     drop(connection);
     while !matches!(in_time(events.next()).await, Some(Event::Closed)) {}
+    assert!(in_time(events.next()).await.is_none());
     broker.publish("end", "of the test");
     assert_eq!(watcher.next(LIMIT).unwrap().0, "end", "the last will was not published");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use brs::mqtt::{self, Event, Protocol, Publish, Qos, State, WhenFull, WhenSessionLost};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt as _, join_all};
 
 use crate::support::{LIMIT, in_time, world};
 
@@ -124,11 +124,11 @@ async fn disconnecting_waits_for_what_is_outstanding_up_to_its_limit() {
     let mut broker = Mosquitto::start(&world().iot);
     let connection = world().connect(&broker, "patient").await;
     let watcher = broker.subscriber("d");
-    let publishes = join_all((0..200).map(|number| connection.publish(Publish::new("d", number.to_string()))));
-    let (results, disconnected) = tokio::join!(publishes, async {
-        tokio::task::yield_now().await;
-        in_time(connection.disconnect(LIMIT)).await
-    });
+    let publish = |number: usize| Box::pin(connection.publish(Publish::new("d", number.to_string())));
+    let mut publishes: Vec<_> = (0..200).map(publish).collect();
+    // All of them have begun.
+    assert!(publishes.iter_mut().all(|publish| publish.now_or_never().is_none()));
+    let (disconnected, results) = tokio::join!(in_time(connection.disconnect(LIMIT)), join_all(publishes));
     assert!(disconnected.is_ok() && results.iter().all(Result::is_ok));
     assert!((0..200).all(|_| watcher.next(LIMIT).is_some()));
 

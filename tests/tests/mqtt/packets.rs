@@ -6,8 +6,9 @@ use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, State, Subscribe, W
 use brs_core::Error;
 use brs_core::test_util::ManualClock;
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 
-use crate::scripted::{CONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE};
+use crate::scripted::{CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE};
 use crate::support::{LIMIT, in_time, world};
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
@@ -92,6 +93,66 @@ async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
         let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
         in_time(connection.unsubscribe(["a/b"])).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscribe_that_a_loss_cuts_off_leaves_a_later_subscribe_alone() {
+    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
+            (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
+            (UNSUBSCRIBE, 0) => Deed::SendAndClose(Vec::new()),
+            (UNSUBSCRIBE, _) => Deed::Send(packet.unsuback()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "back").protocol(protocol);
+        let options = if kept { options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5) } else { options };
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
+        let again = async {
+            broker.until(UNSUBSCRIBE, 1).await;
+            connection.subscribe("a/b").await
+        };
+        let (unsubscribed, again) = in_time(async { tokio::join!(connection.unsubscribe(["a/b"]), again) }).await;
+        unsubscribed.unwrap();
+        let _again = again.unwrap();
+        // Whatever was sent before this has come by its end.
+        in_time(connection.publish(Publish::new("later", "x"))).await.unwrap();
+        let last = broker.seen_of(&[SUBSCRIBE, UNSUBSCRIBE]).pop().unwrap();
+        assert_eq!((last.kind(), last.connection), (SUBSCRIBE, 1), "{protocol:?} {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_kept_for_a_connection_ends_when_it_is_lost_however_far_it_had_come() {
+    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            PUBLISH => Deed::SendAndClose(Vec::new()),
+            _ => agree(packet),
+        })
+        .await;
+        let hour = Duration::from_secs(3600);
+        let options = world().options(broker.endpoint(), "slow").protocol(protocol).reconnect_backoff(hour, hour);
+        let options = if kept { options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5) } else { options };
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let large = vec![0; 100_000];
+        let publishes = (0..200).map(|_| connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)));
+        let results = in_time(join_all(publishes)).await;
+        let codes: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()?.code()).collect();
+        assert!(codes.iter().all(|code| *code == "Offline"), "{codes:?}");
+        assert!(codes.len() > 100, "most had not gone: {} {protocol:?} {kept}", codes.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscribe_that_waits_for_a_connection_is_waited_for() {
+    let broker = Scripted::start(agree).await;
+    let options = world().options(broker.endpoint(), "early").defer_connect(true);
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    let both = async { tokio::join!(connection.subscribe("a"), connection.disconnect(LIMIT)) };
+    let (subscribed, disconnected) = in_time(both).await;
+    assert_eq!(subscribed.unwrap().granted(), Qos::AtLeastOnce);
+    disconnected.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,13 +382,20 @@ fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_others_go_on() {
-    for protocol in BOTH {
-        let broker = Scripted::start(|packet| match packet.kind() {
+    // Where the session is kept, it is the library that sends the message again.
+    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+        let broker = Scripted::start(move |packet| match packet.kind() {
+            CONNECT => Deed::Send(packet.accept(kept && packet.connection > 0)),
             PUBLISH if packet.holds("forbidden") => Deed::SendAndClose(Vec::new()),
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "limited").protocol(protocol);
+        let mut options = world().options(broker.endpoint(), "limited").protocol(protocol);
+        if kept {
+            options = options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5);
+            // Which does not say anything about the others: their session lives on.
+            options = options.when_session_lost(WhenSessionLost::Fail);
+        }
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let publish = |topic| connection.publish(Publish::new(topic, "x"));
         let (before, forbidden, after) =
@@ -338,7 +406,104 @@ async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_othe
         assert_eq!(error.code(), Some("NotTaken"), "{error}");
         assert!(error.to_string().contains("`forbidden`") && error.to_string().contains("iot:Publish"), "{error}");
         // Four, the first perhaps beside them, should it have ended before it was known what was acknowledged.
-        assert!((5..=6).contains(&broker.seen(CONNECT).len()), "{protocol:?}");
+        assert!((5..=6).contains(&broker.seen(CONNECT).len()), "{protocol:?} {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_longest_to_disconnect_waits_no_longer_than_the_most_hurried() {
+    for (protocol, when) in BOTH.into_iter().zip([WhenSessionLost::Requeue, WhenSessionLost::Fail]) {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            PUBLISH => Deed::Nothing,
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "leaver").protocol(protocol).when_session_lost(when);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let first = connection.publish(Publish::new("never", "acknowledged"));
+        let leaving = async {
+            broker.until(PUBLISH, 1).await;
+            let patient = connection.disconnect(Duration::from_secs(3600));
+            let hurried = async {
+                // The patient one is being carried out.
+                let error = connection.subscribe("late").await.unwrap_err();
+                let late = connection.publish(Publish::new("late", "x")).await.unwrap_err();
+                assert_eq!([error.code(), late.code()], [Some("Closed"); 2]);
+                connection.disconnect(Duration::ZERO).await
+            };
+            tokio::join!(patient, hurried)
+        };
+        let (first, (patient, hurried)) = in_time(async { tokio::join!(first, leaving) }).await;
+        let error = first.unwrap_err();
+        assert_eq!(error.code(), Some("Closed"), "{error}");
+        assert!(error.to_string().contains("0ns"), "{error}");
+        assert!(patient.is_err() && hurried.is_err(), "something was left over");
+        // With a goodbye: no last will is published.
+        in_time(broker.until(DISCONNECT, 1)).await;
+        let mut events = connection.events();
+        assert!(matches!(in_time(events.next()).await, Some(Event::Closed)), "whoever comes late is told, too");
+        assert!(in_time(events.next()).await.is_none());
+        assert_eq!(broker.seen(SUBSCRIBE).len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disconnecting_waits_for_publishes_without_room_and_for_an_unsubscribe() {
+    for protocol in BOTH {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            UNSUBSCRIBE => Deed::Send(packet.unsuback()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "finisher").protocol(protocol).outbox_messages(1);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let _subscription = in_time(connection.subscribe("a")).await.unwrap();
+        let publishes = join_all((0..20).map(|number| connection.publish(Publish::new("p", number.to_string()))));
+        let all = async { tokio::join!(publishes, connection.unsubscribe(["a"]), connection.disconnect(LIMIT)) };
+        let (published, unsubscribed, disconnected) = in_time(all).await;
+        assert!(published.iter().all(Result::is_ok), "{published:?}");
+        unsubscribed.unwrap();
+        disconnected.unwrap();
+        assert_eq!((broker.seen(PUBLISH).len(), in_time(broker.until(DISCONNECT, 1)).await.len()), (20, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_were_let_go_do_not_pile_up_and_refused_ones_are_not_counted() {
+    for protocol in BOTH {
+        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
+            // Three filters in one packet, the last of which is withdrawn.
+            (SUBSCRIBE, 1) => {
+                let [high, low] = packet.id();
+                let codes = [1, 1, if packet.v5 { 0x87 } else { 0x80 }];
+                let head = if packet.v5 { vec![0x90, 6, high, low, 0] } else { vec![0x90, 5, high, low] };
+                Deed::Send([&head[..], &codes].concat())
+            }
+            (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "fickle").protocol(protocol);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let _kept = in_time(connection.subscribe("kept")).await.unwrap();
+        for _ in 0..20 {
+            drop(in_time(connection.subscribe("dropped")).await.unwrap());
+        }
+        let mut withdrawn = in_time(connection.subscribe("withdrawn")).await.unwrap();
+        let mut events = connection.events();
+        in_time(connection.publish(Publish::new("lost", "x"))).await.unwrap();
+        let mut refused = Vec::new();
+        let granted = loop {
+            match in_time(events.next()).await.unwrap() {
+                Event::SubscriptionRefused { filter, .. } => refused.push(filter),
+                Event::Resubscribed { filters } => break filters,
+                _ => {}
+            }
+        };
+        assert_eq!((granted, refused), (2, vec!["withdrawn".to_owned()]), "{protocol:?}");
+        assert!(in_time(withdrawn.next()).await.is_none());
+        let seen = broker.seen(SUBSCRIBE);
+        assert_eq!(seen.iter().filter(|packet| packet.connection == 1).count(), 1, "one packet");
     }
 }
 
@@ -376,4 +541,26 @@ async fn a_line_that_is_dead_is_noticed_by_the_keep_alive() {
     let error = lost(&mut connection.events()).await;
     assert!(error.to_string().contains("the line is dead"), "{error}");
     assert_eq!(broker.seen(PINGREQ).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_dead_is_noticed_though_it_is_never_silent() {
+    for protocol in BOTH {
+        let broker = Scripted::start(|packet| match packet.kind() {
+            PUBLISH => Deed::Deafen,
+            _ => agree(packet),
+        })
+        .await;
+        let options = world().options(broker.endpoint(), "busy").protocol(protocol);
+        let options = options.keep_alive(Duration::from_secs(5));
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let mut events = connection.events();
+        let large = vec![0; 100_000];
+        let publishing = async {
+            // Until no socket on the way takes any more, and beyond.
+            while connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)).await.is_ok() {}
+        };
+        let ((), error) = in_time(async { tokio::join!(publishing, lost(&mut events)) }).await;
+        assert!(error.to_string().contains("the line is dead"), "{protocol:?}: {error:?}");
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) const PUBACK: u8 = 4;
 pub(crate) const SUBSCRIBE: u8 = 8;
 pub(crate) const UNSUBSCRIBE: u8 = 10;
 pub(crate) const PINGREQ: u8 = 12;
+pub(crate) const DISCONNECT: u8 = 14;
 
 /// A packet that a client has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct Packet {
 pub(crate) enum Deed {
     Send(Vec<u8>),
     SendAndClose(Vec<u8>),
+    /// The connection stays, and nothing more is read from it.
+    Deafen,
     Nothing,
 }
 
@@ -120,7 +123,12 @@ impl Scripted {
     }
 
     pub(crate) fn seen(&self, kind: u8) -> Vec<Packet> {
-        self.seen.lock().unwrap().iter().filter(|packet| packet.kind() == kind).cloned().collect()
+        self.seen_of(&[kind])
+    }
+
+    /// In the order in which they came.
+    pub(crate) fn seen_of(&self, kinds: &[u8]) -> Vec<Packet> {
+        self.seen.lock().unwrap().iter().filter(|packet| kinds.contains(&packet.kind())).cloned().collect()
     }
 
     /// Waits until so many packets of a kind have come.
@@ -156,6 +164,9 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: A
         let packet = Packet { connection, v5, first, body };
         let deed = script(&packet);
         seen.lock().unwrap().push(packet);
+        if matches!(deed, Deed::Deafen) {
+            std::future::pending().await
+        }
         let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else { continue };
         if stream.write_all(bytes).await.is_err() || matches!(deed, Deed::SendAndClose(_)) {
             return;
