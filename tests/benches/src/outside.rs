@@ -11,9 +11,10 @@ use brs::Clock as _;
 use brs_tests::embedded_iot::KeyKind;
 use brs_tests::token::{Kind, Module, PIN, PublicKey};
 use brs_tests::{EmbeddedAws, EmbeddedIot};
+use serde::Deserialize;
 
 use crate::iot::{ALIAS, LABEL, THING};
-use crate::stopwatch::{Stopwatch, kilobytes};
+use crate::stopwatch::{Stopwatch, number_of};
 use crate::subject::{ROLE, Shifted};
 use crate::{Failure, Figures, figures};
 
@@ -26,8 +27,10 @@ pub(crate) fn program(mut command: Command, binary: Option<&Path>, out: &Path) -
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let output = command.env("BENCH_MEMORY", "yes").output()?;
-    let peak = kilobytes(&String::from_utf8_lossy(&output.stdout), "VmHWM:");
-    let mut found = figures([("wall_ms", wall_ms), ("peak_mb", peak * 1024.0 / 1e6)]);
+    let status = String::from_utf8_lossy(&output.stdout);
+    let peak = number_of(&status, "VmHWM:") * 1024.0;
+    let mut found =
+        figures([("wall_ms", wall_ms), ("peak_mb", peak / 1e6), ("threads", number_of(&status, "Threads:"))]);
     if let Some(binary) = binary {
         let stripped = out.join("stripped");
         let strip = Command::new("strip").arg("-o").arg(&stripped).arg(binary).status();
@@ -82,7 +85,7 @@ pub(crate) fn instructions(this: &Path, case: &str, peer: &str, out: &Path) -> R
     Ok(figures([("instructions", (more / (MANY - FEW) as f64).round())]))
 }
 
-/// A program built from clean, in debug and in release; what was there is removed.
+/// A program built from clean, in debug and in release, and what Cargo says its crates took; what was there is removed.
 pub(crate) fn build(root: &Path, feature: &str, target: &Path) -> Result<Figures, Failure> {
     let selection = ["--locked", "--package", "brs-tests-programs", "--no-default-features", "--features", feature];
     let mut found = Figures::new();
@@ -93,11 +96,16 @@ pub(crate) fn build(root: &Path, feature: &str, target: &Path) -> Result<Figures
         let stopwatch = Stopwatch::start();
         let mut cargo = Command::new("cargo");
         cargo.arg("build").args(selection).args(["--bin", &format!("program_{feature}"), "--profile", profile]);
-        let status = cargo.arg("--target-dir").arg(target).current_dir(root).stderr(Stdio::null()).status()?;
+        cargo.args(["--quiet", "--timings", "--target-dir"]).arg(target).current_dir(root);
+        let status = cargo.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         if !status.success() {
             return Err(format!("the program with {feature} does not build").into());
         }
         found.insert(name.to_owned(), stopwatch.seconds());
+        let report = fs::read_to_string(target.join("cargo-timings/cargo-timing.html"))?;
+        for unit in units(&report)? {
+            *found.entry(format!("units_of_{}_s", whose(&unit.name))).or_default() += unit.duration;
+        }
     }
     fs::remove_dir_all(target)?;
     let mut cargo = Command::new("cargo");
@@ -110,6 +118,37 @@ pub(crate) fn build(root: &Path, feature: &str, target: &Path) -> Result<Figures
     // The programs' own package is none that a user would have.
     found.insert("crates".to_owned(), crates.len().saturating_sub(1) as f64);
     Ok(found)
+}
+
+/// One run of a compiler or a build script.
+#[derive(Debug, Deserialize)]
+struct Unit {
+    name: String,
+    /// In seconds, of which two run at a time on two processors.
+    duration: f64,
+}
+
+/// All of them, out of the page that `cargo build --timings` writes: a stable Cargo says it nowhere else.
+fn units(page: &str) -> Result<Vec<Unit>, Failure> {
+    let data = page.split_once("const UNIT_DATA = ").ok_or("Cargo's timings have another form")?.1;
+    let mut data = serde_json::Deserializer::from_str(data).into_iter::<Vec<Unit>>();
+    Ok(data.next().ok_or("Cargo's timings are empty")??)
+}
+
+/// What a crate is there for, as far as it is of interest why a build takes its time.
+fn whose(name: &str) -> &'static str {
+    const BEGINNINGS: [(&str, &[&str]); 4] = [
+        ("brs", &["brs"]),
+        ("tls", &["aws-lc", "rustls"]),
+        ("aws", &["aws-"]),
+        ("http_and_tokio", &["tokio", "hyper", "h2", "http", "tower", "reqwest", "mio", "url", "idna", "icu_", "zero"]),
+    ];
+    const MACROS: [&str; 5] = ["derive", "macro", "impl", "attributes", "async-trait"];
+    if ["syn", "quote", "proc-macro2"].contains(&name) || MACROS.iter().any(|part| name.contains(part)) {
+        return "macros";
+    }
+    let found = BEGINNINGS.iter().find(|(_, beginnings)| beginnings.iter().any(|of| name.starts_with(of)));
+    found.map_or("others", |(whose, _)| whose)
 }
 
 /// What the machine tells about itself.
@@ -167,4 +206,32 @@ impl Device {
 fn token_key(module: &Path) -> &'static PublicKey {
     static KEY: OnceLock<PublicKey> = OnceLock::new();
     KEY.get_or_init(|| Module::load(module).token(LABEL).key(Kind::Rsa(2048), LABEL, &[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_timings_are_read() {
+        let page = "<script>\nconst UNIT_DATA = [\n{\"i\": 0, \"name\": \"syn\", \"duration\": 2.5}];\nconst X = 1;";
+        let units = units(page).unwrap();
+        assert_eq!((units.len(), units[0].name.as_str(), units[0].duration), (1, "syn", 2.5));
+        assert!(super::units("<html>").is_err());
+    }
+
+    #[test]
+    fn every_crate_is_somebodys() {
+        for (name, of) in [
+            ("brs-core", "brs"),
+            ("aws-lc-sys", "tls"),
+            ("aws-smithy-runtime-api-macros", "macros"),
+            ("aws-config", "aws"),
+            ("serde_derive", "macros"),
+            ("hyper-util", "http_and_tokio"),
+            ("time", "others"),
+        ] {
+            assert_eq!(whose(name), of, "{name}");
+        }
+    }
 }

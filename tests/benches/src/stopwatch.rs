@@ -110,12 +110,12 @@ pub fn median(samples: &mut [f64]) -> f64 {
 #[must_use]
 pub fn resident_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    kilobytes(&status, "VmRSS:") * 1024.0
+    number_of(&status, "VmRSS:") * 1024.0
 }
 
-/// A line of `/proc/…/status`.
+/// The number in a line of `/proc/…/status`, kilobytes where it is memory.
 #[must_use]
-pub fn kilobytes(status: &str, name: &str) -> f64 {
+pub fn number_of(status: &str, name: &str) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_status_is_read() {
-        assert_eq!(kilobytes("VmPeak:\t 9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"), 1234.0);
-        assert_eq!(kilobytes("", "VmRSS:"), 0.0);
+        assert_eq!(number_of("VmPeak:\t 9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"), 1234.0);
+        assert_eq!(number_of("", "VmRSS:"), 0.0);
     }
 }

@@ -16,11 +16,12 @@ pub fn endpoint() -> String {
     env::var("BENCH_ENDPOINT").unwrap_or_default()
 }
 
-/// Prints what a program has got, and its peak memory where that is asked for.
+/// Prints what a program has got, and its peak memory and threads where that is asked for.
 pub fn print(access_key_id: &str) {
     println!("{access_key_id}");
     if env::var_os("BENCH_MEMORY").is_some() {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        println!("{}", status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default());
+        let wanted = |line: &&str| ["VmHWM:", "Threads:"].iter().any(|name| line.starts_with(name));
+        status.lines().filter(wanted).for_each(|line| println!("{line}"));
     }
 }
