@@ -66,9 +66,9 @@ const IDENTITY: &str = "beyond the set itself (row `guard`) a call clones the SD
 const LINKED: &str = "a registered method is linked with all that it can do, used or not: MFA, web identity, session \
                       tokens, the parameters' schemas and their reading from data, a runtime of its own; the row's \
                       `symbols_…` tell how much";
-const STARTED: &str = "the first refresh starts the threads that keep callers from waiting for strategies, and strategies \
-                       from one another (`threads`), and their memory is not the main thread's; a program that waits \
-                       for one answer and ends has no use for them";
+const STARTED: &str = "the first refresh starts the threads that keep callers from waiting for strategies, and \
+                       strategies from one another (`threads`), and their memory is not the main thread's; a program \
+                       that waits for one answer and ends has no use for them";
 const CLIENT: &str = "the SDK's client is most of it: what `allocated_each_kb` is beyond that of row `session`";
 const BUILT: &str = "`units_of_…_s` tell what takes the time, all compilers' seconds of both builds: beside `sdk`, \
                      brs's own crates, whose async code and readers of data are generated in them, the macros \
@@ -76,9 +76,9 @@ const BUILT: &str = "`units_of_…_s` tell what takes the time, all compilers' s
 const BUILT_IOT: &str = "`units_of_…_s` tell what takes the time: TLS alone, AWS-LC's C code most of it, is about as \
                          much as in `sdk`, of which it is the largest part; then an HTTP client, tokio, the SDK's \
                          vocabulary and runtime crates, and encrypted keys and certificates";
-const BUILT_CUSTOM: &str = "`units_of_…_s` tell what takes the time: tokio, the macros (serde, schemars, two versions of \
-                            syn), and the SDK's vocabulary and runtime crates that `SdkConfig` and its identity cache \
-                            are made of, all of which `sdk` has, too; brs-core; commands in process groups";
+const BUILT_CUSTOM: &str = "`units_of_…_s` tell what takes the time: tokio, the macros (serde, schemars, two versions \
+                            of syn), and the SDK's vocabulary and runtime crates that `SdkConfig` and its identity \
+                            cache are made of, all of which `sdk` has, too; brs-core; commands in process groups";
 
 /// All goals; instructions are what was counted when they were set and a little more; ratios are the goal over what was
 /// measured for the peer when it was set.

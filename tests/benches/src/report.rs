@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use crate::goals::{Goal, Limit, Verdict};
 use crate::results::{Results, RowResults};
 
+/// Of a line, in characters; tables have none.
+const WIDTH: usize = 120;
+
 /// The whole report.
 #[must_use]
 pub fn render(results: &Results, verdicts: &[Verdict]) -> String {
@@ -29,7 +32,7 @@ pub fn render(results: &Results, verdicts: &[Verdict]) -> String {
     if !results.left_out.is_empty() {
         line(&mut out, "\n## Left out\n");
         for reason in &results.left_out {
-            line(&mut out, &format!("- {reason}"));
+            item(&mut out, reason);
         }
     }
     out
@@ -40,10 +43,16 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
+/// An item of a list, in lines of the width that all texts here have.
+fn item(out: &mut String, text: &str) {
+    let options = textwrap::Options::new(WIDTH).initial_indent("- ").subsequent_indent("  ");
+    line(out, &textwrap::fill(text, options));
+}
+
 fn table(out: &mut String, row: &RowResults) {
     let _ = writeln!(out, "\n## {} (`{}`)\n", row.title, row.id);
     if !row.note.is_empty() {
-        let _ = writeln!(out, "{}\n", row.note);
+        let _ = writeln!(out, "{}\n", textwrap::fill(row.note, WIDTH));
     }
     out.push_str("| figure |");
     for (peer, _) in &row.peers {
@@ -99,7 +108,7 @@ fn goals(out: &mut String, verdicts: &[Verdict]) {
         line(out, "\n## What stands in the way\n");
     }
     for Goal { row, peer, figure, because, .. } in missed.map(|verdict| verdict.goal) {
-        line(out, &format!("- `{figure}` of {peer} in `{row}`: {because}"));
+        item(out, &format!("`{figure}` of {peer} in `{row}`: {because}"));
     }
 }
 
