@@ -128,7 +128,7 @@ impl Connection {
     /// # Errors
     ///
     /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is asked for. Each
-    /// filter has the server's refusal, or `Closed`.
+    /// filter has the server's refusal, `Unsubscribed`, or `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -196,12 +196,13 @@ impl Connection {
     ///
     /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes and unsubscribes the
     /// server has not answered. New ones end with the code `Closed` from now on, and what is outstanding when the limit
-    /// is up does, too. Of several limits the one that is up first counts. The last will is not published.
+    /// is up does, too. Of several limits the one that is up first counts. The last will is not published, but where a
+    /// connection was lost before, or is just being made.
     ///
     /// # Errors
     ///
-    /// A connection error with the code `Closed` when something was left over, or when the runtime that drove the
-    /// connection has ended.
+    /// A connection error with the code `Closed` when something was left over, or when the runtime that drives the
+    /// connection ends meanwhile. Of a connection that has ended already, none.
     ///
     /// # Cancel safety
     ///
@@ -216,10 +217,11 @@ impl Connection {
 
     /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
     ///
-    /// Publishes in flight are waited for, for 10 s at most; what is left then is published anew where the server keeps
-    /// the session, and else as [`WhenSessionLost`](crate::WhenSessionLost) says. A session that is kept goes on; where
-    /// none is, the server sends nothing of what comes for the client between the two connections. While the connection
-    /// is lost, the next try is made at once: what a device does that has its network back.
+    /// Publishes in flight are waited for, for 10 s at most; what is left then is published anew with a [session that
+    /// is kept](crate::Options::session_expiry), and else as [`WhenSessionLost`](crate::WhenSessionLost) says. A
+    /// session that is kept goes on; where none is, the server sends nothing of what comes for the client between the
+    /// two connections. While the connection is lost, the next try is made at once: what a device does that has its
+    /// network back.
     ///
     /// # Cancel safety
     ///

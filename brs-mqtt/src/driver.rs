@@ -91,6 +91,9 @@ pub(crate) struct Driver {
     takeovers: Takeovers,
     /// By their numbers.
     in_flight: BTreeSet<u64>,
+    /// Whether one of them is of QoS 0. There is one at a time: the library queues them without a bound and past a
+    /// loss, and to hand it one is but to write it to a socket.
+    handing_over: bool,
     /// The message at which the last connections may have ended, and how many of them.
     suspect: Option<(u64, u32)>,
     failed: u32,
@@ -162,6 +165,7 @@ impl Driver {
             backoff: Backoff::new(shortest, longest),
             takeovers: Takeovers::default(),
             in_flight: BTreeSet::new(),
+            handing_over: false,
             suspect: None,
             failed: 0,
             timer: None,
@@ -179,7 +183,7 @@ impl Driver {
                     End::Lost(back, lost) => {
                         let Some(mut sleep) = self.lost(lost) else {
                             drop(back);
-                            return self.end();
+                            return self.end().await;
                         };
                         let kept = self.goes_on().then_some(back);
                         if kept.is_none() {
@@ -187,14 +191,14 @@ impl Driver {
                         }
                         if self.attend(&mut sleep, false).await == Err(Stop::Close) {
                             drop(kept);
-                            return self.end();
+                            return self.end().await;
                         }
                         match kept {
                             Some(back) => link = back,
                             None => continue 'links,
                         }
                     }
-                    End::Stopped(Stop::Close) => return self.end(),
+                    End::Stopped(Stop::Close) => return self.end().await,
                     End::Stopped(Stop::Replace) => {
                         resume = self.leave().await;
                         continue 'links;
@@ -205,10 +209,11 @@ impl Driver {
     }
 
     /// Whether a link that has lost its connection makes the next one. It sends again what it has in flight: rightly
-    /// within a session that is kept, unless that is what ends one connection after the other.
+    /// within a session that is kept, unless that is what ends one connection after the other, or nothing but a message
+    /// of QoS 0, of which its publisher has heard that it is lost.
     fn goes_on(&self) -> bool {
-        let holds = self.options.hold_at_most_once;
-        (self.keeps_session() || holds) && !self.is_stuck()
+        let is_vain = self.handing_over && self.in_flight.len() == 1;
+        self.keeps_session() && !self.is_stuck() && !is_vain
     }
 
     fn keeps_session(&self) -> bool {

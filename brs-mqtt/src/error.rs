@@ -100,6 +100,7 @@ pub(crate) fn unfinished(limit: Duration) -> Error {
         "the connection was closed {limit:?} after that was asked for, before the acknowledgement: whether the message \
          has arrived is unknown"
     ))
+    .not_retryable()
     .with_code("Closed")
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn unsent(limit: Duration) -> Error {
     Error::connection(format!(
         "the connection was closed {limit:?} after that was asked for, and the message has not been sent"
     ))
+    .not_retryable()
     .with_code("Closed")
 }
 
@@ -117,6 +119,7 @@ pub(crate) fn left_over(limit: Duration) -> Error {
         "the connection was closed after {limit:?} with something left over: each publish, subscribe and unsubscribe \
          has been told; give a longer limit, or look at what the server keeps waiting"
     ))
+    .not_retryable()
     .with_code("Closed")
 }
 

@@ -338,7 +338,7 @@ impl Options {
     }
 
     /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they end with the code
-    /// `Offline`.
+    /// `Offline`. So does, in any case, the one that was being handed over when the connection was lost.
     pub fn hold_at_most_once(mut self, hold: bool) -> Self {
         self.hold_at_most_once = hold;
         self

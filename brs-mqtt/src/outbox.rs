@@ -43,8 +43,8 @@ struct Queue {
     online: bool,
     /// Publishers whose message is neither queued nor given up.
     adding: usize,
-    /// What those are told who begin now.
-    refused: Option<Error>,
+    /// Who begins now is sent away.
+    refuses: bool,
     closed: Option<Closed>,
 }
 
@@ -75,7 +75,7 @@ impl Drop for Adding<'_> {
     fn drop(&mut self) {
         let mut queue = self.0.lock();
         queue.adding -= 1;
-        let is_awaited = queue.refused.is_some() && queue.adding == 0;
+        let is_awaited = queue.refuses && queue.adding == 0;
         drop(queue);
         if is_awaited {
             self.0.work.notify_one();
@@ -168,8 +168,8 @@ impl Outbox {
 
     fn begin(&self, publish: &Publish) -> Result<Adding<'_>, Error> {
         let mut queue = self.lock();
-        if let Some(error) = queue.closed.as_ref().map(|closed| &closed.unsent).or(queue.refused.as_ref()) {
-            return Err(error.clone());
+        if queue.refuses || queue.closed.is_some() {
+            return Err(error::closed());
         }
         if !queue.online && !self.waits_for_a_connection(publish) {
             return Err(error::offline());
@@ -208,9 +208,9 @@ impl Outbox {
         }
     }
 
-    /// The next message.
-    pub(crate) fn take(&self) -> Option<Entry> {
-        let mut entry = self.lock().entries.pop_front()?;
+    /// The next message, if one of its QoS is wanted.
+    pub(crate) fn take(&self, wanted: impl Fn(Qos) -> bool) -> Option<Entry> {
+        let mut entry = self.lock().entries.pop_front_if(|entry| wanted(entry.publish.qos))?;
         entry.handed = true;
         Some(entry)
     }
@@ -259,9 +259,9 @@ impl Outbox {
         }
     }
 
-    /// Tells new publishers the error.
-    pub(crate) fn refuse(&self, error: &Error) {
-        self.lock().refused.get_or_insert_with(|| error.clone());
+    /// Sends away whoever begins to add from now on.
+    pub(crate) fn refuse(&self) {
+        self.lock().refuses = true;
     }
 
     /// Takes nothing any more and answers what is queued. Whether anybody had to be told.

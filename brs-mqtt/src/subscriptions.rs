@@ -66,13 +66,16 @@ impl Subscriptions {
         self.wanted.extract_if(.., is_forgotten).map(|wanted| wanted.id).collect()
     }
 
-    /// Forgets all subscriptions to those filters; who still waits for one is told.
-    pub(crate) fn unwant(&mut self, filters: &[String]) {
+    /// Forgets all subscriptions to those filters; who still waits for one is told. Which they were.
+    pub(crate) fn unwant(&mut self, filters: &[String]) -> Vec<Id> {
+        let mut ids = Vec::new();
         for wanted in self.wanted.extract_if(.., |wanted| filters.contains(&wanted.filter)) {
+            ids.push(wanted.id);
             if let Some(reply) = wanted.reply {
                 let _ = reply.send(Err(error::unsubscribed(&wanted.filter)));
             }
         }
+        ids
     }
 
     /// Whether somebody wants that filter.

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ const ALPN: &str = "x-amzn-mqtt-ca";
 
 /// What the MQTT library reads and writes.
 pub(crate) type Stream = Box<dyn ReadWrite>;
+
+/// TCP, on which nothing may stand still for too long that is written.
+pub(crate) type Watched = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// Both directions in one.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -113,23 +117,23 @@ impl Connector {
             (prepared.tls.clone(), prepared.signed.take())
         };
         let Some(tls) = tls else { return Err(Error::connection("the connection was not prepared")) };
-        let stream = self.tcp().await?;
+        let stream = self.watched(self.tcp().await?);
         let stream = self.tls(&tls, stream).await?;
         match (&self.security, signed) {
             (Security::Signed(_, signer), Some(signed)) => {
-                Ok(self.watched(websocket::open(signed, stream, &self.endpoint, signer).await?))
+                websocket::open(signed, stream, &self.endpoint, signer).await
             }
             (Security::Signed(..), None) => Err(Error::connection("the connection was not signed")),
-            (Security::Device(_), _) => Ok(self.watched(stream)),
+            (Security::Device(_), _) => Ok(Box::new(stream)),
         }
     }
 
     /// The library asks whether the server is there only over a line on which it sends nothing else, and waits without
-    /// end for room to write: that is bounded here.
-    fn watched(&self, stream: impl ReadWrite + 'static) -> Stream {
+    /// end for room to write: that is bounded here, where each byte that goes out counts.
+    fn watched(&self, stream: TcpStream) -> Watched {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.keep_alive));
-        Box::new(Box::pin(stream))
+        Box::pin(stream)
     }
 
     async fn tcp(&self) -> Result<TcpStream, Error> {
@@ -154,7 +158,7 @@ impl Connector {
         tunnel.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error))
     }
 
-    async fn tls(&self, tls: &DeviceTls, stream: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
+    async fn tls(&self, tls: &DeviceTls, stream: Watched) -> Result<TlsStream<Watched>, Error> {
         let mut config = tls.config();
         if self.alpn {
             config.alpn_protocols = vec![ALPN.into()];

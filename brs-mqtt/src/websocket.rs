@@ -30,13 +30,12 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::endpoint::Endpoint;
 use crate::error::lost;
-use crate::transport::Stream;
+use crate::transport::{Stream, Watched};
 
 const SERVICE: &str = "iotdevicegateway";
 const SUBPROTOCOL: &str = "mqtt";
@@ -130,7 +129,7 @@ impl Signer {
 /// The WebSocket handshake over TLS (RFC 6455, section 4.1).
 pub(crate) async fn open(
     signed: Signed,
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Watched>,
     endpoint: &Endpoint,
     signer: &Signer,
 ) -> Result<Stream, Error> {

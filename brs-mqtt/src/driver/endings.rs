@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use brs_core::Sleep;
 use futures_util::StreamExt as _;
-use futures_util::future::FutureExt as _;
 
 use super::{Closing, Driver, MAX_CLOSED, Polling, Reply};
 use crate::backoff::STABLE;
@@ -21,7 +20,7 @@ use crate::wire::{GOODBYE, Incoming, Published};
 impl Driver {
     /// The connection is to end within the limit, or that of an earlier call where that is up sooner.
     pub(super) fn close(&mut self, limit: Duration, reply: Option<Reply>) {
-        self.shared.outbox.refuse(&error::closed());
+        self.shared.outbox.refuse();
         let deadline = self.shared.clock.monotonic().saturating_add(limit);
         let closing = self.closing.get_or_insert_with(|| Closing { limit, deadline, replies: Vec::new() });
         if deadline < closing.deadline {
@@ -34,9 +33,15 @@ impl Driver {
     pub(super) fn is_done(&self) -> bool {
         self.publishes.is_empty()
             && self.asked.is_empty()
-            && self.unsubscribes.is_empty()
+            && !self.owes_unsubscribes()
             && !self.subscriptions.owes()
             && self.shared.outbox.is_done()
+    }
+
+    /// Whether an unsubscribe waits for a connection: with a session that is not kept, its end was that of its
+    /// subscriptions.
+    fn owes_unsubscribes(&self) -> bool {
+        !self.unsubscribes.is_empty() && (self.generation == 0 || self.keeps_session())
     }
 
     /// What the end of a connection says about the next.
@@ -101,7 +106,8 @@ impl Driver {
                 handle.ack(ack);
             }
         }
-        // What is not done by now has had its time.
+        // What is not done by now has had its time; the library sends nothing before that goodbye, acknowledgements
+        // included, so that such messages come again.
         handle.disconnect(!is_done);
         let mut time_is_up = self.shared.clock.sleep(GOODBYE);
         loop {
@@ -121,16 +127,16 @@ impl Driver {
     }
 
     /// The end, when the link is gone: everybody who waits is told.
-    pub(super) fn end(mut self) {
+    pub(super) async fn end(mut self) {
         let closing = self.closing.take();
         let closed = closing.as_ref().map_or_else(Closed::plainly, |closing| Closed {
             sent: error::unfinished(closing.limit),
             unsent: error::unsent(closing.limit),
         });
         self.handle = None;
-        let mut left = self.shared.outbox.close(&closed) || self.subscriptions.owes();
-        // Without a link each of them is ready.
-        while let Some(Some((entry, ended))) = self.publishes.next().now_or_never() {
+        let mut left = self.shared.outbox.close(&closed);
+        // Without link and handle each of them ends.
+        while let Some((entry, ended)) = self.publishes.next().await {
             let result = match ended {
                 Published::Done => Ok(()),
                 Published::Refused(error) => Err(error),
@@ -141,10 +147,15 @@ impl Driver {
             };
             entry.finish(result);
         }
-        while let Some(Some(asked)) = self.asked.next().now_or_never() {
+        while let Some(asked) = self.asked.next().await {
             self.answered(asked);
         }
-        left |= !self.unsubscribes.is_empty();
+        left |= self.subscriptions.owes() || self.owes_unsubscribes();
+        if !self.owes_unsubscribes() {
+            for (_, reply) in self.unsubscribes.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+        }
         // Those who have asked for it while goodbye was said, too.
         self.commands.close();
         let late = std::iter::from_fn(|| self.commands.try_recv().ok());

@@ -22,7 +22,9 @@ impl Driver {
     pub(super) fn send(&mut self) {
         let Some(handle) = &self.handle else { return };
         while self.publishes.len() < usize::from(MAX_IN_FLIGHT) {
-            let Some(entry) = self.shared.outbox.take() else { return };
+            let handing_over = self.handing_over;
+            let wanted = |qos| qos != Qos::AtMostOnce || !handing_over;
+            let Some(entry) = self.shared.outbox.take(wanted) else { return };
             let size = entry.publish.packet_size();
             if size > self.max_packet {
                 let error = error::larger_than_a_packet(&entry.publish.topic, size, self.max_packet);
@@ -30,13 +32,14 @@ impl Driver {
                 continue;
             }
             self.in_flight.insert(entry.number());
+            self.handing_over |= entry.publish.qos == Qos::AtMostOnce;
             let ended = handle.publish(&entry.publish);
             let offline = self.shared.outbox.offline(&entry.publish);
             let ended = async move {
                 tokio::select! {
                     biased;
                     ended = ended => (entry, ended),
-                    // The library keeps it for the next connection, whenever that is.
+                    // The library may keep it for the next connection, whenever that is.
                     () = offline => (entry, Published::Unsure),
                 }
             };
@@ -48,6 +51,7 @@ impl Driver {
     pub(super) fn published(&mut self, entry: Entry, ended: Published, goes_on: bool) {
         self.in_flight.remove(&entry.number());
         let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
+        self.handing_over &= !is_at_most_once;
         match ended {
             Published::Done => entry.finish(Ok(())),
             Published::Refused(error) => entry.finish(Err(error)),
@@ -92,7 +96,9 @@ impl Driver {
             Command::Listen(route) => self.routes.add(route, &self.ack_sender),
             Command::Unsubscribe(filters, reply) => {
                 self.routes.remove(&filters);
-                self.subscriptions.unwant(&filters);
+                for id in self.subscriptions.unwant(&filters) {
+                    self.resubscribed(id, false);
+                }
                 self.unsubscribes.push((filters, reply));
                 if connected {
                     self.unsubscribe();

@@ -18,7 +18,7 @@ fn message(text: &'static str) -> Publish {
 }
 
 async fn texts(outbox: &Outbox) -> Vec<String> {
-    let entries: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
+    let entries: Vec<_> = std::iter::from_fn(|| outbox.take(|_| true)).collect();
     entries.iter().map(|entry| String::from_utf8(entry.publish.payload.to_vec()).unwrap()).collect()
 }
 
@@ -32,12 +32,21 @@ async fn messages_leave_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
+async fn nothing_overtakes_a_message_that_is_not_wanted_yet() {
+    let outbox = online(8, 1 << 20, WhenFull::Block);
+    drop(outbox.add(message("a").qos(Qos::AtMostOnce)).await.unwrap());
+    drop(outbox.add(message("b")).await.unwrap());
+    assert!(outbox.take(|qos| qos == Qos::AtLeastOnce).is_none());
+    assert_eq!(texts(&outbox).await, ["a", "b"]);
+}
+
+#[tokio::test]
 async fn what_comes_back_goes_to_its_old_place() {
     let outbox = online(8, 1 << 20, WhenFull::Block);
     for text in ["a", "b", "c", "d"] {
         drop(outbox.add(message(text)).await.unwrap());
     }
-    let (a, b, c) = (outbox.take().unwrap(), outbox.take().unwrap(), outbox.take().unwrap());
+    let (a, b, c) = (outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap());
     for entry in [b, c, a] {
         outbox.put_back(entry);
     }
@@ -50,7 +59,7 @@ async fn who_waits_for_room_is_served_when_a_publish_ends() {
     let first = outbox.add(message("a")).await.unwrap();
     let mut second = Box::pin(outbox.add(message("b")));
     assert!(second.as_mut().now_or_never().is_none());
-    let taken = outbox.take().unwrap();
+    let taken = outbox.take(|_| true).unwrap();
     assert!(second.as_mut().now_or_never().is_none(), "what is in flight still has its room");
     taken.finish(Ok(()));
     first.await.unwrap().unwrap();
@@ -62,7 +71,7 @@ async fn who_leaves_while_waiting_has_published_nothing() {
     let outbox = online(1, 1 << 20, WhenFull::Block);
     drop(outbox.add(message("a")).await.unwrap());
     assert!(outbox.add(message("b")).now_or_never().is_none());
-    outbox.take().unwrap().finish(Ok(()));
+    outbox.take(|_| true).unwrap().finish(Ok(()));
     assert!(outbox.is_done());
     drop(outbox.add(message("c")).await.unwrap());
     assert_eq!(texts(&outbox).await, ["c"]);
@@ -93,7 +102,7 @@ async fn the_oldest_is_dropped_and_told_so() {
 async fn what_is_in_flight_is_not_dropped() {
     let outbox = online(1, 1 << 20, WhenFull::DropOldest);
     let _first = outbox.add(message("a")).await.unwrap();
-    let _in_flight = outbox.take().unwrap();
+    let _in_flight = outbox.take(|_| true).unwrap();
     assert_eq!(outbox.add(message("b")).await.unwrap_err().code(), Some("Full"));
 }
 
@@ -101,7 +110,7 @@ async fn what_is_in_flight_is_not_dropped() {
 async fn nothing_is_dropped_for_a_message_that_would_not_fit_even_then() {
     let outbox = online(8, 1000, WhenFull::DropOldest);
     let _first = outbox.add(Publish::new("t", vec![0; 500])).await.unwrap();
-    let _in_flight = outbox.take().unwrap();
+    let _in_flight = outbox.take(|_| true).unwrap();
     let mut second = outbox.add(message("b")).await.unwrap();
     assert_eq!(outbox.add(Publish::new("t", vec![0; 500])).await.unwrap_err().code(), Some("Full"));
     assert!(second.try_recv().is_err(), "it still waits");
@@ -126,7 +135,7 @@ async fn what_has_been_given_out_is_told_something_else_at_the_end() {
     let outbox = online(4, 1 << 20, WhenFull::Block);
     let (first, second) = (outbox.add(message("a")).await.unwrap(), outbox.add(message("b")).await.unwrap());
     let third = outbox.add(message("c")).await.unwrap();
-    let (a, b) = (outbox.take().unwrap(), outbox.take().unwrap());
+    let (a, b) = (outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap());
     outbox.put_back(a);
     outbox.close(&Closed { sent: Error::request("perhaps"), unsent: Error::request("never") });
     outbox.put_back(b);
@@ -156,7 +165,7 @@ async fn what_does_not_wait_for_a_connection_ends_with_it_wherever_it_waits() {
     outbox.go_offline();
     assert_eq!(second.await.unwrap_err().code(), Some("Offline"));
     assert!(third.as_mut().now_or_never().is_none());
-    outbox.take().unwrap().finish(Ok(()));
+    outbox.take(|_| true).unwrap().finish(Ok(()));
     drop(third.await.unwrap());
 }
 
@@ -175,12 +184,12 @@ async fn an_outbox_that_refuses_serves_who_waits_and_is_done_then() {
     drop(outbox.add(message("a")).await.unwrap());
     let (mut second, mut third) = (Box::pin(outbox.add(message("b"))), Box::pin(outbox.add(message("c"))));
     assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-    outbox.refuse(&error::closed());
+    outbox.refuse();
     assert_eq!(outbox.add(message("d")).await.unwrap_err().code(), Some("Closed"));
-    outbox.take().unwrap().finish(Ok(()));
+    outbox.take(|_| true).unwrap().finish(Ok(()));
     assert!(!outbox.is_done(), "two wait");
     drop(second.await.unwrap());
-    outbox.take().unwrap().finish(Ok(()));
+    outbox.take(|_| true).unwrap().finish(Ok(()));
     assert!(!outbox.is_done(), "one has its room");
     outbox.work.notified().now_or_never();
     drop(third);
@@ -259,7 +268,7 @@ impl Run<'_> {
                 }
             }
             Step::Leave => drop(self.waiting.pop_front()),
-            Step::Take => self.taken.extend(self.outbox.take()),
+            Step::Take => self.taken.extend(self.outbox.take(|_| true)),
             Step::Finish => {
                 if let Some(entry) = self.taken.pop_front() {
                     entry.finish(Ok(()));

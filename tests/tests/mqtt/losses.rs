@@ -5,7 +5,7 @@ use std::time::Duration;
 use brs::mqtt::{self, Event, Protocol, Publish, Qos, State, WhenFull, WhenSessionLost};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
-use futures_util::future::{FutureExt as _, join_all};
+use futures_util::future::{FutureExt as _, join_all, maybe_done};
 
 use crate::support::{LIMIT, in_time, world};
 
@@ -124,12 +124,15 @@ async fn disconnecting_waits_for_what_is_outstanding_up_to_its_limit() {
     let mut broker = Mosquitto::start(&world().iot);
     let connection = world().connect(&broker, "patient").await;
     let watcher = broker.subscriber("d");
-    let publish = |number: usize| Box::pin(connection.publish(Publish::new("d", number.to_string())));
+    let publish = |number: usize| Box::pin(maybe_done(connection.publish(Publish::new("d", number.to_string()))));
     let mut publishes: Vec<_> = (0..200).map(publish).collect();
-    // All of them have begun.
-    assert!(publishes.iter_mut().all(|publish| publish.now_or_never().is_none()));
-    let (disconnected, results) = tokio::join!(in_time(connection.disconnect(LIMIT)), join_all(publishes));
-    assert!(disconnected.is_ok() && results.iter().all(Result::is_ok));
+    // All of them have begun when the end is asked for.
+    for publish in &mut publishes {
+        let _ = publish.now_or_never();
+    }
+    let (disconnected, _) = tokio::join!(in_time(connection.disconnect(LIMIT)), join_all(publishes.iter_mut()));
+    disconnected.unwrap();
+    publishes.iter_mut().for_each(|publish| publish.as_mut().take_output().unwrap().unwrap());
     assert!((0..200).all(|_| watcher.next(LIMIT).is_some()));
 
     let connection = world().connect(&broker, "hurried").await;

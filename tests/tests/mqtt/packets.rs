@@ -17,7 +17,7 @@ const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 fn agree(packet: &Packet) -> Deed {
     match packet.kind() {
         CONNECT => Deed::Send(packet.accept(false)),
-        PUBLISH => Deed::Send(packet.puback()),
+        PUBLISH if packet.is_at_least_once() => Deed::Send(packet.puback()),
         SUBSCRIBE => Deed::Send(packet.suback(1)),
         _ => Deed::Nothing,
     }
@@ -124,23 +124,45 @@ async fn an_unsubscribe_that_a_loss_cuts_off_leaves_a_later_subscribe_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_kept_for_a_connection_ends_when_it_is_lost_however_far_it_had_come() {
-    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
-        let broker = Scripted::start(|packet| match packet.kind() {
-            PUBLISH => Deed::SendAndClose(Vec::new()),
+async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_come_late() {
+    const COUNT: usize = 100;
+    let cases = [false, true].into_iter().flat_map(|kept| [(kept, false), (kept, true)]);
+    for (protocol, (kept, holds)) in
+        BOTH.into_iter().flat_map(|protocol| cases.clone().map(move |case| (protocol, case)))
+    {
+        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
+            (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
+            (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
             _ => agree(packet),
         })
         .await;
         let hour = Duration::from_secs(3600);
         let options = world().options(broker.endpoint(), "slow").protocol(protocol).reconnect_backoff(hour, hour);
         let options = if kept { options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5) } else { options };
-        let connection = in_time(mqtt::connect(options)).await.unwrap();
+        let connection = in_time(mqtt::connect(options.hold_at_most_once(holds))).await.unwrap();
+        let mut events = connection.events();
         let large = vec![0; 100_000];
-        let publishes = (0..200).map(|_| connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)));
-        let results = in_time(join_all(publishes)).await;
+        let publishes = (0..COUNT).map(|_| connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)));
+        let reconnecting = async {
+            lost(&mut events).await;
+            // Without that, all of them would have to hear of it for the hour that the next try takes.
+            if holds {
+                connection.reconnect().await;
+            }
+        };
+        let (results, ()) = in_time(async { tokio::join!(join_all(publishes), reconnecting) }).await;
         let codes: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()?.code()).collect();
         assert!(codes.iter().all(|code| *code == "Offline"), "{codes:?}");
-        assert!(codes.len() > 100, "most had not gone: {} {protocol:?} {kept}", codes.len());
+        let case = format!("{protocol:?}, kept {kept}, holds {holds}: {} lost", codes.len());
+        if holds {
+            assert!(codes.len() <= 1, "{case}");
+        } else {
+            assert!(codes.len() > COUNT / 4, "sockets do not hold so much: {case}");
+            connection.reconnect().await;
+            in_time(connection.publish(Publish::new("later", "x"))).await.unwrap();
+            let seen = broker.seen(PUBLISH).into_iter().filter(|packet| packet.connection > 0).count();
+            assert_eq!(seen, 1, "{case}");
+        }
     }
 }
 
@@ -440,6 +462,8 @@ async fn whoever_waits_longest_to_disconnect_waits_no_longer_than_the_most_hurri
         assert!(patient.is_err() && hurried.is_err(), "something was left over");
         // With a goodbye: no last will is published.
         in_time(broker.until(DISCONNECT, 1)).await;
+        let error = connection.publish(Publish::new("later still", "x")).await.unwrap_err();
+        assert!(error.code() == Some("Closed") && error.is_unrecoverable(), "{error}");
         let mut events = connection.events();
         assert!(matches!(in_time(events.next()).await, Some(Event::Closed)), "whoever comes late is told, too");
         assert!(in_time(events.next()).await.is_none());

@@ -43,6 +43,11 @@ impl Packet {
         self.first >> 4
     }
 
+    /// Whether a PUBLISH is to be acknowledged.
+    pub(crate) fn is_at_least_once(&self) -> bool {
+        self.first & 0b0110 != 0
+    }
+
     pub(crate) fn is_duplicate(&self) -> bool {
         self.first & 0b1000 != 0
     }
