@@ -196,6 +196,7 @@ impl Conductor<'_> {
         }
         command
             .env("BENCH_ENDPOINT", aws.endpoint_url())
+            .env("CRITERION_HOME", options.out.join("criterion"))
             .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())
             .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
             .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())

@@ -38,14 +38,14 @@ pub async fn guard(peer: &str, effort: Effort) -> Result<Figures, Failure> {
         (guard.0 > now()).then(|| black_box(&guard.1).expiration().is_some())
     };
     match peer {
-        "brs" => Ok(read(effort, of_brs)),
-        "bare" => Ok(read(effort, of_bare)),
+        "brs" => read(effort, of_brs),
+        "bare" => read(effort, of_bare),
         _ => Err(unknown(peer)),
     }
 }
 
-fn read<R>(effort: Effort, call: impl Fn() -> R + Sync) -> Figures {
-    let mut found = figures([("call_ns", nanoseconds(effort, &call))]);
+fn read<R>(effort: Effort, call: impl Fn() -> R + Sync) -> Result<Figures, Failure> {
+    let mut found = figures([("call_ns", nanoseconds(effort, &call)?)]);
     if let Effort::For(length) = effort {
         // In turns: a processor whose speed changes is the same for both.
         let mut ratios: Vec<f64> = (0..TURNS)
@@ -56,7 +56,7 @@ fn read<R>(effort: Effort, call: impl Fn() -> R + Sync) -> Figures {
             .collect();
         found.insert("two_threads_over_one".to_owned(), median(&mut ratios));
     }
-    found
+    Ok(found)
 }
 
 /// The current set, owned.
@@ -68,7 +68,7 @@ pub async fn owned(peer: &str, effort: Effort) -> Result<Figures, Failure> {
     match peer {
         "brs" => {
             let session = warm_session().await?;
-            Ok(read(effort, || at_once(session.credentials())))
+            read(effort, || at_once(session.credentials()))
         }
         _ => Err(unknown(peer)),
     }
@@ -81,7 +81,7 @@ pub async fn owned(peer: &str, effort: Effort) -> Result<Figures, Failure> {
 /// For a peer that has no such thing.
 pub async fn identity(peer: &str, effort: Effort) -> Result<Figures, Failure> {
     let resolver = resolver(peer).await?;
-    Ok(read(effort, || at_once(resolver.resolve())))
+    read(effort, || at_once(resolver.resolve()))
 }
 
 /// The resolver of [`identity`], warm.
@@ -110,11 +110,11 @@ pub async fn client(peer: &str, effort: Effort) -> Result<Figures, Failure> {
         "brs" => {
             let session = warm_session().await?;
             session.client(aws_sdk_s3::Client::new);
-            nanoseconds(effort, || session.client(aws_sdk_s3::Client::new))
+            nanoseconds(effort, || session.client(aws_sdk_s3::Client::new))?
         }
         "sdk" => {
             let config = sdk_config().await;
-            nanoseconds(effort, || aws_sdk_s3::Client::new(&config))
+            nanoseconds(effort, || aws_sdk_s3::Client::new(&config))?
         }
         _ => return Err(unknown(peer)),
     };

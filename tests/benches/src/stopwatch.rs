@@ -1,13 +1,20 @@
 //! Time and memory as the machine tells them.
 //!
-//! The only file here that reads clocks: what is measured is real work in real time. Short calls are measured in
-//! batches that are long against the clock's own cost; of the batches the median counts, which a busy neighbour
-//! disturbs less than the mean.
+//! The only file here that reads clocks: what is measured is real work in real time. Short calls are criterion's to
+//! measure, whose median counts, which a busy neighbour disturbs less than the mean; that processes take turns is the
+//! conductor's, since criterion measures one thing after the other and so compares two moments.
 
 #![expect(clippy::disallowed_methods, reason = "benchmarks measure real time")]
 
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use serde::Deserialize;
+
+use crate::Failure;
 
 /// A point in time to measure from.
 #[derive(Clone, Copy, Debug)]
@@ -36,38 +43,45 @@ impl Stopwatch {
 /// How long short calls are repeated.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// For this time, in batches.
+    /// For this time.
     For(Duration),
     /// Exactly as often, once; for counting instructions.
     Times(u64),
 }
 
-/// How long one batch takes, about.
-const BATCH: Duration = Duration::from_millis(2);
-
 /// Nanoseconds a call.
-pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> f64 {
-    let mut batch = |times: u64| {
-        let stopwatch = Stopwatch::start();
-        for _ in 0..times {
-            black_box(call());
-        }
-        stopwatch.elapsed()
-    };
+///
+/// # Errors
+///
+/// If criterion's files cannot be written or read; they are below `CRITERION_HOME`.
+pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> Result<f64, Failure> {
+    const NAME: &str = "call";
+    /// Samples, and how often they are drawn from anew: an interval of confidence is not what is looked for.
+    const SAMPLES: usize = 50;
+    const RESAMPLES: usize = 1000;
+    #[derive(Deserialize)]
+    struct Estimates {
+        median: Estimate,
+    }
+    #[derive(Deserialize)]
+    struct Estimate {
+        point_estimate: f64,
+    }
     let length = match effort {
-        Effort::Times(times) => return batch(times).as_secs_f64() * 1e9 / times as f64,
+        Effort::Times(times) => {
+            let stopwatch = Stopwatch::start();
+            for _ in 0..times {
+                black_box(call());
+            }
+            return Ok(stopwatch.seconds() * 1e9 / times as f64);
+        }
         Effort::For(length) => length,
     };
-    let mut times = 1;
-    while batch(times) < BATCH {
-        times *= 2;
-    }
-    let whole = Stopwatch::start();
-    let mut samples = Vec::new();
-    while whole.elapsed() < length || samples.is_empty() {
-        samples.push(batch(times).as_secs_f64() * 1e9 / times as f64);
-    }
-    median(&mut samples)
+    let home = std::env::var_os("CRITERION_HOME").ok_or("`CRITERION_HOME` must name a folder for criterion's files")?;
+    let criterion = Criterion::default().without_plots().warm_up_time(length / 4).measurement_time(length);
+    criterion.sample_size(SAMPLES).nresamples(RESAMPLES).bench_function(NAME, |bencher| bencher.iter(&mut call));
+    let estimates = fs::read(Path::new(&home).join(NAME).join("new/estimates.json"))?;
+    Ok(serde_json::from_slice::<Estimates>(&estimates)?.median.point_estimate)
 }
 
 /// Calls a second of several threads together, each for that long; the figure is per second of wall time.
