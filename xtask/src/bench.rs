@@ -21,10 +21,11 @@ const PROGRAMS: &str = "brs-tests-programs";
 const SUMMARY: &str = "tests/benches/RESULTS.md";
 const REQUIREMENTS: &str = include_str!("../benches.txt");
 /// What the report names the versions of.
-const VERSIONS: [&str; 5] = ["aws-config", "aws-sdk-sts", "aws-smithy-runtime", "rustls", "tokio"];
+const VERSIONS: [&str; 7] =
+    ["aws-config", "aws-sdk-s3", "aws-sdk-sts", "aws-smithy-runtime", "criterion", "rustls", "tokio"];
 
 /// The same of the Python peers.
-const PEERS: [&str; 3] = ["awscrt", "boto3-refresh-session", "botocore"];
+const PEERS: [&str; 5] = ["awscrt", "awsiotsdk", "boto3", "boto3-refresh-session", "botocore"];
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -67,15 +68,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         argument("fact", &fact);
     }
     match Venv::ensure(workspace, "benches", REQUIREMENTS) {
-        Ok(venv) => argument("python", &venv.program("python").display()),
+        Ok(venv) => {
+            let python = venv.program("python");
+            if let Ok(version) = cmd!(shell, "{python} --version").quiet().read() {
+                argument("fact", &format!("interpreter={version}"));
+            }
+            argument("python", &python.display());
+        }
         Err(failure) => argument("missing", &format!("the Python peers: {failure}")),
     }
     let debian = debian::ensure_token(&shell).unwrap_or_else(|failure| {
         argument("missing", &format!("keys in a token: {failure}"));
         Vec::new()
     });
-    if !has_valgrind(&shell) {
-        argument("missing", &"instruction counts: valgrind is not installed (apt-get install valgrind)");
+    match cmd!(shell, "valgrind --version").quiet().ignore_stderr().read() {
+        Ok(version) => argument("fact", &format!("instructions counted by={version}")),
+        Err(_) => {
+            argument("missing", &"instruction counts: valgrind is not installed (apt-get install valgrind)");
+        }
     }
     let switches = [("--quick", options.quick), ("--check", options.check)];
     arguments.extend(switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name.to_owned()));
@@ -101,8 +111,4 @@ fn facts(workspace: &Workspace, shell: &Shell) -> Result<Vec<String>> {
     let pinned = REQUIREMENTS.lines().filter_map(|line| line.split_once("=="));
     facts.extend(pinned.filter(|(name, _)| PEERS.contains(name)).map(|(name, version)| format!("{name}={version}")));
     Ok(facts)
-}
-
-fn has_valgrind(shell: &Shell) -> bool {
-    cmd!(shell, "valgrind --version").quiet().ignore_stdout().ignore_stderr().run().is_ok()
 }

@@ -72,12 +72,13 @@ pub struct Options {
 /// If the reports cannot be written.
 pub fn run(options: &Options) -> Result<bool, Failure> {
     fs::create_dir_all(&options.out)?;
-    let mut machine = outside::machine();
+    let (stopwatch, mut machine) = (Stopwatch::start(), outside::machine());
     machine.extend(options.fact.iter().filter_map(|fact| fact.split_once('=')).map(owned));
     let mut conductor = Conductor { options, left_out: options.missing.iter().cloned().collect() };
     let rows = ROWS.iter().filter(|row| conductor.is_wanted(row)).collect::<Vec<_>>();
     let rows = rows.into_iter().map(|row| conductor.row(row)).collect();
     machine.push(("load at the end".to_owned(), outside::load()));
+    machine.push(("took".to_owned(), format!("{:.0} s", stopwatch.seconds())));
     let left_out = conductor.left_out.into_iter().collect();
     let results = Results { quick: options.quick, profile: options.profile.clone(), machine, rows, left_out };
 
@@ -173,6 +174,11 @@ impl Conductor<'_> {
         let time = clock.clone();
         let aws = EmbeddedAws::builder().clock(move || time.now()).allowed_skew(Duration::MAX).start();
         (row.before)(&aws);
+        // Of criterion's earlier figures none is to be taken for this one's.
+        let criterion = options.out.join("criterion");
+        if criterion.exists() {
+            fs::remove_dir_all(&criterion)?;
+        }
         let mut command = match by {
             By::Case => Command::new(this),
             By::Allocations => Command::new(this.with_file_name("bench_allocations")),
@@ -196,7 +202,7 @@ impl Conductor<'_> {
         }
         command
             .env("BENCH_ENDPOINT", aws.endpoint_url())
-            .env("CRITERION_HOME", options.out.join("criterion"))
+            .env("CRITERION_HOME", &criterion)
             .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())
             .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
             .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())

@@ -57,19 +57,20 @@ fn symbols(binary: &Path) -> Figures {
         let mut fields = line.splitn(4, ' ').skip(1);
         let size = fields.next().and_then(|size| u64::from_str_radix(size, 16).ok());
         let (Some(size), Some(name)) = (size, fields.nth(1)) else { continue };
-        if let Some((part, _)) = PARTS.iter().find(|(_, names)| names.iter().any(|of| name.contains(of))) {
-            *found.entry((*part).to_owned()).or_default() += size as f64 / 1e3;
-        }
+        let part = PARTS.iter().find(|(_, names)| names.iter().any(|of| name.contains(of)));
+        *found.entry(part.map_or("symbols_of_others_kb", |(part, _)| part).to_owned()).or_default() +=
+            size as f64 / 1e3;
     }
     found
 }
 
-/// Instructions of one call: what more calls cost than fewer, divided by how many more they are.
+/// Instructions of one call, and whose code they are: what more calls cost than fewer, divided by how many more they
+/// are.
 pub(crate) fn instructions(this: &Path, case: &str, peer: &str, out: &Path) -> Result<Figures, Failure> {
     const FEW: u64 = 1000;
     const MANY: u64 = 21_000;
-    let count = |times: u64| -> Result<f64, Failure> {
-        let log = out.join(format!("callgrind.{case}.{peer}"));
+    let log = out.join(format!("callgrind.{case}.{peer}"));
+    let count = |times: u64| -> Result<Figures, Failure> {
         let output = Command::new("valgrind")
             .args(["--tool=callgrind", &format!("--callgrind-out-file={}", log.display())])
             .arg(this)
@@ -79,10 +80,39 @@ pub(crate) fn instructions(this: &Path, case: &str, peer: &str, out: &Path) -> R
         let said = String::from_utf8_lossy(&output.stderr);
         let collected = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
         let collected = collected.filter(|_| output.status.success()).ok_or("callgrind has collected nothing")?;
-        Ok(collected.parse()?)
+        let annotated = Command::new("callgrind_annotate").arg("--threshold=100").arg(&log).output()?;
+        let mut found = functions(&String::from_utf8_lossy(&annotated.stdout));
+        found.insert("instructions".to_owned(), collected.parse()?);
+        Ok(found)
     };
-    let more = count(MANY)? - count(FEW)?;
-    Ok(figures([("instructions", (more / (MANY - FEW) as f64).round())]))
+    let (few, many) = (count(FEW)?, count(MANY)?);
+    let each = |(name, count): (String, f64)| {
+        let more = count - few.get(&name).copied().unwrap_or_default();
+        (name, (more / (MANY - FEW) as f64).round())
+    };
+    Ok(many.into_iter().map(each).filter(|(_, each)| *each > 0.0).collect())
+}
+
+/// What `callgrind_annotate` says of each function, by whose it is.
+fn functions(annotated: &str) -> Figures {
+    const PARTS: [(&str, &[&str]); 4] = [
+        ("instructions_of_clock", &["::coarse", "clock_gettime", "SystemTime", "vdso"]),
+        ("instructions_of_swap", &["arc_swap::"]),
+        ("instructions_of_brs", &["brs_core::", "brs_sts::"]),
+        ("instructions_of_sdk", &["aws_"]),
+    ];
+    let mut found = Figures::new();
+    for line in annotated.lines() {
+        // `12,345 ( 1.23%)  file:function [object]`.
+        let Some((count, function)) = line.trim_start().split_once(" (") else { continue };
+        let Ok(count) = count.replace(',', "").parse::<f64>() else { continue };
+        if function.contains("PROGRAM TOTALS") {
+            continue;
+        }
+        let part = PARTS.iter().find(|(_, names)| names.iter().any(|of| function.contains(of)));
+        *found.entry(part.map_or("instructions_of_others", |(part, _)| part).to_owned()).or_default() += count;
+    }
+    found
 }
 
 /// A program built from clean, in debug and in release, and what Cargo says its crates took; what was there is removed.
@@ -218,6 +248,14 @@ mod tests {
         let units = units(page).unwrap();
         assert_eq!((units.len(), units[0].name.as_str(), units[0].duration), (1, "syn", 2.5));
         assert!(super::units("<html>").is_err());
+    }
+
+    #[test]
+    fn instructions_are_counted_by_whose_they_are() {
+        let annotated = "1,000 (100.0%)  PROGRAM TOTALS\n\n  123 ( 6.70%)  ???:<brs_core::X as aws_y::Z>::f [/b]\n 51 \
+                         ( 2.78%)  ???:aws_y::g\n 9 ( 0.1%)  ???:main\nIr   file:function\n";
+        let expected = [("instructions_of_brs", 123.0), ("instructions_of_sdk", 51.0), ("instructions_of_others", 9.0)];
+        assert_eq!(functions(annotated), figures(expected));
     }
 
     #[test]

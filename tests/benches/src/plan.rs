@@ -231,7 +231,8 @@ pub const ROWS: [Row; 14] = [
         rounds: (0, 1),
         before: at_once,
         at_gate: at_once,
-        note: "`sdk` is aws-config without its default features, and what its AssumeRoleProvider needs. Units are runs \
-               of compilers and build scripts, two at a time: their seconds in both builds, by whose crates they are.",
+        note: "One round. `sdk` is aws-config without its default features, and what its AssumeRoleProvider needs. \
+               Units are runs of compilers and build scripts, two at a time: their seconds in both builds, by whose \
+               crates they are.",
     },
 ];

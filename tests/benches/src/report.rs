@@ -83,7 +83,7 @@ fn table(out: &mut String, row: &RowResults) {
 
 fn goals(out: &mut String, verdicts: &[Verdict]) {
     line(out, "\n## Goals\n");
-    line(out, "Checked are ratios within the run, counts and instructions; absolute times and sizes are shown only.\n");
+    line(out, "Checked are ratios within the run, counts, instructions and allocated bytes; others are only shown.\n");
     line(out, "| row | whose | figure | goal | measured | |\n|---|---|---|---:|---:|---|");
     for verdict in verdicts {
         let goal = verdict.goal;
@@ -91,6 +91,7 @@ fn goals(out: &mut String, verdicts: &[Verdict]) {
             Limit::AtMost(limit) => format!("≤ {}", number(limit)),
             Limit::AtLeast(limit) => format!("≥ {}", number(limit)),
             Limit::OfPeer(peer, limit) => format!("≤ {} × {peer}", number(limit)),
+            Limit::AtLeastOfPeer(peer, limit) => format!("≥ {} × {peer}", number(limit)),
         };
         let value = verdict.value.map_or_else(|| "–".to_owned(), number);
         let word = match (verdict.met, goal.checked) {
