@@ -38,7 +38,8 @@ const NO_SDK: &[&str] =
     &["async-tungstenite", "aws-config", "aws-sdk-*", "aws-sigv4", "aws-smithy-http-client", "h2", "rumqttc*"];
 
 /// What only MQTT needs.
-const NO_MQTT: &[&str] = &["async-tungstenite", "brs-mqtt", "mqttbytes*", "rumqttc*", "tungstenite"];
+const NO_MQTT: &[&str] =
+    &["async-tungstenite", "brs-mqtt", "mqttbytes*", "rumqttc*", "tokio-io-timeout", "tungstenite"];
 
 /// MQTT brings no service crate along.
 const NO_SERVICES: &[&str] = &["aws-config", "aws-sdk-*", "aws-smithy-http-client", "h2"];
@@ -54,7 +55,7 @@ struct Rule {
 const NO_CLIENT: &[&str] =
     &["aws-config", "aws-lc-*", "aws-sdk-*", "aws-smithy-http-client", "hyper-*", "reqwest", "rustls", "rustls-*"];
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -84,6 +85,11 @@ const RULES: [Rule; 8] = [
         name: "brs with mqtt alone",
         selection: &["--package", "brs", "--no-default-features", "--features", "mqtt"],
         forbidden: NO_SERVICES,
+    },
+    Rule {
+        name: "brs with all but mqtt",
+        selection: &["--package", "brs", "--features", "sts,custom,pkcs11,object_store,test-util"],
+        forbidden: NO_MQTT,
     },
     Rule { name: "brs as it comes", selection: &["--package", "brs"], forbidden: NO_MQTT },
     Rule { name: "everything", selection: &["--workspace", "--all-features"], forbidden: &[] },

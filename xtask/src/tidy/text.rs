@@ -17,6 +17,9 @@ const MARKS: [&str; 3] = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX
 const ALLOWS: [&str; 2] = [concat!("#[al", "low("), concat!("#![al", "low(")];
 const BARE_IGNORE: &str = concat!("#[ig", "nore]");
 const SLEEPS: [&str; 2] = [concat!("thread::", "sleep"), concat!("time::", "sleep(")];
+/// The MQTT libraries sit behind one private module; beside it, rules name what must not be built.
+const MQTT_LIBRARY: &str = "rumqttc";
+const MQTT_HOMES: [&str; 2] = ["brs-mqtt/src/wire", "xtask/src/"];
 const KEY_PREFIX: &str = concat!("AK", "IA");
 /// The one that AWS's own documentation uses.
 const EXAMPLE_KEY: &str = concat!("AK", "IAIOSFODNN7EXAMPLE");
@@ -67,6 +70,9 @@ pub(super) fn check(path: &str, content: &str) -> Vec<Finding> {
         }
         if line.contains(BARE_IGNORE) {
             find(number, "give the reason: `#[ignore = \"needs …\"]`".into());
+        }
+        if !MQTT_HOMES.into_iter().any(|home| path.starts_with(home)) && line.contains(MQTT_LIBRARY) {
+            find(number, format!("`{MQTT_LIBRARY}` is named within `{}` only", MQTT_HOMES[0]));
         }
         if is_test(path) && SLEEPS.into_iter().any(|sleep| line.contains(sleep)) {
             find(number, "no sleeps in tests: a manual clock, a barrier, or the harness's polling".into());
@@ -138,6 +144,13 @@ mod tests {
         let body =
             "#[ignore = \"needs moto\"]\n#[expect(dead_code, reason = \"x\")]\nfn todo() { let s = \"TODOS\"; }\n";
         assert_eq!(lines_in("brs/src/lib.rs", body), [0; 0]);
+    }
+
+    #[test]
+    fn the_mqtt_libraries_stay_within_their_module() {
+        let body = "use rumqttc_v5 as rumqttc;\n";
+        assert_eq!(lines_in("brs-mqtt/src/driver.rs", body), [2]);
+        assert_eq!(lines_in("brs-mqtt/src/wire/v5.rs", body), [0; 0]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the programs share: the settings that they read and the form in which they print credentials.
+//! What the programs share: the settings that they read, and what they print.
 //!
 //! Each program is what a user would write with one library: it assumes a role once and ends. They are measured from
 //! outside: time, peak memory, size of the binary, time to build.
