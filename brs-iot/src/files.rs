@@ -139,6 +139,10 @@ impl Files {
         &self.device
     }
 
+    pub(crate) fn trust_store(&self) -> Option<&Pem> {
+        self.trust_store.as_ref()
+    }
+
     /// What certificates are judged by: the endpoint's clock, and until that has answered this machine's.
     pub(crate) fn now(&self, clock: &Arc<dyn Clock>) -> SystemTime {
         self.server_time.now().unwrap_or_else(|| clock.now())

@@ -37,13 +37,18 @@ impl DeviceIdentity {
     /// Cancel safe: what was read is dropped.
     pub async fn load(device: DeviceParams, trust_store: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         device.validate()?;
-        Self::reading(device, trust_store, clock).await
+        Self::reading(device, trust_store, false, clock).await
     }
 
-    async fn reading(device: DeviceParams, trust: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+    async fn reading(
+        device: DeviceParams,
+        trust: Option<Pem>,
+        accept_any: bool,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let server_time = Arc::new(ServerTime::new(Arc::clone(clock)));
         // On the heap: it is much, and part of its callers' futures.
-        let files = Box::pin(Files::load(device, trust, false, clock, server_time)).await?;
+        let files = Box::pin(Files::load(device, trust, accept_any, clock, server_time)).await?;
         Ok(Self::sharing(Arc::new(files)))
     }
 
@@ -62,7 +67,22 @@ impl DeviceIdentity {
     /// Cancel safe.
     pub async fn with_trust_store(&self, trust_store: Pem, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         let device = self.0.params().clone();
-        Self::reading(device, Some(trust_store), clock).await
+        Self::reading(device, Some(trust_store), false, clock).await
+    }
+
+    /// Another device that trusts the same authorities.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was read is dropped.
+    pub async fn with_device(&self, device: DeviceParams, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        device.validate()?;
+        let accept_any = matches!(self.0.current().trust, Trust::Anybody);
+        Self::reading(device, self.0.trust_store().cloned(), accept_any, clock).await
     }
 
     /// The TLS configuration of what the files hold now. A connection that is opened later asks again.

@@ -104,15 +104,13 @@ async fn identity(
     clock: &Arc<dyn Clock>,
 ) -> Result<DeviceIdentity, Error> {
     let iot = session.and_then(|session| session.strategy::<Iot>());
-    match iot {
-        _ if options.device_given => {
-            DeviceIdentity::load(options.device.clone(), options.trust_store.clone(), clock).await
-        }
-        Some(iot) => match &options.trust_store {
-            None => Ok(iot.identity()),
-            Some(store) => iot.identity().with_trust_store(store.clone(), clock).await,
-        },
-        None => Err(error::needs_a_device()),
+    let device = options.device_given.then(|| options.device.clone());
+    match (iot, device, options.trust_store.clone()) {
+        (Some(iot), None, None) => Ok(iot.identity()),
+        (Some(iot), None, Some(store)) => iot.identity().with_trust_store(store, clock).await,
+        (Some(iot), Some(device), None) => iot.identity().with_device(device, clock).await,
+        (_, Some(device), store) => DeviceIdentity::load(device, store, clock).await,
+        (None, None, _) => Err(error::needs_a_device()),
     }
 }
 

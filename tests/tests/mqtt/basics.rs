@@ -1,6 +1,7 @@
 //! Publishing and receiving, in both versions of the protocol.
 
 use brs::mqtt::{self, Event, MqttExt as _, Protocol, Publish, Qos, State, Subscribe};
+use brs_tests::embedded_iot::{EmbeddedIot, KeyKind};
 use brs_tests::mosquitto::Mosquitto;
 
 use crate::support::{LIMIT, in_time, world};
@@ -129,14 +130,33 @@ async fn dropping_the_last_handle_says_goodbye() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
-async fn a_session_of_a_device_lends_its_certificate_key_and_trust_store() {
+async fn a_session_of_a_device_lends_what_is_not_given_anew() {
     let (world, broker) = (world(), Mosquitto::start(&world().iot));
-    let params = brs::iot::Params::new(world.iot.endpoint(), "reporting")
-        .allow_any_endpoint(true)
-        .certificate(world.device.certificate_pem.as_str())
-        .private_key(world.device.private_key_pem.as_str())
-        .trust_store(world.iot.trust_store().as_str());
-    let session = brs::RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap();
-    let connection = in_time(session.mqtt(mqtt::Options::new(broker.endpoint(), "lent"))).await.unwrap();
-    in_time(connection.publish(Publish::new("lent", "x"))).await.unwrap();
+    let (elsewhere, another) = (EmbeddedIot::start(&world.aws), world.iot.add_device("another", KeyKind::EcP256));
+    let right = world.iot.trust_store();
+    let session = async |store: &str| {
+        let params = brs::iot::Params::new(world.iot.endpoint(), "reporting")
+            .allow_any_endpoint(true)
+            .certificate(world.device.certificate_pem.as_str())
+            .private_key(world.device.private_key_pem.as_str())
+            .trust_store(store);
+        brs::RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap()
+    };
+    let (session, wrong) = (session(&right).await, session(&elsewhere.trust_store()).await);
+    let options = || mqtt::Options::new(broker.endpoint(), "lent");
+    let device = || options().certificate(&*another.certificate_pem).private_key(&*another.private_key_pem);
+    for (session, options) in [
+        (&session, options()),
+        (&session, device()),
+        (&wrong, options().trust_store(&*right)),
+        (&wrong, device().trust_store(&*right)),
+    ] {
+        let connection = in_time(session.mqtt(options)).await.unwrap();
+        in_time(connection.publish(Publish::new("lent", "x"))).await.unwrap();
+        in_time(connection.disconnect(LIMIT)).await.unwrap();
+    }
+    for options in [options(), device()] {
+        let error = in_time(wrong.mqtt(options)).await.unwrap_err();
+        assert!(error.to_string().contains("comes from no authority of"), "{error}");
+    }
 }

@@ -26,6 +26,11 @@ fn options(broker: &Mosquitto, iot: &EmbeddedIot) -> Options {
         .reconnect_backoff(Duration::from_millis(20), Duration::from_millis(200))
 }
 
+/// Without anything that a session may lend.
+fn lent_by(broker: &Mosquitto) -> Options {
+    Options::new(broker.endpoint(), "device-7")
+}
+
 async fn works(connection: Connection, broker: &Mosquitto, text: &str) {
     let elsewhere = broker.subscriber("up");
     in_time(connection.publish(Publish::new("up", text.to_owned()))).await.unwrap();
@@ -48,7 +53,7 @@ fn a_token_signs_for_mqtt_lent_by_a_session_or_given_anew() {
             let options = || options(&broker, &iot).protocol(protocol);
             run(async {
                 let given = options().certificate(certificate.as_str()).pkcs11(key());
-                works(in_time(mqtt::connect(given.clone())).await.unwrap(), &broker, "without a session").await;
+                works(in_time(mqtt::connect(given)).await.unwrap(), &broker, "without a session").await;
 
                 let params = brs::iot::Params::new(iot.endpoint(), "demo")
                     .allow_any_endpoint(true)
@@ -56,8 +61,10 @@ fn a_token_signs_for_mqtt_lent_by_a_session_or_given_anew() {
                     .certificate(certificate.as_str())
                     .pkcs11(key());
                 let session = RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap();
-                let lent = Options::new(broker.endpoint(), "device-7").protocol(protocol);
+                let lent = lent_by(&broker).protocol(protocol);
                 works(in_time(session.mqtt(lent)).await.unwrap(), &broker, "lent by the session").await;
+                // The session's trust store goes with it.
+                let given = lent_by(&broker).protocol(protocol).certificate(certificate.as_str()).pkcs11(key());
                 works(in_time(session.mqtt(given)).await.unwrap(), &broker, "given beside the session's").await;
             });
         }
