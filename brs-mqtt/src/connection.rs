@@ -315,7 +315,8 @@ impl Subscribe {
         self
     }
 
-    /// How many messages of QoS 0 the stream holds. Default: [`Options::stream_capacity`](crate::Options).
+    /// How many messages of QoS 0 the stream holds; of QoS 1 it holds the server's window beyond that. Default:
+    /// [`Options::stream_capacity`](crate::Options).
     #[must_use]
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);

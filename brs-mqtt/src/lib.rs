@@ -55,10 +55,11 @@
 //!
 //! After a loss the client waits 1 s, 2 s, … 128 s, with jitter, and anew from 1 s only after a connection that was
 //! stable for 30 s. A server that has not kept the session is asked again for all subscriptions. Messages of QoS 1 in
-//! flight are sent again, with their DUP flag when the session lives on; when it does not, they are published once more
-//! or fail, as [`WhenSessionLost`] says. What is published meanwhile waits in the outbox, bounded in messages and
-//! bytes; [`WhenFull`] says what happens when that is full. WebSockets are replaced before AWS ends them after 24
-//! hours. [`Connection::events`] tells all of it.
+//! flight are sent again, with their DUP flag when the session lives on (without it after a
+//! [`reconnect`](Connection::reconnect) that has waited for them in vain, and after four connections that ended at one
+//! message); when it does not, they are published once more or fail, as [`WhenSessionLost`] says.
+//! What is published meanwhile waits in the outbox, bounded in messages and bytes; [`WhenFull`] says what happens when
+//! that is full. WebSockets are replaced before AWS ends them after 24 hours. [`Connection::events`] tells all of it.
 //!
 //! # Messages
 //!
@@ -66,11 +67,13 @@
 //! is taken from its streams, or by [`Message::ack`] where [`Subscribe::manual_ack`] leaves it to the reader. So a
 //! reader that is slow makes the server wait: it sends no more than it may have unacknowledged
 //! ([`Options::receive_maximum`]), over the connection as a whole, so a reader that leaves all of that unread leaves
-//! nothing of QoS 1 to the other streams. Messages of QoS 0, which no server holds back, are dropped when their stream
-//! is full, and an event counts them. No reader stops the connection, its keep-alive, or what is published.
+//! nothing of QoS 1 to the other streams. A server that sends more than its window all the same, as one of MQTT 3.1.1
+//! may, finds the stream full at 1024 beyond its capacity. Messages of QoS 0, which no server holds back, are dropped
+//! when their stream is full, and an event counts them. No reader stops the connection, its keep-alive, or what is
+//! published.
 //!
 //! A session that the server has kept for an earlier process ([`Options::clean_start`]) brings messages before anybody
-//! subscribes: they wait a minute for somebody who does.
+//! subscribes: they wait a minute for somebody who does, as many as the window holds, at least 1024.
 //!
 //! # Two clients with one id
 //!

@@ -1,8 +1,8 @@
 //! Messages: what is published and what is received, with its acknowledgement.
 //!
 //! Owns both types and who acknowledges when. A received message of QoS 1 is acknowledged when every stream that got it
-//! has handed it over (or, with manual acknowledgement, when its reader said so), never before: what a process has not
-//! seen when it ends, the server still has.
+//! has handed it over (or, with manual acknowledgement, when its reader said so), or had no room for it, which is told;
+//! never before: what a process has not seen when it ends, the server still has.
 
 use std::fmt;
 use std::sync::Arc;

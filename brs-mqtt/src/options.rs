@@ -296,7 +296,8 @@ impl Options {
     }
 
     /// How long one try to connect may take, from the name's look-up to the end of TLS's or the WebSocket's handshake:
-    /// 1–300 s. Default: 30 s. The server's answer to the client's name (CONNACK) may take 5 s more.
+    /// 1–300 s. Default: 30 s. The server's answer to the client's name (CONNACK) may take 5 s more; a refresh that a
+    /// WebSocket's signature waits for comes before it, and has the session's own limit.
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = connect_timeout;
         self
@@ -357,7 +358,8 @@ impl Options {
         self
     }
 
-    /// How many messages of QoS 0 a stream holds for a reader that is slow. Default: 256.
+    /// How many messages of QoS 0 a stream holds for a reader that is slow; of QoS 1 it holds the server's window, at
+    /// least 1024, beyond that. Default: 256.
     pub fn stream_capacity(mut self, stream_capacity: usize) -> Self {
         self.stream_capacity = stream_capacity;
         self

@@ -208,13 +208,14 @@ fn refused(
         ),
         _ => String::new(),
     };
+    let quoted = if said.is_empty() { String::new() } else { format!(", `{said}`") };
     let message = match status {
         403 if clock.is_empty() => format!(
-            "`{}` refused the WebSocket (403): check that the credentials' policy allows `iot:Connect`, that the \
-             endpoint belongs to their account, and that the region is `{}`",
+            "`{}` refused the WebSocket (403{quoted}): check that the credentials' policy allows `iot:Connect`, that \
+             the endpoint belongs to their account, and that the region is `{}`",
             endpoint.host, signer.region
         ),
-        403 => format!("`{}` refused the WebSocket (403){clock}", endpoint.host),
+        403 => format!("`{}` refused the WebSocket (403{quoted}){clock}", endpoint.host),
         404 | 426 | 200..=399 => format!(
             "`{}` answered the WebSocket with {status}: check that this is the account's data endpoint",
             endpoint.host

@@ -20,4 +20,19 @@ fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
     for expected in ["no call failed and no message was lost", "iot", "pkcs11"] {
         assert!(said.contains(expected), "`{expected}` is not in:\n{said}");
     }
+    // Messages came through while connections and the credentials that sign for them were replaced.
+    for link in ["mqtts", "wss"] {
+        let numbers = numbers(&said, &format!("{link}: "), "messages acknowledged");
+        let [acknowledged, received, _, failed, connections] = numbers[..] else { panic!("{numbers:?}:\n{said}") };
+        assert!(acknowledged > 0 && received >= acknowledged && failed == 0 && connections > 1, "{numbers:?}:\n{said}");
+    }
+    assert!(numbers(&said, "wss: ", "different access keys")[0] > 1, "{said}");
+}
+
+/// Those in the line that begins and goes on so.
+fn numbers(said: &str, beginning: &str, words: &str) -> Vec<u64> {
+    let lines = said.lines().map(str::trim_start);
+    let line = lines.filter_map(|line| line.strip_prefix(beginning)).find(|line| line.contains(words));
+    let words = line.unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! `basics` is publishing and receiving, `losses` what is sent again and what is told, `errors` what keeps a connection
 //! from standing, `doors` ALPN and proxies, `websocket` signatures, `endurance` a hundred thousand messages through
-//! restarts. `packets` looks at single packets, at a broker of its own (`scripted`). `support` is what they share.
+//! restarts. `packets`, `pace` and `refusals` look at single packets, at a broker of its own (`scripted`). `support` is
+//! what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
@@ -11,7 +12,9 @@ mod doors;
 mod endurance;
 mod errors;
 mod losses;
+mod pace;
 mod packets;
+mod refusals;
 mod scripted;
 mod support;
 mod websocket;

@@ -2,34 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use brs::mqtt::{self, Event, Events, Protocol, Publish, Qos, State, Subscribe, WhenFull, WhenSessionLost};
-use brs_core::Error;
+use brs::mqtt::{self, Event, Protocol, Publish, Qos, State, Subscribe, WhenFull, WhenSessionLost};
 use brs_core::test_util::ManualClock;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use crate::scripted::{CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE};
+use crate::scripted::{
+    BOTH, CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE, agree, lost,
+};
 use crate::support::{LIMIT, in_time, world};
-
-const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
-
-/// Accepts whoever comes, acknowledges and grants everything.
-fn agree(packet: &Packet) -> Deed {
-    match packet.kind() {
-        CONNECT => Deed::Send(packet.accept(false)),
-        PUBLISH if packet.is_at_least_once() => Deed::Send(packet.puback()),
-        SUBSCRIBE => Deed::Send(packet.suback(1)),
-        _ => Deed::Nothing,
-    }
-}
-
-async fn lost(events: &mut Events) -> Error {
-    loop {
-        if let Some(Event::Lost { error, .. }) = in_time(events.next()).await {
-            return error;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
@@ -195,49 +176,6 @@ async fn a_server_that_says_so_is_believed_about_another_client() {
     let error = lost(&mut events).await;
     assert_eq!(error.code(), Some("DuplicateClientId"));
     assert!(error.to_string().contains("another client connected with the client id `twin`"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_at_connect_is_told_in_words() {
-    for (protocol, code, words) in [
-        (Protocol::V5, 0x87, "not authorized (0x87)"),
-        (Protocol::V311, 5, "not authorized (0x87)"),
-        (Protocol::V5, 0x97, "quota exceeded (0x97)"),
-        (Protocol::V311, 2, "client identifier not valid (0x85)"),
-        (Protocol::V5, 0x84, "unsupported protocol version (0x84)"),
-    ] {
-        let broker = Scripted::start(move |packet| Deed::SendAndClose(packet.connack(0, code))).await;
-        let options = world().options(broker.endpoint(), "refused").protocol(protocol);
-        let error = in_time(mqtt::connect(options)).await.unwrap_err();
-        assert!(error.to_string().contains(words), "{error}");
-        assert_eq!(error.to_string().contains("iot:Connect"), words.starts_with("not"), "{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_ends_the_connection_is_quoted() {
-    let broker = Scripted::start(|packet| match packet.kind() {
-        CONNECT => Deed::SendAndClose([packet.accept(false), vec![0xE0, 2, 0x97, 0]].concat()),
-        _ => Deed::Nothing,
-    })
-    .await;
-    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "told"))).await.unwrap();
-    let error = lost(&mut connection.events()).await;
-    assert!(error.to_string().contains("quota exceeded (0x97)"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_that_a_policy_forbids_is_refused_with_the_action() {
-    for (protocol, code) in [(Protocol::V5, 0x87), (Protocol::V311, 0x80)] {
-        let broker = Scripted::start(move |packet| match packet.kind() {
-            SUBSCRIBE => Deed::Send(packet.suback(code)),
-            _ => agree(packet),
-        })
-        .await;
-        let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "s").protocol(protocol))).await;
-        let error = in_time(connection.unwrap().subscribe("a/#")).await.unwrap_err();
-        assert!(error.to_string().contains("iot:Subscribe") && error.to_string().contains("`a/#`"), "{error}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use brs::mqtt::{Event, Events, Protocol};
+use brs_core::Error;
 use brs_tests::tls_door::TlsDoor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::world;
+use crate::support::{in_time, world};
 
 pub(crate) const CONNECT: u8 = 1;
 pub(crate) const PUBLISH: u8 = 3;
@@ -101,6 +103,14 @@ impl Packet {
     }
 }
 
+/// A message of QoS 0 for the client.
+pub(crate) fn publish_at_most_once(v5: bool, topic: &str) -> Vec<u8> {
+    let mut body = vec![0, u8::try_from(topic.len()).unwrap()];
+    body.extend(topic.as_bytes());
+    body.extend(if v5 { &b"\0x"[..] } else { &b"x"[..] });
+    [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+}
+
 type Script = Arc<dyn Fn(&Packet) -> Deed + Send + Sync>;
 
 pub(crate) struct Scripted {
@@ -175,6 +185,27 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: A
         let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else { continue };
         if stream.write_all(bytes).await.is_err() || matches!(deed, Deed::SendAndClose(_)) {
             return;
+        }
+    }
+}
+
+pub(crate) const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
+
+/// Accepts whoever comes, acknowledges and grants everything.
+pub(crate) fn agree(packet: &Packet) -> Deed {
+    match packet.kind() {
+        CONNECT => Deed::Send(packet.accept(false)),
+        PUBLISH if packet.is_at_least_once() => Deed::Send(packet.puback()),
+        SUBSCRIBE => Deed::Send(packet.suback(1)),
+        _ => Deed::Nothing,
+    }
+}
+
+/// Waits for the next loss, and says why.
+pub(crate) async fn lost(events: &mut Events) -> Error {
+    loop {
+        if let Some(Event::Lost { error, .. }) = in_time(events.next()).await {
+            return error;
         }
     }
 }

@@ -13,7 +13,7 @@ use brs_tests::embedded_iot::EmbeddedIot;
 use brs_tests::gateway::Gateway;
 use brs_tests::mosquitto::Mosquitto;
 
-use crate::support::{LIMIT, in_time, world};
+use crate::support::{LIMIT, World, in_time, world};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/device";
 
@@ -85,6 +85,47 @@ async fn messages_flow_over_a_websocket_in_both_versions() {
         assert_eq!(in_time(stream.next()).await.unwrap().topic(), "down/b", "{protocol:?}");
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn any_session_signs_a_websocket_and_that_of_a_device_lends_its_trust_store() {
+    let (world, broker) = (world(), Mosquitto::start(&world().iot));
+    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
+    let any = RefreshableSession::with_provider(world.aws.credentials()).region("eu-west-1").build().await.unwrap();
+    world.iot.add_role_alias("any-session", ROLE, None);
+    let params = brs::iot::Params::new(world.iot.endpoint(), "any-session")
+        .allow_any_endpoint(true)
+        .certificate(world.device.certificate_pem.as_str())
+        .private_key(world.device.private_key_pem.as_str())
+        .trust_store(world.iot.trust_store().as_str());
+    let device = RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap();
+    let lent = Options::new(gateway.endpoint(), "socket").transport(Transport::WebSocket);
+    for (session, options) in [(any, options(&gateway, &world.iot)), (device, lent)] {
+        let connection = in_time(session.mqtt(options)).await.unwrap();
+        in_time(connection.publish(Publish::new("any", "x"))).await.unwrap();
+        let signed_by = gateway.handshakes().pop().unwrap().signed_by.unwrap();
+        assert_eq!(signed_by, session.credentials().await.unwrap().access_key_id());
+        in_time(connection.disconnect(LIMIT)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn a_refresh_that_hangs_is_the_first_trys_error() {
+    let (world, broker) = (World::new(), Mosquitto::start(&world().iot));
+    let gateway = Gateway::start(&world.aws, &world.iot, broker.websocket_address());
+    let session = RefreshableSession::builder("sts", sts::Params::new(ROLE))
+        .region("eu-west-1")
+        .endpoint_url(world.aws.endpoint_url())
+        .base_credentials(world.aws.credentials())
+        .refresh_timeout(Duration::from_secs(1))
+        .build()
+        .await
+        .unwrap();
+    world.aws.fail_always(Some(Failure::Hang));
+    let error = in_time(session.mqtt(options(&gateway, &world.iot))).await.unwrap_err();
+    assert!(error.is_retryable() && gateway.handshakes().is_empty(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +210,11 @@ async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
     // TLS takes the time from this clock as well, and an hour is nothing to a certificate.
     let error = in_time(session.mqtt(options().clock(late))).await.unwrap_err();
     assert_eq!(error.status(), Some(403), "{error}");
-    assert!(error.to_string().contains("too far apart") && error.details().contains_key("aws_message"), "{error:?}");
+    assert!(error.to_string().contains("too far apart"), "{error}");
+    let details = error.details();
+    assert!(error.to_string().contains(&format!("(403, `{}`)", details["aws_message"])), "{error}");
+    let apart: u64 = details["clock_difference_seconds"].parse().unwrap();
+    assert!((3595..=3605).contains(&apart), "{apart} s");
     world.aws.revoke(session.credentials().await.unwrap().access_key_id());
     let error = in_time(session.mqtt(options())).await.unwrap_err();
     assert!(error.to_string().contains("iot:Connect"), "{error}");
