@@ -27,8 +27,11 @@ pub use client::Subscriber;
 /// How long it may take to start, and to end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often other ports are tried when one was taken between being found and being bound.
+/// How often other ports are tried when one was taken.
 const PORTS_TRIED: usize = 5;
+
+/// What it says of a port that was taken between being found and being bound: of a WebSocket's nothing more.
+const TAKEN: [&str; 2] = ["Address already in use", "Unable to create websockets listener"];
 
 /// A running mosquitto; it is killed when the handle is dropped.
 pub struct Mosquitto {
@@ -72,7 +75,7 @@ impl Mosquitto {
                 Ok(()) => return broker,
                 Err(words) => said = words,
             }
-            if !said.contains("Address already in use") {
+            if !TAKEN.into_iter().any(|words| said.contains(words)) {
                 break;
             }
         }
