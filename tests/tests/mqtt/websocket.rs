@@ -12,6 +12,7 @@ use brs_tests::embedded_aws::Failure;
 use brs_tests::embedded_iot::EmbeddedIot;
 use brs_tests::gateway::Gateway;
 use brs_tests::mosquitto::Mosquitto;
+use futures_util::future::join_all;
 
 use crate::support::{LIMIT, World, in_time, world};
 
@@ -232,4 +233,29 @@ async fn a_websocket_is_replaced_before_aws_ends_it() {
     clock.advance(Duration::from_secs(23 * 3600));
     while !matches!(in_time(events.next()).await, Some(Event::Connected { .. })) {}
     assert_eq!(gateway.handshakes().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_is_published_while_a_websocket_is_replaced_arrives() {
+    const COUNT: usize = 200;
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let Scene { clock, aws: _aws, iot, _broker: broker, gateway, session } = Scene::new().await;
+        let elsewhere = broker.subscriber("r");
+        let connection = in_time(session.mqtt(options(&gateway, &iot).protocol(protocol))).await.unwrap();
+        let mut events = connection.events();
+        in_time(clock.sleepers(1)).await;
+        let publishes = join_all((0..COUNT).map(|number| connection.publish(Publish::new("r", number.to_string()))));
+        let replacing = async {
+            clock.advance(Duration::from_secs(23 * 3600));
+            while !matches!(events.next().await, Some(Event::Connected { .. })) {}
+        };
+        let (results, ()) = in_time(async { tokio::join!(publishes, replacing) }).await;
+        assert!(results.iter().all(Result::is_ok), "{protocol:?}: {results:?}");
+        let mut arrived = BTreeSet::new();
+        while arrived.len() < COUNT {
+            arrived.insert(elsewhere.next(LIMIT).unwrap().1);
+        }
+        assert_eq!(gateway.handshakes().len(), 2);
+    }
 }
