@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use brs::mqtt::{self, Connection, Publish};
+use brs::mqtt::{self, Connection, Protocol, Publish};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
 use tokio::sync::watch;
@@ -67,13 +67,25 @@ async fn until(done: &watch::Sender<usize>, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn what_was_acknowledged_arrives_through_twenty_restarts() {
-    const TOTAL: usize = 100_000;
-    const RESTARTS: usize = 20;
+    what_was_acknowledged_arrives(Protocol::V5, 100_000, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_was_acknowledged_arrives_in_mqtt_3_too() {
+    what_was_acknowledged_arrives(Protocol::V311, 20_000, 4).await;
+}
+
+async fn what_was_acknowledged_arrives(protocol: Protocol, total: usize, restarts: usize) {
     let mut broker = Mosquitto::start(&world().iot);
     let path = RoughPath::start(broker.tls_address());
     // This broker forgets at its restart the sessions that were begun with a clean start.
     let kept = |endpoint: String, client_id| {
-        world().options(endpoint, client_id).clean_start(false).session_expiry(Duration::from_secs(3600))
+        world()
+            .options(endpoint, client_id)
+            .protocol(protocol)
+            .clean_start(false)
+            .session_expiry(Duration::from_secs(3600))
     };
     // Two receivers: brs, and one that shares no code with it.
     let independent = broker.lasting_subscriber("n", "independent");
@@ -104,11 +116,11 @@ async fn what_was_acknowledged_arrives_through_twenty_restarts() {
     });
     let publishing = {
         let (publisher, done) = (publisher.clone(), done.clone());
-        tokio::spawn(async move { publish_all(&publisher, TOTAL, &done).await })
+        tokio::spawn(async move { publish_all(&publisher, total, &done).await })
     };
     let mut highest = Vec::new();
-    for round in 1..=RESTARTS {
-        let start = round * (TOTAL / (RESTARTS + 1));
+    for round in 1..=restarts {
+        let start = round * (total / (restarts + 1));
         until(&done, start).await;
         highest.push(memory());
         path.set_delay(Duration::from_millis(if round % 3 == 0 { 2 } else { 0 }));
@@ -127,18 +139,18 @@ async fn what_was_acknowledged_arrives_through_twenty_restarts() {
     let (acknowledged, failed) = publishing.await.unwrap();
     in_time(publisher.publish(Publish::new("n", "end"))).await.unwrap();
     let (count, connections) = (acknowledged.len(), path.connections());
-    report(&format!("{count} acknowledged, {failed} failed, {connections} connections, {highest:?} MiB"));
-    assert_eq!((acknowledged.len(), failed), (TOTAL, 0));
+    report(&format!("{protocol:?}: {count} acknowledged, {failed} failed, {connections} connections, {highest:?} MiB"));
+    assert_eq!((acknowledged.len(), failed), (total, 0));
     let independently = tokio::task::spawn_blocking(|| counting_independently.join().unwrap());
     for (who, seen) in
         [("brs", in_time(counting).await.unwrap()), ("mosquitto_sub", in_time(independently).await.unwrap())]
     {
         let lost = acknowledged.iter().filter(|number| !seen.contains_key(number)).count();
         let twice: usize = seen.values().map(|count| count - 1).sum();
-        report(&format!("{who}: {lost} lost, {twice} more than once"));
+        report(&format!("{protocol:?}, {who}: {lost} lost, {twice} more than once"));
         assert_eq!(lost, 0, "{who}");
     }
-    let (first, last) = (highest[2], highest[RESTARTS - 1]);
+    let (first, last) = (highest[2], highest[restarts - 1]);
     assert!(first > 0 && last < first + 32, "memory grows: {highest:?} MiB");
 }
 
