@@ -150,7 +150,8 @@ async fn what_was_acknowledged_arrives(protocol: Protocol, total: usize, restart
         report(&format!("{protocol:?}, {who}: {lost} lost, {twice} more than once"));
         assert_eq!(lost, 0, "{who}");
     }
-    let (first, last) = (highest[2], highest[restarts - 1]);
+    // Other tests of this process come and go: of the last quarter the least counts, which what grows has in it, too.
+    let (first, last) = (highest[2], highest[restarts * 3 / 4..].iter().copied().min().unwrap());
     assert!(first > 0 && last < first + 32, "memory grows: {highest:?} MiB");
 }
 
