@@ -8,7 +8,7 @@ use brs_core::test_util::ManualClock;
 use brs_core::{Clock as _, SystemClock};
 
 use crate::scripted::{BOTH, CONNECT, Deed, PUBLISH, SUBSCRIBE, Scripted, agree, publish_at_most_once};
-use crate::support::{LIMIT, in_time, world};
+use crate::support::{LIMIT, in_time, lasting, world};
 
 fn second(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -111,8 +111,7 @@ async fn what_is_in_flight_at_a_replacement_is_waited_for_and_then_published_ane
         .await;
         let clock = clock();
         let options = world().options(broker.endpoint(), "replaced").protocol(protocol).when_session_lost(when);
-        let options =
-            if kept { options.session_expiry(LIMIT).clean_start(protocol == mqtt::Protocol::V5) } else { options };
+        let options = if kept { lasting(options, protocol) } else { options };
         let connection = in_time(mqtt::connect(options.clock(clock.clone()))).await.unwrap();
         let replacing = async {
             broker.until(PUBLISH, 1).await;

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::scripted::{
     BOTH, CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE, agree, lost,
 };
-use crate::support::{LIMIT, in_time, world};
+use crate::support::{LIMIT, in_time, lasting, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
@@ -22,8 +22,8 @@ async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "again").protocol(protocol).session_expiry(LIMIT);
-        let connection = in_time(mqtt::connect(options.clean_start(protocol == Protocol::V5))).await.unwrap();
+        let options = lasting(world().options(broker.endpoint(), "again"), protocol);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
         in_time(connection.publish(Publish::new("a", "x"))).await.unwrap();
         let seen = broker.seen(PUBLISH);
         let flags: Vec<_> = seen.iter().map(|packet| (packet.connection, packet.is_duplicate())).collect();
@@ -59,18 +59,22 @@ async fn what_a_lost_session_leaves_is_published_anew_or_fails_as_chosen() {
     }
 }
 
+/// The first unsubscribe ends its connection; later ones are answered. `kept` is whether the session goes on.
+fn cut_at_unsubscribe(kept: bool) -> impl Fn(&Packet) -> Deed {
+    move |packet| match (packet.kind(), packet.connection) {
+        (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
+        (UNSUBSCRIBE, 0) => Deed::SendAndClose(Vec::new()),
+        (UNSUBSCRIBE, _) => Deed::Send(packet.unsuback()),
+        _ => agree(packet),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
     for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
-        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
-            (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
-            (UNSUBSCRIBE, 0) => Deed::SendAndClose(Vec::new()),
-            (UNSUBSCRIBE, _) => Deed::Send(packet.unsuback()),
-            _ => agree(packet),
-        })
-        .await;
-        let options = world().options(broker.endpoint(), "away").protocol(protocol).session_expiry(LIMIT);
-        let connection = in_time(mqtt::connect(options.clean_start(protocol == Protocol::V5))).await.unwrap();
+        let broker = Scripted::start(cut_at_unsubscribe(kept)).await;
+        let options = lasting(world().options(broker.endpoint(), "away"), protocol);
+        let connection = in_time(mqtt::connect(options)).await.unwrap();
         let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
         in_time(connection.unsubscribe(["a/b"])).await.unwrap();
     }
@@ -79,15 +83,9 @@ async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsubscribe_that_a_loss_cuts_off_leaves_a_later_subscribe_alone() {
     for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
-        let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
-            (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
-            (UNSUBSCRIBE, 0) => Deed::SendAndClose(Vec::new()),
-            (UNSUBSCRIBE, _) => Deed::Send(packet.unsuback()),
-            _ => agree(packet),
-        })
-        .await;
+        let broker = Scripted::start(cut_at_unsubscribe(kept)).await;
         let options = world().options(broker.endpoint(), "back").protocol(protocol);
-        let options = if kept { options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5) } else { options };
+        let options = if kept { lasting(options, protocol) } else { options };
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
         let again = async {
@@ -119,7 +117,7 @@ async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_c
         .await;
         let hour = Duration::from_secs(3600);
         let options = world().options(broker.endpoint(), "slow").protocol(protocol).reconnect_backoff(hour, hour);
-        let options = if kept { options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5) } else { options };
+        let options = if kept { lasting(options, protocol) } else { options };
         let connection = in_time(mqtt::connect(options.hold_at_most_once(holds))).await.unwrap();
         let mut events = connection.events();
         let large = vec![0; 100_000];
@@ -352,7 +350,7 @@ async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_othe
         .await;
         let mut options = world().options(broker.endpoint(), "limited").protocol(protocol);
         if kept {
-            options = options.session_expiry(LIMIT).clean_start(protocol == Protocol::V5);
+            options = lasting(options, protocol);
             // Which does not say anything about the others: their session lives on.
             options = options.when_session_lost(WhenSessionLost::Fail);
         }

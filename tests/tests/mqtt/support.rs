@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use brs::mqtt::{self, Connection, Options};
+use brs::mqtt::{self, Connection, Options, Protocol};
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind};
 use brs_tests::mosquitto::Mosquitto;
@@ -38,6 +38,11 @@ impl World {
     pub(crate) async fn connect(&self, broker: &Mosquitto, client_id: &str) -> Connection {
         mqtt::connect(self.options(broker.endpoint(), client_id)).await.unwrap()
     }
+}
+
+/// The same with a session that outlives its connections: MQTT 3.1.1 has one switch for that and for a clean start.
+pub(crate) fn lasting(options: Options, protocol: Protocol) -> Options {
+    options.protocol(protocol).session_expiry(LIMIT).clean_start(protocol == Protocol::V5)
 }
 
 /// Waits for something within the limit.
