@@ -266,19 +266,19 @@ impl Outbox {
 
     /// Takes nothing any more and answers what is queued. Whether anybody had to be told.
     pub(crate) fn close(&self, closed: &Closed) -> bool {
-        let was_done = self.is_done();
-        let entries = {
+        let (entries, adding) = {
             let mut queue = self.lock();
             queue.closed.get_or_insert_with(|| closed.clone());
-            std::mem::take(&mut queue.entries)
+            (std::mem::take(&mut queue.entries), queue.adding)
         };
+        let anybody = adding > 0 || !entries.is_empty();
         self.messages.close();
         self.bytes.close();
         for entry in entries {
             let error = closed.of(&entry);
             entry.finish(Err(error));
         }
-        !was_done
+        anybody
     }
 
     fn room(&self, bytes: u32) -> Option<Room> {

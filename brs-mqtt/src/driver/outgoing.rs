@@ -158,8 +158,9 @@ impl Driver {
             }
             Asked::Unsubscribe { filters, reply, answer } => {
                 for filter in &filters {
-                    let place = self.leaving.iter().position(|other| other == filter);
-                    place.map(|place| self.leaving.swap_remove(place));
+                    if let Some(place) = self.leaving.iter().position(|other| other == filter) {
+                        self.leaving.swap_remove(place);
+                    }
                 }
                 match answer {
                     Answer::Given(answer) => drop(reply.send(answer)),
