@@ -9,7 +9,7 @@
 //! - The last handle goes: `the_last_handle_ends_task_flight_and_set` (`tests/engine/lifetimes.rs`).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -19,7 +19,7 @@ use super::flight::{Flight, Outcome};
 use super::guard::Guard;
 use super::launch::Launcher;
 use super::policy::{Decision, decide, fallback, quiet_until};
-use super::state::{Effects, Rejected, Rules, ServerClock, State};
+use super::state::{Effects, Rejected, Rules, State};
 use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
@@ -167,25 +167,6 @@ impl Engine {
         // Mostly it is the current one, which takes no lock to know.
         self.read(|set| set.credentials.access_key_id() == access_key_id) == Some(true)
             || lock(&self.state).issued(access_key_id)
-    }
-
-    /// Whether a service's time would be news: once for a set with which the strategy did not tell it.
-    pub(crate) fn wants_time(&self) -> bool {
-        self.read(|set| set.wants_time()).unwrap_or(false)
-    }
-
-    /// A service's answer says what time it is. Differences that its whole seconds and the way explain are none.
-    pub(crate) fn learn_time(self: &Arc<Self>, time: SystemTime) {
-        const NONE: Duration = Duration::from_secs(30);
-        let seen = self.now();
-        let differs = |from: SystemTime| {
-            let by = time.duration_since(from).unwrap_or_else(|error| error.duration());
-            by > NONE
-        };
-        let known = lock(&self.state).server_time(seen);
-        if differs(known.unwrap_or(seen.wall)) {
-            self.change(|state, _| state.learn_time(ServerClock { time, seen }, &self.config.rules));
-        }
     }
 
     /// In an eager session nobody should have to wait: an invalidated set is replaced before anybody asks.

@@ -80,32 +80,11 @@ pub(crate) struct State {
     pace: Pace,
     /// The keys that were the set's before, the oldest first.
     former: VecDeque<String>,
-    /// What the answers of services have told of the time, where that is another one than this machine's.
-    server_clock: Option<ServerClock>,
     rng: fastrand::Rng,
 }
 
 /// How many former keys are remembered: a call that was signed with one of them may still be on its way.
 const FORMER: usize = 8;
-
-/// A server's time and the moment at which it was that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ServerClock {
-    pub(crate) time: SystemTime,
-    pub(crate) seen: Moment,
-}
-
-impl ServerClock {
-    /// The server's time at a moment, by the monotonic clock: the other one may be stepped meanwhile.
-    fn at(self, moment: Moment) -> SystemTime {
-        let time = if moment.monotonic >= self.seen.monotonic {
-            self.time.checked_add(moment.monotonic - self.seen.monotonic)
-        } else {
-            self.time.checked_sub(self.seen.monotonic - moment.monotonic)
-        };
-        time.unwrap_or(self.time)
-    }
-}
 
 /// What became of a service's rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +115,6 @@ impl State {
             warned_shortened: false,
             pace: Pace::default(),
             former: VecDeque::new(),
-            server_clock: None,
             rng,
         }
     }
@@ -241,19 +219,7 @@ impl State {
             .retryable());
         }
         let roll = self.roll(rules);
-        let by = |server_time| Times::new(credentials.expiration(), server_time, now, rules.windows, roll);
-        let mut times = by(credentials.server_time());
-        if let (None, Some(clock)) = (credentials.server_time(), self.server_clock) {
-            times = match (times, by(Some(clock.at(now)))) {
-                (Ok(Some(own)), Ok(Some(told))) if own.lifetime <= told.lifetime => Ok(Some(own)),
-                (_, Ok(told)) => Ok(told),
-                (own, Err(_)) => {
-                    // A source that goes by this machine's clock, or a service that told nonsense.
-                    self.server_clock = None;
-                    own
-                }
-            };
-        }
+        let times = Times::new(credentials.expiration(), credentials.server_time(), now, rules.windows, roll);
         let times = times.map_err(|_| {
             let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
             Error::credential(format!(
@@ -382,29 +348,6 @@ impl State {
                 }
                 Rejected::PassedOver
             }
-        }
-    }
-
-    /// The server's time at a moment, as far as it is known to be another one.
-    pub(crate) fn server_time(&self, now: Moment) -> Option<SystemTime> {
-        self.server_clock.map(|clock| clock.at(now))
-    }
-
-    /// A service's answer has told the time: the deadlines of a set whose strategy did not know it are by that clock.
-    ///
-    /// It can only bring them forward: a set that it would make last longer, or that would have been over on arrival,
-    /// has an end that goes by this machine's clock, and stays as it is.
-    pub(crate) fn learn_time(&mut self, clock: ServerClock, rules: &Rules) {
-        self.server_clock = Some(clock);
-        let Some(set) = self.set.as_ref().filter(|set| set.credentials.server_time().is_none()) else { return };
-        let Some(own) = set.times else { return };
-        let (credentials, obtained) = (set.credentials.clone(), set.obtained);
-        let roll = self.roll(rules);
-        let told = Times::new(credentials.expiration(), Some(clock.at(obtained)), obtained, rules.windows, roll);
-        if let Ok(Some(told)) = told
-            && told.lifetime < own.lifetime
-        {
-            self.set = Some(Arc::new(CachedSet::new(credentials, Some(told), obtained)));
         }
     }
 

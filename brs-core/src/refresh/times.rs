@@ -7,7 +7,6 @@
 //! source be dead as well, a set counts as valid until both clocks say that it is over.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::identity::Identity;
@@ -176,22 +175,11 @@ pub(crate) struct CachedSet {
     pub(crate) times: Option<Times>,
     pub(crate) obtained: Moment,
     identity: OnceLock<Identity>,
-    /// Whether a service's answer has been looked at for the time.
-    time_was_told: AtomicBool,
 }
 
 impl CachedSet {
     pub(crate) fn new(credentials: TemporaryCredentials, times: Option<Times>, obtained: Moment) -> Self {
-        Self { credentials, times, obtained, identity: OnceLock::new(), time_was_told: AtomicBool::new(false) }
-    }
-
-    /// Whether a service's time would be news; true once for a set, and for none whose strategy knows the time.
-    pub(crate) fn wants_time(&self) -> bool {
-        // A flag of its own that guards nothing else: relaxed is enough.
-        self.times.is_some()
-            && self.credentials.server_time().is_none()
-            && !self.time_was_told.load(Ordering::Relaxed)
-            && !self.time_was_told.swap(true, Ordering::Relaxed)
+        Self { credentials, times, obtained, identity: OnceLock::new() }
     }
 
     /// The set as the AWS SDK takes it, made once.

@@ -10,14 +10,11 @@
 //! untouched, with the service's own error; so does one whose credentials would not be other ones, and one that the
 //! SDK's retry quota has no room for (`quota`).
 //!
-//! Answers also tell the time, by which the deadlines of a set are kept whose strategy did not know it.
-//!
 //! Holds the engine, never the session.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -28,10 +25,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
-use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
-use aws_smithy_types::date_time::Format;
 use aws_smithy_types::retry::ErrorKind;
 
 use super::peek::peek;
@@ -116,12 +111,6 @@ impl HttpConnector for WatchedConnector {
         HttpConnectorFuture::new(async move {
             let mut answer = answer.await?;
             let status = answer.status();
-            if status.is_success()
-                && watcher.engine.wants_time()
-                && let Some(time) = date(&answer)
-            {
-                watcher.engine.learn_time(time);
-            }
             if status.is_success() {
                 if sent.attempt == 1 {
                     QUOTAS.succeeded(&sent.scope);
@@ -135,15 +124,6 @@ impl HttpConnector for WatchedConnector {
             Ok(answer)
         })
     }
-}
-
-/// What time it is for the service; an answer from a cache tells of another one.
-fn date(answer: &HttpResponse) -> Option<SystemTime> {
-    if answer.headers().contains_key("age") {
-        return None;
-    }
-    let date = DateTime::from_str(answer.headers().get("date")?, Format::HttpDate).ok()?;
-    date.try_into().ok()
 }
 
 /// What is to be known of a request once it is gone.

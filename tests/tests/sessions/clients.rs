@@ -206,83 +206,50 @@ async fn the_strategys_own_client_is_never_handed_out() {
     assert!(identity.arn().unwrap().contains("assumed-role/demo"), "not who assumes the role");
 }
 
-/// A session whose strategy does not know AWS's clock, on a machine whose own is `ahead` of it, or behind.
-async fn on_a_machine_that_is_off(ahead: bool) -> (EmbeddedAws, ManualClock, RefreshableSession) {
+/// A session whose source goes by this machine's clock; the services' clock is `ahead` of it.
+async fn with_services_ahead(ahead: Duration) -> (EmbeddedAws, ManualClock, RefreshableSession) {
     let clock = ManualClock::new(start());
-    let server = clock.clone();
-    let off = 3 * HOUR;
-    let time = move || if ahead { brs::Clock::now(&server) - off } else { brs::Clock::now(&server) + off };
+    let (server, now) = (clock.clone(), clock.clone());
+    let time = move || brs::Clock::now(&server) + ahead;
     let aws = EmbeddedAws::builder().clock(time).allowed_skew(Duration::MAX).start();
-    let client =
-        aws_sdk_sts::Client::new(&hand_made(&aws).behavior_version(aws_config::BehaviorVersion::latest()).build());
-    let params = brs::custom::Params::function(move || {
-        let request = client.assume_role().role_arn(ROLE).role_session_name("off");
-        async move {
-            let issued = request.send().await?.credentials.ok_or("no credentials")?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(brs::TemporaryCredentials::new(
-                issued.access_key_id,
-                issued.secret_access_key,
-                Some(issued.session_token),
-                Some(issued.expiration.try_into()?),
-            ))
-        }
-    });
-    let builder =
-        RefreshableSession::builder("custom", params).base(hand_made(&aws).build()).clock(clock.clone()).seed(7);
-    let session = builder.build().await.unwrap();
-    (aws, clock, session)
-}
-
-#[tokio::test]
-async fn deadlines_follow_the_clock_that_services_tell_where_the_strategy_knew_none() {
-    // Behind AWS's clock, an hour's credentials seem to live four, and would have been used long past their end.
-    let (aws, clock, session) = on_a_machine_that_is_off(false).await;
-    let client = session.client(Client::new);
-    client.get_caller_identity().send().await.unwrap();
-    assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)), "an hour's, not four hours'");
-    clock.advance(ADVISORY);
-    client.get_caller_identity().send().await.unwrap();
-    until_landed(&session).await;
-    assert_eq!(aws.calls("AssumeRole"), 2);
-    // The next set is right from the start.
-    assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)));
-    for _ in 0..12 {
-        clock.advance(seconds(600));
-        client.get_caller_identity().send().await.unwrap();
-        until_landed(&session).await;
-    }
-    assert!(aws.requests().iter().all(|request| request.status == Some(200)), "none was refused as expired");
-}
-
-#[tokio::test]
-async fn a_clock_that_is_hours_ahead_makes_a_good_set_look_expired_and_the_error_says_so() {
-    let (_aws, _clock, session) = on_a_machine_that_is_off(true).await;
-    let error = session.credentials().await.unwrap_err();
-    assert!(error.to_string().contains("clock of this machine"), "{error}");
-}
-
-#[tokio::test]
-async fn an_end_that_goes_by_this_machines_clock_is_left_to_it() {
-    // Two hours behind AWS, and a source that says "an hour from now" by the same clock.
-    let clock = ManualClock::new(start());
-    let server = clock.clone();
-    let time = move || brs::Clock::now(&server) + 2 * HOUR;
-    let aws = EmbeddedAws::builder().clock(time).allowed_skew(Duration::MAX).start();
-    let (keys, now) = (aws.credentials(), clock.clone());
+    let keys = aws.credentials();
     let params = brs::custom::Params::blocking_function(move || {
         let expiration = brs::Clock::now(&now) + HOUR;
         let (id, secret) = (keys.access_key_id(), keys.secret_access_key());
         Ok::<_, brs::Error>(brs::TemporaryCredentials::new(id, secret, None, Some(expiration)))
     });
     let builder = RefreshableSession::builder("custom", params).base(hand_made(&aws).build()).clock(clock.clone());
-    let session = builder.build().await.unwrap();
-    let client = session.client(Client::new);
-    for _ in 0..20 {
-        client.get_caller_identity().send().await.unwrap();
-        // Whatever the call started ends before time passes: its time limit is on this clock, too.
-        until_landed(&session).await;
-        assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)));
-        clock.advance(seconds(900));
+    (aws, clock, builder.build().await.unwrap())
+}
+
+#[tokio::test]
+async fn the_time_that_a_service_reports_moves_no_deadline() {
+    // Services that are ahead by most of a set's lifetime, almost all of it, and more.
+    for ahead in [seconds(50 * 60), seconds(3588), 2 * HOUR] {
+        let (_aws, clock, session) = with_services_ahead(ahead).await;
+        let client = session.client(Client::new);
+        for _ in 0..24 {
+            client.get_caller_identity().send().await.unwrap();
+            // The refresh that the call started must land before time passes: its time limit is on this clock, too.
+            until_landed(&session).await;
+            assert_eq!(session.status().advisory_window(), Some(seconds(15 * 60)));
+            clock.advance(seconds(300));
+        }
+        assert_eq!(session.status().consecutive_failures(), 0);
+        let refreshes = session.status().refreshes();
+        assert!((2..=3).contains(&refreshes), "{refreshes} sets in two hours, services {ahead:?} ahead");
     }
-    assert_eq!(session.status().consecutive_failures(), 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_hours_ahead_makes_a_good_set_look_expired_and_the_error_says_so() {
+    let clock = ManualClock::new(start());
+    let end = start() - 2 * HOUR;
+    let params = brs::custom::Params::blocking_function(move || {
+        Ok::<_, brs::Error>(brs::TemporaryCredentials::new("AKIDEXAMPLE", "secret", None, Some(end)))
+    });
+    let (aws, _) = aws();
+    let builder = RefreshableSession::builder("custom", params).base(hand_made(&aws).build()).clock(clock);
+    let error = builder.build().await.unwrap().credentials().await.unwrap_err();
+    assert!(error.to_string().contains("clock of this machine"), "{error}");
 }
