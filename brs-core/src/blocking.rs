@@ -3,12 +3,15 @@
 //! Functions of users, prompts and token libraries may take arbitrarily long and cannot be interrupted. A call runs on
 //! a thread that nobody joins; its caller awaits the answer and may leave. While a call whose caller has left still
 //! runs, further calls fail and say so: a hanging function costs one thread, not one per try. A call that is merely
-//! about to return, its caller having left a moment ago, is waited for.
+//! about to return, its caller having left a moment ago, is waited for. Within a refresh a call keeps the refresh's
+//! turn for as long as it runs, so all the functions of a method together take a bounded number of threads.
+//!
+//! The engine takes the same place for a strategy's future, which may block its thread just as well.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -16,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
+use crate::turns::Turn;
 
 /// Runs synchronous code on threads of its own, one call at a time.
 ///
@@ -25,7 +29,8 @@ pub struct Blocking(Arc<Place>);
 
 #[derive(Default)]
 struct Place {
-    busy: AtomicBool,
+    /// The process whose call is running; 0: none is. What ran in the parent at a fork does not run in the child.
+    busy: AtomicU32,
     freed: Notify,
 }
 
@@ -33,11 +38,11 @@ struct Place {
 const RETURNING: Duration = Duration::from_millis(250);
 
 /// Frees the place when the thread is done, by whatever way it ends.
-struct Busy(Arc<Place>);
+pub(crate) struct Busy(Arc<Place>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        self.0.busy.store(0, Ordering::Release);
         self.0.freed.notify_waiters();
     }
 }
@@ -65,8 +70,12 @@ impl Blocking {
     {
         let busy = self.take().await?;
         let (answer, answered) = oneshot::channel();
+        let turn = Turn::current();
         let thread = std::thread::Builder::new().name("brs-blocking".into()).spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(call));
+            let result = catch_unwind(AssertUnwindSafe(|| match turn {
+                Some(turn) => turn.run_blocking(call),
+                None => call(),
+            }));
             // Freed before the answer is given, so that whoever has the answer can call again.
             drop(busy);
             let _ = answer.send(result.ok());
@@ -80,13 +89,14 @@ impl Blocking {
         }
     }
 
-    async fn take(&self) -> Result<Busy, Error> {
+    /// The place, free or about to be.
+    pub(crate) async fn take(&self) -> Result<Busy, Error> {
         let mut time_is_up = None;
         loop {
             let mut freed = std::pin::pin!(self.0.freed.notified());
             // Registered before the look, or a call that returns in between would be missed.
             freed.as_mut().enable();
-            if !self.0.busy.swap(true, Ordering::Acquire) {
+            if self.try_take() {
                 return Ok(Busy(Arc::clone(&self.0)));
             }
             let time_is_up = time_is_up.get_or_insert_with(|| SystemClock::new().sleep(RETURNING));
@@ -97,9 +107,15 @@ impl Blocking {
         }
     }
 
+    fn try_take(&self) -> bool {
+        let process = std::process::id();
+        let is_free = |holder: u32| (holder != process).then_some(process);
+        self.0.busy.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free).is_ok()
+    }
+
     /// Whether a call is running.
     pub fn is_busy(&self) -> bool {
-        self.0.busy.load(Ordering::Acquire)
+        self.0.busy.load(Ordering::Acquire) == std::process::id()
     }
 }
 

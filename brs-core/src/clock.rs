@@ -8,10 +8,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the file that may read the system's clocks")]
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +24,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 /// A source of time: wall, monotonic, and sleeping.
 ///
 /// Called from any thread, with or without an async runtime, and often: `coarse` at every read of credentials.
-pub trait Clock: Debug + Send + Sync + 'static {
+pub trait Clock: Any + Debug + Send + Sync {
     /// The wall clock.
     fn now(&self) -> SystemTime;
 
@@ -88,6 +89,66 @@ impl Clock for SystemClock {
             // Without threads there is no timer: never early is the safe answer, callers have limits of their own.
             Err(_) => Box::pin(std::future::pending()),
         }
+    }
+}
+
+/// Sleeps on a session's clock, wherever the future is awaited.
+///
+/// Only the system's clock sleeps where time is kept: what another one does there would hold up everybody's limits. The
+/// second value ends the sleep at once; dropping the future only asks for that.
+pub(crate) fn sleep_on(clock: &Arc<dyn Clock>, duration: Duration) -> (Sleep, Option<ForeignSleep>) {
+    let inner: &dyn Any = &**clock;
+    if inner.is::<SystemClock>() {
+        return (clock.sleep(duration), None);
+    }
+    let Ok(clocks) = crate::runtime::clocks() else { return (Box::pin(std::future::pending()), None) };
+    let (foreign, clock) = (ForeignSleep::default(), Arc::clone(clock));
+    let polled = foreign.clone();
+    let task = clocks.spawn(std::future::poll_fn(move |cx| polled.poll(&clock, duration, cx)));
+    (Box::pin(Timer(task)), Some(foreign))
+}
+
+/// The sleep of a clock that is not the system's.
+#[derive(Clone, Default)]
+pub(crate) struct ForeignSleep(Arc<Mutex<Stage>>);
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    New,
+    Sleeping(Sleep),
+    Over,
+}
+
+impl ForeignSleep {
+    fn poll(&self, clock: &Arc<dyn Clock>, duration: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let mut stage = self.lock();
+        if let Stage::New = *stage {
+            *stage = Stage::Sleeping(clock.sleep(duration));
+        }
+        let polled = match &mut *stage {
+            Stage::Sleeping(sleep) => sleep.as_mut().poll(cx),
+            Stage::New | Stage::Over => Poll::Ready(()),
+        };
+        if polled.is_ready() {
+            *stage = Stage::Over;
+        }
+        polled
+    }
+
+    /// Drops the clock's future here and now.
+    pub(crate) fn end(&self) {
+        *self.lock() = Stage::Over;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debug for ForeignSleep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForeignSleep").finish_non_exhaustive()
     }
 }
 

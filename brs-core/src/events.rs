@@ -106,29 +106,30 @@ impl EventSender {
         Self { channel: Arc::new(Mutex::new(Channel::Unheard)), method }
     }
 
-    /// Tells subscribers and logs. Foreign code runs in here, and a panic of it ends here: what comes after an event, a
-    /// launch or a landing, must come.
+    /// Puts the event into the subscribers' streams.
     pub(crate) fn send(&self, event: Event) {
-        let _ = catch_unwind(AssertUnwindSafe(|| trace(self.method, &event)));
         let channel = match &*self.lock() {
             Channel::Open(channel) => channel.clone(),
             Channel::Unheard | Channel::Closed => return,
         };
         // An error means that nobody listens any more.
-        let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
+        let _ = channel.send(event);
+    }
+
+    /// Logs the event: runs the program's `tracing` subscriber.
+    pub(crate) fn log(&self, event: &Event) {
+        trace(self.method, event);
     }
 
     /// Configured windows did not fit a set.
     pub(crate) fn warn_shortened(&self, lifetime: Duration, advisory_window: Duration, mandatory_window: Duration) {
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            tracing::warn!(
-                method = self.method,
-                ?lifetime,
-                ?advisory_window,
-                ?mandatory_window,
-                "the configured windows do not fit the credentials' lifetime and were shortened"
-            );
-        }));
+        tracing::warn!(
+            method = self.method,
+            ?lifetime,
+            ?advisory_window,
+            ?mandatory_window,
+            "the configured windows do not fit the credentials' lifetime and were shortened"
+        );
     }
 
     pub(crate) fn subscribe(&self) -> Events {
@@ -148,7 +149,7 @@ impl EventSender {
     pub(crate) fn close(&self) {
         let channel = std::mem::replace(&mut *self.lock(), Channel::Closed);
         // Wakes subscribers, so without the lock.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(channel)));
+        drop(channel);
     }
 
     fn lock(&self) -> MutexGuard<'_, Channel> {

@@ -66,6 +66,8 @@
 //! - `command`: running external commands that print credentials or codes, without a shell.
 //! - `test-util`: a manual clock, a scripted strategy and the contract suite.
 
+#![cfg_attr(brs_model, expect(dead_code, reason = "flights run on the model checker's tasks, without turns"))]
+
 mod blocking;
 mod check;
 mod clock;
@@ -76,6 +78,7 @@ mod error;
 mod events;
 mod identity;
 mod params;
+mod per_process;
 mod refresh;
 mod registry;
 mod runtime;
@@ -87,6 +90,7 @@ pub mod shown;
 mod strategy;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+mod turns;
 
 pub use blocking::Blocking;
 pub use clock::{Clock, Sleep, SystemClock};
@@ -102,12 +106,14 @@ pub use session::{
     BaseSession, ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder, SessionConfig,
 };
 pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
+pub use turns::limit_concurrent_refreshes;
 
 /// What brs's own macros name. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{is_account_id, is_endpoint_url, is_region};
     pub use crate::credentials::iso8601;
+    pub use crate::per_process::PerProcess;
     pub use crate::registry::{AbsentMethod, schema_of, take};
     pub use crate::runtime::own as own_runtime;
     pub use crate::sdk::default_http_client;

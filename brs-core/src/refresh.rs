@@ -47,6 +47,8 @@ mod policy;
 mod properties;
 mod state;
 mod status;
+#[cfg(not(brs_model))]
+mod stops;
 mod sync;
 mod times;
 

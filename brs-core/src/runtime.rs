@@ -1,10 +1,10 @@
 //! brs's own runtime: where refreshes and timers run, whatever the callers run on.
 //!
-//! One per process, started at the first need: two worker threads for strategies ([`own`]), and beside them one thread
-//! that keeps time limits, timers and eager tasks ([`keeper`]). No foreign code runs on the keeper, so that
-//! strategies which block both workers cannot stop the limits that end them. Neither is ever dropped, and their threads
-//! keep no process alive, nor do they follow into a forked child. A process that cannot start threads gets an error,
-//! and another try at the next refresh.
+//! Started at the first need, once a process: two worker threads for strategies ([`own`]), and beside them one thread
+//! that keeps time limits and timers ([`keeper`]). No foreign code runs on the keeper, so strategies that block both
+//! workers cannot stop the limits that end them; clocks of the user's sleep on a thread of their own ([`clocks`]).
+//! None of these is ever dropped, and their threads keep no process alive. A process that has forked starts its own. A
+//! process that cannot start threads gets an error, and another try at the next refresh.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,21 +13,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::per_process::PerProcess;
+
 /// Threads for strategies.
 const WORKERS: usize = 2;
 
-static OWN: Mutex<Option<Runtime>> = Mutex::new(None);
-static KEEPER: Mutex<Option<Handle>> = Mutex::new(None);
+static OWN: PerProcess<Mutex<Option<Runtime>>> = PerProcess::new();
+static KEEPER: PerProcess<Mutex<Option<Handle>>> = PerProcess::new();
+static CLOCKS: PerProcess<Mutex<Option<Handle>>> = PerProcess::new();
 
 /// Where strategies run.
 pub fn own() -> io::Result<Handle> {
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = OWN.get();
+    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*own {
         return Ok(runtime.handle().clone());
     }
     let started = AtomicUsize::new(0);
-    // Two threads more than what may block, such as landings, needs; which of them become the workers is the pool's
-    // affair.
+    // Beyond the workers are threads for what may block, such as landings; which of them become the workers is the
+    // pool's affair.
     let name =
         move || if started.fetch_add(1, Ordering::Relaxed) < WORKERS { "brs" } else { "brs-blocking" }.to_owned();
     let runtime = build(Builder::new_multi_thread().worker_threads(WORKERS).thread_name_fn(name))?;
@@ -38,16 +42,25 @@ pub fn own() -> io::Result<Handle> {
 
 /// Where time is kept.
 pub(crate) fn keeper() -> io::Result<Handle> {
-    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = &*keeper {
+    one_thread(&KEEPER, "brs-keeper")
+}
+
+/// Where clocks that are not the system's sleep.
+pub(crate) fn clocks() -> io::Result<Handle> {
+    one_thread(&CLOCKS, "brs-clocks")
+}
+
+fn one_thread(kept: &PerProcess<Mutex<Option<Handle>>>, name: &str) -> io::Result<Handle> {
+    let kept = kept.get();
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*kept {
         return Ok(handle.clone());
     }
     let runtime = Arc::new(build(&mut Builder::new_current_thread())?);
     let handle = runtime.handle().clone();
     let driven = Arc::clone(&runtime);
-    let thread = std::thread::Builder::new()
-        .name("brs-keeper".into())
-        .spawn(move || driven.block_on(std::future::pending::<()>()));
+    let thread =
+        std::thread::Builder::new().name(name.into()).spawn(move || driven.block_on(std::future::pending::<()>()));
     if let Err(error) = thread {
         // Dropped as it is, a runtime would panic where the caller is in another.
         if let Some(runtime) = Arc::into_inner(runtime) {
@@ -55,7 +68,7 @@ pub(crate) fn keeper() -> io::Result<Handle> {
         }
         return Err(error);
     }
-    *keeper = Some(handle.clone());
+    *kept = Some(handle.clone());
     Ok(handle)
 }
 

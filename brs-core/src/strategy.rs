@@ -174,6 +174,7 @@ impl RefreshContext {
 
     /// Tells the session's subscribers something, such as a certificate near its end. Never a secret.
     pub fn emit(&self, event: Event) {
+        self.events.log(&event);
         self.events.send(event);
     }
 

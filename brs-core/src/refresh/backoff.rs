@@ -1,8 +1,9 @@
 //! How long the source is left alone after a failure. Pure.
 //!
-//! *Adaptive* waits half of what is left of the set's life, so that tries come closer as the end does; past the end it
-//! doubles from 5 s. With nothing cached the first failure costs no wait. Unrecoverable failures past the end, with
-//! nothing cached or in the foreground are repeated from memory for 5 s.
+//! *Adaptive* waits half of what is left of the set's life, so that tries come closer as the end does. Past the end, and
+//! with nothing cached, the first failure starts no wait, and the following ones wait 1 s, doubling up to 60 s: a set that
+//! services reject is worth nothing, and a source that has recovered is noticed within a minute. Unrecoverable failures
+//! past the end, with nothing cached or in the foreground are repeated from memory for 5 s.
 
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Waits that double are shortened by up to this part, so that a fleet does not move in step.
 const JITTER: f64 = 0.2;
 
-/// How long an unrecoverable error is repeated from memory, and the first wait past the end.
+/// How long an unrecoverable error is repeated from memory.
 const MEMORY: Duration = Duration::from_secs(5);
 
 /// How long a session leaves its source alone after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RefreshBackoff {
     /// Half of the set's remaining life, at least the shorter of 5 s and a twentieth of its lifetime, at most 5–10 min;
-    /// past the end 5 s, doubling up to 5–10 min.
+    /// past the end no wait after the first failure, then 1 s, doubling up to 60 s.
     #[default]
     Adaptive,
     /// Drawn uniformly between two durations; made by [`RefreshBackoff::uniform`].
@@ -106,10 +107,8 @@ pub(crate) fn wait_after(
         }
     }
     match (remaining, backoff) {
-        (Remaining::Nothing, _) => {
-            let doublings = failures.checked_sub(2)?;
-            Some(doubled(SECOND, doublings, 60 * SECOND, jitter))
-        }
+        (Remaining::Nothing, _) => soon(failures, jitter),
+        (Remaining::Expired { failures }, RefreshBackoff::Adaptive) => soon(failures, jitter),
         // What callers are shown past the end is repeated for five seconds only, however long the backoff.
         (Remaining::Valid { left, .. }, RefreshBackoff::Uniform { min, max }) if unrecoverable => {
             Some(between(min, max, roll).min(left.saturating_add(MEMORY)))
@@ -120,10 +119,13 @@ pub(crate) fn wait_after(
             let least = (5 * SECOND).min(lifetime / 20).max(SHORTEST);
             Some((left / 2).max(least).min(between(CAP.0, CAP.1, roll)))
         }
-        (Remaining::Expired { failures }, RefreshBackoff::Adaptive) => {
-            Some(doubled(MEMORY, failures.saturating_sub(1), between(CAP.0, CAP.1, roll), jitter))
-        }
     }
+}
+
+/// The wait where nothing usable is left: none after the first failure.
+fn soon(failures: u32, jitter: f64) -> Option<Duration> {
+    let doublings = failures.checked_sub(2)?;
+    Some(doubled(SECOND, doublings, 60 * SECOND, jitter))
 }
 
 /// How long nothing is tried that no caller wants after an unrecoverable failure: what only a person can mend does not
@@ -177,23 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn past_the_end_the_wait_doubles_from_five_seconds_up_to_five_to_ten_minutes() {
-        let expired = |failures, roll| recoverable(Remaining::Expired { failures }, 99, roll).unwrap();
-        assert_eq!(expired(1, 0.0), 5 * SECOND);
-        assert_eq!(expired(2, 0.0), 10 * SECOND);
-        assert_eq!(expired(3, 1.0), 16 * SECOND);
-        assert_eq!(expired(u32::MAX, 0.0), 300 * SECOND);
-        assert_eq!(expired(u32::MAX, 1.0), 600 * SECOND);
+    fn with_nothing_usable_the_first_failure_costs_no_wait_and_the_rest_double_up_to_a_minute() {
+        for remaining in [|_| Remaining::Nothing, |failures| Remaining::Expired { failures }] {
+            let wait = |failures, roll| recoverable(remaining(failures), failures, roll);
+            assert_eq!(wait(1, 0.5), None);
+            assert_eq!(wait(2, 0.0), Some(SECOND));
+            assert_eq!(wait(3, 0.0), Some(2 * SECOND));
+            assert_eq!(wait(60, 0.0), Some(60 * SECOND));
+            assert_eq!(wait(60, 1.0), Some(60 * SECOND));
+            assert_eq!(wait(4, 1.0), Some(Duration::from_millis(3200)));
+        }
     }
 
     #[test]
-    fn with_nothing_cached_the_first_failure_costs_no_wait() {
-        assert_eq!(recoverable(Remaining::Nothing, 1, 0.5), None);
-        assert_eq!(recoverable(Remaining::Nothing, 2, 0.0), Some(SECOND));
-        assert_eq!(recoverable(Remaining::Nothing, 3, 0.0), Some(2 * SECOND));
-        assert_eq!(recoverable(Remaining::Nothing, 60, 0.0), Some(60 * SECOND));
-        assert_eq!(recoverable(Remaining::Nothing, 60, 1.0), Some(60 * SECOND));
-        assert_eq!(recoverable(Remaining::Nothing, 4, 1.0), Some(Duration::from_millis(3200)));
+    fn past_the_end_only_the_failures_since_then_count() {
+        assert_eq!(recoverable(Remaining::Expired { failures: 1 }, 99, 0.5), None);
     }
 
     #[test]

@@ -8,10 +8,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 
 use super::engine::{EagerStep, Engine};
 use super::sync::{Mutex, lock};
+use crate::clock::{Sleep, sleep_on};
 use crate::error::Error;
 
 /// How long the task sleeps at most before it looks at the clocks again.
@@ -36,6 +38,14 @@ impl EagerTask {
         lock(&self.0).is_some()
     }
 
+    /// The process has forked, and the task is the parent's; whether there was one.
+    pub(super) fn start_over(&self) -> bool {
+        let task = lock(&self.0).take();
+        let was_running = task.is_some();
+        std::mem::forget(task);
+        was_running
+    }
+
     pub(super) fn end(&self) {
         if let Some(task) = lock(&self.0).take() {
             task.abort();
@@ -51,31 +61,32 @@ impl Drop for EagerTask {
 
 async fn run(engine: Weak<Engine>) {
     loop {
-        // The engine must not be held across the awaits below.
-        let Some((clock, own)) = engine.upgrade().map(|engine| (Arc::clone(engine.clock()), crate::runtime::own()))
-        else {
-            return;
-        };
-        // A step tells subscribers and logs: not on the thread that keeps everybody's time.
+        // A step runs foreign code: clock, subscribers, and perhaps the end of the session. None of it belongs on the
+        // thread that keeps everybody's time.
         let engine = Weak::clone(&engine);
-        let step = match own {
-            Ok(own) => own.spawn_blocking(move || engine.upgrade().and_then(|engine| engine.eager_step())).await.ok(),
+        let step = match crate::runtime::own() {
+            Ok(own) => own.spawn_blocking(move || step(&engine.upgrade()?)).await.ok(),
             Err(_) => None,
         };
-        let step = match step {
-            Some(Some(step)) => step,
+        match step {
+            Some(Some(step)) => step.await,
             // The session is gone or closed.
             Some(None) => return,
             // No thread, or a clock of the user's that panics: later, then.
-            None => EagerStep::Sleep(LONGEST_SLEEP),
-        };
-        match step {
-            EagerStep::Wait(flight) => {
-                flight.wait().await;
-            }
-            EagerStep::Sleep(duration) => clock.sleep(duration.min(LONGEST_SLEEP)).await,
+            None => tokio::time::sleep(LONGEST_SLEEP).await,
         }
         // A clock whose sleep is always ready must not take the thread from everybody else.
         tokio::task::yield_now().await;
+    }
+}
+
+/// Does what is due; the future is ready when the next step is.
+fn step(engine: &Arc<Engine>) -> Option<Sleep> {
+    match engine.eager_step()? {
+        EagerStep::Wait(flight) => {
+            let landed = flight.watch();
+            Some(Box::pin(landed.map(drop)))
+        }
+        EagerStep::Sleep(duration) => Some(sleep_on(engine.clock(), duration.min(LONGEST_SLEEP)).0),
     }
 }

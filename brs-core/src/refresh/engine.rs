@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::calls::{Answer, closed};
 use super::eager::EagerTask;
 use super::flight::{Flight, Outcome};
-use super::guard::Guard;
+use super::guard::{Fetched, Guard, ended};
 use super::launch::Launcher;
 use super::policy::{Decision, decide, fallback, quiet_until};
 use super::state::{Effects, Rejected, Rules, State};
@@ -24,9 +24,9 @@ use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
 use crate::clock::Clock;
-use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
 use crate::events::{EventSender, Events};
+use crate::per_process::ForkWatch;
 use crate::strategy::{RefreshContext, RefreshStrategy};
 
 /// What the engine is built with.
@@ -59,6 +59,7 @@ pub(crate) struct Engine {
     events: EventSender,
     launcher: Launcher,
     eager: EagerTask,
+    forks: ForkWatch,
 }
 
 impl Engine {
@@ -66,12 +67,13 @@ impl Engine {
         let events = EventSender::new(strategy.method());
         Arc::new(Self {
             launcher: Launcher::new(Arc::clone(&strategy), config.runtime.clone()),
-            state: Mutex::new(State::new(config.rng.clone())),
+            state: Mutex::new(State::new(strategy.method(), config.rng.clone())),
             strategy,
             config,
             snapshot: Cell::empty(),
             events,
             eager: EagerTask::default(),
+            forks: ForkWatch::new(),
         })
     }
 
@@ -93,12 +95,18 @@ impl Engine {
 
     /// The current set; waits only as `decide` says.
     pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
-        if let Some(set) = self.read(Arc::clone) {
-            return Ok(set);
-        }
-        match self.ask() {
-            Answer::Now(result) => result,
-            Answer::Wait(flight) => flight.wait().await.served,
+        loop {
+            if let Some(set) = self.read(Arc::clone) {
+                return Ok(set);
+            }
+            let outcome = match self.ask() {
+                Answer::Now(result) => return result,
+                Answer::Wait(flight) => flight.wait().await,
+            };
+            match outcome.served {
+                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
+                served => return served,
+            }
         }
     }
 
@@ -117,15 +125,19 @@ impl Engine {
 
     /// A set with at least `least` left, refreshed first if need be.
     pub(crate) async fn valid_for(self: &Arc<Self>, least: Duration) -> Result<Arc<CachedSet>, Error> {
-        let now = self.now();
-        match self.change(|state, effects| state.ask_for(least, now, &self.config.rules, effects)) {
-            Answer::Now(result) => result,
-            Answer::Wait(flight) => {
-                let outcome = flight.wait().await;
-                match outcome.fetched {
-                    // Nothing could have more left; that the answer took a moment must not count.
-                    Ok(set) => set.check_lifetime(least),
-                    Err(error) => outcome.served.and_then(|set| set.check_left(least, self.now())).map_err(|_| error),
+        loop {
+            let now = self.now();
+            let outcome = match self.change(|state, effects| state.ask_for(least, now, &self.config.rules, effects)) {
+                Answer::Now(result) => return result,
+                Answer::Wait(flight) => flight.wait().await,
+            };
+            match outcome.fetched {
+                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
+                // Nothing could have more left; that the answer took a moment must not count.
+                Ok(set) => return set.check_lifetime(least),
+                Err(error) => {
+                    let left = outcome.served.and_then(|set| set.check_left(least, self.now()));
+                    return left.map_err(|_| error);
                 }
             }
         }
@@ -133,10 +145,25 @@ impl Engine {
 
     /// Asks the source now, whatever backoff or memory says; joins a flight that is running.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
-        let now = self.now();
-        match self.change(|state, effects| state.refresh(now, effects)) {
-            Answer::Now(result) => result,
-            Answer::Wait(flight) => flight.wait().await.fetched,
+        loop {
+            let now = self.now();
+            let outcome = match self.change(|state, effects| state.refresh(now, effects)) {
+                Answer::Now(result) => return result,
+                Answer::Wait(flight) => flight.wait().await,
+            };
+            match outcome.fetched {
+                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
+                fetched => return fetched,
+            }
+        }
+    }
+
+    /// The first set of an eager session. A source that hands out what it has cached may give one that has expired: it
+    /// is asked once more.
+    pub(crate) async fn first(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
+        match self.refresh().await {
+            Err(_) if lock(&self.state).arrived_expired() => self.refresh().await,
+            first => first,
         }
     }
 
@@ -154,7 +181,7 @@ impl Engine {
     pub(crate) fn reject(self: &Arc<Self>, access_key_id: &str) -> Rejected {
         let now = self.now();
         self.change(|state, effects| {
-            let rejected = state.reject(access_key_id, now, effects);
+            let rejected = state.reject(access_key_id, now, &self.config.rules, effects);
             if rejected == Rejected::Honoured {
                 self.start_if_eager(state, now, effects);
             }
@@ -176,12 +203,12 @@ impl Engine {
         }
     }
 
-    /// Whether a caller would get credentials without waiting for the source first.
+    /// Whether a caller would get a valid set without waiting for the source first.
     pub(crate) fn ready(&self) -> bool {
         let now = self.now();
         let situation = lock(&self.state).situation();
         let decision = decide(&situation, now, self.config.rules.policy);
-        matches!(decision, Decision::Serve | Decision::ServeAndStart | Decision::ServeExpired)
+        matches!(decision, Decision::Serve | Decision::ServeAndStart)
     }
 
     /// What could be given if the source did not answer now.
@@ -205,7 +232,7 @@ impl Engine {
         let now = self.now();
         let method = self.strategy.method();
         let state = lock(&self.state);
-        RefreshStatus::new(method, &state, state.held(now).is_some())
+        RefreshStatus::new(method, &state, now, self.config.rules.policy)
     }
 
     /// Runs what belongs to the session but is no refresh, under the same time limit, wherever the caller sits.
@@ -224,7 +251,7 @@ impl Engine {
             biased;
             ended = task.join_next() => match ended {
                 Some(Ok(result)) => result,
-                _ => Err(Error::credential("the code that asks who the credentials are panicked")),
+                _ => Err(Error::credential("the `whoami` lookup panicked: see the program's standard error")),
             },
             () = &mut time_is_up => Err(Error::connection(format!("no answer within {limit:?}"))),
         }
@@ -275,24 +302,26 @@ impl Engine {
         self.events.close();
     }
 
-    /// Takes in what a flight brought; called once for every flight, by its guard.
-    pub(super) fn land(self: &Arc<Self>, flight: &Arc<Flight>, result: Result<TemporaryCredentials, Error>) {
+    /// Takes in what a flight brought; called once for every flight, by its guard. What is logged is in `span`.
+    pub(super) fn land(self: &Arc<Self>, flight: &Arc<Flight>, mut fetched: Fetched, span: &tracing::Span) {
         let now = self.now();
-        let mut result = Some(result.map(|credentials| match &self.config.account_id {
+        fetched.result = fetched.result.map(|credentials| match &self.config.account_id {
             Some(account_id) if credentials.account_id().is_none() => credentials.with_account_id(account_id),
             _ => credentials,
-        }));
-        self.change(|state, effects| {
+        });
+        let mut fetched = Some(fetched);
+        let effects = self.change_state(|state, effects| {
             // A closed session has taken the flight out and resolved it (invariant 5).
             if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
                 state.flight = None;
-                if let Some(result) = result.take() {
-                    state.land(flight, result, now, &self.config.rules, effects);
+                if let Some(fetched) = fetched.take() {
+                    state.land(flight, fetched, now, &self.config.rules, effects);
                 }
             }
         });
+        self.carry_out(effects.1, span);
         // What was not taken in is dropped here, without the lock: an error's source is foreign (invariant 4).
-        drop(result);
+        drop(fetched);
     }
 
     /// Takes out a flight that cannot be landed, since a clock of the user's panics.
@@ -309,18 +338,37 @@ impl Engine {
         Moment::now(&*self.config.clock)
     }
 
-    /// Changes the state and publishes the snapshot under the lock, then carries out the effects without it.
+    /// Changes the state and publishes the snapshot, then carries out the effects without the lock.
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
+        if self.forks.has_forked() {
+            self.start_over();
+        }
+        let (result, effects) = self.change_state(change);
+        self.carry_out(effects, &tracing::Span::none());
+        result
+    }
+
+    /// The part of a change that is done under the lock.
+    fn change_state<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> (R, Effects) {
         let mut effects = Effects::default();
         let now = self.now();
-        let result = {
-            let mut state = lock(&self.state);
-            let result = change(&mut state, &mut effects);
-            self.publish(&state, now);
-            result
-        };
-        self.carry_out(effects);
-        result
+        let mut state = lock(&self.state);
+        let result = change(&mut state, &mut effects);
+        self.publish(&state, now);
+        (result, effects)
+    }
+
+    /// This is a forked child: what was in the air is the parent's, and no task has come along.
+    fn start_over(self: &Arc<Self>) {
+        self.launcher.start_over();
+        let flight = lock(&self.state).flight.take();
+        if let Some(flight) = flight {
+            flight.resolve(Outcome::failed(ended()));
+        }
+        if self.eager.start_over() {
+            // Without threads there is no eager task; callers refresh, and hear of it.
+            let _ = self.eager.start(self);
+        }
     }
 
     fn publish(&self, state: &State, now: Moment) {
@@ -351,29 +399,39 @@ impl Engine {
         })
     }
 
-    fn carry_out(self: &Arc<Self>, effects: Effects) {
-        if let Some(times) = effects.shortened {
-            self.events.warn_shortened(times.lifetime, times.advisory_window, times.mandatory_window);
-        }
-        for event in effects.events {
-            self.events.send(event);
+    /// Waiters first, subscribers' logs last: those may be slow. Events go in before waiters are answered, which may
+    /// look for them.
+    fn carry_out(self: &Arc<Self>, effects: Effects, span: &tracing::Span) {
+        for event in &effects.events {
+            self.events.send(event.clone());
         }
         if let Some((flight, outcome)) = effects.landed {
             flight.resolve(outcome);
         }
         if let Some(launch) = effects.launch {
-            let guard = Guard::new(self, Arc::clone(&launch.flight));
-            let limit = self.config.refresh_timeout;
             let cx = RefreshContext {
-                deadline: launch.flight.started.monotonic.saturating_add(limit),
+                // Counted again when the source is asked.
+                deadline: launch.flight.started.monotonic.saturating_add(self.config.refresh_timeout),
                 reason: launch.flight.reason,
                 attempt: launch.attempt,
                 previous_access_key_id: launch.previous_access_key_id,
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
             };
-            self.launcher.launch(guard, cx, limit);
+            let guard = |span| Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight), span);
+            self.launcher.launch(&launch.flight, guard, cx, self.config.refresh_timeout);
         }
+        if effects.events.is_empty() && effects.shortened.is_none() {
+            return;
+        }
+        span.in_scope(|| {
+            if let Some(times) = effects.shortened {
+                self.events.warn_shortened(times.lifetime, times.advisory_window, times.mandatory_window);
+            }
+            for event in &effects.events {
+                self.events.log(event);
+            }
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! One call to the source, and those who wait for it.
 //!
-//! A flight is started by whoever finds it necessary and landed exactly once, by its task or that task's guard. Waiting
-//! needs no runtime: a waiter leaves its waker and is woken when the outcome is there. All waiters get the same
-//! outcome.
+//! A flight is started by the caller that finds it necessary and landed exactly once, by its task or that task's guard.
+//! Waiting needs no runtime: a waiter leaves its waker and is woken when the outcome is there. All waiters get the same
+//! outcome. A waiter that is polled long after the landing must look again: the set may have expired by then.
 //!
 //! - The flight fails: `waiters_share_the_failure_of_their_flight`.
 //! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on` (`tests/engine/failures.rs`).
@@ -27,11 +27,19 @@ pub(crate) struct Outcome {
     pub(crate) fetched: Result<Arc<CachedSet>, Error>,
     /// What callers get: the fetched set, or what is left to give when there is none.
     pub(crate) served: Result<Arc<CachedSet>, Error>,
+    /// When it landed; `None` where there is no set.
+    pub(crate) landed: Option<Moment>,
 }
 
 impl Outcome {
     pub(crate) fn failed(error: Error) -> Self {
-        Self { fetched: Err(error.clone()), served: Err(error) }
+        Self { fetched: Err(error.clone()), served: Err(error), landed: None }
+    }
+
+    /// Whether the set has expired between the landing and `now`: its waiter was polled late.
+    pub(crate) fn expired_since(&self, set: &CachedSet, now: Moment) -> bool {
+        let end = set.times.map(|times| times.unusable);
+        end.zip(self.landed).is_some_and(|(end, landed)| end.is_over(now) && !end.is_over(landed))
     }
 }
 
@@ -40,6 +48,9 @@ impl Outcome {
 pub(crate) struct Flight {
     pub(crate) reason: RefreshReason,
     pub(crate) started: Moment,
+    #[cfg(not(brs_model))]
+    pub(crate) place: Arc<crate::turns::Place>,
+    method: &'static str,
     inner: Mutex<Inner>,
 }
 
@@ -52,8 +63,15 @@ struct Inner {
 }
 
 impl Flight {
-    pub(crate) fn new(reason: RefreshReason, started: Moment) -> Arc<Self> {
-        Arc::new(Self { reason, started, inner: Mutex::default() })
+    pub(crate) fn new(method: &'static str, reason: RefreshReason, started: Moment) -> Arc<Self> {
+        Arc::new(Self {
+            reason,
+            started,
+            #[cfg(not(brs_model))]
+            place: Arc::default(),
+            method,
+            inner: Mutex::default(),
+        })
     }
 
     /// Gives every waiter the outcome; the first one counts.
@@ -72,8 +90,15 @@ impl Flight {
         }
     }
 
-    /// Is ready when the flight has landed; may be dropped at any time.
+    /// Is ready when the flight has landed; may be dropped at any time. A flight that is waited for moves up in line.
     pub(crate) fn wait(self: &Arc<Self>) -> Wait {
+        #[cfg(not(brs_model))]
+        self.place.wait_for(self.method);
+        Wait { flight: Arc::clone(self), ticket: None }
+    }
+
+    /// The same for a task that nobody waits for.
+    pub(crate) fn watch(self: &Arc<Self>) -> Wait {
         Wait { flight: Arc::clone(self), ticket: None }
     }
 
@@ -126,7 +151,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn flight() -> Arc<Flight> {
-        Flight::new(RefreshReason::First, Moment { wall: UNIX_EPOCH, monotonic: Duration::ZERO })
+        Flight::new("test", RefreshReason::First, Moment { wall: UNIX_EPOCH, monotonic: Duration::ZERO })
     }
 
     #[test]

@@ -1,12 +1,29 @@
 //! Makes sure that a flight lands: exactly once, and at the latest when its task is gone.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use super::engine::Engine;
 use super::flight::{Flight, Outcome};
+use super::times::Moment;
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
+
+/// What a flight brought.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) result: Result<TemporaryCredentials, Error>,
+    /// When the source was asked; `None`: it was not.
+    pub(super) asked: Option<Moment>,
+    /// The process was stopped meanwhile: a failure says nothing about the source.
+    pub(super) was_stopped: bool,
+}
+
+impl Fetched {
+    /// The source was not asked, or its answer was not waited for.
+    pub(super) fn failed(error: Error) -> Self {
+        Self { result: Err(error), asked: None, was_stopped: false }
+    }
+}
 
 /// Lands its flight when told to, or when it is dropped.
 #[derive(Debug)]
@@ -14,28 +31,29 @@ pub(super) struct Guard {
     engine: Weak<Engine>,
     /// `None` once landed.
     flight: Option<Arc<Flight>>,
+    /// The logs of the landing are in it.
+    span: tracing::Span,
 }
 
 impl Guard {
-    pub(super) fn new(engine: &Arc<Engine>, flight: Arc<Flight>) -> Self {
-        Self { engine: Arc::downgrade(engine), flight: Some(flight) }
+    pub(super) fn new(engine: Weak<Engine>, flight: Arc<Flight>, span: tracing::Span) -> Self {
+        Self { engine, flight: Some(flight), span }
     }
 
-    #[cfg(all(test, not(brs_model)))]
-    pub(super) fn of(engine: Weak<Engine>, flight: Arc<Flight>) -> Self {
-        Self { engine, flight: Some(flight) }
+    pub(super) fn span(&self) -> tracing::Span {
+        self.span.clone()
     }
 
-    pub(super) fn land(mut self, result: Result<TemporaryCredentials, Error>) {
-        self.land_once(result);
+    pub(super) fn land(mut self, fetched: Fetched) {
+        self.land_once(fetched);
     }
 
-    fn land_once(&mut self, result: Result<TemporaryCredentials, Error>) {
+    fn land_once(&mut self, fetched: Fetched) {
         let Some(flight) = &self.flight else { return };
         match self.engine.upgrade() {
             // The flight stays in the guard until this has returned: should a clock of the user's panic in there, the
             // guard's drop goes on with it.
-            Some(engine) => engine.land(flight, result),
+            Some(engine) => engine.land(flight, fetched, &self.span),
             // Nobody is left to keep a set for; the eager task may still wait.
             None => flight.resolve(Outcome::failed(ended())),
         }
@@ -46,9 +64,13 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let Some(flight) = self.flight.clone() else { return };
-        let landed = catch_unwind(AssertUnwindSafe(|| self.land_once(Err(ended()))));
-        if let (Err(_), Some(engine)) = (landed, self.engine.upgrade()) {
-            engine.forget(&flight);
+        if std::thread::panicking() {
+            // A clock of the user's panicked while the flight landed: it would again.
+            if let Some(engine) = self.engine.upgrade() {
+                engine.forget(&flight);
+            }
+        } else {
+            self.land_once(Fetched::failed(ended()));
         }
         // Whatever happened above, nobody waits for ever; the first outcome counts.
         flight.resolve(Outcome::failed(ended()));

@@ -1,8 +1,8 @@
-//! Runs a flight: on a runtime, within its time limit, answered whatever happens.
+//! Runs a flight: in its turn, on a runtime, within its time limit, answered whatever happens.
 //!
-//! Two tasks a flight. The *pilot* runs the strategy, on the runtime the user chose or on brs's own. The *tower* runs
-//! where time is kept, waits for the pilot or the time limit, and lands the flight; a guard lands it should the tower
-//! itself end early (invariant 5). So a strategy that panics, blocks its thread, or was put on a runtime that stands
+//! Two tasks a flight. The *pilot* (`pilot`) calls the strategy, on the runtime the user chose or on brs's own. The
+//! *tower* runs where time is kept: it waits for the flight's turn, starts the pilot, and lands the flight at its time
+//! limit. It holds nothing foreign. So a strategy that panics, blocks its thread, or was put on a runtime that stands
 //! still or ends costs an error and not a hanging caller:
 //!
 //! - The pilot panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on`.
@@ -11,6 +11,7 @@
 //! - It blocks its thread: `a_strategy_that_blocks_is_reported_and_not_called_again_meanwhile`; two of them:
 //!   `strategies_that_block_every_worker_do_not_stop_time`.
 //! - The session is closed or dropped between start and launch: `a_closed_session_launches_nothing` (below).
+//! - The process is stopped with a flight in the air: `tests/frozen.rs`. It forks: `tests/forked.rs`.
 
 #[cfg(not(brs_model))]
 pub(super) use real::Launcher;
@@ -20,28 +21,26 @@ pub(super) use modelled::Launcher;
 
 #[cfg(not(brs_model))]
 mod real {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
+    use std::sync::{Arc, Weak};
     use std::time::Duration;
 
     use tokio::runtime::Handle;
     use tokio::task::{AbortHandle, JoinSet};
-    use tracing::Instrument;
 
-    use super::super::guard::{Guard, ended};
-    use super::super::pilot::{Found, Pilot, Progress};
+    use super::super::flight::Flight;
+    use super::super::guard::{Fetched, Guard, ended};
+    use super::super::pilot::{Call, CallState, Progress};
+    use super::super::stops::StopWatch;
     use super::super::sync::{Mutex, lock};
-    use crate::credentials::TemporaryCredentials;
+    use crate::blocking::Blocking;
     use crate::error::Error;
     use crate::runtime;
     use crate::strategy::{RefreshContext, RefreshStrategy};
+    use crate::turns::{self, Place, Ticket, Turn};
 
-    type Fetched = Result<TemporaryCredentials, Error>;
-
-    /// How long a pilot that was given up inside a poll may take to leave it before it counts as blocking, and how
-    /// often to look. Real time: this is about the scheduler, not about credentials.
-    const LEAVING: Duration = Duration::from_millis(250);
-    const LOOK_AGAIN: Duration = Duration::from_millis(5);
+    /// How long a call that was in the air while the process was stopped has for an answer that may be waiting, before
+    /// the source is asked again: its connection may be dead. Real time.
+    const AFTER_STOP: Duration = Duration::from_secs(1);
 
     /// Where flights run.
     #[derive(Debug)]
@@ -50,63 +49,86 @@ mod real {
         chosen: Option<Handle>,
         /// Locked from spawning a tower until its handle is stored, or two that launch one after the other could leave
         /// the handle of the first.
-        tower: Mutex<TowerState>,
-        /// The pilot that was inside a poll at its time limit, and may still be.
-        straggler: Arc<Mutex<Progress>>,
+        current: Mutex<Current>,
     }
 
     #[derive(Debug, Default)]
-    struct TowerState {
-        task: Option<AbortHandle>,
+    struct Current {
+        place: Blocking,
+        call: Option<Arc<Call>>,
+        tower: Option<AbortHandle>,
         /// Nothing is launched any more.
         ended: bool,
     }
 
     impl Launcher {
         pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, chosen: Option<Handle>) -> Self {
-            Self { strategy, chosen, tower: Mutex::default(), straggler: Arc::default() }
+            Self { strategy, chosen, current: Mutex::default() }
         }
 
-        pub(in super::super) fn launch(&self, guard: Guard, cx: RefreshContext, limit: Duration) {
+        pub(in super::super) fn launch(
+            &self,
+            flight: &Arc<Flight>,
+            guard: impl FnOnce(tracing::Span) -> Guard,
+            cx: RefreshContext,
+            limit: Duration,
+        ) {
+            let guard = guard(span(self.strategy.method(), &cx));
+            let is_interactive = self.strategy.interactive();
             let runtimes = runtime::keeper().and_then(|keeper| Ok((keeper, runtime::own()?)));
             let (keeper, own) = match runtimes {
                 Ok(runtimes) => runtimes,
                 Err(error) => {
                     let message = "no thread could be started for the refresh";
-                    return guard.land(Err(Error::connection(message).with_source(error)));
+                    return guard.land(Fetched::failed(Error::connection(message).with_source(error)));
                 }
             };
-            let strategy = Arc::clone(&self.strategy);
-            let span = span(strategy.method(), &cx);
-            let runtimes = self.chosen.iter().chain([&own]).cloned().collect();
-            let tower = Tower { strategy, cx, limit, runtimes, straggler: Arc::clone(&self.straggler) };
-            // Landing runs foreign code: wakers, subscribers, log layers. None of it may hold up the keeper, on whose
-            // time everybody's limits depend, nor wait for a worker that a strategy blocks.
-            let landing = own.clone();
-            let flight = async move {
-                let result = tower.fetch().await;
-                let span = tracing::Span::current();
-                let land = move || span.in_scope(|| guard.land(result));
-                // Where no thread can be started the guard is dropped, which lands the flight here after all.
-                drop(catch_unwind(AssertUnwindSafe(|| landing.spawn_blocking(land))));
+            let mut current = lock(&self.current);
+            if current.ended {
+                // Dropping the guard lands the flight, which is not for under the lock.
+                drop(current);
+                return drop(guard);
             }
-            .instrument(span);
-            let mut state = lock(&self.tower);
-            if state.ended {
-                // Dropping the flight lands it, which is not for under the lock.
-                drop(state);
-                return drop(flight);
-            }
-            state.task = Some(keeper.spawn(flight).abort_handle());
+            let call = Arc::new(Call {
+                strategy: Arc::clone(&self.strategy),
+                cx,
+                limit,
+                is_interactive,
+                place: current.place.clone(),
+                state: Mutex::new(CallState::new(guard)),
+            });
+            let tower = Tower {
+                call: Arc::downgrade(&call),
+                place: Arc::clone(&flight.place),
+                method: self.strategy.method(),
+                limit,
+                chosen: self.chosen.clone(),
+                own,
+            };
+            let earlier = current.call.replace(call);
+            current.tower = Some(keeper.spawn(tower.run()).abort_handle());
+            drop(current);
+            drop(earlier);
         }
 
         /// Ends the flight that is running, if any, and lets no other begin.
         pub(in super::super) fn end(&self) {
-            let mut state = lock(&self.tower);
-            state.ended = true;
-            if let Some(tower) = state.task.take() {
+            let mut current = lock(&self.current);
+            current.ended = true;
+            let call = current.call.take();
+            if let Some(tower) = current.tower.take() {
                 tower.abort();
             }
+            drop(current);
+            drop(call);
+        }
+
+        /// The process has forked: what was in the air is the parent's.
+        pub(in super::super) fn start_over(&self) {
+            let mut current = lock(&self.current);
+            let ended = current.ended;
+            // Aborting or dropping tasks of a runtime whose threads are not here could wait for them.
+            std::mem::forget(std::mem::replace(&mut *current, Current { ended, ..Current::default() }));
         }
     }
 
@@ -116,72 +138,160 @@ mod real {
         }
     }
 
-    /// A span of its own: whoever happened to start the flight has nothing to do with what it says, nor waits for its
-    /// end. A subscriber that panics costs the span and nothing else.
+    /// A span of its own: the caller that happened to start the flight has nothing to do with what it reports, and
+    /// does not wait for its end.
     fn span(method: &'static str, cx: &RefreshContext) -> tracing::Span {
-        catch_unwind(AssertUnwindSafe(|| {
-            tracing::info_span!(
-                parent: None,
-                "refresh",
-                method,
-                reason = ?cx.reason(),
-                attempt = cx.attempt(),
-                previous_access_key_id = cx.previous_access_key_id(),
-            )
-        }))
-        .unwrap_or_else(|_| tracing::Span::none())
+        tracing::info_span!(
+            parent: None,
+            "refresh",
+            method,
+            reason = ?cx.reason(),
+            attempt = cx.attempt(),
+            previous_access_key_id = cx.previous_access_key_id(),
+        )
     }
 
     struct Tower {
-        strategy: Arc<dyn RefreshStrategy>,
-        cx: RefreshContext,
+        /// Weak: what a call holds is foreign, and dropped where it runs.
+        call: Weak<Call>,
+        place: Arc<Place>,
+        method: &'static str,
         limit: Duration,
-        /// Where the pilot may run, in the order of preference; brs's own is the last.
-        runtimes: Vec<Handle>,
-        straggler: Arc<Mutex<Progress>>,
+        chosen: Option<Handle>,
+        own: Handle,
+    }
+
+    /// A look at the call from where nothing foreign may be dropped.
+    struct Visit<'a> {
+        call: Option<Arc<Call>>,
+        own: &'a Handle,
+    }
+
+    impl std::ops::Deref for Visit<'_> {
+        type Target = Arc<Call>;
+
+        fn deref(&self) -> &Arc<Call> {
+            self.call.as_ref().expect("it is taken when the visit ends")
+        }
+    }
+
+    impl Drop for Visit<'_> {
+        fn drop(&mut self) {
+            // Everybody else has let it go meanwhile.
+            if let Some(call) = self.call.take().and_then(Arc::into_inner) {
+                self.own.spawn_blocking(move || drop(call));
+            }
+        }
     }
 
     impl Tower {
-        async fn fetch(self) -> Fetched {
-            let mut time_is_up = self.cx.clock().sleep(self.cx.time_left());
-            self.wait_for_straggler().await?;
-            for runtime in &self.runtimes {
-                let mut task = JoinSet::new();
-                let (strategy, cx) = (Arc::clone(&self.strategy), self.cx.clone());
-                let progress = Progress::default();
-                let pilot = Pilot::new(async move { strategy.refresh(&cx).await }, progress.clone());
-                task.spawn_on(pilot.in_current_span(), runtime);
-                let ended = tokio::select! {
-                    biased;
-                    ended = task.join_next() => ended,
-                    () = &mut time_is_up => return Err(match progress.give_up() {
-                        Found::NotBegun => stands_still(),
-                        Found::Waiting => self.too_slow(),
-                        Found::Blocking => {
-                            *lock(&self.straggler) = progress;
-                            self.too_slow()
-                        }
-                    }),
-                };
-                match ended {
-                    Some(Ok(result)) => return result,
-                    Some(Err(error)) if error.is_panic() => return Err(panicked()),
-                    // Its runtime has ended: on to the next one.
-                    Some(Err(_)) | None => {}
-                }
+        async fn run(self) {
+            let ticket = self.place.line_up(self.method);
+            let Some(turn) = self.wait_for_turn(ticket).await else { return };
+            let Some(call) = self.call() else { return };
+            call.give(turn);
+            drop(call);
+            if let Some(fetched) = self.watch().await {
+                self.land(fetched);
             }
-            Err(ended())
         }
 
-        /// A pilot that was inside a poll at its limit is most often just about to leave it.
-        async fn wait_for_straggler(&self) -> Result<(), Error> {
-            let straggler = lock(&self.straggler).clone();
-            let leaving = async {
-                while straggler.is_blocking() {
-                    tokio::time::sleep(LOOK_AGAIN).await;
+        fn call(&self) -> Option<Visit<'_>> {
+            Some(Visit { call: Some(self.call.upgrade()?), own: &self.own })
+        }
+
+        /// Lands the flight, on a thread where foreign code may run.
+        fn land(&self, fetched: Fetched) {
+            if let Some(land) = self.call().and_then(|call| call.take_landing(fetched)) {
+                // Where no thread can be started the flight lands here after all.
+                self.own.spawn_blocking(land);
+            }
+        }
+
+        fn sleep(&self) -> Option<crate::clock::Sleep> {
+            self.call().map(|call| call.sleep())
+        }
+
+        /// Waits in line, for as long as flights of the method succeed.
+        async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<Arc<Turn>> {
+            let mut stops = StopWatch::new();
+            let mut successes = None;
+            let mut time_is_up = std::pin::pin!(futures_util::future::OptionFuture::from(None));
+            loop {
+                tokio::select! {
+                    biased;
+                    turn = &mut ticket => return Some(turn),
+                    // Only once it has to wait.
+                    () = std::future::ready(()), if successes.is_none() => {
+                        successes = Some(turns::successes(self.method));
+                        time_is_up.set(Some(self.sleep()?).into());
+                    }
+                    () = stops.stopped() => time_is_up.set(Some(self.sleep()?).into()),
+                    _ = &mut time_is_up, if successes.is_some() => {
+                        let so_far = turns::successes(self.method);
+                        if stops.was_stopped() || successes.replace(so_far) != Some(so_far) {
+                            time_is_up.set(Some(self.sleep()?).into());
+                        } else {
+                            // Asked before it leaves the line, whose first it may be by then.
+                            self.land(Fetched::failed(no_turn(self.method, self.limit)));
+                            return None;
+                        }
+                    }
                 }
-            };
-            tokio::time::timeout(LEAVING, leaving).await.map_err(|_| blocks())
+            }
+        }
+
+        /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot lands it.
+        async fn watch(&self) -> Option<Fetched> {
+            let mut stops = StopWatch::new();
+            let mut time_is_up = self.sleep()?;
+            for runtime in self.chosen.iter().chain([&self.own]) {
+                // Aborts the pilot when it is dropped; the pilot's future is dropped on its own runtime.
+                let mut pilot = JoinSet::new();
+                let call = self.call()?;
+                pilot.spawn_on(Arc::clone(&*call).fly(), runtime);
+                drop(call);
+                let mut after_stop = std::pin::pin!(futures_util::future::OptionFuture::from(None));
+                let mut was_stopped = false;
+                loop {
+                    let stopped = tokio::select! {
+                        biased;
+                        ended = pilot.join_next() => match ended {
+                            Some(Ok(())) => return None,
+                            // Its runtime has ended: on to the next one.
+                            Some(Err(_)) | None => break,
+                        },
+                        () = stops.stopped() => true,
+                        _ = &mut after_stop, if was_stopped => {
+                            was_stopped = false;
+                            let call = self.call()?;
+                            if call.progress() == Progress::Waiting && !call.is_interactive {
+                                return Some(Fetched::failed(self.too_slow()));
+                            }
+                            false
+                        }
+                        () = &mut time_is_up => {
+                            if !stops.was_stopped() {
+                                let progress = self.call()?.progress();
+                                let error = match progress {
+                                    Progress::NotBegun => self.not_begun(runtime),
+                                    Progress::Waiting | Progress::Blocked => self.too_slow(),
+                                };
+                                return Some(Fetched::failed(error));
+                            }
+                            true
+                        }
+                    };
+                    if stopped {
+                        // The time in which the process was not there does not count.
+                        self.call()?.note_stop();
+                        was_stopped = true;
+                        time_is_up = self.sleep()?;
+                        after_stop.set(Some(tokio::time::sleep(AFTER_STOP)).into());
+                    }
+                }
+            }
+            Some(Fetched::failed(ended()))
         }
 
         fn too_slow(&self) -> Error {
@@ -192,32 +302,45 @@ mod real {
             ))
             .with_detail("limit", format!("{:?}", self.limit))
         }
+
+        /// What keeps the call from beginning.
+        fn not_begun(&self, runtime: &Handle) -> Error {
+            let limit = self.limit;
+            if self.chosen.as_ref().is_some_and(|chosen| chosen.id() == runtime.id()) {
+                return Error::connection(format!(
+                    "the refresh did not begin within {limit:?}: the runtime that was chosen for it stands still, or \
+                     all its threads are blocked"
+                ));
+            }
+            let blocking = turns::in_flight(self.method).polled;
+            let whose = match &blocking[..] {
+                [] => "synchronous code".to_owned(),
+                methods => format!("strategies of the methods `{}`", methods.join("`, `")),
+            };
+            Error::connection(format!(
+                "the refresh did not begin within {limit:?}: {whose} block the threads on which refreshes run (run \
+                 synchronous code on a thread of its own, see `Blocking`)"
+            ))
+        }
     }
 
-    fn blocks() -> Error {
-        Error::connection(
-            "an earlier refresh still blocks its thread past its time limit: until it returns, no other is started \
-             (synchronous code belongs on a thread of its own, see `Blocking`)",
-        )
-    }
-
-    fn stands_still() -> Error {
-        Error::connection(
-            "the refresh did not begin within its time limit: the runtime that was chosen for it stands still, or all \
-             its threads are blocked",
-        )
-    }
-
-    fn panicked() -> Error {
-        // The panic's own text is not repeated: nobody knows what it holds. The panic hook has had it.
-        Error::credential("the strategy panicked: see the program's standard error, and tell the strategy's author")
-            .retryable()
+    /// The error of a flight whose turn did not come.
+    fn no_turn(method: &'static str, limit: Duration) -> Error {
+        let found = turns::in_flight(method);
+        let blocked = match found.blocked_of_method {
+            0 => String::new(),
+            some => format!(", {some} of them in synchronous functions that have not returned"),
+        };
+        Error::connection(format!(
+            "the refresh did not begin: {} other refreshes of the method are running{blocked}, and none has succeeded \
+             within {limit:?}: check that the source answers (`limit_concurrent_refreshes` sets how many run at a time)",
+            found.of_method
+        ))
+        .with_detail("limit", format!("{limit:?}"))
     }
 
     #[cfg(test)]
     mod tests {
-        use super::super::super::engine::Engine;
-        use super::super::super::flight::Flight;
         use super::super::super::times::Moment;
         use super::*;
         use crate::test_util::{ManualClock, Scripted, Step};
@@ -228,11 +351,10 @@ mod real {
             let scripted = Scripted::always(Step::Hang);
             let launcher = Launcher::new(scripted.shared(), None);
             launcher.end();
-            let engine: std::sync::Weak<Engine> = std::sync::Weak::new();
-            let flight = Flight::new(crate::RefreshReason::First, Moment::now(&clock));
-            let guard = Guard::of(engine, Arc::clone(&flight));
+            let flight = Flight::new("scripted", crate::RefreshReason::First, Moment::now(&clock));
+            let guard = |span| Guard::new(Weak::new(), Arc::clone(&flight), span);
             let limit = Duration::from_secs(30);
-            launcher.launch(guard, RefreshContext::for_test(Arc::new(clock), limit), limit);
+            launcher.launch(&flight, guard, RefreshContext::for_test(Arc::new(clock), limit), limit);
             let outcome = futures_util::FutureExt::now_or_never(flight.wait());
             assert!(outcome.is_some_and(|outcome| outcome.served.is_err()), "who waits is answered");
             assert_eq!(scripted.calls(), 0);
@@ -247,10 +369,12 @@ mod modelled {
 
     use tokio::runtime::Handle;
 
-    use super::super::guard::Guard;
+    use super::super::flight::Flight;
+    use super::super::guard::{Fetched, Guard};
+    use super::super::times::Moment;
     use crate::strategy::{RefreshContext, RefreshStrategy};
 
-    /// Where flights run under the model checker: on its tasks, without a time limit.
+    /// Where flights run under the model checker: on its tasks, without turns and time limits.
     #[derive(Debug)]
     pub(in super::super) struct Launcher(Arc<dyn RefreshStrategy>);
 
@@ -259,11 +383,23 @@ mod modelled {
             Self(strategy)
         }
 
-        pub(in super::super) fn launch(&self, guard: Guard, cx: RefreshContext, _: Duration) {
-            let strategy = Arc::clone(&self.0);
-            drop(shuttle::future::spawn(async move { guard.land(strategy.refresh(&cx).await) }));
+        pub(in super::super) fn launch(
+            &self,
+            _: &Arc<Flight>,
+            guard: impl FnOnce(tracing::Span) -> Guard,
+            cx: RefreshContext,
+            _: Duration,
+        ) {
+            let (strategy, guard) = (Arc::clone(&self.0), guard(tracing::Span::none()));
+            drop(shuttle::future::spawn(async move {
+                let asked = Some(Moment::now(&**cx.clock()));
+                let result = strategy.refresh(&cx).await;
+                guard.land(Fetched { result, asked, was_stopped: false });
+            }));
         }
 
         pub(in super::super) fn end(&self) {}
+
+        pub(in super::super) fn start_over(&self) {}
     }
 }

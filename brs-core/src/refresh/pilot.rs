@@ -1,160 +1,155 @@
-//! The task that runs the strategy, and the one word on which it and its tower agree.
+//! One call to the source for a flight, and the task that makes it.
 //!
-//! At the time limit the tower has to know whether the strategy can still be running: one that waits can simply be
-//! dropped, one that has not begun must not begin any more, and one that is inside a poll blocks its thread and must
-//! not be called again before it has come back. Both sides move one atomic state, so that no interleaving calls a
-//! strategy twice at a time.
+//! The call runs where foreign code may run: on the chosen runtime or brs's own. What belongs to it (strategy, clock,
+//! span, the flight's guard) is in [`Call`], which the tower, where time is kept, holds weakly: nothing foreign is
+//! polled or dropped there.
+//!
+//! A strategy whose future blocks its thread cannot be ended. It keeps its place until it returns, as synchronous code
+//! in [`Blocking`] does, and is not called again meanwhile; a call that has not begun takes no place, and never begins
+//! once its task is aborted.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::guard::ended;
-use crate::credentials::TemporaryCredentials;
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::guard::{Fetched, Guard};
+use super::sync::{Mutex, lock};
+use super::times::Moment;
+use crate::blocking::Blocking;
+use crate::clock::{ForeignSleep, Sleep, sleep_on};
 use crate::error::Error;
+use crate::strategy::{RefreshContext, RefreshStrategy};
+use crate::turns::{self, Turn};
 
-type Fetched = Result<TemporaryCredentials, Error>;
+/// One call to the source.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) strategy: Arc<dyn RefreshStrategy>,
+    pub(super) cx: RefreshContext,
+    pub(super) limit: Duration,
+    /// Whether the strategy asks a person.
+    pub(super) is_interactive: bool,
+    /// One call at a time, of this session.
+    pub(super) place: Blocking,
+    pub(super) state: Mutex<CallState>,
+}
 
-const NEW: u8 = 0;
-const WAITING: u8 = 1;
-const POLLING: u8 = 2;
-/// Given up while inside a poll.
-const BLOCKING: u8 = 3;
-const OVER: u8 = 4;
+#[derive(Debug)]
+pub(super) struct CallState {
+    /// Taken by the one that lands the flight.
+    guard: Option<Guard>,
+    /// Until the call begins, which takes it.
+    turn: Option<Arc<Turn>>,
+    /// The turn of a call that has begun.
+    begun: Option<std::sync::Weak<Turn>>,
+    was_stopped: bool,
+    /// The sleep for the time limit, where its clock is foreign.
+    sleep: Option<ForeignSleep>,
+}
 
-/// What the tower knows of its pilot.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicU8>);
+impl CallState {
+    pub(super) fn new(guard: Guard) -> Self {
+        Self { guard: Some(guard), turn: None, begun: None, was_stopped: false, sleep: None }
+    }
+}
 
-/// What a pilot was doing when it was given up.
+impl Call {
+    /// Sleeps for the time limit; the landing ends it.
+    pub(super) fn sleep(&self) -> Sleep {
+        let (sleep, foreign) = sleep_on(self.cx.clock(), self.limit);
+        lock(&self.state).sleep = foreign;
+        sleep
+    }
+
+    /// Lets the call begin.
+    pub(super) fn give(&self, turn: Arc<Turn>) {
+        lock(&self.state).turn = Some(turn);
+    }
+
+    /// The process was stopped while the call was in the air.
+    pub(super) fn note_stop(&self) {
+        lock(&self.state).was_stopped = true;
+    }
+
+    /// What the call is doing.
+    pub(super) fn progress(&self) -> Progress {
+        let state = lock(&self.state);
+        match &state.begun {
+            None => Progress::NotBegun,
+            Some(turn) if turn.upgrade().is_some_and(|turn| turn.is_blocked()) => Progress::Blocked,
+            Some(_) => Progress::Waiting,
+        }
+    }
+
+    /// Takes what lands the flight; `None`: it has landed.
+    pub(super) fn take_landing(&self, fetched: Fetched) -> Option<impl FnOnce() + Send + use<>> {
+        let mut state = lock(&self.state);
+        let (guard, turn) = (state.guard.take(), state.turn.take());
+        let (was_stopped, sleep) = (state.was_stopped, state.sleep.take());
+        drop(state);
+        // That of a call that has not begun and never will.
+        drop(turn);
+        let guard = guard?;
+        Some(move || {
+            if let Some(sleep) = sleep {
+                sleep.end();
+            }
+            guard.land(Fetched { was_stopped, ..fetched });
+        })
+    }
+
+    /// Calls the source and lands the flight.
+    pub(super) async fn fly(self: Arc<Self>) {
+        let fetched = self.fetch().await;
+        if fetched.result.is_ok() {
+            turns::succeeded(self.strategy.method());
+        }
+        if let Some(land) = self.take_landing(fetched) {
+            land();
+        }
+    }
+
+    async fn fetch(&self) -> Fetched {
+        let (turn, span) = {
+            let mut state = lock(&self.state);
+            // The turn is gone with the pilot's first runtime where it has moved to another.
+            let turn = state.turn.take().unwrap_or_else(|| Turn::uncounted(self.strategy.method()));
+            state.begun = Some(Arc::downgrade(&turn));
+            (turn, state.guard.as_ref().map_or_else(tracing::Span::none, Guard::span))
+        };
+        let Ok(place) = self.place.take().await else { return Fetched::failed(blocks()) };
+        let asked = Moment::now(&**self.cx.clock());
+        let cx = RefreshContext { deadline: asked.monotonic.saturating_add(self.limit), ..self.cx.clone() };
+        let refresh = async { self.strategy.refresh(&cx).await }.instrument(span);
+        let result = AssertUnwindSafe(turn.run(refresh)).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        // Free before anybody has the answer: they may call again at once.
+        drop(place);
+        Fetched { result, asked: Some(asked), was_stopped: false }
+    }
+}
+
+/// How far a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Progress {
     NotBegun,
+    /// Its future waits, and can be dropped.
     Waiting,
-    Blocking,
+    /// Code of it occupies a thread.
+    Blocked,
 }
 
-impl Progress {
-    /// The time limit is reached: the strategy is not polled again.
-    pub(super) fn give_up(&self) -> Found {
-        for (from, to, found) in
-            [(NEW, OVER, Found::NotBegun), (WAITING, OVER, Found::Waiting), (POLLING, BLOCKING, Found::Blocking)]
-                .into_iter()
-                .cycle()
-        {
-            if self.change(from, to) {
-                return found;
-            }
-            if self.0.load(Ordering::Acquire) >= BLOCKING {
-                break;
-            }
-        }
-        Found::Waiting
-    }
-
-    /// Whether a pilot that was given up inside a poll is still in there.
-    pub(super) fn is_blocking(&self) -> bool {
-        self.0.load(Ordering::Acquire) == BLOCKING
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
+fn blocks() -> Error {
+    Error::connection(
+        "an earlier refresh still blocks its thread past its time limit: no other is started until it returns \
+         (run synchronous code on a thread of its own, see `Blocking`)",
+    )
 }
 
-/// A strategy's refresh, which its tower can give up.
-pub(super) struct Pilot {
-    refresh: Pin<Box<dyn Future<Output = Fetched> + Send>>,
-    progress: Progress,
-}
-
-impl Pilot {
-    pub(super) fn new(refresh: impl Future<Output = Fetched> + Send + 'static, progress: Progress) -> Self {
-        Self { refresh: Box::pin(refresh), progress }
-    }
-}
-
-/// Leaves the poll, by whatever way it ends.
-struct Leave<'a>(&'a Progress);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        if !self.0.change(POLLING, WAITING) {
-            self.0.change(BLOCKING, OVER);
-        }
-    }
-}
-
-impl Future for Pilot {
-    type Output = Fetched;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fetched> {
-        let progress = self.progress.clone();
-        if !progress.change(NEW, POLLING) && !progress.change(WAITING, POLLING) {
-            return Poll::Ready(Err(ended()));
-        }
-        let leave = Leave(&progress);
-        let polled = self.refresh.as_mut().poll(cx);
-        drop(leave);
-        polled
-    }
-}
-
-#[cfg(all(test, not(brs_model)))]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    fn pilot(progress: &Progress) -> Pilot {
-        Pilot::new(std::future::pending(), progress.clone())
-    }
-
-    #[test]
-    fn a_pilot_given_up_before_it_began_does_not_begin() {
-        let progress = Progress::default();
-        let refresh = async { panic!("the strategy was called") };
-        let pilot = Pilot::new(refresh, progress.clone());
-        assert_eq!(progress.give_up(), Found::NotBegun);
-        assert!(pilot.now_or_never().unwrap().is_err());
-        assert!(!progress.is_blocking());
-    }
-
-    #[test]
-    fn a_pilot_given_up_while_it_waits_is_not_polled_again() {
-        let progress = Progress::default();
-        let mut pilot = pilot(&progress);
-        assert!((&mut pilot).now_or_never().is_none());
-        assert_eq!(progress.give_up(), Found::Waiting);
-        assert!(pilot.now_or_never().unwrap().is_err());
-    }
-
-    #[test]
-    fn a_pilot_inside_a_poll_blocks_until_it_leaves() {
-        let progress = Progress::default();
-        let seen = progress.clone();
-        let refresh = async move {
-            assert_eq!(seen.give_up(), Found::Blocking);
-            assert!(seen.is_blocking());
-            std::future::pending().await
-        };
-        let mut pilot = Pilot::new(refresh, progress.clone());
-        assert!((&mut pilot).now_or_never().is_none());
-        assert!(!progress.is_blocking());
-        assert!(pilot.now_or_never().unwrap().is_err(), "and is not polled again");
-    }
-
-    #[test]
-    fn a_pilot_that_panics_does_not_count_as_blocking() {
-        let progress = Progress::default();
-        let seen = progress.clone();
-        let refresh = async move {
-            seen.give_up();
-            panic!("as the test wants")
-        };
-        let pilot = Pilot::new(refresh, progress.clone());
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pilot.now_or_never())).is_err());
-        assert!(!progress.is_blocking());
-    }
+fn panicked() -> Error {
+    // The panic's own text is not repeated: it could hold anything. The panic hook has had it.
+    Error::credential("the strategy panicked: see the program's standard error, and report it to the strategy's author")
+        .retryable()
 }

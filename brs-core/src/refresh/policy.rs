@@ -144,7 +144,7 @@ pub(crate) fn quiet_until(situation: &Situation, now: Moment, policy: Policy) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::times::Windows;
+    use super::super::times::{Obtained, Windows};
     use super::*;
     use std::time::UNIX_EPOCH;
 
@@ -158,7 +158,8 @@ mod tests {
 
     /// Obtained at 0, lives an hour: advisory from 2700, mandatory from 3540, unusable from 3599.
     fn cached() -> Situation {
-        let times = Times::new(Some(at(3600).wall), None, at(0), Windows::default(), 0.0).unwrap();
+        let obtained = Obtained { asked: at(0), now: at(0) };
+        let times = Times::new(Some(at(3600).wall), None, obtained, Windows::default(), 0.0).unwrap();
         Situation { set: Some(SetSituation { times, invalidated: false }), flying: false, hold: None }
     }
 

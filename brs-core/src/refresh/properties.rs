@@ -14,6 +14,7 @@ use super::AdvisoryRefresh;
 use super::backoff::RefreshBackoff;
 use super::calls::Answer;
 use super::flight::{Flight, Wait};
+use super::guard::Fetched;
 use super::policy::{Age, Decision, Policy, decide, quiet_until};
 use super::state::{Effects, Rejected, Rules, State};
 use super::times::{CachedSet, Moment, Windows};
@@ -27,6 +28,8 @@ enum Op {
     Refresh,
     DropCaller(usize),
     Land(Outcome),
+    /// The process was stopped while the flight was in the air.
+    LandAfterStop(Outcome),
     Advance(u64),
     StepWall(i64),
     Invalidate,
@@ -57,7 +60,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0_u64..8000).prop_map(Op::ValidFor),
         1 => Just(Op::Refresh),
         1 => (0_usize..4).prop_map(Op::DropCaller),
-        6 => outcome.prop_map(Op::Land),
+        6 => outcome.clone().prop_map(Op::Land),
+        1 => outcome.prop_map(Op::LandAfterStop),
         6 => prop_oneof![0_u64..10, 0_u64..4000].prop_map(Op::Advance),
         1 => (-90_000_i64..90_000).prop_map(Op::StepWall),
         1 => Just(Op::Invalidate),
@@ -92,7 +96,7 @@ struct World {
 impl World {
     fn new(rules: Rules, seed: u64) -> Self {
         let now = Moment { wall: UNIX_EPOCH + Duration::from_secs(2_000_000_000), monotonic: Duration::ZERO };
-        let state = State::new(fastrand::Rng::with_seed(seed));
+        let state = State::new("scripted", fastrand::Rng::with_seed(seed));
         Self { rules, state, now, waiting: Vec::new(), issued: BTreeSet::new(), numbers: 0 }
     }
 
@@ -115,6 +119,7 @@ impl World {
                 }
             }
             Op::Land(outcome) => self.land(outcome, &mut effects)?,
+            Op::LandAfterStop(outcome) => return self.land_after_stop(outcome),
             Op::Advance(seconds) => self.now = self.now.plus(Duration::from_secs(*seconds)),
             Op::StepWall(seconds) => {
                 let by = Duration::from_secs(seconds.unsigned_abs());
@@ -124,7 +129,7 @@ impl World {
                 if let Some(key) = self.state.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()) {
                     match op {
                         Op::Invalidate => self.state.invalidate(&key, &mut effects),
-                        _ => self.state.reject(&key, self.now, &mut effects) == Rejected::Honoured,
+                        _ => self.state.reject(&key, self.now, &self.rules, &mut effects) == Rejected::Honoured,
                     };
                 }
             }
@@ -181,11 +186,30 @@ impl World {
 
     fn land(&mut self, outcome: &Outcome, effects: &mut Effects) -> Result<(), TestCaseError> {
         let Some(flight) = self.state.flight.take() else { return Ok(()) };
-        let result = self.source(outcome);
+        let fetched = Fetched { result: self.source(outcome), asked: Some(self.now), was_stopped: false };
         let healthy = matches!(outcome, Outcome::Fresh(_) | Outcome::Endless);
-        self.state.land(&flight, result, self.now, &self.rules, effects);
+        self.state.land(&flight, fetched, self.now, &self.rules, effects);
+        self.landed(&flight, healthy, effects)
+    }
+
+    fn land_after_stop(&mut self, outcome: &Outcome) -> Result<(), TestCaseError> {
+        let mut effects = Effects::default();
+        let Some(flight) = self.state.flight.take() else { return Ok(()) };
+        let (failures, held) = (self.state.failures, self.state.held(self.now));
+        let fetched = Fetched { result: self.source(outcome), asked: Some(self.now), was_stopped: true };
+        self.state.land(&flight, fetched, self.now, &self.rules, &mut effects);
+        if effects.landed.is_some() {
+            return self.landed(&flight, false, &mut effects);
+        }
+        let again = effects.launch.is_some_and(|launch| Arc::ptr_eq(&launch.flight, &flight));
+        prop_assert!(again && self.state.flight.is_some(), "the source is asked again, for the same waiters");
+        prop_assert_eq!((self.state.failures, self.state.held(self.now)), (failures, held), "no failure");
+        Ok(())
+    }
+
+    fn landed(&mut self, flight: &Arc<Flight>, healthy: bool, effects: &mut Effects) -> Result<(), TestCaseError> {
         let (landed, outcome) = effects.landed.take().expect("a landing resolves its flight");
-        prop_assert!(Arc::ptr_eq(&landed, &flight));
+        prop_assert!(Arc::ptr_eq(&landed, flight));
         match &outcome.served {
             Ok(set) => {
                 self.whole(set)?;
@@ -286,8 +310,13 @@ proptest! {
             }
             world.step(&Op::Advance(1))?;
         }
-        // Unrecoverable errors are asked about every 5 s where they are shown; all else doubles or waits for minutes.
-        let most = if denied { 3 * 3600 / 5 + 40 } else { 80 };
+        // Unrecoverable errors are asked about every 5 s where they are shown. Past the end the adaptive backoff asks
+        // at least every 48 s (a minute less the jitter), the uniform one every five minutes.
+        let most = match (denied, rules.backoff) {
+            (true, _) => 3 * 3600 / 5 + 40,
+            (false, RefreshBackoff::Adaptive) => 2 * 3600 / 48 + 40,
+            (false, _) => 80,
+        };
         prop_assert!(calls <= most, "{} calls", calls);
     }
 }

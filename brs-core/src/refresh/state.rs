@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use super::backoff::{RefreshBackoff, Remaining, Rolls, unattended_wait, wait_after};
 use super::flight::{Flight, Outcome};
+use super::guard::Fetched;
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
-use super::times::{CachedSet, Moment, Times, Windows};
+use super::times::{CachedSet, Moment, Obtained, Times, Windows};
 use crate::check::is_account_id;
 use crate::credentials::TemporaryCredentials;
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(crate) struct Effects {
     pub(crate) shortened: Option<Times>,
     /// What an earlier failure held: its source is foreign, and so is dropping it.
     pub(crate) forgotten: Option<Failure>,
+    /// A failure that does not count; foreign in the same way.
+    pub(crate) dropped: Option<Error>,
 }
 
 /// A flight that is to be launched, and what its strategy is told.
@@ -48,6 +51,8 @@ pub(crate) struct Failure {
     unattended_until: Duration,
     /// The hold's end on the wall clock, for people.
     pub(crate) next_try: Option<SystemTime>,
+    /// The set was valid, and so the wait is one that callers do not feel.
+    left_valid: bool,
 }
 
 /// How sets are timed and failures paced.
@@ -62,6 +67,7 @@ pub(crate) struct Rules {
 
 #[derive(Debug)]
 pub(crate) struct State {
+    method: &'static str,
     pub(crate) set: Option<Arc<CachedSet>>,
     pub(crate) invalidated: bool,
     /// Invariant 1.
@@ -80,6 +86,8 @@ pub(crate) struct State {
     pace: Pace,
     /// The keys that were the set's before, the oldest first.
     former: VecDeque<String>,
+    /// Whether the last set had expired when it arrived.
+    arrived_expired: bool,
     rng: fastrand::Rng,
 }
 
@@ -100,8 +108,9 @@ pub(crate) enum Rejected {
 }
 
 impl State {
-    pub(crate) fn new(rng: fastrand::Rng) -> Self {
+    pub(crate) fn new(method: &'static str, rng: fastrand::Rng) -> Self {
         Self {
+            method,
             set: None,
             invalidated: false,
             flight: None,
@@ -115,6 +124,7 @@ impl State {
             warned_shortened: false,
             pace: Pace::default(),
             former: VecDeque::new(),
+            arrived_expired: false,
             rng,
         }
     }
@@ -144,29 +154,40 @@ impl State {
                 Age::Expired => RefreshReason::Expired,
             },
         };
-        let flight = Flight::new(reason, now);
-        self.flight = Some(Arc::clone(&flight));
+        let flight = Flight::new(self.method, reason, now);
         effects.events.push(Event::RefreshStarted { reason });
-        effects.launch = Some(Launch {
-            flight: Arc::clone(&flight),
-            attempt: self.failures.saturating_add(1),
-            previous_access_key_id: self.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()),
-        });
+        self.launch(&flight, effects);
         flight
     }
 
+    fn launch(&mut self, flight: &Arc<Flight>, effects: &mut Effects) {
+        self.flight = Some(Arc::clone(flight));
+        effects.launch = Some(Launch {
+            flight: Arc::clone(flight),
+            attempt: self.failures.saturating_add(1),
+            previous_access_key_id: self.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()),
+        });
+    }
+
     /// Takes in what the source gave. `flight` has been taken out of the state by the caller.
-    pub(crate) fn land(
+    pub(super) fn land(
         &mut self,
         flight: &Arc<Flight>,
-        result: Result<TemporaryCredentials, Error>,
+        fetched: Fetched,
         now: Moment,
         rules: &Rules,
         effects: &mut Effects,
     ) {
-        let duration = now.monotonic.saturating_sub(flight.started.monotonic);
+        let asked = fetched.asked.unwrap_or(flight.started);
+        let duration = now.monotonic.saturating_sub(asked.monotonic);
+        let accepted = fetched.result.and_then(|credentials| self.accept(credentials, asked, now, rules));
+        if fetched.was_stopped && accepted.as_ref().is_err_and(|error| !error.is_unrecoverable()) {
+            // Nobody failed but the process: it was not there for the answer. The source is asked again.
+            effects.dropped = accepted.err();
+            self.launch(flight, effects);
+            return;
+        }
         self.announced_expired = false;
-        let accepted = result.and_then(|credentials| self.accept(credentials, now, rules));
         let outcome = match accepted.map_err(|error| error.or_method(rules.method)) {
             Ok(set) => {
                 self.replace(&set, now);
@@ -180,7 +201,7 @@ impl State {
                     expiration: set.credentials.expiration(),
                     duration,
                 });
-                Outcome { fetched: Ok(Arc::clone(&set)), served: Ok(set) }
+                Outcome { fetched: Ok(Arc::clone(&set)), served: Ok(set), landed: Some(now) }
             }
             Err(error) => {
                 let next_try = self.failed(&error, now, rules, effects);
@@ -194,7 +215,7 @@ impl State {
                     }
                     _ => None,
                 };
-                Outcome { fetched: Err(error.clone()), served: served.ok_or(error) }
+                Outcome { fetched: Err(error.clone()), served: served.ok_or(error), landed: Some(now) }
             }
         };
         effects.landed = Some((Arc::clone(flight), outcome));
@@ -204,6 +225,7 @@ impl State {
     fn accept(
         &mut self,
         credentials: TemporaryCredentials,
+        asked: Moment,
         now: Moment,
         rules: &Rules,
     ) -> Result<Arc<CachedSet>, Error> {
@@ -219,7 +241,9 @@ impl State {
             .retryable());
         }
         let roll = self.roll(rules);
-        let times = Times::new(credentials.expiration(), credentials.server_time(), now, rules.windows, roll);
+        let obtained = Obtained { asked, now };
+        let times = Times::new(credentials.expiration(), credentials.server_time(), obtained, rules.windows, roll);
+        self.arrived_expired = times.is_err();
         let times = times.map_err(|_| {
             let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
             Error::credential(format!(
@@ -274,6 +298,7 @@ impl State {
             hold,
             unattended_until: now.monotonic.saturating_add(unattended.unwrap_or_default()),
             next_try,
+            left_valid: matches!(remaining, Remaining::Valid { .. } | Remaining::Endless),
         });
         next_try
     }
@@ -325,7 +350,13 @@ impl State {
     }
 
     /// The same on a service's word, paced.
-    pub(crate) fn reject(&mut self, access_key_id: &str, now: Moment, effects: &mut Effects) -> Rejected {
+    pub(crate) fn reject(
+        &mut self,
+        access_key_id: &str,
+        now: Moment,
+        rules: &Rules,
+        effects: &mut Effects,
+    ) -> Rejected {
         let Some(obtained) = self.set.as_ref().filter(|_| self.has_key(access_key_id)).map(|set| set.obtained) else {
             return if self.issued(access_key_id) { Rejected::Replaced } else { Rejected::Foreign };
         };
@@ -337,6 +368,7 @@ impl State {
         match self.pace.rejected(now.monotonic.saturating_sub(obtained.monotonic), now.monotonic) {
             Verdict::Honour => {
                 self.invalidate(access_key_id, effects);
+                self.end_wait_with_a_valid_set(rules);
                 Rejected::Honoured
             }
             Verdict::PassOver { wait, is_first } => {
@@ -349,6 +381,22 @@ impl State {
                 Rejected::PassedOver
             }
         }
+    }
+
+    /// A wait that a failure left while the set was valid counted on the set, which a service has now rejected.
+    fn end_wait_with_a_valid_set(&mut self, rules: &Rules) {
+        if rules.backoff == RefreshBackoff::Adaptive
+            && let Some(failure) = self.failure.as_mut().filter(|failure| failure.left_valid)
+        {
+            failure.hold = None;
+            failure.next_try = None;
+            failure.unattended_until = Duration::ZERO;
+        }
+    }
+
+    /// Whether the last refresh failed since the source gave a set that had expired already.
+    pub(crate) fn arrived_expired(&self) -> bool {
+        self.arrived_expired && self.failure.is_some()
     }
 
     /// How much earlier the advisory window of a set begins, as a part of the most.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::policy::{Decision, Policy, fallback};
 use super::state::State;
+use super::times::Moment;
 use crate::error::Error;
 
 /// What a session knew about its credentials at one moment. Holds no secret.
@@ -20,14 +22,19 @@ pub struct RefreshStatus {
     consecutive_failures: u32,
     is_invalidated: bool,
     is_refreshing: bool,
+    is_serving_expired: bool,
 }
 
 impl RefreshStatus {
-    /// `held`: whether a backoff is running.
-    pub(crate) fn new(method: &'static str, state: &State, held: bool) -> Self {
+    pub(crate) fn new(method: &'static str, state: &State, now: Moment, policy: Policy) -> Self {
+        let held = state.held(now).is_some();
         let set = state.set.as_ref();
         let times = set.and_then(|set| set.times);
         let failure = state.failure.as_ref();
+        let is_serving_expired = failure.is_some_and(|failure| {
+            let left = fallback(state.set_situation().as_ref(), now, policy, failure.error.is_unrecoverable());
+            left == Decision::ServeExpired
+        });
         Self {
             method,
             access_key_id: set.map(|set| set.credentials.access_key_id().to_owned()),
@@ -41,6 +48,7 @@ impl RefreshStatus {
             consecutive_failures: state.failures,
             is_invalidated: state.invalidated,
             is_refreshing: state.flight.is_some(),
+            is_serving_expired,
         }
     }
 
@@ -99,8 +107,13 @@ impl RefreshStatus {
         self.is_invalidated
     }
 
-    /// Whether a refresh is running.
+    /// Whether a refresh is running, or waits for its turn.
     pub fn is_refreshing(&self) -> bool {
         self.is_refreshing
+    }
+
+    /// Whether callers get an expired set because the source has a recoverable failure (static stability).
+    pub fn is_serving_expired(&self) -> bool {
+        self.is_serving_expired
     }
 }

@@ -121,30 +121,42 @@ pub(crate) struct Times {
     pub(crate) end: Moment,
 }
 
+/// When a set was obtained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Obtained {
+    /// When its source was asked.
+    pub(crate) asked: Moment,
+    /// When the answer was taken in.
+    pub(crate) now: Moment,
+}
+
 /// The set was over when it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AlreadyExpired;
 
 impl Times {
-    /// The instants of a set that arrives at `now`; `None` for a set without an end.
+    /// The instants of a set; `None` for a set without an end.
     ///
+    /// A lifetime by the source's own clock began when the source answered, so at the latest now and at the earliest
+    /// when it was asked: the end is counted from then, and is never late.
     /// `roll` in `0.0..1.0` moves the start of the advisory window earlier, by up to a tenth of it.
     pub(crate) fn new(
         expiration: Option<SystemTime>,
         server_time: Option<SystemTime>,
-        now: Moment,
+        Obtained { asked, now }: Obtained,
         windows: Windows,
         roll: f64,
     ) -> Result<Option<Self>, AlreadyExpired> {
         let Some(expiration) = expiration else { return Ok(None) };
         // By the source's own clock where it is known: the local one may be wrong by hours.
         let by = |clock: SystemTime| expiration.duration_since(clock).unwrap_or_default();
-        let lifetime = match server_time.map(by) {
-            Some(lifetime) if lifetime <= LONGEST_AT_AWS => lifetime,
-            Some(lifetime) => lifetime.min(by(now.wall)),
-            None => by(now.wall),
+        let (start, lifetime) = match server_time.map(by) {
+            Some(lifetime) if lifetime <= LONGEST_AT_AWS => (asked, lifetime),
+            Some(lifetime) => (now, lifetime.min(by(now.wall))),
+            None => (now, by(now.wall)),
         };
-        if lifetime < LEAST_LIFETIME + LEAST_USE {
+        let waited = now.monotonic.saturating_sub(start.monotonic);
+        if lifetime.saturating_sub(waited) < LEAST_LIFETIME + LEAST_USE {
             return Err(AlreadyExpired);
         }
         let lifetime = lifetime.min(LONGEST_LIFETIME);
@@ -159,10 +171,10 @@ impl Times {
             advisory_window,
             mandatory_window,
             shortened,
-            advisory: now.plus(lifetime.saturating_sub(advisory_window + early).min(usable)),
-            mandatory: now.plus((lifetime - mandatory_window).min(usable)),
-            unusable: now.plus(usable),
-            end: now.plus(lifetime),
+            advisory: start.plus(lifetime.saturating_sub(advisory_window + early).min(usable)),
+            mandatory: start.plus((lifetime - mandatory_window).min(usable)),
+            unusable: start.plus(usable),
+            end: start.plus(lifetime),
         }))
     }
 }
@@ -203,8 +215,12 @@ mod tests {
         Moment { wall: UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds), monotonic: Duration::from_secs(seconds) }
     }
 
+    fn obtained(seconds: u64) -> Obtained {
+        Obtained { asked: at(seconds), now: at(seconds) }
+    }
+
     fn times(lifetime: Duration, windows: Windows) -> Times {
-        Times::new(Some(at(0).wall + lifetime), None, at(0), windows, 0.0).unwrap().unwrap()
+        Times::new(Some(at(0).wall + lifetime), None, obtained(0), windows, 0.0).unwrap().unwrap()
     }
 
     #[test]
@@ -255,7 +271,7 @@ mod tests {
     fn the_advisory_start_moves_earlier_by_at_most_a_tenth() {
         let start = |roll| {
             let expiration = Some(at(3600).wall);
-            Times::new(expiration, None, at(0), Windows::default(), roll).unwrap().unwrap()
+            Times::new(expiration, None, obtained(0), Windows::default(), roll).unwrap().unwrap()
         };
         assert_eq!(start(0.0).advisory, at(2700));
         assert_eq!(start(1.0).advisory, at(2610));
@@ -266,17 +282,17 @@ mod tests {
     #[test]
     fn a_window_almost_as_long_as_the_lifetime_leaves_half_of_the_rest() {
         let windows = Windows { advisory: Some(Duration::from_secs(890)), mandatory: None };
-        let times = Times::new(Some(at(900).wall), None, at(0), windows, 1.0).unwrap().unwrap();
+        let times = Times::new(Some(at(900).wall), None, obtained(0), windows, 1.0).unwrap().unwrap();
         assert_eq!(times.advisory, at(5), "or the next refresh would be due at once");
     }
 
     #[test]
     fn less_than_a_second_counts_as_already_expired() {
-        let arrive = |left: Duration| Times::new(Some(at(0).wall + left), None, at(0), Windows::default(), 0.0);
+        let arrive = |left: Duration| Times::new(Some(at(0).wall + left), None, obtained(0), Windows::default(), 0.0);
         assert_eq!(arrive(Duration::from_millis(999)), Err(AlreadyExpired));
         assert_eq!(arrive(Duration::from_millis(1099)), Err(AlreadyExpired), "it would be over as soon as it is used");
         assert!(arrive(Duration::from_millis(1100)).is_ok());
-        assert_eq!(Times::new(Some(UNIX_EPOCH), None, at(0), Windows::default(), 0.0), Err(AlreadyExpired));
+        assert_eq!(Times::new(Some(UNIX_EPOCH), None, obtained(0), Windows::default(), 0.0), Err(AlreadyExpired));
     }
 
     #[test]
@@ -289,16 +305,17 @@ mod tests {
     fn a_known_server_clock_sets_the_local_deadline() {
         let off = Duration::from_secs(86_400);
         let server = at(0).wall + off;
-        let times = Times::new(Some(server + Duration::from_secs(3600)), Some(server), at(0), Windows::default(), 0.0)
-            .unwrap()
-            .unwrap();
+        let times =
+            Times::new(Some(server + Duration::from_secs(3600)), Some(server), obtained(0), Windows::default(), 0.0)
+                .unwrap()
+                .unwrap();
         assert_eq!((times.lifetime.as_secs(), times.end), (3600, at(3600)));
     }
 
     #[test]
     fn a_server_clock_that_makes_no_sense_is_not_believed() {
         let hour = Duration::from_secs(3600);
-        let times = Times::new(Some(at(3600).wall), Some(UNIX_EPOCH), at(0), Windows::default(), 0.0);
+        let times = Times::new(Some(at(3600).wall), Some(UNIX_EPOCH), obtained(0), Windows::default(), 0.0);
         assert_eq!(times.unwrap().unwrap().lifetime, hour);
     }
 
@@ -325,6 +342,6 @@ mod tests {
     #[test]
     fn an_absurdly_late_expiration_does_no_harm() {
         let never = UNIX_EPOCH + Duration::from_secs(200_000_000_000);
-        assert!(Times::new(Some(never), None, at(0), Windows::default(), 1.0).unwrap().is_some());
+        assert!(Times::new(Some(never), None, obtained(0), Windows::default(), 1.0).unwrap().is_some());
     }
 }

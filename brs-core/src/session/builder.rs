@@ -400,7 +400,7 @@ impl SessionBuilder {
         };
         let engine = Engine::new(strategy, config);
         if !self.defer_refresh {
-            engine.refresh().await?;
+            engine.first().await?;
             if !interactive {
                 engine.keep_fresh()?;
             }

@@ -1,0 +1,112 @@
+//! Values that belong to one process: a forked child gets its own.
+//!
+//! Threads do not follow a fork, nor does anything that they were about to do. What stands on them (runtimes, calls
+//! in flight, pooled connections) is therefore kept beside the id of the process that made it, and made again where
+//! another process asks. The parent's value is never dropped in a child: dropping a runtime waits for its threads.
+//! Nothing here locks, so a fork in the middle of it leaves no lock behind that nobody would release.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+/// A value that is made at its first use in each process.
+pub struct PerProcess<T> {
+    cell: ArcSwapOption<Made<T>>,
+}
+
+struct Made<T> {
+    process: u32,
+    value: Arc<T>,
+}
+
+impl<T> PerProcess<T> {
+    /// Nothing made yet.
+    pub const fn new() -> Self {
+        Self { cell: ArcSwapOption::const_empty() }
+    }
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Default> PerProcess<T> {
+    /// This process's value, made by `Default` at the first call.
+    ///
+    /// Two first calls at once may both make one; both get the one that is kept.
+    pub fn get(&self) -> Arc<T> {
+        let process = std::process::id();
+        if let Some(made) = &*self.cell.load()
+            && made.process == process
+        {
+            return Arc::clone(&made.value);
+        }
+        let new = Arc::new(Made { process, value: Arc::default() });
+        loop {
+            let current = self.cell.load_full();
+            if let Some(made) = current.as_ref().filter(|made| made.process == process) {
+                return Arc::clone(&made.value);
+            }
+            let previous = self.cell.compare_and_swap(&current, Some(Arc::clone(&new)));
+            let was_replaced = match (&*previous, &current) {
+                (None, None) => true,
+                (Some(previous), Some(current)) => Arc::ptr_eq(previous, current),
+                _ => false,
+            };
+            // The parent's: see above.
+            std::mem::forget(current);
+            if was_replaced {
+                return Arc::clone(&new.value);
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerProcess").finish_non_exhaustive()
+    }
+}
+
+/// Notices that the process has forked since the last look.
+#[derive(Debug)]
+pub(crate) struct ForkWatch(AtomicU32);
+
+impl ForkWatch {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(std::process::id()))
+    }
+
+    /// Whether this is another process than at the last look; true for one caller only.
+    pub(crate) fn has_forked(&self) -> bool {
+        let process = std::process::id();
+        // Guards no other memory: what the child inherited was all written before the fork.
+        self.0.load(Ordering::Relaxed) != process && self.0.swap(process, Ordering::Relaxed) != process
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_made_for_a_process() {
+        static VALUE: PerProcess<AtomicU32> = PerProcess::new();
+        VALUE.get().store(7, Ordering::Relaxed);
+        assert_eq!(VALUE.get().load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn another_process_makes_its_own() {
+        let value: PerProcess<AtomicU32> = PerProcess::new();
+        let parents = Arc::new(Made { process: std::process::id() + 1, value: Arc::new(AtomicU32::new(1)) });
+        value.cell.store(Some(parents));
+        assert_eq!(value.get().load(Ordering::Relaxed), 0);
+        let watch = ForkWatch(AtomicU32::new(std::process::id() + 1));
+        assert_eq!((watch.has_forked(), watch.has_forked()), (true, false));
+    }
+}
