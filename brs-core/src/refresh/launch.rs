@@ -89,11 +89,13 @@ mod real {
                 drop(current);
                 return drop(guard);
             }
+            let stops = Arc::new(StopWatch::new());
             let call = Arc::new(Call {
                 strategy: Arc::clone(&self.strategy),
                 cx,
                 limit,
                 is_interactive,
+                stops: Arc::clone(&stops),
                 place: current.place.clone(),
                 state: Mutex::new(CallState::new(guard)),
             });
@@ -102,6 +104,7 @@ mod real {
                 place: Arc::clone(&flight.place),
                 method: self.strategy.method(),
                 limit,
+                stops,
                 chosen: self.chosen.clone(),
                 own,
             };
@@ -157,6 +160,7 @@ mod real {
         place: Arc<Place>,
         method: &'static str,
         limit: Duration,
+        stops: Arc<StopWatch>,
         chosen: Option<Handle>,
         own: Handle,
     }
@@ -189,9 +193,11 @@ mod real {
             let ticket = self.place.line_up(self.method);
             let Some(turn) = self.wait_for_turn(ticket).await else { return };
             let Some(call) = self.call() else { return };
-            call.give(turn);
+            let mut stops = 0;
+            self.stops.was_stopped(&mut stops);
+            call.give(turn, stops);
             drop(call);
-            if let Some(fetched) = self.watch().await {
+            if let Some(fetched) = self.watch(stops).await {
                 self.land(fetched);
             }
         }
@@ -214,7 +220,7 @@ mod real {
 
         /// Waits in line, for as long as flights of the method succeed.
         async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<Arc<Turn>> {
-            let mut stops = StopWatch::new();
+            let mut stops = 0;
             let mut successes = None;
             let mut time_is_up = std::pin::pin!(futures_util::future::OptionFuture::from(None));
             loop {
@@ -226,10 +232,10 @@ mod real {
                         successes = Some(turns::successes(self.method));
                         time_is_up.set(Some(self.sleep()?).into());
                     }
-                    () = stops.stopped() => time_is_up.set(Some(self.sleep()?).into()),
+                    () = self.stops.stopped(&mut stops) => time_is_up.set(Some(self.sleep()?).into()),
                     _ = &mut time_is_up, if successes.is_some() => {
                         let so_far = turns::successes(self.method);
-                        if stops.was_stopped() || successes.replace(so_far) != Some(so_far) {
+                        if self.stops.was_stopped(&mut stops) || successes.replace(so_far) != Some(so_far) {
                             time_is_up.set(Some(self.sleep()?).into());
                         } else {
                             // Asked before it leaves the line, whose first it may be by then.
@@ -241,9 +247,8 @@ mod real {
             }
         }
 
-        /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot lands it.
-        async fn watch(&self) -> Option<Fetched> {
-            let mut stops = StopWatch::new();
+        /// Starts the pilot and watches it, `stops` having been before; gives what the flight lands with, unless the pilot lands it.
+        async fn watch(&self, mut stops: u64) -> Option<Fetched> {
             let mut time_is_up = self.sleep()?;
             for runtime in self.chosen.iter().chain([&self.own]) {
                 // Aborts the pilot when it is dropped; the pilot's future is dropped on its own runtime.
@@ -261,7 +266,7 @@ mod real {
                             // Its runtime has ended: on to the next one.
                             Some(Err(_)) | None => break,
                         },
-                        () = stops.stopped() => true,
+                        () = self.stops.stopped(&mut stops) => true,
                         _ = &mut after_stop, if was_stopped => {
                             was_stopped = false;
                             let call = self.call()?;
@@ -271,7 +276,7 @@ mod real {
                             false
                         }
                         () = &mut time_is_up => {
-                            if !stops.was_stopped() {
+                            if !self.stops.was_stopped(&mut stops) {
                                 let progress = self.call()?.progress();
                                 let error = match progress {
                                     Progress::NotBegun => self.not_begun(runtime),
@@ -284,7 +289,6 @@ mod real {
                     };
                     if stopped {
                         // The time in which the process was not there does not count.
-                        self.call()?.note_stop();
                         was_stopped = true;
                         time_is_up = self.sleep()?;
                         after_stop.set(Some(tokio::time::sleep(AFTER_STOP)).into());

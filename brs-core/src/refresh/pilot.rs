@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::guard::{Fetched, Guard};
+use super::stops::StopWatch;
 use super::sync::{Mutex, lock};
 use super::times::Moment;
 use crate::blocking::Blocking;
@@ -32,6 +33,8 @@ pub(super) struct Call {
     pub(super) limit: Duration,
     /// Whether the strategy asks a person.
     pub(super) is_interactive: bool,
+    /// Beaten by the tower. A failure after a stop says nothing about the source.
+    pub(super) stops: Arc<StopWatch>,
     /// One call at a time, of this session.
     pub(super) place: Blocking,
     pub(super) state: Mutex<CallState>,
@@ -45,14 +48,15 @@ pub(super) struct CallState {
     turn: Option<Arc<Turn>>,
     /// The turn of a call that has begun.
     begun: Option<std::sync::Weak<Turn>>,
-    was_stopped: bool,
+    /// Before it.
+    stops: u64,
     /// The sleep for the time limit, where its clock is foreign.
     sleep: Option<ForeignSleep>,
 }
 
 impl CallState {
     pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: Some(guard), turn: None, begun: None, was_stopped: false, sleep: None }
+        Self { guard: Some(guard), turn: None, begun: None, stops: 0, sleep: None }
     }
 }
 
@@ -64,14 +68,10 @@ impl Call {
         sleep
     }
 
-    /// Lets the call begin.
-    pub(super) fn give(&self, turn: Arc<Turn>) {
-        lock(&self.state).turn = Some(turn);
-    }
-
-    /// The process was stopped while the call was in the air.
-    pub(super) fn note_stop(&self) {
-        lock(&self.state).was_stopped = true;
+    /// Lets the call begin; the process has been stopped so many times before.
+    pub(super) fn give(&self, turn: Arc<Turn>, stops: u64) {
+        let mut state = lock(&self.state);
+        (state.turn, state.stops) = (Some(turn), stops);
     }
 
     /// What the call is doing.
@@ -88,8 +88,9 @@ impl Call {
     pub(super) fn take_landing(&self, fetched: Fetched) -> Option<impl FnOnce() + Send + use<>> {
         let mut state = lock(&self.state);
         let (guard, turn) = (state.guard.take(), state.turn.take());
-        let (was_stopped, sleep) = (state.was_stopped, state.sleep.take());
+        let (sleep, mut stops) = (state.sleep.take(), state.stops);
         drop(state);
+        let was_stopped = self.stops.was_stopped(&mut stops);
         // That of a call that has not begun and never will.
         drop(turn);
         let guard = guard?;

@@ -6,6 +6,7 @@
 //! times a second, in real time and only while a flight is in the air; a beat that comes more than a second late means
 //! a stop.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
@@ -15,42 +16,61 @@ const BEAT: Duration = Duration::from_millis(250);
 /// A busy machine may be late by less than this.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Watches for stops from its making on.
+/// Watches for stops from its making on. Shared by a flight's tower, which beats, and its call.
 #[derive(Debug)]
 pub(super) struct StopWatch {
-    last: Duration,
+    /// The last beat, in milliseconds of the monotonic clock.
+    last: AtomicU64,
+    stops: AtomicU64,
 }
 
 impl StopWatch {
     pub(super) fn new() -> Self {
-        Self { last: SystemClock::new().monotonic() }
+        Self { last: AtomicU64::new(now()), stops: AtomicU64::new(0) }
     }
 
-    /// Is ready when the process has been stopped. May be dropped and called again; no stop is missed.
-    pub(super) async fn stopped(&mut self) {
-        while !self.was_stopped() {
+    /// Beats, and is ready when the process has been stopped since `seen`, which then counts that stop, too.
+    pub(super) async fn stopped(&self, seen: &mut u64) {
+        while !self.was_stopped(seen) {
             tokio::time::sleep(BEAT).await;
         }
     }
 
-    /// Whether the process has been stopped since the last look.
-    pub(super) fn was_stopped(&mut self) -> bool {
-        let now = SystemClock::new().monotonic();
-        let since = now.saturating_sub(std::mem::replace(&mut self.last, now));
-        since > BEAT + LATE
+    /// Whether the process has been stopped since `seen`, which then counts that stop, too.
+    pub(super) fn was_stopped(&self, seen: &mut u64) -> bool {
+        let now = now();
+        let late = Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Acquire))) > BEAT + LATE;
+        if late {
+            // Before the beat: who does not see the old beat sees the count.
+            self.stops.fetch_add(1, Ordering::AcqRel);
+        }
+        self.last.fetch_max(now, Ordering::AcqRel);
+        let stops = self.stops.load(Ordering::Acquire);
+        std::mem::replace(seen, stops) != stops
     }
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemClock::new().monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(all(test, not(brs_model)))]
 mod tests {
     use super::*;
 
+    fn last_beat_before(before: Duration) -> StopWatch {
+        let watch = StopWatch::new();
+        watch.last.fetch_sub(u64::try_from(before.as_millis()).unwrap(), Ordering::Relaxed);
+        watch
+    }
+
     #[test]
     fn a_beat_that_is_late_by_more_than_a_second_is_a_stop() {
-        let now = SystemClock::new().monotonic();
-        let mut watch = StopWatch { last: now.saturating_sub(BEAT + 2 * LATE) };
-        assert!(watch.was_stopped());
-        assert!(!watch.was_stopped(), "told once");
-        assert!(!StopWatch { last: now.saturating_sub(BEAT) }.was_stopped());
+        let watch = last_beat_before(BEAT + 2 * LATE);
+        let mut seen = 0;
+        assert!(watch.was_stopped(&mut seen));
+        assert!(!watch.was_stopped(&mut seen), "told once");
+        assert!(watch.was_stopped(&mut 0), "to each");
+        assert!(!last_beat_before(BEAT).was_stopped(&mut 0));
     }
 }
