@@ -11,11 +11,12 @@ use brs_core::Error;
 use brs_core::shown::clean;
 use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::{CertificateInner, Raw};
-use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use x509_cert::der::{Decode as _, Tag, Tagged as _};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::pem::blocks::{Content, blocks, is_der};
+use crate::pem::blocks::{Broken, Content, blocks, whole};
+use crate::pem::kinds::{self, Thing, Wanted, is_der, missing};
 
 const PARAM: &str = "certificate";
 /// RFC 3279 and RFC 5480.
@@ -114,97 +115,117 @@ impl Facts {
 /// The certificates of a file, in its order. `named` begins the errors' sentences.
 pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain = certificates(bytes).and_then(|chain| match chain.len() {
-        0 => Err("holds no certificate in PEM or DER".to_owned()),
-        1..=MAX_CHAIN => Ok(chain),
+        0..=MAX_CHAIN => Ok(chain),
         many => Err(format!("holds {many} certificates: give the device's own and those that lead to its authority")),
     });
     let chain = chain.and_then(|chain| match chain.iter().position(|certificate| Facts::of(certificate).is_none()) {
-        Some(index) => Err(format!("holds something, number {}, that is no X.509 certificate", index + 1)),
+        Some(index) => Err(match Thing::of_der(&chain[index]) {
+            Some(thing) if thing != Thing::Certificate => {
+                format!("holds {thing}, number {}, that is no X.509 certificate", index + 1)
+            }
+            _ => format!("holds something, number {}, that is no X.509 certificate", index + 1),
+        }),
         None => Ok(chain),
     });
     chain.map_err(|problem| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable())
 }
 
-/// The certificates in PEM or DER, or what is wrong, as the end of a sentence.
-pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates in PEM or DER, one at least; or what is wrong, as the end of a sentence.
+fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     if is_der(bytes) {
-        return Ok(vec![CertificateDer::from(bytes.to_vec())]);
+        return Ok(vec![in_der(bytes)?.0]);
     }
-    let mut chain = Vec::new();
-    for block in blocks(bytes).map_err(|problem| problem.to_string())? {
-        if let ("CERTIFICATE" | "X509 CERTIFICATE", Content::Der(der)) = (block.label.as_str(), block.content) {
-            chain.push(CertificateDer::from(der.to_vec()));
+    let (mut chain, mut others) = (Vec::new(), Vec::new());
+    for block in whole(bytes).map_err(|problem| problem.to_string())? {
+        match (Thing::of_label(&block.label), block.content) {
+            (Thing::Certificate, Content::Der(der)) => chain.push(CertificateDer::from(der.to_vec())),
+            // What OpenSSL's trust is about concerns authorities.
+            (Thing::TrustedCertificate, Content::Der(der)) => chain.push(trusted(&der).0),
+            (thing, _) => others.push(thing),
         }
     }
-    Ok(chain)
+    if chain.is_empty() { Err(missing(bytes, &others, Wanted::Certificate)) } else { Ok(chain) }
+}
+
+/// The one certificate in DER, with OpenSSL's settings for its use, if it has any.
+fn in_der(bytes: &[u8]) -> Result<(CertificateDer<'static>, &[u8]), String> {
+    let (der, rest) = kinds::one(bytes)?;
+    match Thing::of_der(der) {
+        None | Some(Thing::Certificate) => {}
+        Some(other) => return Err(missing(bytes, &[other], Wanted::Certificate)),
+    }
+    if !rest.is_empty() && (rest[0] != 0x30 || Thing::of_der(rest).is_some()) {
+        return Err(format!("has {} more bytes behind its certificate in DER: give several ones as PEM", rest.len()));
+    }
+    Ok((CertificateDer::from(der.to_vec()), rest))
+}
+
+/// A `TRUSTED CERTIFICATE` of OpenSSL: the certificate, and its settings.
+fn trusted(der: &[u8]) -> (CertificateDer<'static>, &[u8]) {
+    let (certificate, settings) = kinds::one(der).unwrap_or((der, &[]));
+    (CertificateDer::from(certificate.to_vec()), settings)
+}
+
+/// The authorities of a trust store. A block that cannot be used is left out and told: each one that is left out is one
+/// authority less that is trusted.
+#[derive(Debug, Default)]
+pub(crate) struct Authorities {
+    /// With the number of its block.
+    pub(crate) certificates: Vec<(usize, CertificateDer<'static>)>,
+    /// What was left out and why, each a sentence's part: `number 2 …`.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Reads them, one at least, or what is wrong, as the end of a sentence. A file whose last block has no end is refused
+/// as a whole: it may still be being written.
+pub(crate) fn authorities(bytes: &[u8]) -> Result<Authorities, String> {
+    let mut found = Authorities::default();
+    let mut broken = Vec::new();
+    let mut add = |number, (certificate, settings): (CertificateDer<'static>, &[u8])| match Facts::of(&certificate) {
+        None => found.left_out.push(format!("number {number} is no X.509 certificate")),
+        Some(facts) if !is_for_servers(settings) => {
+            found.left_out.push(format!("number {number} (`{}`) is not trusted for TLS servers", facts.subject));
+        }
+        Some(_) => found.certificates.push((number, certificate)),
+    };
+    let mut others = Vec::new();
+    if is_der(bytes) {
+        add(1, in_der(bytes)?);
+    } else {
+        for (number, block) in (1..).zip(blocks(bytes).map_err(|problem| problem.to_string())?) {
+            match (Thing::of_label(&block.label), &block.content) {
+                (Thing::Certificate, Content::Der(der)) => add(number, (CertificateDer::from(der.to_vec()), &[])),
+                (Thing::TrustedCertificate, Content::Der(der)) => add(number, trusted(der)),
+                (_, Content::Broken(Broken::Base64)) => {
+                    broken.push(format!("number {number} is damaged, its Base64 cannot be read"));
+                }
+                (_, Content::Broken(Broken::NoEnd)) => broken.push(format!("number {number} has no end")),
+                (thing, _) => others.push(thing),
+            }
+        }
+    }
+    found.left_out.extend(broken);
+    match (found.certificates.is_empty(), found.left_out.first()) {
+        (false, _) => Ok(found),
+        (true, None) => Err(missing(bytes, &others, Wanted::Certificate)),
+        (true, Some(first)) => Err(format!("holds no certificate that can be used: {first}")),
+    }
+}
+
+/// Whether OpenSSL's settings, its `X509_CERT_AUX`, trust an authority for TLS servers: the first list is of purposes
+/// that it is trusted for, the one with the tag 0 of those that it is not.
+fn is_for_servers(settings: &[u8]) -> bool {
+    // id-kp-serverAuth and anyExtendedKeyUsage.
+    const PURPOSES: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
+    let names_servers = |list: &AnyRef<'_>| {
+        kinds::all(list.value()).unwrap_or_default().iter().any(|purpose| PURPOSES.contains(&purpose.value()))
+    };
+    let lists = kinds::parts(settings).unwrap_or_default();
+    let of = |is: fn(Tag) -> bool| lists.iter().find(|list| is(list.tag()));
+    let rejected = of(|tag| matches!(tag, Tag::ContextSpecific { number, .. } if number.value() == 0));
+    let accepted = lists.first().filter(|list| list.tag() == Tag::Sequence);
+    accepted.is_none_or(names_servers) && !rejected.is_some_and(names_servers)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    fn certificate() -> rcgen::Certificate {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "device-7");
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example\u{7}");
-        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn subject_validity_and_fingerprint_are_told() {
-        let certificate = certificate();
-        let facts = Facts::of(certificate.der()).unwrap();
-        assert!(facts.subject.contains("CN=device-7") && !facts.subject.contains('\u{7}'), "{}", facts.subject);
-        assert_eq!(facts.not_before, UNIX_EPOCH + Duration::from_secs(1_767_225_600));
-        assert_eq!(facts.not_after, UNIX_EPOCH + Duration::from_secs(1_798_761_600));
-        assert!(facts.sha256.len() == 64 && facts.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    }
-
-    #[test]
-    fn the_kind_of_key_is_told_and_which_may_be_a_devices() {
-        for (algorithm, kind) in [
-            (&rcgen::PKCS_RSA_SHA256, KeyKind::Rsa(2048)),
-            (&rcgen::PKCS_ECDSA_P256_SHA256, KeyKind::EcP256),
-            (&rcgen::PKCS_ECDSA_P384_SHA384, KeyKind::EcP384),
-            (&rcgen::PKCS_ED25519, KeyKind::Other),
-        ] {
-            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-            let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-            assert_eq!(Facts::of(certificate.der()).unwrap().key, kind);
-        }
-        for (bits, may) in [(1024, false), (2047, false), (2048, true), (4096, true), (4097, false), (8192, false)] {
-            assert_eq!(KeyKind::Rsa(bits).is_supported(), may, "{bits}");
-        }
-        assert_eq!(modulus_bits(&[0x30, 6, 2, 1, 0x11, 2, 1, 3]), Some(5));
-    }
-
-    #[test]
-    fn a_chain_keeps_its_order_in_pem_and_may_be_one_in_der() {
-        let (first, second) = (certificate(), certificate());
-        let pem = format!("text before\n{}{}", first.pem(), second.pem());
-        let chain = read_chain(pem.as_bytes(), "the certificate").unwrap();
-        assert_eq!(chain, [first.der().clone(), second.der().clone()]);
-        assert_eq!(read_chain(first.der(), "the certificate").unwrap(), [first.der().clone()]);
-    }
-
-    #[test]
-    fn what_is_no_certificate_says_what_it_is() {
-        let whole = certificate().pem();
-        for (bytes, problem) in [
-            (String::new(), "holds no certificate"),
-            ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".into(), "holds no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "number 1, that is no X.509"),
-            (format!("{whole}{}", &whole[..200]), "number 2: it was cut off"),
-            (whole.repeat(17), "holds 17 certificates"),
-            ("0\u{3}abc".into(), "number 1, that is no X.509"),
-        ] {
-            let error = read_chain(bytes.as_bytes(), "the certificate `/a`").unwrap_err();
-            assert!(error.to_string().starts_with("the certificate `/a` "), "{error}");
-            assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
-        }
-    }
-}
+pub(crate) mod tests;

@@ -82,6 +82,7 @@ mod device;
 mod endpoint;
 mod error;
 mod files;
+mod first_line;
 mod identity;
 mod key;
 mod params;
@@ -91,6 +92,7 @@ mod pem;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod proxy;
+mod reading;
 mod response;
 mod server_time;
 mod strategy;

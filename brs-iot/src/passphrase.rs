@@ -10,12 +10,9 @@ use std::sync::Arc;
 use brs_core::{Error, SecretString};
 use zeroize::Zeroizing;
 
-use crate::path;
-use crate::pem::{Unread, read_file};
+use crate::{first_line, path};
 
 const PARAM: &str = "private_key_passphrase";
-/// A pass phrase is a line; a longer file is another one.
-const MAX_BYTES: usize = 4096;
 /// The longest name of a variable that is shown.
 const MAX_NAME: usize = 128;
 
@@ -39,7 +36,10 @@ impl Passphrase {
         Self(Kind::Value(passphrase.into()))
     }
 
-    /// The first line of a file; `~/` at the path's start is the home directory.
+    /// The first line of a file, without its line break; `~/` at the path's start is the home directory.
+    ///
+    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the line, blanks are, and
+    /// what follows it is ignored. An empty first line, a NUL in it and a file in PEM are errors.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Kind::File(path.into()))
     }
@@ -100,24 +100,8 @@ impl From<SecretString> for Passphrase {
 }
 
 fn from_file(path: &Path) -> Result<SecretString, Error> {
-    let refused = |problem: &str| {
-        Error::configuration(format!("the pass phrase's file{} {problem}", shown_path(path)))
-            .with_param(PARAM)
-            .unrecoverable()
-    };
-    let bytes = read_file(path).map_err(|failure| match failure {
-        Unread::Io(error) => refused("cannot be read: check the path and its permissions").with_source(error),
-        Unread::NoFile => refused("is not a file"),
-        Unread::TooLong => refused("has more than 4 KiB: a pass phrase is one line"),
-    })?;
-    if bytes.len() > MAX_BYTES {
-        return Err(refused("has more than 4 KiB: a pass phrase is one line"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| refused("is not UTF-8 text"))?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.into()),
-        _ => Err(refused("has no first line")),
-    }
+    let named = format!("the pass phrase's file{}", shown_path(path));
+    first_line::read(path).map_err(|unread| unread.into_error(&named, PARAM))
 }
 
 fn from_environment(name: &str) -> Result<SecretString, Error> {
@@ -175,15 +159,11 @@ mod tests {
     fn a_file_gives_its_first_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("passphrase");
-        for content in ["hush hush\n", "hush hush", "hush hush\r\nmore\n"] {
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(Passphrase::file(&path).ask().unwrap().expose(), "hush hush");
-        }
-        for (content, problem) in [("", "no first line"), ("\nhush", "no first line"), (&"x".repeat(5000), "4 KiB")] {
-            std::fs::write(&path, content).unwrap();
-            let error = Passphrase::file(&path).ask().unwrap_err();
-            assert!(error.to_string().contains(problem) && !error.to_string().contains("hush"), "{error}");
-        }
+        std::fs::write(&path, "hush hush\r\nmore\n").unwrap();
+        assert_eq!(Passphrase::file(&path).ask().unwrap().expose(), "hush hush");
+        std::fs::write(&path, "\nhush").unwrap();
+        let error = Passphrase::file(&path).ask().unwrap_err();
+        assert!(error.to_string().contains("empty first line") && error.param() == Some(PARAM), "{error}");
     }
 
     #[test]
@@ -212,7 +192,7 @@ mod tests {
             let (one, other) = (file.ask().unwrap_err(), variable.ask().unwrap_err());
             let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
             assert!(!shown.contains("hush"), "{shown}");
-            assert!(one.to_string().starts_with("the pass phrase's file cannot be read"), "{one}");
+            assert!(one.to_string().starts_with("the pass phrase's file does not exist"), "{one}");
             assert!(other.to_string().contains("is not set"), "{other}");
         }
     }

@@ -1,11 +1,9 @@
 //! Certificates and keys as they are given: a path, PEM text, or bytes (PEM or DER).
 //!
-//! Owns the input type and reading it, bounded and zeroised; [`blocks`] takes PEM apart. What a block means is
-//! `certificate.rs`'s and `key.rs`'s.
+//! Owns the input type, and which texts are paths; [`blocks`] takes PEM apart, [`kinds`] tells what a block or DER is.
+//! What is within is `certificate.rs`'s and `key.rs`'s, reading files is `reading.rs`'s.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use brs_core::Error;
@@ -15,17 +13,22 @@ use serde::de::{SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::path;
+use crate::reading::{MAX_BYTES, read};
 
 pub(crate) mod blocks;
+pub(crate) mod kinds;
 
-/// The system's own bundles of authorities have about 200 KiB; a device's certificate and key have a few.
-pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 const BEGIN: &str = "-----BEGIN";
 
 /// A certificate, a private key or a trust store: a path, PEM text, or bytes (PEM or DER).
 ///
-/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory. What looks like
-/// a key that lost its PEM lines is refused, unseen: a long path without any dot is given by [`file`](Self::file).
+/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory, and line breaks
+/// at its ends are no part of it. URIs are refused, those of tokens (`pkcs11:`) too: a certificate on a token is found
+/// through the token. What looks like a key that lost its PEM lines is refused, unseen: a long path without any dot is
+/// given by [`file`](Self::file).
+///
+/// In PEM, text around the blocks is ignored. A certificate may also be OpenSSL's `TRUSTED CERTIFICATE`. DER may have
+/// line breaks, blanks or zeros behind it.
 /// Files are read when the session is built, and again at each refresh: a file that changed is taken over then. `Debug`
 /// shows a path or a length, never the content.
 ///
@@ -43,14 +46,26 @@ pub struct Pem(Kind);
 enum Kind {
     File(PathBuf),
     Content(Zeroizing<Vec<u8>>),
-    /// A text that may be a key: not kept, so that nothing shows it.
-    Neither,
+    /// A text that is neither, and may be a secret: not kept, so that nothing shows it.
+    Neither(Neither),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neither {
+    Empty,
+    Token,
+    Uri,
+    PerhapsKey,
 }
 
 impl Pem {
     /// A file, PEM or DER.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::File(path.into()))
+        let path = path.into();
+        match path.to_str().and_then(uri) {
+            Some(neither) => Self(Kind::Neither(neither)),
+            None => Self(Kind::File(path)),
+        }
     }
 
     /// The content itself, PEM or DER.
@@ -60,25 +75,35 @@ impl Pem {
 
     fn text(text: &str) -> Self {
         if text.contains(BEGIN) {
-            Self::content(text)
-        } else if path::is_plausible(text) {
+            return Self::content(text);
+        }
+        let text = text.trim_matches(['\r', '\n']);
+        if text.trim().is_empty() {
+            Self(Kind::Neither(Neither::Empty))
+        } else if path::is_plausible(text) || uri(text).is_some() {
             Self::file(text)
         } else {
-            Self(Kind::Neither)
+            Self(Kind::Neither(Neither::PerhapsKey))
         }
     }
 
     /// Checks that it is a path or content. `what` begins the error's sentence, as in "the certificate".
     pub(crate) fn validate(&self, what: &str, param: &str) -> Result<(), Error> {
-        match self.0 {
-            Kind::Neither => Err(Error::validation(format!(
-                "{what} looks like a key or certificate without its PEM lines: give a path, or the whole text from \
-                 `{BEGIN}` on"
-            ))
-            .with_param(param)
-            .unrecoverable()),
-            _ => Ok(()),
-        }
+        let Kind::Neither(neither) = self.0 else { return Ok(()) };
+        let problem = match (neither, param) {
+            (Neither::Empty, _) => "is empty: give a path, PEM text or bytes".to_owned(),
+            (Neither::Token, "private_key") => "is a `pkcs11:` URI: give it as `pkcs11` and leave this out".to_owned(),
+            (Neither::Token, "certificate") => "is a `pkcs11:` URI: leave it out, then the certificate is read from \
+                                                the token in `pkcs11`, by `certificate_label` or `certificate_id` there"
+                .to_owned(),
+            (Neither::Token, _) => "is a `pkcs11:` URI, and no token is asked for it: give a path".to_owned(),
+            (Neither::Uri, _) => "is a URI: give a path of this machine, such as `/etc/device/file.pem`".to_owned(),
+            (Neither::PerhapsKey, _) => format!(
+                "looks like a key or certificate without its PEM lines: give a path, or the whole text from `{BEGIN}` \
+                 on"
+            ),
+        };
+        Err(Error::validation(format!("{what} {problem}")).with_param(param).unrecoverable())
     }
 
     /// Whether this may change: whether it is a file.
@@ -88,24 +113,14 @@ impl Pem {
 
     /// The content. Blocks; `what` begins the error's sentence, as in "the certificate".
     pub(crate) fn read(&self, what: &str, param: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let refused = |shown: &str, problem: &str| {
-            Error::configuration(format!("{what}{shown} {problem}")).with_param(param).unrecoverable()
-        };
         self.validate(what, param)?;
         match &self.0 {
-            Kind::Neither => Err(refused("", "is neither a path nor PEM")),
-            Kind::Content(content) if content.len() > MAX_BYTES => Err(refused("", "has more than 1 MiB")),
-            Kind::Content(content) => Ok(content.clone()),
             Kind::File(path) => {
-                let path = path::expanded(path);
-                let shown = format!(" `{}`", path.display());
-                read_file(&path).map_err(|failure| match failure {
-                    Unread::Io(error) => {
-                        refused(&shown, "cannot be read: check the path and its permissions").with_source(error)
-                    }
-                    Unread::NoFile => refused(&shown, "is not a file: give a PEM or DER file"),
-                    Unread::TooLong => refused(&shown, "has more than 1 MiB: give the right file"),
-                })
+                read(&path::expanded(path)).map_err(|unread| unread.into_error(&self.named(what), param))
+            }
+            Kind::Content(content) if content.len() <= MAX_BYTES => Ok(content.clone()),
+            Kind::Content(_) | Kind::Neither(_) => {
+                Err(Error::configuration(format!("{what} has more than 1 MiB")).with_param(param).unrecoverable())
             }
         }
     }
@@ -113,43 +128,23 @@ impl Pem {
     /// How errors name it: ``the certificate `/path` ``, or what it is alone.
     pub(crate) fn named(&self, what: &str) -> String {
         match &self.0 {
-            Kind::File(path) => format!("{what} `{}`", path.display()),
-            Kind::Content(_) | Kind::Neither => what.to_owned(),
+            Kind::File(path) => format!("{what} `{}`", path::expanded(path).display()),
+            Kind::Content(_) | Kind::Neither(_) => what.to_owned(),
         }
     }
 }
 
-/// Why a file was not read.
-pub(crate) enum Unread {
-    Io(io::Error),
-    NoFile,
-    TooLong,
-}
-
-/// Reads a file, bounded, without leaving copies behind.
-pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    let metadata = std::fs::metadata(path).map_err(Unread::Io)?;
-    // A pipe or a device would block or never end.
-    if !metadata.is_file() {
-        return Err(Unread::NoFile);
+/// What kind of URI a text is, if it is one.
+fn uri(text: &str) -> Option<Neither> {
+    let text = text.trim_start();
+    let starts = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if starts("pkcs11:") {
+        return Some(Neither::Token);
     }
-    let length = usize::try_from(metadata.len()).ok().filter(|length| *length <= MAX_BYTES).ok_or(Unread::TooLong)?;
-    // One byte more than expected: a vector that grows leaves its old memory as it is.
-    let mut bytes = Zeroizing::new(vec![0; length + 1]);
-    let mut file = File::open(path).map_err(Unread::Io)?;
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read(&mut bytes[filled..]) {
-            Ok(0) => {
-                bytes.truncate(filled);
-                return Ok(bytes);
-            }
-            Ok(more) => filled += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Unread::Io(error)),
-        }
-    }
-    Err(Unread::Io(io::Error::other("the file grew while it was read")))
+    let (scheme, _) = text.split_once("://")?;
+    let is_scheme =
+        scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+    is_scheme.then_some(Neither::Uri)
 }
 
 impl From<&str> for Pem {
@@ -194,7 +189,7 @@ impl fmt::Debug for Pem {
         match &self.0 {
             Kind::File(path) => write!(f, "{}", path.display()),
             Kind::Content(content) => write!(f, "** {} bytes **", content.len()),
-            Kind::Neither => f.write_str("** neither a path nor PEM **"),
+            Kind::Neither(_) => f.write_str("** neither a path nor PEM **"),
         }
     }
 }
@@ -298,7 +293,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_names_itself() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for (path, problem) in [("absent.pem", "cannot be read"), ("src", "is not a file")] {
+        for (path, problem) in [("absent.pem", "does not exist"), ("src", "is a folder")] {
             let error = Pem::file(here.join(path)).read("the certificate", "certificate").unwrap_err();
             let shown = error.to_string();
             assert!(shown.contains(path) && shown.contains(problem), "{shown}");
@@ -309,13 +304,30 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_whole_and_may_be_empty() {
-        let directory = tempfile::tempdir().unwrap();
-        for content in [b"".as_slice(), b"one", &[7; 5000]] {
-            let path = directory.path().join("file");
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(Pem::file(&path).read("the key", "private_key").unwrap().as_slice(), content);
+    fn uris_and_empty_texts_are_refused_with_their_reason_and_unseen() {
+        for (text, param, words) in [
+            ("pkcs11:token=t;type=cert?pin-value=hush", "certificate", "`certificate_label` or `certificate_id`"),
+            ("PKCS11:object=hush", "private_key", "give it as `pkcs11`"),
+            (" pkcs11:object=hush\n", "trust_store", "no token is asked"),
+            ("file:///etc/hush.pem", "certificate", "is a URI: give a path"),
+            ("https://hush@example.com/x.pem", "trust_store", "is a URI: give a path"),
+            ("", "certificate", "is empty"),
+            (" \r\n", "private_key", "is empty"),
+        ] {
+            for pem in [Pem::from(text), Pem::from(text.to_owned())] {
+                let error = pem.read("the file", param).unwrap_err();
+                let shown = format!("{pem:?} {error} {error:?}");
+                assert!(shown.contains(words) && !shown.contains("hush"), "{text}: {shown}");
+                assert_eq!((error.param(), pem.is_file()), (Some(param), false));
+            }
         }
+        assert!(Pem::file("pkcs11:token=t").validate("the file", "certificate").is_err());
+    }
+
+    #[test]
+    fn line_breaks_at_a_paths_ends_are_no_part_of_it() {
+        assert_eq!(Pem::from("/etc/device.pem\r\n"), Pem::file("/etc/device.pem"));
+        assert_eq!(Pem::from("C://device.pem"), Pem::file("C://device.pem"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
-use crate::certificate::certificates;
+use crate::certificate::{Authorities, Facts, authorities};
 use crate::device::Device;
 use crate::pem::Pem;
 
@@ -38,7 +38,7 @@ const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
 pub(crate) enum Trust {
     /// Those of the system's authorities.
     System(Arc<RootCertStore>),
-    /// Those of the authorities that were given; with the name of the store.
+    /// Those of the authorities that were given; with the name of the store and what of it was left out.
     Given(Arc<RootCertStore>, String),
     /// Everybody's.
     Anybody,
@@ -71,21 +71,29 @@ impl Trust {
         matches!((self, other), (Self::System(one), Self::System(other)) if one.roots == other.roots)
     }
 
-    /// The authorities of a trust store. Its file was read before.
+    /// The authorities of a trust store. Its file was read before. Blocks that cannot be used are left out with a
+    /// warning, and the store's name tells of them; one at least must be usable.
     pub(crate) fn given(bytes: &[u8], pem: &Pem) -> Result<Self, Error> {
         let named = pem.named(TRUST_STORE);
         let refused =
             |problem: String| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable();
-        let mut store = RootCertStore::empty();
-        for (number, certificate) in (1..).zip(certificates(bytes).map_err(refused)?) {
-            store.add(certificate).map_err(|error| {
-                refused(format!("holds a certificate, number {number}, that cannot be used ({error})"))
-            })?;
+        let Authorities { certificates, mut left_out } = authorities(bytes).map_err(refused)?;
+        let (mut store, of) = (RootCertStore::empty(), certificates.len() + left_out.len());
+        for (number, certificate) in certificates {
+            let subject = Facts::of(&certificate).map(|facts| facts.subject).unwrap_or_default();
+            if let Err(error) = store.add(certificate) {
+                left_out.push(format!("number {number} (`{subject}`) cannot be used ({error})"));
+            }
         }
         if store.is_empty() {
-            return Err(refused("holds no certificate in PEM or DER: give those of the authorities to trust".into()));
+            return Err(refused(format!("holds no certificate that can be used: {}", left_out.join(", "))));
         }
-        Ok(Self::Given(Arc::new(store), named))
+        if left_out.is_empty() {
+            return Ok(Self::Given(Arc::new(store), named));
+        }
+        let left_out = format!("{} of its {of} blocks is left out: {}", left_out.len(), left_out.join(", "));
+        tracing::warn!(trust_store = named, left_out, "a part of the trust store cannot be used");
+        Ok(Self::Given(Arc::new(store), format!("{named} ({left_out})")))
     }
 
     /// The trust store's content. Blocks.
@@ -179,12 +187,26 @@ mod tests {
     fn a_trust_store_without_a_usable_certificate_says_what_is_wrong() {
         for (bytes, problem) in [
             ("", "holds no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "number 1, that cannot be used"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "can be used: number 1 is no X.509"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n", "number 1: it was cut off"),
         ] {
             let Err(error) = Trust::given(bytes.as_bytes(), &Pem::file("/ca.pem")) else { panic!("{problem}") };
             assert!(error.to_string().starts_with("the trust store `/ca.pem` "), "{error}");
             assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
         }
+    }
+
+    #[test]
+    fn a_store_with_a_broken_block_is_used_and_tells_of_it() {
+        let (_, der) = crate::certificate::tests::openssl("certificate");
+        use base64ct::Encoding as _;
+        let certificate = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let text = certificate("AAAA") + &certificate(&base64ct::Base64::encode_string(&der));
+        let Ok(Trust::Given(roots, name)) = Trust::given(text.as_bytes(), &Pem::file("/ca.pem")) else { panic!("no") };
+        assert_eq!(roots.len(), 1);
+        assert!(
+            name.starts_with("the trust store `/ca.pem` (1 of its 2 blocks is left out: number 1 is no X"),
+            "{name}"
+        );
     }
 }

@@ -11,31 +11,9 @@ use super::*;
 
 const NAMED: &str = "the private key `/k`";
 
-/// Written by OpenSSL 3: `openssl pkcs8 -topk8 -v2 aes-256-cbc`, then with `-scrypt`; the pass phrase is `hush`.
-const OPENSSL_PBKDF2: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgRMZEfr71jggICCAAw
-DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEBDb2R7w9oVvwVfPolZFrLMEgZAr
-xWL+G8BOEk6NhZ83b4d77e3/CI6O3b74prUuUiBKsvC9IsHAl0KEVg6lVSXEvcDd
-7UWg0XHKMxM6u4I52xER9PMKTXcrGsDUMDefbfLX6x4/Coi3ophKuYucEQRomf2E
-US/QI+8QgnNfSpSLepMiRjCcwytsG3WZvzbWFtofYUkyXD7qj/4euXkdXiHoBUk=
------END ENCRYPTED PRIVATE KEY-----
-";
-const OPENSSL_SCRYPT: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIHkME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAjAItaooNNTqAICQAAC
-AQgCAQEwHQYJYIZIAWUDBAEqBBCsmOeybzm5Ydc28rMr+ftVBIGQJJcjnoxBnqO5
-vf+4ip+PAcoYsr3c7mMaPRAiWanJg6k6McwElBCm7L9PVuoO6zGiyVr+6aqoBfUL
-badu9UNCXoMQFgrLvBU8seKRrOZCA1+cAbMICG3+6MigGlhih9/GlviXeI+JLFxo
-UGtbk12n3YGyDg0sIeS1Kx9xMAq2b/4ZZArtM+OmlgJYzejQtDeG
------END ENCRYPTED PRIVATE KEY-----
-";
-/// `openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES`.
-const PBES1: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIGxMBwGCiqGSIb3DQEMAQMwDgQIWW/R1Mmoqy4CAggABIGQpAq3lGhIWLSozkDY
-laJdOXuYYs4zWDoHTu9YwG5ViYfJq9g/ddX7keTZpJwUQQb47Ns3zs3NT5ydJlG5
-OQZnkxDvwqUZ0XYh5WeydBnTuVrOKtRWDn3bpc90Aj6n5L/lfFPcc6ECEZO5r6i/
-reKnkph7BTYIWXUN2A3yfozQsgcrvslEme0Iwwo5sgEeGuT/
------END ENCRYPTED PRIVATE KEY-----
-";
+/// What OpenSSL 3 has written: the first text says how.
+const ACCEPTED: &str = include_str!("openssl/accepted.pem");
+const REFUSED: &str = include_str!("openssl/refused.pem");
 const LEGACY: &str = "-----BEGIN EC PRIVATE KEY-----
 Proc-Type: 4,ENCRYPTED
 DEK-Info: AES-256-CBC,1341B0E6F4F2A2F02C1AE7A23423B6A7
@@ -91,20 +69,100 @@ fn every_kind_of_key_is_read_in_every_form() {
     }
 }
 
+/// The keys of such a text, each with the line before it.
+fn keys(text: &'static str) -> Vec<(&'static str, &'static str)> {
+    let end = "PRIVATE KEY-----\n";
+    let ends: Vec<usize> = text.match_indices("-----END ").map(|(at, _)| at + text[at..].find(end).unwrap()).collect();
+    let starts = [0].into_iter().chain(ends.iter().map(|at| at + end.len()));
+    let keys = starts.zip(&ends).map(|(from, to)| text[from..to + end.len()].split_once("-----BEGIN").unwrap());
+    keys.map(|(name, key)| (name.trim().lines().last().unwrap(), key)).collect()
+}
+
 #[test]
 fn keys_that_openssl_encrypted_are_read() {
-    for text in [OPENSSL_PBKDF2, OPENSSL_SCRYPT] {
-        assert!(read(text.as_bytes(), Some(&Passphrase::value("hush")), NAMED).is_ok());
+    let keys = keys(ACCEPTED);
+    let public = |key: &str| {
+        let read = read(format!("-----BEGIN{key}").as_bytes(), Some(&Passphrase::value("hush")), NAMED);
+        read.map(|read| read.public_key().unwrap().to_vec())
+    };
+    let (_, plain) = keys[0];
+    assert_eq!(keys.len(), 31, "a key that is not encrypted, 5 ciphers by 5 functions and scrypt");
+    for (options, key) in &keys[1..] {
+        assert_eq!(public(key).map_err(|error| error.to_string()), Ok(public(plain).unwrap()), "{options}");
+    }
+}
+
+#[test]
+fn what_openssl_encrypts_otherwise_is_refused_by_its_name_before_anybody_is_asked() {
+    let keys = keys(REFUSED);
+    assert_eq!(keys.len(), 22);
+    let nobody = Passphrase::function(|| -> Result<brs_core::SecretString, std::io::Error> { panic!("asked") });
+    for (name, key) in keys {
+        let (name, options) = name.split_once(": ").unwrap();
+        for passphrase in [None, Some(&nobody)] {
+            let Err(error) = read(format!("-----BEGIN{key}").as_bytes(), passphrase, NAMED) else { panic!("{name}") };
+            let error = error.to_string();
+            assert!(
+                error.contains(&format!("is encrypted with `{name}`, which is not supported")),
+                "{options}: {error}"
+            );
+            assert!(error.contains("openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in"), "{error}");
+            let is_old = ["rc2", "RC2", "RC4", "bf-", "cast5", "seed", "AndDES"].iter().any(|old| name.contains(old));
+            assert_eq!(error.contains("-provider legacy"), is_old, "{error}");
+        }
     }
 }
 
 #[test]
 fn an_encrypted_key_needs_the_right_pass_phrase() {
-    let missing = wrong(OPENSSL_PBKDF2.as_bytes(), None);
+    let key = encrypted(&KeyPair::generate().unwrap(), 100);
+    let missing = wrong(&key, None);
     assert!(missing.to_string().contains("give its pass phrase"), "{missing}");
-    let other = wrong(OPENSSL_PBKDF2.as_bytes(), Some("hush-hush"));
+    let other = wrong(&key, Some("hush-hush"));
     assert!(other.to_string().contains("check the pass phrase"), "{other}");
     assert_eq!(other.param(), Some(PASSPHRASE));
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_refused_and_nothing_panics() {
+    let key = encrypted(&KeyPair::generate().unwrap(), 100);
+    let salt = key.windows(10).position(|part| part == b"\x04\x08saltsalt").unwrap();
+    let vector = key.windows(18).position(|part| part == [&[4, 16][..], &[7; 16]].concat()).unwrap();
+    for (at, words) in [(salt, "parameters that cannot be read"), (vector, "parameters that cannot be read")] {
+        // Another type in its place.
+        let mut key = key.clone();
+        key[at] = 12;
+        assert!(wrong(&key, Some("hush")).to_string().contains(words));
+    }
+    // Ciphers that want vectors of other lengths: triple DES, DES, AES-256.
+    let des3 = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7];
+    for cipher in [&des3[..], &[0x2b, 0x0e, 3, 2, 7], &AES256] {
+        for length in [0, 1, 7, 9, 15, 17] {
+            let error = wrong(&pbes2(b"saltsalt", cipher, &[0; 17][..length]), Some("hush")).to_string();
+            assert!(error.contains("parameters that cannot be read"), "{cipher:?} {length}: {error}");
+        }
+    }
+    for salt in [33, 40] {
+        let error = wrong(&pbes2(&[7; 40][..salt], &AES256, &[0; 16]), Some("hush")).to_string();
+        assert!(error.contains(&format!("a salt of {salt} bytes, of at most 32")), "{error}");
+    }
+    let error = wrong(&pbes2(b"saltsalt", &AES256[..8], &[0; 16]), Some("hush")).to_string();
+    assert!(error.contains("is encrypted with `2.16.840.1.101.3.4.1`, which is not supported"), "{error}");
+}
+
+const AES256: [u8; 9] = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 0x2a];
+
+/// A PKCS#8 key by PBES2 and PBKDF2, with what `pkcs5` would not make.
+fn pbes2(salt: &[u8], cipher: &[u8], vector: &[u8]) -> Vec<u8> {
+    let tlv = |tag: u8, value: &[u8]| [&[tag, u8::try_from(value.len()).unwrap()][..], value].concat();
+    let sequence = |parts: &[Vec<u8>]| tlv(0x30, &parts.concat());
+    let derivation = sequence(&[tlv(4, salt), tlv(2, &[100])]);
+    let derivation = sequence(&[tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12]), derivation]);
+    let parts = sequence(&[derivation, sequence(&[tlv(6, cipher), tlv(4, vector)])]);
+    let scheme = sequence(&[tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13]), parts]);
+    let der = sequence(&[scheme, tlv(4, &[0; 8])]);
+    assert!(der[1] < 0x80, "one byte tells each length");
+    der
 }
 
 #[test]
@@ -114,10 +172,12 @@ fn a_pass_phrase_that_is_not_needed_does_no_harm() {
 }
 
 #[test]
-fn other_encryption_says_how_to_convert_it() {
-    for (text, problem) in [(LEGACY, "old way"), (PBES1, "not supported")] {
-        let error = wrong(text.as_bytes(), Some("hush"));
-        assert!(error.to_string().contains(problem) && error.to_string().contains("openssl pkcs8 -topk8"), "{error}");
+fn the_encryption_of_old_is_refused_with_its_cipher_and_the_command() {
+    for (cipher, is_old) in [("AES-256-CBC", false), ("DES-EDE3-CBC", false), ("DES-CBC", true), ("RC2-CBC", true)] {
+        let error = wrong(LEGACY.replace("AES-256-CBC", cipher).as_bytes(), Some("hush")).to_string();
+        assert!(error.contains(&format!("(`Proc-Type: 4,ENCRYPTED`, {cipher})")), "{error}");
+        assert!(error.contains("openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in"), "{error}");
+        assert_eq!(error.contains("-provider legacy"), is_old, "{error}");
     }
 }
 
@@ -149,8 +209,15 @@ fn what_is_no_key_says_what_it_is() {
     for (text, problem) in [
         (String::new(), "holds no key in PEM or DER"),
         ("hush".into(), "holds no key in PEM or DER"),
-        (pem("CERTIFICATE", b"x"), "holds no private key, but CERTIFICATE"),
-        (pem("PUBLIC KEY", b"x"), "holds no private key, but PUBLIC KEY"),
+        (pem("CERTIFICATE", b"x"), "holds no private key, but a certificate: give"),
+        (pem("PUBLIC KEY", b"x"), "holds no private key, but a public key: give"),
+        (pem("RSA PUBLIC KEY", b"x"), "holds no private key, but a public key: give"),
+        (pem("CERTIFICATE REQUEST", b"x"), "holds no private key, but a certificate request (CSR)"),
+        (pem("HUSH", b"x"), "holds no private key, but HUSH"),
+        (pem("DSA PRIVATE KEY", b"x"), "is a DSA key"),
+        ("ssh-ed25519 AAAA me".into(), "a public key of OpenSSH"),
+        ("PuTTY-User-Key-File-3: x".into(), "a key of PuTTY: `puttygen"),
+        ("<html>".into(), "a web page: what a server answered"),
         (pem("OPENSSH PRIVATE KEY", b"x"), "ssh-keygen -p"),
         (key.repeat(2), "holds 2 private keys"),
         (key[..60].to_owned(), "it was cut off"),
@@ -159,5 +226,26 @@ fn what_is_no_key_says_what_it_is() {
     ] {
         let error = wrong(text.as_bytes(), None);
         assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{problem}: {error}");
+    }
+}
+
+#[test]
+fn der_may_be_padded_and_is_told_apart() {
+    let key = KeyPair::generate().unwrap();
+    let der = key.serialize_der();
+    for padding in ["", "\n", "\r\n", "\0"] {
+        is_same(&key, &[&der, padding.as_bytes()].concat(), None);
+        is_same(&key, &[&encrypted(&key, 100), padding.as_bytes()].concat(), Some("hush"));
+    }
+    for (bytes, words) in [
+        (der[..60].to_vec(), "was cut off: it has 60 of the"),
+        ([&der[..], &der].concat(), "more bytes behind its key in DER"),
+        (crate::certificate::tests::openssl("certificate").1, "holds no private key, but a certificate"),
+        (crate::certificate::tests::openssl("public").1, "holds no private key, but a public key"),
+        (crate::certificate::tests::openssl("pkcs12").1, "`openssl pkcs12 -nocerts -in <file> -out <new file>`"),
+        (crate::certificate::tests::openssl("request").1, "holds no private key, but a certificate request"),
+    ] {
+        let error = wrong(&bytes, None);
+        assert!(error.to_string().contains(words), "{words}: {error}");
     }
 }

@@ -1,7 +1,8 @@
 //! PEM taken apart: labels and their bytes, each in memory that wipes itself.
 //!
-//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, lines of any length. Nothing it says
-//! about a block shows its content.
+//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, lines of any length. One block that cannot
+//! be read does not hide the others: whether they are used is the caller's decision. Nothing it says about a block shows
+//! its content.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -15,8 +16,16 @@ pub(crate) struct Block {
 
 pub(crate) enum Content {
     Der(Zeroizing<Vec<u8>>),
-    /// OpenSSL's own encryption, told by headers within the block (`Proc-Type: 4,ENCRYPTED`).
-    LegacyEncrypted,
+    /// OpenSSL's own encryption, told by headers within the block (`Proc-Type: 4,ENCRYPTED`), with the cipher's name.
+    LegacyEncrypted(String),
+    Broken(Broken),
+}
+
+/// What is wrong with one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    NoEnd,
+    Base64,
 }
 
 /// Why text is not PEM, as the end of a sentence.
@@ -24,39 +33,79 @@ pub(crate) enum Content {
 pub(crate) enum NotPem {
     #[error("is not text: give PEM, or DER as it is")]
     NotText,
+    #[error("is UTF-16 text: save it as UTF-8 or ASCII")]
+    Utf16,
     #[error("has a block without an end, number {0}: it was cut off")]
     NoEnd(usize),
     #[error("has a damaged block, number {0}: its Base64 cannot be read")]
     Damaged(usize),
 }
 
-/// Whether bytes are one DER structure and not PEM, which may have a comment that begins with the digit 0.
-pub(crate) fn is_der(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0x30) && find(bytes, BEGIN).is_none()
+/// The blocks in some text, all of which must be whole.
+pub(crate) fn whole(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
+    let blocks = blocks(bytes)?;
+    for (number, block) in (1..).zip(&blocks) {
+        match block.content {
+            Content::Broken(Broken::NoEnd) => return Err(NotPem::NoEnd(number)),
+            Content::Broken(Broken::Base64) => return Err(NotPem::Damaged(number)),
+            Content::Der(_) | Content::LegacyEncrypted(_) => {}
+        }
+    }
+    Ok(blocks)
 }
 
-/// The blocks in some text; none where there is no PEM in it. Text around them may be in any encoding.
+/// The blocks in some text; none where there is no PEM in it. Text around them may be in any encoding. A last block
+/// without an end is an error: the file may still be being written.
 pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     let mut rest = bytes;
     let mut blocks = Vec::new();
     while let Some((_, begun)) = split(rest, BEGIN) {
-        let number = blocks.len() + 1;
-        let (label, after) = split(begun, b"-----").ok_or(NotPem::NoEnd(number))?;
-        let (body, after) = split(after, &[b"-----END ", label, b"-----"].concat()).ok_or(NotPem::NoEnd(number))?;
-        // Another block's beginning within this one: the end belongs to that.
-        if find(body, BEGIN).is_some() {
-            return Err(NotPem::NoEnd(number));
-        }
-        let label = std::str::from_utf8(label).map_err(|_| NotPem::Damaged(number))?;
-        let body = std::str::from_utf8(body).map_err(|_| NotPem::Damaged(number))?;
-        blocks.push(Block { label: label.to_owned(), content: content(body).ok_or(NotPem::Damaged(number))? });
-        rest = after;
+        // Another block's beginning within this one: any end behind it belongs to that.
+        let (own, next) = begun.split_at(find(begun, BEGIN).unwrap_or(begun.len()));
+        let block = match parts(own) {
+            Some((name, body)) => {
+                let content = std::str::from_utf8(body).ok().and_then(content);
+                Block { label: label(name), content: content.unwrap_or(Content::Broken(Broken::Base64)) }
+            }
+            None if next.is_empty() => return Err(NotPem::NoEnd(blocks.len() + 1)),
+            None => Block { label: label(own), content: Content::Broken(Broken::NoEnd) },
+        };
+        blocks.push(block);
+        rest = next;
+    }
+    if !blocks.is_empty() {
+        return Ok(blocks);
     }
     // What is no text at all was meant to be something else.
-    if blocks.is_empty() && std::str::from_utf8(bytes).is_err() {
-        return Err(NotPem::NotText);
+    match is_utf16(bytes) {
+        true => Err(NotPem::Utf16),
+        false if std::str::from_utf8(bytes).is_err() => Err(NotPem::NotText),
+        false => Ok(blocks),
     }
-    Ok(blocks)
+}
+
+/// Whether bytes are PEM, and not DER that may hold anything.
+pub(crate) fn has_begin(bytes: &[u8]) -> bool {
+    find(bytes, BEGIN).is_some()
+}
+
+/// Label and body, of what follows `-----BEGIN `.
+fn parts(begun: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (label, after) = split(begun, b"-----")?;
+    let (body, _) = split(after, &[b"-----END ", label, b"-----"].concat())?;
+    Some((label, body))
+}
+
+/// What can be shown of a label.
+fn label(bytes: &[u8]) -> String {
+    let line = bytes.split(|&byte| byte == b'\n' || byte == b'-').next().unwrap_or_default();
+    String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+/// Whether it begins as UTF-16 does: with its mark, or with ASCII that has a zero in every other place.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let has_zeros = |at: usize| bytes.len() > 8 && bytes[..8].iter().skip(at).step_by(2).all(|&byte| byte == 0);
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || has_zeros(0) || has_zeros(1)
 }
 
 /// What is before and after the first `mark`.
@@ -70,7 +119,7 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 
 fn content(body: &str) -> Option<Content> {
     if body.contains("Proc-Type:") {
-        return body.contains("ENCRYPTED").then_some(Content::LegacyEncrypted);
+        return body.contains("ENCRYPTED").then(|| Content::LegacyEncrypted(cipher(body)));
     }
     // Allocated once, at its full size: a text that grows leaves copies behind.
     let mut packed = Zeroizing::new(String::with_capacity(body.len()));
@@ -83,6 +132,15 @@ fn content(body: &str) -> Option<Content> {
     (length > 0).then_some(Content::Der(der))
 }
 
+/// The cipher of `DEK-Info: AES-256-CBC,…`.
+fn cipher(body: &str) -> String {
+    let info = body.split_once("DEK-Info:").map_or("", |(_, info)| info);
+    let name = info.split([',', '\r', '\n']).next().unwrap_or_default().trim();
+    let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    let name: String = name.chars().take_while(is_name).take(40).collect();
+    if name.is_empty() { "unknown cipher".into() } else { name }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,12 +151,13 @@ mod tests {
 
     #[test]
     fn blocks_are_found_between_other_text_and_with_any_line_breaks() {
-        let text = "Bag Attributes\n-----BEGIN A-----\r\nAAECAw==\r\n-----END A-----\r\nfoot\n\
+        let text = "\u{feff}Bag Attributes\n-----BEGIN A-----\r\nAAECAw==\r\n-----END A-----\r\nfoot\n\
                     -----BEGIN B C-----\nAA\nEC\n-----END B C-----";
         let found = blocks(text.as_bytes()).unwrap();
         let Content::Der(first) = &found[0].content else { panic!("not decoded") };
         assert_eq!(first.as_slice(), [0, 1, 2, 3]);
         assert_eq!(labels(text), ["A", "B C"]);
+        assert_eq!(labels(&text.replace('\n', "\r")), ["A", "B C"]);
         assert_eq!(labels("no PEM at all"), [""; 0]);
     }
 
@@ -106,33 +165,59 @@ mod tests {
     fn comments_may_be_in_any_encoding_and_begin_with_any_digit() {
         let text = [&b"0 Z\xfcrich\n"[..], b"-----BEGIN A-----\nAAEC\n-----END A-----\n\xff"].concat();
         let found = blocks(&text).unwrap();
-        assert_eq!((found.len(), found[0].label.as_str(), is_der(&text)), (1, "A", false));
+        assert_eq!((found.len(), found[0].label.as_str(), has_begin(&text)), (1, "A", true));
         let odd = b"-----BEGIN A-----\nAA\xfcEC\n-----END A-----\n";
-        assert_eq!(blocks(odd).err(), Some(NotPem::Damaged(1)));
-        assert!(is_der(&[0x30, 0x82, 1, 0]) && !is_der(b"") && !is_der(b"no PEM"));
+        assert_eq!(whole(odd).err(), Some(NotPem::Damaged(1)));
     }
 
     #[test]
     fn what_is_cut_off_or_damaged_is_told_by_number() {
-        let whole = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
+        let whole_block = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
         for (text, expected) in [
-            (format!("{whole}-----BEGIN A-----\nAAEC\n"), NotPem::NoEnd(2)),
-            (format!("-----BEGIN A-----\nAA\n{whole}"), NotPem::NoEnd(1)),
+            (format!("{whole_block}-----BEGIN A-----\nAAEC\n"), NotPem::NoEnd(2)),
+            (format!("-----BEGIN A-----\nAA\n{whole_block}"), NotPem::NoEnd(1)),
             ("-----BEGIN A".to_owned(), NotPem::NoEnd(1)),
             ("-----BEGIN A-----\nAAEC\n-----END B-----\n".to_owned(), NotPem::NoEnd(1)),
-            (whole.replace("AAEC", "A*EC"), NotPem::Damaged(1)),
-            (whole.replace("AAEC", "AAE"), NotPem::Damaged(1)),
-            (whole.replace("AAEC\n", ""), NotPem::Damaged(1)),
+            (whole_block.replace("AAEC", "A*EC"), NotPem::Damaged(1)),
+            (whole_block.replace("AAEC", "AAE"), NotPem::Damaged(1)),
+            (whole_block.replace("AAEC\n", ""), NotPem::Damaged(1)),
         ] {
-            assert_eq!(blocks(text.as_bytes()).err(), Some(expected), "{text}");
+            assert_eq!(whole(text.as_bytes()).err(), Some(expected), "{text}");
         }
-        assert_eq!(blocks(&[0x30, 0x82, 0xff]).err(), Some(NotPem::NotText));
+        assert_eq!(whole(&[0x30, 0x82, 0xff]).err(), Some(NotPem::NotText));
     }
 
     #[test]
-    fn the_encryption_of_old_is_recognised() {
+    fn a_broken_block_does_not_hide_the_others() {
+        let text = "-----BEGIN A-----\nAAEC\n-----BEGIN B-----\nA*EC\n-----END B-----\n\
+                    -----BEGIN C-----\nAAEC\n-----END C-----\n";
+        let found = blocks(text.as_bytes()).unwrap();
+        let states = found.iter().map(|block| match block.content {
+            Content::Broken(broken) => (block.label.as_str(), Some(broken)),
+            _ => (block.label.as_str(), None),
+        });
+        let expected = [("A", Some(Broken::NoEnd)), ("B", Some(Broken::Base64)), ("C", None)];
+        assert_eq!(states.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn utf_16_is_told_from_what_is_no_text() {
+        let text = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = [b"\xff\xfe", &little[..]].concat();
+        for text in [little, big, marked] {
+            assert_eq!(blocks(&text).err(), Some(NotPem::Utf16));
+        }
+    }
+
+    #[test]
+    fn the_encryption_of_old_is_recognised_with_its_cipher() {
         let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAEC\n\
                     -----END RSA PRIVATE KEY-----\n";
-        assert!(matches!(blocks(text.as_bytes()).unwrap()[0].content, Content::LegacyEncrypted));
+        for (text, name) in [(text.to_owned(), "AES-256-CBC"), (text.replace("DEK", "D"), "unknown cipher")] {
+            let Content::LegacyEncrypted(cipher) = &blocks(text.as_bytes()).unwrap()[0].content else { panic!("not") };
+            assert_eq!(cipher, name);
+        }
     }
 }
