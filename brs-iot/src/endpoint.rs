@@ -11,17 +11,22 @@ use brs_core::Error;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
-/// What AWS's names end in: the public partitions, dual-stack names, the European sovereign cloud, isolated regions.
-const DOMAINS: [&str; 9] = [
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "api.aws",
-    "api.amazonwebservices.com.cn",
-    "amazonaws.eu",
-    "c2s.ic.gov",
-    "sc2s.sgov.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
+/// What AWS's names end in: each partition's names, then its dual-stack names, as the SDKs' `partitions.json` has them.
+const DOMAINS: [[&str; 2]; 7] = [
+    // aws, aws-us-gov
+    ["amazonaws.com", "api.aws"],
+    // aws-cn
+    ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+    // aws-eusc
+    ["amazonaws.eu", "api.amazonwebservices.eu"],
+    // aws-iso
+    ["c2s.ic.gov", "api.aws.ic.gov"],
+    // aws-iso-b
+    ["sc2s.sgov.gov", "api.aws.scloud"],
+    // aws-iso-e
+    ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"],
+    // aws-iso-f
+    ["csp.hci.ic.gov", "api.aws.hci.ic.gov"],
 ];
 /// RFC 3986: everything but the unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -40,7 +45,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Checks an endpoint; `any_host` is whether one that is not AWS's may be called.
     pub(crate) fn parse(text: &str, any_host: bool) -> Result<Self, Error> {
-        let authority = text.to_ascii_lowercase();
+        // What a copy from a terminal or a table brings along.
+        let authority = text.trim().to_ascii_lowercase();
         let (host, _) = split(&authority).map_err(refused)?;
         let labels: Vec<&str> = host.split('.').collect();
         if let Some(region) = credentials_region(&labels) {
@@ -87,6 +93,13 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
     let is_address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
     let is_name = !authority.starts_with('[') && (1..=MAX_HOST).contains(&host.len()) && host.split('.').all(is_label);
     if !is_address && !is_name {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        if let Some(at) = authority.chars().position(|c| !is_part(c)) {
+            return Err(format!("holds a character that no host name has, number {}", at + 1));
+        }
+        if host.ends_with('.') {
+            return Err("ends with a dot: leave it out".into());
+        }
         return Err("has no usable host: give a name such as `<prefix>.credentials.iot.<region>.amazonaws.com`".into());
     }
     match port {
@@ -113,7 +126,7 @@ fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
     let (service, region) = (labels.get(at + 1)?, *labels.get(at + 2)?);
     let rest = labels[at + 3..].join(".");
     let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
-    let is_one = matches!(*service, "iot" | "iot-fips") && is_region(region) && DOMAINS.contains(&domain);
+    let is_one = matches!(*service, "iot" | "iot-fips") && is_region(region) && is_domain(domain);
     is_one.then_some(region)
 }
 
@@ -126,8 +139,12 @@ fn is_data_endpoint(labels: &[&str]) -> bool {
     };
     let [service, region, domain @ ..] = rest else { return false };
     let domain = domain.join(".");
-    let is_aws = domain.strip_prefix(before_domain).is_some_and(|domain| DOMAINS.contains(&domain));
+    let is_aws = domain.strip_prefix(before_domain).is_some_and(is_domain);
     matches!(*service, "iot" | "iot-fips") && is_region(region) && is_aws
+}
+
+fn is_domain(domain: &str) -> bool {
+    DOMAINS.as_flattened().contains(&domain)
 }
 
 /// Checks a role alias: 1–128 of `[\w=,@-]`.
@@ -185,6 +202,49 @@ mod tests {
         ] {
             let endpoint = Endpoint::parse(host, false).unwrap();
             assert_eq!((endpoint.region.as_deref(), endpoint.authority), (Some(region), host.to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
+    fn names_of_all_partitions_are_known() {
+        for (partition, region, domains) in [
+            ("aws", "eu-west-1", ["amazonaws.com", "api.aws"]),
+            ("aws-cn", "cn-north-1", ["amazonaws.com.cn", "api.amazonwebservices.com.cn"]),
+            ("aws-us-gov", "us-gov-west-1", ["amazonaws.com", "api.aws"]),
+            ("aws-iso", "us-iso-east-1", ["c2s.ic.gov", "api.aws.ic.gov"]),
+            ("aws-iso-b", "us-isob-east-1", ["sc2s.sgov.gov", "api.aws.scloud"]),
+            ("aws-iso-e", "eu-isoe-west-1", ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"]),
+            ("aws-iso-f", "us-isof-south-1", ["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
+            ("aws-eusc", "eusc-de-east-1", ["amazonaws.eu", "api.amazonwebservices.eu"]),
+        ] {
+            for domain in domains {
+                for service in ["iot", "iot-fips"] {
+                    for vpc in ["", "vpce."] {
+                        let host = format!("c2abc.credentials.{service}.{region}.{vpc}{domain}");
+                        let endpoint = Endpoint::parse(&host, false).unwrap();
+                        assert_eq!(endpoint.region.as_deref(), Some(region), "{partition}: {host}");
+                    }
+                    let data = Endpoint::parse(&format!("a1-ats.{service}.{region}.{domain}"), true).unwrap_err();
+                    assert!(data.to_string().contains("is a data endpoint"), "{partition}: {data}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blanks_around_an_endpoint_are_no_part_of_it() {
+        let host = "c2abc.credentials.iot.eu-west-1.amazonaws.com";
+        for text in [format!("{host} "), format!(" {host}\r\n"), format!("\t{host}\u{a0}")] {
+            assert_eq!(Endpoint::parse(&text, false).unwrap().authority, host);
+        }
+        for (text, words) in [
+            (format!("c2abc .{}", &host[6..]), "number 6"),
+            (format!("{host}\u{200b}"), "holds a character that no host name has, number 46"),
+            (format!("{host}."), "ends with a dot"),
+            (format!("https://{host} "), "leave out `https://`"),
+        ] {
+            let error = Endpoint::parse(&text, true).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
         }
     }
 
