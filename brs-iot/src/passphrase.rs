@@ -105,22 +105,29 @@ fn from_file(path: &Path) -> Result<SecretString, Error> {
 }
 
 fn from_environment(name: &str) -> Result<SecretString, Error> {
-    let refused = |problem: &str| {
-        let name = shown_name(name);
-        Error::configuration(format!("the environment variable{name} for the private key's pass phrase {problem}"))
-            .with_param(PARAM)
-            .unrecoverable()
-    };
+    let (named, value) = environment(name, "the private key's pass phrase");
+    match value {
+        Ok(value) if !value.expose().is_empty() => Ok(value),
+        Ok(_) => Err("is empty"),
+        Err(problem) => Err(problem),
+    }
+    .map_err(|problem| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable())
+}
+
+/// A secret from the environment: how errors name the variable, and its value or the end of such a sentence.
+pub(crate) fn environment(name: &str, what: &str) -> (String, Result<SecretString, &'static str>) {
+    let named = format!("the environment variable{} for {what}", shown_name(name));
     // `var` panics on names that no environment can have.
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(refused("has no usable name"));
+        return (named, Err("has no usable name"));
     }
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value.into()),
-        Ok(_) => Err(refused("is empty")),
-        Err(std::env::VarError::NotPresent) => Err(refused("is not set")),
-        Err(std::env::VarError::NotUnicode(_)) => Err(refused("is not UTF-8")),
-    }
+    // The error holds the value, so that it is not kept.
+    let value = match std::env::var(name) {
+        Ok(value) => Ok(value.into()),
+        Err(std::env::VarError::NotPresent) => Err("is not set"),
+        Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8"),
+    };
+    (named, value)
 }
 
 /// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it is shown only if it

@@ -31,7 +31,8 @@
 //!   further tries fail at once. A file or a function that gives a PIN is asked elsewhere, when a login is due: whoever
 //!   waits for a person stops no other session. A PIN pad's person, however, is waited for on the token's thread.
 //! - A token that was unplugged and is back works at the next signature.
-//! - A PIN that a token refused is never tried on it again. Logins and keys that want a PIN for each signature share
+//! - What cannot be the token's PIN, by its length or for a control character in it, is not sent. A PIN that a token
+//!   refused is never tried on it again. Logins and keys that want a PIN for each signature share
 //!   that memory, since many tokens count the mistakes of both together; only where a PIN was accepted before does the
 //!   other's refusal not count. Where a login fails and the token tells neither why nor that it counted a try
 //!   (`CKR_GENERAL_ERROR` or its like, and no flag that changed), that PIN has one more try. The memory ends with the
@@ -42,6 +43,9 @@
 //! - A module is loaded once, never unloaded and never finalised, and at the process's end nobody waits for its thread.
 //!   Other code that uses it must initialise it with locking (`CKF_OS_LOCKING_OK`): whoever is first decides for all.
 //!   Modules whose exit handlers mind calls that still run want the sessions dropped before the process ends.
+//! - A key with `CKA_ALWAYS_AUTHENTICATE` wants its PIN between a signature's beginning and its end, so that the module
+//!   must sign in steps: by a mechanism that digests, such as `CKM_ECDSA_SHA256`, or by taking the plain one's data in
+//!   steps, too. SoftHSM2 up to 2.6 does so for RSA keys and not for EC keys, which are refused then.
 //! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where
 //!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
 
@@ -54,6 +58,7 @@ mod find;
 #[doc(hidden)]
 pub mod hook;
 mod key;
+mod kind;
 mod login;
 mod open;
 mod pin;
@@ -64,6 +69,7 @@ mod token;
 mod uri;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +82,7 @@ use asking::Until;
 use find::{Id, ObjectSelector, TokenSelector};
 
 use crate::path;
+use crate::reading::{Unread, no_file};
 
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// As for commands: 12 hours.
@@ -110,9 +117,10 @@ impl Pkcs11 {
 
     /// A key by its RFC 7512 URI, `pkcs11:token=…;object=…?module-path=…&pin-source=…`.
     ///
-    /// Understood are `token`, `serial`, `manufacturer`, `model`, `slot-id`, `object`, `id`, `type=private`, and behind
-    /// the `?` `module-path`, `pin-source` (a file, never a command) and `pin-value`. Any other attribute before the
-    /// `?`, a vendor's too, is refused, since it may narrow what is meant; behind it, it is ignored with a warning.
+    /// Padding at a name's end, `%20` or `%00`, is no part of it. Understood are `token`, `serial`, `manufacturer`,
+    /// `model`, `slot-id`, `object`, `id`, `type=private`, and behind the `?` `module-path`, `pin-source` (a file,
+    /// never a command) and `pin-value`. Any other attribute before the `?`, a vendor's too, is refused, since it may
+    /// narrow what is meant; behind it, it is ignored with a warning.
     ///
     /// # Errors
     ///
@@ -238,12 +246,15 @@ impl Pkcs11 {
 }
 
 fn module(path: &Path) -> Result<PathBuf, Error> {
-    let shown = path.display();
-    let wrong = |problem: &str| {
-        Error::configuration(format!("PKCS#11 module `{shown}` {problem}")).unrecoverable().with_param("module_path")
-    };
-    let path = path.canonicalize().map_err(|error| wrong("cannot be found").with_source(error))?;
-    if path.is_file() { Ok(path) } else { Err(wrong("is not a file: give the library itself")) }
+    let refused = |unread: Unread| unread.into_error(&format!("PKCS#11 module `{}`", path.display()), "module_path");
+    let failed = |error| refused(Unread::io(error, path));
+    let real = path.canonicalize().map_err(failed)?;
+    if let Some(problem) = no_file(&real.metadata().map_err(failed)?) {
+        return Err(refused(Unread::new(problem)));
+    }
+    // Whoever loads it says less about why it may not be read.
+    File::open(&real).map_err(failed)?;
+    Ok(real)
 }
 
 fn wrong_timeout() -> Error {

@@ -29,6 +29,11 @@ impl Unread {
         Self { problem: reason(&error, path), source: Some(error) }
     }
 
+    /// The end of a sentence.
+    pub(crate) fn problem(&self) -> &str {
+        &self.problem
+    }
+
     /// `named` begins the sentence, as in ``the certificate `/path` ``.
     pub(crate) fn into_error(self, named: &str, param: &str) -> Error {
         let error = Error::configuration(format!("{named} {}", self.problem)).with_param(param).unrecoverable();

@@ -18,10 +18,12 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
+use rustls_native_certs::ErrorKind as Kind;
 
 use crate::certificate::{Authorities, Facts, authorities};
 use crate::device::Device;
 use crate::pem::Pem;
+use crate::reading::Unread;
 
 mod verifier;
 
@@ -54,13 +56,21 @@ impl Trust {
         if added > 0 {
             return Ok(Self::System(Arc::new(store)));
         }
-        let error = Error::configuration(
-            "this system has no trusted authorities: install its CA certificates, or give Amazon's \
-             (https://www.amazontrust.com/repository/AmazonRootCA1.pem) in `trust_store`",
-        )
+        let cause = loaded.errors.into_iter().next();
+        let why = match &cause {
+            Some(rustls_native_certs::Error { kind: Kind::Io { inner, path }, .. }) => {
+                format!(" (`{}` {})", path.display(), Unread::io(inner.kind().into(), path).problem())
+            }
+            Some(other) => format!(" ({other})"),
+            None => String::new(),
+        };
+        let error = Error::configuration(format!(
+            "this system has no trusted authorities{why}: install its CA certificates, or give Amazon's \
+             (https://www.amazontrust.com/repository/AmazonRootCA1.pem) in `trust_store`"
+        ))
         .with_param(PARAM)
         .unrecoverable();
-        Err(match loaded.errors.into_iter().next() {
+        Err(match cause {
             Some(cause) => error.with_source(cause.to_string()),
             None => error,
         })

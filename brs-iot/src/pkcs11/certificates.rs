@@ -140,10 +140,11 @@ pub(super) fn choose<'a>(
     chosen.dedup_by(|one, other| one.certificate == other.certificate);
     let several = |problem: &str| {
         let list = find::listed(chosen.iter().map(|stored| stored.to_string()));
-        let text = format!(
-            "{token} has {} certificates for the key {problem}: choose by label and id, or remove one, from: {list}",
-            chosen.len()
-        );
+        let remedy = match find::are_alike(chosen.iter().map(|stored| (&*stored.label, &stored.id))) {
+            true => "give one another label or id with the token's own tool, or remove it",
+            false => "choose by label and id, or remove one",
+        };
+        let text = format!("{token} has {} certificates for the key {problem}: {remedy}, from: {list}", chosen.len());
         Err(Error::configuration(text).unrecoverable().with_param("certificate"))
     };
     match chosen[..] {

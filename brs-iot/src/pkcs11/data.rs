@@ -39,7 +39,7 @@ struct Data {
     /// The PIN.
     #[serde(alias = "user_pin")]
     pin: Option<SecretString>,
-    /// A file that holds the PIN.
+    /// A file whose first line is the PIN.
     pin_file: Option<PathBuf>,
     /// An environment variable that holds the PIN.
     pin_env: Option<String>,

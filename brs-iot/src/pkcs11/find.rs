@@ -1,7 +1,8 @@
 //! Finding token, key and certificates by what the user said, and telling what is there when that is not enough.
 //!
 //! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is not there, or not
-//! only once, is an error with a list of labels, serial numbers and ids.
+//! only once, is an error with a list of labels, serial numbers and ids. Keys of one label and one id are listed by
+//! what else is known of them: only the token's owner can make them choosable.
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
 use super::failure::{Failure, reason};
+use super::kind::kind;
 
 /// More objects of a kind than any device's token holds; what is asked for by label and id is found among any number.
 const MAX_OBJECTS: usize = 1024;
@@ -210,10 +212,22 @@ fn one(
     let list = listed(seen.iter().map(Seen::to_string));
     let text = match matching.len() {
         0 => format!("{token} has no {what} with {selector}: there are: {list}"),
+        count if are_alike(matching.iter().map(|seen| (&*seen.label, &seen.id))) => {
+            let kinds = listed(matching.iter().map(|seen| format!("{seen}, {}", kind(session, seen.handle))));
+            format!(
+                "{token} has {count} {what}s of the same label and id, so that neither chooses one: give one another \
+                 label or id with the token's own tool, or remove it: {kinds}"
+            )
+        }
         count => format!("{token} has {count} {what}s with {selector}: choose by label and id from: {list}"),
     };
     let error = Error::configuration(text).unrecoverable();
     Err(if matching.is_empty() { Failure::Missing(error) } else { Failure::Other(error) })
+}
+
+/// Whether labels and ids are the same of all.
+pub(super) fn are_alike<'a>(mut names: impl Iterator<Item = (&'a str, &'a Id)>) -> bool {
+    names.next().is_some_and(|(label, id)| names.all(|other| other == (label, id)))
 }
 
 /// All objects of a class that fit: those the token finds by label and id, else those that fit but for padding.
@@ -347,7 +361,7 @@ fn said(f: &mut fmt::Formatter<'_>, parts: &[(&str, Option<&dyn fmt::Display>)])
     let mut first = true;
     for (name, value) in parts {
         if let Some(value) = value {
-            write!(f, "{}{name} `{value}`", if first { "" } else { ", " })?;
+            write!(f, "{}{name} `{}`", if first { "" } else { ", " }, clean(&value.to_string(), &[]))?;
             first = false;
         }
     }

@@ -1,7 +1,8 @@
 //! Logging in to a token, as its user or for one signature: whether a PIN is tried at all, and what came of it.
 //!
 //! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not tried where somebody
-//! in the process is logged in, where the token refused it before (`pin.rs` remembers), or on a token's last try.
+//! in the process is logged in, where the token refused it before (`pin.rs` remembers), where it is shorter or longer
+//! than the token's PINs, or on a token's last try.
 
 use brs_core::{Error, SecretString};
 use cryptoki::context::Pkcs11 as Module;
@@ -71,6 +72,10 @@ impl At<'_> {
                  PIN, then try again",
                 self.token
             );
+            return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
+        }
+        if let Some(problem) = pin::out_of_range(pin, info.min_pin_length(), info.max_pin_length()) {
+            let text = format!("{} {problem}", self.token);
             return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
         }
         let account = Account::new(self.token, matches!(user, UserType::ContextSpecific));

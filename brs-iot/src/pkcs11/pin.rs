@@ -4,23 +4,21 @@
 //! another one then. Files and functions are asked on threads of their own, one call at a time: neither the token's
 //! thread nor a runtime's worker waits for a person. A token counts wrong PINs and locks itself after a few. So each
 //! PIN that a token refused is remembered for the life of the process, as a keyed hash under a key that exists in this
-//! process only, and never tried on that token again. What it accepted is remembered the same way.
+//! process only, and never tried on that token again. What it accepted is remembered the same way. What cannot be a PIN
+//! is never sent at all: a try is precious.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use brs_core::{Blocking, Error, SecretString};
 use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
-use zeroize::Zeroizing;
 
 use super::find::Identity;
-use crate::passphrase::{shown_name, shown_path};
-use crate::path;
+use crate::passphrase::{environment, shown_name, shown_path};
+use crate::{first_line, path};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;
@@ -28,6 +26,9 @@ const MAX_LENGTH: usize = 255;
 /// Where a token's PIN comes from: a value, a file, an environment variable or a function.
 ///
 /// `From` is implemented for texts: `.pin("1234")` is the value.
+///
+/// What cannot be a PIN is not sent to the token, which may count it as a wrong try: an empty one, one with a control
+/// character such as a line break, and one that is shorter or longer than the token says its PINs are.
 #[derive(Clone)]
 pub struct Pin(Arc<Asked>);
 
@@ -55,8 +56,10 @@ impl Pin {
         Self::new(Source::Value(pin.into()))
     }
 
-    /// A file that holds the PIN, in UTF-8; one line feed at its end is not part of it. `~` stands for the home
-    /// directory.
+    /// A file whose first line is the PIN, without its line break; `~` stands for the home directory.
+    ///
+    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the line, blanks are, and
+    /// what follows it is ignored: the same rule as for pass phrases.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::new(Source::File(path.into()))
     }
@@ -107,42 +110,51 @@ impl Pin {
         let (pin, place) = match &self.0.source {
             Source::Value(pin) => (pin.clone(), "the PIN".to_owned()),
             Source::File(file) => {
-                let place = format!("PIN file{}", shown_path(file));
-                (read(file).map_err(|error| wrong(format!("{place} cannot be read")).with_source(error))?, place)
+                let place = format!("the PIN's file{}", shown_path(file));
+                let read = first_line::read(&path::expanded(file));
+                (read.map_err(|unread| unread.into_error(&place, "pin"))?, place)
             }
             Source::Environment(name) => {
-                let place = format!("environment variable{}", shown_name(name));
-                // `VarError` holds the value, so that it is not kept as the source.
-                let pin = std::env::var(name).map_err(|_| wrong(format!("{place} holds no PIN: it is not set")))?;
-                (SecretString::new(pin), place)
+                let (place, pin) = environment(name, "the PIN");
+                (pin.map_err(|problem| wrong(format!("{place} {problem}")))?, place)
             }
             Source::Function(function) => (function()?, "what the PIN function returned".to_owned()),
         };
-        match pin.expose().len() {
-            0 => Err(wrong(format!("{place} is empty"))),
-            length if length > MAX_LENGTH => {
-                Err(wrong(format!("{place} is longer than a PIN can be: at most {MAX_LENGTH} bytes")))
-            }
-            _ => Ok(pin),
+        match problem(pin.expose()) {
+            Some(problem) => Err(wrong(format!("{place} {problem}"))),
+            None => Ok(pin),
         }
     }
 }
 
-fn read(file: &std::path::Path) -> std::io::Result<SecretString> {
-    let mut file = File::open(path::expanded(file))?;
-    // One buffer that never grows: growing would leave copies behind. Longer than allowed by a line end and one.
-    let mut buffer = Zeroizing::new([0_u8; MAX_LENGTH + 3]);
-    let mut length = 0;
-    loop {
-        match file.read(&mut buffer[length..])? {
-            0 => break,
-            read => length += read,
-        }
+/// Why a text cannot be a PIN, as the end of a sentence.
+fn problem(pin: &str) -> Option<String> {
+    if pin.is_empty() {
+        Some("is empty".into())
+    } else if pin.len() > MAX_LENGTH {
+        Some(format!("is longer than a PIN can be: at most {MAX_LENGTH} bytes"))
+    } else if pin.chars().any(char::is_control) {
+        Some("holds a control character, such as a line break, a tab or a NUL, which no PIN does".into())
+    } else {
+        None
     }
-    let text = std::str::from_utf8(&buffer[..length])
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8"))?;
-    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(SecretString::new(text))
+}
+
+/// Why a PIN cannot be the token's, which says how many bytes its PINs have, as the end of a sentence. What says
+/// nothing, or makes no sense, limits nothing.
+pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Option<String> {
+    let length = pin.expose().len();
+    let most = if most == 0 { usize::MAX } else { most };
+    if least > most || (least..=most).contains(&length) || least == usize::MAX {
+        return None;
+    }
+    let (problem, most) = (
+        if length < least { "shorter" } else { "longer" },
+        if most == usize::MAX { "" } else { &format!(" to {most}") },
+    );
+    Some(format!(
+        "has PINs of {least}{most} bytes, and the one that was given is {problem}: it was not sent; give the right PIN"
+    ))
 }
 
 impl<T: Into<SecretString>> From<T> for Pin {
@@ -249,119 +261,4 @@ pub(super) fn accept(account: &Account, pin: &SecretString) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn file(content: &[u8]) -> Result<SecretString, Error> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(content).unwrap();
-        Pin::file(file.path()).fetch()
-    }
-
-    #[test]
-    fn a_file_ends_with_one_line_end_at_most() {
-        for (content, pin) in [("1234", "1234"), ("1234\n", "1234"), ("1234\r\n", "1234"), (" 12 \n\n", " 12 \n")] {
-            assert_eq!(file(content.as_bytes()).unwrap().expose(), pin);
-        }
-        let longest = "9".repeat(MAX_LENGTH);
-        assert_eq!(file(format!("{longest}\r\n").as_bytes()).unwrap().expose(), longest);
-    }
-
-    #[test]
-    fn what_is_no_pin_is_refused_without_showing_it() {
-        let too_long = "9".repeat(MAX_LENGTH + 1);
-        for error in [
-            file(b"").unwrap_err(),
-            file(b"\n").unwrap_err(),
-            file(b"\xffhush").unwrap_err(),
-            file(too_long.as_bytes()).unwrap_err(),
-            file("9".repeat(1 << 16).as_bytes()).unwrap_err(),
-            Pin::value(too_long).fetch().unwrap_err(),
-            Pin::file("/does/not/exist").fetch().unwrap_err(),
-            Pin::environment("BRS_TEST_NO_SUCH_VARIABLE").fetch().unwrap_err(),
-            Pin::function(|| Ok("".into())).fetch().unwrap_err(),
-        ] {
-            let shown = format!("{error} {error:?}");
-            assert!(error.is_unrecoverable() && !shown.contains("999") && !shown.contains("hush"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_functions_error_is_kept() {
-        let error = Pin::function(|| Err(Error::connection("no agent"))).fetch().unwrap_err();
-        assert!(error.is_retryable() && error.to_string() == "no agent");
-    }
-
-    #[test]
-    fn debug_shows_the_place_and_not_the_pin() {
-        assert_eq!(format!("{:?}", Pin::value("hush")), "Pin(** redacted **)");
-        assert_eq!(format!("{:?}", Pin::file("/run/pin")), "Pin(file `/run/pin`)");
-        assert_eq!(format!("{:?}", Pin::environment("PIN")), "Pin(environment `PIN`)");
-        assert_eq!(format!("{:?}", Pin::function(|| Ok("hush".into()))), "Pin(function)");
-    }
-
-    #[test]
-    fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
-        let (file, variable) = (Pin::file("123456"), Pin::environment("123456"));
-        let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
-        let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
-        assert!(!shown.contains("123456"), "{shown}");
-        assert_eq!(one.to_string(), "PIN file cannot be read");
-        assert_eq!(other.to_string(), "environment variable holds no PIN: it is not set");
-    }
-
-    fn account(serial: &str, slot_id: Option<u64>) -> (Account, Identity) {
-        let token = Identity { serial: serial.into(), label: "label".into(), slot_id, ..Identity::default() };
-        (Account::new(&token, false), token)
-    }
-
-    #[test]
-    fn refused_pins_stay_refused_whatever_else_is_accepted() {
-        let ((one, token), (other, _)) = (account("refused-1", None), account("refused-2", None));
-        let may = |account: &Account, pin: &str| may_be_tried(account, &pin.into(), &token).is_ok();
-        for pin in ["1111", "2222"] {
-            assert!(may(&one, pin));
-            refuse(&one, &pin.into());
-        }
-        accept(&one, &"3333".into());
-        assert!(!may(&one, "1111") && !may(&one, "2222") && may(&one, "3333") && may(&other, "1111"));
-    }
-
-    #[test]
-    fn what_one_user_was_refused_with_the_other_tries_only_if_it_was_accepted_before() {
-        let (user, token) = account("refused-3", None);
-        let signer = Account::new(&token, true);
-        let may = |account: &Account, pin: &str| may_be_tried(account, &pin.into(), &token).is_ok();
-        refuse(&user, &"1111".into());
-        assert!(!may(&signer, "1111") && may(&signer, "2222"));
-        accept(&user, &"3333".into());
-        refuse(&signer, &"3333".into());
-        assert!(may(&user, "3333") && !may(&signer, "3333"));
-        // One doubt for both.
-        doubt(&user, &"4444".into());
-        assert!(may(&signer, "4444"));
-        doubt(&signer, &"4444".into());
-        assert!(!may(&signer, "4444") && !may(&user, "4444"));
-    }
-
-    #[test]
-    fn a_token_is_known_in_every_slot() {
-        assert_eq!(account("", Some(1)).0, account("", Some(2)).0);
-        assert_eq!(account("3", None).0, account("3", Some(2)).0);
-        assert_ne!(account("3", None).0, account("", None).0);
-    }
-
-    #[test]
-    fn an_unclear_failure_allows_one_more_try() {
-        let (account, token) = account("unclear", None);
-        let may = || may_be_tried(&account, &"1111".into(), &token).is_ok();
-        doubt(&account, &"1111".into());
-        assert!(may());
-        accept(&account, &"1111".into());
-        doubt(&account, &"1111".into());
-        assert!(may());
-        doubt(&account, &"1111".into());
-        assert!(!may());
-    }
-}
+mod tests;

@@ -3,7 +3,9 @@
 //! Digests are made in software: what every module has is the plain signature, `CKM_RSA_PKCS` over a DigestInfo,
 //! `CKM_RSA_PKCS_PSS` over a digest, `CKM_ECDSA` over a digest with r and s side by side, which TLS wants as DER. A
 //! mechanism that digests by itself is used where the plain one is missing, and where a login must come between the
-//! beginning of a signature and its end: the standard allows signing in several steps only there.
+//! beginning of a signature and its end: the standard allows signing in several steps only there. A module that takes
+//! `CKM_ECDSA` in one step and has no `CKM_ECDSA_SHA256` (SoftHSM2 up to 2.6) cannot sign with such a key by way of
+//! `cryptoki`, which has no single `C_Sign` that a login could come before.
 
 use std::borrow::Cow;
 
@@ -17,6 +19,8 @@ use webpki::{EndEntityCert, aws_lc_rs as algorithms};
 /// What the module is asked to do.
 pub(super) struct Recipe<'a> {
     pub(super) mechanism: Mechanism<'static>,
+    /// As the standard spells it.
+    pub(super) name: &'static str,
     pub(super) data: Cow<'a, [u8]>,
 }
 
@@ -52,14 +56,14 @@ pub(super) fn recipe<'a>(
     let digesting = hash.digesting(kind);
     let has = |mechanism: &Mechanism<'_>| mechanisms.contains(&mechanism.mechanism_type());
     if has(&digesting) && (in_steps || !has(&plain)) {
-        return Some(Recipe { mechanism: digesting, data: Cow::Borrowed(message) });
+        return Some(Recipe { mechanism: digesting, name: hash.name(kind), data: Cow::Borrowed(message) });
     }
     let digest = digest::digest(hash.algorithm, message);
     let data = match kind {
         Kind::Pkcs1 => [hash.info, digest.as_ref()].concat(),
         Kind::Pss | Kind::Ecdsa => digest.as_ref().to_vec(),
     };
-    Some(Recipe { mechanism: plain, data: Cow::Owned(data) })
+    Some(Recipe { mechanism: plain, name: kind.name(), data: Cow::Owned(data) })
 }
 
 /// The module's signature as TLS wants it; `None` if it cannot be one.
@@ -136,7 +140,37 @@ fn kind(scheme: SignatureScheme) -> Option<(Kind, &'static Hash)> {
     })
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pkcs1 => "CKM_RSA_PKCS",
+            Self::Pss => "CKM_RSA_PKCS_PSS",
+            Self::Ecdsa => "CKM_ECDSA",
+        }
+    }
+}
+
+/// The mechanism that a key with a login for each signature wants, by the standard's name.
+pub(super) fn wanted_in_steps(scheme: SignatureScheme) -> &'static str {
+    kind(scheme).map_or("another mechanism", |(kind, hash)| hash.name(kind))
+}
+
 impl Hash {
+    /// The mechanism that digests by itself.
+    fn name(&self, kind: Kind) -> &'static str {
+        match (kind, self.bits) {
+            (Kind::Pkcs1, 256) => "CKM_SHA256_RSA_PKCS",
+            (Kind::Pkcs1, 384) => "CKM_SHA384_RSA_PKCS",
+            (Kind::Pkcs1, _) => "CKM_SHA512_RSA_PKCS",
+            (Kind::Pss, 256) => "CKM_SHA256_RSA_PKCS_PSS",
+            (Kind::Pss, 384) => "CKM_SHA384_RSA_PKCS_PSS",
+            (Kind::Pss, _) => "CKM_SHA512_RSA_PKCS_PSS",
+            (Kind::Ecdsa, 256) => "CKM_ECDSA_SHA256",
+            (Kind::Ecdsa, 384) => "CKM_ECDSA_SHA384",
+            (Kind::Ecdsa, _) => "CKM_ECDSA_SHA512",
+        }
+    }
+
     /// TLS 1.3 wants a salt as long as the digest.
     fn pss(&self) -> PkcsPssParams {
         let (hash_alg, mgf) = match self.bits {
@@ -213,6 +247,33 @@ mod tests {
     fn a_signature_of_another_length_is_none() {
         for length in [0, 63, 65, 96] {
             assert!(encoded(SignatureScheme::ECDSA_NISTP256_SHA256, vec![1; length]).is_none());
+        }
+    }
+
+    #[test]
+    fn each_mechanism_has_the_name_of_the_standard() {
+        // `CKM_…` of PKCS#11 2.40.
+        for (scheme, mechanism, name) in [
+            (SignatureScheme::RSA_PKCS1_SHA256, MechanismType::SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS"),
+            (SignatureScheme::RSA_PKCS1_SHA384, MechanismType::SHA384_RSA_PKCS, "CKM_SHA384_RSA_PKCS"),
+            (SignatureScheme::RSA_PKCS1_SHA512, MechanismType::SHA512_RSA_PKCS, "CKM_SHA512_RSA_PKCS"),
+            (SignatureScheme::RSA_PSS_SHA256, MechanismType::SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS"),
+            (SignatureScheme::RSA_PSS_SHA384, MechanismType::SHA384_RSA_PKCS_PSS, "CKM_SHA384_RSA_PKCS_PSS"),
+            (SignatureScheme::RSA_PSS_SHA512, MechanismType::SHA512_RSA_PKCS_PSS, "CKM_SHA512_RSA_PKCS_PSS"),
+            (SignatureScheme::ECDSA_NISTP256_SHA256, MechanismType::ECDSA_SHA256, "CKM_ECDSA_SHA256"),
+            (SignatureScheme::ECDSA_NISTP384_SHA384, MechanismType::ECDSA_SHA384, "CKM_ECDSA_SHA384"),
+        ] {
+            let recipe = |mechanisms: &[MechanismType]| recipe(scheme, b"message", mechanisms, true).unwrap();
+            let digesting = recipe(&[mechanism]);
+            assert_eq!((digesting.mechanism.mechanism_type(), digesting.name), (mechanism, name));
+            assert_eq!(wanted_in_steps(scheme), name);
+            let plain = recipe(&[]);
+            let names = [
+                (MechanismType::RSA_PKCS, "CKM_RSA_PKCS"),
+                (MechanismType::RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS"),
+                (MechanismType::ECDSA, "CKM_ECDSA"),
+            ];
+            assert!(names.contains(&(plain.mechanism.mechanism_type(), plain.name)), "{}", plain.name);
         }
     }
 

@@ -284,14 +284,9 @@ impl Open {
         self.session.sign_init(&recipe.mechanism, found.handle).map_err(Failure::while_("beginning a signature"))?;
         self.log_in_for_the_signature(place, pin)?;
         self.session.sign_update(&recipe.data).map_err(|error| match error {
-            ModuleError::Pkcs11(RvError::OperationNotInitialized | RvError::FunctionNotSupported, _) => Failure::Other(
-                Error::configuration(format!(
-                    "{place}: the key wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), for which the \
-                         module must sign in steps with {:?}, and it does not: use a key without that attribute",
-                    recipe.mechanism.mechanism_type()
-                ))
-                .unrecoverable(),
-            ),
+            ModuleError::Pkcs11(RvError::OperationNotInitialized | RvError::FunctionNotSupported, _) => {
+                Failure::Other(no_steps(place, found, recipe.name, sign::wanted_in_steps(scheme)))
+            }
             error => Failure::while_("signing in steps")(error),
         })?;
         self.session.sign_final().map_err(Failure::while_("ending a signature"))
@@ -311,6 +306,16 @@ impl Open {
         }
         self.session.get_session_info().is_ok()
     }
+}
+
+/// The error for a key that wants a login for each signature, on a module that leaves no room for one.
+fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
+    let other = if taken == wanted { String::new() } else { format!(", or a module that has {wanted}") };
+    Error::configuration(format!(
+        "{place}: {key} wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), between its beginning and its end, \
+         and the module signs with {taken} in one step only: use a key without that attribute{other}"
+    ))
+    .unrecoverable()
 }
 
 /// The module at a path, loaded once and initialised now.

@@ -2,8 +2,9 @@
 //!
 //! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. An attribute of the path that
 //! is not understood, a vendor's or a misspelt one, is refused: to ignore it would widen what the URI means, and the
-//! RFC wants nothing to match it. One of the query is ignored, as the RFC wants, with a warning. A URI may hold a PIN
-//! (`pin-value`), so that no error and no warning repeats any value.
+//! RFC wants nothing to match it. One of the query is ignored, as the RFC wants, with a warning. Names may have the
+//! padding that tokens have in fixed fields, blanks and zeros (`%20`, `%00`) at their ends: it is no part of them. A
+//! URI may hold a PIN (`pin-value`), so that no error and no warning repeats any value.
 
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ impl Uri {
     ///
     /// A validation error that names the attribute and what is wrong with it, without its value.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        // A line break of the file that it comes from, say.
+        let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         if text.len() > MAX_LENGTH {
             return Err(wrong(format!("has {} bytes, at most {MAX_LENGTH} are allowed", text.len())));
         }
@@ -83,17 +86,17 @@ impl Uri {
 
     fn set_path(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         match name {
-            "token" => self.token = Some(text(name, value)?.to_owned()),
-            "serial" => self.serial = Some(text(name, value)?.to_owned()),
-            "manufacturer" => self.manufacturer = Some(text(name, value)?.to_owned()),
-            "model" => self.model = Some(text(name, value)?.to_owned()),
+            "token" => self.token = Some(bare(name, value)?),
+            "serial" => self.serial = Some(bare(name, value)?),
+            "manufacturer" => self.manufacturer = Some(bare(name, value)?),
+            "model" => self.model = Some(bare(name, value)?),
             "slot-id" => {
                 let number = text(name, value)?;
                 let number = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
                 let number = number.and_then(|number| number.parse().ok());
                 self.slot_id = Some(number.ok_or_else(|| wrong("has a `slot-id` that is not a decimal number"))?);
             }
-            "object" => self.object = Some(text(name, value)?.to_owned()),
+            "object" => self.object = Some(bare(name, value)?),
             "id" => self.id = Some(value.to_vec()),
             "type" if value == b"private" => {}
             "type" => return Err(wrong("must be about a private key: `type=private`, or no `type`")),
@@ -176,9 +179,21 @@ fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Err
     Ok(decoded)
 }
 
+/// A name without the padding of fixed fields.
+fn bare(name: &str, value: &[u8]) -> Result<String, Error> {
+    let end = value.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1);
+    if end == 0 && !value.is_empty() {
+        return Err(wrong(format!("has a `{name}` of blanks and zeros only: leave it out, or give the name")));
+    }
+    text(name, &value[..end]).map(str::to_owned)
+}
+
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
-    let text = std::str::from_utf8(value).ok().filter(|text| !text.contains('\0'));
-    text.ok_or_else(|| wrong(format!("has a `{name}` that is not a text (UTF-8)")))
+    let text = std::str::from_utf8(value).map_err(|_| wrong(format!("has a `{name}` that is not a text (UTF-8)")))?;
+    match text.contains('\0') {
+        true => Err(wrong(format!("has a `{name}` with a NUL (`%00`) in it, which can only be padding at its end"))),
+        false => Ok(text),
+    }
 }
 
 fn wrong(problem: impl std::fmt::Display) -> Error {
@@ -221,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn padding_at_a_names_end_is_no_part_of_it() {
+        for padding in ["", "%00", "%00%00", "%20%20", "%20%00"] {
+            let text = format!("pkcs11:token=a%20b{padding};serial=1{padding};model=m{padding};object=k{padding}\n");
+            let uri = Uri::parse(&text).unwrap();
+            let names = [uri.token, uri.serial, uri.model, uri.object].map(Option::unwrap);
+            assert_eq!(names, ["a b", "1", "m", "k"], "{text}");
+        }
+        assert_eq!(Uri::parse("pkcs11:object=").unwrap().object.as_deref(), Some(""));
+        assert_eq!(Uri::parse("pkcs11:id=%01%00").unwrap().id.as_deref(), Some(&[1, 0][..]));
+    }
+
+    #[test]
     fn files_are_given_as_paths_or_as_uris() {
         for (text, path) in [
             ("pkcs11:?pin-source=/run/pin", "/run/pin"),
@@ -253,7 +280,12 @@ mod tests {
             ("pkcs11:token=é", "percent-encoded"),
             ("pkcs11:token=a/b", "percent-encoded"),
             ("pkcs11:token=%ff", "UTF-8"),
-            ("pkcs11:token=a%00", "UTF-8"),
+            ("pkcs11:token=a%00b", "`token` with a NUL"),
+            ("pkcs11:object=%00", "`object` of blanks and zeros only"),
+            ("pkcs11:token=%20%20", "`token` of blanks and zeros only"),
+            ("pkcs11:?pin-value=1234%00", "`pin-value` with a NUL"),
+            ("pkcs11:?pin-source=/run/pin%00", "`pin-source` with a NUL"),
+            ("pkcs11:?module-path=/m.so%00", "`module-path` with a NUL"),
             ("pkcs11:slot-id=", "decimal"),
             ("pkcs11:slot-id=-1", "decimal"),
             ("pkcs11:slot-id=+1", "decimal"),
@@ -304,7 +336,7 @@ mod tests {
 
         #[test]
         fn what_is_percent_encoded_comes_back(
-            token in "\\PC{0,40}",
+            token in "(\\PC{0,40}[!-~])?",
             id in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             let encoded = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();

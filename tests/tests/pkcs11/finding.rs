@@ -3,6 +3,7 @@
 use brs_core::ErrorKind;
 use brs_iot::pkcs11::Pkcs11;
 use brs_iot::pkcs11::hook::look_at_most;
+use cryptoki::object::Attribute;
 
 use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, run};
 
@@ -146,15 +147,62 @@ fn what_is_no_module_is_told_apart() {
         let libc = std::fs::read_to_string("/proc/self/maps").unwrap();
         let libc = libc.split_whitespace().find(|word| word.contains("/libc.so")).unwrap().to_owned();
         for (path, words) in [
-            ("/does/not/exist.so", "cannot be found"),
+            ("/does/not/exist.so", "does not exist"),
             ("relative.so", "absolute path"),
-            (bench.directory.to_str().unwrap(), "is not a file"),
+            (bench.directory.to_str().unwrap(), "is a folder"),
             (text.to_str().unwrap(), "cannot be loaded"),
             (&libc, "is not a PKCS#11 library"),
         ] {
             let error = run(Pkcs11::new(path).pin(PIN).open(None)).unwrap_err();
             assert!(error.is_unrecoverable() && error.to_string().contains(words), "{path}: {error}");
             assert!(matches!(error.kind(), ErrorKind::Configuration | ErrorKind::Validation));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn keys_of_one_label_and_one_id_are_told_by_what_distinguishes_them() {
+    alone(|bench| {
+        let token = bench.token("device");
+        token.key(Kind::P256, "iot", &[1]);
+        token.key(Kind::Rsa(2048), "iot", &[1]);
+        for pkcs11 in [token.pkcs11(), token.pkcs11().key_label("iot"), token.pkcs11().key_label("iot").key_id([1])] {
+            let error = run(pkcs11.open(None)).unwrap_err();
+            let shown = error.to_string();
+            assert!(error.is_unrecoverable() && shown.contains("2 private keys of the same label and id"), "{shown}");
+            assert!(shown.contains("give one another label or id with the token's own tool, or remove it"), "{shown}");
+            for key in ["label `iot`, id 01, EC P-256", "label `iot`, id 01, RSA of 2048 bits"] {
+                assert!(shown.contains(key), "{key}: {shown}");
+            }
+        }
+        let (sign, login) = (Attribute::Sign(false), Attribute::AlwaysAuthenticate(true));
+        token.key_with(Kind::P384, "twin", &[2], &[sign, Attribute::Derive(true)]);
+        token.key_with(Kind::P384, "twin", &[2], &[login]);
+        let shown = run(token.pkcs11().key_label("twin").open(None)).unwrap_err().to_string();
+        assert!(shown.contains("EC P-384, not for signing") && shown.contains("with a login for each"), "{shown}");
+        // A third one with an id of its own can be chosen.
+        token.key(Kind::P256, "iot", &[3]);
+        let shown = run(token.pkcs11().key_label("iot").open(None)).unwrap_err().to_string();
+        assert!(shown.contains("choose by label and id from"), "{shown}");
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn padding_in_a_uri_is_no_part_of_a_name() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("my device");
+        let certificate = authority.certify(&token.key(Kind::P256, "iot", &[1]));
+        token.store(&certificate, "iot", &[1]);
+        for padding in ["%00", "%20%20", "%00%00%00"] {
+            let uri = format!(
+                "pkcs11:token=my%20device{padding};object=iot{padding}?module-path={}&pin-value={PIN}\n",
+                bench.path.display()
+            );
+            let opened = run(Pkcs11::from_uri(&uri).unwrap().open(None)).unwrap();
+            assert_eq!(opened.certificates, std::slice::from_ref(&certificate));
         }
     });
 }

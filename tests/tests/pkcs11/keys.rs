@@ -133,11 +133,35 @@ fn a_key_that_always_authenticates_is_logged_in_to_for_each_signature() {
                 assert_eq!(authority.handshake(&opened, version).await.unwrap(), std::slice::from_ref(&certificate));
             }
         });
-        // SoftHSM2 has no ECDSA mechanism that takes its data in steps.
-        let key = token.key_with(Kind::P256, "ec", &[2], &[Attribute::AlwaysAuthenticate(true)]);
-        let certificate = authority.certify(&key);
-        let error = run(token.pkcs11().key_label("ec").open(Some(vec![certificate]))).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("CKA_ALWAYS_AUTHENTICATE"), "{error}");
+        let opened = run(token.pkcs11().key_label("iot").open(Some(vec![certificate]))).unwrap();
+        for scheme in [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PSS_SHA256] {
+            let signer = opened.key.choose_scheme(&[scheme]).unwrap();
+            assert_eq!((signer.scheme(), signer.sign(b"message").map(|signature| signature.len())), (scheme, Ok(256)));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_login_for_each_signature_that_the_module_has_no_room_for_is_told_by_the_mechanisms_names() {
+    alone(|bench| {
+        let authority = Authority::new();
+        let token = bench.token("device");
+        // SoftHSM2 takes ECDSA's data in one step, and up to 2.6 has no mechanism that digests before it.
+        for (kind, wanted) in [(Kind::P256, "CKM_ECDSA_SHA256"), (Kind::P384, "CKM_ECDSA_SHA384")] {
+            let label = format!("{kind:?}");
+            let key = token.key_with(kind, &label, &[2], &[Attribute::AlwaysAuthenticate(true)]);
+            let certificate = authority.certify(&key);
+            let error = run(token.pkcs11().key_label(&label).open(Some(vec![certificate]))).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(error.is_unrecoverable() && !shown.contains("MechanismType"), "{shown}");
+            for words in ["CKA_ALWAYS_AUTHENTICATE", "signs with CKM_ECDSA in one step only", wanted, &label] {
+                assert!(shown.contains(words), "{words}: {shown}");
+            }
+        }
+        // The token serves other keys after that.
+        let certificate = authority.certify(&token.key(Kind::P256, "plain", &[3]));
+        run(token.pkcs11().key_label("plain").open(Some(vec![certificate]))).unwrap();
     });
 }
 

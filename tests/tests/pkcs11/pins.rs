@@ -216,3 +216,47 @@ fn a_pin_that_is_wrong_for_a_signature_is_tried_once() {
         drop(logged_in);
     });
 }
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn what_cannot_be_a_pin_costs_no_try() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        let info = || bench.module.get_token_info(token.slot).unwrap();
+        let least = "9".repeat(info().min_pin_length() - 1);
+        assert!(!least.is_empty() && info().max_pin_length() == 255, "what SoftHSM2 says of itself");
+        let file = bench.directory.join("pin");
+        std::fs::write(&file, "\n1234\n").unwrap();
+        for (pin, words) in [
+            (Pin::value(least), "has PINs of 4 to 255 bytes, and the one that was given is shorter: it was not sent"),
+            (Pin::value(""), "is empty"),
+            (Pin::value("12345\n"), "control character"),
+            (Pin::value("12345\0"), "control character"),
+            (Pin::value("9".repeat(256)), "longer than a PIN can be"),
+            (Pin::file(&file), "empty first line"),
+            (Pin::function(|| Ok("12\t345".into())), "control character"),
+        ] {
+            let error = open(&token.pkcs11().pin(pin), &certificate).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(error.is_unrecoverable() && error.param() == Some("pin") && shown.contains(words), "{shown}");
+            // SoftHSM2 sets this flag at the first wrong one.
+            assert!(error.code().is_none() && !info().user_pin_count_low(), "{shown}");
+            assert!(!shown.contains("999") && !shown.contains("12345"), "{shown}");
+        }
+        open(&token.pkcs11().pin("wrong-1"), &certificate).unwrap_err();
+        assert!(info().user_pin_count_low(), "a wrong one is sent, and the flag tells");
+    });
+}
+
+#[test]
+#[ignore = "needs SoftHSM2"]
+fn a_pins_file_is_its_first_line() {
+    alone(|bench| {
+        let (token, certificate) = device(&bench);
+        let file = bench.directory.join("pin");
+        for content in [format!("{PIN}\nthe PIN of this device\n"), format!("\u{feff}{PIN}\r\n\r\n")] {
+            std::fs::write(&file, content).unwrap();
+            open(&token.pkcs11().pin(Pin::file(&file)), &certificate).unwrap();
+        }
+    });
+}
