@@ -1,7 +1,7 @@
 //! Private keys: PKCS#8, PKCS#1 and SEC1, in PEM or DER, and PKCS#8 encrypted with a pass phrase.
 //!
-//! Owns finding the one key in what was given, its decryption, and the signing key that rustls uses; which encryption is
-//! supported and bounded is [`encryption`]'s. Decoded keys are in memory that wipes itself. Keys within tokens are
+//! Owns finding the one key in what was given, its decryption, and the signing key that rustls uses; which encryption
+//! is supported and bounded is [`encryption`]'s. Decoded keys are in memory that wipes itself. Keys within tokens are
 //! `pkcs11.rs`'s.
 
 use std::sync::Arc;

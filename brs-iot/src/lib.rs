@@ -42,15 +42,18 @@
 //! # Certificate and key
 //!
 //! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or SEC1, or as PKCS#8
-//! encrypted with a [`Passphrase`]. Both are read when the session is built, and checked to belong together and to be
-//! valid. Files that change are taken over at the next refresh when the new pair is whole, matches and is valid (by the
-//! endpoint's time, where that is known); otherwise the old one stays in use, with a warning. Should the endpoint
-//! refuse a new pair that is not registered yet, say, the one before it is used once more, with a warning, until the
-//! new one has been accepted. A pass phrase is asked for when the session is built and when the key's file has changed.
-//! Within 30 days of the certificate's end each refresh tells so:
-//! [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
+//! encrypted with a [`Passphrase`] by PBES2: PBKDF2 with any HMAC of SHA-1 or SHA-2, or scrypt, and AES, triple DES or
+//! DES. Both are read when the session is built, and checked to belong together and to be valid. Files that change are
+//! taken over at the next refresh when the new pair is whole, matches and is valid (by the endpoint's time, where that
+//! is known); otherwise the old one stays in use, with a warning. Should the endpoint refuse a new pair that is not
+//! registered yet, say, the one before it is used once more, with a warning, until the new one has been accepted. A
+//! pass phrase is asked for when the session is built and when the key's file has changed. Within 30 days of the
+//! certificate's end each refresh tells so: [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
 //!
 //! Keys are RSA of 2048 to 4096 bits, EC P-256 or P-384.
+//!
+//! A trust store is used without the blocks in it that cannot be: each is named in a warning, and in errors about an
+//! endpoint that is not trusted. A store that was cut off, or of which nothing can be used, is refused.
 //!
 //! # What failures mean
 //!
@@ -117,9 +120,10 @@ pub mod __fuzz {
         let _ = crate::response::message(body);
     }
 
-    /// Reads bytes as a certificate chain and as a private key without a pass phrase.
+    /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass phrase.
     pub fn device(bytes: &[u8]) {
         let _ = crate::certificate::read_chain(bytes, "the certificate");
+        let _ = crate::certificate::authorities(bytes);
         let _ = crate::key::read(bytes, None, "the private key");
     }
 

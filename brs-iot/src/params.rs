@@ -59,8 +59,9 @@ impl Params {
     /// Credentials of the role behind `role_alias` (1–128 of `[\w=,@-]`), from the account's credentials endpoint.
     ///
     /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com`, perhaps with a port; `aws iot
-    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it. FIPS, China, dual-stack and VPC endpoint
-    /// forms are known. Its region is the session's where nothing else names one.
+    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it. Names of all partitions are known, with
+    /// their FIPS, dual-stack and VPC endpoint forms; blanks around the text are ignored. Its region is the session's
+    /// where nothing else names one.
     pub fn new(endpoint: impl Into<String>, role_alias: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -143,7 +144,8 @@ impl Params {
     /// The authorities that the endpoint's certificate may come from (the Python package's `ca`). Default: the
     /// system's, which know Amazon's.
     ///
-    /// A device without any gives `AmazonRootCA1.pem` and the like here.
+    /// A device without any gives `AmazonRootCA1.pem` and the like here. Blocks that cannot be used are left out with a
+    /// warning; one at least must be usable. OpenSSL's `TRUSTED CERTIFICATE` counts if it is trusted for TLS servers.
     #[must_use]
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());

@@ -74,7 +74,7 @@ fn what_is_no_certificate_says_what_it_is() {
 pub(crate) fn openssl(name: &str) -> (String, Vec<u8>) {
     const THINGS: &str = include_str!("../pem/openssl/things.pem");
     let from = THINGS.find(&format!("\n{name}: ")).unwrap();
-    let block = blocks(THINGS[from..].as_bytes()).unwrap().swap_remove(0);
+    let block = blocks(&THINGS.as_bytes()[from..]).unwrap().swap_remove(0);
     let Content::Der(der) = block.content else { panic!("{name} is not whole") };
     (block.label, der.to_vec())
 }
@@ -175,4 +175,27 @@ fn one_broken_block_of_a_trust_store_is_left_out_and_told() {
     // A file that may still be being written.
     let cut_off = format!("{}{}", one.pem(), &two.pem()[..200]);
     assert!(authorities(cut_off.as_bytes()).unwrap_err().contains("number 2: it was cut off"));
+}
+
+#[test]
+fn nothing_that_is_damaged_makes_a_reader_panic() {
+    const THINGS: &str = include_str!("../pem/openssl/things.pem");
+    const KEYS: &str = include_str!("../key/openssl/accepted.pem");
+    let read = |bytes: &[u8]| {
+        let _ = read_chain(bytes, "the certificate");
+        let _ = authorities(bytes);
+        let _ = crate::key::read(bytes, None, "the private key");
+    };
+    for block in [THINGS, KEYS].into_iter().flat_map(|text| blocks(text.as_bytes()).unwrap()) {
+        let Content::Der(der) = block.content else { panic!("not whole") };
+        // Heads and lengths are in front; of the rest a few will do.
+        for at in (0..der.len()).filter(|at| *at < 64 || at % 16 == 0) {
+            read(&der[..at]);
+            for byte in [0, 1, 0x30, 0x80, 0x84, 0xff] {
+                let mut der = der.to_vec();
+                der[at] = byte;
+                read(&der);
+            }
+        }
+    }
 }

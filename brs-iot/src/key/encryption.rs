@@ -107,7 +107,8 @@ pub(super) fn legacy(cipher: &str) -> String {
         ""
     };
     format!(
-        "is encrypted in OpenSSL's old way (`Proc-Type: 4,ENCRYPTED`, {cipher}), which is not supported: {CONVERT}{note}"
+        "is encrypted in OpenSSL's old way (`Proc-Type: 4,ENCRYPTED`, {cipher}), which is not supported: \
+         {CONVERT}{note}"
     )
 }
 

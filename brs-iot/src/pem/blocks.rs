@@ -1,8 +1,8 @@
 //! PEM taken apart: labels and their bytes, each in memory that wipes itself.
 //!
-//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, lines of any length. One block that cannot
-//! be read does not hide the others: whether they are used is the caller's decision. Nothing it says about a block shows
-//! its content.
+//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, lines of any length. One block that
+//! cannot be read does not hide the others: whether they are used is the caller's decision. Nothing it says about a
+//! block shows its content.
 
 use zeroize::{Zeroize, Zeroizing};
 

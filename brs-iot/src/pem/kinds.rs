@@ -97,8 +97,8 @@ impl Thing {
         match (self, wanted) {
             (Self::Request, Certificate) => "give the certificate that the authority issued for it",
             (Self::Pkcs7, Certificate) => {
-                "`openssl pkcs7 -print_certs -in <file> -out <new file>` takes the certificates out (with `-inform DER` \
-                 if it is not PEM)"
+                "`openssl pkcs7 -print_certs -in <file> -out <new file>` takes the certificates out (with \
+                 `-inform DER` if it is not PEM)"
             }
             (Self::Pkcs12, Certificate) => {
                 "`openssl pkcs12 -nokeys -in <file> -out <new file>` takes the certificates out"

@@ -2,7 +2,7 @@
 //!
 //! `refusals` is AWS's no, `answers` what cannot be read, `trust` what TLS says, `retries` further tries and time
 //! limits, `connection` what is kept between refreshes and the way through a proxy, `rotation` files that change,
-//! `partitions` whose endpoints are known,
+//! `files` what is given in place of the right file, `partitions` whose endpoints are known,
 //! `passphrases` keys that are encrypted, `surroundings` the process's environment and folders, `recovery` what becomes
 //! of a session meanwhile and afterwards, `clocks` clocks that are wrong, `identity` who the device is and what is
 //! shown of it, `contract` the contract of strategies. This file owns what they share.
@@ -13,6 +13,7 @@ mod answers;
 mod clocks;
 mod connection;
 mod contract;
+mod files;
 mod identity;
 mod nginx;
 mod parity;
