@@ -1,8 +1,8 @@
 //! PEM taken apart: labels and their bytes, each in memory that wipes itself.
 //!
-//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, lines of any length. One block that
-//! cannot be read does not hide the others: whether they are used is the caller's decision. Nothing it says about a
-//! block shows its content.
+//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, or `\n` in two characters as environment
+//! variables have them, lines of any length. One block that cannot be read does not hide the others: whether they are
+//! used is the caller's decision. Nothing it says about a block shows its content.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -123,7 +123,15 @@ fn content(body: &str) -> Option<Content> {
     }
     // Allocated once, at its full size: a text that grows leaves copies behind.
     let mut packed = Zeroizing::new(String::with_capacity(body.len()));
-    packed.extend(body.chars().filter(|c| !c.is_ascii_whitespace()));
+    let mut characters = body.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            // Neither is in Base64: a line break that was written as two characters.
+            '\\' if characters.as_str().starts_with(['n', 'r']) => drop(characters.next()),
+            c if c.is_ascii_whitespace() => {}
+            c => packed.push(c),
+        }
+    }
     let mut der = Zeroizing::new(vec![0; packed.len() / 4 * 3]);
     use base64ct::Encoding as _;
     let length = base64ct::Base64::decode(packed.as_bytes(), &mut der).ok()?.len();
@@ -157,7 +165,12 @@ mod tests {
         let Content::Der(first) = &found[0].content else { panic!("not decoded") };
         assert_eq!(first.as_slice(), [0, 1, 2, 3]);
         assert_eq!(labels(text), ["A", "B C"]);
-        assert_eq!(labels(&text.replace('\n', "\r")), ["A", "B C"]);
+        for line_break in ["\r", " ", "\\n", "\\r\\n"] {
+            let text = text.replace("\r\n", "\n").replace('\n', line_break);
+            let found = blocks(text.as_bytes()).unwrap();
+            let Content::Der(second) = &found[1].content else { panic!("not decoded: {text}") };
+            assert_eq!((labels(&text), &second[..]), (vec!["A".to_owned(), "B C".to_owned()], &[0, 1, 2][..]));
+        }
         assert_eq!(labels("no PEM at all"), [""; 0]);
     }
 

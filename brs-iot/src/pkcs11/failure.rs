@@ -128,7 +128,8 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         ModuleError::Pkcs11(value, _) => value,
         ModuleError::LibraryLoading(error) => {
             return Error::configuration(format!(
-                "{what} cannot be loaded: it must be a PKCS#11 library for this machine's architecture"
+                "{what} cannot be loaded: it must be a PKCS#11 library for this machine's architecture, and the \
+                 libraries that it needs must be there, too"
             ))
             .unrecoverable()
             .with_source(error);

@@ -2,10 +2,10 @@
 //!
 //! `refusals` is AWS's no, `answers` what cannot be read, `trust` what TLS says, `retries` further tries and time
 //! limits, `connection` what is kept between refreshes and the way through a proxy, `rotation` files that change,
-//! `files` what is given in place of the right file, `partitions` whose endpoints are known,
-//! `passphrases` keys that are encrypted, `surroundings` the process's environment and folders, `recovery` what becomes
-//! of a session meanwhile and afterwards, `clocks` clocks that are wrong, `identity` who the device is and what is
-//! shown of it, `contract` the contract of strategies. This file owns what they share.
+//! `files` what is given in place of the right file, `partitions` whose endpoints are known, `passphrases` keys that
+//! are encrypted, `surroundings` the process's environment and folders, `recovery` what becomes of a session meanwhile
+//! and afterwards, `clocks` clocks that are wrong, `identity` who the device is and what is shown of it, `contract` the
+//! contract of strategies. This file owns what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 

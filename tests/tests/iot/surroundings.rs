@@ -145,3 +145,23 @@ async fn the_systems_authorities_are_read_anew_when_the_endpoints_is_unknown() {
     let test = "the_systems_authorities_are_read_anew_when_the_endpoints_is_unknown";
     run_alone(test, directory.path(), &[("SSL_CERT_FILE", roots)]);
 }
+
+#[tokio::test]
+async fn a_system_without_authorities_says_which_file_is_missing() {
+    if is_child() {
+        let bench = Bench::new();
+        let device = &bench.device;
+        let params = Params::new(bench.iot.endpoint(), ALIAS).allow_any_endpoint(true);
+        let params = params.certificate(device.certificate_pem.as_str()).private_key(device.private_key_pem.as_str());
+        let error = bench.builder(params).build().await.unwrap_err();
+        let missing = std::env::var("SSL_CERT_FILE").unwrap();
+        let text = format!("this system has no trusted authorities (`{missing}` does not exist: check the path)");
+        assert!(error.to_string().starts_with(&text), "{error}");
+        assert_eq!(error.param(), Some("trust_store"));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("absent.pem").display().to_string();
+    let test = "a_system_without_authorities_says_which_file_is_missing";
+    run_alone(test, directory.path(), &[("SSL_CERT_FILE", missing)]);
+}
