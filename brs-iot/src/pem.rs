@@ -141,6 +141,9 @@ fn uri(text: &str) -> Option<Neither> {
     if starts("pkcs11:") {
         return Some(Neither::Token);
     }
+    if starts("file:") {
+        return Some(Neither::Uri);
+    }
     let (scheme, _) = text.split_once("://")?;
     let is_scheme =
         scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
@@ -310,6 +313,7 @@ mod tests {
             ("PKCS11:object=hush", "private_key", "give it as `pkcs11`"),
             (" pkcs11:object=hush\n", "trust_store", "no token is asked"),
             ("file:///etc/hush.pem", "certificate", "is a URI: give a path"),
+            ("file:/etc/hush.pem", "certificate", "is a URI: give a path"),
             ("https://hush@example.com/x.pem", "trust_store", "is a URI: give a path"),
             ("", "certificate", "is empty"),
             (" \r\n", "private_key", "is empty"),

@@ -47,7 +47,7 @@ const FUNCTIONS: [&str; 5] =
     ["1.2.840.113549.2.7", "1.2.840.113549.2.8", "1.2.840.113549.2.9", "1.2.840.113549.2.10", "1.2.840.113549.2.11"];
 
 /// What OpenSSL calls those that are not, and whether OpenSSL 3 wants its legacy provider for it.
-const OTHERS: [(&str, &str, bool); 29] = [
+const OTHERS: [(&str, &str, bool); 38] = [
     ("1.2.840.113549.1.5.1", "pbeWithMD2AndDES-CBC", true),
     ("1.2.840.113549.1.5.3", "pbeWithMD5AndDES-CBC", true),
     ("1.2.840.113549.1.5.4", "pbeWithMD2AndRC2-CBC", true),
@@ -75,8 +75,17 @@ const OTHERS: [(&str, &str, bool); 29] = [
     ("1.2.410.200046.1.1.7", "aria-192-cbc", false),
     ("1.2.410.200046.1.1.12", "aria-256-cbc", false),
     ("1.2.156.10197.1.104.2", "sm4-cbc", false),
-    ("2.16.840.1.101.3.4.1.44", "aes-256-cfb", false),
     ("2.16.840.1.101.3.4.1.3", "aes-128-ofb", false),
+    ("2.16.840.1.101.3.4.1.4", "aes-128-cfb", false),
+    ("2.16.840.1.101.3.4.1.23", "aes-192-ofb", false),
+    ("2.16.840.1.101.3.4.1.24", "aes-192-cfb", false),
+    ("2.16.840.1.101.3.4.1.43", "aes-256-ofb", false),
+    ("2.16.840.1.101.3.4.1.44", "aes-256-cfb", false),
+    ("2.16.840.1.101.3.4.1.26", "aes-192-gcm", false),
+    ("2.16.840.1.101.3.4.2.13", "hmac-sha3-224", false),
+    ("2.16.840.1.101.3.4.2.14", "hmac-sha3-256", false),
+    ("2.16.840.1.101.3.4.2.15", "hmac-sha3-384", false),
+    ("2.16.840.1.101.3.4.2.16", "hmac-sha3-512", false),
 ];
 
 /// Whether DER is a PKCS#8 key that is encrypted, in whatever way.
