@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use brs_core::__private::PerProcess;
 use brs_core::{Clock, Error, SecretString};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -38,8 +39,9 @@ pub(crate) struct Clients {
     proxy: Proxy,
     clock: Arc<dyn Clock>,
     server_time: Arc<ServerTime>,
-    /// With the generation of the set it was built for.
-    kept: Mutex<Option<(u64, Client)>>,
+    /// With the generation of the set it was built for. A forked child builds its own: the connections' tasks are the
+    /// parent's.
+    kept: PerProcess<Mutex<Option<(u64, Client)>>>,
 }
 
 impl Clients {
@@ -74,14 +76,15 @@ impl Clients {
             proxy,
             clock,
             server_time,
-            kept: Mutex::new(None),
+            kept: PerProcess::new(),
         })
     }
 
     /// The client for a set: the kept one, if it was built for it.
     pub(crate) fn of(&self, set: &Set) -> Result<Client, Error> {
         // One lock for all of it, by 1.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.get();
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((generation, client)) = &*kept
             && *generation == set.generation
         {
@@ -97,7 +100,7 @@ impl Clients {
 
     /// Gives the kept client up: its connections, and what TLS remembers of earlier ones.
     pub(crate) fn give_up(&self) {
-        let client = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let client = self.kept.get().lock().unwrap_or_else(PoisonError::into_inner).take();
         // By 3.
         drop(client);
     }

@@ -46,6 +46,8 @@ pub(super) struct TokenThread(Arc<Shared>);
 
 struct Shared {
     place: Place,
+    /// The process that its thread is in.
+    process: u32,
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -82,12 +84,13 @@ impl TokenThread {
     /// Becomes a user of the place's thread, starting it if there is none.
     pub(super) fn enter(place: Place) -> Result<Self, Error> {
         let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = threads.get(&place) {
+        if let Some(shared) = threads.get(&place).filter(|shared| shared.is_here()) {
             shared.lock().users += 1;
             return Ok(Self(Arc::clone(shared)));
         }
         let state = Mutex::new(State { users: 1, ..State::default() });
-        let shared = Arc::new(Shared { place: place.clone(), state, woken: Condvar::new() });
+        let process = std::process::id();
+        let shared = Arc::new(Shared { place: place.clone(), process, state, woken: Condvar::new() });
         let on_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("brs-pkcs11".into())
@@ -142,6 +145,9 @@ impl TokenThread {
 
     /// Queues a job and gives its number.
     fn queue(&self, limit: Duration, run: Box<dyn FnOnce(&mut Desk) + Send>) -> Result<u64, Error> {
+        if !self.0.is_here() {
+            return Err(self.0.forked());
+        }
         let mut state = self.0.lock();
         if state.is_hung() {
             drop(state);
@@ -232,6 +238,20 @@ impl fmt::Debug for TokenThread {
 }
 
 impl Shared {
+    /// Whether its thread is in this process: threads do not follow a fork.
+    fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    fn forked(&self) -> Error {
+        let what = &self.place;
+        Error::connection(format!(
+            "{what} was opened before this process was forked, and a PKCS#11 module does not work across a fork: open the \
+             session in the child"
+        ))
+        .unrecoverable()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
