@@ -26,7 +26,7 @@ const CAPACITY: usize = 256;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A call to the source begins.
+    /// A refresh was started; the source is asked when its turn has come.
     RefreshStarted {
         /// Why.
         reason: RefreshReason,

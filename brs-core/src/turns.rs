@@ -328,9 +328,7 @@ impl Drop for Ticket {
 /// What is in flight in this process.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    /// Calls of the method in question.
-    pub(crate) of_method: usize,
-    /// Those of them that nobody can end.
+    /// Calls of the method in question whose synchronous code still runs.
     pub(crate) blocked_of_method: usize,
     /// The methods whose strategies are inside a poll right now, each named once.
     pub(crate) polled: Vec<&'static str>,
@@ -348,10 +346,7 @@ pub(crate) fn in_flight(method: &'static str) -> InFlight {
     });
     let mut found = InFlight::default();
     for (of, turn) in &turns {
-        if *of == method {
-            found.of_method += 1;
-            found.blocked_of_method += usize::from(turn.threads.load(Ordering::Relaxed) > 0);
-        }
+        found.blocked_of_method += usize::from(*of == method && turn.threads.load(Ordering::Relaxed) > 0);
         if turn.is_polled.load(Ordering::Relaxed) && found.polled.last() != Some(of) {
             found.polled.push(of);
         }

@@ -4,6 +4,7 @@
 //! is. The source is a server of the test, which is well all the time.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -64,7 +65,7 @@ fn case(call: InTheAir, strategy: &str) {
     // The first set arrives; then the refresh of the advisory window is in the air, or, where none is wanted, the
     // child is stopped before it.
     assert_eq!(child.line(), "first", "{case}");
-    let end = SystemTime::now() + LIFETIME;
+    let end = now() + LIFETIME;
     if call != InTheAir::Nothing {
         arrived.recv_timeout(Duration::from_secs(20)).expect("the child refreshes in the background");
     }

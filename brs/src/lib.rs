@@ -45,7 +45,7 @@ pub use brs_core::{
     ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events, Identity, Method, Params,
     RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus, RefreshStrategy, RefreshableSession,
     RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials,
-    register_method,
+    limit_concurrent_refreshes, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]

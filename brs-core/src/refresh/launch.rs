@@ -29,7 +29,7 @@ mod real {
 
     use super::super::flight::Flight;
     use super::super::guard::{Fetched, Guard, ended};
-    use super::super::pilot::{Call, CallState, Progress};
+    use super::super::pilot::{Call, CallState, Progress, no_turn};
     use super::super::stops::StopWatch;
     use super::super::sync::{Mutex, lock};
     use crate::blocking::Blocking;
@@ -94,6 +94,7 @@ mod real {
                 strategy: Arc::clone(&self.strategy),
                 cx,
                 limit,
+                lined_up: flight.started,
                 is_interactive,
                 stops: Arc::clone(&stops),
                 place: current.place.clone(),
@@ -191,11 +192,11 @@ mod real {
     impl Tower {
         async fn run(self) {
             let ticket = self.place.line_up(self.method);
-            let Some(turn) = self.wait_for_turn(ticket).await else { return };
+            let Some((turn, waited)) = self.wait_for_turn(ticket).await else { return };
             let Some(call) = self.call() else { return };
             let mut stops = 0;
             self.stops.was_stopped(&mut stops);
-            call.give(turn, stops);
+            call.give(turn, waited.filter(|_| stops == 0), stops);
             drop(call);
             if let Some(fetched) = self.watch(stops).await {
                 self.land(fetched);
@@ -218,15 +219,16 @@ mod real {
             self.call().map(|call| call.sleep())
         }
 
-        /// Waits in line, for as long as flights of the method succeed.
-        async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<Arc<Turn>> {
+        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how many had succeeded when
+        /// the wait began, if it was no longer than one time limit.
+        async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<(Arc<Turn>, Option<u64>)> {
             let mut stops = 0;
-            let mut successes = None;
+            let (mut successes, mut is_first) = (None, true);
             let mut time_is_up = std::pin::pin!(futures_util::future::OptionFuture::from(None));
             loop {
                 tokio::select! {
                     biased;
-                    turn = &mut ticket => return Some(turn),
+                    turn = &mut ticket => return Some((turn, successes.filter(|_| is_first))),
                     // Only once it has to wait.
                     () = std::future::ready(()), if successes.is_none() => {
                         successes = Some(turns::successes(self.method));
@@ -237,8 +239,8 @@ mod real {
                         let so_far = turns::successes(self.method);
                         if self.stops.was_stopped(&mut stops) || successes.replace(so_far) != Some(so_far) {
                             time_is_up.set(Some(self.sleep()?).into());
+                            is_first = false;
                         } else {
-                            // Asked before it leaves the line, whose first it may be by then.
                             self.land(Fetched::failed(no_turn(self.method, self.limit)));
                             return None;
                         }
@@ -326,21 +328,6 @@ mod real {
                  synchronous code on a thread of its own, see `Blocking`)"
             ))
         }
-    }
-
-    /// The error of a flight whose turn did not come.
-    fn no_turn(method: &'static str, limit: Duration) -> Error {
-        let found = turns::in_flight(method);
-        let blocked = match found.blocked_of_method {
-            0 => String::new(),
-            some => format!(", {some} of them in synchronous functions that have not returned"),
-        };
-        Error::connection(format!(
-            "the refresh did not begin: {} other refreshes of the method are running{blocked}, and none has succeeded \
-             within {limit:?}: check that the source answers (`limit_concurrent_refreshes` sets how many run at a time)",
-            found.of_method
-        ))
-        .with_detail("limit", format!("{limit:?}"))
     }
 
     #[cfg(test)]

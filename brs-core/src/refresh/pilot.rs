@@ -25,12 +25,16 @@ use crate::error::Error;
 use crate::strategy::{RefreshContext, RefreshStrategy};
 use crate::turns::{self, Turn};
 
+/// A turn that comes after this part of the time limit, none having succeeded meanwhile, comes too late.
+const WAITED_ENOUGH: f64 = 0.9;
+
 /// One call to the source.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) strategy: Arc<dyn RefreshStrategy>,
     pub(super) cx: RefreshContext,
     pub(super) limit: Duration,
+    pub(super) lined_up: Moment,
     /// Whether the strategy asks a person.
     pub(super) is_interactive: bool,
     /// Beaten by the tower. A failure after a stop says nothing about the source.
@@ -48,7 +52,9 @@ pub(super) struct CallState {
     turn: Option<Arc<Turn>>,
     /// The turn of a call that has begun.
     begun: Option<std::sync::Weak<Turn>>,
-    /// Before it.
+    /// How many calls of the method had succeeded when it lined up, if it had to wait.
+    waited: Option<u64>,
+    /// How often the process had been stopped when it got its turn.
     stops: u64,
     /// The sleep for the time limit, where its clock is foreign.
     sleep: Option<ForeignSleep>,
@@ -56,7 +62,7 @@ pub(super) struct CallState {
 
 impl CallState {
     pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: Some(guard), turn: None, begun: None, stops: 0, sleep: None }
+        Self { guard: Some(guard), turn: None, begun: None, waited: None, stops: 0, sleep: None }
     }
 }
 
@@ -68,10 +74,10 @@ impl Call {
         sleep
     }
 
-    /// Lets the call begin; the process has been stopped so many times before.
-    pub(super) fn give(&self, turn: Arc<Turn>, stops: u64) {
+    /// Lets the call begin.
+    pub(super) fn give(&self, turn: Arc<Turn>, waited: Option<u64>, stops: u64) {
         let mut state = lock(&self.state);
-        (state.turn, state.stops) = (Some(turn), stops);
+        (state.turn, state.waited, state.stops) = (Some(turn), waited, stops);
     }
 
     /// What the call is doing.
@@ -114,15 +120,21 @@ impl Call {
     }
 
     async fn fetch(&self) -> Fetched {
-        let (turn, span) = {
+        let (turn, waited, span) = {
             let mut state = lock(&self.state);
             // The turn is gone with the pilot's first runtime where it has moved to another.
             let turn = state.turn.take().unwrap_or_else(|| Turn::uncounted(self.strategy.method()));
             state.begun = Some(Arc::downgrade(&turn));
-            (turn, state.guard.as_ref().map_or_else(tracing::Span::none, Guard::span))
+            (turn, state.waited.take(), state.guard.as_ref().map_or_else(tracing::Span::none, Guard::span))
         };
         let Ok(place) = self.place.take().await else { return Fetched::failed(blocks()) };
         let asked = Moment::now(&**self.cx.clock());
+        // Those before it have run into their limit, and so will it: its own is as good as over.
+        let waited_for = asked.monotonic.saturating_sub(self.lined_up.monotonic);
+        let method = self.strategy.method();
+        if waited == Some(turns::successes(method)) && waited_for >= self.limit.mul_f64(WAITED_ENOUGH) {
+            return Fetched::failed(no_turn(method, self.limit));
+        }
         let cx = RefreshContext { deadline: asked.monotonic.saturating_add(self.limit), ..self.cx.clone() };
         let refresh = async { self.strategy.refresh(&cx).await }.instrument(span);
         let result = AssertUnwindSafe(turn.run(refresh)).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
@@ -140,6 +152,20 @@ pub(super) enum Progress {
     Waiting,
     /// Code of it occupies a thread.
     Blocked,
+}
+
+/// The error of a flight whose turn did not come in time.
+pub(super) fn no_turn(method: &'static str, limit: Duration) -> Error {
+    let blocked = match turns::in_flight(method).blocked_of_method {
+        0 => String::new(),
+        some => format!(" ({some} of them are in synchronous functions that have not returned)"),
+    };
+    Error::connection(format!(
+        "the refresh did not begin: for {limit:?} none of the {} refreshes of its method that run at a time has \
+         succeeded{blocked}: check that the source answers",
+        turns::limit()
+    ))
+    .with_detail("limit", format!("{limit:?}"))
 }
 
 fn blocks() -> Error {

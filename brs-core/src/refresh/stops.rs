@@ -60,7 +60,7 @@ mod tests {
 
     fn last_beat_before(before: Duration) -> StopWatch {
         let watch = StopWatch::new();
-        watch.last.fetch_sub(u64::try_from(before.as_millis()).unwrap(), Ordering::Relaxed);
+        watch.last.fetch_sub(u64::try_from(before.as_millis()).expect("a few seconds"), Ordering::Relaxed);
         watch
     }
 

@@ -264,6 +264,11 @@ impl SessionBuilder {
 
     /// How long one refresh may take. Default: the strategy's, else 30 s; on top of another session, that one's limit
     /// more.
+    ///
+    /// It counts from the refresh's turn: of one method 64 run at a time, see
+    /// [`limit_concurrent_refreshes`](crate::limit_concurrent_refreshes). A refresh that has waited for its turn for as
+    /// long as this fails, unless one of its method has succeeded meanwhile. The time in which the process is stopped
+    /// does not count.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
         self.refresh_timeout = Some(limit);
         self

@@ -1,5 +1,6 @@
 //! Callers: many at once, dropped, on runtimes that stand still, on none.
 
+use brs_core::RefreshableSession;
 use brs_core::test_util::{Gate, Scripted, Step};
 use futures_util::FutureExt;
 
@@ -159,5 +160,32 @@ pub(crate) fn pollster<F: std::future::Future>(future: F) -> F::Output {
             std::task::Poll::Ready(output) => return output,
             std::task::Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_polled_after_the_end_looks_again() {
+    type Call = fn(RefreshableSession) -> std::pin::Pin<Box<dyn Future<Output = String>>>;
+    let calls: [Call; 3] = [
+        |session| Box::pin(async move { key(&session).await }),
+        |session| Box::pin(async move { session.refresh().await.unwrap().access_key_id().to_owned() }),
+        |session| {
+            Box::pin(
+                async move { session.credentials_valid_for(seconds(60)).await.unwrap().access_key_id().to_owned() },
+            )
+        },
+    ];
+    for call in calls {
+        let (gate, clock) = (Gate::new(), clock());
+        let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
+        let session = session(&strategy, &clock).await;
+        let mut events = session.events();
+        let mut waiter = call(session.clone());
+        assert!(waiter.as_mut().now_or_never().is_none());
+        strategy.called(1).await;
+        gate.open();
+        assert_eq!(succeeded(&mut events).await, key_number(1));
+        clock.advance(HOUR);
+        assert_eq!(waiter.await, key_number(2));
     }
 }

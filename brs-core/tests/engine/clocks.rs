@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use brs_core::test_util::{ManualClock, Scripted, Step};
+use brs_core::test_util::{Gate, ManualClock, Scripted, Step};
 use brs_core::{Clock, TemporaryCredentials};
+use futures_util::FutureExt;
 
 use crate::common::*;
 
@@ -142,4 +143,37 @@ impl ServerClock {
         let set = TemporaryCredentials::new(key, "s", None, Some(self.now() + lifetime));
         Step::Give(set.with_server_time(self.now()))
     }
+}
+
+#[tokio::test]
+async fn a_set_by_the_servers_clock_ends_by_the_start_of_its_flight() {
+    // The answer is 289 s late, and the server's clock is a day ahead.
+    let (gate, clock) = (Gate::new(), clock());
+    let server = start() + DAY;
+    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(server + HOUR)).with_server_time(server);
+    let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Give(given)))]);
+    let session = builder(&strategy, &clock).refresh_timeout(HOUR).build().await.unwrap();
+    let mut caller = Box::pin(key(&session));
+    assert!(caller.as_mut().now_or_never().is_none());
+    strategy.called(1).await;
+    clock.advance(seconds(289));
+    gate.open();
+    assert_eq!(caller.await, "ASIALATE");
+    strategy.otherwise(Step::Fail(dead()));
+    clock.advance(HOUR - seconds(289));
+    assert!(session.credentials().await.is_err(), "it has expired");
+}
+
+#[tokio::test]
+async fn a_set_whose_answer_comes_after_its_end_is_already_expired() {
+    let (gate, clock) = (Gate::new(), clock());
+    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(start() + HOUR)).with_server_time(start());
+    let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Give(given)))]);
+    let session = builder(&strategy, &clock).refresh_timeout(2 * HOUR).build().await.unwrap();
+    let mut caller = Box::pin(session.credentials());
+    assert!(caller.as_mut().now_or_never().is_none());
+    strategy.called(1).await;
+    clock.advance(HOUR);
+    gate.open();
+    assert!(caller.await.unwrap_err().to_string().contains("already expired"));
 }

@@ -1,5 +1,7 @@
 //! Eager sessions: fetched in the constructor, kept fresh though nobody calls.
 
+use std::time::Duration;
+
 use brs_core::test_util::{ManualClock, Scripted, Step};
 use brs_core::{Clock, RefreshableSession};
 
@@ -111,4 +113,20 @@ async fn a_strategy_that_asks_a_person_is_not_refreshed_by_a_task() {
     assert_eq!((strategy.calls(), clock.sleeping()), (1, 0));
     clock.advance(ADVISORY);
     assert_eq!(key(&session).await, key_number(2), "but in the foreground, for the caller that starts it");
+}
+
+#[tokio::test]
+async fn a_first_set_that_has_expired_already_is_asked_for_once_more() {
+    let (strategy, clock) = (hourly().first([Step::Fresh(Duration::ZERO)]), clock());
+    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    assert_eq!((at_once(&session).unwrap(), strategy.calls()), (key_number(2), 2));
+
+    let strategy = Scripted::always(Step::Fresh(Duration::ZERO));
+    let error = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap_err();
+    assert!(error.to_string().contains("already expired"), "{error}");
+    assert_eq!(strategy.calls(), 2, "once, and no more");
+
+    let strategy = hourly().first([Step::Fail(dead())]);
+    builder(&strategy, &clock).defer_refresh(false).build().await.unwrap_err();
+    assert_eq!(strategy.calls(), 1, "another failure is the constructor's");
 }

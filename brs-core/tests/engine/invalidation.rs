@@ -1,7 +1,7 @@
 //! Invalidations by the user and rejections by services.
 
 use brs_core::test_util::{Scripted, Step};
-use brs_core::{Event, RefreshReason};
+use brs_core::{Event, RefreshBackoff, RefreshReason};
 
 use crate::common::*;
 
@@ -144,4 +144,54 @@ async fn a_dead_source_whose_set_is_rejected_is_asked_as_the_backoff_allows() {
         clock.advance(seconds(1));
     }
     assert!(strategy.calls() <= 4, "{} calls", strategy.calls());
+}
+
+#[tokio::test]
+async fn a_rejection_ends_the_wait_that_a_failure_with_a_valid_set_has_left() {
+    for (backoff, starts) in [(RefreshBackoff::Adaptive, true), (RefreshBackoff::uniform(HOUR / 12, HOUR / 6), false)] {
+        let (strategy, clock) = (hourly(), clock());
+        let session = builder(&strategy, &clock).refresh_backoff(backoff).build().await.unwrap();
+        let mut events = session.events();
+        key(&session).await;
+        strategy.otherwise(Step::Fail(dead()));
+        clock.advance(ADVISORY);
+        key(&session).await;
+        failed(&mut events).await;
+        assert_eq!((at_once(&session).unwrap(), strategy.calls()), (key_number(1), 2), "a wait is running");
+        // One flight, whose failure starts a wait again, and no more for further rejections of the same set.
+        session.report_rejected(&key_number(1));
+        assert_eq!(session.status().refresh_allowed_at().is_none(), starts);
+        assert_eq!(key(&session).await, key_number(1));
+        session.report_rejected(&key_number(1));
+        assert_eq!(at_once(&session).unwrap(), key_number(1));
+        assert_eq!(strategy.calls(), if starts { 3 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_after_one_glitch_gets_a_new_set_at_once() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut events = session.events();
+    key(&session).await;
+    strategy.then([Step::Fail(dead())]);
+    clock.advance(ADVISORY);
+    key(&session).await;
+    failed(&mut events).await;
+    session.report_rejected(&key_number(1));
+    assert_eq!(key(&session).await, key_number(2));
+}
+
+#[tokio::test]
+async fn an_invalidation_by_the_user_ends_no_wait() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let mut events = session.events();
+    key(&session).await;
+    strategy.otherwise(Step::Fail(dead()));
+    clock.advance(ADVISORY);
+    key(&session).await;
+    failed(&mut events).await;
+    session.invalidate(&key_number(1));
+    assert_eq!((at_once(&session).unwrap(), strategy.calls()), (key_number(1), 2));
 }
