@@ -5,10 +5,9 @@
 //! only while it holds no lock. Events of one flight come in order; those of two that follow each other at once may
 //! overlap.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
@@ -177,24 +176,9 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        // A waker that panics would keep those of the subscribers after it from being woken.
-        let waker = Waker::from(Arc::new(Caught(cx.waker().clone())));
-        Pin::new(&mut self.0).poll_next(&mut Context::from_waker(&waker)).map(|item| {
+        Pin::new(&mut self.0).poll_next(cx).map(|item| {
             item.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count }))
         })
-    }
-}
-
-/// A subscriber's waker whose panics end here.
-struct Caught(Waker);
-
-impl Wake for Caught {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.wake_by_ref()));
     }
 }
 
@@ -258,30 +242,6 @@ mod tests {
         assert!(matches!(first, Some(Event::Missed { count: 44 })), "{first:?}");
         let rest = std::iter::from_fn(|| events.next().now_or_never().flatten()).count();
         assert_eq!(rest, CAPACITY);
-    }
-
-    #[test]
-    fn a_waker_that_panics_keeps_no_other_asleep() {
-        struct Panics;
-        impl Wake for Panics {
-            fn wake(self: Arc<Self>) {
-                panic!("as the test wants");
-            }
-        }
-        struct Counts(std::sync::atomic::AtomicUsize);
-        impl Wake for Counts {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            }
-        }
-        let sender = EventSender::new("test");
-        let (mut first, mut second) = (sender.subscribe(), sender.subscribe());
-        let counts = Arc::new(Counts(Default::default()));
-        let (bad, good) = (Arc::new(Panics).into(), Arc::clone(&counts).into());
-        assert!(Pin::new(&mut first).poll_next(&mut Context::from_waker(&bad)).is_pending());
-        assert!(Pin::new(&mut second).poll_next(&mut Context::from_waker(&good)).is_pending());
-        sender.send(Event::RefreshStarted { reason: RefreshReason::First });
-        assert_eq!(counts.0.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
     #[test]
