@@ -26,6 +26,18 @@
 //! One call to the source at a time, however many callers, tasks and runtimes there are. A failure while the cached set
 //! is valid is nobody's error: it is in [`RefreshStatus`] and [`Event`]s, and a backoff paces the next try.
 //!
+//! # Many sessions, stops and forks
+//!
+//! Of one method 64 refreshes run at a time in a process, unless [`limit_concurrent_refreshes`] says otherwise. The
+//! others wait their turn, those with waiting callers first, and a time limit counts from the turn. A refresh that has
+//! waited for as long as its time limit fails if none of its method has succeeded meanwhile. A refresh within a refresh
+//! (a session on top of another one) does not wait for a turn; one that a strategy starts from a task it has spawned
+//! does.
+//!
+//! A process that was stopped (SIGSTOP, a paused container, AWS Lambda between invocations) does not take a failure of
+//! that time for one of its source: it asks again. A forked child starts a runtime of its own at its first refresh. As
+//! always after a fork, what other threads held locked at that moment stays locked in the child.
+//!
 //! # Secrets
 //!
 //! brs's own copies of secrets are zeroised when their last holder drops them, and no `Debug`, error, event or log line

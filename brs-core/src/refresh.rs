@@ -15,7 +15,9 @@
 //! - `flight`: one call to the source and those who wait for it.
 //! - `state`, `calls`: what the engine knows, and what each kind of call does to it. Plain data.
 //! - `engine`: the lock around the state, and the snapshot that readers look at.
-//! - `launch`, `pilot`, `guard`: run a flight on a runtime, within its time limit, and see to it that it lands.
+//! - `launch`, `pilot`, `guard`: run a flight in its turn, on a runtime, within its time limit, and see to it that it
+//!   lands.
+//! - `stops`: notices that the process was not there.
 //! - `eager`: the task that refreshes though nobody calls.
 //!
 //! Invariants; the code cites them by number:
@@ -29,6 +31,8 @@
 //!    of its runtime) is landed by its guard: every waiter is answered.
 //! 6. The lock is held for a bounded number of steps and never across an await.
 //! 7. Flights and the eager task hold the engine weakly: it is freed with its last handle, and ends them.
+//! 8. Where time is kept nothing foreign is polled, called or dropped: no strategy, clock, span or subscriber.
+//! 9. Waiters are answered before a `tracing` subscriber hears of it.
 
 mod backoff;
 mod calls;
