@@ -196,8 +196,10 @@ impl RefreshableSession {
     /// Whether a call would get valid credentials now without waiting for the source first; for health checks.
     ///
     /// False past the end of the set, with static stability too: an expired set may be served then, but services reject
-    /// it. [`status`](Self::status) tells whether one [is](RefreshStatus::is_serving_expired). A deferred session is not ready before its first refresh, nor when its set has run into the mandatory window
-    /// because nobody called: where readiness decides whether anybody will, use an eager session.
+    /// it. [`status`](Self::status) tells whether one [is](RefreshStatus::is_serving_expired).
+    ///
+    /// A deferred session is not ready before its first refresh, nor when its set has run into the mandatory window
+    /// because nobody called: if readiness decides whether anybody will call, use an eager session.
     pub fn ready(&self) -> bool {
         self.0.engine.ready()
     }

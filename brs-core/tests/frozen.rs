@@ -240,6 +240,7 @@ async fn child(source: String) {
     let mut last = now();
     println!("frozen: first");
     let mut told = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
     while told < 100 {
         // A set is judged by when it was asked for: the stop may come between its getting and the next look.
         let asked = now();
@@ -259,7 +260,7 @@ async fn child(source: String) {
             );
         }
         last = this;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        pace.tick().await;
     }
     println!("frozen: done");
 }

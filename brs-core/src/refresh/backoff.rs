@@ -1,9 +1,9 @@
 //! How long the source is left alone after a failure. Pure.
 //!
-//! *Adaptive* waits half of what is left of the set's life, so that tries come closer as the end does. Past the end, and
-//! with nothing cached, the first failure starts no wait, and the following ones wait 1 s, doubling up to 60 s: a set that
-//! services reject is worth nothing, and a source that has recovered is noticed within a minute. Unrecoverable failures
-//! past the end, with nothing cached or in the foreground are repeated from memory for 5 s.
+//! *Adaptive* waits half of what is left of the set's life, so that tries come closer as the end does. Past the end,
+//! and with nothing cached, the first failure starts no wait, and the following ones wait 1 s, doubling up to 60 s: a
+//! set that services reject is worth nothing, and a source that has recovered is noticed within a minute. Unrecoverable
+//! failures past the end, with nothing cached or in the foreground are repeated from memory for 5 s.
 
 use std::time::Duration;
 

@@ -219,8 +219,8 @@ mod real {
             self.call().map(|call| call.sleep())
         }
 
-        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how many had succeeded when
-        /// the wait began, if it was no longer than one time limit.
+        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how many had succeeded
+        /// when the wait began, if it was no longer than one time limit.
         async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<(Arc<Turn>, Option<u64>)> {
             let mut stops = 0;
             let (mut successes, mut is_first) = (None, true);
@@ -228,7 +228,9 @@ mod real {
             loop {
                 tokio::select! {
                     biased;
-                    turn = &mut ticket => return Some((turn, successes.filter(|_| is_first))),
+                    turn = &mut ticket => {
+                        return Some((turn, successes.filter(|_| is_first)));
+                    }
                     // Only once it has to wait.
                     () = std::future::ready(()), if successes.is_none() => {
                         successes = Some(turns::successes(self.method));
@@ -249,7 +251,8 @@ mod real {
             }
         }
 
-        /// Starts the pilot and watches it, `stops` having been before; gives what the flight lands with, unless the pilot lands it.
+        /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot lands it. `stops` were
+        /// before.
         async fn watch(&self, mut stops: u64) -> Option<Fetched> {
             let mut time_is_up = self.sleep()?;
             for runtime in self.chosen.iter().chain([&self.own]) {

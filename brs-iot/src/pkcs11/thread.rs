@@ -246,8 +246,8 @@ impl Shared {
     fn forked(&self) -> Error {
         let what = &self.place;
         Error::connection(format!(
-            "{what} was opened before this process was forked, and a PKCS#11 module does not work across a fork: open the \
-             session in the child"
+            "{what} was opened before this process was forked, and a PKCS#11 module does not work across a fork: open \
+             the session in the child"
         ))
         .unrecoverable()
     }
