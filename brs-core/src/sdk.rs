@@ -26,5 +26,5 @@ mod wrapped;
 pub(crate) use self::object_store::ObjectStoreCredentials;
 pub(crate) use self::provider::{EngineProvider, to_sdk};
 pub(crate) use config::{base, provider, session_config};
-pub use default_http::default_http_client;
+pub use default_http::{default_http_client, http_client_per_runtime};
 pub(crate) use wrapped::Wrapped;

@@ -3,8 +3,10 @@
 //! Connections, certificates and names are then shared by all sessions on a runtime: the hundredth costs no file reads
 //! and no TLS set-up. They are not shared between runtimes: a pooled connection belongs to the runtime that opened it,
 //! and stands still with that one. All goes with the last configuration that could use it. Without a linked crate that
-//! brings the SDK's HTTPS client there is none.
+//! brings the SDK's HTTPS client there is none. A crate that has a TLS stack can have its own client kept in the same
+//! way.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -30,7 +32,19 @@ static SHARED: Mutex<Weak<Clients>> = Mutex::new(Weak::new());
 pub fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient> {
     let clients = Clients::shared();
     let fallback = clients.fallback(version)?;
-    Some(SharedHttpClient::new(PerRuntime { version, fallback, clients }))
+    let again = fallback.clone();
+    let make = Box::new(move || build(version).unwrap_or_else(|| again.clone()));
+    Some(SharedHttpClient::new(PerRuntime { version, fallback, clients, make }))
+}
+
+/// An HTTP client that is made once for each runtime it is used on, by `make`.
+pub fn http_client_per_runtime(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> SharedHttpClient {
+    SharedHttpClient::new(PerRuntime {
+        version: BehaviorVersion::latest(),
+        fallback: make(),
+        clients: Arc::default(),
+        make: Box::new(make),
+    })
 }
 
 fn build(version: BehaviorVersion) -> Option<SharedHttpClient> {
@@ -112,17 +126,24 @@ impl Clients {
 }
 
 /// Chooses by the runtime it is called on.
-#[derive(Debug)]
 struct PerRuntime {
     version: BehaviorVersion,
+    /// For what no request is needed for.
     fallback: SharedHttpClient,
     clients: Arc<Clients>,
+    make: Box<dyn Fn() -> SharedHttpClient + Send + Sync>,
+}
+
+impl fmt::Debug for PerRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerRuntime").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 impl PerRuntime {
     fn client(&self) -> SharedHttpClient {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        self.clients.of(runtime, self.version, || build(self.version).unwrap_or_else(|| self.fallback.clone()))
+        self.clients.of(runtime, self.version, &self.make)
     }
 }
 
