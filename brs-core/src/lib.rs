@@ -128,6 +128,6 @@ pub mod __private {
     pub use crate::per_process::PerProcess;
     pub use crate::registry::{AbsentMethod, schema_of, take};
     pub use crate::runtime::own as own_runtime;
-    pub use crate::sdk::{default_http_client, http_client_per_runtime};
+    pub use crate::sdk::{HTTP_CLIENT, default_http_client, http_client_per_runtime};
     pub use inventory;
 }

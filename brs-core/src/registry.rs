@@ -337,12 +337,28 @@ pub trait BaseLoader: Send + Sync {
     /// A configuration error, for example for a profile that does not exist.
     async fn load(&self, request: BaseRequest) -> Result<SdkConfig, Error>;
 
-    /// STS GetCallerIdentity with the credentials of `config`.
+    /// The HTTP client that a base configuration of the program's, which has none, needs because of the environment:
+    /// one that trusts a CA bundle, for instance. `None` means the SDK's default.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for a setting that cannot be used.
+    async fn http_client(&self, config: &SdkConfig) -> Result<Option<SharedHttpClient>, Error> {
+        let _ = config;
+        Ok(None)
+    }
+
+    /// STS GetCallerIdentity with the credentials of `config`, reached as `strategy` reaches STS if it does, and
+    /// otherwise as `config` says. `None` if there is no region to ask in.
     ///
     /// # Errors
     ///
     /// Whatever STS or the way to it gave.
-    async fn caller_identity(&self, config: &SdkConfig) -> Result<CallerIdentity, Error>;
+    async fn caller_identity(
+        &self,
+        config: &SdkConfig,
+        strategy: &dyn RefreshStrategy,
+    ) -> Result<Option<CallerIdentity>, Error>;
 }
 
 /// The registration of a [`BaseLoader`]: `inventory::submit! { RegisteredBaseLoader(&MyLoader) }`.

@@ -25,6 +25,7 @@ mod wrapped;
 #[cfg(feature = "object_store")]
 pub(crate) use self::object_store::ObjectStoreCredentials;
 pub(crate) use self::provider::{EngineProvider, to_sdk};
+pub use config::HTTP_CLIENT;
 pub(crate) use config::{base, provider, session_config};
 pub use default_http::{default_http_client, http_client_per_runtime};
 pub(crate) use wrapped::Wrapped;

@@ -211,9 +211,11 @@ impl RefreshableSession {
 
     /// Who the current credentials are.
     ///
-    /// The caller's account and ARN are asked from STS with the temporary credentials themselves, where the build has
-    /// the `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`. For a session on top of
-    /// others, [`Identity::chain`] tells each of them in the same way.
+    /// The caller's account and ARN are asked from STS with the temporary credentials themselves, if the build has the
+    /// `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`. A session that gets its
+    /// credentials from STS asks with the same settings (region, endpoint, CA bundle, proxies, time-outs); any other
+    /// session uses its base configuration. For a session on top of others, [`Identity::chain`] reports each of them in
+    /// the same way.
     ///
     /// # Errors
     ///
@@ -261,11 +263,14 @@ impl RefreshableSession {
             Ok(credentials) => credentials,
             Err(error) => return unknown("", &error),
         };
+        // A session that has no region of its own is asked about in this one's.
+        let base = [hop, &self.0.as_base].map(BaseSession::base).into_iter().find(|base| base.region().is_some());
+        let base = base.unwrap_or_else(|| hop.base());
         let identity = match strategy.identity(&credentials).await {
             Ok(identity) => identity,
             Err(error) => unknown(credentials.access_key_id(), &error),
         };
-        match caller(hop.engine(), self.0.as_base.base(), &credentials).await {
+        match caller(hop.engine(), base, &credentials).await {
             Ok(Some(caller)) => identity.with_caller(caller),
             Ok(None) => identity,
             Err(error) => identity.with_detail("problem", error.to_string()),
@@ -412,12 +417,11 @@ async fn caller(
     config: &SdkConfig,
     credentials: &TemporaryCredentials,
 ) -> Result<Option<CallerIdentity>, Error> {
-    let Some(loader) = registry::base_loader()?.filter(|_| config.region().is_some()) else {
-        return Ok(None);
-    };
-    let credentials = credentials.to_sdk(engine.strategy().source(), None);
+    let Some(loader) = registry::base_loader()? else { return Ok(None) };
+    let strategy = Arc::clone(engine.strategy());
+    let credentials = credentials.to_sdk(strategy.source(), None);
     let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-    engine.on_own_runtime(async move { loader.caller_identity(&config).await }).await.map(Some)
+    engine.on_own_runtime(async move { loader.caller_identity(&config, &*strategy).await }).await
 }
 
 impl fmt::Debug for RefreshableSession {

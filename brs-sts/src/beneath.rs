@@ -5,9 +5,10 @@
 
 use std::any::Any;
 
-use brs_core::{BaseCredentials, BaseSession, Setup};
+use brs_core::{BaseCredentials, RefreshStrategy, Setup};
 
 use crate::client::StsClient;
+use crate::connect::Connection;
 use crate::session_token::SessionToken;
 use crate::strategy::Sts;
 use crate::web_identity::WebIdentity;
@@ -15,17 +16,18 @@ use crate::web_identity::WebIdentity;
 /// The settings, completed from those of the session beneath, if there is one.
 pub(crate) fn inherited(settings: &StsClient, setup: &Setup) -> StsClient {
     let BaseCredentials::Session(session) = setup.base_credentials() else { return settings.clone() };
-    match settings_of(session) {
-        Some(beneath) => settings.inheriting(beneath, setup.region() != session.region()),
+    match connection_of(session.strategy()) {
+        Some(beneath) => settings.inheriting(&beneath.settings, setup.region() != session.region()),
         None => settings.clone(),
     }
 }
 
-fn settings_of(session: &BaseSession) -> Option<&StsClient> {
-    let strategy: &dyn Any = session.strategy();
+/// How a strategy reaches STS, if it is one of this crate's.
+pub(crate) fn connection_of(strategy: &dyn RefreshStrategy) -> Option<&Connection> {
+    let strategy: &dyn Any = strategy;
     strategy
         .downcast_ref::<Sts>()
-        .map(Sts::settings)
-        .or_else(|| strategy.downcast_ref::<SessionToken>().map(SessionToken::settings))
-        .or_else(|| strategy.downcast_ref::<WebIdentity>().map(WebIdentity::settings))
+        .map(Sts::connection)
+        .or_else(|| strategy.downcast_ref::<SessionToken>().map(SessionToken::connection))
+        .or_else(|| strategy.downcast_ref::<WebIdentity>().map(WebIdentity::connection))
 }

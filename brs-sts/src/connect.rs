@@ -78,6 +78,13 @@ impl Connection {
         config
     }
 
+    /// A client with the same settings that asks who these credentials are.
+    pub(crate) fn for_identity(&self, credentials: Option<SharedCredentialsProvider>) -> aws_sdk_sts::Client {
+        let mut config = self.config().timeout_config(identity_timeouts(&self.timeouts()));
+        config.set_credentials_provider(credentials);
+        aws_sdk_sts::Client::from_conf(config.build())
+    }
+
     /// What a call's own time-outs start from.
     pub(crate) fn timeouts(&self) -> TimeoutConfig {
         timeouts(&self.settings, self.under.timeout_config())
@@ -134,7 +141,7 @@ pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) 
         under: setup.shared_base(),
         region,
         endpoint_url,
-        http_client: http_client::for_strategy(&settings, base.http_client(), is_plain).await?,
+        http_client: http_client::for_strategy(&settings, base, is_plain).await?,
         app_name,
         place,
         base_credentials,
@@ -145,14 +152,19 @@ pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) 
     })
 }
 
+/// How long asking who credentials are may take.
+fn identity_timeouts(timeouts: &TimeoutConfig) -> TimeoutConfig {
+    let limit = timeouts.operation_timeout().map_or(IDENTITY_TIMEOUT, |own| own.min(IDENTITY_TIMEOUT));
+    timeouts.to_builder().operation_timeout(limit).build()
+}
+
 /// Builds a client that asks who the credentials of a configuration are, and says where it asks.
 pub(crate) fn connect_for_identity(base: &SdkConfig) -> Result<(aws_sdk_sts::Client, String), Error> {
     let endpoint_url = endpoint_url(base)?;
     let place = place(endpoint_url.as_deref(), base.region());
     let timeouts = base.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default().build();
-    let limit = timeouts.operation_timeout().map_or(IDENTITY_TIMEOUT, |own| own.min(IDENTITY_TIMEOUT));
     let config = builder(base, endpoint_url)
-        .timeout_config(timeouts.to_builder().operation_timeout(limit).build())
+        .timeout_config(identity_timeouts(&timeouts))
         .http_client(http_client::plain(base.http_client()));
     Ok((aws_sdk_sts::Client::from_conf(config.build()), place))
 }

@@ -3,12 +3,14 @@
 //! Connections are opened, used and kept on the runtime that refreshes, so they are never those of callers elsewhere.
 //! Without settings of its own a strategy takes the SDK's default client, one for all sessions on that runtime: the
 //! hundredth role costs no second certificate store and no TLS handshake. Only an HTTP client that the user put into
-//! the base configuration is used as it is (unless a CA bundle or a proxy is set for STS): whoever gives one to several
-//! places has to keep its runtime alive. Either way an answer is read up to [`MAX_ANSWER`]. No certificate store is
-//! read before the first call.
+//! the base configuration is used as it is (unless a CA bundle or a proxy is set for STS): a program that gives one to
+//! several places has to keep its runtime alive. A CA bundle of the environment's or the profile's has made a client
+//! of the base configuration already, shared in the same way as the default one. Either way an answer is read up to
+//! [`MAX_ANSWER`]. No certificate store is read before the first call.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -23,11 +25,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedAsyncSleep;
 use brs_core::Error;
 use http_body_util::Limited;
 
-use crate::ca;
+use crate::ca::{self, Bundle};
 use crate::client::{StsClient, Verify};
 use crate::validate::Invalid;
 
@@ -38,13 +41,9 @@ pub(crate) const MAX_ANSWER: usize = 256 * 1024;
 /// The HTTP client for the strategy: the user's own of the base configuration, unless settings ask for another.
 pub(crate) async fn for_strategy(
     settings: &StsClient,
-    users_own: Option<SharedHttpClient>,
+    base: &SdkConfig,
     is_plain: bool,
 ) -> Result<SharedHttpClient, Error> {
-    let trust_store = match &settings.verify {
-        Some(Verify::Bundle(path)) => Some(ca::load(path.clone()).await?),
-        _ => None,
-    };
     let proxies = &settings.config.proxies;
     let proxy = match (&proxies.http, &proxies.https) {
         (None, None) => None,
@@ -54,39 +53,53 @@ pub(crate) async fn for_strategy(
         _ => Some(Ok(ProxyConfig::disabled())),
     };
     let proxy = proxy.transpose().map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
+    let trust_store = match &settings.verify {
+        Some(Verify::Bundle(path)) => Some(Bundle::of_settings(path.clone()).load().await?),
+        // The system's certificates were asked for.
+        Some(Verify::Switch(_)) if proxy.is_none() && ca::is_environments(base) => return Ok(plain(None)),
+        // Without proxies the base configuration's client trusts what the environment says already.
+        None if proxy.is_some() => match Bundle::of_base(base)? {
+            Some(bundle) => Some(bundle.load().await?),
+            None => None,
+        },
+        Some(Verify::Switch(_)) | None => None,
+    };
     let mut tls = TlsContext::builder();
     match trust_store {
-        None if proxy.is_none() => return Ok(plain(users_own)),
+        None if proxy.is_none() => return Ok(plain(base.http_client())),
         Some(trust_store) => tls = tls.with_trust_store(trust_store),
         None => {}
     }
     let tls = tls
         .build()
         .map_err(|error| Error::configuration("TLS cannot be set up for STS").with_source(error).unrecoverable())?;
-    Ok(own(tls, proxy))
+    Ok(bounded(own(tls, proxy)))
 }
 
 /// The HTTP client for a call without settings of its own.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
     let shared = || brs_core::__private::default_http_client(BehaviorVersion::latest());
-    users_own.or_else(shared).map_or_else(|| own(TlsContext::default(), None), bounded)
+    bounded(users_own.or_else(shared).unwrap_or_else(|| own(TlsContext::default(), None)))
 }
 
-fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {
+/// An HTTP client with that TLS; without a proxy the environment's are taken.
+pub(crate) fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {
     let proxy = proxy.unwrap_or_else(ProxyConfig::from_env);
-    bounded(SharedHttpClient::new(Own { tls, proxy, connector: OnceLock::new() }))
+    SharedHttpClient::new(Own { tls, proxy, connectors: Mutex::default() })
 }
 
 fn bounded(client: SharedHttpClient) -> SharedHttpClient {
     SharedHttpClient::new(Bounded(client))
 }
 
+/// Connect and read time-out: all of a client's settings that a connector depends on.
+type TimeOuts = [Option<Duration>; 2];
+
 /// An HTTP client that reads the system's certificates when the first request is sent, not when a client is built.
 struct Own {
     tls: TlsContext,
     proxy: ProxyConfig,
-    /// One is enough: the settings it depends on, connect and read time-out, are the same for every call of a client.
-    connector: OnceLock<SharedHttpConnector>,
+    connectors: Mutex<Vec<(TimeOuts, SharedHttpConnector)>>,
 }
 
 impl Own {
@@ -102,8 +115,14 @@ impl Own {
 
 impl HttpClient for Own {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let build = || SharedHttpConnector::new(self.build(settings, components.sleep_impl()));
-        self.connector.get_or_init(build).clone()
+        let time_outs = [settings.connect_timeout(), settings.read_timeout()];
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connector)) = connectors.iter().find(|(of, _)| *of == time_outs) {
+            return connector.clone();
+        }
+        let connector = SharedHttpConnector::new(self.build(settings, components.sleep_impl()));
+        connectors.push((time_outs, connector.clone()));
+        connector
     }
 }
 

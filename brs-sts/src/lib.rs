@@ -132,6 +132,7 @@ mod call;
 mod client;
 mod connect;
 mod data;
+mod environment;
 mod error;
 mod guarded;
 mod http_client;
@@ -146,6 +147,7 @@ mod strategy;
 mod time;
 mod validate;
 pub mod web_identity;
+mod whoami;
 
 pub use assume::AssumeExt;
 pub use client::{RetryMode, StsClient};

@@ -25,26 +25,29 @@ use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 use brs_core::Error;
 
+use crate::environment::{self, Variables};
 use crate::shown::{any_in_chain, causes, with_cause};
 
 pub(crate) const DEFAULT: &str = "default";
 
-/// The profile that `AWS_PROFILE` names, where it names one that is not the default anyway.
+/// The profile that the environment names, where it names one that is not the default anyway.
 pub(crate) fn of_environment() -> Option<String> {
-    var("AWS_PROFILE").ok().filter(|name| !name.is_empty() && name != DEFAULT)
+    // What is wrong there was an error when the base configuration was loaded.
+    let named = environment::profile(&Variables::Process).ok().flatten();
+    named.map(|(name, _)| name).filter(|name| name != DEFAULT)
 }
 
 /// Checks that a profile is there; `named_by` says who asks for it, and how an error names that.
-pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<(), Error> {
+pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, Error> {
     let param = named_by.param();
     let looked_at = files();
     let profiles = load(name).await.map_err(|error| error.with_param(param))?;
     if profiles.get_profile(name).is_some() {
-        return Ok(());
+        return Ok(profiles);
     }
     let by = match named_by {
-        NamedBy::User => "",
-        NamedBy::Environment => ", which `AWS_PROFILE` names",
+        NamedBy::User => String::new(),
+        NamedBy::Environment(variable) => format!(", which `{variable}` names"),
     };
     Err(Error::configuration(format!(
         "there is no profile `{}`{by}: looked at {looked_at}; `aws configure list-profiles` lists what there is",
@@ -81,14 +84,15 @@ pub(crate) fn provider_config(base: &SdkConfig) -> ProviderConfig {
 #[derive(Clone, Copy)]
 pub(crate) enum NamedBy {
     User,
-    Environment,
+    /// This variable.
+    Environment(&'static str),
 }
 
 impl NamedBy {
     fn param(self) -> &'static str {
         match self {
             Self::User => "profile_name",
-            Self::Environment => "AWS_PROFILE",
+            Self::Environment(variable) => variable,
         }
     }
 }
@@ -228,8 +232,11 @@ impl ProvideCredentials for NamedProfile {
 }
 
 /// The SDK's default chain, with the environment's profile, or the default one, taken at its word.
-pub(crate) fn unnamed(providers: &ProviderConfig, region: Option<Region>) -> impl ProvideCredentials + 'static {
-    let name = of_environment().unwrap_or_else(|| DEFAULT.to_owned());
+pub(crate) fn unnamed(
+    name: String,
+    providers: &ProviderConfig,
+    region: Option<Region>,
+) -> impl ProvideCredentials + 'static {
     CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
         .or_else("Profile", Profile { name, providers: providers.clone() })
         .or_else("Default", DefaultChain { region, providers: providers.clone(), chain: OnceLock::new() })

@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::beneath;
 use crate::call::{Asked, Caller};
 use crate::client::StsClient;
-use crate::connect::{Signed, connect};
+use crate::connect::{Connection, Signed, connect};
 use crate::data;
 use crate::error::Operation;
 use crate::mfa::MfaTokenProvider;
@@ -150,8 +150,8 @@ impl SessionToken {
         self.caller.device.as_ref().map(Device::serial_number)
     }
 
-    pub(crate) fn settings(&self) -> &StsClient {
-        &self.caller.connection.settings
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.caller.connection
     }
 
     fn request(&self, code: Option<&str>) -> GetSessionTokenFluentBuilder {

@@ -16,8 +16,7 @@ use brs_core::{
 
 use crate::beneath;
 use crate::call::{Asked, Caller};
-use crate::client::StsClient;
-use crate::connect::{Signed, connect};
+use crate::connect::{Connection, Signed, connect};
 use crate::error::Operation;
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::device::Device;
@@ -51,9 +50,9 @@ impl Sts {
         &self.role_session_name
     }
 
-    /// The settings of the STS client, which sessions on top of this one inherit.
-    pub(crate) fn settings(&self) -> &StsClient {
-        &self.caller.connection.settings
+    /// How STS is reached, whose settings sessions on top of this one inherit.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.caller.connection
     }
 
     /// The request, without the limits of one call.

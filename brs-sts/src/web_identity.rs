@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 use crate::beneath;
 use crate::call::{Asked, Caller};
 use crate::client::StsClient;
-use crate::connect::{Signed, connect};
+use crate::connect::{Connection, Signed, connect};
 use crate::data::{self, PolicyArn};
 use crate::error::Operation;
 use crate::params::DEFAULT_ROLE_SESSION_NAME;
@@ -209,8 +209,8 @@ impl WebIdentity {
         &self.token_file
     }
 
-    pub(crate) fn settings(&self) -> &StsClient {
-        &self.caller.connection.settings
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.caller.connection
     }
 
     fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {

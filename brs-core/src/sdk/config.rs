@@ -21,12 +21,16 @@ use super::EngineProvider;
 use super::default_http::default_http_client;
 use super::identity_cache::EngineIdentityCache;
 use super::watch::{Retry, Watch};
+use crate::check::is_region;
 use crate::error::Error;
 use crate::refresh::Engine;
 use crate::registry::{BaseRequest, base_loader};
 
 /// The connect time-out of `aws_config::defaults`.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+
+/// The origin of a configuration's HTTP client: the environment's where its CA bundle made it necessary.
+pub const HTTP_CLIENT: &str = "http_client";
 
 /// The session as a credentials provider.
 pub(crate) fn provider(engine: &Arc<Engine>) -> SharedCredentialsProvider {
@@ -64,7 +68,16 @@ pub(crate) async fn base(given: Option<SdkConfig>, request: BaseRequest) -> Resu
             )
             .with_param("profile_name"));
         }
-        return Ok(changed(given, request));
+        let mut config = changed(given, request);
+        if config.http_client().is_none()
+            && let Some(loader) = base_loader()?
+            && let Some(http_client) = loader.http_client(&config).await?
+        {
+            let mut builder = config.into_builder().http_client(http_client);
+            builder.insert_origin(HTTP_CLIENT, Origin::shared_environment_variable());
+            config = builder.build();
+        }
+        return Ok(config);
     }
     match base_loader()? {
         Some(loader) => loader.load(request).await,
@@ -89,6 +102,7 @@ fn changed(given: SdkConfig, request: BaseRequest) -> SdkConfig {
     }
     if request.http_client.is_some() {
         config.set_http_client(request.http_client);
+        config.insert_origin(HTTP_CLIENT, Origin::shared_config());
     }
     if request.behavior_version.is_some() {
         config.set_behavior_version(request.behavior_version);
@@ -104,12 +118,10 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
         ))
         .with_param("profile_name"));
     }
-    let region = request.region.or_else(|| {
-        ["AWS_REGION", "AWS_DEFAULT_REGION"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            .map(Region::new)
-    });
+    let region = match request.region {
+        Some(region) => Some(region),
+        None => region_of_environment()?,
+    };
     let mut config = SdkConfig::builder();
     Defaults::ALL.fill(&mut config);
     config.set_region(region);
@@ -120,6 +132,25 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
         config.set_behavior_version(request.behavior_version);
     }
     Ok(config.build())
+}
+
+/// A variable that is empty counts as absent.
+fn region_of_environment() -> Result<Option<Region>, Error> {
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        let Some(value) = std::env::var_os(name) else { continue };
+        match value.to_str().map(str::trim) {
+            Some("") => {}
+            Some(region) if is_region(region) => return Ok(Some(Region::new(region.to_owned()))),
+            _ => {
+                return Err(Error::configuration(format!(
+                    "`{name}` is not a region: it must look like `eu-west-1`, or be unset"
+                ))
+                .with_param(name)
+                .unrecoverable());
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What `aws_config::defaults` sets and a configuration built by hand may lack; SDK clients panic without some of it.

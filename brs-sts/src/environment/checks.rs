@@ -1,0 +1,120 @@
+//! What aws-config's providers read by themselves when credentials are first needed, judged when a session is built.
+//!
+//! Only a session that looks for its base credentials is judged: with credentials given none of this is read. Those
+//! providers take values as they are, so white space around one is an error here. The files that variables name are
+//! judged for every session.
+
+use std::env::home_dir;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use brs_core::{Blocking, Error};
+
+use super::settings::boolean;
+use super::{Place, Reader, Variables};
+
+/// A variable, its profile key, what is wrong otherwise, and what is right.
+type Check = (&'static str, Option<&'static str>, &'static str, fn(&str) -> bool);
+
+const CHECKS: &[Check] = &[
+    ("AWS_EC2_METADATA_DISABLED", None, "is not a boolean: it must be `true` or `false`", is_boolean),
+    (
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        Some("ec2_metadata_service_endpoint"),
+        "is not a URL: it must look like `http://169.254.169.254`",
+        is_http,
+    ),
+    (
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+        Some("ec2_metadata_service_endpoint_mode"),
+        "is not a mode: it must be `IPv4` or `IPv6`",
+        |text| text.eq_ignore_ascii_case("ipv4") || text.eq_ignore_ascii_case("ipv6"),
+    ),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", None, "is not a path: it must begin with `/`", |text| {
+        text.starts_with('/') && text.parse::<http::Uri>().is_ok()
+    }),
+    (
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        None,
+        "is not a URL: it must look like `http://169.254.170.23/path`",
+        is_http,
+    ),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN", None, "holds what no header can hold", is_header),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", None, "", |_| true),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", None, "", |_| true),
+    ("AWS_ROLE_ARN", None, "is not a role's ARN: it must look like `arn:aws:iam::123456789012:role/name`", |text| {
+        text.starts_with("arn:")
+    }),
+    ("AWS_ROLE_SESSION_NAME", None, "", |_| true),
+    // Keys: any text, but they must be readable, or the program would run as somebody else.
+    ("AWS_ACCESS_KEY_ID", None, "", |_| true),
+    ("AWS_SECRET_ACCESS_KEY", None, "", |_| true),
+    ("AWS_SESSION_TOKEN", None, "", |_| true),
+    ("AWS_ACCOUNT_ID", None, "", |_| true),
+];
+
+/// Checks the settings of providers.
+pub(crate) fn providers(reader: &Reader<'_>) -> Result<(), Error> {
+    for (variable, key, problem, is_right) in CHECKS {
+        let keys: &[&str] = key.as_ref().map_or(&[], std::slice::from_ref);
+        let Some((value, place)) = reader.find(&[variable], keys)? else { continue };
+        if !is_right(&value) {
+            return Err(place.wrong(problem));
+        }
+        // The tables above are about the trimmed value; keys come with a line feed often enough, and with a true reason.
+        let padded =
+            matches!(&place, Place::Variable(name) if reader.variables.raw(name).is_some_and(|raw| raw != *value));
+        if padded && !problem.is_empty() {
+            return Err(place.wrong("has white space around its value: remove it"));
+        }
+    }
+    Ok(())
+}
+
+fn is_boolean(text: &str) -> bool {
+    boolean(text).is_some()
+}
+
+fn is_http(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+}
+
+fn is_header(text: &str) -> bool {
+    http::HeaderValue::from_str(text).is_ok()
+}
+
+/// Checks the profile files that variables name, and that the usual ones are text. aws-config takes a file that it
+/// cannot read for an empty one. One that does not exist is an empty one: tools name one so to have none.
+pub(crate) async fn files(variables: &Variables) -> Result<(), Error> {
+    let files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
+    let mut paths = Vec::new();
+    for (variable, usual) in files {
+        match variables.get(variable)? {
+            Some(path) => paths.push((expanded(&path), Some(variable))),
+            None => paths.extend(home_dir().map(|home| (home.join(".aws").join(usual), None))),
+        }
+    }
+    Blocking::new().run(move || paths.iter().try_for_each(|(path, variable)| file(path, *variable))).await?
+}
+
+fn expanded(path: &str) -> PathBuf {
+    match path.strip_prefix("~/").and_then(|rest| Some(home_dir()?.join(rest))) {
+        Some(path) => path,
+        None => path.into(),
+    }
+}
+
+fn file(path: &Path, variable: Option<&'static str>) -> Result<(), Error> {
+    let problem = match std::fs::read(path) {
+        Ok(bytes) if std::str::from_utf8(&bytes).is_ok() => return Ok(()),
+        Ok(_) => "is not UTF-8".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if variable.is_some() => format!("cannot be read ({error}): check the path and its permissions"),
+        // The home directory of somebody else is no place for settings.
+        Err(_) => return Ok(()),
+    };
+    let by = variable.map(|variable| format!(", which `{variable}` names,")).unwrap_or_default();
+    let error = Error::configuration(format!("the profile file `{}`{by} {problem}", path.display()));
+    Err(error.with_param(variable.unwrap_or("profile_name")).unrecoverable())
+}
