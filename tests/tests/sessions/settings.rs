@@ -26,15 +26,15 @@ fn client(client: StsClient) -> Params {
 }
 
 /// An authority, and an embedded AWS behind TLS with a certificate of that authority's.
-struct Secured {
-    aws: EmbeddedAws,
-    endpoint_url: String,
-    bundle: PathBuf,
+pub(super) struct Secured {
+    pub(super) aws: EmbeddedAws,
+    pub(super) endpoint_url: String,
+    pub(super) bundle: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Secured {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let (authority, issuer) = authority();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
@@ -66,7 +66,7 @@ impl Secured {
         Self { aws, endpoint_url, bundle, folder }
     }
 
-    fn session(&self, bundle: Option<&PathBuf>) -> SessionBuilder {
+    pub(super) fn session(&self, bundle: Option<&PathBuf>) -> SessionBuilder {
         let settings = StsClient::new().endpoint_url(&self.endpoint_url);
         let settings = bundle.into_iter().fold(settings, StsClient::ca_bundle);
         RefreshableSession::builder("sts", client(settings))
@@ -76,7 +76,7 @@ impl Secured {
 }
 
 /// An authority's certificate as PEM, and what signs with it.
-fn authority() -> (String, Issuer<'static, KeyPair>) {
+pub(super) fn authority() -> (String, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
