@@ -313,13 +313,13 @@ impl Setup {
 pub struct BaseRequest {
     /// The region; otherwise environment and profile are asked, never instance metadata.
     pub region: Option<Region>,
-    /// The profile; otherwise `AWS_PROFILE`, otherwise `default`.
+    /// The profile; otherwise `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, `default`.
     pub profile_name: Option<String>,
     /// The base credentials; otherwise the profile's or the default chain's.
     pub credentials: Option<SharedCredentialsProvider>,
     /// One endpoint for every service.
     pub endpoint_url: Option<String>,
-    /// The HTTP client; otherwise the SDK's default.
+    /// The HTTP client; otherwise one that trusts the environment's CA bundle, or the SDK's default.
     pub http_client: Option<SharedHttpClient>,
     /// The behaviour version; otherwise the latest.
     pub behavior_version: Option<BehaviorVersion>,

@@ -71,9 +71,7 @@ impl BaseLoader for Loader {
         let credentials = match (request.credentials, request.profile_name) {
             (Some(credentials), _) => credentials,
             (None, Some(name)) => SharedCredentialsProvider::new(NamedProfile { name, providers }),
-            (None, None) => {
-                SharedCredentialsProvider::new(profiles::unnamed(profile, &providers, config.region().cloned()))
-            }
+            (None, None) => SharedCredentialsProvider::new(profiles::unnamed(profile, &providers)),
         };
         let mut config = config.into_builder();
         config.set_token_provider(None);

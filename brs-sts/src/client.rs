@@ -37,7 +37,7 @@ pub struct StsClient {
     pub(crate) endpoint_url: Option<String>,
     /// `true`; `false` only with an `http://` endpoint URL.
     use_ssl: Option<bool>,
-    /// `true`, or the path of a CA bundle.
+    /// The path of a CA bundle, or `true` for the system's certificates whatever the environment says.
     pub(crate) verify: Option<Verify>,
     /// `2011-06-15`.
     api_version: Option<String>,
@@ -87,8 +87,9 @@ impl StsClient {
 
     /// A PEM file with the certificates to trust instead of the system's, at most 1 MiB (botocore's `verify`).
     ///
-    /// Default: the system's certificates; `AWS_CA_BUNDLE`, which botocore reads, is not looked at. The file is read
-    /// once, when the session is built. There is no way to switch verification off.
+    /// Default: the file that `AWS_CA_BUNDLE` or the profile's `ca_bundle` names, else the system's certificates; as
+    /// data, `true` asks for the latter. The file is read once, when the session is built. There is no way to switch
+    /// verification off.
     #[must_use]
     pub fn ca_bundle(mut self, path: impl Into<PathBuf>) -> Self {
         self.verify = Some(Verify::Bundle(path.into()));

@@ -4,7 +4,8 @@
 //! wrong one is an error that names the variable, or the profile and the key, and what is allowed. Values are never
 //! shown: some hold passwords. aws-config panics for some wrong values, ignores others with a log line, and takes an
 //! empty value for a wrong one, so `settings` reads everything that it would read and hands it the results; `checks`
-//! judges what its providers read later, and `endpoints` answers SDK clients that ask for an endpoint URL.
+//! judges what its providers read later, `machine` builds those of the
+//! container and the instance, and `endpoints` answers SDK clients that ask for an endpoint URL.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,6 +15,7 @@ use brs_core::Error;
 
 pub(crate) mod checks;
 pub(crate) mod endpoints;
+pub(crate) mod machine;
 pub(crate) mod settings;
 
 /// The environment variables of the process, or a test's.
@@ -31,6 +33,11 @@ impl Variables {
             #[cfg(test)]
             Self::Fixed(all) => all.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
         }
+    }
+
+    /// Whether a variable is there, be it empty.
+    fn is_set(&self, name: &str) -> bool {
+        self.raw(name).is_some()
     }
 
     /// The names that begin so; names that are not UTF-8 are nobody's setting.

@@ -142,8 +142,8 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
             None => String::new(),
         };
         let message = format!(
-            "the certificate of STS in {place} is not trusted: give its authority in `client.verify`, and check this \
-             machine's clock{clock}"
+            "the certificate of STS in {place} is not trusted: give its authority in `client.verify` or \
+             `AWS_CA_BUNDLE`, and check this machine's clock{clock}"
         );
         return (message, false);
     }

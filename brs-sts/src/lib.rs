@@ -99,7 +99,7 @@
 //! | region | `client.region`, the session's region, `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile |
 //! | base credentials | `client`'s, the session beneath, the session's own, the named profile's, the SDK's chain |
 //! | endpoint | `client.endpoint_url`, the session's, `AWS_ENDPOINT_URL_STS`, the region's own |
-//! | certificates | `client.verify`, the system's |
+//! | certificates | `client.verify`, `AWS_CA_BUNDLE`, the profile's `ca_bundle`, the system's |
 //! | proxy | `client.config.proxies`, the environment's |
 //! | HTTP client | the user's in the base configuration, unless certificates or a proxy are set here; its own |
 //!
@@ -107,8 +107,22 @@
 //! else has any, never for a region, and never because a profile is missing or broken: a profile that is named, by
 //! option or by `AWS_PROFILE`, has to be there and to work.
 //!
-//! Who comes from Python: the default role session name is [`DEFAULT_ROLE_SESSION_NAME`] and not the Python package's
-//! `boto3-refresh-session`; and `AWS_CA_BUNDLE` is not read, the bundle is named in `client.verify`.
+//! Coming from Python: the default role session name is [`DEFAULT_ROLE_SESSION_NAME`] and not the Python package's
+//! `boto3-refresh-session`; and `AWS_PROFILE` takes precedence over `AWS_DEFAULT_PROFILE`, since SDK clients that the
+//! program makes without a session read only the former.
+//!
+//! # Settings of the environment
+//!
+//! For every method, the settings that the AWS SDK reads are checked when a session is built, in environment variables
+//! and in the profile. White space around a value does not count, and an empty value counts as absent. An old value is
+//! taken for its nearest meaning, with a warning: the retry mode `legacy` for `standard`. A wrong one, which the SDK
+//! ignores or panics for, is a configuration error that names the variable, or the profile and the key, and what is
+//! allowed. What the session is given explicitly is not looked up.
+//!
+//! The CA bundle of `AWS_CA_BUNDLE` or of the profile's `ca_bundle` replaces the system's certificates for every client
+//! that is built from [`sdk_config`](brs_core::RefreshableSession::sdk_config) too, unless the session was given an HTTP
+//! client. SDK clients that the program makes without a session do not read it, nor does the method `iot`, which has a
+//! trust store.
 //!
 //! # What failures mean
 //!

@@ -8,12 +8,8 @@
 use std::env::{VarError, var};
 use std::error::Error as _;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
 use aws_config::provider_config::ProviderConfig;
@@ -22,10 +18,10 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_types::SdkConfig;
 use aws_types::os_shim_internal::{Env, Fs};
-use aws_types::region::Region;
 use brs_core::Error;
+use tokio::sync::OnceCell;
 
-use crate::environment::{self, Variables};
+use crate::environment::{self, Reader, Variables, machine};
 use crate::shown::{any_in_chain, causes, with_cause};
 
 pub(crate) const DEFAULT: &str = "default";
@@ -213,10 +209,10 @@ pub(crate) struct NamedProfile {
 
 impl NamedProfile {
     async fn load(&self) -> Result<Credentials, CredentialsError> {
-        let (name, providers) = (self.name.clone(), &self.providers);
-        CredentialsProviderChain::first_try("Profile", Profile { name, providers: providers.clone() })
-            .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(providers).build())
-            .or_else("Ec2InstanceMetadata", ImdsCredentialsProvider::builder().configure(providers).build())
+        let (name, providers) = (self.name.clone(), self.providers.clone());
+        let machine = Machine::new(&name, &providers, false);
+        CredentialsProviderChain::first_try("Profile", Profile { name, providers })
+            .or_else("Machine", machine)
             .provide_credentials()
             .await
     }
@@ -232,37 +228,55 @@ impl ProvideCredentials for NamedProfile {
 }
 
 /// The SDK's default chain, with the environment's profile, or the default one, taken at its word.
-pub(crate) fn unnamed(
-    name: String,
-    providers: &ProviderConfig,
-    region: Option<Region>,
-) -> impl ProvideCredentials + 'static {
+pub(crate) fn unnamed(name: String, providers: &ProviderConfig) -> impl ProvideCredentials + 'static {
+    let machine = Machine::new(&name, providers, true);
     CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
         .or_else("Profile", Profile { name, providers: providers.clone() })
-        .or_else("Default", DefaultChain { region, providers: providers.clone(), chain: OnceLock::new() })
+        .or_else("Machine", machine)
 }
 
-/// The SDK's default chain, built when credentials are first needed: building it reads the system's certificates.
+/// What is beyond profiles, built when credentials are first needed: building it reads the system's certificates.
 #[derive(Debug)]
-struct DefaultChain {
+struct Machine {
+    profile: String,
     providers: ProviderConfig,
-    region: Option<Region>,
-    chain: OnceLock<DefaultCredentialsChain>,
+    web_identity: bool,
+    /// Kept: the instance's provider remembers what it was last given.
+    chain: OnceCell<CredentialsProviderChain>,
 }
 
-impl DefaultChain {
+impl Machine {
+    fn new(profile: &str, providers: &ProviderConfig, web_identity: bool) -> Self {
+        Self { profile: profile.to_owned(), providers: providers.clone(), web_identity, chain: OnceCell::new() }
+    }
+
     async fn load(&self) -> Result<Credentials, CredentialsError> {
-        if let Some(chain) = self.chain.get() {
-            return chain.provide_credentials().await;
-        }
-        // Told that there is no region, the chain does not look for one itself. Two that are built at once do no harm.
-        let chain = DefaultCredentialsChain::builder().configure(self.providers.clone()).region(self.region.clone());
-        let chain = chain.build().await;
-        self.chain.get_or_init(|| chain).provide_credentials().await
+        let chain = self.chain.get_or_try_init(|| self.chain()).await;
+        chain.map_err(CredentialsError::invalid_configuration)?.provide_credentials().await
+    }
+
+    async fn chain(&self) -> Result<CredentialsProviderChain, Error> {
+        let profiles = load(&self.profile).await?;
+        let reader = Reader { variables: &Variables::Process, profiles: &profiles, profile: &self.profile };
+        let instance = machine::instance(&self.providers, &reader)?;
+        let web_identity = if self.web_identity { machine::web_identity(&self.providers)? } else { None };
+        Ok(match (web_identity, machine::container(&self.providers)?) {
+            (None, None) => CredentialsProviderChain::first_try("Ec2InstanceMetadata", instance),
+            (None, Some(container)) => {
+                CredentialsProviderChain::first_try("EcsContainer", container).or_else("Ec2InstanceMetadata", instance)
+            }
+            (Some(web_identity), None) => CredentialsProviderChain::first_try("WebIdentityToken", web_identity)
+                .or_else("Ec2InstanceMetadata", instance),
+            (Some(web_identity), Some(container)) => {
+                CredentialsProviderChain::first_try("WebIdentityToken", web_identity)
+                    .or_else("EcsContainer", container)
+                    .or_else("Ec2InstanceMetadata", instance)
+            }
+        })
     }
 }
 
-impl ProvideCredentials for DefaultChain {
+impl ProvideCredentials for Machine {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

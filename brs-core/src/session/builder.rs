@@ -166,8 +166,8 @@ impl SessionBuilder {
         self
     }
 
-    /// The profile of `~/.aws/config` to take base credentials and settings from. Default: `AWS_PROFILE`, then
-    /// `default`.
+    /// The profile of `~/.aws/config` to take base credentials and settings from. Default: `AWS_PROFILE`,
+    /// `AWS_DEFAULT_PROFILE`, then `default`.
     pub fn profile_name(mut self, profile_name: impl Into<String>) -> Self {
         self.request.profile_name = Some(profile_name.into());
         self
@@ -212,7 +212,8 @@ impl SessionBuilder {
         self
     }
 
-    /// The HTTP client of the base configuration. Default: the SDK's.
+    /// The HTTP client of the base configuration. Default: the SDK's; with the feature `sts`, one that trusts what
+    /// `AWS_CA_BUNDLE` or the profile's `ca_bundle` names.
     pub fn http_client(mut self, http_client: impl HttpClient + 'static) -> Self {
         self.request.http_client = Some(http_client.into_shared());
         self

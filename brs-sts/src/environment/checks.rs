@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use brs_core::{Blocking, Error};
 
+use super::machine::has_container;
 use super::settings::boolean;
 use super::{Place, Reader, Variables};
 
@@ -68,7 +69,7 @@ pub(crate) fn providers(reader: &Reader<'_>) -> Result<(), Error> {
             return Err(place.wrong("has white space around its value: remove it"));
         }
     }
-    Ok(())
+    has_container(reader.variables).map(|_| ())
 }
 
 fn is_boolean(text: &str) -> bool {

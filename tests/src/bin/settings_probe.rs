@@ -3,12 +3,12 @@
 //!
 //! Arguments: a method (`custom`, `sts`, or `base` for `custom` on a base configuration that the program made) and an
 //! endpoint (`-` for the environment's); with `--build` the session is only built. The keys of the `custom` methods are
-//! those of the environment. Prints the settings that SDK clients get, who the session is, and who an SDK client of the
+//! those of the environment; the variable `PROBE_CLIENT` holds the settings of the method `sts`'s client. Prints the settings that SDK clients get, who the session is, and who an SDK client of the
 //! session's is; or the error.
 
 use std::process::ExitCode;
 
-use brs::{Error, RefreshableSession, TemporaryCredentials, custom, sts};
+use brs::{Error, RefreshableSession, SessionBuilder, TemporaryCredentials, custom};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,7 +32,12 @@ async fn main() -> ExitCode {
 
 async fn run(method: &str, endpoint_url: &str, ask: bool) -> Result<String, Error> {
     let builder = match method {
-        "sts" => RefreshableSession::builder("sts", sts::Params::new("arn:aws:iam::123456789012:role/demo")),
+        "sts" => {
+            let client = std::env::var("PROBE_CLIENT").unwrap_or_else(|_| "{}".into());
+            let client: serde_json::Value = serde_json::from_str(&client).expect("`PROBE_CLIENT` is JSON");
+            let role = "arn:aws:iam::123456789012:role/demo";
+            SessionBuilder::from_data("sts", serde_json::json!({ "role_arn": role, "client": client }))?
+        }
         _ => RefreshableSession::builder("custom", custom::Params::function(keys)),
     };
     let mut builder = if endpoint_url == "-" { builder } else { builder.endpoint_url(endpoint_url) };

@@ -6,7 +6,9 @@ use std::process::Command;
 
 use brs::ErrorKind;
 use brs_tests::embedded_aws::Failure;
+use serde_json::json;
 
+use super::profiles::Metadata;
 use super::settings::Secured;
 use super::*;
 
@@ -112,6 +114,59 @@ fn what_is_wrong_is_an_error_that_names_its_place() {
     assert!(!ok && line.contains("AWS_REGION") && line.starts_with("configuration unrecoverable"), "{line}");
 }
 
+/// Variables of providers that are there, but empty, and one that names the metadata service.
+const EMPTY: &[(&str, &str)] = &[
+    ("AWS_REGION", "eu-west-1"),
+    ("AWS_EC2_METADATA_DISABLED", " "),
+    ("AWS_ACCESS_KEY_ID", ""),
+    ("AWS_SECRET_ACCESS_KEY", ""),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", ""),
+    ("AWS_ROLE_ARN", ""),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ""),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", ""),
+];
+
+#[test]
+fn empty_variables_of_providers_end_no_chain() {
+    let metadata = Metadata::start();
+    let url = metadata.endpoint_url();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::write(&config, format!("[profile dev]\nec2_metadata_service_endpoint = {url}\n")).unwrap();
+    let by_profile = [
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", ""),
+        ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+        ("AWS_PROFILE", "dev"),
+    ];
+    for further in [&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str())][..], &by_profile] {
+        let (ok, line) = run(&["sts", "http://127.0.0.1:9"], &[EMPTY, further].concat());
+        assert!(!ok && metadata.connections() > 0, "{line}");
+    }
+}
+
+#[test]
+fn the_profile_of_pythons_variable_gives_the_credentials_and_no_other() {
+    let aws = EmbeddedAws::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials");
+    let (id, secret) = (aws.access_key_id(), aws.secret_access_key());
+    let keys = format!("aws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    let ask = |text: String| {
+        std::fs::write(&path, text).unwrap();
+        let environment = [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_SHARED_CREDENTIALS_FILE", path.to_str().unwrap()),
+            ("AWS_DEFAULT_PROFILE", "dev"),
+        ];
+        run(&["sts", &aws.endpoint_url()], &environment)
+    };
+    let (ok, line) = ask(format!("[dev]\n{keys}"));
+    assert!(ok && line.contains(WHO), "{line}");
+    let (ok, line) = ask(format!("[default]\n{keys}[dev]\n"));
+    assert!(!ok && line.contains("no credentials to call STS with"), "{line}");
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_not_utf_8_is_an_error() {
@@ -193,6 +248,39 @@ async fn the_environments_ca_bundle_is_whom_every_client_trusts() {
         let (ok, line) = ask(method, &[("AWS_CA_BUNDLE", &strange)]);
         assert!(!ok && line.contains("is not trusted"), "{method}: {line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sts_client_is_told_takes_precedence_over_the_environments_ca_bundle() {
+    let secured = Secured::start().await;
+    let strange = secured.bundle.with_file_name("strange.pem");
+    std::fs::write(&strange, super::settings::authority().0).unwrap();
+    let (bundle, strange) = (secured.bundle.to_str().unwrap(), strange.to_str().unwrap());
+    let (id, secret) = (secured.aws.access_key_id().to_owned(), secured.aws.secret_access_key().to_owned());
+    let ask = |of_environment: &str, client: serde_json::Value| {
+        let environment = [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", &id),
+            ("AWS_SECRET_ACCESS_KEY", &secret),
+            ("AWS_CA_BUNDLE", of_environment),
+            ("PROBE_CLIENT", &client.to_string()),
+        ];
+        run(&["sts", &secured.endpoint_url], &environment)
+    };
+    for (client, trusted) in [
+        (json!({}), true),
+        (json!({ "verify": strange }), false),
+        // The system's certificates.
+        (json!({ "verify": true }), false),
+        // A client of its own, because of proxies that are not for this endpoint.
+        (json!({ "config": { "proxies": { "http": "http://127.0.0.1:9" } } }), true),
+        (json!({ "config": { "proxies": { "http": "http://127.0.0.1:9" } }, "verify": true }), false),
+    ] {
+        let (ok, line) = ask(bundle, client.clone());
+        assert_eq!((ok, line.contains("is not trusted")), (trusted, !trusted), "{client}: {line}");
+    }
+    let (ok, line) = ask(strange, json!({ "verify": bundle }));
+    assert!(!ok && line.contains("the session's client failed"), "STS was reached, by whoami() too: {line}");
 }
 
 #[tokio::test]

@@ -9,13 +9,13 @@ use brs_tests::EmbeddedAws;
 use super::*;
 
 /// An instance's metadata service that notes who connects and answers nobody.
-struct Metadata {
+pub(super) struct Metadata {
     address: SocketAddr,
     seen: Receiver<SocketAddr>,
 }
 
 impl Metadata {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (noted, seen) = channel();
@@ -30,12 +30,12 @@ impl Metadata {
         Self { address, seen }
     }
 
-    fn endpoint_url(&self) -> String {
+    pub(super) fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// How often it was connected to since the last time.
-    fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         // Connections are accepted in their order, so this one comes after all that are to be counted.
         let own = TcpStream::connect(self.address).unwrap().local_addr().unwrap();
         self.seen.iter().take_while(|peer| *peer != own).count()

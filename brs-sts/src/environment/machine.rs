@@ -1,0 +1,71 @@
+//! The credentials of where the program runs: a web identity, the container's, the instance's.
+//!
+//! aws-config's providers take a variable that is set but empty for a setting, and one of their own for each chain is
+//! found by its variables. So it is decided here which of them there are, by the rules of this module: an empty variable
+//! is none.
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::imds;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
+use brs_core::Error;
+
+use super::{Reader, Variables};
+use crate::params::DEFAULT_ROLE_SESSION_NAME;
+
+const RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
+/// The web identity that variables name, if they do.
+pub(crate) fn web_identity(providers: &ProviderConfig) -> Result<Option<WebIdentityTokenCredentialsProvider>, Error> {
+    let variables = &Variables::Process;
+    let (file, role_arn) = (variables.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, variables.get("AWS_ROLE_ARN")?);
+    let (Some(file), Some(role_arn)) = (file, role_arn) else { return Ok(None) };
+    let mut provider = WebIdentityTokenCredentialsProvider::builder().configure(providers);
+    let session_name = variables.get("AWS_ROLE_SESSION_NAME")?;
+    if session_name.is_some() || variables.is_set("AWS_ROLE_SESSION_NAME") {
+        provider = provider.static_configuration(StaticConfiguration {
+            web_identity_token_file: file.into(),
+            role_arn,
+            session_name: session_name.unwrap_or_else(|| DEFAULT_ROLE_SESSION_NAME.into()),
+        });
+    }
+    Ok(Some(provider.build()))
+}
+
+/// The container's credentials, if variables say where.
+pub(crate) fn container(providers: &ProviderConfig) -> Result<Option<EcsCredentialsProvider>, Error> {
+    let variables = &Variables::Process;
+    Ok(has_container(variables)?.then(|| EcsCredentialsProvider::builder().configure(providers).build()))
+}
+
+/// Whether there is a container, and that its provider can read it.
+pub(super) fn has_container(variables: &Variables) -> Result<bool, Error> {
+    let (relative, full) = (variables.get(RELATIVE_URI)?, variables.get(FULL_URI)?);
+    if relative.is_none() && full.is_none() {
+        return Ok(false);
+    }
+    // The SDK's provider would take these two for set, and nothing here can tell it otherwise.
+    let blocking = [(RELATIVE_URI, relative.is_none()), (TOKEN_FILE, variables.get(TOKEN_FILE)?.is_none())];
+    for (name, is_empty) in blocking {
+        if is_empty && variables.is_set(name) {
+            return Err(super::Place::variable(name).wrong("is empty, and the SDK cannot pass over it: unset it"));
+        }
+    }
+    Ok(true)
+}
+
+/// The instance's credentials, from the metadata service that variables or the profile name.
+pub(crate) fn instance(providers: &ProviderConfig, reader: &Reader<'_>) -> Result<ImdsCredentialsProvider, Error> {
+    let endpoint = reader.find(&["AWS_EC2_METADATA_SERVICE_ENDPOINT"], &["ec2_metadata_service_endpoint"])?;
+    let mode = reader.find(&["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"], &["ec2_metadata_service_endpoint_mode"])?;
+    let is_ipv6 = mode.is_some_and(|(mode, _)| mode.eq_ignore_ascii_case("ipv6"));
+    let usual = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
+    let url = endpoint.as_ref().map_or(usual, |(url, _)| url);
+    let client = imds::Client::builder().configure(providers).endpoint(url).map_err(|_| {
+        Error::configuration("the endpoint of the instance metadata service is not a URL").unrecoverable()
+    })?;
+    Ok(ImdsCredentialsProvider::builder().configure(providers).imds_client(client.build()).build())
+}
