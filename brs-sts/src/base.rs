@@ -18,7 +18,7 @@ use brs_core::{BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, 
 
 use crate::ca::Bundle;
 use crate::environment::settings::Settings;
-use crate::environment::{self, Reader, Variables, checks};
+use crate::environment::{self, Reader, Variables, checks, files};
 use crate::profiles::{self, NamedBy, NamedProfile};
 use crate::whoami;
 
@@ -31,7 +31,7 @@ struct Loader;
 impl BaseLoader for Loader {
     async fn load(&self, request: BaseRequest) -> Result<SdkConfig, Error> {
         let variables = &Variables::Process;
-        checks::files(variables).await?;
+        files::check(variables).await?;
         // aws-config would go on without a profile that is not there.
         let (profile, profiles) = match (&request.profile_name, environment::profile(variables)?) {
             (Some(name), _) => (name.clone(), profiles::check(name, NamedBy::User).await?),
@@ -56,6 +56,7 @@ impl BaseLoader for Loader {
         let mut loader = settings
             .give(aws_config::defaults(version))
             .profile_name(&profile)
+            .profile_files(files::for_loader(variables))
             // With no region, aws-config's own chains would ask instance metadata for one while they are built.
             .no_credentials()
             .token_provider(NoToken);

@@ -5,7 +5,7 @@
 //! shown: some hold passwords. aws-config panics for some wrong values, ignores others with a log line, and takes an
 //! empty value for a wrong one, so `settings` reads everything that it would read and hands it the results; `checks`
 //! judges what its providers read later, `machine` builds those of the
-//! container and the instance, and `endpoints` answers SDK clients that ask for an endpoint URL.
+//! container and the instance, `files` finds the profile files, and `endpoints` answers SDK clients that ask for an endpoint URL.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,6 +15,7 @@ use brs_core::Error;
 
 pub(crate) mod checks;
 pub(crate) mod endpoints;
+pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod settings;
 

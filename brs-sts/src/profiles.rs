@@ -55,12 +55,11 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, E
 
 /// Reads the profile files.
 pub(crate) async fn load(name: &str) -> Result<ProfileSet, Error> {
-    aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), Some(name.to_owned().into()))
-        .await
-        .map_err(|error| {
-            let out = Error::configuration(format!("the profile files cannot be read: check {}", files()));
-            with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable()
-        })
+    let found = environment::files::for_loader(&Variables::Process);
+    aws_config::profile::load(&Fs::real(), &Env::real(), &found, Some(name.to_owned().into())).await.map_err(|error| {
+        let out = Error::configuration(format!("the profile files cannot be read: check {}", files()));
+        with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable()
+    })
 }
 
 /// What aws-config's own providers are built with, on a base configuration.
@@ -120,7 +119,10 @@ pub(crate) struct Profile {
 
 impl Profile {
     async fn load(&self) -> Result<Credentials, CredentialsError> {
-        let provider = ProfileFileCredentialsProvider::builder().configure(&self.providers).profile_name(&self.name);
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&self.providers)
+            .profile_name(&self.name)
+            .profile_files(environment::files::for_loader(&Variables::Process));
         let error = match provider.build().provide_credentials().await {
             Ok(credentials) => return Ok(credentials),
             Err(error) => error,

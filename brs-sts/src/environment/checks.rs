@@ -1,18 +1,13 @@
 //! What aws-config's providers read by themselves when credentials are first needed, judged when a session is built.
 //!
 //! Only a session that looks for its base credentials is judged: with credentials given none of this is read. Those
-//! providers take values as they are, so white space around one is an error here. The files that variables name are
-//! judged for every session.
+//! providers take values as they are, so white space around one is an error here.
 
-use std::env::home_dir;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use brs_core::{Blocking, Error};
+use brs_core::Error;
 
 use super::machine::has_container;
 use super::settings::boolean;
-use super::{Place, Reader, Variables};
+use super::{Place, Reader};
 
 /// A variable, its profile key, what is wrong otherwise, and what is right.
 type Check = (&'static str, Option<&'static str>, &'static str, fn(&str) -> bool);
@@ -83,39 +78,4 @@ fn is_http(text: &str) -> bool {
 
 fn is_header(text: &str) -> bool {
     http::HeaderValue::from_str(text).is_ok()
-}
-
-/// Checks the profile files that variables name, and that the usual ones are text. aws-config takes a file that it
-/// cannot read for an empty one. One that does not exist is an empty one: tools name one so to have none.
-pub(crate) async fn files(variables: &Variables) -> Result<(), Error> {
-    let files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
-    let mut paths = Vec::new();
-    for (variable, usual) in files {
-        match variables.get(variable)? {
-            Some(path) => paths.push((expanded(&path), Some(variable))),
-            None => paths.extend(home_dir().map(|home| (home.join(".aws").join(usual), None))),
-        }
-    }
-    Blocking::new().run(move || paths.iter().try_for_each(|(path, variable)| file(path, *variable))).await?
-}
-
-fn expanded(path: &str) -> PathBuf {
-    match path.strip_prefix("~/").and_then(|rest| Some(home_dir()?.join(rest))) {
-        Some(path) => path,
-        None => path.into(),
-    }
-}
-
-fn file(path: &Path, variable: Option<&'static str>) -> Result<(), Error> {
-    let problem = match std::fs::read(path) {
-        Ok(bytes) if std::str::from_utf8(&bytes).is_ok() => return Ok(()),
-        Ok(_) => "is not UTF-8".to_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if variable.is_some() => format!("cannot be read ({error}): check the path and its permissions"),
-        // The home directory of somebody else is no place for settings.
-        Err(_) => return Ok(()),
-    };
-    let by = variable.map(|variable| format!(", which `{variable}` names,")).unwrap_or_default();
-    let error = Error::configuration(format!("the profile file `{}`{by} {problem}", path.display()));
-    Err(error.with_param(variable.unwrap_or("profile_name")).unrecoverable())
 }

@@ -273,7 +273,7 @@ async fn what_is_not_utf_8_is_wrong_everywhere() {
         assert_names(&checked(&broken(variable), "").await.unwrap_err(), variable, "is not UTF-8");
     }
     for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
-        assert_names(&checks::files(&broken(variable)).await.unwrap_err(), variable, "is not UTF-8");
+        assert_names(&files::check(&broken(variable)).await.unwrap_err(), variable, "is not UTF-8");
     }
     for variable in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
         assert_names(&profile(&broken(variable)).unwrap_err(), variable, "is not UTF-8");
@@ -345,13 +345,26 @@ async fn profile_files_that_variables_name_are_readable_text() {
     std::fs::write(path("latin"), b"[default]\n# caf\xe9\n").unwrap();
     for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
         for name in ["text", "empty", "absent"] {
-            checks::files(&variables(&[(variable, &path(name))])).await.unwrap();
+            files::check(&variables(&[(variable, &path(name))])).await.unwrap();
         }
         for (name, problem) in [("latin", "is not UTF-8"), ("", "cannot be read")] {
-            let error = checks::files(&variables(&[(variable, &path(name))])).await.unwrap_err();
+            let error = files::check(&variables(&[(variable, &path(name))])).await.unwrap_err();
             assert_names(&error, variable, problem);
             assert!(error.to_string().contains(&path(name)), "{error}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_loader_gets_the_files_that_were_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config").display().to_string();
+    std::fs::write(&path, "[default]\nregion = eu-west-3\n").unwrap();
+    for (value, found) in [(path.clone(), None), (format!(" {path}\n"), Some("eu-west-3"))] {
+        let files = files::for_loader(&variables(&[("AWS_CONFIG_FILE", &value)]));
+        // A fake environment names none, so only what is given explicitly is read.
+        let profiles = aws_config::profile::load(&Fs::real(), &Env::from_slice(&[]), &files, None).await.unwrap();
+        assert_eq!(profiles.get("region"), found, "{value:?}");
     }
 }
 

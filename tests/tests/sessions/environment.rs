@@ -194,6 +194,14 @@ fn keys_of_a_profile_count_like_variables() {
     assert!(ok && line.contains("region=eu-west-3"), "{line}");
     let (ok, line) = with("region = eu-west-3", &[("AWS_DEFAULT_PROFILE", "dev"), ("AWS_PROFILE", "default")]);
     assert!(ok && line.contains("region=eu-north-1"), "{line}");
+    // The usual file counts where a variable is empty.
+    let home = folder.path().join("home");
+    std::fs::create_dir_all(home.join(".aws")).unwrap();
+    std::fs::write(home.join(".aws/config"), "[default]\nregion = eu-south-1\n").unwrap();
+    for empty in ["", " "] {
+        let (ok, line) = with("", &[("AWS_CONFIG_FILE", empty), ("HOME", home.to_str().unwrap())]);
+        assert!(ok && line.contains("region=eu-south-1"), "{line}");
+    }
     let (ok, line) = with("", &[("AWS_DEFAULT_PROFILE", "dve")]);
     assert!(!ok && line.contains("`dve`, which `AWS_DEFAULT_PROFILE` names"), "{line}");
 
@@ -225,6 +233,7 @@ async fn the_environments_ca_bundle_is_whom_every_client_trusts() {
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", id.as_str()),
             ("AWS_SECRET_ACCESS_KEY", secret.as_str()),
+            ("AWS_MAX_ATTEMPTS", "1"),
         ];
         run(&[method, &secured.endpoint_url], &[&known, environment].concat())
     };
@@ -263,6 +272,7 @@ async fn what_the_sts_client_is_told_takes_precedence_over_the_environments_ca_b
             ("AWS_ACCESS_KEY_ID", &id),
             ("AWS_SECRET_ACCESS_KEY", &secret),
             ("AWS_CA_BUNDLE", of_environment),
+            ("AWS_MAX_ATTEMPTS", "1"),
             ("PROBE_CLIENT", &client.to_string()),
         ];
         run(&["sts", &secured.endpoint_url], &environment)
