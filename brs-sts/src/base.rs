@@ -43,6 +43,7 @@ impl BaseLoader for Loader {
         };
         let reader = Reader { variables, profiles: &profiles, profile: &profile };
         let settings = Settings::read(&reader, &request)?;
+        checks::clients(&reader)?;
         if request.credentials.is_none() {
             checks::providers(&reader)?;
         }

@@ -5,6 +5,7 @@
 //! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets.
 //! What a base configuration built by hand lacks of that is filled in.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,7 +121,7 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
     }
     let region = match request.region {
         Some(region) => Some(region),
-        None => region_of_environment()?,
+        None => region_of_environment(std::env::var_os)?,
     };
     let mut config = SdkConfig::builder();
     Defaults::ALL.fill(&mut config);
@@ -135,9 +136,9 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
 }
 
 /// A variable that is empty counts as absent.
-fn region_of_environment() -> Result<Option<Region>, Error> {
+fn region_of_environment(variable: impl Fn(&'static str) -> Option<OsString>) -> Result<Option<Region>, Error> {
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        let Some(value) = std::env::var_os(name) else { continue };
+        let Some(value) = variable(name) else { continue };
         match value.to_str().map(str::trim) {
             Some("") => {}
             Some(region) if is_region(region) => return Ok(Some(Region::new(region.to_owned()))),
@@ -185,6 +186,28 @@ impl Defaults {
         }
         if self.timeout_config {
             config.set_timeout_config(Some(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_of_the_environment_is_judged() {
+        let region = |usual: &str, other: &str| {
+            let (usual, other) = (OsString::from(usual), OsString::from(other));
+            let found =
+                region_of_environment(|name| Some(if name == "AWS_REGION" { usual.clone() } else { other.clone() }));
+            found.map(|region| region.map(|region| region.to_string()))
+        };
+        assert_eq!(region("", " ").unwrap(), None);
+        assert_eq!(region(" eu-west-1\n", "eu-west-3").unwrap().as_deref(), Some("eu-west-1"));
+        assert_eq!(region("", "eu-west-3").unwrap().as_deref(), Some("eu-west-3"));
+        for (usual, other, param) in [("eu west", "", "AWS_REGION"), ("", "EU", "AWS_DEFAULT_REGION")] {
+            let error = region(usual, other).unwrap_err();
+            assert_eq!((error.param(), error.is_unrecoverable()), (Some(param), true), "{error}");
         }
     }
 }

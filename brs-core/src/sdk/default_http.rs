@@ -39,12 +39,7 @@ pub fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient>
 
 /// An HTTP client that is made once for each runtime it is used on, by `make`.
 pub fn http_client_per_runtime(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> SharedHttpClient {
-    SharedHttpClient::new(PerRuntime {
-        version: BehaviorVersion::latest(),
-        fallback: make(),
-        clients: Arc::default(),
-        make: Box::new(make),
-    })
+    SharedHttpClient::new(PerRuntime::new(make))
 }
 
 fn build(version: BehaviorVersion) -> Option<SharedHttpClient> {
@@ -141,6 +136,11 @@ impl fmt::Debug for PerRuntime {
 }
 
 impl PerRuntime {
+    fn new(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
+        let (version, fallback) = (BehaviorVersion::latest(), make());
+        Self { version, fallback, clients: Arc::default(), make: Box::new(make) }
+    }
+
     fn client(&self) -> SharedHttpClient {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
         self.clients.of(runtime, self.version, &self.make)
@@ -184,6 +184,24 @@ mod tests {
         // An id is not given again while its runtime lives.
         let runtimes: Vec<_> = runtimes.collect();
         runtimes.iter().map(|runtime| runtime.handle().id()).collect()
+    }
+
+    #[test]
+    fn a_crates_own_client_is_made_once_for_each_runtime() {
+        let made = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&made);
+        let clients = PerRuntime::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            client(1)
+        });
+        assert_eq!(made.load(Ordering::SeqCst), 1, "for what no request is needed for");
+        let runtimes: Vec<_> = (0..2).map(|_| tokio::runtime::Builder::new_current_thread().build().unwrap()).collect();
+        for _ in 0..3 {
+            for runtime in &runtimes {
+                runtime.block_on(async { clients.client() });
+            }
+        }
+        assert_eq!(made.load(Ordering::SeqCst), 3);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::{Place, Reader};
 /// A variable, its profile key, what is wrong otherwise, and what is right.
 type Check = (&'static str, Option<&'static str>, &'static str, fn(&str) -> bool);
 
+const NO_HEADER: &str = "holds a control character, which no HTTP header can hold: remove it";
+
 const CHECKS: &[Check] = &[
     ("AWS_EC2_METADATA_DISABLED", None, "is not a boolean: it must be `true` or `false`", is_boolean),
     (
@@ -35,7 +37,7 @@ const CHECKS: &[Check] = &[
         "is not a URL: it must look like `http://169.254.170.23/path`",
         is_http,
     ),
-    ("AWS_CONTAINER_AUTHORIZATION_TOKEN", None, "holds what no header can hold", is_header),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN", None, NO_HEADER, is_header),
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", None, "", |_| true),
     ("AWS_WEB_IDENTITY_TOKEN_FILE", None, "", |_| true),
     ("AWS_ROLE_ARN", None, "is not a role's ARN: it must look like `arn:aws:iam::123456789012:role/name`", |text| {
@@ -48,6 +50,16 @@ const CHECKS: &[Check] = &[
     ("AWS_SESSION_TOKEN", None, "", |_| true),
     ("AWS_ACCOUNT_ID", None, "", |_| true),
 ];
+
+/// Checks what every SDK client sends as it is.
+pub(crate) fn clients(reader: &Reader<'_>) -> Result<(), Error> {
+    let name = "AWS_EXECUTION_ENV";
+    reader.variables.get(name)?;
+    match reader.variables.raw(name) {
+        Some(raw) if !raw.to_str().is_some_and(is_header) => Err(Place::variable(name).wrong(NO_HEADER)),
+        _ => Ok(()),
+    }
+}
 
 /// Checks the settings of providers.
 pub(crate) fn providers(reader: &Reader<'_>) -> Result<(), Error> {

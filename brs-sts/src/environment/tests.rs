@@ -337,6 +337,21 @@ async fn what_providers_read_later_is_judged_at_once() {
 }
 
 #[tokio::test]
+async fn what_goes_into_headers_as_it_is_can_be_in_one() {
+    let profiles = profiles("").await;
+    let check = |value: &str| {
+        let variables = variables(&[("AWS_EXECUTION_ENV", value)]);
+        checks::clients(&Reader { variables: &variables, profiles: &profiles, profile: "dev" })
+    };
+    for right in ["", " ", "AWS_Lambda_rust"] {
+        check(right).unwrap();
+    }
+    for wrong in ["hus\nh", "hush\u{7f}"] {
+        assert_names(&check(wrong).unwrap_err(), "AWS_EXECUTION_ENV", "control character");
+    }
+}
+
+#[tokio::test]
 async fn profile_files_that_variables_name_are_readable_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -114,6 +114,39 @@ fn what_is_wrong_is_an_error_that_names_its_place() {
     assert!(!ok && line.contains("AWS_REGION") && line.starts_with("configuration unrecoverable"), "{line}");
 }
 
+#[test]
+fn an_endpoint_url_is_found_as_the_sdk_orders_them() {
+    let aws = EmbeddedAws::start();
+    let url = aws.endpoint_url();
+    let (padded, dead) = (format!("  {url}\t"), "http://127.0.0.1:9");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config");
+    let ask = |config: &str, environment: &[(&str, &str)]| {
+        std::fs::write(&path, format!("[default]\n{config}\n")).unwrap();
+        let known = [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_MAX_ATTEMPTS", "1"),
+            ("AWS_ACCESS_KEY_ID", aws.access_key_id()),
+            ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key()),
+            ("AWS_CONFIG_FILE", path.to_str().unwrap()),
+        ];
+        run(&["sts", "-"], &[&known, environment].concat())
+    };
+    let of_service = format!("services = local\n[services local]\nsts =\n  endpoint_url = {url}");
+    let of_all = format!("endpoint_url = {url}");
+    for (config, environment) in [
+        ("", &[("AWS_ENDPOINT_URL_STS", padded.as_str()), ("AWS_ENDPOINT_URL", dead)][..]),
+        ("endpoint_url = http://127.0.0.1:9", &[("AWS_ENDPOINT_URL_STS", ""), ("AWS_ENDPOINT_URL", &url)]),
+        ("endpoint_url = http://127.0.0.1:9", &[("AWS_ENDPOINT_URL_STS", " "), ("AWS_ENDPOINT_URL", &padded)]),
+        (&of_service, &[("AWS_ENDPOINT_URL_STS", ""), ("AWS_ENDPOINT_URL", " ")]),
+        (&of_all, &[("AWS_ENDPOINT_URL", "")]),
+        (&of_all, &[("AWS_ENDPOINT_URL_DYNAMODB", dead), ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "")]),
+    ] {
+        let (ok, line) = ask(config, environment);
+        assert!(ok && line.contains(&format!("whoami={WHO} client={WHO}")), "{config:?} {environment:?}: {line}");
+    }
+}
+
 /// Variables of providers that are there, but empty, and one that names the metadata service.
 const EMPTY: &[(&str, &str)] = &[
     ("AWS_REGION", "eu-west-1"),
