@@ -2,8 +2,8 @@
 //!
 //! What only `aws-config` can do, for every method. Loading reads the environment and the profile files and contacts
 //! nothing: the region chain ends at the profile instead of at instance metadata, and credentials are looked for when
-//! they are first needed. Settings are `environment`'s. A profile that the user names is used for its credentials before anything else, as boto3
-//! does; the chains are `profiles.rs`'s.
+//! they are first needed. A profile that the user names is used for its credentials before anything else, as boto3
+//! does; the chains are `profiles.rs`'s, the settings `environment`'s.
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -47,10 +47,12 @@ impl BaseLoader for Loader {
         if request.credentials.is_none() {
             checks::providers(&reader)?;
         }
-        let (http_client, origin) = match (request.http_client, Bundle::find(&reader)?) {
-            (Some(client), _) => (Some(client), Origin::shared_config()),
-            (None, Some(bundle)) => (Some(bundle.http_client().await?), Origin::shared_environment_variable()),
-            (None, None) => (None, Origin::unknown()),
+        let (http_client, origin) = match request.http_client {
+            Some(client) => (Some(client), Origin::shared_config()),
+            None => match Bundle::find(&reader)? {
+                Some(bundle) => (Some(bundle.http_client().await?), Origin::shared_environment_variable()),
+                None => (None, Origin::unknown()),
+            },
         };
 
         let version = request.behavior_version.unwrap_or_else(BehaviorVersion::latest);

@@ -3,9 +3,9 @@
 //! Owns the rules for all of them: white space around a value does not count, an empty value counts as absent, and a
 //! wrong one is an error that names the variable, or the profile and the key, and what is allowed. Values are never
 //! shown: some hold passwords. aws-config panics for some wrong values, ignores others with a log line, and takes an
-//! empty value for a wrong one, so `settings` reads everything that it would read and hands it the results; `checks`
-//! judges what its providers read later, `machine` builds those of the
-//! container and the instance, `files` finds the profile files, and `endpoints` answers SDK clients that ask for an endpoint URL.
+//! empty value for a wrong one, so `settings` reads everything that it would read and hands it the results. `checks`
+//! judges what its providers read later, `machine` builds those of the container and the instance, `files` finds the
+//! profile files, and `endpoints` answers SDK clients that ask for an endpoint URL.
 
 use std::ffi::OsString;
 use std::fmt;

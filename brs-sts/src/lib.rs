@@ -114,15 +114,15 @@
 //! # Settings of the environment
 //!
 //! For every method, the settings that the AWS SDK reads are checked when a session is built, in environment variables
-//! and in the profile. White space around a value does not count, and an empty value counts as absent. An old value is
-//! taken for its nearest meaning, with a warning: the retry mode `legacy` for `standard`. A wrong one, which the SDK
-//! ignores or panics for, is a configuration error that names the variable, or the profile and the key, and what is
-//! allowed. What the session is given explicitly is not looked up.
+//! and in the profile. White space around a value does not count (around the few that the SDK's credential providers
+//! read by themselves it is an error), and an empty value counts as absent. An old value is taken for its nearest
+//! meaning, with a warning: the retry mode `legacy` for `standard`. A wrong one, which the SDK ignores or panics for,
+//! is a configuration error that names the variable, or the profile and the key, and what is allowed. What the session
+//! is given explicitly is not looked up.
 //!
 //! The CA bundle of `AWS_CA_BUNDLE` or of the profile's `ca_bundle` replaces the system's certificates for every client
-//! that is built from [`sdk_config`](brs_core::RefreshableSession::sdk_config) too, unless the session was given an HTTP
-//! client. SDK clients that the program makes without a session do not read it, nor does the method `iot`, which has a
-//! trust store.
+//! that is built from the session's configuration too, unless the session was given an HTTP client. SDK clients that
+//! the program makes without a session do not read it, nor does the method `iot`, which has a trust store.
 //!
 //! # What failures mean
 //!

@@ -1,7 +1,7 @@
 //! `whoami()`: STS GetCallerIdentity with a session's own credentials.
 //!
-//! A strategy of this crate is asked how it reaches STS: what its session needs to get there, a CA bundle or a proxy for
-//! instance, this call needs too. All other sessions ask as their base configuration says.
+//! A strategy of this crate is asked how it reaches STS: what its session needs to get there, a CA bundle or a proxy
+//! for instance, this call needs too. All other sessions ask as their base configuration says.
 
 use aws_types::SdkConfig;
 use brs_core::{CallerIdentity, Error, RefreshStrategy};

@@ -38,8 +38,8 @@ const CHECKS: &[Check] = &[
         is_http,
     ),
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN", None, NO_HEADER, is_header),
-    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", None, "", |_| true),
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", None, "", |_| true),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", None, "is not a path", |_| true),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", None, "is not a path", |_| true),
     ("AWS_ROLE_ARN", None, "is not a role's ARN: it must look like `arn:aws:iam::123456789012:role/name`", |text| {
         text.starts_with("arn:")
     }),
@@ -69,7 +69,7 @@ pub(crate) fn providers(reader: &Reader<'_>) -> Result<(), Error> {
         if !is_right(&value) {
             return Err(place.wrong(problem));
         }
-        // The tables above are about the trimmed value; keys come with a line feed often enough, and with a true reason.
+        // What has no rule of its own, a key for instance, is judged where it is used.
         let padded =
             matches!(&place, Place::Variable(name) if reader.variables.raw(name).is_some_and(|raw| raw != *value));
         if padded && !problem.is_empty() {

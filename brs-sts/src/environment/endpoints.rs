@@ -1,7 +1,7 @@
 //! Endpoint URLs from environment and profile, for all services and for one.
 //!
-//! SDK clients ask for theirs when they are built, through [`LoadServiceConfig`]. aws-config's own answer takes an empty
-//! variable for an endpoint and knows no white space, so it is asked only for what the profile says.
+//! SDK clients ask for theirs when they are built, through [`LoadServiceConfig`]. aws-config's own answer takes an
+//! empty variable for an endpoint and keeps white space, so it is asked only for what the profile says.
 
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;

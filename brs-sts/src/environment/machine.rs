@@ -1,8 +1,7 @@
 //! The credentials of where the program runs: a web identity, the container's, the instance's.
 //!
-//! aws-config's providers take a variable that is set but empty for a setting, and one of their own for each chain is
-//! found by its variables. So it is decided here which of them there are, by the rules of this module: an empty variable
-//! is none.
+//! aws-config's providers take a variable that is empty for a setting, and fail. So it is decided here which of them
+//! there are, by the rule that an empty variable counts as absent.
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds;

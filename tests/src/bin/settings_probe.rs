@@ -3,8 +3,8 @@
 //!
 //! Arguments: a method (`custom`, `sts`, or `base` for `custom` on a base configuration that the program made) and an
 //! endpoint (`-` for the environment's); with `--build` the session is only built. The keys of the `custom` methods are
-//! those of the environment; the variable `PROBE_CLIENT` holds the settings of the method `sts`'s client. Prints the settings that SDK clients get, who the session is, and who an SDK client of the
-//! session's is; or the error.
+//! those of the environment; the variable `PROBE_CLIENT` holds the settings of the method `sts`'s client. Prints the
+//! settings that SDK clients get, who the session is, and who an SDK client of the session's is; or the error.
 
 use std::process::ExitCode;
 

@@ -4,8 +4,8 @@
 //! on top of sessions, `remedies` what each error says, `settings` the STS client's settings at work,
 //! `sharing` what sessions have in common and what their last handle frees, `load` is
 //! thousands of callers in every state of the credentials, `base` a base configuration and base credentials from the
-//! program, `environment` what the environment says about reaching AWS, `profiles` and `role_profiles` those of environment and profile files, `identity` is who the credentials
-//! are. This file owns what they share.
+//! program, `environment` what the environment says about reaching AWS, `profiles` and `role_profiles` those of
+//! environment and profile files, `identity` is who the credentials are. This file owns what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
