@@ -27,6 +27,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedAsyncSleep;
+use brs_core::__private::PerProcess;
 use brs_core::Error;
 use http_body_util::Limited;
 
@@ -85,7 +86,7 @@ pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
 /// An HTTP client with that TLS; without a proxy the environment's are taken.
 pub(crate) fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {
     let proxy = proxy.unwrap_or_else(ProxyConfig::from_env);
-    SharedHttpClient::new(Own { tls, proxy, connectors: Mutex::default() })
+    SharedHttpClient::new(Own { tls, proxy, connectors: PerProcess::new() })
 }
 
 fn bounded(client: SharedHttpClient) -> SharedHttpClient {
@@ -99,7 +100,8 @@ type TimeOuts = [Option<Duration>; 2];
 struct Own {
     tls: TlsContext,
     proxy: ProxyConfig,
-    connectors: Mutex<Vec<(TimeOuts, SharedHttpConnector)>>,
+    /// A forked child makes its own: the tasks of the parent's connections are not there.
+    connectors: PerProcess<Mutex<Vec<(TimeOuts, SharedHttpConnector)>>>,
 }
 
 impl Own {
@@ -116,7 +118,8 @@ impl Own {
 impl HttpClient for Own {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let time_outs = [settings.connect_timeout(), settings.read_timeout()];
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let connectors = self.connectors.get();
+        let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, connector)) = connectors.iter().find(|(of, _)| *of == time_outs) {
             return connector.clone();
         }
