@@ -23,6 +23,9 @@ use crate::routes::{self, Receiver, Route};
 use crate::subscriptions::{Id, MAX_FILTERS};
 use crate::topic::check_filter;
 
+/// How long a connection that ends without a limit waits for what is outstanding.
+pub(crate) const TO_DISCONNECT: Duration = Duration::from_secs(10);
+
 /// What a handle asks of the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -192,7 +195,11 @@ impl Connection {
         Messages(receiver)
     }
 
-    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye.
+    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye. Without a limit
+    /// (`None`) it waits for 10 s at most.
+    ///
+    /// Await it before the program ends: a process that ends first says no goodbye, and the server publishes the last
+    /// will.
     ///
     /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes and unsubscribes the
     /// server has not answered. New ones end with the code `Closed` from now on, and what is outstanding when the limit
@@ -207,7 +214,8 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped once it has been polled, the connection ends all the same.
-    pub async fn disconnect(&self, limit: Duration) -> Result<(), Error> {
+    pub async fn disconnect(&self, limit: impl Into<Option<Duration>> + Send) -> Result<(), Error> {
+        let limit = limit.into().unwrap_or(TO_DISCONNECT);
         let (reply, replied) = oneshot::channel();
         if self.send(Command::Disconnect(limit, reply)).await.is_err() {
             return Ok(());

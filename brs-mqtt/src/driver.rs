@@ -1,39 +1,43 @@
 //! The task that keeps a connection up.
 //!
 //! Invariants:
-//! 1. One task owns the link, the streams' sending sides and the list of subscriptions; handles only send commands, so
+//! 1. One task owns the line, the streams' sending sides and the list of subscriptions; handles only send commands, so
 //!    there is nothing to lock but the outbox.
-//! 2. The link is polled to the end of each step and never dropped halfway; whatever else is due is done beside it.
-//! 3. Every publish the outbox has given out is either in `publishes`, or back in the outbox, or answered.
-//! 4. A generation is one connection that the server has accepted. Acknowledgements and answers carry theirs, and those
-//!    of an older one count for nothing.
+//! 2. Every publish the outbox has given out is in `in_flight` or `handing`, or back in the outbox, or answered.
+//! 3. A generation is one connection that the server has accepted. Acknowledgements carry theirs, and those of an older
+//!    one count for nothing; what a connection has asked is forgotten with it.
+//! 4. Over a connection what is subscribed to goes out first, and nothing is published before it is granted.
 //! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver that is gone.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use brs_core::{Error, Sleep};
-use futures_util::StreamExt as _;
-use futures_util::future::{BoxFuture, FutureExt as _};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backoff::Backoff;
 use crate::connection::{Command, Shared};
-use crate::error::lost::Lost;
+use crate::error::lost::{self, Lost};
 use crate::events::{Event, State};
-use crate::message::Received;
+use crate::in_flight::InFlight;
+use crate::line::Line;
 use crate::options::Options;
 use crate::outbox::Entry;
+use crate::pulse::{Due, Pulse, Watch};
 use crate::routes::Routes;
 use crate::subscriptions::{Id, Subscriptions};
 use crate::takeover::Takeovers;
 use crate::transport::Connector;
-use crate::wire::{self, Incoming, Link, MAX_IN_FLIGHT, Published};
+use crate::wire::{self, Welcome};
 
 mod asked;
 mod endings;
+mod incoming;
+mod opening;
 mod outgoing;
 
 use asked::Asked;
@@ -46,12 +50,11 @@ const MAX_CLOSED: u32 = 4;
 const RENEWAL_SPREAD: f64 = 0.05;
 /// How long a program has to subscribe to what its session brings from an earlier process.
 const TO_CLAIM: Duration = Duration::from_secs(60);
-/// What a connection whose last handle was dropped has left for its publishes.
-const ORPHANED: Duration = Duration::from_secs(10);
+/// How many packets and acknowledgements are seen to before others get their turn.
+const BATCH: usize = 64;
 
 type Ack = (u64, wire::Ack);
 type Reply = oneshot::Sender<Result<(), Error>>;
-type Polling = BoxFuture<'static, (Box<dyn Link>, Result<Incoming, Lost>)>;
 
 /// The task's state.
 pub(crate) struct Driver {
@@ -67,18 +70,26 @@ pub(crate) struct Driver {
     ack_sender: mpsc::UnboundedSender<Ack>,
     routes: Routes,
     subscriptions: Subscriptions,
+    /// Whether any of them may have to be asked for.
+    asks: bool,
     /// Due once there is a connection.
     unsubscribes: Vec<(Vec<String>, Reply)>,
-    /// Filters of unsubscribes on their way. A link that goes on with a session sends those again in no order that is
-    /// promised, so nothing may overtake them.
-    leaving: Vec<String>,
     resubscribing: Option<Resubscribing>,
-    publishes: FuturesUnordered<BoxFuture<'static, (Entry, Published)>>,
-    asked: FuturesUnordered<BoxFuture<'static, Asked>>,
-    handle: Option<Box<dyn wire::Handle>>,
+    /// What this connection has asked and has no answer to.
+    asked: Vec<Asked>,
+    /// Whether nothing has been asked yet over this connection.
+    begins: bool,
+    /// How many of `asked` have to be answered before anything is published.
+    before: usize,
+    in_flight: InFlight,
+    /// Of QoS 0, on their way into the socket: each with where it begins and ends on the line.
+    handing: VecDeque<(u64, u64, Entry)>,
+    last_id: u16,
     generation: u64,
     /// What the server takes.
-    max_packet: usize,
+    limits: Limits,
+    pulse: Pulse,
+    watch: Watch,
     /// On the monotonic clock.
     connected_at: Duration,
     /// Until it is replaced.
@@ -89,15 +100,19 @@ pub(crate) struct Driver {
     closing: Option<Closing>,
     backoff: Backoff,
     takeovers: Takeovers,
-    /// By their numbers.
-    in_flight: BTreeSet<u64>,
-    /// Whether one of them is of QoS 0. There is one at a time: the library queues them without a bound and past a
-    /// loss, and to hand it one is but to write it to a socket.
-    handing_over: bool,
     /// The message at which the last connections may have ended, and how many of them.
     suspect: Option<(u64, u32)>,
     failed: u32,
     timer: Option<(Duration, Sleep)>,
+}
+
+/// What a server takes over a connection.
+#[derive(Debug, Default)]
+struct Limits {
+    window: usize,
+    packet: usize,
+    retained: bool,
+    identifiers: bool,
 }
 
 /// Subscriptions that are asked for again.
@@ -114,15 +129,15 @@ struct Closing {
 }
 
 /// Why attending ended before what was attended to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     Close,
     Replace,
 }
 
-/// How a time on one link ended.
+/// How a try, or a connection, ended.
 enum End {
-    Lost(Box<dyn Link>, Lost),
+    Lost(Lost),
     Stopped(Stop),
 }
 
@@ -147,16 +162,21 @@ impl Driver {
             acks,
             ack_sender,
             routes: Routes::new(!options.clean_start, options.receive_maximum),
+            pulse: Pulse::new(options.keep_alive, Duration::ZERO),
+            watch: Watch::new(options.keep_alive, Duration::ZERO),
             options,
             subscriptions: Subscriptions::default(),
+            asks: false,
             unsubscribes: Vec::new(),
-            leaving: Vec::new(),
             resubscribing: None,
-            publishes: FuturesUnordered::new(),
-            asked: FuturesUnordered::new(),
-            handle: None,
+            asked: Vec::new(),
+            begins: false,
+            before: 0,
+            in_flight: InFlight::default(),
+            handing: VecDeque::new(),
+            last_id: 0,
             generation: 0,
-            max_packet: usize::MAX,
+            limits: Limits::default(),
             connected_at: Duration::ZERO,
             stands_for: Duration::ZERO,
             replacing: None,
@@ -164,8 +184,6 @@ impl Driver {
             closing: None,
             backoff: Backoff::new(shortest, longest),
             takeovers: Takeovers::default(),
-            in_flight: BTreeSet::new(),
-            handing_over: false,
             suspect: None,
             failed: 0,
             timer: None,
@@ -174,140 +192,104 @@ impl Driver {
 
     /// Keeps the connection up until it is closed.
     pub(crate) async fn run(mut self) {
-        let mut resume = false;
-        'links: loop {
-            let (mut link, handle) = wire::open(&self.options, &self.connector, resume);
-            self.handle = Some(handle);
-            loop {
-                match self.once(link).await {
-                    End::Lost(back, lost) => {
-                        let Some(mut sleep) = self.lost(lost) else {
-                            drop(back);
-                            return self.end().await;
-                        };
-                        let kept = self.goes_on().then_some(back);
-                        if kept.is_none() {
-                            resume = self.leave().await;
-                        }
-                        if self.attend(&mut sleep, false).await == Err(Stop::Close) {
-                            drop(kept);
-                            return self.end().await;
-                        }
-                        match kept {
-                            Some(back) => link = back,
-                            None => continue 'links,
-                        }
-                    }
-                    End::Stopped(Stop::Close) => return self.end().await,
-                    End::Stopped(Stop::Replace) => {
-                        resume = self.leave().await;
-                        continue 'links;
+        loop {
+            match self.once().await {
+                End::Lost(lost) => {
+                    let Some(mut sleep) = self.lost(lost) else { return self.end() };
+                    if self.attend(&mut sleep).await == Err(Stop::Close) {
+                        return self.end();
                     }
                 }
+                End::Stopped(Stop::Close) => return self.end(),
+                End::Stopped(Stop::Replace) => {}
             }
         }
-    }
-
-    /// Whether a link that has lost its connection makes the next one. It sends again what it has in flight: rightly
-    /// within a session that is kept, unless that is what ends one connection after the other, or nothing but a message
-    /// of QoS 0, of which its publisher has heard that it is lost.
-    fn goes_on(&self) -> bool {
-        let is_vain = self.handing_over && self.in_flight.len() == 1;
-        self.keeps_session() && !self.is_stuck() && !is_vain
     }
 
     fn keeps_session(&self) -> bool {
         !self.options.session_expiry.is_zero()
     }
 
-    /// Takes back what was given to a link that is gone. A new one knows nothing of its session: whether it is to go on
-    /// with that all the same, if the server keeps it.
-    async fn leave(&mut self) -> bool {
-        self.handle = None;
-        self.settle().await;
-        self.keeps_session()
-    }
-
     /// One connection, from its try to its end.
-    async fn once(&mut self, link: Box<dyn Link>) -> End {
+    async fn once(&mut self) -> End {
         self.set_state(State::Connecting);
         self.tell(Event::Connecting { failed: self.failed });
-        let connector = Arc::clone(&self.connector);
-        let mut prepared = async move { connector.prepare().await }.boxed();
-        match self.attend(&mut prepared, false).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return End::Lost(link, Lost::told(error)),
+        // Later connections of this client go on with its session.
+        let clean = self.options.clean_start && (self.generation == 0 || !self.keeps_session());
+        let mut opening = opening::open(Arc::clone(&self.connector), self.options.clone(), clean).boxed();
+        let opened = self.attend(&mut opening).await;
+        drop(opening);
+        let (mut line, welcome) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(lost)) => {
+                self.takeovers.failed();
+                return End::Lost(lost);
+            }
             Err(stop) => return End::Stopped(stop),
-        }
-        drop(prepared);
-        let mut connected = false;
-        let mut polling = link.poll();
-        loop {
-            match self.attend(&mut polling, connected).await {
-                Ok((mut link, Ok(incoming))) => {
-                    if let Incoming::Connected { session_present, max_packet } = incoming {
-                        connected = true;
-                        self.max_packet = max_packet.unwrap_or(usize::MAX);
-                        self.connected(&mut *link, session_present);
-                    } else if let Incoming::Message(received, ack) = incoming {
-                        self.message(*received, ack);
-                    }
-                    polling = link.poll();
-                }
-                Ok((link, Err(lost))) => {
-                    self.note_end(connected, &lost);
-                    return End::Lost(link, lost);
-                }
-                Err(stop) => {
-                    if connected {
-                        // It ends by our own wish, which says nothing against it.
-                        let stood = self.stood();
-                        self.backoff.stood_for(stood);
-                        self.takeovers.stood_for(stood);
-                        self.say_goodbye(polling).await;
-                    }
-                    return End::Stopped(stop);
-                }
+        };
+        self.connected(&welcome, welcome.session_present && !clean);
+        let end = self.serve(&mut line).await;
+        match &end {
+            End::Lost(lost) => self.note_end(&line, lost),
+            End::Stopped(_) => {
+                // It ends by our own wish, which says nothing against it.
+                let stood = self.stood();
+                self.backoff.stood_for(stood);
+                self.takeovers.stood_for(stood);
+                self.say_goodbye(&mut line).await;
             }
         }
+        self.settle(&line, matches!(end, End::Stopped(Stop::Close)));
+        end
     }
 
-    /// Does whatever is due until `future` is ready.
-    async fn attend<F: Future + Unpin>(&mut self, future: &mut F, connected: bool) -> Result<F::Output, Stop> {
+    /// Does whatever is due, but over no connection, until `future` is ready.
+    async fn attend<F: Future + Unpin>(&mut self, future: &mut F) -> Result<F::Output, Stop> {
         loop {
             let now = self.shared.clock.monotonic();
-            if let Some(stop) = self.due(now, connected) {
+            if let Some(stop) = self.due(now, false) {
                 return Err(stop);
             }
-            let may_send = connected && self.replacing.is_none();
-            if may_send {
-                self.send();
-            }
-            self.set_timer(now, connected);
-            let has_room = may_send && self.publishes.len() < usize::from(MAX_IN_FLIGHT);
-            let listens = has_room || self.closing.is_some();
+            self.set_timer(self.closing.as_ref().map(|closing| closing.deadline), now);
             let timer = self.timer.as_mut().map(|(_, sleep)| sleep);
             let is_timed = timer.is_some();
             tokio::select! {
                 output = &mut *future => return Ok(output),
-                Some((entry, ended)) = self.publishes.next(), if !self.publishes.is_empty() => {
-                    self.published(entry, ended, false);
-                }
-                Some(asked) = self.asked.next(), if !self.asked.is_empty() => self.answered(asked),
-                command = self.commands.recv(), if !self.orphaned => match command {
-                    Some(command) => self.command(command, connected),
-                    None => {
-                        self.orphaned = true;
-                        if self.closing.is_none() {
-                            self.close(ORPHANED, None);
-                        }
+                command = self.commands.recv(), if !self.orphaned => self.commanded(command),
+                // Of connections that are gone.
+                Some(_) = self.acks.recv() => {}
+                () = self.shared.outbox.work.notified(), if self.closing.is_some() => {}
+                () = async { if let Some(timer) = timer { timer.await } }, if is_timed => self.timer = None,
+            }
+        }
+    }
+
+    /// Does whatever is due over a connection, until it ends.
+    async fn serve(&mut self, line: &mut Line) -> End {
+        loop {
+            let now = self.shared.clock.monotonic();
+            self.note_life(line, now);
+            if let Some(stop) = self.due(now, true) {
+                return End::Stopped(stop);
+            }
+            self.send(line);
+            let next = match self.look_after(line, now).await {
+                Ok(next) => next,
+                Err(Some(end)) => return end,
+                Err(None) => continue,
+            };
+            self.set_timer(next, now);
+            let listens = self.wants_work(line) || self.closing.is_some();
+            let timer = self.timer.as_mut().map(|(_, sleep)| sleep);
+            let is_timed = timer.is_some();
+            tokio::select! {
+                progress = poll_fn(|cx| line.poll(cx)) => {
+                    if let Err(lost) = self.progressed(line, progress) {
+                        return End::Lost(lost);
                     }
-                },
-                Some((generation, ack)) = self.acks.recv() => {
-                    if connected && generation == self.generation && let Some(handle) = &self.handle {
-                        handle.ack(ack);
-                    }
                 }
+                command = self.commands.recv(), if !self.orphaned => self.commanded(command),
+                Some(ack) = self.acks.recv() => self.acknowledge(line, ack),
                 () = self.shared.outbox.work.notified(), if listens => {}
                 () = async { if let Some(timer) = timer { timer.await } }, if is_timed => self.timer = None,
             }
@@ -316,7 +298,6 @@ impl Driver {
 
     /// What time or progress makes due.
     fn due(&mut self, now: Duration, connected: bool) -> Option<Stop> {
-        let is_idle = self.publishes.is_empty();
         if let Some(closing) = &self.closing
             && (now >= closing.deadline || self.is_done())
         {
@@ -337,7 +318,63 @@ impl Driver {
         if self.replacing.is_none() && self.renewal().is_some_and(|at| now >= at) {
             self.replacing = Some(now + DRAIN);
         }
+        let is_idle = self.in_flight.is_empty() && self.handing.is_empty();
         (self.replacing.is_some_and(|at| is_idle || now >= at)).then_some(Stop::Replace)
+    }
+
+    /// What the connection shows of being alive.
+    fn note_life(&mut self, line: &mut Line, now: Duration) {
+        if line.has_heard() {
+            self.pulse.heard(now);
+        }
+        let touched = line.touched();
+        self.pulse.left(touched, now);
+        self.in_flight.left(touched, now);
+        for asked in &mut self.asked {
+            asked.left(touched, now);
+        }
+    }
+
+    /// Asks a server that is silent whether it is there. When that, or anything else, is due next; or the connection's
+    /// end; or nothing, when something has come after all.
+    async fn look_after(&mut self, line: &mut Line, now: Duration) -> Result<Option<Duration>, Option<End>> {
+        let since = self.waits_since();
+        let (pulse, watch) = (self.pulse.due(now), self.watch.due(since, now));
+        if pulse == Due::Dead || watch == Due::Dead {
+            // What has come by now is read first.
+            if let Poll::Ready(progress) = poll_fn(|cx| Poll::Ready(line.poll(cx))).await {
+                return Err(self.progressed(line, progress).err().map(End::Lost));
+            }
+            if line.has_heard() {
+                self.pulse.heard(now);
+                return Err(None);
+            }
+            let endpoint = &self.connector.endpoint.host;
+            if pulse == Due::Dead {
+                return Err(Some(End::Lost(Lost::told(lost::dead(endpoint)))));
+            }
+            let waited = now.saturating_sub(since.unwrap_or(now));
+            let count = self.in_flight.current() + self.asked.len();
+            self.tell(Event::Unanswered { count, waited });
+            return Err(Some(End::Lost(Lost::told(lost::unanswered(endpoint, count, waited)))));
+        }
+        if watch == Due::Ask {
+            self.watch.warn(since, now);
+        }
+        if pulse == Due::Ask {
+            self.ping(line);
+        }
+        let renewal = self.replacing.or_else(|| self.renewal());
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let at = |due| if let Due::Nothing(at) = due { at } else { None };
+        let alive = [at(self.pulse.due(now)), at(self.watch.due(since, now))];
+        Ok(alive.into_iter().chain([renewal, closing, self.claim_until]).flatten().min())
+    }
+
+    /// Since when the oldest question to the server waits for its answer.
+    fn waits_since(&self) -> Option<Duration> {
+        let asked = self.asked.iter().filter_map(|asked| asked.since);
+        asked.chain(self.in_flight.waits_since()).min()
     }
 
     /// When the connection is to be replaced.
@@ -345,33 +382,36 @@ impl Driver {
         self.connector.is_signed().then(|| self.connected_at + self.stands_for)
     }
 
-    /// One timer for whatever is next, made anew only when that changes.
-    fn set_timer(&mut self, now: Duration, connected: bool) {
-        let closing = self.closing.as_ref().map(|closing| closing.deadline);
-        let renewal = if connected { self.replacing.or_else(|| self.renewal()) } else { None };
-        let claim = self.claim_until.filter(|_| connected);
-        let Some(next) = [closing, renewal, claim].into_iter().flatten().min() else {
+    /// One timer for whatever is next: one that is up sooner only has it looked at again.
+    fn set_timer(&mut self, next: Option<Duration>, now: Duration) {
+        let Some(next) = next else {
             self.timer = None;
             return;
         };
-        if self.timer.as_ref().is_none_or(|(at, _)| *at != next) {
+        if self.timer.as_ref().is_none_or(|(at, _)| *at > next || *at < now) {
             self.timer = Some((next, self.shared.clock.sleep(next.saturating_sub(now))));
         }
     }
 
-    fn connected(&mut self, link: &mut dyn Link, session_present: bool) {
+    fn connected(&mut self, welcome: &Welcome, session_present: bool) {
         self.generation += 1;
         self.failed = 0;
-        self.connected_at = self.shared.clock.monotonic();
+        let now = self.shared.clock.monotonic();
+        self.connected_at = now;
         // What an outage has brought into step is not to stay so.
         self.stands_for = self.options.renew_after.mul_f64(1.0 - RENEWAL_SPREAD * fastrand::f64());
-        if self.keeps_session() {
-            link.keep_session();
-        }
+        self.limits = Limits {
+            window: usize::from(welcome.window.clamp(1, wire::MAX_IN_FLIGHT)),
+            packet: welcome.max_packet.unwrap_or(usize::MAX).min(self.options.max_outgoing()),
+            retained: welcome.takes_retained,
+            identifiers: welcome.takes_identifiers,
+        };
+        let keep_alive = welcome.keep_alive.map_or(self.options.keep_alive, |given| Duration::from_secs(given.into()));
+        (self.pulse, self.watch) = (Pulse::new(keep_alive, now), Watch::new(keep_alive, now));
         self.routes.begin_connection(self.generation, session_present);
         self.shared.outbox.go_online();
         if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
-            self.claim_until = Some(self.connected_at + TO_CLAIM);
+            self.claim_until = Some(now + TO_CLAIM);
         }
         self.set_state(State::Connected);
         self.tell(Event::Connected { session_present });
@@ -379,22 +419,16 @@ impl Driver {
             let _ = first.send(Ok(()));
         }
         if !session_present {
+            for entry in self.in_flight.clear() {
+                self.session_lost(entry);
+            }
             let again = self.subscriptions.lost();
             self.resubscribing = (!again.is_empty()).then_some(Resubscribing { left: again, granted: 0 });
             for (_, reply) in self.unsubscribes.drain(..) {
                 let _ = reply.send(Ok(()));
             }
         }
-        // In this order: what was unsubscribed from may have been subscribed to since.
-        self.unsubscribe();
-        self.ask();
-    }
-
-    fn message(&mut self, received: Received, ack: Option<wire::Ack>) {
-        self.routes.deliver(received, ack, self.generation, &self.ack_sender);
-        for (filter, count) in self.routes.take_dropped() {
-            self.tell(Event::MessagesDropped { filter, count });
-        }
+        (self.asks, self.begins) = (true, true);
     }
 
     fn set_state(&self, state: State) {

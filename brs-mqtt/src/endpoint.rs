@@ -69,6 +69,11 @@ impl Endpoint {
         Ok(Self { host, port, region })
     }
 
+    /// Whether the name is one of AWS's, so that AWS IoT's limits hold. A custom domain's tells nothing.
+    pub(crate) fn is_aws(&self) -> bool {
+        self.region.is_some()
+    }
+
     /// What a request names as `Host`, and a signature covers.
     pub(crate) fn authority(&self) -> String {
         if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use brs_core::Error;
 use futures_core::Stream;
@@ -86,6 +86,31 @@ pub enum Event {
         /// How many.
         count: usize,
     },
+    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server may have
+    /// unacknowledged: it sends nothing more of QoS 1, to any stream.
+    WindowFull {
+        /// The filter of the stream that holds most; empty for the stream of all messages.
+        filter: String,
+        /// How many messages that stream holds.
+        count: usize,
+    },
+    /// A message is larger than what is read ([`Options::max_incoming_packet_size`](crate::Options)): it was
+    /// acknowledged, if it was of QoS 1, and dropped. Left unacknowledged, it would come again over each connection.
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Bytes of its packet.
+        size: usize,
+        /// What is read.
+        limit: usize,
+    },
+    /// The server is there and has not answered what it was sent: the connection is replaced.
+    Unanswered {
+        /// How many publishes, subscribes and unsubscribes wait for an answer.
+        count: usize,
+        /// For how long the oldest has waited.
+        waited: Duration,
+    },
     /// Ended for good.
     Closed,
     /// This subscriber was too slow and lost events.
@@ -122,6 +147,15 @@ impl EventSender {
                     count,
                     "messages of an earlier session were dropped: nobody subscribed to them"
                 );
+            }
+            Event::WindowFull { filter, count } => {
+                tracing::warn!(client_id, filter, count, "a stream that is not read fills the server's window");
+            }
+            Event::TooLarge { topic, size, limit } => {
+                tracing::warn!(client_id, topic, size, limit, "a message was dropped: it is larger than what is read");
+            }
+            Event::Unanswered { count, waited } => {
+                tracing::warn!(client_id, count, ?waited, "the server does not answer: the connection is replaced");
             }
             other => tracing::debug!(client_id, event = ?other, "MQTT connection"),
         }

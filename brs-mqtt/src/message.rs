@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use brs_core::Error;
@@ -163,12 +163,6 @@ impl Publish {
         let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
         self.topic.len() + self.payload.len() + self.properties.lengths().sum::<usize>() + user + 128
     }
-
-    /// What it takes on the wire, at most: fixed header, lengths, packet id, and five bytes a property.
-    pub(crate) fn packet_size(&self) -> usize {
-        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 5).sum();
-        self.topic.len() + self.payload.len() + self.properties.lengths().sum::<usize>() + user + 36
-    }
 }
 
 impl Properties {
@@ -246,6 +240,8 @@ pub(crate) struct Received {
     pub(crate) retain: bool,
     pub(crate) duplicate: bool,
     pub(crate) properties: Properties,
+    /// Those of the subscriptions that it came through (MQTT 5), if the server says so.
+    pub(crate) identifiers: Vec<u32>,
 }
 
 impl Message {
@@ -340,7 +336,26 @@ pub(crate) struct Share(Arc<OneShare>);
 
 struct OneShare {
     pending: Arc<Pending>,
-    done: std::sync::atomic::AtomicBool,
+    done: AtomicBool,
+    /// How many such shares its stream has.
+    held: Arc<AtomicUsize>,
+}
+
+impl OneShare {
+    /// Whether this is the first time.
+    fn settle(&self) -> bool {
+        let first = !self.done.swap(true, Ordering::AcqRel);
+        if first {
+            self.held.fetch_sub(1, Ordering::AcqRel);
+        }
+        first
+    }
+}
+
+impl Drop for OneShare {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 impl Pending {
@@ -354,21 +369,23 @@ impl Pending {
         Arc::new(Self { left: AtomicUsize::new(parts), generation, ack, acks })
     }
 
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share(Arc::new(OneShare { pending: Arc::clone(self), done: false.into() }))
+    /// One stream's share; `held` counts those of it that are not done.
+    pub(crate) fn share(self: &Arc<Self>, held: &Arc<AtomicUsize>) -> Share {
+        held.fetch_add(1, Ordering::AcqRel);
+        Share(Arc::new(OneShare { pending: Arc::clone(self), done: false.into(), held: Arc::clone(held) }))
     }
 }
 
 impl Share {
     /// This part is done; once is enough.
     pub(crate) fn done(&self) {
-        if self.0.done.swap(true, Ordering::AcqRel) {
+        if !self.0.settle() {
             return;
         }
         let pending = &self.0.pending;
         if pending.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Nobody is there any more: then there is no connection either.
-            let _ = pending.acks.send((pending.generation, pending.ack.clone()));
+            let _ = pending.acks.send((pending.generation, pending.ack));
         }
     }
 }
@@ -403,11 +420,13 @@ mod tests {
     fn a_message_is_acknowledged_when_the_last_copy_is_done() {
         let (acks, mut acked) = tokio::sync::mpsc::unbounded_channel();
         let pending = Pending::new(2, 7, wire::Ack::for_test(3), acks);
-        let (first, second) = (pending.share(), pending.share());
+        let held = Arc::default();
+        let (first, second) = (pending.share(&held), pending.share(&held));
         first.done();
         first.done();
         first.clone().done();
         assert!(acked.try_recv().is_err());
+        assert_eq!(held.load(Ordering::Relaxed), 1);
         second.done();
         assert_eq!(acked.try_recv().unwrap().0, 7);
         assert!(acked.try_recv().is_err());

@@ -19,6 +19,10 @@ use crate::message::Publish;
 mod check;
 mod data;
 
+/// What is read of one packet: AWS IoT's largest payload with its topic and properties, and from other brokers.
+const MAX_OF_AWS: usize = 256 * 1024;
+const MAX_OF_OTHERS: usize = 8 * 1024 * 1024;
+
 /// How the connection is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -101,6 +105,8 @@ pub struct Options {
     pub(crate) trust_store: Option<Pem>,
     pub(crate) region: Option<String>,
     pub(crate) proxy: Option<SecretString>,
+    pub(crate) username: Option<SecretString>,
+    pub(crate) password: Option<SecretString>,
     pub(crate) keep_alive: Duration,
     pub(crate) clean_start: bool,
     pub(crate) session_expiry: Duration,
@@ -115,6 +121,8 @@ pub struct Options {
     pub(crate) hold_at_most_once: bool,
     pub(crate) when_session_lost: WhenSessionLost,
     pub(crate) receive_maximum: u16,
+    pub(crate) max_incoming_packet_size: Option<usize>,
+    pub(crate) max_outgoing_packet_size: Option<usize>,
     pub(crate) stream_capacity: usize,
     pub(crate) renew_after: Duration,
     pub(crate) clock: Option<Arc<dyn Clock>>,
@@ -139,6 +147,8 @@ impl Options {
             trust_store: None,
             region: None,
             proxy: None,
+            username: None,
+            password: None,
             keep_alive: Duration::from_secs(60),
             clean_start: true,
             session_expiry: Duration::ZERO,
@@ -153,6 +163,8 @@ impl Options {
             hold_at_most_once: false,
             when_session_lost: WhenSessionLost::default(),
             receive_maximum: 100,
+            max_incoming_packet_size: None,
+            max_outgoing_packet_size: None,
             stream_capacity: 256,
             renew_after: Duration::from_secs(23 * 3600),
             clock: None,
@@ -358,6 +370,27 @@ impl Options {
         self
     }
 
+    /// The largest packet that is read, in bytes: 1024 – 268,435,460, MQTT's own largest. Default: 256 KiB from AWS
+    /// IoT, whose messages have at most 128 KB, and 8 MiB from other brokers.
+    ///
+    /// A server of MQTT 5 is told and sends nothing larger. A larger message of one that sends it all the same, as one
+    /// of MQTT 3.1.1 does, is passed over without being held in memory, acknowledged, and told as
+    /// [`Event::TooLarge`](crate::Event::TooLarge). A larger limit costs memory for as many such messages as streams
+    /// hold.
+    pub fn max_incoming_packet_size(mut self, bytes: usize) -> Self {
+        self.max_incoming_packet_size = Some(bytes);
+        self
+    }
+
+    /// The largest packet that is sent, in bytes: 1024 – 268,435,460. Default: what the server says (MQTT 5), else no
+    /// limit; to AWS IoT, also payloads of at most 128 KB and topics of at most 256 bytes and seven slashes.
+    ///
+    /// A larger message fails at once, and costs no connection.
+    pub fn max_outgoing_packet_size(mut self, bytes: usize) -> Self {
+        self.max_outgoing_packet_size = Some(bytes);
+        self
+    }
+
     /// How many messages of QoS 0 a stream holds for a reader that is slow; of QoS 1 it holds the server's window, at
     /// least 1024, beyond that. Default: 256.
     pub fn stream_capacity(mut self, stream_capacity: usize) -> Self {
@@ -383,6 +416,17 @@ impl Options {
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
+    }
+
+    /// The largest packet that is read.
+    pub(crate) fn max_incoming(&self, endpoint: &Endpoint) -> usize {
+        let usual = if endpoint.is_aws() { MAX_OF_AWS } else { MAX_OF_OTHERS };
+        self.max_incoming_packet_size.unwrap_or(usual)
+    }
+
+    /// The largest packet that is sent, as far as this side has a limit.
+    pub(crate) fn max_outgoing(&self) -> usize {
+        self.max_outgoing_packet_size.unwrap_or(usize::MAX)
     }
 
     /// Host, port and what else the endpoint's name tells.

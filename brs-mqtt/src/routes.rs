@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -40,6 +40,21 @@ pub(crate) struct Routes {
     beyond: usize,
     /// Filters that have had a stream: what comes for them once it is gone is nobody's.
     claimed: Vec<String>,
+    /// Filters with the identifiers that the server knows their subscriptions by.
+    identifiers: Vec<(String, u32)>,
+    /// How many messages of QoS 1 a server may leave unacknowledged, and how many it has over this connection.
+    receive_maximum: usize,
+    outstanding: usize,
+    full: Full,
+}
+
+/// Whether it is told that the server's window is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Full {
+    #[default]
+    No,
+    ToTell,
+    Told,
 }
 
 #[derive(Debug)]
@@ -49,6 +64,8 @@ pub(crate) struct Route {
     capacity: usize,
     sender: Sender,
     dropped: AtomicU64,
+    /// How many of its messages are not acknowledged.
+    held: Arc<AtomicUsize>,
 }
 
 /// The receiving side of a stream of messages.
@@ -61,22 +78,49 @@ pub(crate) struct Receiver {
 /// A stream for a subscription, or for all messages.
 pub(crate) fn route(target: Option<(Id, String)>, capacity: usize, manual: bool) -> (Route, Receiver) {
     let (sender, messages) = queue();
-    (Route { target, capacity, sender, dropped: AtomicU64::new(0) }, Receiver { messages, manual })
+    let route = Route { target, capacity, sender, dropped: AtomicU64::new(0), held: Arc::default() };
+    (route, Receiver { messages, manual })
 }
 
 impl Routes {
     /// A session that goes on brings messages before anybody has subscribed: where `keeps_unclaimed`, they wait.
     pub(crate) fn new(keeps_unclaimed: bool, receive_maximum: u16) -> Self {
-        Self { keeps_unclaimed, window: WINDOW.max(receive_maximum.into()), ..Self::default() }
+        let receive_maximum = usize::from(receive_maximum);
+        Self { keeps_unclaimed, window: WINDOW.max(receive_maximum), receive_maximum, ..Self::default() }
     }
 
     /// What came over earlier connections and was not acknowledged will come again over that one, if the session goes
     /// on; if it does not, here is the only copy.
     pub(crate) fn begin_connection(&mut self, generation: u64, session_present: bool) {
+        (self.outstanding, self.full) = (0, Full::No);
         if session_present {
             self.unclaimed.clear();
             self.routes.iter().for_each(|route| route.sender.forget_before(generation));
         }
+    }
+
+    /// The identifiers of the subscriptions.
+    pub(crate) fn know(&mut self, identifiers: Vec<(String, u32)>) {
+        self.identifiers = identifiers;
+    }
+
+    /// One message less is unacknowledged.
+    pub(crate) fn acknowledged(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if self.outstanding <= self.receive_maximum / 2 {
+            self.full = Full::No;
+        }
+    }
+
+    /// When the server's window has become full: of which stream most of it is, and how much.
+    pub(crate) fn take_full(&mut self) -> Option<(String, usize)> {
+        if self.full != Full::ToTell {
+            return None;
+        }
+        self.full = Full::Told;
+        let held = |route: &&Route| route.held.load(Ordering::Relaxed);
+        let fullest = self.routes.iter().max_by_key(held).filter(|route| held(route) > 0)?;
+        Some((fullest.filter(), held(&fullest)))
     }
 
     pub(crate) fn keeps_unclaimed(&self) -> bool {
@@ -109,7 +153,7 @@ impl Routes {
         self.unclaimed = others;
         self.routes.push(route);
         for (received, generation, ack) in ours {
-            self.deliver(received, Some(ack), generation, acks);
+            self.hand_out(received, Some(ack), generation, acks);
         }
     }
 
@@ -141,8 +185,23 @@ impl Routes {
         generation: u64,
         acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
     ) {
+        self.outstanding += usize::from(ack.is_some());
+        self.hand_out(received, ack, generation, acks);
+        if self.full == Full::No && self.outstanding >= self.receive_maximum {
+            self.full = Full::ToTell;
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        received: Received,
+        ack: Option<wire::Ack>,
+        generation: u64,
+        acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
+    ) {
         self.forget_left();
-        let takers: Vec<&Route> = self.routes.iter().filter(|route| route.wants(&received.topic)).collect();
+        let through = self.through(&received);
+        let takers: Vec<&Route> = self.routes.iter().filter(|route| route.takes(&received, &through)).collect();
         let is_early = || self.keeps_unclaimed && !self.claimed.iter().any(|filter| matches(filter, &received.topic));
         if takers.is_empty() {
             if let Some(ack) = ack {
@@ -160,7 +219,7 @@ impl Routes {
         let received = Arc::new(received);
         let pending = ack.map(|ack| Pending::new(takers.len(), generation, ack, acks.clone()));
         for route in takers {
-            let share = pending.as_ref().map(Pending::share);
+            let share = pending.as_ref().map(|pending| pending.share(&route.held));
             let limit = match received.qos {
                 Qos::AtMostOnce => route.capacity,
                 _ => route.capacity + self.window,
@@ -181,15 +240,54 @@ impl Routes {
     pub(crate) fn take_dropped(&self) -> Vec<(String, u64)> {
         let dropped = |route: &Route| match route.dropped.swap(0, Ordering::Relaxed) {
             0 => None,
-            count => Some((route.target.as_ref().map(|(_, filter)| filter.clone()).unwrap_or_default(), count)),
+            count => Some((route.filter(), count)),
         };
         self.routes.iter().filter_map(dropped).collect()
+    }
+}
+
+/// What is known of the subscriptions that a message came through.
+enum Through<'a> {
+    /// Nothing: its topic tells.
+    Any,
+    /// Those filters; `first` is whether the first of all that match is among them.
+    These { filters: Vec<&'a str>, first: bool },
+}
+
+impl Routes {
+    /// Where several subscriptions match, a server may send one message for each: a stream is to have it once.
+    fn through(&self, received: &Received) -> Through<'_> {
+        if received.identifiers.is_empty() {
+            return Through::Any;
+        }
+        let matching = self.identifiers.iter().filter(|(filter, _)| matches(filter, &received.topic));
+        let is_of = |identifier: &u32| received.identifiers.contains(identifier);
+        let filters: Vec<&str> =
+            matching.clone().filter(|(_, one)| is_of(one)).map(|(filter, _)| filter.as_str()).collect();
+        match matching.map(|(_, identifier)| identifier).min() {
+            Some(first) if !filters.is_empty() => Through::These { filters, first: is_of(first) },
+            // Of a subscription that was made by an earlier process.
+            _ => Through::Any,
+        }
     }
 }
 
 impl Route {
     fn wants(&self, topic: &str) -> bool {
         self.target.as_ref().is_none_or(|(_, filter)| matches(filter, topic))
+    }
+
+    fn takes(&self, received: &Received, through: &Through<'_>) -> bool {
+        match (through, &self.target) {
+            (Through::Any, _) => self.wants(&received.topic),
+            (Through::These { first, .. }, None) => *first,
+            (Through::These { filters, .. }, Some((_, own))) => filters.contains(&own.as_str()),
+        }
+    }
+
+    /// Empty for the stream of all messages.
+    fn filter(&self) -> String {
+        self.target.as_ref().map(|(_, filter)| filter.clone()).unwrap_or_default()
     }
 }
 
@@ -242,7 +340,8 @@ mod tests {
         let properties = crate::message::Properties::default();
         let payload = "x".into();
         let ack = (qos == Qos::AtLeastOnce).then(|| wire::Ack::for_test(1));
-        (Received { topic: topic.into(), payload, qos, retain: false, duplicate: false, properties }, ack)
+        let identifiers = Vec::new();
+        (Received { topic: topic.into(), payload, qos, retain: false, duplicate: false, properties, identifiers }, ack)
     }
 
     fn next(receiver: &mut Receiver) -> Option<Message> {
@@ -261,6 +360,49 @@ mod tests {
         assert!(acked.try_recv().is_err(), "one of the two has not read it yet");
         assert!(next(&mut everything).is_some());
         assert_eq!(acked.try_recv().unwrap().0, 5);
+    }
+
+    #[test]
+    fn a_message_that_a_server_sends_for_each_subscription_comes_once_to_each_stream() {
+        let (one, mut first) = route(Some((1, "a/+".into())), 8, false);
+        let (two, mut second) = route(Some((2, "a/b".into())), 8, false);
+        let (all, mut everything) = route(None, 8, false);
+        let (mut routes, acks, _acked) = routes(vec![one, two, all]);
+        routes.know(vec![("a/+".into(), 7), ("a/b".into(), 8)]);
+        // For each, for both in one, and by the topic alone where the identifiers are of an earlier process.
+        for messages in [vec![vec![7], vec![8]], vec![vec![7, 8]], vec![vec![99]], vec![vec![]]] {
+            for identifiers in &messages {
+                let (mut message, ack) = received("a/b", Qos::AtLeastOnce);
+                message.identifiers = identifiers.clone();
+                routes.deliver(message, ack, 1, &acks);
+            }
+            for stream in [&mut first, &mut second, &mut everything] {
+                assert_eq!(std::iter::from_fn(|| next(stream)).count(), 1, "{messages:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_stream_that_fills_the_window_is_told_once_each_time() {
+        let (one, mut slow) = route(Some((1, "slow".into())), 8, false);
+        let (two, mut quick) = route(Some((2, "quick".into())), 8, false);
+        let (mut routes, acks, mut acked) = routes(vec![one, two]);
+        routes.receive_maximum = 4;
+        for round in 0..2 {
+            let mut told = Vec::new();
+            for topic in ["slow", "quick", "slow", "slow", "slow"] {
+                let (message, ack) = received(topic, Qos::AtLeastOnce);
+                routes.deliver(message, ack, 1, &acks);
+                told.extend(routes.take_full());
+            }
+            assert_eq!(told, [("slow".to_owned(), 3)], "{round}");
+            for stream in [&mut slow, &mut quick] {
+                while next(stream).is_some() {}
+            }
+            while acked.try_recv().is_ok() {
+                routes.acknowledged();
+            }
+        }
     }
 
     #[test]

@@ -97,6 +97,21 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     topic.next().is_none()
 }
 
+/// Whether there may be a topic that both filters match.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let inner = |filter: &'_ str| -> usize {
+        filter.strip_prefix(SHARE).and_then(|rest| rest.find('/')).map_or(0, |place| SHARE.len() + place + 1)
+    };
+    let (mut one, mut other) = (one[inner(one)..].split('/'), other[inner(other)..].split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(one), Some(other)) if one == other || one == "+" || other == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +145,23 @@ mod tests {
             ("$aws/things/+/shadow/update/accepted", "$aws/things/x/shadow/update/accepted", true),
         ] {
             assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn filters_apart_do_not_overlap() {
+        for (one, other, expected) in [
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a/+", "a/b", true),
+            ("a/+", "+/b", true),
+            ("a/+", "a", false),
+            ("a/#", "a", true),
+            ("a/#", "b/#", false),
+            ("$share/g/a", "a", true),
+            ("a/b/c", "a/+/d", false),
+        ] {
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
         }
     }
 
@@ -186,6 +218,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn filters_that_a_topic_matches_overlap(
+            one in levels(&["a", "b", "", "+", "#"]),
+            other in levels(&["a", "b", "", "+", "#"]),
+            topic in levels(&["a", "b", ""]),
+            shared in any::<bool>(),
+        ) {
+            let (mut one, other, topic) = (one.join("/"), other.join("/"), topic.join("/"));
+            prop_assume!([&one, &other].iter().all(|filter| check_filter(filter).is_ok()));
+            if shared {
+                one = format!("$share/group/{one}");
+            }
+            prop_assert_eq!(overlap(&one, &other), overlap(&other, &one));
+            if matches(&one, &topic) && matches(&other, &topic) {
+                prop_assert!(overlap(&one, &other), "{} {} {}", one, other, topic);
+            }
+        }
+
         #[test]
         fn matching_is_what_the_specification_says_of_each_level(
             mut filter in levels(&["a", "b", "", "+", "$s"]),

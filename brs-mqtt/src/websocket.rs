@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::bytes::{ByteReader, ByteWriter};
 use async_tungstenite::tokio::TokioAdapter;
+use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::handshake::client::generate_key;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -25,7 +26,8 @@ use brs_core::__private::iso8601;
 use brs_core::shown::{clean, with_cause};
 use brs_core::{Clock, Error, RefreshableSession};
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, ready, select};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -182,6 +184,11 @@ pub(crate) async fn open(
     let stream = TokioAdapter::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
     let (sender, receiver) = socket.split();
+    // The reader would take a ping's text for data, an empty one for the end, and the reason of a close for data, too.
+    let receiver = receiver
+        .take_while(|message| ready(!matches!(message, Ok(Message::Close(_)))))
+        .filter(|message| ready(!matches!(message, Ok(Message::Ping(_) | Message::Pong(_)))))
+        .filter(|message| ready(!matches!(message, Ok(message) if message.is_empty())));
     Ok(Box::new(tokio::io::join(ByteReader::new(receiver), ByteWriter::new(sender))))
 }
 

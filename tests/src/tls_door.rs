@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -111,5 +112,10 @@ async fn serve(
     let protocol = tls.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     shown.lock().expect("nothing panics while it holds the list").push(Shown { certificate_id, protocol });
     let mut target = TcpStream::connect(target).await?;
-    tokio::io::copy_bidirectional(&mut client, &mut target).await.map(drop)
+    let copied = tokio::io::copy_bidirectional(&mut client, &mut target).await.map(drop);
+    if copied.is_err() {
+        // However what is behind it ends, the door closes in an orderly way, with TLS's `close_notify`.
+        client.shutdown().await?;
+    }
+    copied
 }

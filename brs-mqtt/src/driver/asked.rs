@@ -1,31 +1,34 @@
-//! Subscribes and unsubscribes on their way: what was asked, and how it ended.
+//! Subscribes and unsubscribes on their way: what was asked over a connection, and since when.
 
-use brs_core::Error;
-use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::sync::oneshot;
+use std::time::Duration;
 
-use crate::message::Qos;
+use super::Reply;
 use crate::subscriptions::Id;
-use crate::wire::Answer;
 
-/// A question that has been answered, or never will be.
-pub(super) enum Asked {
-    Subscribe { generation: u64, ids: Vec<Id>, answer: Answer<Vec<Result<Qos, Error>>> },
-    Unsubscribe { filters: Vec<String>, reply: oneshot::Sender<Result<(), Error>>, answer: Answer<Result<(), Error>> },
+/// A question that has no answer yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) id: u16,
+    pub(super) what: What,
+    /// Where it ends on its line.
+    pub(super) end: u64,
+    /// When it has left.
+    pub(super) since: Option<Duration>,
+    /// Whether nothing is published before its answer.
+    pub(super) before: bool,
 }
 
-pub(super) fn subscribe(
-    answer: BoxFuture<'static, Answer<Vec<Result<Qos, Error>>>>,
-    generation: u64,
-    ids: Vec<Id>,
-) -> BoxFuture<'static, Asked> {
-    async move { Asked::Subscribe { generation, ids, answer: answer.await } }.boxed()
+#[derive(Debug)]
+pub(super) enum What {
+    Subscribe(Vec<Id>, Vec<String>),
+    Unsubscribe(Vec<String>, Reply),
 }
 
-pub(super) fn unsubscribe(
-    answer: BoxFuture<'static, Answer<Result<(), Error>>>,
-    filters: Vec<String>,
-    reply: oneshot::Sender<Result<(), Error>>,
-) -> BoxFuture<'static, Asked> {
-    async move { Asked::Unsubscribe { filters, reply, answer: answer.await } }.boxed()
+impl Asked {
+    /// Everything before that position has left.
+    pub(super) fn left(&mut self, touched: u64, now: Duration) {
+        if self.since.is_none() && self.end <= touched {
+            self.since = Some(now);
+        }
+    }
 }

@@ -2,20 +2,26 @@
 //!
 //! Keeps invariant 5 of the driver: whatever way the task ends, everybody who waits is told.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use brs_core::Sleep;
-use futures_util::StreamExt as _;
 
-use super::{Closing, Driver, MAX_CLOSED, Polling, Reply};
+use super::asked::What;
+use super::{Closing, Driver, MAX_CLOSED, Reply};
 use crate::backoff::STABLE;
 use crate::connection::Command;
 use crate::error;
 use crate::error::lost::Lost;
 use crate::events::{Event, State};
-use crate::outbox::Closed;
+use crate::line::Line;
+use crate::options::WhenSessionLost;
+use crate::outbox::{Closed, Entry};
 use crate::takeover::Verdict;
-use crate::wire::{GOODBYE, Incoming, Published};
+use crate::wire::{Codec, Incoming};
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// The connection is to end within the limit, or that of an earlier call where that is up sooner.
@@ -31,7 +37,8 @@ impl Driver {
 
     /// Whether nothing is outstanding for which a connection that is to end would stand.
     pub(super) fn is_done(&self) -> bool {
-        self.publishes.is_empty()
+        self.in_flight.is_empty()
+            && self.handing.is_empty()
             && self.asked.is_empty()
             && !self.owes_unsubscribes()
             && !self.subscriptions.owes()
@@ -45,27 +52,64 @@ impl Driver {
     }
 
     /// What the end of a connection says about the next.
-    pub(super) fn note_end(&mut self, connected: bool, lost: &Lost) {
-        if !connected {
-            self.takeovers.failed();
-            return;
-        }
+    pub(super) fn note_end(&mut self, line: &Line, lost: &Lost) {
         let stood = self.stood();
         self.backoff.stood_for(stood);
-        // A server reads in order: were it a message at which it closed, then the oldest that is not acknowledged.
-        let oldest = self.in_flight.first().copied().filter(|_| lost.may_be_a_message && stood < STABLE);
+        // A server reads in order: were it a message at which it closed, then the oldest that is not acknowledged. What
+        // the network does says nothing of any.
+        if !lost.may_be_a_message {
+            return;
+        }
+        let oldest = self.in_flight.suspect(line.touched()).filter(|_| stood < STABLE);
         self.suspect = oldest.map(|oldest| match self.suspect {
             Some((number, times)) if number == oldest => (number, times + 1),
             _ => (oldest, 1),
         });
-        if lost.silent || lost.taken_over {
-            tracing::debug!(?stood, "the connection stood for that long");
+    }
+
+    /// Takes back what a connection that is gone had, and forgets what it had asked. What the last one had in flight is
+    /// told at the task's end.
+    pub(super) fn settle(&mut self, line: &Line, is_last: bool) {
+        let touched = line.touched();
+        for (begin, end, entry) in std::mem::take(&mut self.handing) {
+            if begin >= touched {
+                self.shared.outbox.put_back(entry);
+            } else {
+                // Whether the rest of them went out is nobody's to know; they are not sent twice.
+                entry.finish(if end <= line.sent() { Ok(()) } else { Err(error::unsure()) });
+            }
+        }
+        for entry in self.in_flight.cut(touched) {
+            self.shared.outbox.put_back(entry);
+        }
+        // Sent again and again, it would end each connection, and nothing else would be sent any more.
+        if let Some((number, times)) = self.suspect.filter(|(_, times)| *times >= MAX_CLOSED)
+            && let Some(entry) = self.in_flight.give_up(number)
+        {
+            self.suspect = None;
+            let error = error::closed_at_message(&entry.publish.topic, times);
+            entry.finish(Err(error));
+        }
+        if !self.keeps_session() && !is_last {
+            for entry in self.in_flight.clear() {
+                self.session_lost(entry);
+            }
+        }
+        self.before = 0;
+        for asked in std::mem::take(&mut self.asked) {
+            match asked.what {
+                What::Subscribe(ids, _) => self.subscriptions.unanswered(self.generation, &ids),
+                What::Unsubscribe(filters, reply) => self.unsubscribes.push((filters, reply)),
+            }
         }
     }
 
-    /// Whether one connection after the other has ended at a message that is still in flight.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.suspect.is_some_and(|(number, times)| times >= MAX_CLOSED && self.in_flight.contains(&number))
+    /// A publish whose session is gone, and with it what was known of it.
+    pub(super) fn session_lost(&self, entry: Entry) {
+        match self.options.when_session_lost {
+            WhenSessionLost::Fail => entry.finish(Err(error::session_lost())),
+            WhenSessionLost::Requeue => self.shared.outbox.put_back(entry),
+        }
     }
 
     pub(super) fn stood(&self) -> Duration {
@@ -98,57 +142,39 @@ impl Driver {
 
     /// Says goodbye over a connection that stands, for as long as that may take: without it the server would publish
     /// the last will.
-    pub(super) async fn say_goodbye(&mut self, mut polling: Polling) {
-        let is_done = self.publishes.is_empty() && self.asked.is_empty();
-        let Some(handle) = &self.handle else { return };
+    pub(super) async fn say_goodbye(&mut self, line: &mut Line) {
         while let Ok((generation, ack)) = self.acks.try_recv() {
             if generation == self.generation {
-                handle.ack(ack);
+                line.put(|output| Codec::acknowledge(ack, output));
             }
         }
-        // What is not done by now has had its time; the library sends nothing before that goodbye, acknowledgements
-        // included, so that such messages come again.
-        handle.disconnect(!is_done);
+        line.put(Codec::disconnect);
         let mut time_is_up = self.shared.clock.sleep(GOODBYE);
         loop {
             tokio::select! {
-                (link, happened) = &mut polling => {
-                    match happened {
-                        // Not acknowledged any more: of a session that is kept it comes again.
-                        Ok(Incoming::Message(received, ack)) => self.message(*received, ack),
-                        Ok(_) => {}
-                        Err(_) => return,
-                    }
-                    polling = link.poll();
+                received = poll_fn(|cx| line.poll_close(cx)) => match received {
+                    // Not acknowledged any more: of a session that is kept it comes again.
+                    Ok(Incoming::Message(received, ack)) => self.message(*received, ack),
+                    Ok(Incoming::Taken { id, code }) => self.taken(id, code),
+                    Ok(_) => {}
+                    Err(_) => return,
                 },
                 () = &mut time_is_up => return,
             }
         }
     }
 
-    /// The end, when the link is gone: everybody who waits is told.
-    pub(super) async fn end(mut self) {
+    /// The end, when the line is gone: everybody who waits is told.
+    pub(super) fn end(mut self) {
         let closing = self.closing.take();
         let closed = closing.as_ref().map_or_else(Closed::plainly, |closing| Closed {
             sent: error::unfinished(closing.limit),
             unsent: error::unsent(closing.limit),
         });
-        self.handle = None;
         let mut left = self.shared.outbox.close(&closed);
-        // Without link and handle each of them ends.
-        while let Some((entry, ended)) = self.publishes.next().await {
-            let result = match ended {
-                Published::Done => Ok(()),
-                Published::Refused(error) => Err(error),
-                Published::SessionLost | Published::Unsure | Published::NotSent => {
-                    left = true;
-                    Err(closed.sent.clone())
-                }
-            };
-            entry.finish(result);
-        }
-        while let Some(asked) = self.asked.next().await {
-            self.answered(asked);
+        for entry in self.in_flight.clear() {
+            left = true;
+            entry.finish(Err(closed.sent.clone()));
         }
         left |= self.subscriptions.owes() || self.owes_unsubscribes();
         if !self.owes_unsubscribes() {

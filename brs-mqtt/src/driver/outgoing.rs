@@ -1,86 +1,161 @@
-//! What goes out: publishes, subscribes, unsubscribes, and how each of them ended.
+//! What goes out: commands, subscribes, unsubscribes, publishes, acknowledgements.
 //!
-//! Keeps invariants 3 and 4 of the driver: what the outbox has given out is answered or goes back, and an answer of an
-//! older connection counts for nothing.
+//! Keeps invariants 2 and 4 of the driver: what the outbox has given out is answered or goes back, and what is
+//! subscribed to goes before it.
 
-use futures_util::StreamExt as _;
-use futures_util::future::FutureExt as _;
-
-use super::asked::{self, Asked};
-use super::{DRAIN, Driver, MAX_CLOSED};
+use super::asked::{Asked, What};
+use super::{Ack, BATCH, DRAIN, Driver};
 use crate::connection::Command;
-use crate::error;
-use crate::events::{Event, State};
-use crate::message::Qos;
-use crate::options::WhenSessionLost;
+use crate::error::{self, reason};
+use crate::line::Line;
+use crate::message::{Publish, Qos};
 use crate::outbox::Entry;
-use crate::subscriptions::{Answered, Id};
-use crate::wire::{Answer, MAX_IN_FLIGHT, Published};
+use crate::subscriptions::Id;
+use crate::wire::{Codec, Malformed};
+
+/// How much may wait on a line before more is given to it.
+const BACKLOG: usize = 64 * 1024;
+
+/// Why a message was not queued.
+enum Unfit {
+    Large(usize),
+    Malformed,
+}
+
+impl From<Malformed> for Unfit {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 impl Driver {
-    /// Hands messages to the link, as many as may be in flight.
-    pub(super) fn send(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        while self.publishes.len() < usize::from(MAX_IN_FLIGHT) {
-            let handing_over = self.handing_over;
-            let wanted = |qos| qos != Qos::AtMostOnce || !handing_over;
-            let Some(entry) = self.shared.outbox.take(wanted) else { return };
-            let size = entry.publish.packet_size();
-            if size > self.max_packet {
-                let error = error::larger_than_a_packet(&entry.publish.topic, size, self.max_packet);
-                entry.finish(Err(error));
+    /// Queues whatever may go out.
+    pub(super) fn send(&mut self, line: &mut Line) {
+        if std::mem::take(&mut self.asks) {
+            let begins = std::mem::take(&mut self.begins);
+            // In this order: what was unsubscribed from may have been subscribed to since.
+            self.unsubscribe(line);
+            self.ask(line, begins);
+        }
+        if self.before > 0 {
+            return;
+        }
+        while line.backlog() < BACKLOG && self.in_flight.current() < self.limits.window {
+            let Some(sent) = self.in_flight.next_again() else { break };
+            let (id, number) = (sent.id, sent.entry.number());
+            match queue(line, &sent.entry.publish, id, true, self.limits.packet) {
+                Ok(place) => self.in_flight.sent_again(place),
+                Err(unfit) => {
+                    if let Some(entry) = self.in_flight.give_up(number) {
+                        unfit.finish(entry, self.limits.packet);
+                    }
+                }
+            }
+        }
+        if self.replacing.is_some() || self.in_flight.next_again().is_some() {
+            return;
+        }
+        while line.backlog() < BACKLOG {
+            let has_room = self.in_flight.len() < self.limits.window;
+            let Some(entry) = self.shared.outbox.take(|qos| has_room || qos == Qos::AtMostOnce) else { return };
+            self.publish(line, entry);
+        }
+    }
+
+    /// Whether a message that is published now would go out.
+    pub(super) fn wants_work(&self, line: &Line) -> bool {
+        self.before == 0 && self.replacing.is_none() && line.backlog() < BACKLOG
+    }
+
+    fn publish(&mut self, line: &mut Line, entry: Entry) {
+        if entry.publish.retain && !self.limits.retained {
+            let error = reason::publish_refused(0x9A, &entry.publish.topic);
+            return entry.finish(Err(error));
+        }
+        let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
+        let id = if is_at_most_once { 0 } else { self.next_id() };
+        match queue(line, &entry.publish, id, false, self.limits.packet) {
+            Ok((begin, end)) if is_at_most_once => self.handing.push_back((begin, end, entry)),
+            Ok(place) => self.in_flight.push(id, entry, place),
+            Err(unfit) => unfit.finish(entry, self.limits.packet),
+        }
+    }
+
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            let id = self.last_id;
+            if !self.in_flight.has(id) && self.asked.iter().all(|asked| asked.id != id) {
+                return id;
+            }
+        }
+    }
+
+    fn ask(&mut self, line: &mut Line, before: bool) {
+        for (identifier, batch) in self.subscriptions.due(self.generation, self.limits.identifiers) {
+            let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
+            let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
+            let id = self.next_id();
+            let queued = line.queue(|codec, output| codec.subscribe(&filters, id, identifier, output));
+            match queued {
+                Ok((_, end)) => {
+                    let filters = filters.into_iter().map(|(filter, _)| filter).collect();
+                    self.asked.push(Asked { id, what: What::Subscribe(ids, filters), end, since: None, before });
+                    self.before += usize::from(before);
+                }
+                Err(_) => {
+                    for (id, (filter, _)) in ids.into_iter().zip(filters) {
+                        self.subscribed(id, Err(reason::subscribe_refused(0x8F, &filter)));
+                    }
+                }
+            }
+        }
+        self.routes.know(self.subscriptions.identifiers());
+    }
+
+    fn unsubscribe(&mut self, line: &mut Line) {
+        for (mut filters, reply) in std::mem::take(&mut self.unsubscribes) {
+            // What has been subscribed to since stays.
+            filters.retain(|filter| !self.subscriptions.wants(filter));
+            if filters.is_empty() {
+                let _ = reply.send(Ok(()));
                 continue;
             }
-            self.in_flight.insert(entry.number());
-            self.handing_over |= entry.publish.qos == Qos::AtMostOnce;
-            let ended = handle.publish(&entry.publish);
-            let offline = self.shared.outbox.offline(&entry.publish);
-            let ended = async move {
-                tokio::select! {
-                    biased;
-                    ended = ended => (entry, ended),
-                    // The library may keep it for the next connection, whenever that is.
-                    () = offline => (entry, Published::Unsure),
+            let id = self.next_id();
+            match line.queue(|codec, output| codec.unsubscribe(&filters, id, output)) {
+                Ok((_, end)) => {
+                    let what = What::Unsubscribe(filters, reply);
+                    self.asked.push(Asked { id, what, end, since: None, before: false });
                 }
-            };
-            self.publishes.push(ended.boxed());
-        }
-    }
-
-    /// A publish has ended; `goes_on` is whether another link goes on with the session.
-    pub(super) fn published(&mut self, entry: Entry, ended: Published, goes_on: bool) {
-        self.in_flight.remove(&entry.number());
-        let is_at_most_once = entry.publish.qos == Qos::AtMostOnce;
-        self.handing_over &= !is_at_most_once;
-        match ended {
-            Published::Done => entry.finish(Ok(())),
-            Published::Refused(error) => entry.finish(Err(error)),
-            // Whether a message of QoS 0 went out is nobody's to know; it is not sent twice.
-            Published::SessionLost | Published::Unsure if is_at_most_once => entry.finish(Err(error::unsure())),
-            Published::NotSent if is_at_most_once && !self.options.hold_at_most_once => {
-                entry.finish(Err(error::offline()));
+                Err(_) => drop(reply.send(Err(reason::unsubscribe_refused(0x8F)))),
             }
-            Published::NotSent => self.shared.outbox.put_back(entry),
-            Published::SessionLost | Published::Unsure => match self.suspect {
-                // Sent again and again, it would end each connection, and nothing else would be sent any more.
-                Some((number, times)) if number == entry.number() && times >= MAX_CLOSED => {
-                    self.suspect = None;
-                    let error = error::closed_at_message(&entry.publish.topic, times);
-                    entry.finish(Err(error));
-                }
-                _ if !goes_on && self.options.when_session_lost == WhenSessionLost::Fail => {
-                    entry.finish(Err(error::session_lost()));
-                }
-                _ => self.shared.outbox.put_back(entry),
-            },
         }
     }
 
-    pub(super) fn command(&mut self, command: Command, connected: bool) {
+    pub(super) fn acknowledge(&mut self, line: &mut Line, first: Ack) {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some((generation, ack)) = next else { return };
+            if generation == self.generation {
+                line.put(|output| Codec::acknowledge(ack, output));
+                self.routes.acknowledged();
+            }
+            next = self.acks.try_recv().ok();
+        }
+        if let Some(ack) = next {
+            let _ = self.ack_sender.send(ack);
+        }
+    }
+
+    pub(super) fn ping(&mut self, line: &mut Line) {
+        self.pulse.asked(line.put(Codec::ping));
+    }
+
+    pub(super) fn commanded(&mut self, command: Option<Command>) {
         match command {
             // Dropped, what answers says that the connection is closed.
-            Command::Subscribe(_) | Command::Unsubscribe(..) if self.closing.is_some() => {}
-            Command::Subscribe(wanted) => {
+            Some(Command::Subscribe(_) | Command::Unsubscribe(..)) if self.closing.is_some() => {}
+            Some(Command::Subscribe(wanted)) => {
                 self.routes.forget_left();
                 for wanted in wanted {
                     for id in self.subscriptions.forget(&wanted.filter, |id| !self.routes.has(id)) {
@@ -89,112 +164,48 @@ impl Driver {
                     self.routes.add(wanted.route, &self.ack_sender);
                     self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
                 }
-                if connected {
-                    self.ask();
-                }
+                self.asks = true;
             }
-            Command::Listen(route) => self.routes.add(route, &self.ack_sender),
-            Command::Unsubscribe(filters, reply) => {
+            Some(Command::Listen(route)) => self.routes.add(route, &self.ack_sender),
+            Some(Command::Unsubscribe(filters, reply)) => {
                 self.routes.remove(&filters);
                 for id in self.subscriptions.unwant(&filters) {
                     self.resubscribed(id, false);
                 }
                 self.unsubscribes.push((filters, reply));
-                if connected {
-                    self.unsubscribe();
-                }
+                self.asks = true;
             }
-            Command::Reconnect => {
+            Some(Command::Reconnect) => {
                 let until = self.shared.clock.monotonic() + DRAIN;
                 self.replacing.get_or_insert(until);
             }
-            Command::Disconnect(limit, reply) => self.close(limit, Some(reply)),
-        }
-    }
-
-    pub(super) fn ask(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        for batch in self.subscriptions.due(self.generation, &self.leaving) {
-            let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
-            let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
-            self.asked.push(asked::subscribe(handle.subscribe(&filters), self.generation, ids));
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        for (mut filters, reply) in self.unsubscribes.drain(..) {
-            // What has been subscribed to since stays.
-            filters.retain(|filter| !self.subscriptions.wants(filter));
-            if filters.is_empty() {
-                let _ = reply.send(Ok(()));
-                continue;
-            }
-            self.leaving.extend_from_slice(&filters);
-            self.asked.push(asked::unsubscribe(handle.unsubscribe(&filters), filters, reply));
-        }
-    }
-
-    pub(super) fn answered(&mut self, asked: Asked) {
-        match asked {
-            Asked::Subscribe { generation, ids, answer: Answer::Lost } => {
-                self.subscriptions.unanswered(generation, &ids);
-                // The link was replaced or the session lost meanwhile: this connection asks at once.
-                if self.state.borrow().eq(&State::Connected) {
-                    self.ask();
-                }
-            }
-            Asked::Subscribe { generation, ids, answer: Answer::Given(answers) } => {
-                for (id, answer) in ids.into_iter().zip(answers) {
-                    let granted = answer.is_ok();
-                    if !granted {
-                        self.routes.remove_one(id);
-                    }
-                    if let Answered::Withdrawn(filter, error) = self.subscriptions.answered(generation, id, answer) {
-                        self.tell(Event::SubscriptionRefused { filter, error });
-                    }
-                    self.resubscribed(id, granted);
-                }
-            }
-            Asked::Unsubscribe { filters, reply, answer } => {
-                for filter in &filters {
-                    if let Some(place) = self.leaving.iter().position(|other| other == filter) {
-                        self.leaving.swap_remove(place);
-                    }
-                }
-                match answer {
-                    Answer::Given(answer) => drop(reply.send(answer)),
-                    Answer::Lost => self.unsubscribes.push((filters, reply)),
-                }
-                // As above: what is due at a connection's begin may be over already.
-                if self.state.borrow().eq(&State::Connected) {
-                    self.unsubscribe();
-                    self.ask();
+            Some(Command::Disconnect(limit, reply)) => self.close(limit, Some(reply)),
+            None => {
+                self.orphaned = true;
+                if self.closing.is_none() {
+                    self.close(crate::connection::TO_DISCONNECT, None);
                 }
             }
         }
     }
+}
 
-    fn resubscribed(&mut self, id: Id, granted: bool) {
-        let Some(resubscribing) = &mut self.resubscribing else { return };
-        let Some(place) = resubscribing.left.iter().position(|other| *other == id) else { return };
-        resubscribing.left.swap_remove(place);
-        resubscribing.granted += usize::from(granted);
-        if resubscribing.left.is_empty() {
-            let filters = resubscribing.granted;
-            self.resubscribing = None;
-            self.tell(Event::Resubscribed { filters });
-        }
-    }
+/// Queues a PUBLISH: where it begins and ends.
+fn queue(line: &mut Line, publish: &Publish, id: u16, again: bool, most: usize) -> Result<(u64, u64), Unfit> {
+    line.queue(|codec, output| {
+        let length = output.len();
+        codec.publish(publish, id, again, output)?;
+        let size = output.len() - length;
+        if size > most { Err(Unfit::Large(size)) } else { Ok(()) }
+    })
+}
 
-    /// Takes back what a link that is gone had in flight.
-    pub(super) async fn settle(&mut self) {
-        let goes_on = self.keeps_session();
-        while let Some((entry, ended)) = self.publishes.next().await {
-            self.published(entry, ended, goes_on);
-        }
-        while let Some(asked) = self.asked.next().await {
-            self.answered(asked);
-        }
+impl Unfit {
+    fn finish(self, entry: Entry, most: usize) {
+        let error = match self {
+            Self::Large(size) => error::larger_than_a_packet(&entry.publish.topic, size, most),
+            Self::Malformed => error::not_sendable(&entry.publish.topic),
+        };
+        entry.finish(Err(error));
     }
 }

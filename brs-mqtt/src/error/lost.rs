@@ -16,7 +16,7 @@ pub(crate) struct Lost {
     pub(crate) error: Error,
     /// The server has said that another connection took the client id over.
     pub(crate) taken_over: bool,
-    /// The line was cut, and nobody said why.
+    /// The server has closed in an orderly way, and has not said why.
     pub(crate) silent: bool,
     /// Something that was sent may have been the reason.
     pub(crate) may_be_a_message: bool,
@@ -69,7 +69,31 @@ pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, signed: bool) -
     ))
 }
 
-/// The line was cut while the connection stood.
+/// The network ended the connection before the server answered CONNECT: that is no refusal.
+pub(crate) fn cut_at_connect(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
+    let message = format!(
+        "the connection to `{endpoint}` was cut before the server answered CONNECT: check the network, and what is on \
+         the way; if it happens again and again and nothing else is cut, look into AWS IoT's logs for this client"
+    );
+    with_cause(Error::connection(message), error, &[])
+}
+
+/// The server closed in an orderly way and gave no reason, as MQTT 3.1.1 has none.
+pub(crate) fn closed(endpoint: &str) -> Error {
+    Error::connection(format!("`{endpoint}` closed the connection without giving a reason"))
+}
+
+/// The server is there, and does not answer what it was sent.
+pub(crate) fn unanswered(endpoint: &str, count: usize, waited: Duration) -> Error {
+    Error::connection(format!(
+        "`{endpoint}` has not answered {count} publishes, subscribes and unsubscribes for {} s, so the connection is \
+         replaced",
+        waited.as_secs()
+    ))
+    .with_code("Unanswered")
+}
+
+/// The network ended the connection while it stood.
 pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     with_cause(Error::connection(format!("the connection to `{endpoint}` was cut")), error, &[])
 }

@@ -1,72 +1,42 @@
 //! MQTT 5.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use brs_core::Error;
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
-use rumqttc::mqttbytes::Error as MqttError;
+use bytes::BytesMut;
 use rumqttc::mqttbytes::v5::{
-    LastWill, LastWillProperties, Packet, PubAckReason, PublishProperties, SubscribeReasonCode,
-};
-use rumqttc::{
-    AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event, EventLoop,
-    ManualAck, MqttOptions, PersistedAckMode, PersistedSession, PublishNoticeError, PublishOptions, PublishResult,
-    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput, UnsubAckReason,
+    Connect, ConnectAuth, ConnectProperties, ConnectReturnCode, LastWill, LastWillProperties, Packet, PubAckReason,
+    Publish as PublishPacket, PublishProperties, Subscribe, SubscribeFilter, SubscribeProperties, SubscribeReasonCode,
+    UnsubAckReason, Unsubscribe,
 };
 use rumqttc_v5 as rumqttc;
 
 use super::*;
-use crate::error::{lost, reason};
 use crate::message::Properties;
 
-/// What acknowledges a message.
-#[derive(Clone, Debug)]
-pub(crate) struct Ack(ManualAck);
-
-#[cfg(test)]
-impl Ack {
-    pub(super) fn for_test(id: u16) -> Self {
-        Self(ManualAck::PubAck(rumqttc::mqttbytes::v5::PubAck::new(id, None)))
-    }
-}
-
-pub(super) fn open(options: &Options, connector: &Arc<Connector>, resume: bool) -> (Box<dyn Link>, Box<dyn Handle>) {
-    let endpoint = &connector.endpoint;
-    let mut mqtt = MqttOptions::new(options.client_id.clone(), (endpoint.host.clone(), endpoint.port));
-    mqtt.set_transport(rumqttc::Transport::Tcp);
-    let opener = Arc::clone(connector);
-    mqtt.set_socket_connector(move |_, _| {
-        let opener = Arc::clone(&opener);
-        async move { opener.open().await.map_err(opened_as) }
-    });
-    mqtt.set_connect_timeout(options.connect_timeout + LAST_RESORT);
-    mqtt.set_keep_alive(u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX));
-    mqtt.set_session_expiry_interval(u32::try_from(options.session_expiry.as_secs()).ok());
-    mqtt.set_clean_start(options.clean_start && !resume);
-    mqtt.set_ack_mode(AckMode::Manual);
-    mqtt.set_receive_maximum(Some(options.receive_maximum));
-    mqtt.set_outgoing_inflight_upper_limit(MAX_IN_FLIGHT);
-    mqtt.set_max_packet_size(Some(MAX_PACKET));
-    if !options.user_properties.is_empty() {
-        mqtt.set_user_properties(options.user_properties.clone());
-    }
-    if let Some(will) = &options.last_will {
-        mqtt.set_last_will(last_will(will));
-    }
-    if !mqtt.clean_start() {
-        mqtt.set_session_store(Blank(options.client_id.clone()));
-    }
-    let (client, events) = AsyncClient::builder(mqtt).unbounded().build();
-    let link = V5 {
-        events,
-        client: client.clone(),
-        connector: Arc::clone(connector),
+pub(super) fn connect(
+    options: &Options,
+    clean: bool,
+    max_incoming: usize,
+    output: &mut BytesMut,
+) -> Result<(), Malformed> {
+    let mut properties = ConnectProperties::new();
+    properties.session_expiry_interval = Some(seconds(options.session_expiry));
+    properties.receive_maximum = Some(options.receive_maximum);
+    properties.max_packet_size = Some(u32::try_from(max_incoming).unwrap_or(u32::MAX));
+    properties.user_properties = options.user_properties.clone();
+    let connect = Connect {
+        keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
         client_id: options.client_id.clone(),
-        connected: false,
+        clean_start: clean,
+        properties: Some(properties),
     };
-    (Box::new(link), Box::new(client))
+    let auth = match (username(options), password(options)) {
+        (Some(username), Some(password)) => ConnectAuth::UsernamePassword { username, password },
+        (Some(username), None) => ConnectAuth::Username { username },
+        (None, Some(password)) => ConnectAuth::Password { password },
+        (None, None) => ConnectAuth::None,
+    };
+    write(&Packet::Connect(connect, options.last_will.as_ref().map(last_will), auth), output)
 }
 
 fn seconds(duration: Duration) -> u32 {
@@ -87,95 +57,96 @@ fn last_will(will: &Publish) -> LastWill {
     LastWill::new(will.topic.clone(), will.payload.to_vec(), qos(will.qos), will.retain, Some(properties))
 }
 
-blank_session!(PersistedSession {
-    clean_start: false,
-    session_expiry_interval: None,
-    outgoing_inflight_upper_limit: Some(MAX_IN_FLIGHT),
-});
-
-struct V5 {
-    events: EventLoop,
-    client: AsyncClient,
-    connector: Arc<Connector>,
-    client_id: String,
-    connected: bool,
+pub(super) fn publish(publish: &Publish, id: u16, duplicate: bool, output: &mut BytesMut) -> Result<(), Malformed> {
+    let properties = (publish.properties != Properties::default()).then(|| {
+        let Properties { message_expiry, content_type, response_topic, correlation_data, user } =
+            publish.properties.clone();
+        PublishProperties {
+            message_expiry_interval: message_expiry.map(seconds),
+            content_type,
+            response_topic,
+            correlation_data,
+            user_properties: user,
+            ..PublishProperties::default()
+        }
+    });
+    let mut packet = PublishPacket::new(&*publish.topic, qos(publish.qos), publish.payload.clone(), properties);
+    (packet.pkid, packet.dup, packet.retain) = (id, duplicate, publish.retain);
+    write(&Packet::Publish(packet), output)
 }
 
-impl Link for V5 {
-    fn poll(mut self: Box<Self>) -> BoxFuture<'static, (Box<dyn Link>, Result<Incoming, Lost>)> {
-        async move {
-            let happened = self.next().await;
-            (self as Box<dyn Link>, happened)
-        }
-        .boxed()
-    }
-
-    fn keep_session(&mut self) {
-        self.events.options.set_clean_start(false);
-    }
+pub(super) fn subscribe(
+    filters: &[(String, Qos)],
+    id: u16,
+    identifier: Option<u32>,
+    output: &mut BytesMut,
+) -> Result<(), Malformed> {
+    let filters = filters.iter().map(|(filter, level)| SubscribeFilter::new(&**filter, qos(*level)));
+    let properties = identifier
+        .map(|identifier| SubscribeProperties { id: usize::try_from(identifier).ok(), user_properties: Vec::new() });
+    let mut packet = Subscribe::new_many(filters, properties);
+    packet.pkid = id;
+    write(&Packet::Subscribe(packet), output)
 }
 
-impl V5 {
-    async fn next(&mut self) -> Result<Incoming, Lost> {
-        for _ in 0..PATIENCE {
-            match self.events.poll().await {
-                Ok(Event::Incoming(Packet::ConnAck(answer))) => {
-                    self.connected = true;
-                    // It has done its work; left in place, it would copy what is in flight with every packet.
-                    self.events.options.clear_session_store();
-                    let max_packet = answer.properties.and_then(|properties| properties.max_packet_size);
-                    return Ok(Incoming::Connected {
-                        session_present: answer.session_present,
-                        max_packet: max_packet.and_then(|size| usize::try_from(size).ok()),
-                    });
-                }
-                Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    let ack = self.client.prepare_ack(&publish).map(|ack| super::Ack::V5(Ack(ack)));
-                    return Ok(Incoming::Message(Box::new(received(publish)), ack));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let was_connected = std::mem::take(&mut self.connected);
-                    return Err(self.lost(&error, was_connected));
-                }
-            }
-        }
-        Ok(Incoming::Nothing)
-    }
-
-    fn lost(&self, error: &ConnectionError, was_connected: bool) -> Lost {
-        // What the library makes of a failed read has no source.
-        let beneath: &(dyn std::error::Error + 'static) = match error {
-            ConnectionError::MqttState(StateError::Deserialization(error)) => error,
-            error => error,
-        };
-        if let Some(lost) = told(&self.connector, error, beneath) {
-            return lost;
-        }
-        let endpoint = &self.connector.endpoint.host;
-        match error {
-            ConnectionError::ConnectionRefused(code) => {
-                Lost::told(reason::connect_refused(connect_code(*code), &self.client_id))
-            }
-            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => Lost {
-                taken_over: *reason_code == DisconnectReasonCode::SessionTakenOver,
-                may_be_a_message: reason::may_be_about_a_message(*reason_code as u8),
-                ..Lost::told(reason::disconnected(*reason_code as u8, reason_string.as_deref()))
-            },
-            ConnectionError::MqttState(StateError::AwaitPingResp) => Lost::told(lost::dead(endpoint)),
-            ConnectionError::Timeout(_) => Lost::told(lost::late(endpoint, self.events.options.connect_timeout())),
-            ConnectionError::MqttState(
-                StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(MqttError::Io(_)),
-            )
-            | ConnectionError::Io(_) => cut(&self.connector, beneath, &self.client_id, was_connected),
-            ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Lost::told(crate::error::closed()),
-            error => not_understood(&self.connector, error),
-        }
-    }
+pub(super) fn unsubscribe(filters: &[String], id: u16, output: &mut BytesMut) -> Result<(), Malformed> {
+    write(&Packet::Unsubscribe(Unsubscribe { pkid: id, filters: filters.to_vec(), properties: None }), output)
 }
 
-fn received(publish: rumqttc::mqttbytes::v5::Publish) -> Received {
+fn write(packet: &Packet, output: &mut BytesMut) -> Result<(), Malformed> {
+    packet.write(output, None)?;
+    Ok(())
+}
+
+pub(super) fn read(input: &mut BytesMut) -> Result<Incoming, Malformed> {
+    Ok(match Packet::read(input, None)? {
+        Packet::ConnAck(answer) if answer.code == ConnectReturnCode::Success => {
+            let properties = answer.properties.as_ref();
+            let is_on = |flag: Option<u8>| flag != Some(0);
+            Incoming::Accepted(Box::new(Welcome {
+                session_present: answer.session_present,
+                window: properties.and_then(|given| given.receive_max).unwrap_or(u16::MAX),
+                max_packet: properties
+                    .and_then(|given| given.max_packet_size)
+                    .and_then(|size| usize::try_from(size).ok()),
+                keep_alive: properties.and_then(|given| given.server_keep_alive),
+                takes_retained: is_on(properties.and_then(|given| given.retain_available)),
+                takes_identifiers: is_on(properties.and_then(|given| given.subscription_identifiers_available)),
+            }))
+        }
+        Packet::ConnAck(answer) => Incoming::Refused(connect_code(answer.code)),
+        Packet::Publish(publish) => {
+            let ack = ack(publish.qos, publish.pkid);
+            Incoming::Message(Box::new(received(publish)), ack)
+        }
+        Packet::PubAck(answer) => {
+            let fine = matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
+            Incoming::Taken { id: answer.pkid, code: if fine { 0 } else { answer.reason as u8 } }
+        }
+        Packet::PubRel(release) => Incoming::Released { id: release.pkid },
+        Packet::SubAck(answer) => {
+            let answers = answer.return_codes.iter().map(|code| match code {
+                SubscribeReasonCode::Success(granted) => Ok(qos_back(*granted)),
+                code => Err(subscribe_code(*code)),
+            });
+            Incoming::Granted { id: answer.pkid, answers: answers.collect() }
+        }
+        Packet::UnsubAck(answer) => {
+            let harmless = [UnsubAckReason::Success, UnsubAckReason::NoSubscriptionExisted];
+            let refusal = answer.reasons.iter().find(|reason| !harmless.contains(reason));
+            Incoming::Unsubscribed { id: answer.pkid, refusal: refusal.map(|reason| *reason as u8) }
+        }
+        Packet::Disconnect(goodbye) => Incoming::Goodbye {
+            code: goodbye.reason_code as u8,
+            text: goodbye.properties.and_then(|properties| properties.reason_string),
+        },
+        _ => Incoming::Other,
+    })
+}
+
+fn received(publish: PublishPacket) -> Received {
     let properties = publish.properties.unwrap_or_default();
+    let identifiers = properties.subscription_identifiers.into_iter();
     Received {
         topic: String::from_utf8_lossy(&publish.topic).into_owned(),
         payload: publish.payload,
@@ -189,88 +160,7 @@ fn received(publish: rumqttc::mqttbytes::v5::Publish) -> Received {
             correlation_data: properties.correlation_data,
             user: properties.user_properties,
         },
-    }
-}
-
-impl Handle for AsyncClient {
-    fn publish(&self, publish: &Publish) -> BoxFuture<'static, Published> {
-        let mut options = PublishOptions::new(qos(publish.qos)).retain(publish.retain);
-        if publish.properties != Properties::default() {
-            let Properties { message_expiry, content_type, response_topic, correlation_data, user } =
-                publish.properties.clone();
-            options = options.properties(PublishProperties {
-                message_expiry_interval: message_expiry.map(seconds),
-                content_type,
-                response_topic,
-                correlation_data,
-                user_properties: user,
-                ..PublishProperties::default()
-            });
-        }
-        let topic = publish.topic.clone();
-        let notice = match self.try_publish_tracked(topic.clone(), publish.payload.clone(), options) {
-            Ok(notice) => notice,
-            Err(ClientError::InvalidRequest(_)) => {
-                return ready(Published::Refused(crate::error::not_sendable(&publish.topic))).boxed();
-            }
-            Err(_) => return ready(Published::NotSent).boxed(),
-        };
-        async move {
-            match notice.wait_async().await {
-                Ok(PublishResult::Qos1(answer))
-                    if !matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) =>
-                {
-                    Published::Refused(reason::publish_refused(answer.reason as u8, &topic))
-                }
-                Ok(_) => Published::Done,
-                Err(PublishNoticeError::RetainNotSupported) => {
-                    Published::Refused(reason::publish_refused(0x9A, &topic))
-                }
-                Err(PublishNoticeError::Qos0NotFlushed) => Published::Unsure,
-                Err(_) => Published::SessionLost,
-            }
-        }
-        .boxed()
-    }
-
-    fn subscribe(&self, filters: &[(String, Qos)]) -> BoxFuture<'static, Answer<Vec<Result<Qos, Error>>>> {
-        let asked = filters.iter().map(|(filter, level)| SubscribeFilterInput::new(filter.clone(), qos(*level)));
-        let Ok(notice) = self.try_subscribe_many_tracked(asked) else { return ready(Answer::Lost).boxed() };
-        let filters: Vec<String> = filters.iter().map(|(filter, _)| filter.clone()).collect();
-        async move {
-            let Ok(answer) = notice.wait_async().await else { return Answer::Lost };
-            let granted = answer.return_codes.iter().zip(&filters).map(|(code, filter)| match code {
-                SubscribeReasonCode::Success(granted) => Ok(qos_back(*granted)),
-                code => Err(reason::subscribe_refused(subscribe_code(*code), filter)),
-            });
-            Answer::Given(granted.collect())
-        }
-        .boxed()
-    }
-
-    fn unsubscribe(&self, filters: &[String]) -> BoxFuture<'static, Answer<Result<(), Error>>> {
-        let Ok(notice) = self.try_unsubscribe_many_tracked(filters.to_vec()) else {
-            return ready(Answer::Lost).boxed();
-        };
-        async move {
-            let Ok(answer) = notice.wait_async().await else { return Answer::Lost };
-            let harmless = [UnsubAckReason::Success, UnsubAckReason::NoSubscriptionExisted];
-            let refusal = answer.reasons.iter().find(|reason| !harmless.contains(reason));
-            Answer::Given(refusal.map_or(Ok(()), |code| Err(reason::unsubscribe_refused(*code as u8))))
-        }
-        .boxed()
-    }
-
-    fn ack(&self, ack: super::Ack) {
-        if let super::Ack::V5(Ack(ack)) = ack {
-            // The link is gone: so is what was to be acknowledged.
-            let _ = self.try_manual_ack(ack);
-        }
-    }
-
-    fn disconnect(&self, at_once: bool) {
-        // The link is gone: so is whom to take leave of.
-        let _ = if at_once { self.try_disconnect_now() } else { self.try_disconnect_with_timeout(GOODBYE) };
+        identifiers: identifiers.filter_map(|identifier| u32::try_from(identifier).ok()).collect(),
     }
 }
 

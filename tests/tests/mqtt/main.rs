@@ -2,15 +2,18 @@
 //!
 //! `basics` is publishing and receiving, `losses` what is sent again and what is told, `errors` what keeps a connection
 //! from standing, `doors` ALPN and proxies, `websocket` signatures, `endurance` a hundred thousand messages through
-//! restarts. `packets`, `pace` and `refusals` look at single packets, at a broker of its own (`scripted`). `support` is
-//! what they share.
+//! restarts. `packets`, `pace` and `refusals` look at single packets, at a broker of its own (`scripted`); `window`,
+//! `liveness` and `cuts` at servers that change their mind, servers that say nothing, and networks. `support` is what
+//! they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
 mod basics;
+mod cuts;
 mod doors;
 mod endurance;
 mod errors;
+mod liveness;
 mod losses;
 mod pace;
 mod packets;
@@ -18,3 +21,4 @@ mod refusals;
 mod scripted;
 mod support;
 mod websocket;
+mod window;

@@ -131,7 +131,7 @@ async fn what_is_in_flight_at_a_replacement_is_waited_for_and_then_published_ane
             assert_eq!(flags, [(0, false)]);
         } else {
             result.unwrap();
-            assert_eq!(flags, [(0, false), (1, false)], "{protocol:?} {kept}");
+            assert_eq!(flags, [(0, false), (1, kept)], "{protocol:?} {kept}");
         }
     }
 }

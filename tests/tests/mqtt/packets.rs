@@ -104,7 +104,7 @@ async fn an_unsubscribe_that_a_loss_cuts_off_leaves_a_later_subscribe_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_come_late() {
-    const COUNT: usize = 100;
+    const COUNT: usize = 200;
     let cases = [false, true].into_iter().flat_map(|kept| [(kept, false), (kept, true)]);
     for (protocol, (kept, holds)) in
         BOTH.into_iter().flat_map(|protocol| cases.clone().map(move |case| (protocol, case)))

@@ -2,6 +2,7 @@
 //!
 //! It stands behind a [`TlsDoor`], speaks both versions as far as a script needs, and keeps whatever it was sent.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use brs::mqtt::{Event, Events, Protocol};
@@ -34,6 +35,7 @@ pub(crate) struct Packet {
 /// What is done about a packet.
 pub(crate) enum Deed {
     Send(Vec<u8>),
+    /// The connection is closed as servers do it, with TLS's `close_notify`; a path in between is what cuts.
     SendAndClose(Vec<u8>),
     /// The connection stays, and nothing more is read from it.
     Deafen,
@@ -73,6 +75,17 @@ impl Packet {
         if self.v5 { vec![0x20, 3, flags, code, 0] } else { vec![0x20, 2, flags, code] }
     }
 
+    /// CONNACK with a Receive Maximum, where the version has one.
+    pub(crate) fn accept_with_window(&self, session_present: bool, window: Option<u16>) -> Vec<u8> {
+        match window {
+            Some(window) if self.v5 => {
+                let [high, low] = window.to_be_bytes();
+                vec![0x20, 6, u8::from(session_present), 0, 3, 0x21, high, low]
+            }
+            _ => self.accept(session_present),
+        }
+    }
+
     pub(crate) fn puback(&self) -> Vec<u8> {
         let [high, low] = self.id();
         vec![0x40, 2, high, low]
@@ -82,6 +95,22 @@ impl Packet {
     pub(crate) fn suback(&self, code: u8) -> Vec<u8> {
         let [high, low] = self.id();
         if self.v5 { vec![0x90, 4, high, low, 0, code] } else { vec![0x90, 3, high, low, code] }
+    }
+
+    /// SUBACK for as many filters as there are.
+    pub(crate) fn suback_of_all(&self, code: u8) -> Vec<u8> {
+        let [high, low] = self.id();
+        let (mut at, mut codes) = (2, Vec::new());
+        if self.v5 {
+            // Properties, of less than 128 bytes.
+            at += 1 + usize::from(self.body[2]);
+            codes.push(0);
+        }
+        while at < self.body.len() {
+            at += 3 + usize::from(self.body[at + 1]);
+            codes.push(code);
+        }
+        [&[0x90, u8::try_from(codes.len() + 2).unwrap(), high, low], &codes[..]].concat()
     }
 
     /// UNSUBACK for one filter.
@@ -137,6 +166,11 @@ impl Scripted {
         self.door.endpoint()
     }
 
+    /// What is behind that.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.door.address()
+    }
+
     pub(crate) fn seen(&self, kind: u8) -> Vec<Packet> {
         self.seen_of(&[kind])
     }
@@ -183,8 +217,13 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: A
             std::future::pending().await
         }
         let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else { continue };
-        if stream.write_all(bytes).await.is_err() || matches!(deed, Deed::SendAndClose(_)) {
+        if stream.write_all(bytes).await.is_err() {
             return;
+        }
+        if matches!(deed, Deed::SendAndClose(_)) {
+            // In an orderly way: a socket that is closed with something unread tears away what it has sent.
+            let _ = stream.shutdown().await;
+            std::future::pending().await
         }
     }
 }
@@ -199,6 +238,11 @@ pub(crate) fn agree(packet: &Packet) -> Deed {
         SUBSCRIBE => Deed::Send(packet.suback(1)),
         _ => Deed::Nothing,
     }
+}
+
+/// Agrees once more, and answers whoever asks whether it is there.
+pub(crate) fn agree_and_live(packet: &Packet) -> Deed {
+    if packet.kind() == PINGREQ { Deed::Send(vec![0xD0, 0]) } else { agree(packet) }
 }
 
 /// Waits for the next loss, and says why.
