@@ -111,6 +111,12 @@ pub use pem::Pem;
 pub use pkcs11::Pkcs11;
 pub use strategy::Iot;
 
+/// What `brs-mqtt` needs. Not part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::proxy::proxy_of_environment;
+}
+
 /// What fuzz targets reach. Not part of the public API.
 #[doc(hidden)]
 pub mod __fuzz {

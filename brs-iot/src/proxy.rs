@@ -76,6 +76,19 @@ impl Proxy {
     }
 }
 
+/// For MQTT, which goes the same way: the URL of the environment's proxy to `url`, and what the proxy is to know of the
+/// user.
+///
+/// # Errors
+///
+/// A configuration error for a proxy that would be shown the device's certificate.
+pub fn proxy_of_environment(url: &str) -> Result<Option<(String, Option<HeaderValue>)>, Error> {
+    Ok(match Proxy::of_environment(url)? {
+        Proxy::Environment { url, authorization } => Some((url, authorization)),
+        Proxy::Direct | Proxy::Given(_) => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

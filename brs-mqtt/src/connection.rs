@@ -21,7 +21,7 @@ use crate::options::Protocol;
 use crate::outbox::Outbox;
 use crate::routes::{self, Receiver, Route};
 use crate::subscriptions::{Id, MAX_FILTERS};
-use crate::topic::check_filter;
+use crate::topic::{check_filter, check_for_aws};
 
 /// How long a connection that ends without a limit waits for what is outstanding.
 pub(crate) const TO_DISCONNECT: Duration = Duration::from_secs(10);
@@ -60,6 +60,8 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) client_id: String,
+    /// Whether AWS IoT's limits hold.
+    pub(crate) is_aws: bool,
     pub(crate) outbox: Outbox,
     pub(crate) events: EventSender,
     pub(crate) clock: Arc<dyn Clock>,
@@ -69,7 +71,8 @@ pub(crate) struct Shared {
 
 /// A connection to the broker that stays up.
 ///
-/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped.
+/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped, if the process lives on for as
+/// long as that takes: await [`disconnect`](Self::disconnect) at a program's end.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -90,13 +93,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A validation error for what AWS does not take, before it is sent. Then, by their [code](Error::code): `Full` and
-    /// `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, or with one that was
-    /// lost meanwhile, `SessionLost` (see [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's
-    /// refusal.
+    /// A validation error for what MQTT cannot carry, or AWS IoT does not take, before it is sent. Then, by their
+    /// [code](Error::code): `Full` and `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a
+    /// connection, or with one that was lost meanwhile, `SessionLost` (see
+    /// [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's refusal.
     ///
-    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: four connections in a row soon ended with this as the
-    /// oldest message in flight.
+    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: the server soon closed four connections with this as
+    /// the oldest message in flight.
     ///
     /// # Cancel safety
     ///
@@ -104,6 +107,9 @@ impl Connection {
     /// same.
     pub async fn publish(&self, message: Publish) -> Result<(), Error> {
         message.validate()?;
+        if self.shared.is_aws {
+            message.check_for_aws()?;
+        }
         if self.shared.protocol == Protocol::V311 && message.needs_v5() {
             return Err(error::needs_v5());
         }
@@ -143,7 +149,7 @@ impl Connection {
         let subscribes: Vec<Subscribe> = subscribes.into_iter().collect();
         check_count(subscribes.len())?;
         for subscribe in &subscribes {
-            check_filter(&subscribe.filter)?;
+            self.check_filter(&subscribe.filter)?;
             subscribe.qos.check()?;
         }
         let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
@@ -177,7 +183,7 @@ impl Connection {
     pub async fn unsubscribe(&self, filters: impl IntoIterator<Item = impl Into<String>>) -> Result<(), Error> {
         let filters: Vec<String> = filters.into_iter().map(Into::into).collect();
         check_count(filters.len())?;
-        filters.iter().try_for_each(|filter| check_filter(filter))?;
+        filters.iter().try_for_each(|filter| self.check_filter(filter))?;
         let (reply, replied) = oneshot::channel();
         self.send(Command::Unsubscribe(filters, reply)).await?;
         replied.await.unwrap_or_else(|_| Err(error::closed()))
@@ -225,7 +231,7 @@ impl Connection {
 
     /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
     ///
-    /// Publishes in flight are waited for, for 10 s at most; what is left then is published anew with a [session that
+    /// Publishes in flight are waited for, for 10 s at most; what is left then is sent again with a [session that
     /// is kept](crate::Options::session_expiry), and else as [`WhenSessionLost`](crate::WhenSessionLost) says. A
     /// session that is kept goes on; where none is, the server sends nothing of what comes for the client between the
     /// two connections. While the connection is lost, the next try is made at once: what a device does that has its
@@ -270,6 +276,11 @@ impl Connection {
     /// The client id.
     pub fn client_id(&self) -> &str {
         &self.shared.client_id
+    }
+
+    fn check_filter(&self, filter: &str) -> Result<(), Error> {
+        check_filter(filter)?;
+        if self.shared.is_aws { check_for_aws(filter, "filter") } else { Ok(()) }
     }
 
     async fn send(&self, command: Command) -> Result<(), Error> {

@@ -25,7 +25,7 @@ use crate::error::lost::{self, Lost};
 use crate::events::{Event, State};
 use crate::in_flight::InFlight;
 use crate::line::Line;
-use crate::options::Options;
+use crate::options::{Options, Protocol};
 use crate::outbox::Entry;
 use crate::pulse::{Due, Pulse, Watch};
 use crate::routes::Routes;
@@ -50,6 +50,8 @@ const MAX_CLOSED: u32 = 4;
 const RENEWAL_SPREAD: f64 = 0.05;
 /// How long a program has to subscribe to what its session brings from an earlier process.
 const TO_CLAIM: Duration = Duration::from_secs(60);
+/// What a broker of MQTT 3.1.1 sends before it is acknowledged, as the most common one is packaged.
+const WINDOW_OF_MOSQUITTO: u16 = 20;
 /// How many packets and acknowledgements are seen to before others get their turn.
 const BATCH: usize = 64;
 
@@ -408,7 +410,13 @@ impl Driver {
         };
         let keep_alive = welcome.keep_alive.map_or(self.options.keep_alive, |given| Duration::from_secs(given.into()));
         (self.pulse, self.watch) = (Pulse::new(keep_alive, now), Watch::new(keep_alive, now));
-        self.routes.begin_connection(self.generation, session_present);
+        // A server's own window is mostly as wide as the one it gives; MQTT 3.1.1 tells neither.
+        let most = match self.options.protocol {
+            Protocol::V5 => welcome.window,
+            Protocol::V311 if self.connector.endpoint.is_aws() => wire::MAX_IN_FLIGHT,
+            Protocol::V311 => WINDOW_OF_MOSQUITTO,
+        };
+        self.routes.begin_connection(self.generation, session_present, most.min(self.options.receive_maximum).into());
         self.shared.outbox.go_online();
         if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
             self.claim_until = Some(now + TO_CLAIM);

@@ -85,7 +85,7 @@ pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Err
 /// The server has ended one connection after the other at the same message.
 pub(crate) fn closed_at_message(topic: &str, times: u32) -> Error {
     Error::request(format!(
-        "{times} connections in a row ended when they had the message to `{topic}`, and it was acknowledged over none: \
+        "the server closed {times} connections when it had the message to `{topic}`, and acknowledged it over none: \
          check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained); whether \
          it has arrived is unknown"
     ))
@@ -149,7 +149,7 @@ pub(crate) fn needs_a_session() -> Error {
 pub(crate) fn needs_a_device() -> Error {
     Error::configuration(
         "mutual TLS needs the device's certificate and key: give `certificate` and `private_key`, use a session of the \
-         method `iot`, or the transport `WebSocket`",
+         method `iot`, the transport `WebSocket`, or `username` and `password` for a custom authorizer",
     )
     .with_param("certificate")
     .unrecoverable()

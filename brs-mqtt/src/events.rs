@@ -86,8 +86,8 @@ pub enum Event {
         /// How many.
         count: usize,
     },
-    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server may have
-    /// unacknowledged: it sends nothing more of QoS 1, to any stream.
+    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server leaves
+    /// unacknowledged, as far as that is known: it sends nothing more of QoS 1, to any stream.
     WindowFull {
         /// The filter of the stream that holds most; empty for the stream of all messages.
         filter: String,

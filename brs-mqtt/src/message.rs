@@ -13,7 +13,7 @@ use brs_core::Error;
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::topic::check_name;
+use crate::topic::{check_for_aws, check_name};
 use crate::wire;
 
 /// AWS IoT Core: 128 KB.
@@ -132,16 +132,21 @@ impl Publish {
         self
     }
 
-    /// Checks the message, as publishing does.
+    /// Checks the message by what MQTT and this crate can carry. Publishing also checks AWS IoT's own limits if the
+    /// endpoint is one of AWS's: 128 KB of payload, 256 bytes and seven slashes in a topic.
     ///
     /// # Errors
     ///
-    /// A validation error: a topic that none can publish to, QoS 2, a payload of more than 128 KB, properties that MQTT
-    /// 5 cannot carry.
+    /// A validation error: a topic that none can publish to, QoS 2, properties that MQTT 5 cannot carry.
     pub fn validate(&self) -> Result<(), Error> {
         check_name(&self.topic)?;
         self.qos.check()?;
-        self.properties.check()?;
+        self.properties.check()
+    }
+
+    /// Checks it by the limits of AWS IoT.
+    pub(crate) fn check_for_aws(&self) -> Result<(), Error> {
+        check_for_aws(&self.topic, "topic")?;
         if self.payload.len() > MAX_PAYLOAD {
             return Err(Error::validation(format!(
                 "the payload has {} bytes, and AWS IoT takes 128 KB (131072): split it, or put it in S3 and send where",
@@ -396,12 +401,20 @@ mod tests {
 
     #[test]
     fn what_aws_does_not_take_is_refused_before_it_is_sent() {
-        let ok = Publish::new("a/b", vec![0; MAX_PAYLOAD]);
-        ok.validate().unwrap();
+        Publish::new("a/b", vec![0; MAX_PAYLOAD]).check_for_aws().unwrap();
+        for (message, param) in
+            [(Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload"), (Publish::new("x".repeat(257), ""), "topic")]
+        {
+            message.validate().unwrap();
+            assert_eq!(message.check_for_aws().unwrap_err().param(), Some(param));
+        }
+    }
+
+    #[test]
+    fn what_no_broker_takes_is_refused_before_it_is_sent() {
         for (message, param, problem) in [
             (Publish::new("a/#", ""), "topic", "wildcard"),
             (Publish::new("a", "").qos(Qos::ExactlyOnce), "qos", "no QoS 2"),
-            (Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload", "131073 bytes"),
             (Publish::new("a", "").response_topic("b/+"), "response_topic", "wildcards"),
             (Publish::new("a", "").message_expiry(Duration::from_millis(1500)), "message_expiry", "whole seconds"),
             (Publish::new("a", "").content_type("x".repeat(65_536)), "properties", "65535 bytes"),

@@ -15,7 +15,7 @@ use crate::error;
 use crate::events::{EventSender, State};
 use crate::options::{Options, Transport};
 use crate::outbox::Outbox;
-use crate::transport::{Connector, Prepared, Security};
+use crate::transport::{Connector, Prepared, Proxy, Security};
 use crate::websocket::Signer;
 
 /// Commands that may wait for the driver.
@@ -29,6 +29,7 @@ const COMMANDS: usize = 64;
 /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
 /// let mqtt = session.mqtt(Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")).await?;
 /// mqtt.publish(Publish::new("devices/7/state", "up")).await?;
+/// mqtt.disconnect(None).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -55,7 +56,7 @@ impl MqttExt for RefreshableSession {
     }
 }
 
-/// Opens a connection with a device's certificate, without a session.
+/// Opens a connection with a device's certificate, or with a user's name and password, without a session.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
     let clock: Arc<dyn Clock> = given.unwrap_or_else(|| Arc::new(SystemClock::new()));
     let endpoint = options.target()?;
     let security = match options.transport {
-        Transport::X509 => Security::Device(identity(&options, session, &clock).await?),
+        Transport::X509 => security(&options, session, &clock).await?,
         Transport::WebSocket => {
             let session = session.ok_or_else(error::needs_a_session)?;
             let of_session = || session.sdk_config().region().map(ToString::to_string);
@@ -86,9 +87,9 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
     };
     let connector = Connector {
         alpn: options.wants_alpn(endpoint.port),
+        proxy: Proxy::of(options.proxy.as_ref(), &endpoint)?,
         endpoint,
         security,
-        proxy: options.proxy.clone(),
         limit: options.connect_timeout,
         keep_alive: options.keep_alive,
         clock: Arc::clone(&clock),
@@ -98,20 +99,24 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
     start(options, connector, clock).await
 }
 
-async fn identity(
+async fn security(
     options: &Options,
     session: Option<&RefreshableSession>,
     clock: &Arc<dyn Clock>,
-) -> Result<DeviceIdentity, Error> {
+) -> Result<Security, Error> {
     let iot = session.and_then(|session| session.strategy::<Iot>());
     let device = options.device_given.then(|| options.device.clone());
-    match (iot, device, options.trust_store.clone()) {
-        (Some(iot), None, None) => Ok(iot.identity()),
-        (Some(iot), None, Some(store)) => iot.identity().with_trust_store(store, clock).await,
-        (Some(iot), Some(device), None) => iot.identity().with_device(device, clock).await,
-        (_, Some(device), store) => DeviceIdentity::load(device, store, clock).await,
-        (None, None, _) => Err(error::needs_a_device()),
-    }
+    let identity = match (iot, device, options.trust_store.clone()) {
+        (Some(iot), None, None) => iot.identity(),
+        (Some(iot), None, Some(store)) => iot.identity().with_trust_store(store, clock).await?,
+        (Some(iot), Some(device), None) => iot.identity().with_device(device, clock).await?,
+        (_, Some(device), store) => DeviceIdentity::load(device, store, clock).await?,
+        (None, None, store) if options.username.is_some() => {
+            return ServerTrust::load(store).await.map(Security::Named);
+        }
+        (None, None, _) => return Err(error::needs_a_device()),
+    };
+    Ok(Security::Device(identity))
 }
 
 async fn trust(options: &Options, session: &RefreshableSession) -> Result<ServerTrust, Error> {
@@ -129,6 +134,7 @@ async fn start(options: Options, connector: Connector, clock: Arc<dyn Clock>) ->
     };
     let shared = Arc::new(Shared {
         client_id: options.client_id.clone(),
+        is_aws: connector.endpoint.is_aws(),
         outbox: Outbox::new(
             options.outbox_messages,
             options.outbox_bytes,

@@ -13,15 +13,11 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backoff;
-use crate::endpoint::Endpoint;
 use crate::message::Publish;
 
 mod check;
 mod data;
-
-/// What is read of one packet: AWS IoT's largest payload with its topic and properties, and from other brokers.
-const MAX_OF_AWS: usize = 256 * 1024;
-const MAX_OF_OTHERS: usize = 8 * 1024 * 1024;
+mod derived;
 
 /// How the connection is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -261,17 +257,39 @@ impl Options {
     }
 
     /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
-    /// Default: none; the environment is not asked. Never shown.
+    /// Default: that of the environment when the connection is opened (`HTTPS_PROXY`, else `ALL_PROXY`, unless
+    /// `NO_PROXY` excepts the endpoint; upper or lower case). Never shown.
+    ///
+    /// As for a session of the method `iot`, one of the environment must be an `http://` proxy, too.
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
         self
     }
 
-    /// How long the line may be silent before the client asks whether the server is there: 5–1200 s, AWS's maximum.
-    /// Default: 60 s.
+    /// The user's name in CONNECT: for an authorizer of the account's own in AWS IoT, which also reads parameters from
+    /// it (`name?x-amz-customauthorizer-name=…`), and for other brokers. Default: none. Never shown, since it may hold
+    /// a token.
     ///
-    /// A shorter one notices a dead line sooner and costs traffic; AWS counts 1.5 times the value. A line that is never
-    /// silent is dead, too, when what is sent over it finds no room for that long or, on Linux, is not confirmed.
+    /// With a name, a connection needs no certificate: without one it shows only name and password, and goes to port
+    /// 443 of AWS IoT with `mqtt` in [`alpn`](Self::alpn), where AWS wants it.
+    pub fn username(mut self, username: impl Into<SecretString>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The user's password in CONNECT. Default: none. Never shown, and held in memory that is wiped.
+    pub fn password(mut self, password: impl Into<SecretString>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// After how long without a word from the server, whatever is sent to it, the client asks whether it is there:
+    /// 5–1200 s, AWS's maximum. Default: 60 s, or what a server of MQTT 5 wants.
+    ///
+    /// The connection is lost when there is no answer within half of it. A shorter one notices a dead line sooner and
+    /// costs traffic; AWS counts 1.5 times the value. It also bounds how long what is sent may find no room on its way
+    /// or, on Linux, no confirmation, and how long publishes may be in flight without any acknowledgement: 1.5 times
+    /// the value, 12 s at least and 60 s at most ([`Event::Unanswered`](crate::Event::Unanswered)).
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -333,6 +351,8 @@ impl Options {
     }
 
     /// How many publishes may be on their way, waiting and in flight together. Default: 1000.
+    ///
+    /// The outbox is in memory only: what it holds when the process ends is lost.
     pub fn outbox_messages(mut self, messages: usize) -> Self {
         self.outbox_messages = messages;
         self
@@ -416,49 +436,5 @@ impl Options {
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
-    }
-
-    /// The largest packet that is read.
-    pub(crate) fn max_incoming(&self, endpoint: &Endpoint) -> usize {
-        let usual = if endpoint.is_aws() { MAX_OF_AWS } else { MAX_OF_OTHERS };
-        self.max_incoming_packet_size.unwrap_or(usual)
-    }
-
-    /// The largest packet that is sent, as far as this side has a limit.
-    pub(crate) fn max_outgoing(&self) -> usize {
-        self.max_outgoing_packet_size.unwrap_or(usize::MAX)
-    }
-
-    /// Host, port and what else the endpoint's name tells.
-    pub(crate) fn target(&self) -> Result<Endpoint, Error> {
-        let wants_alpn = self.alpn == Some(true);
-        let usual = if self.transport == Transport::WebSocket || wants_alpn { 443 } else { 8883 };
-        Endpoint::parse(&self.endpoint, self.port, usual)
-    }
-
-    /// Whether ALPN is to name MQTT on that port.
-    pub(crate) fn wants_alpn(&self, port: u16) -> bool {
-        self.alpn.unwrap_or(self.transport == Transport::X509 && port == 443)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn alpn_is_asked_for_on_port_443_with_a_certificate_or_as_it_is_said() {
-        let options = || Options::new("a-ats.iot.eu-west-1.amazonaws.com", "d");
-        for (options, port, wanted) in [
-            (options(), 8883, false),
-            (options().port(443), 443, true),
-            (options().alpn(true), 443, true),
-            (options().alpn(true).port(8443), 8443, true),
-            (options().alpn(false).port(443), 443, false),
-            (options().transport(Transport::WebSocket), 443, false),
-        ] {
-            let endpoint = options.target().unwrap();
-            assert_eq!((endpoint.port, options.wants_alpn(endpoint.port)), (port, wanted), "{options:?}");
-        }
     }
 }

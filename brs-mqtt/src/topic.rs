@@ -1,4 +1,4 @@
-//! Topic names and topic filters: MQTT 5, section 4.7, and AWS's shorter limits.
+//! Topic names and topic filters: MQTT 5, section 4.7, and AWS IoT's shorter limits, for its own endpoints.
 //!
 //! Owns their checks and the matching of a message's topic to the filters of subscriptions, shared subscriptions
 //! (`$share/<group>/<filter>`) included.
@@ -14,7 +14,7 @@ const RULES: &str = "$aws/rules/";
 
 /// Checks a topic that is published to.
 pub(crate) fn check_name(topic: &str) -> Result<(), Error> {
-    check(topic, counted(topic), "topic")?;
+    check(topic, topic, "topic")?;
     if topic.contains(['+', '#']) {
         return Err(refused("topic", "holds a wildcard, `+` or `#`: a message goes to one topic"));
     }
@@ -49,20 +49,26 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What of a topic counts for AWS's limits.
-fn counted(topic: &str) -> &str {
-    topic.strip_prefix(RULES).and_then(|rest| rest.split_once('/')).map_or(topic, |(_, rest)| rest)
-}
-
-fn check(whole: &str, counted: &str, param: &str) -> Result<(), Error> {
-    if counted.is_empty() {
-        return Err(refused(param, "is empty"));
-    }
+/// Checks a topic or a filter by the limits of AWS IoT, which knows no longer ones.
+pub(crate) fn check_for_aws(text: &str, param: &str) -> Result<(), Error> {
+    let within = |prefix, text: &'_ str| text.strip_prefix(prefix).and_then(|rest: &str| rest.find('/'));
+    let counted = [RULES, SHARE].iter().find_map(|prefix| Some(&text[prefix.len() + within(*prefix, text)? + 1..]));
+    let counted = counted.unwrap_or(text);
     if counted.len() > MAX_BYTES {
         return Err(refused(param, "is longer than the 256 bytes that AWS IoT takes"));
     }
-    if counted.matches('/').count() > MAX_SLASHES && !whole.starts_with("$aws/") {
+    if counted.matches('/').count() > MAX_SLASHES && !text.starts_with("$aws/") {
         return Err(refused(param, "has more than the 7 slashes that AWS IoT takes"));
+    }
+    Ok(())
+}
+
+fn check(whole: &str, inner: &str, param: &str) -> Result<(), Error> {
+    if inner.is_empty() {
+        return Err(refused(param, "is empty"));
+    }
+    if whole.len() > usize::from(u16::MAX) {
+        return Err(refused(param, "is longer than the 65535 bytes that MQTT carries"));
     }
     if whole.chars().any(|c| c == '\0' || c.is_control()) {
         return Err(refused(param, "holds a control character"));
@@ -171,15 +177,30 @@ mod tests {
             ("", "is empty"),
             ("a/+/b", "holds a wildcard"),
             ("a#", "holds a wildcard"),
-            ("a/b/c/d/e/f/g/h/i", "7 slashes"),
             ("a\0b", "control character"),
             ("a\nb", "control character"),
         ] {
             let error = check_name(topic).unwrap_err();
             assert!(error.to_string().contains(problem) && error.param() == Some("topic"), "{topic}: {error}");
         }
-        assert!(check_name(&"x".repeat(257)).unwrap_err().to_string().contains("256 bytes"));
-        check_name("$aws/rules/a_rule/a/b/c/d/e/f/g").unwrap();
+        assert!(check_name(&"x".repeat(65_536)).unwrap_err().to_string().contains("65535 bytes"));
+    }
+
+    #[test]
+    fn the_limits_of_aws_are_its_own() {
+        for (topic, problem) in [
+            (&*"x".repeat(257), "256 bytes"),
+            ("a/b/c/d/e/f/g/h/i", "7 slashes"),
+            ("$share/group/a/b/c/d/e/f/g/h/i", "7 slashes"),
+        ] {
+            assert!(check_for_aws(topic, "topic").unwrap_err().to_string().contains(problem), "{topic}");
+        }
+        let long = format!("$share/group/{}", "x".repeat(256));
+        for topic in ["$aws/rules/a_rule/a/b/c/d/e/f/g", "$share/group/a/b/c/d/e/f/g/h", &long] {
+            check_for_aws(topic, "topic").unwrap();
+        }
+        check_name(&"x".repeat(257)).unwrap();
+        check_filter("a/b/c/d/e/f/g/h/i").unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
 use brs_core::{Blocking, Clock, Error, SecretString};
+use brs_iot::__private::proxy_of_environment;
 use brs_iot::{DeviceIdentity, DeviceTls, ServerTrust};
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,6 +34,8 @@ use crate::websocket::{self, Signed, Signer};
 
 /// What AWS IoT calls MQTT with mutual TLS on port 443.
 const ALPN: &str = "x-amzn-mqtt-ca";
+/// And MQTT with a user's name and password there, which an authorizer of the account's own judges.
+const ALPN_WITHOUT_CERTIFICATE: &str = "mqtt";
 
 /// What the MQTT library reads and writes.
 pub(crate) type Stream = Box<dyn ReadWrite>;
@@ -48,6 +51,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 #[derive(Debug)]
 pub(crate) enum Security {
     Device(DeviceIdentity),
+    /// Nothing but the user's name and password, in CONNECT.
+    Named(ServerTrust),
     Signed(ServerTrust, Signer),
 }
 
@@ -57,7 +62,7 @@ pub(crate) struct Connector {
     pub(crate) endpoint: Endpoint,
     pub(crate) security: Security,
     pub(crate) alpn: bool,
-    pub(crate) proxy: Option<SecretString>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) limit: Duration,
     /// For how long what is written may find no way out, and no confirmation.
     pub(crate) keep_alive: Duration,
@@ -65,6 +70,27 @@ pub(crate) struct Connector {
     pub(crate) prepared: Mutex<Prepared>,
     /// Where a token signs: one call at a time.
     pub(crate) signer: Blocking,
+}
+
+/// A proxy's address, and what it is to know of the user.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: Uri,
+    authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// The one that was given, else that of the environment on the way to the endpoint.
+    pub(crate) fn of(given: Option<&SecretString>, endpoint: &Endpoint) -> Result<Option<Self>, Error> {
+        if let Some(given) = given {
+            return read_proxy(given.expose()).map(Some);
+        }
+        let found = proxy_of_environment(&format!("https://{}", endpoint.authority()))?;
+        let Some((url, authorization)) = found else { return Ok(None) };
+        let mut proxy = read_proxy(&url)?;
+        proxy.authorization = authorization.or(proxy.authorization);
+        Ok(Some(proxy))
+    }
 }
 
 /// What the next connection shows.
@@ -79,6 +105,7 @@ impl Connector {
     pub(crate) async fn prepare(&self) -> Result<(), Error> {
         let (tls, signed) = match &self.security {
             Security::Device(identity) => (identity.tls(&self.clock).await?, None),
+            Security::Named(trust) => (trust.tls(&self.clock)?, None),
             Security::Signed(trust, signer) => (trust.tls(&self.clock)?, Some(signer.sign(&self.endpoint).await?)),
         };
         *self.lock() = Prepared { tls: Some(Arc::new(tls)), signed };
@@ -124,12 +151,12 @@ impl Connector {
                 websocket::open(signed, stream, &self.endpoint, signer).await
             }
             (Security::Signed(..), None) => Err(Error::connection("the connection was not signed")),
-            (Security::Device(_), _) => Ok(Box::new(stream)),
+            (Security::Device(_) | Security::Named(_), _) => Ok(Box::new(stream)),
         }
     }
 
-    /// The library asks whether the server is there only over a line on which it sends nothing else, and waits without
-    /// end for room to write: that is bounded here, where each byte that goes out counts.
+    /// To wait for room to write is bounded here, where each byte that goes out counts: a question whether the server
+    /// is there may be behind what waits.
     fn watched(&self, stream: TcpStream) -> Watched {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.keep_alive));
@@ -149,9 +176,8 @@ impl Connector {
             poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
             return tcp.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error));
         };
-        let (address, authorization) = read_proxy(proxy.expose())?;
-        let mut tunnel = Tunnel::new(address, tcp);
-        if let Some(authorization) = authorization {
+        let mut tunnel = Tunnel::new(proxy.address.clone(), tcp);
+        if let Some(authorization) = proxy.authorization.clone() {
             tunnel = tunnel.with_auth(authorization);
         }
         poll_fn(|cx| tunnel.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
@@ -160,8 +186,12 @@ impl Connector {
 
     async fn tls(&self, tls: &DeviceTls, stream: Watched) -> Result<TlsStream<Watched>, Error> {
         let mut config = tls.config();
+        let wanted = match self.security {
+            Security::Named(_) => ALPN_WITHOUT_CERTIFICATE,
+            _ => ALPN,
+        };
         if self.alpn {
-            config.alpn_protocols = vec![ALPN.into()];
+            config.alpn_protocols = vec![wanted.into()];
         }
         let name = ServerName::try_from(self.endpoint.name().to_owned()).map_err(|_| {
             Error::validation("`endpoint` is no name that a certificate can be for").with_param("endpoint")
@@ -173,12 +203,12 @@ impl Connector {
             let refused = brs_core::shown::find::<rustls::Error>(&error)
                 .is_some_and(|error| *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
             if refused && self.alpn {
-                return lost::alpn_refused(&self.endpoint.host, ALPN);
+                return lost::alpn_refused(&self.endpoint.host, wanted);
             }
             self.explain(&error).unwrap_or_else(|| self.unreached(&error))
         })?;
-        if self.alpn && opened.get_ref().1.alpn_protocol() != Some(ALPN.as_bytes()) {
-            return Err(lost::alpn_refused(&self.endpoint.host, ALPN));
+        if self.alpn && opened.get_ref().1.alpn_protocol() != Some(wanted.as_bytes()) {
+            return Err(lost::alpn_refused(&self.endpoint.host, wanted));
         }
         Ok(opened)
     }
@@ -224,8 +254,8 @@ pub(crate) fn check_proxy(url: &str) -> Result<(), Error> {
     read_proxy(url).map(drop)
 }
 
-/// A proxy's address and what it is to know of the user. Errors do not repeat the URL: it may hold a password.
-fn read_proxy(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
+/// Reads a proxy's URL. Errors do not repeat it: it may hold a password.
+fn read_proxy(url: &str) -> Result<Proxy, Error> {
     let refused = || {
         Error::validation("`proxy` must be a proxy's URL, `http://`, a host and perhaps a port")
             .with_param("proxy")
@@ -253,7 +283,7 @@ fn read_proxy(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
             value
         })
     });
-    Ok((address, authorization.transpose().map_err(|_| refused())?))
+    Ok(Proxy { address, authorization: authorization.transpose().map_err(|_| refused())? })
 }
 
 #[cfg(test)]
@@ -262,12 +292,12 @@ mod tests {
 
     #[test]
     fn a_proxys_url_is_read() {
-        let (address, authorization) = read_proxy("http://proxy.example:3128").unwrap();
+        let Proxy { address, authorization } = read_proxy("http://proxy.example:3128").unwrap();
         assert_eq!((address.to_string().as_str(), authorization), ("http://proxy.example:3128/", None));
-        let (address, authorization) = read_proxy("http://me:p%40ss@proxy/").unwrap();
+        let Proxy { address, authorization } = read_proxy("http://me:p%40ss@proxy/").unwrap();
         assert_eq!(address.to_string(), "http://proxy:80/");
         assert_eq!(authorization.unwrap().to_str().unwrap(), "Basic bWU6cEBzcw==");
-        assert_eq!(read_proxy("http://[::1]:8080").unwrap().0.to_string(), "http://[::1]:8080/");
+        assert_eq!(read_proxy("http://[::1]:8080").unwrap().address.to_string(), "http://[::1]:8080/");
     }
 
     #[test]

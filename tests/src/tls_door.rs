@@ -44,7 +44,22 @@ impl TlsDoor {
     /// If no port of 127.0.0.1 can be bound.
     #[must_use]
     pub fn start(iot: &EmbeddedIot, protocols: &[&str], target: SocketAddr) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(config(iot, protocols)));
+        Self::open(iot, protocols, target, true)
+    }
+
+    /// The door that AWS IoT has for custom authorizers: it demands no certificate, since those judge a name and a
+    /// password. What is shown without one has an empty id.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_without_certificates(iot: &EmbeddedIot, protocols: &[&str], target: SocketAddr) -> Self {
+        Self::open(iot, protocols, target, false)
+    }
+
+    fn open(iot: &EmbeddedIot, protocols: &[&str], target: SocketAddr, demands: bool) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(config(iot, protocols, demands)));
         let shown = Arc::new(Mutex::default());
         let seen = Arc::clone(&shown);
         let served = Served::start(move |stream| serve(stream, acceptor.clone(), Arc::clone(&seen), target));
@@ -76,7 +91,7 @@ impl fmt::Debug for TlsDoor {
     }
 }
 
-fn config(iot: &EmbeddedIot, protocols: &[&str]) -> ServerConfig {
+fn config(iot: &EmbeddedIot, protocols: &[&str], demands: bool) -> ServerConfig {
     let certificates = |pem: &str| -> Vec<CertificateDer<'static>> {
         CertificateDer::pem_slice_iter(pem.as_bytes()).map(|one| one.expect("PEM")).collect()
     };
@@ -85,9 +100,9 @@ fn config(iot: &EmbeddedIot, protocols: &[&str]) -> ServerConfig {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates(&iot.device_trust_store()));
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .expect("the verifier has a root");
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier = if demands { verifier } else { verifier.allow_unauthenticated() };
+    let verifier = verifier.build().expect("the verifier has a root");
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the versions are those of the provider")
@@ -106,9 +121,9 @@ async fn serve(
 ) -> io::Result<()> {
     let mut client = acceptor.accept(stream).await?;
     let tls = client.get_ref().1;
-    let leaf = tls.peer_certificates().and_then(|chain| chain.first()).expect("a certificate is demanded");
-    let digest = digest(&SHA256, leaf);
-    let certificate_id = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let leaf = tls.peer_certificates().and_then(|chain| chain.first()).map(|leaf| digest(&SHA256, leaf));
+    let bytes = leaf.as_ref().map_or(&[][..], |digest| digest.as_ref());
+    let certificate_id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let protocol = tls.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     shown.lock().expect("nothing panics while it holds the list").push(Shown { certificate_id, protocol });
     let mut target = TcpStream::connect(target).await?;

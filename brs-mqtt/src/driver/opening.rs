@@ -40,7 +40,7 @@ pub(super) async fn open(
             Err(Lost::told(lost::not_mqtt(&endpoint.host, &std::io::Error::other(unexpected))))
         }
         Err(Broken::Ended) => {
-            Err(Lost::told(lost::closed_at_connect(&endpoint.host, &options.client_id, connector.is_signed())))
+            Err(Lost::told(lost::closed_at_connect(&endpoint.host, &options.client_id, &connector.security)))
         }
         Err(broken) => Err(self::broken(&connector, broken, false)),
     }

@@ -10,6 +10,8 @@ use brs_core::Error;
 use brs_core::shown::with_cause;
 use brs_iot::Unreached;
 
+use crate::transport::Security;
+
 /// How a connection ended, or why there was none.
 #[derive(Debug)]
 pub(crate) struct Lost {
@@ -57,11 +59,13 @@ pub(crate) fn token_busy(endpoint: &str) -> Error {
 }
 
 /// The server closed before it answered CONNECT.
-pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, signed: bool) -> Error {
-    let what = if signed {
-        "the role's policy allows `iot:Connect` for this client id"
-    } else {
-        "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
+pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, security: &Security) -> Error {
+    let what = match security {
+        Security::Signed(..) => "the role's policy allows `iot:Connect` for this client id",
+        Security::Named(_) => "the authorizer is active, knows name and password, and allows `iot:Connect`",
+        Security::Device(_) => {
+            "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
+        }
     };
     Error::connection(format!(
         "`{endpoint}` closed the connection when `{client_id}` introduced itself: check that {what}, and that this \

@@ -10,6 +10,8 @@ use super::{Options, Protocol, Transport};
 const MAX_CLIENT_ID: usize = 128;
 /// AWS IoT Core: 30 to 1200 s; shorter ones are for other brokers and tests.
 const KEEP_ALIVE: std::ops::RangeInclusive<u64> = 5..=1200;
+/// MQTT's own largest, and what holds at least a few topics.
+const PACKET: std::ops::RangeInclusive<usize> = 1024..=268_435_460;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LAST_CALL: Duration = Duration::from_secs(600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -73,6 +75,15 @@ impl Options {
                 return Err(refused(param, "must be more than 0"));
             }
         }
+        for (param, size) in [
+            ("max_incoming_packet_size", self.max_incoming_packet_size),
+            ("max_outgoing_packet_size", self.max_outgoing_packet_size),
+        ] {
+            if size.is_some_and(|size| !PACKET.contains(&size)) {
+                return Err(refused(param, "must be 1024 to 268435460 bytes"));
+            }
+        }
+        self.check_user()?;
         crate::message::check_user_properties(&self.user_properties)?;
         self.check_last_will()?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| crate::transport::check_proxy(proxy.expose()))
@@ -89,9 +100,24 @@ impl Options {
         Ok(())
     }
 
+    fn check_user(&self) -> Result<(), Error> {
+        for (param, text) in [("username", &self.username), ("password", &self.password)] {
+            let Some(text) = text else { continue };
+            if text.expose().len() > crate::message::MAX_TEXT || text.expose().contains('\0') {
+                return Err(refused(param, "must have at most 65535 bytes and not the character NUL"));
+            }
+        }
+        if self.protocol == Protocol::V311 && self.password.is_some() && self.username.is_none() {
+            return Err(apart("password", "MQTT 3.1.1 has no `password` without a `username`"));
+        }
+        Ok(())
+    }
+
     fn check_last_will(&self) -> Result<(), Error> {
         let Some(will) = &self.last_will else { return Ok(()) };
-        will.validate().map_err(|error| error.with_detail("of", "last_will"))?;
+        let checked = will.validate();
+        let checked = if self.target()?.is_aws() { checked.and_then(|()| will.check_for_aws()) } else { checked };
+        checked.map_err(|error| error.with_detail("of", "last_will"))?;
         if will.payload.len() > crate::message::MAX_TEXT {
             return Err(refused(
                 "last_will",
@@ -131,6 +157,9 @@ mod tests {
             options().protocol(Protocol::V311).clean_start(false).session_expiry(DAY),
             options().session_expiry(DAY).last_will(Publish::new("a/gone", "x")),
             options().proxy("http://user:pass@proxy:3128"),
+            options().username("name").password("word"),
+            options().password("word"),
+            options().max_incoming_packet_size(1024).max_outgoing_packet_size(268_435_460),
         ] {
             options.validate().unwrap();
         }
@@ -164,6 +193,12 @@ mod tests {
                 "properties",
             ),
             (options().proxy("https://proxy"), "proxy"),
+            (options().username("x".repeat(65_536)), "username"),
+            (options().password("x\0"), "password"),
+            (options().protocol(Protocol::V311).password("x"), "password"),
+            (options().max_incoming_packet_size(1023), "max_incoming_packet_size"),
+            (options().max_outgoing_packet_size(268_435_461), "max_outgoing_packet_size"),
+            (options().last_will(Publish::new("x".repeat(257), "")), "topic"),
             (options().transport(Transport::WebSocket).alpn(true), "alpn"),
             (options().transport(Transport::WebSocket).certificate("/c").private_key("/k"), "certificate"),
         ] {
@@ -175,6 +210,7 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         let options = Options::new(ENDPOINT, "d").proxy("http://user:hush@proxy").private_key("-----BEGIN x hush");
+        let options = options.username("me?token=hush").password("hush");
         assert!(!format!("{options:?}").contains("hush"), "{options:?}");
     }
 }

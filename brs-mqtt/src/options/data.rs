@@ -37,6 +37,8 @@ pub(super) struct Data {
     trust_store: Option<Pem>,
     region: Option<String>,
     proxy: Option<SecretString>,
+    username: Option<SecretString>,
+    password: Option<SecretString>,
     #[serde(default, alias = "keep_alive_secs", deserialize_with = "seconds")]
     keep_alive: Option<Duration>,
     clean_start: Option<bool>,
@@ -55,6 +57,8 @@ pub(super) struct Data {
     hold_at_most_once: Option<bool>,
     when_session_lost: Option<WhenSessionLostName>,
     receive_maximum: Option<u16>,
+    max_incoming_packet_size: Option<usize>,
+    max_outgoing_packet_size: Option<usize>,
     stream_capacity: Option<usize>,
     #[serde(default, deserialize_with = "seconds")]
     renew_after: Option<Duration>,
@@ -158,6 +162,9 @@ impl TryFrom<Data> for Options {
         options.user_properties = data.user_properties.into_iter().collect();
         (options.port, options.alpn, options.region) = (data.port, data.alpn, data.region);
         (options.trust_store, options.proxy) = (data.trust_store, data.proxy);
+        (options.username, options.password) = (data.username, data.password);
+        options.max_incoming_packet_size = data.max_incoming_packet_size;
+        options.max_outgoing_packet_size = data.max_outgoing_packet_size;
         options.backoff = data.reconnect_backoff.map_or(options.backoff, |waits| (waits.shortest, waits.longest));
         macro_rules! set {
             ($($name:ident),*) => {$( options.$name = data.$name.unwrap_or(options.$name); )*};
@@ -256,6 +263,8 @@ mod tests {
             "connect_timeout": 2.5, "defer_connect": true, "reconnect_backoff": { "shortest": 0.5, "longest": 8 },
             "outbox_messages": 2, "outbox_bytes": 4096, "when_full": "drop_oldest", "hold_at_most_once": true,
             "when_session_lost": "fail", "receive_maximum": 7, "stream_capacity": 9, "renew_after": 3600,
+            "username": "me?x-amz-customauthorizer-name=judge", "password": "hush",
+            "max_incoming_packet_size": 300_000, "max_outgoing_packet_size": 200_000,
         })));
         let own = device()
             .protocol(Protocol::V311)
@@ -274,9 +283,18 @@ mod tests {
             .when_session_lost(WhenSessionLost::Fail)
             .receive_maximum(7)
             .stream_capacity(9)
-            .renew_after(Duration::from_secs(3600));
+            .renew_after(Duration::from_secs(3600))
+            .username("me?x-amz-customauthorizer-name=judge")
+            .password("hush")
+            .max_incoming_packet_size(300_000)
+            .max_outgoing_packet_size(200_000);
         let read = read.unwrap();
         read.validate().unwrap();
+        let secrets = [&read, &own].map(|options| {
+            let shown = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose().to_owned());
+            (shown(&options.username), shown(&options.password))
+        });
+        assert_eq!(secrets[0], secrets[1]);
         assert_eq!(format!("{read:?}"), format!("{own:?}"));
         let with_properties = Options::from_data(with(json!({ "user_properties": { "unit": "K" } }))).unwrap();
         assert_eq!(with_properties.user_properties, [("unit".to_owned(), "K".to_owned())]);
@@ -291,6 +309,9 @@ mod tests {
             (json!({ "last_will": { "topic": "a", "qos": 2 } }), "last_will.qos"),
             (json!({ "reconnect_backoff": { "shortest": -1, "longest": 2 } }), "reconnect_backoff.shortest"),
             (json!({ "proxy": 4711 }), "proxy"),
+            (json!({ "username": 4711 }), "username"),
+            (json!({ "password": ["hush"] }), "password"),
+            (json!({ "max_incoming_packet_size": "hush" }), "max_incoming_packet_size"),
             (json!({ "clean_session": true }), "clean_session"),
         ] {
             let error = Options::from_data(with(data.clone())).unwrap_err();

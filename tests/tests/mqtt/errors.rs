@@ -50,18 +50,41 @@ async fn what_an_access_list_forbids_is_told_with_the_action() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs mosquitto"]
 async fn what_aws_does_not_take_is_refused_before_it_is_sent() {
-    let broker = Mosquitto::start(&world().iot);
-    let connection = world().connect(&broker, "careful").await;
-    let error = connection.publish(Publish::new("a", vec![0; 131_073])).await.unwrap_err();
-    assert_eq!(error.param(), Some("payload"), "{error}");
-    let error = connection.publish(Publish::new("a", "").qos(Qos::ExactlyOnce)).await.unwrap_err();
-    assert_eq!(error.param(), Some("qos"), "{error}");
+    // Nobody is reached there.
+    let options = world().options("a1-ats.iot.eu-west-1.amazonaws.com", "careful").proxy("http://127.0.0.1:1");
+    let connection = mqtt::connect(options.defer_connect(true)).await.unwrap();
+    let long = "x".repeat(257);
+    for (message, param) in [
+        (Publish::new("a", vec![0; 131_073]), "payload"),
+        (Publish::new("a", "").qos(Qos::ExactlyOnce), "qos"),
+        (Publish::new(long.as_str(), ""), "topic"),
+        (Publish::new("a/b/c/d/e/f/g/h/i", ""), "topic"),
+    ] {
+        let error = connection.publish(message).await.unwrap_err();
+        assert_eq!(error.param(), Some(param), "{error}");
+    }
+    for filter in [long.as_str(), "a/b/c/d/e/f/g/h/#"] {
+        assert_eq!(connection.subscribe(filter).await.unwrap_err().param(), Some("filter"));
+    }
     let nine = (0..9).map(|number| Subscribe::new(format!("f/{number}")));
     let error = connection.subscribe_all(nine).await.unwrap_err();
     assert_eq!(error.param(), Some("filters"), "{error}");
-    in_time(connection.publish(Publish::new("a", vec![0; 131_072]))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs mosquitto"]
+async fn what_only_aws_does_not_take_is_sent_to_another_broker() {
+    let broker = Mosquitto::start(&world().iot);
+    let options = world().options(broker.endpoint(), "free").max_outgoing_packet_size(200_000);
+    let connection = in_time(mqtt::connect(options)).await.unwrap();
+    for (topic, size) in [("a", 131_073), (&*"x".repeat(257), 1), ("a/b/c/d/e/f/g/h/i", 1)] {
+        let mut stream = in_time(connection.subscribe(topic)).await.unwrap();
+        in_time(connection.publish(Publish::new(topic, vec![0; size]))).await.unwrap();
+        assert_eq!(in_time(stream.next()).await.unwrap().payload().len(), size);
+    }
+    let error = in_time(connection.publish(Publish::new("a", vec![0; 200_000]))).await.unwrap_err();
+    assert!(error.param() == Some("payload") && error.to_string().contains("200000"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

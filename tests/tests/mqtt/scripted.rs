@@ -144,13 +144,15 @@ type Script = Arc<dyn Fn(&Packet) -> Deed + Send + Sync>;
 
 pub(crate) struct Scripted {
     door: TlsDoor,
+    plain: SocketAddr,
     seen: Arc<Mutex<Vec<Packet>>>,
 }
 
 impl Scripted {
     pub(crate) async fn start(script: impl Fn(&Packet) -> Deed + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = TlsDoor::start(&world().iot, &[], listener.local_addr().unwrap());
+        let plain = listener.local_addr().unwrap();
+        let door = TlsDoor::start(&world().iot, &[], plain);
         let seen = Arc::<Mutex<Vec<Packet>>>::default();
         let (keeping, script) = (Arc::clone(&seen), Arc::new(script) as Script);
         tokio::spawn(async move {
@@ -159,14 +161,19 @@ impl Scripted {
                 tokio::spawn(serve(stream, connection, Arc::clone(&script), Arc::clone(&keeping)));
             }
         });
-        Self { door, seen }
+        Self { door, plain, seen }
     }
 
     pub(crate) fn endpoint(&self) -> String {
         self.door.endpoint()
     }
 
-    /// What is behind that.
+    /// For another door.
+    pub(crate) fn plain_address(&self) -> SocketAddr {
+        self.plain
+    }
+
+    /// What is behind the endpoint.
     pub(crate) fn address(&self) -> SocketAddr {
         self.door.address()
     }
