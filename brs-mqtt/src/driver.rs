@@ -84,6 +84,8 @@ pub(crate) struct Driver {
     /// How many of `asked` have to be answered before anything is published.
     before: usize,
     in_flight: InFlight,
+    /// What the outbox gives out at once; empty in between.
+    taken: Vec<Entry>,
     /// Of QoS 0, on their way into the socket: each with where it begins and ends on the line.
     handing: VecDeque<(u64, u64, Entry)>,
     last_id: u16,
@@ -175,6 +177,7 @@ impl Driver {
             begins: false,
             before: 0,
             in_flight: InFlight::default(),
+            taken: Vec::new(),
             handing: VecDeque::new(),
             last_id: 0,
             generation: 0,

@@ -89,7 +89,7 @@ pub(crate) struct Entry {
     number: u64,
     /// Whether it has been given out, perhaps sent.
     handed: bool,
-    pub(crate) publish: Arc<Publish>,
+    pub(crate) publish: Publish,
     answer: oneshot::Sender<Result<(), Error>>,
     _room: Room,
 }
@@ -134,7 +134,11 @@ impl Outbox {
         let Some(permits) = u32::try_from(size).ok().filter(|_| size <= self.max_bytes) else {
             return Err(error::larger_than_the_outbox(size, self.max_bytes));
         };
-        let _adding = self.begin(&publish)?;
+        // As long as there is room nobody waits for it, who would have to be served first.
+        if let Some(room) = self.room(permits) {
+            return self.enqueue(publish, room, None);
+        }
+        let adding = self.begin(&publish)?;
         let room = match self.when_full {
             WhenFull::Block => self.wait_for_room(&publish, permits).await?,
             WhenFull::Error => self.room(permits).ok_or_else(|| self.full())?,
@@ -150,19 +154,33 @@ impl Outbox {
                 }
             },
         };
+        self.enqueue(publish, room, Some(adding))
+    }
+
+    /// Queues a message that has its room; one that has waited for it began before.
+    fn enqueue(
+        &self,
+        publish: Publish,
+        room: Room,
+        began: Option<Adding<'_>>,
+    ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let (answer, answered) = oneshot::channel();
         let mut queue = self.lock();
         if let Some(closed) = &queue.closed {
             return Err(closed.unsent.clone());
+        }
+        if queue.refuses && began.is_none() {
+            return Err(error::closed());
         }
         if !queue.online && !self.waits_for_a_connection(&publish) {
             return Err(error::offline());
         }
         let number = queue.next;
         queue.next += 1;
-        queue.entries.push_back(Entry { number, handed: false, publish: Arc::new(publish), answer, _room: room });
+        queue.entries.push_back(Entry { number, handed: false, publish, answer, _room: room });
         drop(queue);
         self.work.notify_one();
+        drop(began);
         Ok(answered)
     }
 
@@ -209,10 +227,25 @@ impl Outbox {
     }
 
     /// The next message, if one of its QoS is wanted.
+    #[cfg(test)]
     pub(crate) fn take(&self, wanted: impl Fn(Qos) -> bool) -> Option<Entry> {
         let mut entry = self.lock().entries.pop_front_if(|entry| wanted(entry.publish.qos))?;
         entry.handed = true;
         Some(entry)
+    }
+
+    /// The next messages in their order: no more of QoS 1 than there is room for, and until they take so many bytes.
+    pub(crate) fn take_some(&self, mut room: usize, bytes: usize, into: &mut Vec<Entry>) {
+        let mut queue = self.lock();
+        let mut taken = 0;
+        while taken < bytes {
+            let fits = |entry: &mut Entry| room > 0 || entry.publish.qos == Qos::AtMostOnce;
+            let Some(mut entry) = queue.entries.pop_front_if(fits) else { return };
+            entry.handed = true;
+            taken += entry.publish.size();
+            room -= usize::from(entry.publish.qos != Qos::AtMostOnce);
+            into.push(entry);
+        }
     }
 
     /// A message that came back, to its old place.

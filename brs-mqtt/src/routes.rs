@@ -42,6 +42,8 @@ pub(crate) struct Routes {
     claimed: Vec<String>,
     /// Filters with the identifiers that the server knows their subscriptions by.
     identifiers: Vec<(String, u32)>,
+    /// Those of subscriptions that have ended: what a server still sends for them is nobody's.
+    retired: Vec<u32>,
     /// How many messages of QoS 1 the server leaves unacknowledged, as far as is known, and how many it has over this
     /// connection.
     most: usize,
@@ -95,6 +97,9 @@ impl Routes {
     pub(crate) fn begin_connection(&mut self, generation: u64, session_present: bool, most: usize) {
         self.most = most;
         (self.outstanding, self.full) = (0, Full::No);
+        if !session_present {
+            self.retired.clear();
+        }
         if session_present {
             self.unclaimed.clear();
             self.routes.iter().for_each(|route| route.sender.forget_before(generation));
@@ -103,7 +108,12 @@ impl Routes {
 
     /// The identifiers of the subscriptions.
     pub(crate) fn know(&mut self, identifiers: Vec<(String, u32)>) {
-        self.identifiers = identifiers;
+        let before = std::mem::replace(&mut self.identifiers, identifiers).into_iter().map(|(_, identifier)| identifier);
+        let is_known = |identifier: &u32| self.identifiers.iter().any(|(_, known)| known == identifier);
+        self.retired.extend(before.filter(|identifier| !is_known(identifier)));
+        self.retired.dedup();
+        let beyond = self.retired.len().saturating_sub(WINDOW);
+        self.retired.drain(..beyond);
     }
 
     /// One message less is unacknowledged.
@@ -268,6 +278,7 @@ impl Routes {
             matching.clone().filter(|(_, one)| is_of(one)).map(|(filter, _)| filter.as_str()).collect();
         match matching.map(|(_, identifier)| identifier).min() {
             Some(first) if !filters.is_empty() => Through::These { filters, first: is_of(first) },
+            _ if self.retired.iter().any(is_of) => Through::These { filters, first: false },
             // Of a subscription that was made by an earlier process.
             _ => Through::Any,
         }

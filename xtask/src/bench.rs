@@ -21,8 +21,16 @@ const PROGRAMS: &str = "brs-tests-programs";
 const SUMMARY: &str = "tests/benches/RESULTS.md";
 const REQUIREMENTS: &str = include_str!("../benches.txt");
 /// What the report names the versions of.
-const VERSIONS: [&str; 7] =
-    ["aws-config", "aws-sdk-s3", "aws-sdk-sts", "aws-smithy-runtime", "criterion", "rustls", "tokio"];
+const VERSIONS: [&str; 8] = [
+    "aws-config",
+    "aws-sdk-s3",
+    "aws-sdk-sts",
+    "aws-smithy-runtime",
+    "criterion",
+    "rumqttc-v5-next",
+    "rustls",
+    "tokio",
+];
 
 /// The same of the Python peers.
 const PEERS: [&str; 5] = ["awscrt", "awsiotsdk", "boto3", "boto3-refresh-session", "botocore"];

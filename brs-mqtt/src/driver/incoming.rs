@@ -104,6 +104,8 @@ impl Driver {
 
     fn granted(&mut self, id: u16, answers: Vec<Result<Qos, u8>>) {
         let Some(What::Subscribe(ids, filters)) = self.answer(id) else { return };
+        // What is refused has no identifier any more.
+        self.asks = true;
         for ((id, filter), answer) in ids.into_iter().zip(filters).zip(answers) {
             self.subscribed(id, answer.map_err(|code| reason::subscribe_refused(code, &filter)));
         }

@@ -55,11 +55,14 @@ impl Driver {
         if self.replacing.is_some() || self.in_flight.next_again().is_some() {
             return;
         }
-        while line.backlog() < BACKLOG {
-            let has_room = self.in_flight.len() < self.limits.window;
-            let Some(entry) = self.shared.outbox.take(|qos| has_room || qos == Qos::AtMostOnce) else { return };
+        let bytes = BACKLOG.saturating_sub(line.backlog());
+        let room = self.limits.window.saturating_sub(self.in_flight.len());
+        let mut taken = std::mem::take(&mut self.taken);
+        self.shared.outbox.take_some(room, bytes, &mut taken);
+        for entry in taken.drain(..) {
             self.publish(line, entry);
         }
+        self.taken = taken;
     }
 
     /// Whether a message that is published now would go out.

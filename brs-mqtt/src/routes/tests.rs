@@ -57,6 +57,24 @@ fn a_message_that_a_server_sends_for_each_subscription_comes_once_to_each_stream
 }
 
 #[test]
+fn what_a_server_still_sends_for_a_subscription_that_has_ended_is_no_second_copy() {
+    let (one, mut stream) = route(Some((1, "a/+".into())), 8, false);
+    let (all, mut everything) = route(None, 8, false);
+    let (mut routes, acks, mut acked) = routes(vec![one, all]);
+    routes.know(vec![("#".into(), 6), ("a/+".into(), 7)]);
+    routes.know(vec![("a/+".into(), 7)]);
+    for identifier in [6, 7] {
+        let (mut message, ack) = received("a/b", Qos::AtLeastOnce);
+        message.identifiers = vec![identifier];
+        routes.deliver(message, ack, 1, &acks);
+    }
+    for stream in [&mut stream, &mut everything] {
+        assert_eq!(std::iter::from_fn(|| next(stream)).count(), 1);
+    }
+    assert_eq!(std::iter::from_fn(|| acked.try_recv().ok()).count(), 2);
+}
+
+#[test]
 fn the_stream_that_fills_the_window_is_told_once_each_time() {
     let (one, mut slow) = route(Some((1, "slow".into())), 8, false);
     let (two, mut quick) = route(Some((2, "quick".into())), 8, false);

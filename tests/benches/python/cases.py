@@ -258,6 +258,68 @@ def iot(peer, quick):
     return {"new_connection_ms": statistics.median(samples)}
 
 
+def mqtt(peer, quick):
+    from awscrt import mqtt5
+    from awsiot import mqtt5_client_builder
+
+    folder = os.environ["BENCH_IOT_FOLDER"]
+    host, port = os.environ["BENCH_MQTT_ENDPOINT"].split(":")
+
+    class Client:
+        """A client that can be waited for."""
+
+        def __init__(self, number):
+            self.connected, self.stopped = threading.Event(), threading.Event()
+            self.client = mqtt5_client_builder.mtls_from_path(
+                endpoint=host,
+                port=int(port),
+                cert_filepath=f"{folder}/device.pem",
+                pri_key_filepath=f"{folder}/device.key",
+                ca_filepath=f"{folder}/authority.pem",
+                client_id=f"awscrt-{number}",
+                on_lifecycle_connection_success=lambda _: self.connected.set(),
+                on_lifecycle_stopped=lambda _: self.stopped.set(),
+            )
+
+        def start(self):
+            self.client.start()
+            if not self.connected.wait(30):
+                raise RuntimeError("not connected within 30 s")
+
+        def restart(self):
+            self.connected.clear()
+            self.stopped.clear()
+            self.client.stop()
+            self.stopped.wait(30)
+            self.start()
+
+    def timed(call):
+        start = time.perf_counter()
+        call()
+        return (time.perf_counter() - start) * 1e3
+
+    many, messages = (20 if quick else 50), 10_000
+    first = Client(0)
+    first.start()
+    before, kept, connect = resident_kb(), [], []
+    for number in range(1, many + 1):
+        connect.append(timed(lambda: kept.append(Client(number)) or kept[-1].start()))
+    resident = (resident_kb() - before) / many
+    packet = mqtt5.PublishPacket(topic="bench/messages", payload=b"x" * 1024, qos=mqtt5.QoS.AT_LEAST_ONCE)
+    start, cpu = time.perf_counter(), time.process_time()
+    for published in [first.client.publish(packet) for _ in range(messages)]:
+        published.result(60)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return {
+        "connect_ms": statistics.median(connect),
+        "reconnect_ms": statistics.median(timed(first.restart) for _ in range(many)),
+        "publish_wall_ms": wall * 1e3,
+        "publish_cpu_ms": cpu * 1e3,
+        "messages_a_second": messages / wall,
+        "resident_each_kb": resident,
+    }
+
+
 if __name__ == "__main__":
     case, peer, effort = sys.argv[1:]
     print("@figures " + json.dumps(globals()[case](peer, effort == "quick")), flush=True)

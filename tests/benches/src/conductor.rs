@@ -214,6 +214,7 @@ impl Conductor<'_> {
             .env("NO_PROXY", "127.0.0.1,localhost");
         let _device = match row.id {
             "iot" => Some(outside::Device::new(&aws, &mut command, peer.ends_with("token"))?),
+            "mqtt" => Some(outside::Device::new(&aws, &mut command, false)?.with_broker(&mut command)),
             _ => None,
         };
         match by {

@@ -9,11 +9,13 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use brs::Clock as _;
 use brs_tests::embedded_iot::KeyKind;
+use brs_tests::mosquitto::Mosquitto;
 use brs_tests::token::{Kind, Module, PIN, PublicKey};
 use brs_tests::{EmbeddedAws, EmbeddedIot};
 use serde::Deserialize;
 
 use crate::iot::{ALIAS, LABEL, THING};
+use crate::mqtt::WINDOW;
 use crate::stopwatch::{Stopwatch, number_of};
 use crate::subject::{ROLE, Shifted};
 use crate::{Failure, Figures, figures};
@@ -207,7 +209,8 @@ pub(crate) fn load() -> String {
 /// A device, its provider, and its files for one measured process.
 #[derive(Debug)]
 pub(crate) struct Device {
-    _provider: EmbeddedIot,
+    provider: EmbeddedIot,
+    broker: Option<Mosquitto>,
     _files: tempfile::TempDir,
 }
 
@@ -228,7 +231,15 @@ impl Device {
             command.env("BENCH_IOT_PIN", PIN);
         }
         command.env("BENCH_IOT_ENDPOINT", provider.endpoint()).env("BENCH_IOT_FOLDER", files.path());
-        Ok(Self { _provider: provider, _files: files })
+        Ok(Self { provider, broker: None, _files: files })
+    }
+
+    /// With a broker for it, whose window is AWS IoT's.
+    pub(crate) fn with_broker(mut self, command: &mut Command) -> Self {
+        let broker = Mosquitto::start_with(&self.provider, &format!("max_inflight_messages {WINDOW}"));
+        command.env("BENCH_MQTT_ENDPOINT", broker.endpoint());
+        self.broker = Some(broker);
+        self
     }
 }
 

@@ -120,6 +120,13 @@ pub fn median(samples: &mut [f64]) -> f64 {
     }
 }
 
+/// Seconds of processor time that this process has had, in all of its threads.
+#[must_use]
+pub fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// Resident memory of this process in bytes; zero where the system does not tell.
 #[must_use]
 pub fn resident_bytes() -> f64 {
