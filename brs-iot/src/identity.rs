@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 
 use crate::device::{Device, DeviceParams};
 use crate::error::{Peer, Refused, tls as explained};
-use crate::files::Files;
+use crate::files::{Files, Set};
 use crate::pem::Pem;
 use crate::server_time::ServerTime;
 use crate::tls::{Trust, anonymous, config};
@@ -97,10 +97,24 @@ impl DeviceIdentity {
     /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let set = Box::pin(self.0.look(clock, None)).await;
+        self.configured(&set, clock)
+    }
+
+    /// The same of what was read last, without another look at the files: for the first connection after
+    /// [`load`](Self::load).
+    ///
+    /// # Errors
+    ///
+    /// A configuration error when TLS cannot be set up.
+    pub fn tls_as_read(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
+        self.configured(&self.0.current(), clock)
+    }
+
+    fn configured(&self, set: &Set, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let device = self.0.device();
         let config = config(&device, &set.trust, clock)?;
         let (clock, server_time) = (Arc::clone(clock), self.0.server_time());
-        Ok(DeviceTls { config, device: Some(device), trust: set.trust, clock, server_time })
+        Ok(DeviceTls { config, device: Some(device), trust: set.trust.clone(), clock, server_time })
     }
 
     /// Whom the device trusts, for connections at which it shows no certificate.

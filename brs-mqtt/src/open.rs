@@ -94,6 +94,8 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
         keep_alive: options.keep_alive,
         clock: Arc::clone(&clock),
         prepared: Mutex::new(Prepared::default()),
+        // What a session lends may be old.
+        is_new: (options.device_given || session.is_none()).into(),
         signer: Blocking::new(),
     };
     start(options, connector, clock).await

@@ -108,7 +108,8 @@ impl Routes {
 
     /// The identifiers of the subscriptions.
     pub(crate) fn know(&mut self, identifiers: Vec<(String, u32)>) {
-        let before = std::mem::replace(&mut self.identifiers, identifiers).into_iter().map(|(_, identifier)| identifier);
+        let before =
+            std::mem::replace(&mut self.identifiers, identifiers).into_iter().map(|(_, identifier)| identifier);
         let is_known = |identifier: &u32| self.identifiers.iter().any(|(_, known)| known == identifier);
         self.retired.extend(before.filter(|identifier| !is_known(identifier)));
         self.retired.dedup();

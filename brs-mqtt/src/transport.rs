@@ -7,6 +7,7 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub(crate) struct Connector {
     pub(crate) keep_alive: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) prepared: Mutex<Prepared>,
+    /// Whether the device has just been read, for this connection.
+    pub(crate) is_new: AtomicBool,
     /// Where a token signs: one call at a time.
     pub(crate) signer: Blocking,
 }
@@ -104,6 +107,10 @@ impl Connector {
     /// Certificate and credentials of this moment, for one try.
     pub(crate) async fn prepare(&self) -> Result<(), Error> {
         let (tls, signed) = match &self.security {
+            // Its files were read a moment ago.
+            Security::Device(identity) if self.is_new.swap(false, Ordering::Relaxed) => {
+                (identity.tls_as_read(&self.clock)?, None)
+            }
             Security::Device(identity) => (identity.tls(&self.clock).await?, None),
             Security::Named(trust) => (trust.tls(&self.clock)?, None),
             Security::Signed(trust, signer) => (trust.tls(&self.clock)?, Some(signer.sign(&self.endpoint).await?)),

@@ -277,6 +277,10 @@ def mqtt(peer, quick):
                 pri_key_filepath=f"{folder}/device.key",
                 ca_filepath=f"{folder}/authority.pem",
                 client_id=f"awscrt-{number}",
+                # By default it keeps to AWS IoT's 100 publishes a second.
+                extended_validation_and_flow_control_options=(
+                    mqtt5.ExtendedValidationAndFlowControlOptions.NONE
+                ),
                 on_lifecycle_connection_success=lambda _: self.connected.set(),
                 on_lifecycle_stopped=lambda _: self.stopped.set(),
             )
