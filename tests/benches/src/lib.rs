@@ -6,15 +6,16 @@
 //! disturbs all. A measurement prints figures; the conductor takes medians over the rounds.
 //!
 //! - measured processes: [`micro`] (nanoseconds a call), [`storm`] (thousands of callers), [`sessions`] (what sessions
-//!   and clients cost), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages); Python's counterparts are in `python/`, whole programs in
-//!   `programs/`. [`subject`] opens what is measured, [`stopwatch`] is the only file that reads clocks.
+//!   and clients cost), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages); Python's counterparts
+//!   are in `python/`, whole programs in `programs/`. [`subject`] opens what is measured, [`stopwatch`] is the only
+//!   file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it; [`outside`] measures
 //!   what is no measurement of ours (whole programs, instruction counts, builds); [`results`], [`goals`] and
 //!   [`report`] are what comes of it.
 //!
 //! Peers: `sdk` is the AWS SDK for Rust as its documentation says (`AssumeRoleProvider`, lazy identity cache), `python`
-//! is boto3-refresh-session, `botocore` the engine beneath it; `bare` is the least code that could do the same thing. For
-//! MQTT they are `rumqttc`, which is rumqttc-next alone, and `awscrt`, AWS's own client, through awsiotsdk.
+//! is boto3-refresh-session, `botocore` the engine beneath it; `bare` is the least code that could do the same thing.
+//! For MQTT they are `rumqttc`, which is rumqttc-next alone, and `awscrt`, AWS's own client, through awsiotsdk.
 
 pub mod conductor;
 pub mod goals;

@@ -228,8 +228,9 @@ pub const ROWS: [Row; 15] = [
         at_gate: at_once,
         note: "To mosquitto with AWS IoT's window of 100; RSA of 2048 bits. 1,000 callers wait for their \
                acknowledgements; `rumqttc` has one publisher and counts acknowledgements, which is the least that can \
-               be done, and awscrt as many futures as messages, without its limit of 100 publishes a second. To connect is to read the device's files, shake hands \
-               and be accepted. To reconnect is `reconnect()`, for rumqttc `clean()`, for awscrt stop and start.",
+               be done, and awscrt as many futures as messages, without its limit of 100 publishes a second. To \
+               connect is to read the device's files, shake hands and be accepted. To reconnect is `reconnect()`, for \
+               rumqttc `clean()`, for awscrt stop and start.",
     },
     Row {
         id: "build",
