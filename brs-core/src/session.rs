@@ -135,7 +135,26 @@ impl RefreshableSession {
     /// Credentials with at least `least` left, refreshed first if less is left: for what signs now and is used later,
     /// such as presigned URLs.
     ///
-    /// Where as much is asked for as the source's credentials live, a hundredth of that (at most 30 s) less will do.
+    /// If it refreshes, the session's SDK clients sign with the new set from then on, so call it before presigning. If
+    /// as much is asked for as the source's credentials live, a hundredth of that (at most 30 s) less will do.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # #[derive(Clone)]
+    /// # struct Client;
+    /// # impl Client {
+    /// #     fn new(_: &aws_types::SdkConfig) -> Self { Self }
+    /// #     async fn presigned(&self, _: &str, _: Duration) -> String { String::new() }
+    /// # }
+    /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+    /// let client = session.client(Client::new);
+    /// let hours = Duration::from_secs(2 * 3600);
+    /// // The URL is good for as long as the credentials that have signed it.
+    /// session.credentials_valid_for(hours).await?;
+    /// let url = client.presigned("report.pdf", hours).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -297,6 +316,11 @@ impl RefreshableSession {
 /// For the AWS SDK.
 impl RefreshableSession {
     /// The configuration for SDK clients: `aws_sdk_s3::Client::new(session.sdk_config())`.
+    ///
+    /// Its HTTP client notices services that reject the session's credentials as expired or invalid. A client that is
+    /// given an HTTP client of its own is not watched: its rejections reach the session only by
+    /// [`invalidate`](Self::invalidate). After an IAM revocation services answer `AccessDenied`, which no session can
+    /// tell from a missing permission: call [`refresh`](Self::refresh).
     pub fn sdk_config(&self) -> &SdkConfig {
         &self.0.config
     }
@@ -305,7 +329,7 @@ impl RefreshableSession {
     ///
     /// Asking again with the same constructor gives the same client, whose connections are shared. A constructor that
     /// captures something or is a function pointer, which could not be told from another one, does not compile: that is
-    /// [`client_with`](Self::client_with). A constructor must not ask the session for the client that it makes: it
+    /// [`client_with`](Self::client_with). `cargo build` reports it, `cargo check` does not. A constructor must not ask the session for the client that it makes: it
     /// would wait for itself.
     ///
     /// ```compile_fail
@@ -371,6 +395,11 @@ impl RefreshableSession {
     ///
     /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so that a cache in front
     /// of it asks again while the answer is still at hand.
+    ///
+    /// With the provider alone, such as in the SDK's own loader (`aws_config::defaults(…).credentials_provider(…)`), the
+    /// SDK's identity cache stands in front of the session: neither [`refresh`](Self::refresh) nor
+    /// [`invalidate`](Self::invalidate) reaches its clients before that expiry, and nobody notices a service's
+    /// rejections. Clients made from [`sdk_config`](Self::sdk_config) have neither limit.
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {
         self.0.provider.clone()
     }
