@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_types::retry::{RetryConfig, RetryMode};
+use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;
@@ -21,7 +21,7 @@ use aws_types::region::Region;
 use super::EngineProvider;
 use super::default_http::default_http_client;
 use super::identity_cache::EngineIdentityCache;
-use super::watch::{Retry, Watch};
+use super::watch::Watch;
 use crate::check::is_region;
 use crate::error::Error;
 use crate::refresh::Engine;
@@ -49,13 +49,7 @@ pub(crate) fn session_config(
     let mut config = base.to_builder().credentials_provider(provider.clone()).identity_cache(cache);
     let version = base.behavior_version().unwrap_or_else(BehaviorVersion::latest);
     if let Some(http_client) = base.http_client().or_else(|| default_http_client(version)) {
-        let adaptive = base.retry_config().is_some_and(|retry| retry.mode() == RetryMode::Adaptive);
-        let retry = match (retry_rejected, adaptive) {
-            (false, _) => Retry::Off,
-            (true, false) => Retry::On,
-            (true, true) => Retry::Adaptive,
-        };
-        config = config.http_client(Watch::new(http_client, Arc::clone(engine), retry));
+        config = config.http_client(Watch::new(http_client, Arc::clone(engine), retry_rejected));
     }
     config.build()
 }

@@ -1,7 +1,7 @@
 //! A session's engine as a credential provider of the crate `object_store`.
 //!
 //! That crate asks before every request and caches nothing, so it gets the engine's own behaviour. It does not say when
-//! a service has rejected credentials: revoked ones are replaced when an SDK client of the session meets the same, or
+//! a service has rejected credentials: rejected ones are replaced when an SDK client of the session meets the same, or
 //! when the program calls `invalidate`.
 
 use std::sync::{Arc, Weak};

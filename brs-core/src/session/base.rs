@@ -61,7 +61,7 @@ impl BaseSession {
         }
     }
 
-    /// AWS has rejected the credentials with this key as expired or revoked; paced, as
+    /// AWS has rejected the credentials with this key as expired or invalid; paced, as
     /// [`RefreshableSession::report_rejected`](crate::RefreshableSession::report_rejected).
     pub fn report_rejected(&self, access_key_id: &str) {
         self.0.engine.reject(access_key_id);

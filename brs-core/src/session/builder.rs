@@ -305,13 +305,13 @@ impl SessionBuilder {
         self
     }
 
-    /// Whether an SDK call whose credentials a service rejects as expired or revoked is made once more, with new ones,
+    /// Whether an SDK call whose credentials a service rejects as expired or invalid is made once more, with new ones,
     /// within itself. Default: yes.
     ///
-    /// It takes one of the call's attempts (the SDK has 3 unless told otherwise), a body that can be sent again, and
-    /// room in the SDK's retry quota of the service and region: when credentials are revoked under more than some
-    /// eighty calls at once (thirty in the adaptive retry mode), those beyond fail as they would without it, with the
-    /// service's own error, and the next call has new credentials.
+    /// It takes one of the call's attempts (the SDK has 3 unless configured otherwise), a body that can be sent again,
+    /// and room in the SDK's retry quota of the service and region: if credentials are rejected under more than some
+    /// thirty calls at once, the SDK does not retry those beyond. They fail with the service's own code and message
+    /// (the raw answer has the status 503, which asks the SDK to retry), and the next call has new credentials.
     pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
         self.retry_rejected = retry_rejected;
         self
