@@ -5,8 +5,8 @@
 //! - `config`: the `SdkConfig` of a session, and the base configuration where no crate offers a
 //!   [`BaseLoader`](crate::BaseLoader).
 //! - `identity_cache`: the engine as the only cache of a session's credentials in SDK clients.
-//! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one) and `peek` (looking at a
-//!   body); `default_http` is the HTTP client of a base configuration that has none.
+//! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one) and `peek` (looking at
+//!   a body); `default_http` is the HTTP client of a base configuration that has none.
 //! - `object_store`: the session as a credential provider of that crate, behind the feature of its name.
 //! - `wrapped`: any SDK credentials provider as a strategy.
 

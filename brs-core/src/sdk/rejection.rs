@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 const CODES: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"];
 /// EC2 uses it for an expired set, and for a clock that is wrong.
 const REQUEST_EXPIRED: &str = "RequestExpired";
-/// The fields in which JSON protocols have the code: `code` and `__type` in the SDK's order, `Code` as botocore reads it.
+/// The fields in which JSON protocols have the code: the SDK reads the first two, botocore the third, too.
 const FIELDS: [&str; 3] = ["code", "__type", "Code"];
 
 /// What an answer's code says about the credentials.
