@@ -290,9 +290,21 @@ impl Setup {
     #[must_use]
     pub fn on_profile(mut self, name: String, provider: impl ProvideCredentials + 'static) -> Self {
         self.profile_name = Some(name);
+        self.on_provider(provider)
+    }
+
+    /// The same set-up with base credentials that come from there.
+    #[must_use]
+    pub fn on_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         let provider = SharedCredentialsProvider::new(provider);
         self.base = Arc::new(self.base.to_builder().credentials_provider(provider).build());
         self
+    }
+
+    /// A set-up on a base configuration, for a session that a base loader puts beneath what it loads.
+    #[doc(hidden)]
+    pub fn of_base(base: Arc<SdkConfig>, clock: Arc<dyn Clock>) -> Self {
+        Self { base, profile_name: None, base_credentials: BaseCredentials::default(), clock }
     }
 
     /// The session's clock.
@@ -303,7 +315,7 @@ impl Setup {
     /// A set-up for calling a method's constructor directly in a test of its own.
     #[cfg(feature = "test-util")]
     pub fn for_test(base: SdkConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { base: Arc::new(base), profile_name: None, base_credentials: BaseCredentials::default(), clock }
+        Self::of_base(Arc::new(base), clock)
     }
 }
 

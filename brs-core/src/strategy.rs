@@ -79,6 +79,11 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// The profile that the role was read from, if it is one of `~/.aws/config`. Default: none. Errors name it.
+    fn profile(&self) -> Option<&str> {
+        None
+    }
+
     /// The region that the source itself names, such as one in an endpoint's name. Default: none.
     ///
     /// It is the session's where neither an option nor the environment nor a profile has one.

@@ -72,13 +72,17 @@ impl BaseSession {
         &**self.0.engine.strategy()
     }
 
-    /// The session's name in errors and identities: its method, and the role if it has one.
+    /// The session's name in errors and identities: its method, and the role and its profile if it has them.
     pub fn name(&self) -> String {
         let strategy = self.strategy();
-        match strategy.role() {
-            Some(role) => format!("`{}` of role `{role}`", strategy.method()),
-            None => format!("`{}`", strategy.method()),
+        let mut name = format!("`{}`", strategy.method());
+        if let Some(role) = strategy.role() {
+            name += &format!(" of role `{role}`");
         }
+        if let Some(profile) = strategy.profile() {
+            name += &format!(" of profile `{profile}`");
+        }
+        name
     }
 
     /// Whether a refresh of the session, or of one beneath it, asks a person.
