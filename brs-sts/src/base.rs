@@ -3,7 +3,9 @@
 //! What only `aws-config` can do, for every method. Loading reads the environment and the profile files and contacts
 //! nothing: the region chain ends at the profile instead of at instance metadata, and credentials are looked for when
 //! they are first needed. A profile that the user names is used for its credentials before anything else, as boto3
-//! does; the chains are `profiles.rs`'s, the settings `environment`'s.
+//! does; which credentials are found is `found.rs`'s, the settings are `environment`'s.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -14,12 +16,14 @@ use aws_credential_types::provider::token::ProvideToken;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
 use brs_core::__private::HTTP_CLIENT;
-use brs_core::{BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader};
+use brs_core::{BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader, SystemClock};
 
 use crate::ca::Bundle;
+use crate::client::StsClient;
 use crate::environment::settings::Settings;
 use crate::environment::{self, Reader, Variables, checks, files};
-use crate::profiles::{self, NamedBy, NamedProfile};
+use crate::found::Found;
+use crate::profiles::{self, NamedBy};
 use crate::whoami;
 
 brs_core::__private::inventory::submit! { RegisteredBaseLoader(&Loader) }
@@ -71,12 +75,10 @@ impl BaseLoader for Loader {
         }
         let config = settings.complete(loader.load().await);
 
-        let providers = profiles::provider_config(&config);
-        let credentials = match (request.credentials, request.profile_name) {
-            (Some(credentials), _) => credentials,
-            (None, Some(name)) => SharedCredentialsProvider::new(NamedProfile { name, providers }),
-            (None, None) => SharedCredentialsProvider::new(profiles::unnamed(profile, &providers)),
-        };
+        let credentials = request.credentials.unwrap_or_else(|| {
+            let (base, clock) = (Arc::new(config.clone()), Arc::new(SystemClock::new()));
+            SharedCredentialsProvider::new(Found::new(request.profile_name, base, &StsClient::new(), clock))
+        });
         let mut config = config.into_builder();
         config.set_token_provider(None);
         config.insert_origin(HTTP_CLIENT, origin);

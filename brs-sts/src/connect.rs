@@ -257,7 +257,7 @@ fn credentials(settings: &StsClient, setup: &Setup) -> Result<Source, Error> {
     }
 }
 
-fn timeouts(settings: &StsClient, base: Option<&TimeoutConfig>) -> TimeoutConfig {
+pub(crate) fn timeouts(settings: &StsClient, base: Option<&TimeoutConfig>) -> TimeoutConfig {
     let mut timeouts = base.map(TimeoutConfig::to_builder).unwrap_or_default();
     if let Some(timeout) = settings.config.connect_timeout {
         timeouts = timeouts.connect_timeout(timeout);
@@ -268,7 +268,7 @@ fn timeouts(settings: &StsClient, base: Option<&TimeoutConfig>) -> TimeoutConfig
     timeouts.build()
 }
 
-fn retries(settings: &StsClient, base: Option<&RetryConfig>) -> RetryConfig {
+pub(crate) fn retries(settings: &StsClient, base: Option<&RetryConfig>) -> RetryConfig {
     let mut retries = base.cloned().unwrap_or_else(RetryConfig::standard);
     if let Some(mode) = settings.config.retries.mode {
         retries = retries.with_retry_mode(match mode {

@@ -86,11 +86,24 @@
 //!
 //! # Profiles
 //!
-//! A session of a profile takes its base credentials from there, by whatever means the profile names: keys, SSO,
-//! `source_profile`, `credential_source`, `credential_process`, a web identity. [`Params::of_profile`] (as data, no
-//! role at all) assumes the profile's own role, with its `mfa_serial`, `duration_seconds`, `external_id` and
-//! `role_session_name`. A profile beneath a role that has an `mfa_serial` or `duration_seconds`, which `aws-config`
-//! does not read, becomes a session of its own beneath; the session's MFA token provider gives its codes.
+//! A session of a profile takes its base credentials from there: keys, an SSO or console login, `credential_process`,
+//! `credential_source`, or a role of the profile itself. Every role that the profile leads to (`role_arn` with
+//! `source_profile` or `credential_source`) and every web identity (`web_identity_token_file`) is a session of its own
+//! beneath, a hop as in a chain of roles: it has the profile's `mfa_serial`, `duration_seconds`, `external_id` and
+//! `role_session_name`, and the session's MFA token provider gives its codes. [`Params::of_profile`] (as data, no role
+//! at all) assumes the profile's own role; `sts-web-identity` takes its settings and `sts-session-token` its MFA device
+//! from the profile.
+//!
+//! The rules are the AWS SDK's: keys of a source take precedence over its role, a profile may be its own source, a loop
+//! is an error. An empty value counts as absent, and what would leave out a role is an error that names profile and
+//! key.
+//!
+//! What the session and the STS client are told about reaching AWS holds for each hop: region, endpoint, certificates,
+//! proxy, FIPS and dual stack, retries, time-outs. A hop's own `region` is not used. An SSO login is reached with the
+//! session's endpoint, and with the STS client's certificates, proxy, retries, time-outs, FIPS and dual stack. The AWS
+//! SDK takes less for the others: a console login is renewed at its region's endpoint (or `AWS_ENDPOINT_URL_SIGNIN`);
+//! the container's and the instance's endpoints are asked without the STS client's proxy, with retries and time-outs
+//! that the SDK sets; a `credential_process` reaches AWS by its own means.
 //!
 //! # Where things come from
 //!
@@ -103,7 +116,8 @@
 //! | proxy | `client.config.proxies`, the environment's |
 //! | HTTP client | the user's in the base configuration, unless certificates or a proxy are set here; its own |
 //!
-//! A profile that is named goes before keys in the environment. Instance metadata is asked for credentials when nothing
+//! A profile that is named takes precedence over keys in the environment; for [`Params::of_profile`] that of
+//! `AWS_PROFILE` or `[default]` does, too. Instance metadata is asked for credentials when nothing
 //! else has any, never for a region, and never because a profile is missing or broken: a profile that is named, by
 //! option or by `AWS_PROFILE`, has to be there and to work.
 //!
@@ -148,15 +162,19 @@ mod connect;
 mod data;
 mod environment;
 mod error;
+mod found;
 mod guarded;
 mod http_client;
+mod leaf;
 mod mfa;
 mod observed;
 mod params;
+mod profile_graph;
 mod profiles;
 mod role_profile;
 mod session_name;
 pub mod session_token;
+mod sso;
 mod strategy;
 mod time;
 mod validate;

@@ -57,7 +57,8 @@ impl Params {
     /// Assumes the role of the session's profile: `role_arn`, and whatever of `role_session_name`, `external_id`,
     /// `duration_seconds` and `mfa_serial` the profile has and is not set here.
     ///
-    /// The base credentials are then those of the profile's `source_profile` or `credential_source`.
+    /// The base credentials are then those of the profile's `source_profile` or `credential_source`. The profile is the
+    /// one that the session names, else `AWS_PROFILE`'s, else `default`, whatever keys are in the environment.
     ///
     /// ```
     /// # use brs_sts::{MfaTokenProvider, Params};

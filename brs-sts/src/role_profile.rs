@@ -1,284 +1,257 @@
-//! Profiles with a `role_arn`: what `aws-config` does not read of them, and the sessions that makes necessary.
+//! The roles of profiles, as sessions beneath a session.
 //!
-//! `aws-config` assumes a profile's role by itself, and so it does here wherever it can. It knows neither `mfa_serial`
-//! nor `duration_seconds`, though, and assumes the role anew at each call. So there are two cases that are ours:
+//! Every role that a profile leads to, with a `source_profile`, a `credential_source` or a web identity, is a session
+//! with an engine: it is refreshed when *it* nears its end, its errors are those of a session of its own and name its
+//! profile, an MFA code is asked for once in its lifetime, and whatever the session was told about reaching AWS holds
+//! for it too. Two cases:
 //!
-//! - The session has no role of its own: the profile's is the one. Its request is completed from the profile, and the
-//!   base credentials are those of the profile's source.
-//! - The session has one, and somewhere beneath it a profile wants an MFA code or a duration: that profile becomes a
-//!   session of its own beneath, with an engine, so that its code is asked for once in its lifetime.
+//! - The session has no role of its own: the profile's is the one. Its request is completed from the profile, and
+//!   further roles of the profile's source are beneath.
+//! - The session has one: all roles of the profile are beneath.
 //!
 //! A provider of MFA codes that the session was given is that of every profile with an `mfa_serial`.
 
-use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
-use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::profile::ProfileSet;
-use aws_config::provider_config::ProviderConfig;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use brs_core::{BaseCredentials, Error, RefreshableSession, Setup};
+use brs_core::{BaseCredentials, Error, RefreshStrategy, RefreshableSession, Setup};
+use futures_util::future::BoxFuture;
 
 use crate::client::StsClient;
+use crate::found::{self, Found};
+use crate::leaf::{LeafProvider, Leaves};
 use crate::mfa::MfaTokenProvider;
 use crate::params::{AssumeRole, Params};
-use crate::profiles::{self, Profile};
-use crate::strategy::{Sts, build_on};
+use crate::profile_graph::{self, Base, Role, wrong, wrong_value};
+use crate::profiles;
+use crate::strategy::{self, CHAINED};
+use crate::validate;
+use crate::web_identity;
 
-/// How many profiles may stand on each other.
-const MAX_HOPS: usize = 16;
-
-/// What a profile says about its role, by the names in the file.
-#[derive(Debug, Default)]
-struct RoleProfile {
-    role_arn: String,
-    source_profile: Option<String>,
-    credential_source: Option<String>,
-    mfa_serial: Option<String>,
-    duration: Option<Duration>,
-    external_id: Option<String>,
-    role_session_name: Option<String>,
+/// Completes parameters and set-up from the profile that the session stands on, if it stands on one.
+pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Completed, Error> {
+    let of_profile = params.assume_role.role_arn.is_none();
+    let Some(name) = profile_of(&setup, &params.client, of_profile).await else {
+        return Ok(Completed { params, setup, profile: None });
+    };
+    let provider = params.mfa_token_provider.clone();
+    let profiles = profiles::load(&name).await?;
+    if of_profile {
+        let Some(chain) = profile_graph::resolve(&profiles, &name)? else {
+            return Ok(Completed { params, setup, profile: None });
+        };
+        let Some((role, beneath)) = chain.roles.split_first() else {
+            return Ok(Completed { params, setup, profile: None });
+        };
+        let hops = Hops::new(setup, params.client.without_credentials(), provider);
+        let setup = hops.on(beneath, &chain.base).await?;
+        role.complete(&mut params, &setup)?;
+        if params.assume_role.serial_number.is_none() {
+            hops.take_codes(beneath, &mut params);
+        }
+        return Ok(Completed { params, setup, profile: Some(role.profile.clone()) });
+    }
+    match found::chain(&profiles, &name, setup.profile_name().is_some()) {
+        Ok(Some(chain)) if chain.has_hops() => {
+            let hops = Hops::new(setup, params.client.without_credentials(), provider);
+            let setup = hops.on_session(&chain.roles, &chain.base).await?;
+            if params.assume_role.serial_number.is_none() {
+                hops.take_codes(&chain.roles, &mut params);
+            }
+            Ok(Completed { params, setup, profile: None })
+        }
+        // What is wrong with a profile may be put right before its credentials are needed.
+        Ok(_) | Err(_) => Ok(Completed { setup: on_found(setup, &params.client), params, profile: None }),
+    }
 }
 
-impl RoleProfile {
-    /// Reads a profile; `None` where it has no role, or one that a web identity assumes.
-    fn read(profiles: &ProfileSet, name: &str) -> Result<Option<Self>, Error> {
-        let Some(profile) = profiles.get_profile(name) else { return Ok(None) };
-        let get = |key: &str| profile.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
-        let Some(role_arn) = get("role_arn").filter(|_| get("web_identity_token_file").is_none()) else {
-            return Ok(None);
-        };
-        let duration = match get("duration_seconds").map(|text| text.parse().map(Duration::from_secs)) {
-            None => None,
-            Some(Ok(duration)) => Some(duration),
-            Some(Err(_)) => return Err(wrong(name, "its `duration_seconds` is not a whole number of seconds")),
-        };
-        Ok(Some(Self {
-            role_arn,
-            source_profile: get("source_profile"),
-            credential_source: get("credential_source"),
-            mfa_serial: get("mfa_serial"),
-            duration,
-            external_id: get("external_id"),
-            role_session_name: get("role_session_name"),
-        }))
+/// The MFA device of the user whose keys a profile has, with the profile, and the set-up with those keys.
+pub(crate) async fn user_of(
+    setup: Setup,
+    client: &StsClient,
+    wants_mfa: bool,
+) -> Result<(Option<(String, String)>, Setup), Error> {
+    let Some(name) = profile_of(&setup, client, false).await else {
+        // Keys of the environment: their device is the profile's only if a code is to be sent.
+        let Some(name) = profile_of(&setup, client, true).await else { return Ok((None, setup)) };
+        let serial = device_of(&name).await?.filter(|_| {
+            if !wants_mfa {
+                tracing::warn!(
+                    profile = profiles::shown_name(&name),
+                    "the keys are the environment's: the session is without MFA, though the profile has an `mfa_serial`"
+                );
+            }
+            wants_mfa
+        });
+        return Ok((serial, setup));
+    };
+    let chain = found::chain(&profiles::load(&name).await?, &name, setup.profile_name().is_some());
+    if let Ok(Some(chain)) = &chain
+        && chain.has_hops()
+    {
+        return Err(wrong(
+            &name,
+            "its credentials are a role's, and AWS makes such a session only from a user's own keys: name the profile \
+             that has them",
+        ));
     }
+    Ok((device_of(&name).await?, on_found(setup, client)))
+}
 
+async fn device_of(name: &str) -> Result<Option<(String, String)>, Error> {
+    let profiles = profiles::load(name).await?;
+    let Some(profile) = profiles.get_profile(name) else { return Ok(None) };
+    Ok(profile_graph::mfa_serial(profile)?.map(|serial| (serial.to_owned(), name.to_owned())))
+}
+
+/// What [`complete`] makes.
+pub(crate) struct Completed {
+    pub(crate) params: Params,
+    pub(crate) setup: Setup,
+    /// The profile whose role the session has.
+    pub(crate) profile: Option<String>,
+}
+
+/// The profile that base credentials come from, unless something takes precedence over it; the profile's own role is
+/// asked for by its profile, so there only what the program gives does.
+pub(crate) async fn profile_of(setup: &Setup, client: &StsClient, of_profile: bool) -> Option<String> {
+    if !matches!(setup.base_credentials(), BaseCredentials::Found) || client.has_credentials() {
+        return None;
+    }
+    match setup.profile_name() {
+        Some(name) => Some(name.to_owned()),
+        None if !of_profile && found::of_environment().await.is_some() => None,
+        None => Some(profiles::default_name()),
+    }
+}
+
+/// The set-up with the base credentials that are found, their source being reached as the STS client is.
+pub(crate) fn on_found(setup: Setup, client: &StsClient) -> Setup {
+    let name = setup.profile_name().map(str::to_owned);
+    let found = Found::new(name, setup.shared_base(), client, Arc::clone(setup.clock()));
+    setup.on_provider(found)
+}
+
+impl Role {
     /// Fills in what the request leaves open.
-    fn complete(&self, request: &mut AssumeRole) {
+    fn complete(&self, params: &mut Params, setup: &Setup) -> Result<(), Error> {
+        let request = &mut params.assume_role;
+        validate::role_arn(&self.role_arn).map_err(|invalid| wrong_value(&self.profile, "role_arn", &invalid))?;
+        if request.duration.is_none() {
+            self.check_duration(setup)?;
+        }
         request.role_arn = Some(self.role_arn.clone());
         request.role_session_name = request.role_session_name.take().or_else(|| self.role_session_name.clone());
         request.external_id = request.external_id.take().or_else(|| self.external_id.clone());
-        request.serial_number = request.serial_number.take().or_else(|| self.mfa_serial.clone());
         request.duration = request.duration.or(self.duration);
+        if request.serial_number.is_none() && self.mfa_serial.is_some() {
+            if params.mfa_token_provider.is_none() && request.token_code.is_none() {
+                return Err(no_provider(&self.profile));
+            }
+            request.serial_number.clone_from(&self.mfa_serial);
+        }
+        Ok(())
+    }
+
+    /// AWS grants an hour at most to a role that is assumed with a role's credentials.
+    fn check_duration(&self, setup: &Setup) -> Result<(), Error> {
+        let BaseCredentials::Session(base) = setup.base_credentials() else { return Ok(()) };
+        match (base.strategy().role(), self.duration) {
+            (Some(role), Some(duration)) if duration > CHAINED => {
+                Err(wrong_value(&self.profile, "duration_seconds", &strategy::too_long_on(role, duration)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// Completes parameters and set-up from the profile that the session stands on, where it stands on one.
-///
-/// The flag says whether the provider of MFA codes has gone to a profile beneath.
-pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<(Params, Setup, bool), Error> {
-    let from_profile = matches!(setup.base_credentials(), BaseCredentials::Found) && !params.client.has_credentials();
-    let Some(name) = profile_name(&setup).filter(|_| from_profile) else { return Ok((params, setup, false)) };
-    let profiles = profiles::load(&name).await?;
-    let Some(profile) = RoleProfile::read(&profiles, &name)? else { return Ok((params, setup, false)) };
-    let hops = Hops {
-        profiles,
-        setup,
-        provider: params.mfa_token_provider.clone(),
-        client: params.client.without_credentials(),
-    };
-    if params.assume_role.role_arn.is_none() {
-        profile.complete(&mut params.assume_role);
-        let beneath = profile.source_profile.as_ref().is_some_and(|source| *source != name);
-        let has_code = match (&profile.source_profile, beneath) {
-            (Some(source), true) => hops.wants_code(source, 1)?,
-            _ => false,
-        };
-        let setup = hops.on_source(&name, &profile, 0).await?;
-        return Ok((params, setup, has_code));
-    }
-    if !hops.is_ours(&name, 0)? {
-        return Ok((params, hops.setup, false));
-    }
-    let has_code = hops.wants_code(&name, 0)?;
-    let session = hops.session(&name, 0).await?;
-    Ok((params, hops.setup.on_session(&session), has_code))
-}
-
-/// The profile that base credentials come from, unless the environment's go before it.
-fn profile_name(setup: &Setup) -> Option<String> {
-    match setup.profile_name() {
-        Some(name) => Some(name.to_owned()),
-        None if std::env::var_os("AWS_ACCESS_KEY_ID").is_some_and(|key| !key.is_empty()) => None,
-        None => Some(profiles::of_environment().unwrap_or_else(|| profiles::DEFAULT.to_owned())),
-    }
-}
-
-struct Hops {
-    profiles: ProfileSet,
+/// Builds the sessions of a chain.
+pub(crate) struct Hops {
     setup: Setup,
-    provider: Option<MfaTokenProvider>,
     /// How STS is reached, the same for each hop.
     client: StsClient,
+    provider: Option<MfaTokenProvider>,
+    leaves: Arc<Leaves>,
 }
 
 impl Hops {
-    /// Whether this profile, or one it stands on, says something that `aws-config` does not read.
-    fn is_ours(&self, name: &str, depth: usize) -> Result<bool, Error> {
-        self.any(name, depth, &|profile| profile.mfa_serial.is_some() || profile.duration.is_some())
+    pub(crate) fn new(setup: Setup, client: StsClient, provider: Option<MfaTokenProvider>) -> Self {
+        let leaves = Leaves::new(setup.profile_name().map(str::to_owned), setup.shared_base(), client.clone());
+        Self { setup, client, provider, leaves }
     }
 
-    fn wants_code(&self, name: &str, depth: usize) -> Result<bool, Error> {
-        self.any(name, depth, &|profile| profile.mfa_serial.is_some())
+    /// For credentials of which nobody gives MFA codes; `leaves` are shared.
+    pub(crate) fn with_leaves(setup: Setup, client: StsClient, leaves: Arc<Leaves>) -> Self {
+        Self { setup, client, provider: None, leaves }
     }
 
-    fn any(&self, name: &str, depth: usize, test: &dyn Fn(&RoleProfile) -> bool) -> Result<bool, Error> {
-        check_depth(name, depth)?;
-        if depth > 0 && self.has_keys(name) {
-            return Ok(false);
-        }
-        let Some(profile) = RoleProfile::read(&self.profiles, name)? else { return Ok(false) };
-        if test(&profile) {
-            return Ok(true);
-        }
-        match &profile.source_profile {
-            Some(source) if source != name => self.any(source, depth + 1, test),
-            _ => Ok(false),
-        }
-    }
-
-    /// Whether a profile has keys. As in `aws-config` and botocore, a *source* that has some is used for them, whatever
-    /// role it names; only the first profile's role goes before its keys.
-    fn has_keys(&self, name: &str) -> bool {
-        let profile = self.profiles.get_profile(name);
-        let has = |key: &str| profile.and_then(|profile| profile.get(key)).is_some_and(|value| !value.is_empty());
-        has("aws_access_key_id") || has("aws_secret_access_key")
-    }
-
-    /// A session of the profile's role.
-    fn session<'a>(&'a self, name: &'a str, depth: usize) -> Pin<Box<dyn Future<Output = Built> + Send + 'a>> {
+    /// The session of the first of these roles, or of the base's own.
+    pub(crate) fn session<'a>(&'a self, roles: &'a [Role], base: &'a Base) -> BoxFuture<'a, Built> {
         Box::pin(async move {
-            check_depth(name, depth)?;
-            let profile = RoleProfile::read(&self.profiles, name)?
-                .ok_or_else(|| wrong(name, "it has no `role_arn`, though it had one a moment ago"))?;
-            let mut request = AssumeRole::of_profile();
-            profile.complete(&mut request);
-            let mut params = Params::assume_role(request).client(self.client.clone());
-            if profile.mfa_serial.is_some() {
-                let provider = self.provider.clone().ok_or_else(|| {
-                    wrong(name, "its `mfa_serial` asks for a code: give the session an `mfa_token_provider`")
-                })?;
-                params = params.mfa_token_provider(provider);
+            match (roles.split_first(), base) {
+                (Some((role, beneath)), _) => {
+                    let setup = self.on(beneath, base).await?;
+                    self.assume(role, setup).await
+                }
+                (None, Base::WebIdentity(role)) => {
+                    let strategy = web_identity::of_profile(role, self.client.clone(), self.setup.clone()).await?;
+                    self.open(strategy, &self.setup).await
+                }
+                (None, Base::Leaf(owner)) => Err(wrong(&owner.profile, "it has no role")),
             }
-            params.validate()?;
-            let setup = self.on_source(name, &profile, depth).await?;
-            let (base, clock) = (setup.base().clone(), setup.clock().clone());
-            let strategy: Sts = build_on(params, setup).await?;
-            RefreshableSession::with_strategy(std::sync::Arc::new(strategy)).base(base).clock(clock).build().await
         })
     }
 
-    /// The set-up with the credentials that the profile's role is assumed with.
-    async fn on_source(&self, name: &str, profile: &RoleProfile, depth: usize) -> Result<Setup, Error> {
-        let providers = profiles::provider_config(self.setup.base());
-        let provider = match (&profile.source_profile, profile.credential_source.as_deref()) {
-            (Some(_), Some(_)) => return Err(wrong(name, "it has both `source_profile` and `credential_source`")),
-            (Some(source), None) if source == name => SharedCredentialsProvider::new(OwnKeys { name: name.to_owned() }),
-            (Some(source), None) if self.has_keys(source) => {
-                let provider = OwnKeys { name: source.clone() };
-                return Ok(self.setup.clone().on_profile(source.clone(), provider));
-            }
-            (Some(source), None) if self.is_ours(source, depth + 1)? => {
-                let session = self.session(source, depth + 1).await?;
-                return Ok(self.setup.clone().on_session(&session));
-            }
-            (Some(source), None) => {
-                if self.profiles.get_profile(source).is_none() {
-                    return Err(wrong(name, &format!("there is no profile `{}`, its `source_profile`", shown(source))));
-                }
-                let provider = Profile { name: source.clone(), providers };
-                return Ok(self.setup.clone().on_profile(source.clone(), provider));
-            }
-            (None, Some(source)) => of_source(source, &providers).ok_or_else(|| {
-                wrong(name, "its `credential_source` is none of `Environment`, `Ec2InstanceMetadata`, `EcsContainer`")
-            })?,
-            (None, None) => {
-                return Err(wrong(
-                    name,
-                    "its role needs a `source_profile` or a `credential_source` to be assumed with",
-                ));
-            }
+    async fn assume(&self, role: &Role, setup: Setup) -> Built {
+        role.check_duration(&setup)?;
+        let request = AssumeRole {
+            role_arn: Some(role.role_arn.clone()),
+            role_session_name: role.role_session_name.clone(),
+            external_id: role.external_id.clone(),
+            serial_number: role.mfa_serial.clone(),
+            duration: role.duration,
+            ..AssumeRole::of_profile()
         };
-        Ok(self.setup.clone().on_profile(name.to_owned(), provider))
+        let mut params = Params::assume_role(request).client(self.client.clone());
+        if role.mfa_serial.is_some() {
+            let provider = self.provider.clone().ok_or_else(|| no_provider(&role.profile))?;
+            params = params.mfa_token_provider(provider);
+        }
+        let strategy = strategy::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
+        self.open(strategy, &setup).await
+    }
+
+    async fn open(&self, strategy: impl RefreshStrategy, setup: &Setup) -> Built {
+        let base = setup.base().clone();
+        RefreshableSession::with_strategy(Arc::new(strategy)).base(base).clock(setup.clock().clone()).build().await
+    }
+
+    /// The set-up for a role that is assumed with what these roles lead to.
+    async fn on(&self, roles: &[Role], base: &Base) -> Result<Setup, Error> {
+        match base {
+            Base::Leaf(owner) if roles.is_empty() => {
+                let provider = LeafProvider { owner: owner.clone(), leaves: Arc::clone(&self.leaves) };
+                Ok(self.setup.clone().on_profile(owner.profile.clone(), provider))
+            }
+            _ => self.on_session(roles, base).await,
+        }
+    }
+
+    async fn on_session(&self, roles: &[Role], base: &Base) -> Result<Setup, Error> {
+        let session = self.session(roles, base).await?;
+        Ok(self.setup.clone().on_session(&session))
+    }
+
+    /// A provider of codes that roles beneath ask is not the request's.
+    fn take_codes(&self, beneath: &[Role], params: &mut Params) {
+        if beneath.iter().any(|role| role.mfa_serial.is_some()) {
+            params.mfa_token_provider = None;
+        }
     }
 }
 
 type Built = Result<RefreshableSession, Error>;
 
-fn of_source(source: &str, providers: &ProviderConfig) -> Option<SharedCredentialsProvider> {
-    Some(match source {
-        "Environment" => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
-        "Ec2InstanceMetadata" => {
-            SharedCredentialsProvider::new(ImdsCredentialsProvider::builder().configure(providers).build())
-        }
-        "EcsContainer" => {
-            SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(providers).build())
-        }
-        _ => return None,
-    })
-}
-
-/// The keys in a profile that is a source.
-#[derive(Debug)]
-struct OwnKeys {
-    name: String,
-}
-
-impl OwnKeys {
-    async fn load(&self) -> Result<Credentials, CredentialsError> {
-        let profiles = profiles::load(&self.name).await.map_err(CredentialsError::invalid_configuration)?;
-        let get = |key: &str| profiles.get_profile(&self.name)?.get(key).filter(|value| !value.is_empty());
-        match (get("aws_access_key_id"), get("aws_secret_access_key")) {
-            (Some(id), Some(secret)) => {
-                let token = get("aws_session_token").map(str::to_owned);
-                Ok(Credentials::new(id, secret, token, None, "ProfileFile"))
-            }
-            _ => Err(CredentialsError::invalid_configuration(wrong(
-                &self.name,
-                "it is a `source_profile` with keys, and lacks `aws_access_key_id` or `aws_secret_access_key`",
-            ))),
-        }
-    }
-}
-
-impl ProvideCredentials for OwnKeys {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.load())
-    }
-}
-
-fn check_depth(name: &str, depth: usize) -> Result<(), Error> {
-    if depth < MAX_HOPS { Ok(()) } else { Err(wrong(name, "profiles refer to each other in a loop")) }
-}
-
-fn wrong(name: &str, problem: &str) -> Error {
-    Error::configuration(format!(
-        "the profile `{}` cannot be used: {problem}; check {}",
-        shown(name),
-        profiles::files()
-    ))
-    .with_param("profile_name")
-    .unrecoverable()
-}
-
-fn shown(name: &str) -> String {
-    profiles::shown_name(name)
+/// The error for a profile that asks for a code.
+pub(crate) fn no_provider(profile: &str) -> Error {
+    wrong(profile, "its `mfa_serial` asks for a code: give the session an `mfa_token_provider`")
 }

@@ -36,6 +36,7 @@ use crate::error::Operation;
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::data::Kwargs;
 use crate::mfa::device::Device;
+use crate::role_profile;
 use crate::validate;
 
 const METHOD: &str = "sts-session-token";
@@ -49,7 +50,7 @@ const DURATION: (u64, u64) = (900, 129_600);
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "SessionTokenParams", default)]
 pub struct Params {
-    /// The MFA device: 9–256 of `[\w+=/:,.@-]`.
+    /// The MFA device: 9–256 of `[\w+=/:,.@-]`; otherwise the profile's `mfa_serial`.
     #[serde(alias = "SerialNumber")]
     serial_number: Option<String>,
     /// A fixed code, for a single refresh.
@@ -70,7 +71,8 @@ pub struct Params {
 }
 
 impl Params {
-    /// A session without MFA: the user's own permissions in temporary credentials.
+    /// The user's own permissions in temporary credentials: with MFA if the session's profile has an `mfa_serial`,
+    /// which then needs an [`mfa_token_provider`](Self::mfa_token_provider), else without.
     pub fn new() -> Self {
         Self::default()
     }
@@ -79,6 +81,16 @@ impl Params {
     #[must_use]
     pub fn mfa(mut self, serial_number: impl Into<String>, provider: MfaTokenProvider) -> Self {
         self.serial_number = Some(serial_number.into());
+        self.mfa_token_provider = Some(provider);
+        self
+    }
+
+    /// Where the codes of the profile's `mfa_serial` come from. Default: none.
+    ///
+    /// The serial number is that of the profile that the session names; else, if no keys are in the environment or a
+    /// provider is given here, that of `AWS_PROFILE` or `[default]`.
+    #[must_use]
+    pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
     }
@@ -104,11 +116,9 @@ impl Params {
     /// # Errors
     ///
     /// A validation error that names the field, its limit and the value's length, or a configuration error for values
-    /// that do not go together.
+    /// that do not go together. An `mfa_serial` that the session's profile may bring is not known here.
     pub fn validate(&self) -> Result<(), Error> {
-        validate::check("serial_number", self.serial_number.as_deref(), validate::serial_number)?;
-        validate::check("token_code", self.token_code.as_ref().map(SecretString::expose), validate::token_code)?;
-        validate::check("duration", self.duration, |duration| validate::seconds(duration, DURATION))?;
+        self.validate_values()?;
         let together = |given: &str, missing: &str| {
             Err(Error::configuration(format!("`{given}` needs `{missing}`")).with_param(missing).unrecoverable())
         };
@@ -116,8 +126,23 @@ impl Params {
             (None, _, Some(_)) => together("mfa_token_provider", "serial_number"),
             (None, Some(_), None) => together("token_code", "serial_number"),
             (Some(_), None, None) => together("serial_number", "mfa_token_provider"),
-            _ => self.client.validate(),
+            _ => Ok(()),
         }
+    }
+
+    fn validate_values(&self) -> Result<(), Error> {
+        validate::check("serial_number", self.serial_number.as_deref(), validate::serial_number)?;
+        validate::check("token_code", self.token_code.as_ref().map(SecretString::expose), validate::token_code)?;
+        validate::check("duration", self.duration, |duration| validate::seconds(duration, DURATION))?;
+        self.client.validate()
+    }
+
+    /// Whether a code is to be sent, by whatever device.
+    fn wants_mfa(&self) -> bool {
+        self.serial_number.is_some()
+            || self.token_code.is_some()
+            || self.mfa_token_provider.is_some()
+            || self.mfa_token_provider_kwargs.is_some()
     }
 
     fn provider(&self) -> Result<Option<MfaTokenProvider>, Error> {
@@ -165,7 +190,17 @@ impl SessionToken {
     }
 }
 
-async fn build(params: Params, setup: Setup) -> Result<SessionToken, Error> {
+async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> {
+    params.validate_values()?;
+    let (serial_number, setup) = role_profile::user_of(setup, &params.client, params.wants_mfa()).await?;
+    if params.serial_number.is_none()
+        && let Some((serial_number, profile)) = serial_number
+    {
+        if params.provider()?.is_none() && params.token_code.is_none() {
+            return Err(role_profile::no_provider(&profile));
+        }
+        params.serial_number = Some(serial_number);
+    }
     params.validate()?;
     let device = match (&params.serial_number, params.provider()?, &params.token_code) {
         (Some(serial_number), Some(provider), code) => {

@@ -21,14 +21,14 @@ use crate::error::Operation;
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::device::Device;
 use crate::params::{AssumeRole, Params};
-use crate::role_profile;
+use crate::role_profile::{self, Completed};
 use crate::session_name;
 use crate::validate::Invalid;
 
 const METHOD: &str = "sts";
 const SOURCE: &str = "sts-assume-role";
 /// What AWS grants a role that is assumed with a role's credentials.
-const CHAINED: Duration = Duration::from_secs(3600);
+pub(crate) const CHAINED: Duration = Duration::from_secs(3600);
 
 /// The strategy of the method `sts`: what `session.strategy::<brs_sts::Sts>()` gives.
 pub struct Sts {
@@ -37,6 +37,8 @@ pub struct Sts {
     role_session_name: String,
     caller: Caller,
     base_session: Option<BaseSession>,
+    /// The profile that the role is of.
+    profile: Option<String>,
 }
 
 impl Sts {
@@ -95,17 +97,14 @@ impl Sts {
 /// The method's constructor.
 pub(crate) async fn build(params: Params, setup: Setup) -> Result<Sts, Error> {
     params.validate()?;
-    let (params, setup, code_is_beneath) = role_profile::complete(params, setup).await?;
-    // What a profile has brought is checked like what the user gave.
+    let Completed { params, setup, profile } = role_profile::complete(params, setup).await?;
+    // What does not go together may be so only with what the profile has brought.
     params.validate()?;
-    if code_is_beneath && params.assume_role.serial_number.is_none() {
-        return build_on(Params { mfa_token_provider: None, ..params }, setup).await;
-    }
-    build_on(params, setup).await
+    build_on(params, setup, profile).await
 }
 
-/// The strategy on a set-up whose base credentials are settled.
-pub(crate) async fn build_on(params: Params, setup: Setup) -> Result<Sts, Error> {
+/// The strategy on a set-up whose base credentials are settled; `profile` is the one that the role was read from.
+pub(crate) async fn build_on(params: Params, setup: Setup, profile: Option<String>) -> Result<Sts, Error> {
     let mut request = params.assume_role;
     let role_arn = request.role_arn.take().ok_or_else(no_role)?;
     let role_session_name = session_name::fill_in(request.session_name(), "assume_role.role_session_name")?;
@@ -120,30 +119,43 @@ pub(crate) async fn build_on(params: Params, setup: Setup) -> Result<Sts, Error>
     let settings = beneath::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByBase).await?;
     let caller = Caller { connection, device };
-    Ok(Sts { request, role_arn, role_session_name, caller, base_session })
+    Ok(Sts { request, role_arn, role_session_name, caller, base_session, profile })
+}
+
+/// Says which profile the role that failed is of, unless the failure is in one beneath.
+pub(crate) fn of_profile(error: Error, profile: Option<&str>) -> Error {
+    match profile {
+        Some(profile) if !error.details().contains_key("profile") => error.with_detail("profile", profile),
+        _ => error,
+    }
 }
 
 fn no_role() -> Error {
     Error::validation(
         "no role to assume: give `assume_role.role_arn` (or `role_arn` alone), or name a profile that has a `role_arn` \
-         (and no `web_identity_token_file`: that is the method `sts-web-identity`); where keys or \
-         a provider go before the profile, its role is not looked at",
+         (and no `web_identity_token_file`: that is the method `sts-web-identity`); beside base credentials that \
+         are given, the profile's role is not used",
     )
     .with_param("assume_role.role_arn")
     .unrecoverable()
 }
 
 fn check_chained(duration: Option<Duration>, base: &BaseSession) -> Result<(), Error> {
-    let Some(role) = base.strategy().role() else { return Ok(()) };
-    match duration {
-        Some(duration) if duration > CHAINED => Err(Invalid::Text(format!(
-            "must be 3600 seconds at most, not {}: the base credentials are those of the role `{role}`, and AWS grants \
-             a role that is assumed with a role's credentials an hour",
-            duration.as_secs()
-        ))
-        .at("assume_role.duration")),
+    match (base.strategy().role(), duration) {
+        (Some(role), Some(duration)) if duration > CHAINED => {
+            Err(too_long_on(role, duration).at("assume_role.duration"))
+        }
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a duration above [`CHAINED`] on a role's credentials.
+pub(crate) fn too_long_on(role: &str, duration: Duration) -> Invalid {
+    Invalid::Text(format!(
+        "must be 3600 seconds at most, not {}: the base credentials are those of the role `{role}`, and AWS grants \
+         a role that is assumed with a role's credentials an hour",
+        duration.as_secs()
+    ))
 }
 
 /// The MFA device of a request; its fixed code is taken out.
@@ -187,6 +199,10 @@ impl RefreshStrategy for Sts {
         Some(&self.role_arn)
     }
 
+    fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
     fn base_session(&self) -> Option<&BaseSession> {
         self.base_session.as_ref()
     }
@@ -197,7 +213,8 @@ impl RefreshStrategy for Sts {
             operation: Operation::AssumeRole { role_arn: &self.role_arn, with_external_id },
             hidden: &self.request.secrets(),
         };
-        self.caller.refresh(cx, &asked, |code| self.request(code)).await
+        let refreshed = self.caller.refresh(cx, &asked, |code| self.request(code)).await;
+        refreshed.map_err(|error| of_profile(error, self.profile()))
     }
 
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {

@@ -51,7 +51,7 @@ impl AssumeRole {
         session_name::check(self.session_name()).map_err(|invalid| invalid.at("assume_role.role_session_name"))?;
         policies("assume_role.", &self.policy_arns, self.policy.as_deref())?;
         check("assume_role.duration", self.duration, duration)?;
-        check("assume_role.external_id", self.external_id.as_deref(), |id| text(id, 2, 1224, "+=,.@:/-"))?;
+        check("assume_role.external_id", self.external_id.as_deref(), external_id)?;
         self.validate_mfa(has_provider)?;
         self.validate_tags()?;
         check("assume_role.source_identity", self.source_identity.as_deref(), source_identity)?;
@@ -148,6 +148,10 @@ fn text(text: &str, min: usize, max: usize, extra: &str) -> Result<(), Invalid> 
 
 pub(crate) fn name(name: &str) -> Result<(), Invalid> {
     text(name, 2, 64, NAME_CHARACTERS)
+}
+
+pub(crate) fn external_id(id: &str) -> Result<(), Invalid> {
+    text(id, 2, 1224, "+=,.@:/-")
 }
 
 pub(crate) fn serial_number(serial: &str) -> Result<(), Invalid> {

@@ -1,8 +1,9 @@
 //! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and CI jobs do.
 //!
 //! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that moment; it is not
-//! signed and needs no base credentials. What is not given comes from `AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE` and
-//! `AWS_ROLE_SESSION_NAME`, which EKS sets.
+//! signed and needs no base credentials. What is not given comes from the session's profile if that has a
+//! `web_identity_token_file`, else from `AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_SESSION_NAME`,
+//! which EKS sets, else from `AWS_PROFILE`'s profile or `[default]`.
 //!
 //! ```no_run
 //! use brs_sts::web_identity;
@@ -41,7 +42,10 @@ use crate::connect::{Connection, Signed, connect};
 use crate::data::{self, PolicyArn};
 use crate::error::Operation;
 use crate::params::DEFAULT_ROLE_SESSION_NAME;
+use crate::profile_graph;
+use crate::profiles;
 use crate::session_name;
+use crate::strategy;
 use crate::validate;
 
 const METHOD: &str = "sts-web-identity";
@@ -55,13 +59,13 @@ const MAX_BYTES: u64 = 20_000 + 2;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "WebIdentityParams", default)]
 pub struct Params {
-    /// The role's ARN; otherwise `AWS_ROLE_ARN`.
+    /// The role's ARN; otherwise the profile's or `AWS_ROLE_ARN`.
     #[serde(alias = "RoleArn")]
     role_arn: Option<String>,
-    /// The file that holds the token; otherwise `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    /// The file that holds the token; otherwise the profile's or `AWS_WEB_IDENTITY_TOKEN_FILE`.
     #[serde(alias = "web_identity_token_file")]
     token_file: Option<PathBuf>,
-    /// The name of the role session; otherwise `AWS_ROLE_SESSION_NAME`, otherwise `brs-session`.
+    /// The name of the role session; otherwise the profile's or `AWS_ROLE_SESSION_NAME`, otherwise `brs-session`.
     #[serde(alias = "RoleSessionName")]
     role_session_name: Option<String>,
     /// The host name of an OAuth 2.0 provider (`www.amazon.com`); none for OpenID Connect.
@@ -84,20 +88,20 @@ pub struct Params {
 }
 
 impl Params {
-    /// Everything from the environment.
+    /// Everything from the profile or the environment.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: `AWS_ROLE_ARN`.
+    /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: the profile's, or `AWS_ROLE_ARN`.
     #[must_use]
     pub fn role_arn(mut self, role_arn: impl Into<String>) -> Self {
         self.role_arn = Some(role_arn.into());
         self
     }
 
-    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each refresh. Default:
-    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each refresh; white space
+    /// around it is not sent. Default: the profile's, or `AWS_WEB_IDENTITY_TOKEN_FILE`.
     #[must_use]
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
@@ -105,7 +109,7 @@ impl Params {
     }
 
     /// The name of the role session (`RoleSessionName`), or a template of one, as for
-    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: `AWS_ROLE_SESSION_NAME`, else
+    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: the profile's, or `AWS_ROLE_SESSION_NAME`, else
     /// [`DEFAULT_ROLE_SESSION_NAME`].
     #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
@@ -135,7 +139,8 @@ impl Params {
         self
     }
 
-    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default: AWS's own, 3600 s.
+    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default: the profile's, else
+    /// AWS's own, 3600 s.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
@@ -163,14 +168,46 @@ impl Params {
         self.client.validate()
     }
 
-    /// With what the environment says where nothing is given.
-    fn or_environment(mut self) -> Self {
+    /// Completed from the profile and the environment.
+    async fn completed(self, setup: &Setup) -> Result<(Self, Option<String>), Error> {
+        if let Some(name) = setup.profile_name()
+            && let Some(role) = role_of(name).await?
+        {
+            // botocore does not look at the environment either once a profile is named.
+            return Ok(self.or(&role));
+        }
         let text = |name| var(name).ok().filter(|value| !value.is_empty());
-        self.role_arn = self.role_arn.or_else(|| text("AWS_ROLE_ARN"));
-        self.role_session_name = self.role_session_name.or_else(|| text("AWS_ROLE_SESSION_NAME"));
+        let mut out = self;
+        out.role_arn = out.role_arn.or_else(|| text("AWS_ROLE_ARN"));
+        out.role_session_name = out.role_session_name.or_else(|| text("AWS_ROLE_SESSION_NAME"));
         let file = || var_os("AWS_WEB_IDENTITY_TOKEN_FILE").filter(|value| !value.is_empty());
-        self.token_file = self.token_file.or_else(|| file().map(PathBuf::from));
-        self
+        out.token_file = out.token_file.or_else(|| file().map(PathBuf::from));
+        let is_complete = out.role_arn.is_some() && out.token_file.is_some();
+        if !is_complete
+            && setup.profile_name().is_none()
+            && let Some(role) = role_of(&profiles::default_name()).await?
+        {
+            return Ok(out.or(&role));
+        }
+        Ok((out, None))
+    }
+
+    /// With what a profile says where nothing is given, and the profile if the role is its own.
+    fn or(mut self, role: &profile_graph::WebIdentity) -> (Self, Option<String>) {
+        let profile = role.profile.clone().filter(|_| self.role_arn.is_none());
+        self.role_arn = self.role_arn.or_else(|| Some(role.role_arn.clone()));
+        self.token_file = self.token_file.or_else(|| Some(role.token_file.clone()));
+        self.role_session_name = self.role_session_name.or_else(|| role.role_session_name.clone());
+        self.duration = self.duration.or(role.duration);
+        (self, profile)
+    }
+}
+
+/// The web identity of a profile; `None` if it has none.
+async fn role_of(name: &str) -> Result<Option<profile_graph::WebIdentity>, Error> {
+    match profiles::load(name).await?.get_profile(name) {
+        Some(profile) => profile_graph::web_identity(profile),
+        None => Ok(None),
     }
 }
 
@@ -191,6 +228,8 @@ pub struct WebIdentity {
     /// The file's name, for errors.
     shown_file: String,
     caller: Caller,
+    /// The profile that the role is of.
+    profile: Option<String>,
 }
 
 impl WebIdentity {
@@ -211,6 +250,14 @@ impl WebIdentity {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.caller.connection
+    }
+
+    async fn fetch(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        let path = self.token_file.clone();
+        let token = self.reading.run(move || read_token(&path)).await??;
+        let operation = Operation::WebIdentity { role_arn: &self.role_arn, token_file: &self.shown_file };
+        let asked = Asked { operation, hidden: &[token.expose()] };
+        self.caller.refresh(cx, &asked, |_| Ok(self.request(&token))).await
     }
 
     fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {
@@ -234,15 +281,35 @@ impl WebIdentity {
 }
 
 async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
-    let mut params = params.or_environment();
     params.validate()?;
-    let missing = |field: &str, variable: &str| {
-        Error::validation(format!("`{field}` is missing: give it, or set `{variable}`"))
-            .with_param(field)
-            .unrecoverable()
+    let (params, profile) = params.completed(&setup).await?;
+    params.validate()?;
+    build_on(params, setup, profile).await
+}
+
+/// The strategy of a profile's role, or of the environment's, beneath a session.
+pub(crate) async fn of_profile(
+    role: &profile_graph::WebIdentity,
+    client: StsClient,
+    setup: Setup,
+) -> Result<WebIdentity, Error> {
+    let (params, _) = Params::new().client(client).or(role);
+    build_on(params, setup, role.profile.clone()).await
+}
+
+async fn build_on(mut params: Params, setup: Setup, profile: Option<String>) -> Result<WebIdentity, Error> {
+    let missing = |field: &str, key: &str, variable: &str| {
+        Error::validation(format!(
+            "`{field}` is missing: give it, set `{variable}`, or name a profile that has `{key}`"
+        ))
+        .with_param(field)
+        .unrecoverable()
     };
-    let role_arn = params.role_arn.take().ok_or_else(|| missing("role_arn", "AWS_ROLE_ARN"))?;
-    let token_file = params.token_file.take().ok_or_else(|| missing("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"))?;
+    let role_arn = params.role_arn.take().ok_or_else(|| missing("role_arn", "role_arn", "AWS_ROLE_ARN"))?;
+    let token_file = params
+        .token_file
+        .take()
+        .ok_or_else(|| missing("token_file", "web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"))?;
     let name = params.role_session_name.take();
     let role_session_name =
         session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME), "role_session_name")?;
@@ -251,7 +318,7 @@ async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
     let shown_file = token_file.display().to_string();
     let caller = Caller { connection, device: None };
     let reading = Blocking::new();
-    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller })
+    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller, profile })
 }
 
 brs_core::register_method! {
@@ -275,14 +342,13 @@ impl RefreshStrategy for WebIdentity {
         Some(&self.role_arn)
     }
 
-    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let path = self.token_file.clone();
-        let token = self.reading.run(move || read_token(&path)).await??;
-        let operation = Operation::WebIdentity { role_arn: &self.role_arn, token_file: &self.shown_file };
-        let asked = Asked { operation, hidden: &[token.expose()] };
-        self.caller.refresh(cx, &asked, |_| Ok(self.request(&token))).await
+    fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
 
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        self.fetch(cx).await.map_err(|error| strategy::of_profile(error, self.profile()))
+    }
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("role_arn", self.role_arn())

@@ -1,4 +1,4 @@
-//! The credentials of where the program runs: a web identity, the container's, the instance's.
+//! The credentials of where the program runs: the container's, the instance's.
 //!
 //! aws-config's providers take a variable that is empty for a setting, and fail. So it is decided here which of them
 //! there are, by the rule that an empty variable counts as absent.
@@ -7,32 +7,13 @@ use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
 use brs_core::Error;
 
 use super::{Reader, Variables};
-use crate::params::DEFAULT_ROLE_SESSION_NAME;
 
 const RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-
-/// The web identity that variables name, if they do.
-pub(crate) fn web_identity(providers: &ProviderConfig) -> Result<Option<WebIdentityTokenCredentialsProvider>, Error> {
-    let variables = &Variables::Process;
-    let (file, role_arn) = (variables.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, variables.get("AWS_ROLE_ARN")?);
-    let (Some(file), Some(role_arn)) = (file, role_arn) else { return Ok(None) };
-    let mut provider = WebIdentityTokenCredentialsProvider::builder().configure(providers);
-    let session_name = variables.get("AWS_ROLE_SESSION_NAME")?;
-    if session_name.is_some() || variables.is_set("AWS_ROLE_SESSION_NAME") {
-        provider = provider.static_configuration(StaticConfiguration {
-            web_identity_token_file: file.into(),
-            role_arn,
-            session_name: session_name.unwrap_or_else(|| DEFAULT_ROLE_SESSION_NAME.into()),
-        });
-    }
-    Ok(Some(provider.build()))
-}
 
 /// The container's credentials, if variables say where.
 pub(crate) fn container(providers: &ProviderConfig) -> Result<Option<EcsCredentialsProvider>, Error> {
