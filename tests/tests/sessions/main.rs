@@ -5,7 +5,8 @@
 //! `sharing` what sessions have in common and what their last handle frees, `load` is
 //! thousands of callers in every state of the credentials, `base` a base configuration and base credentials from the
 //! program, `environment` what the environment says about reaching AWS, `profiles` and `role_profiles` those of
-//! environment and profile files, `identity` is who the credentials are. This file owns what they share.
+//! environment and profile files, `profile_chain` and `profile_settings` roles on top of each other in profiles and how
+//! AWS is reached for them, `identity` is who the credentials are. This file owns what they share.
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
 
@@ -19,6 +20,8 @@ mod flowing;
 mod identity;
 mod load;
 mod mfa;
+mod profile_chain;
+mod profile_settings;
 mod profiles;
 #[cfg(target_os = "linux")]
 mod prompt;

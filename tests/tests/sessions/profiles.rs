@@ -54,13 +54,13 @@ fn run<'a>(
     arguments: impl IntoIterator<Item = &'a str>,
     environment: &[(&str, &str)],
 ) -> (bool, String) {
-    run_for(ROLE, aws, arguments, environment)
+    run_for(ROLE, &aws.endpoint_url(), arguments, environment)
 }
 
-/// As [`run`], for another role than the usual one.
+/// As [`run`], for another role than the usual one and any endpoint.
 pub(super) fn run_for<'a>(
     role: &str,
-    aws: &EmbeddedAws,
+    endpoint_url: &str,
     arguments: impl IntoIterator<Item = &'a str>,
     environment: &[(&str, &str)],
 ) -> (bool, String) {
@@ -69,7 +69,7 @@ pub(super) fn run_for<'a>(
         command.env_remove(name);
     }
     let output = command
-        .args([role, &aws.endpoint_url()])
+        .args([role, endpoint_url])
         .args(arguments)
         .env("AWS_CONFIG_FILE", "/nonexistent/config")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")

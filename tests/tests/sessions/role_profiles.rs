@@ -7,13 +7,13 @@ use super::profiles::run_for;
 use super::*;
 
 /// Profile files, and what they refer to, below a home of their own.
-struct Home {
+pub(super) struct Home {
     folder: tempfile::TempDir,
 }
 
 impl Home {
     /// `{id}` and `{secret}` in the text are the user's keys, `{home}` the home.
-    fn new(aws: &EmbeddedAws, config: &str) -> Self {
+    pub(super) fn new(aws: &EmbeddedAws, config: &str) -> Self {
         let out = Self { folder: tempfile::tempdir().unwrap() };
         let text = config
             .replace("{id}", aws.access_key_id())
@@ -23,12 +23,12 @@ impl Home {
         out
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes what `aws sso login` leaves behind.
-    fn log_in(&self, session_name: &str, token: &str, expires_at: &str) {
+    pub(super) fn log_in(&self, session_name: &str, token: &str, expires_at: &str) {
         let folder = self.path(".aws/sso/cache");
         std::fs::create_dir_all(&folder).unwrap();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, session_name.as_bytes());
@@ -49,7 +49,7 @@ impl Home {
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_ENDPOINT_URL", &endpoint),
         ];
-        run_for(role, aws, [profile], &[&environment[..], further].concat())
+        run_for(role, &endpoint, [profile], &[&environment[..], further].concat())
     }
 }
 
@@ -160,7 +160,12 @@ role_arn = arn:aws:iam::123456789012:role/admin
 credential_source = Cloud
 ";
 
-fn arn(role: &str, session: &str) -> String {
+/// The usual role on top of that one.
+fn on(beneath: &str) -> String {
+    format!("{} < {beneath}", arn("demo", "brs-session"))
+}
+
+pub(super) fn arn(role: &str, session: &str) -> String {
     format!("arn:aws:sts::123456789012:assumed-role/{role}/{session}")
 }
 
@@ -221,13 +226,13 @@ fn every_source_of_a_profile_works() {
     aws.add_web_identity("eyJ.a.token", "pod");
     for (role, profile, environment, who) in [
         ("-", "plain", &[][..], arn("plain", "brs-session")),
-        (ROLE, "plain", &[], arn("demo", "brs-session")),
+        (ROLE, "plain", &[], on(&arn("plain", "brs-session"))),
         ("-", "itself", &[], arn("itself", "brs-session")),
-        (ROLE, "itself", &[], arn("demo", "brs-session")),
+        (ROLE, "itself", &[], on(&arn("itself", "brs-session"))),
         ("-", "environment", &keys, arn("environment", "brs-session")),
-        (ROLE, "environment", &keys, arn("demo", "brs-session")),
+        (ROLE, "environment", &keys, on(&arn("environment", "brs-session"))),
         (ROLE, "process", &[], arn("demo", "brs-session")),
-        (ROLE, "web", &[], arn("demo", "brs-session")),
+        (ROLE, "web", &[], on(&arn("web", "pod"))),
     ] {
         let (ok, line) = home.run(&aws, role, profile, environment);
         assert!(ok, "{role} {profile}: {line}");
@@ -241,15 +246,14 @@ fn a_source_with_keys_and_a_role_is_used_for_its_keys() {
     let aws = EmbeddedAws::start();
     let home = Home::new(&aws, ROLES);
     let on_both = arn("on-both", "brs-session");
-    let mine = arn("demo", "brs-session");
     for (role, profile, who) in [
         ("-", "both", arn("both", "brs-session")),
         ("-", "on-both", on_both.clone()),
         ("-", "on-both-with-mfa", on_both.clone()),
         ("-", "long-on-both", on_both.clone()),
-        (ROLE, "on-both", mine.clone()),
-        (ROLE, "on-both-with-mfa", mine.clone()),
-        (ROLE, "long-on-both", format!("{mine} < {on_both}")),
+        (ROLE, "on-both", on(&on_both)),
+        (ROLE, "on-both-with-mfa", on(&on_both)),
+        (ROLE, "long-on-both", on(&on_both)),
     ] {
         let before = aws.requests().len();
         let (ok, line) = home.run(&aws, role, profile, &[]);
@@ -329,12 +333,13 @@ fn an_sso_login_is_the_base_of_a_role() {
     let home = Home::new(&aws, SSO);
     home.log_in("corp", "sso-token", "2099-01-01T00:00:00Z");
     home.log_in("https://old.awsapps.com/start", "sso-token", "2099-01-01T00:00:00Z");
+    let (demo, on_dev) = (arn("demo", "brs-session"), arn("on-dev", "brs-session"));
     for (role, profile, who) in
-        [(ROLE, "dev", "demo"), ("-", "on-dev", "on-dev"), (ROLE, "on-dev", "demo"), (ROLE, "old-style", "demo")]
+        [(ROLE, "dev", &demo), ("-", "on-dev", &on_dev), (ROLE, "on-dev", &on(&on_dev)), (ROLE, "old-style", &demo)]
     {
         let (ok, line) = home.run(&aws, role, profile, &[]);
         assert!(ok, "{profile}: {line}");
-        assert_eq!(line, format!("eu-west-1 {}\n", arn(who, "brs-session")));
+        assert_eq!(line, format!("eu-west-1 {who}\n"));
     }
     assert!(aws.calls("GetRoleCredentials") >= 4);
 }

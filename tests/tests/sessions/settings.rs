@@ -125,13 +125,13 @@ async fn a_certificate_that_cannot_be_used_is_named_when_the_session_is_built() 
 }
 
 /// A proxy that notes the first line of what it is asked, and answers what it is told.
-struct Proxy {
-    url: String,
+pub(super) struct Proxy {
+    pub(super) url: String,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    fn start(answer: &'static str) -> Self {
+    pub(super) fn start(answer: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -149,12 +149,12 @@ impl Proxy {
         Self { url, lines }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 }
 
-const DENIED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\ndenied";
+pub(super) const DENIED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\ndenied";
 
 async fn error_through(proxy: &Proxy, settings: StsClient) -> Error {
     let session = RefreshableSession::builder("sts", client(settings.proxy(proxy.url.clone())))
