@@ -21,7 +21,7 @@ use crate::found::{self, Found};
 use crate::leaf::{LeafProvider, Leaves};
 use crate::mfa::MfaTokenProvider;
 use crate::params::{AssumeRole, Params};
-use crate::profile_graph::{self, Base, Role, wrong, wrong_value};
+use crate::profile_graph::{self, Base, Role, WebIdentity, wrong, wrong_value};
 use crate::profiles;
 use crate::strategy::{self, CHAINED};
 use crate::validate;
@@ -88,6 +88,18 @@ pub(crate) async fn user_of(
     if let Ok(Some(chain)) = &chain
         && chain.has_hops()
     {
+        if let (true, Base::WebIdentity(WebIdentity { profile: None, role_arn, .. })) =
+            (chain.roles.is_empty(), &chain.base)
+        {
+            return Err(Error::configuration(format!(
+                "the base credentials are those of the role `{role_arn}`, which `AWS_ROLE_ARN` names, and AWS makes \
+                 such a session only from a user's own keys: name a profile that has them, or give them as base \
+                 credentials"
+            ))
+            .with_param("AWS_ROLE_ARN")
+            .with_detail("role_arn", role_arn)
+            .unrecoverable());
+        }
         return Err(wrong(
             &name,
             "its credentials are a role's, and AWS makes such a session only from a user's own keys: name the profile \

@@ -191,6 +191,12 @@ fn the_environments_web_identity_is_a_hop_too() {
     let expected = line(&[("demo", "brs-session"), ("pod", "brs-session")]);
     assert_eq!(run(&aws, &home, ROLE, &[], &pod), (true, expected));
     assert_eq!(run(&aws, &home, "base", &["--fetch"], &pod), (true, "eu-west-1\n".into()));
+    let calls = aws.requests().len();
+    let (ok, said) = run(&aws, &home, "session-token", &[], &pod);
+    assert!(!ok && said.starts_with("configuration unrecoverable error"), "{said}");
+    assert!(said.contains("`arn:aws:iam::123456789012:role/pod`") && said.contains("`AWS_ROLE_ARN`"), "{said}");
+    assert!(said.contains("a user's own keys") && !said.contains("`default`"), "{said}");
+    assert_eq!(aws.requests().len(), calls);
 }
 
 #[test]
