@@ -199,6 +199,47 @@ fn a_hop_that_hangs_ends_at_the_clients_time_out() {
     assert_eq!(aws.calls("AssumeRole"), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hop_that_finds_nobody_ends_at_the_clients_connect_time_out() {
+    let (address, _queue) = super::settings::full().await;
+    let aws = EmbeddedAws::start();
+    let here = Here::new(&aws);
+    let client = json!({ "config": { "connect_timeout": 0.1, "retries": { "total_max_attempts": 3 } } });
+    for profile in ["top", "web"] {
+        let start = std::time::Instant::now();
+        let (ok, said) = here.fetch((ROLE, profile), &format!("http://{address}"), &client, &[]);
+        assert!(!ok && said.contains("did not answer in time"), "{profile}: {said}");
+        // Three attempts with the SDK's own time-out take 9.3 s.
+        assert!(start.elapsed() < Duration::from_secs(9), "{profile}: {said}");
+    }
+}
+
+#[test]
+fn a_hop_has_the_retry_mode_that_is_set() {
+    let aws = EmbeddedAws::start();
+    let here = Here::new(&aws);
+    let adaptive = json!({ "config": { "retries": { "mode": "adaptive" } } });
+    let variable = [("AWS_RETRY_MODE", "adaptive")];
+    for profile in ["top", "web", "on-dev"] {
+        // The letter by which the SDK tells its retry mode.
+        for (letter, client, variables) in
+            [("E", &json!({}), &[][..]), ("F", &adaptive, &[]), ("F", &json!({}), &variable)]
+        {
+            let before = aws.requests().len();
+            let (ok, said) = here.fetch((ROLE, profile), &aws.endpoint_url(), client, variables);
+            assert!(ok, "{profile}: {said}");
+            let requests = &aws.requests()[before..];
+            assert!(requests.len() > 1, "{profile}: {requests:?}");
+            for request in requests {
+                let agent = request.user_agent.as_deref().unwrap();
+                let features = agent.split(' ').find_map(|part| part.strip_prefix("m/")).unwrap_or_default();
+                assert!(features.split(',').any(|feature| feature == letter), "{profile} {letter}: {agent}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hops_and_an_sso_login_are_reached_behind_the_clients_authority() {
     let secured = Secured::start().await;
