@@ -18,6 +18,7 @@ use aws_config::credential_process::CredentialProcessProvider;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
+#[cfg(feature = "login")]
 use aws_config::login::LoginCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
@@ -89,6 +90,9 @@ impl Leaves {
             Leaf::Source(Source::Container) => self.machine().await?.container().await,
             Leaf::Source(Source::Instance) => self.machine().await?.instance.provide_credentials().await,
             Leaf::Sso(login) => return sso::credentials(profile, login, self.remote().await?).await,
+            #[cfg(not(feature = "login"))]
+            Leaf::Login(arn) => Err(CredentialsError::provider_error(without_login(profile, arn))),
+            #[cfg(feature = "login")]
             Leaf::Login(arn) => {
                 let login = LoginCredentialsProvider::builder(arn).configure(&provider_config(self.remote().await?));
                 login.build().provide_credentials().await
@@ -183,6 +187,12 @@ fn with_account(found: Credentials, account_id: Option<&str>) -> Credentials {
         }
         _ => found,
     }
+}
+
+#[cfg(not(feature = "login"))]
+fn without_login(profile: &str, arn: &str) -> Error {
+    let problem = "`login_session` needs the feature `login` of brs, which this build does not have";
+    wrong(profile, problem).with_detail("login_session", arn)
 }
 
 /// The error of a leaf; a chain of providers does not go on after it.
