@@ -136,9 +136,11 @@ impl ForeignSleep {
         polled
     }
 
-    /// Drops the clock's future here and now.
+    /// Drops the clock's future here and now, unless the clock is just being polled: it may take its time.
     pub(crate) fn end(&self) {
-        *self.lock() = Stage::Over;
+        if let Ok(mut stage) = self.0.try_lock() {
+            *stage = Stage::Over;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Stage> {

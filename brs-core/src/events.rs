@@ -5,6 +5,7 @@
 //! only while it holds no lock. Events of one flight come in order; those of two that follow each other at once may
 //! overlap.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -111,8 +112,9 @@ impl EventSender {
             Channel::Open(channel) => channel.clone(),
             Channel::Unheard | Channel::Closed => return,
         };
-        // An error means that nobody listens any more.
-        let _ = channel.send(event);
+        // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a landing, must come. An
+        // error means that nobody listens any more.
+        let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
     }
 
     /// Logs the event: runs the program's `tracing` subscriber.

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -72,26 +71,10 @@ impl<T> fmt::Debug for PerProcess<T> {
     }
 }
 
-/// Notices that the process has forked since the last look.
-#[derive(Debug)]
-pub(crate) struct ForkWatch(AtomicU32);
-
-impl ForkWatch {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(std::process::id()))
-    }
-
-    /// Whether this is another process than at the last look; true for one caller only.
-    pub(crate) fn has_forked(&self) -> bool {
-        let process = std::process::id();
-        // Guards no other memory: what the child inherited was all written before the fork.
-        self.0.load(Ordering::Relaxed) != process && self.0.swap(process, Ordering::Relaxed) != process
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn one_value_is_made_for_a_process() {
@@ -106,7 +89,5 @@ mod tests {
         let parents = Arc::new(Made { process: std::process::id() + 1, value: Arc::new(AtomicU32::new(1)) });
         value.cell.store(Some(parents));
         assert_eq!(value.get().load(Ordering::Relaxed), 0);
-        let watch = ForkWatch(AtomicU32::new(std::process::id() + 1));
-        assert_eq!((watch.has_forked(), watch.has_forked()), (true, false));
     }
 }

@@ -329,8 +329,8 @@ impl RefreshableSession {
     ///
     /// Asking again with the same constructor gives the same client, whose connections are shared. A constructor that
     /// captures something or is a function pointer, which could not be told from another one, does not compile: that is
-    /// [`client_with`](Self::client_with). `cargo build` reports it, `cargo check` does not. A constructor must not ask the session for the client that it makes: it
-    /// would wait for itself.
+    /// [`client_with`](Self::client_with). `cargo build` reports it, `cargo check` does not.
+    /// A constructor must not ask the session for the client that it makes: it would wait for itself.
     ///
     /// ```compile_fail
     /// # fn example(session: brs_core::RefreshableSession, region: String) {
@@ -396,8 +396,8 @@ impl RefreshableSession {
     /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so that a cache in front
     /// of it asks again while the answer is still at hand.
     ///
-    /// With the provider alone, such as in the SDK's own loader (`aws_config::defaults(…).credentials_provider(…)`), the
-    /// SDK's identity cache stands in front of the session: neither [`refresh`](Self::refresh) nor
+    /// With the provider alone, such as in the SDK's own loader (`aws_config::defaults(…).credentials_provider(…)`),
+    /// the SDK's identity cache stands in front of the session: neither [`refresh`](Self::refresh) nor
     /// [`invalidate`](Self::invalidate) reaches its clients before that expiry, and nobody notices a service's
     /// rejections. Clients made from [`sdk_config`](Self::sdk_config) have neither limit.
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {

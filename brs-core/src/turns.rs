@@ -5,8 +5,9 @@
 //!
 //! Invariants:
 //!
-//! 1. Of one method at most [`limit`] counted turns exist at a time. A turn ends when the last holder drops it: the
-//!    call's future, and each thread that synchronous code of the call still runs on.
+//! 1. Of one method at most [`limit`] counted turns exist at a time. A turn ends with its flight, unless code of the
+//!    call still occupies a thread; then when the last holder drops it: the call's future, and each thread that
+//!    synchronous code of the call runs on.
 //! 2. A turn that ends goes to the first in line: calls that somebody waits for come before those nobody waits for,
 //!    each in the order in which they lined up.
 //! 3. A call within a call (a session that stands on another one, of the same method perhaps) begins at once and is
@@ -123,6 +124,7 @@ pub(crate) struct Turn {
     is_polled: AtomicBool,
     /// How many threads of its own synchronous code of the call runs on.
     threads: AtomicUsize,
+    was_given_back: AtomicBool,
 }
 
 impl Turn {
@@ -133,6 +135,7 @@ impl Turn {
             lines: Arc::downgrade(&LINES.get()),
             is_polled: AtomicBool::new(false),
             threads: AtomicUsize::new(0),
+            was_given_back: AtomicBool::new(false),
         })
     }
 
@@ -162,14 +165,22 @@ impl Turn {
     /// Runs synchronous code of a call, on a thread of its own.
     pub(crate) fn run_blocking<R>(self: Arc<Self>, code: impl FnOnce() -> R) -> R {
         self.threads.fetch_add(1, Ordering::Relaxed);
-        let result = CURRENT.sync_scope(Arc::clone(&self), code);
-        self.threads.fetch_sub(1, Ordering::Relaxed);
-        result
+        let _return = Return(&self.threads);
+        CURRENT.sync_scope(Arc::clone(&self), code)
     }
 
     /// Whether code runs that nobody can end: it has to be waited for.
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_polled.load(Ordering::Relaxed) || self.threads.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Counts a thread that has returned, by whatever way.
+struct Return<'a>(&'a AtomicUsize);
+
+impl Drop for Return<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -182,11 +193,13 @@ impl Drop for Leave<'_> {
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
+impl Turn {
+    /// Gives the turn to the next in line, once. A call that only waits is over when its flight is, even if its future is
+    /// never dropped.
+    pub(crate) fn give_back(&self) {
         let Some(lines) = self.lines.upgrade() else { return };
         // A fork has copied this one: it ends in the parent.
-        if !Arc::ptr_eq(&lines, &LINES.get()) {
+        if self.was_given_back.swap(true, Ordering::AcqRel) || !Arc::ptr_eq(&lines, &LINES.get()) {
             return;
         }
         let mut is_over = self.is_counted;
@@ -201,17 +214,15 @@ impl Drop for Turn {
             match first.send(turn) {
                 Ok(()) => return,
                 // It has just left the line; dropped as it is, its turn would come here again, and again.
-                Err(turn) => is_over = Arc::into_inner(turn).is_some_and(Turn::forgotten),
+                Err(turn) => is_over = !turn.was_given_back.swap(true, Ordering::AcqRel) && turn.is_counted,
             }
         }
     }
 }
 
-impl Turn {
-    /// Ends it without looking for the next in line; says whether it was counted.
-    fn forgotten(mut self) -> bool {
-        self.lines = Weak::new();
-        self.is_counted
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -34,9 +34,10 @@
 //! # Features
 //!
 //! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
-//! account and ARN where the build has `sts`. `full` has every method, `login` and `mqtt`, `object_store` makes a session a
-//! credential provider of that crate ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock
-//! and the contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no SDK client.
+//! account and ARN where the build has `sts`. `login` adds profiles of console logins (`aws login`) to `sts`, `full`
+//! has every method, `login` and `mqtt`, `object_store` makes a session a credential provider of that crate
+//! ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the contract suite for tests.
+//! `custom` alone compiles no TLS stack and no SDK client, `iot` alone no SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 

@@ -5,6 +5,7 @@
 //! any caller would. It holds the engine weakly between its steps (invariant 7) and is aborted when the engine is
 //! dropped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,34 +22,35 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The task, if it has been started.
 #[derive(Debug, Default)]
-pub(super) struct EagerTask(Mutex<Option<AbortHandle>>);
+pub(super) struct EagerTask(Mutex<Option<(u32, AbortHandle)>>);
 
 impl EagerTask {
     pub(super) fn start(&self, engine: &Arc<Engine>) -> Result<(), Error> {
         let keeper = crate::runtime::keeper()
             .map_err(|error| Error::connection("no thread could be started for eager refreshes").with_source(error))?;
         let task = keeper.spawn(run(Arc::downgrade(engine)));
-        if let Some(earlier) = lock(&self.0).replace(task.abort_handle()) {
-            earlier.abort();
+        let process = std::process::id();
+        match lock(&self.0).replace((process, task.abort_handle())) {
+            Some((of, earlier)) if of == process => earlier.abort(),
+            // The parent's runtime is not here.
+            earlier => std::mem::forget(earlier),
         }
         Ok(())
+    }
+
+    /// Whether there was a task in the process that this one has forked from.
+    pub(super) fn was_forked(&self) -> bool {
+        lock(&self.0).as_ref().is_some_and(|(process, _)| *process != std::process::id())
     }
 
     pub(super) fn is_running(&self) -> bool {
         lock(&self.0).is_some()
     }
 
-    /// The process has forked, and the task is the parent's; whether there was one.
-    pub(super) fn start_over(&self) -> bool {
-        let task = lock(&self.0).take();
-        let was_running = task.is_some();
-        std::mem::forget(task);
-        was_running
-    }
-
     pub(super) fn end(&self) {
-        if let Some(task) = lock(&self.0).take() {
-            task.abort();
+        match lock(&self.0).take() {
+            Some((process, task)) if process == std::process::id() => task.abort(),
+            parents => std::mem::forget(parents),
         }
     }
 }
@@ -65,7 +67,11 @@ async fn run(engine: Weak<Engine>) {
         // thread that keeps everybody's time.
         let engine = Weak::clone(&engine);
         let step = match crate::runtime::own() {
-            Ok(own) => own.spawn_blocking(move || step(&engine.upgrade()?)).await.ok(),
+            // The pool panics if it cannot start a thread.
+            Ok(own) => match catch_unwind(AssertUnwindSafe(|| own.spawn_blocking(move || step(&engine.upgrade()?)))) {
+                Ok(step) => step.await.ok(),
+                Err(_) => None,
+            },
             Err(_) => None,
         };
         match step {

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::calls::{Answer, closed};
 use super::eager::EagerTask;
 use super::flight::{Flight, Outcome};
-use super::guard::{Fetched, Guard, ended};
+use super::guard::{Fetched, Guard};
 use super::launch::Launcher;
 use super::policy::{Decision, decide, fallback, quiet_until};
 use super::state::{Effects, Rejected, Rules, State};
@@ -26,7 +26,6 @@ use super::times::{CachedSet, Moment};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::events::{EventSender, Events};
-use crate::per_process::ForkWatch;
 use crate::strategy::{RefreshContext, RefreshStrategy};
 
 /// What the engine is built with.
@@ -59,7 +58,6 @@ pub(crate) struct Engine {
     events: EventSender,
     launcher: Launcher,
     eager: EagerTask,
-    forks: ForkWatch,
 }
 
 impl Engine {
@@ -73,7 +71,6 @@ impl Engine {
             snapshot: Cell::empty(),
             events,
             eager: EagerTask::default(),
-            forks: ForkWatch::new(),
         })
     }
 
@@ -101,7 +98,10 @@ impl Engine {
             }
             let outcome = match self.ask() {
                 Answer::Now(result) => return result,
-                Answer::Wait(flight) => flight.wait().await,
+                Answer::Wait(flight) => match flight.landing().await {
+                    Some(outcome) => outcome,
+                    None => continue,
+                },
             };
             match outcome.served {
                 Ok(ref set) if outcome.expired_since(set, self.now()) => {}
@@ -129,7 +129,10 @@ impl Engine {
             let now = self.now();
             let outcome = match self.change(|state, effects| state.ask_for(least, now, &self.config.rules, effects)) {
                 Answer::Now(result) => return result,
-                Answer::Wait(flight) => flight.wait().await,
+                Answer::Wait(flight) => match flight.landing().await {
+                    Some(outcome) => outcome,
+                    None => continue,
+                },
             };
             match outcome.fetched {
                 Ok(ref set) if outcome.expired_since(set, self.now()) => {}
@@ -149,7 +152,10 @@ impl Engine {
             let now = self.now();
             let outcome = match self.change(|state, effects| state.refresh(now, effects)) {
                 Answer::Now(result) => return result,
-                Answer::Wait(flight) => flight.wait().await,
+                Answer::Wait(flight) => match flight.landing().await {
+                    Some(outcome) => outcome,
+                    None => continue,
+                },
             };
             match outcome.fetched {
                 Ok(ref set) if outcome.expired_since(set, self.now()) => {}
@@ -206,7 +212,11 @@ impl Engine {
     /// Whether a caller would get a valid set without waiting for the source first.
     pub(crate) fn ready(&self) -> bool {
         let now = self.now();
-        let situation = lock(&self.state).situation();
+        let situation = {
+            let mut state = lock(&self.state);
+            state.forget_the_parents_flight();
+            state.situation()
+        };
         let decision = decide(&situation, now, self.config.rules.policy);
         matches!(decision, Decision::Serve | Decision::ServeAndStart)
     }
@@ -231,7 +241,8 @@ impl Engine {
     pub(crate) fn status(&self) -> RefreshStatus {
         let now = self.now();
         let method = self.strategy.method();
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        state.forget_the_parents_flight();
         RefreshStatus::new(method, &state, now, self.config.rules.policy)
     }
 
@@ -340,8 +351,9 @@ impl Engine {
 
     /// Changes the state and publishes the snapshot, then carries out the effects without the lock.
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
-        if self.forks.has_forked() {
-            self.start_over();
+        if self.eager.was_forked() {
+            // Without threads there is no eager task; callers refresh, and hear of it.
+            let _ = self.eager.start(self);
         }
         let (result, effects) = self.change_state(change);
         self.carry_out(effects, &tracing::Span::none());
@@ -353,22 +365,10 @@ impl Engine {
         let mut effects = Effects::default();
         let now = self.now();
         let mut state = lock(&self.state);
+        state.forget_the_parents_flight();
         let result = change(&mut state, &mut effects);
         self.publish(&state, now);
         (result, effects)
-    }
-
-    /// This is a forked child: what was in the air is the parent's, and no task has come along.
-    fn start_over(self: &Arc<Self>) {
-        self.launcher.start_over();
-        let flight = lock(&self.state).flight.take();
-        if let Some(flight) = flight {
-            flight.resolve(Outcome::failed(ended()));
-        }
-        if self.eager.start_over() {
-            // Without threads there is no eager task; callers refresh, and hear of it.
-            let _ = self.eager.start(self);
-        }
     }
 
     fn publish(&self, state: &State, now: Moment) {
@@ -418,7 +418,7 @@ impl Engine {
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
             };
-            let guard = |span| Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight), span);
+            let guard = Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight));
             self.launcher.launch(&launch.flight, guard, cx, self.config.refresh_timeout);
         }
         if effects.events.is_empty() && effects.shortened.is_none() {

@@ -51,6 +51,8 @@ pub(crate) struct Flight {
     #[cfg(not(brs_model))]
     pub(crate) place: Arc<crate::turns::Place>,
     method: &'static str,
+    /// The process that it was started in; in a fork of that, it lands for nobody.
+    process: u32,
     inner: Mutex<Inner>,
 }
 
@@ -70,8 +72,14 @@ impl Flight {
             #[cfg(not(brs_model))]
             place: Arc::default(),
             method,
+            process: std::process::id(),
             inner: Mutex::default(),
         })
+    }
+
+    /// Whether this process has forked since: the flight is the parent's.
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// Gives every waiter the outcome; the first one counts.
@@ -97,7 +105,13 @@ impl Flight {
         Wait { flight: Arc::clone(self), ticket: None }
     }
 
-    /// The same for a task that nobody waits for.
+    /// The outcome; `None`: the flight is the parent's, and callers look again.
+    pub(crate) async fn landing(self: &Arc<Self>) -> Option<Outcome> {
+        let outcome = self.wait().await;
+        (!self.is_the_parents()).then_some(outcome)
+    }
+
+    /// The same as `wait` for a task that nobody waits for.
     pub(crate) fn watch(self: &Arc<Self>) -> Wait {
         Wait { flight: Arc::clone(self), ticket: None }
     }
@@ -120,6 +134,10 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let flight = Arc::clone(&self.flight);
+        if flight.is_the_parents() {
+            // Without a look inside: another thread of the parent's may have held the lock.
+            return Poll::Ready(Outcome::failed(super::guard::ended()));
+        }
         let mut inner = lock(&flight.inner);
         if let Some(outcome) = &inner.outcome {
             return Poll::Ready(outcome.clone());
@@ -137,7 +155,7 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
+        if let Some(ticket) = self.ticket.filter(|_| !self.flight.is_the_parents()) {
             let waker = lock(&self.flight.inner).wakers.remove(&ticket);
             drop(waker);
         }

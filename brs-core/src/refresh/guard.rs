@@ -36,12 +36,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(engine: Weak<Engine>, flight: Arc<Flight>, span: tracing::Span) -> Self {
-        Self { engine, flight: Some(flight), span }
+    pub(super) fn new(engine: Weak<Engine>, flight: Arc<Flight>) -> Self {
+        Self { engine, flight: Some(flight), span: tracing::Span::none() }
     }
 
-    pub(super) fn span(&self) -> tracing::Span {
-        self.span.clone()
+    pub(super) fn set_span(&mut self, span: &tracing::Span) {
+        self.span.clone_from(span);
     }
 
     pub(super) fn land(mut self, fetched: Fetched) {

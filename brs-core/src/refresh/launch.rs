@@ -32,6 +32,7 @@ mod real {
     use super::super::pilot::{Call, CallState, Progress, no_turn};
     use super::super::stops::StopWatch;
     use super::super::sync::{Mutex, lock};
+    use super::super::times::Moment;
     use crate::blocking::Blocking;
     use crate::error::Error;
     use crate::runtime;
@@ -52,8 +53,10 @@ mod real {
         current: Mutex<Current>,
     }
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     struct Current {
+        /// A forked child starts over.
+        process: u32,
         place: Blocking,
         call: Option<Arc<Call>>,
         tower: Option<AbortHandle>,
@@ -61,19 +64,20 @@ mod real {
         ended: bool,
     }
 
+    impl Default for Current {
+        fn default() -> Self {
+            let process = std::process::id();
+            Self { process, place: Blocking::default(), call: None, tower: None, ended: false }
+        }
+    }
+
     impl Launcher {
         pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, chosen: Option<Handle>) -> Self {
             Self { strategy, chosen, current: Mutex::default() }
         }
 
-        pub(in super::super) fn launch(
-            &self,
-            flight: &Arc<Flight>,
-            guard: impl FnOnce(tracing::Span) -> Guard,
-            cx: RefreshContext,
-            limit: Duration,
-        ) {
-            let guard = guard(span(self.strategy.method(), &cx));
+        pub(in super::super) fn launch(&self, flight: &Arc<Flight>, guard: Guard, cx: RefreshContext, limit: Duration) {
+            let lined_up = Moment::now(&**cx.clock());
             let is_interactive = self.strategy.interactive();
             let runtimes = runtime::keeper().and_then(|keeper| Ok((keeper, runtime::own()?)));
             let (keeper, own) = match runtimes {
@@ -84,17 +88,22 @@ mod real {
                 }
             };
             let mut current = lock(&self.current);
+            if current.process != std::process::id() {
+                // The parent's: dropping tasks of a runtime whose threads are not here could wait for them.
+                let ended = current.ended;
+                std::mem::forget(std::mem::replace(&mut *current, Current { ended, ..Current::default() }));
+            }
             if current.ended {
                 // Dropping the guard lands the flight, which is not for under the lock.
                 drop(current);
                 return drop(guard);
             }
-            let stops = Arc::new(StopWatch::new());
+            let stops = Arc::new(StopWatch::new(limit));
             let call = Arc::new(Call {
                 strategy: Arc::clone(&self.strategy),
                 cx,
                 limit,
-                lined_up: flight.started,
+                lined_up,
                 is_interactive,
                 stops: Arc::clone(&stops),
                 place: current.place.clone(),
@@ -124,15 +133,10 @@ mod real {
                 tower.abort();
             }
             drop(current);
+            if let Some(call) = &call {
+                call.end_turn();
+            }
             drop(call);
-        }
-
-        /// The process has forked: what was in the air is the parent's.
-        pub(in super::super) fn start_over(&self) {
-            let mut current = lock(&self.current);
-            let ended = current.ended;
-            // Aborting or dropping tasks of a runtime whose threads are not here could wait for them.
-            std::mem::forget(std::mem::replace(&mut *current, Current { ended, ..Current::default() }));
         }
     }
 
@@ -140,19 +144,6 @@ mod real {
         fn drop(&mut self) {
             self.end();
         }
-    }
-
-    /// A span of its own: the caller that happened to start the flight has nothing to do with what it reports, and
-    /// does not wait for its end.
-    fn span(method: &'static str, cx: &RefreshContext) -> tracing::Span {
-        tracing::info_span!(
-            parent: None,
-            "refresh",
-            method,
-            reason = ?cx.reason(),
-            attempt = cx.attempt(),
-            previous_access_key_id = cx.previous_access_key_id(),
-        )
     }
 
     struct Tower {
@@ -166,25 +157,39 @@ mod real {
         own: Handle,
     }
 
-    /// A look at the call from where nothing foreign may be dropped.
-    struct Visit<'a> {
-        call: Option<Arc<Call>>,
-        own: &'a Handle,
-    }
-
-    impl std::ops::Deref for Visit<'_> {
-        type Target = Arc<Call>;
-
-        fn deref(&self) -> &Arc<Call> {
-            self.call.as_ref().expect("it is taken when the visit ends")
+    /// Runs foreign code away from where time is kept. A thread of its own: the pool of brs's runtime panics if it cannot
+    /// start one. Then the code runs here after all, or its waiters would never be answered.
+    fn elsewhere(code: impl FnOnce() + Send + 'static) {
+        let code = Arc::new(Mutex::new(Some(code)));
+        let there = Arc::clone(&code);
+        if std::thread::Builder::new().name("brs-landing".into()).spawn(move || run_once(&there)).is_err() {
+            run_once(&code);
         }
     }
 
-    impl Drop for Visit<'_> {
+    fn run_once(code: &Mutex<Option<impl FnOnce()>>) {
+        let code = lock(code).take();
+        if let Some(code) = code {
+            code();
+        }
+    }
+
+    /// A look at the call from where nothing foreign may be dropped.
+    struct Visit(Option<Arc<Call>>);
+
+    impl std::ops::Deref for Visit {
+        type Target = Arc<Call>;
+
+        fn deref(&self) -> &Arc<Call> {
+            self.0.as_ref().expect("it is taken when the visit ends")
+        }
+    }
+
+    impl Drop for Visit {
         fn drop(&mut self) {
             // Everybody else has let it go meanwhile.
-            if let Some(call) = self.call.take().and_then(Arc::into_inner) {
-                self.own.spawn_blocking(move || drop(call));
+            if let Some(call) = self.0.take().and_then(Arc::into_inner) {
+                elsewhere(move || drop(call));
             }
         }
     }
@@ -203,15 +208,14 @@ mod real {
             }
         }
 
-        fn call(&self) -> Option<Visit<'_>> {
-            Some(Visit { call: Some(self.call.upgrade()?), own: &self.own })
+        fn call(&self) -> Option<Visit> {
+            Some(Visit(Some(self.call.upgrade()?)))
         }
 
         /// Lands the flight, on a thread where foreign code may run.
         fn land(&self, fetched: Fetched) {
             if let Some(land) = self.call().and_then(|call| call.take_landing(fetched)) {
-                // Where no thread can be started the flight lands here after all.
-                self.own.spawn_blocking(land);
+                elsewhere(land);
             }
         }
 
@@ -335,7 +339,6 @@ mod real {
 
     #[cfg(test)]
     mod tests {
-        use super::super::super::times::Moment;
         use super::*;
         use crate::test_util::{ManualClock, Scripted, Step};
 
@@ -346,7 +349,7 @@ mod real {
             let launcher = Launcher::new(scripted.shared(), None);
             launcher.end();
             let flight = Flight::new("scripted", crate::RefreshReason::First, Moment::now(&clock));
-            let guard = |span| Guard::new(Weak::new(), Arc::clone(&flight), span);
+            let guard = Guard::new(Weak::new(), Arc::clone(&flight));
             let limit = Duration::from_secs(30);
             launcher.launch(&flight, guard, RefreshContext::for_test(Arc::new(clock), limit), limit);
             let outcome = futures_util::FutureExt::now_or_never(flight.wait());
@@ -377,14 +380,8 @@ mod modelled {
             Self(strategy)
         }
 
-        pub(in super::super) fn launch(
-            &self,
-            _: &Arc<Flight>,
-            guard: impl FnOnce(tracing::Span) -> Guard,
-            cx: RefreshContext,
-            _: Duration,
-        ) {
-            let (strategy, guard) = (Arc::clone(&self.0), guard(tracing::Span::none()));
+        pub(in super::super) fn launch(&self, _: &Arc<Flight>, guard: Guard, cx: RefreshContext, _: Duration) {
+            let strategy = Arc::clone(&self.0);
             drop(shuttle::future::spawn(async move {
                 let asked = Some(Moment::now(&**cx.clock()));
                 let result = strategy.refresh(&cx).await;
@@ -393,7 +390,5 @@ mod modelled {
         }
 
         pub(in super::super) fn end(&self) {}
-
-        pub(in super::super) fn start_over(&self) {}
     }
 }

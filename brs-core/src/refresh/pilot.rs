@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use super::guard::{Fetched, Guard};
+use super::guard::{Fetched, Guard, ended};
 use super::stops::StopWatch;
 use super::sync::{Mutex, lock};
 use super::times::Moment;
@@ -48,10 +48,9 @@ pub(super) struct Call {
 pub(super) struct CallState {
     /// Taken by the one that lands the flight.
     guard: Option<Guard>,
-    /// Until the call begins, which takes it.
+    /// Until the flight lands.
     turn: Option<Arc<Turn>>,
-    /// The turn of a call that has begun.
-    begun: Option<std::sync::Weak<Turn>>,
+    has_begun: bool,
     /// How many calls of the method had succeeded when it lined up, if it had to wait.
     waited: Option<u64>,
     /// How often the process had been stopped when it got its turn.
@@ -62,7 +61,7 @@ pub(super) struct CallState {
 
 impl CallState {
     pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: Some(guard), turn: None, begun: None, waited: None, stops: 0, sleep: None }
+        Self { guard: Some(guard), turn: None, has_begun: false, waited: None, stops: 0, sleep: None }
     }
 }
 
@@ -83,22 +82,20 @@ impl Call {
     /// What the call is doing.
     pub(super) fn progress(&self) -> Progress {
         let state = lock(&self.state);
-        match &state.begun {
-            None => Progress::NotBegun,
-            Some(turn) if turn.upgrade().is_some_and(|turn| turn.is_blocked()) => Progress::Blocked,
-            Some(_) => Progress::Waiting,
+        match &state.turn {
+            _ if !state.has_begun => Progress::NotBegun,
+            Some(turn) if turn.is_blocked() => Progress::Blocked,
+            _ => Progress::Waiting,
         }
     }
 
     /// Takes what lands the flight; `None`: it has landed.
     pub(super) fn take_landing(&self, fetched: Fetched) -> Option<impl FnOnce() + Send + use<>> {
+        self.end_turn();
         let mut state = lock(&self.state);
-        let (guard, turn) = (state.guard.take(), state.turn.take());
-        let (sleep, mut stops) = (state.sleep.take(), state.stops);
+        let (guard, sleep, mut stops) = (state.guard.take(), state.sleep.take(), state.stops);
         drop(state);
         let was_stopped = self.stops.was_stopped(&mut stops);
-        // That of a call that has not begun and never will.
-        drop(turn);
         let guard = guard?;
         Some(move || {
             if let Some(sleep) = sleep {
@@ -106,6 +103,14 @@ impl Call {
             }
             guard.land(Fetched { was_stopped, ..fetched });
         })
+    }
+
+    /// The flight is over: others may have its turn, unless code of the call still occupies a thread.
+    pub(super) fn end_turn(&self) {
+        let turn = lock(&self.state).turn.take();
+        if let Some(turn) = turn.filter(|turn| !turn.is_blocked()) {
+            turn.give_back();
+        }
     }
 
     /// Calls the source and lands the flight.
@@ -120,12 +125,15 @@ impl Call {
     }
 
     async fn fetch(&self) -> Fetched {
-        let (turn, waited, span) = {
+        let span = span(self.strategy.method(), &self.cx);
+        let (turn, waited) = {
             let mut state = lock(&self.state);
-            // The turn is gone with the pilot's first runtime where it has moved to another.
-            let turn = state.turn.take().unwrap_or_else(|| Turn::uncounted(self.strategy.method()));
-            state.begun = Some(Arc::downgrade(&turn));
-            (turn, state.waited.take(), state.guard.as_ref().map_or_else(tracing::Span::none, Guard::span))
+            let Some(turn) = state.turn.clone() else { return Fetched::failed(ended()) };
+            state.has_begun = true;
+            if let Some(guard) = &mut state.guard {
+                guard.set_span(&span);
+            }
+            (turn, state.waited.take())
         };
         let Ok(place) = self.place.take().await else { return Fetched::failed(blocks()) };
         let asked = Moment::now(&**self.cx.clock());
@@ -154,6 +162,19 @@ pub(super) enum Progress {
     Blocked,
 }
 
+/// A span of its own: the caller that happened to start the flight has nothing to do with what it reports, and does not
+/// wait for its end.
+fn span(method: &'static str, cx: &RefreshContext) -> tracing::Span {
+    tracing::info_span!(
+        parent: None,
+        "refresh",
+        method,
+        reason = ?cx.reason(),
+        attempt = cx.attempt(),
+        previous_access_key_id = cx.previous_access_key_id(),
+    )
+}
+
 /// The error of a flight whose turn did not come in time.
 pub(super) fn no_turn(method: &'static str, limit: Duration) -> Error {
     let blocked = match turns::in_flight(method).blocked_of_method {
@@ -162,7 +183,7 @@ pub(super) fn no_turn(method: &'static str, limit: Duration) -> Error {
     };
     Error::connection(format!(
         "the refresh did not begin: for {limit:?} none of the {} refreshes of its method that run at a time has \
-         succeeded{blocked}: check that the source answers",
+         succeeded{blocked}: check that the source answers, and that the runtimes chosen for refreshes are driven",
         turns::limit()
     ))
     .with_detail("limit", format!("{limit:?}"))

@@ -160,6 +160,14 @@ impl State {
         flight
     }
 
+    /// In a forked child the flight that was in the air is the parent's, and lands there.
+    pub(crate) fn forget_the_parents_flight(&mut self) {
+        if self.flight.as_ref().is_some_and(|flight| flight.is_the_parents()) {
+            // Dropping it would wake what waits for it, which is not here.
+            std::mem::forget(self.flight.take());
+        }
+    }
+
     fn launch(&mut self, flight: &Arc<Flight>, effects: &mut Effects) {
         self.flight = Some(Arc::clone(flight));
         effects.launch = Some(Launch {

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 
-const BEAT: Duration = Duration::from_millis(250);
-
-/// A busy machine may be late by less than this.
+/// A busy machine may be late by less than this; with a short time limit half of that counts, or the limit would run out
+/// unnoticed.
 const LATE: Duration = Duration::from_secs(1);
+const LEAST_LATE: Duration = Duration::from_millis(100);
 
 /// Watches for stops from its making on. Shared by a flight's tower, which beats, and its call.
 #[derive(Debug)]
@@ -22,24 +22,33 @@ pub(super) struct StopWatch {
     /// The last beat, in milliseconds of the monotonic clock.
     last: AtomicU64,
     stops: AtomicU64,
+    /// A beat that is late by more than this tells of a stop; four beats are as long.
+    late: Duration,
 }
 
 impl StopWatch {
-    pub(super) fn new() -> Self {
-        Self { last: AtomicU64::new(now()), stops: AtomicU64::new(0) }
+    /// For a call with that time limit.
+    pub(super) fn new(limit: Duration) -> Self {
+        let late = (limit / 2).clamp(LEAST_LATE, LATE);
+        Self { last: AtomicU64::new(now()), stops: AtomicU64::new(0), late }
+    }
+
+    fn beat(&self) -> Duration {
+        self.late / 4
     }
 
     /// Beats, and is ready when the process has been stopped since `seen`, which then counts that stop, too.
     pub(super) async fn stopped(&self, seen: &mut u64) {
         while !self.was_stopped(seen) {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(self.beat()).await;
         }
     }
 
     /// Whether the process has been stopped since `seen`, which then counts that stop, too.
     pub(super) fn was_stopped(&self, seen: &mut u64) -> bool {
         let now = now();
-        let late = Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Acquire))) > BEAT + LATE;
+        let late =
+            Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Acquire))) > self.beat() + self.late;
         if late {
             // Before the beat: who does not see the old beat sees the count.
             self.stops.fetch_add(1, Ordering::AcqRel);
@@ -58,19 +67,27 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
-    fn last_beat_before(before: Duration) -> StopWatch {
-        let watch = StopWatch::new();
+    fn last_beat_before(limit: Duration, before: Duration) -> StopWatch {
+        let watch = StopWatch::new(limit);
         watch.last.fetch_sub(u64::try_from(before.as_millis()).expect("a few seconds"), Ordering::Relaxed);
         watch
     }
 
     #[test]
     fn a_beat_that_is_late_by_more_than_a_second_is_a_stop() {
-        let watch = last_beat_before(BEAT + 2 * LATE);
+        let limit = Duration::from_secs(30);
+        let watch = last_beat_before(limit, 2 * LATE);
         let mut seen = 0;
         assert!(watch.was_stopped(&mut seen));
         assert!(!watch.was_stopped(&mut seen), "told once");
         assert!(watch.was_stopped(&mut 0), "to each");
-        assert!(!last_beat_before(BEAT).was_stopped(&mut 0));
+        assert!(!last_beat_before(limit, LATE).was_stopped(&mut 0));
+    }
+
+    #[test]
+    fn with_a_short_limit_half_of_it_is_a_stop() {
+        let limit = Duration::from_millis(500);
+        assert!(last_beat_before(limit, 2 * limit).was_stopped(&mut 0));
+        assert!(!last_beat_before(limit, limit / 4).was_stopped(&mut 0));
     }
 }
