@@ -6,9 +6,9 @@
 //! disturbs all. A measurement prints figures; the conductor takes medians over the rounds.
 //!
 //! - measured processes: [`micro`] (nanoseconds a call), [`storm`] (thousands of callers), [`sessions`] (what sessions
-//!   and clients cost), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages); Python's counterparts
-//!   are in `python/`, whole programs in `programs/`. [`subject`] opens what is measured, [`stopwatch`] is the only
-//!   file that reads clocks.
+//!   and clients cost), [`masses`] (thousands of sessions due together, and recovery), [`iot`] (refreshes over mutual
+//!   TLS), [`mqtt`] (connections and messages); Python's counterparts are in `python/`, whole programs in `programs/`.
+//!   [`subject`] opens what is measured, [`stopwatch`] is the only file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it; [`outside`] measures
 //!   what is no measurement of ours (whole programs, instruction counts, builds); [`results`], [`goals`] and
 //!   [`report`] are what comes of it.
@@ -20,6 +20,7 @@
 pub mod conductor;
 pub mod goals;
 pub mod iot;
+pub mod masses;
 pub mod micro;
 pub mod mqtt;
 pub mod outside;

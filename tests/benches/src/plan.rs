@@ -64,7 +64,7 @@ fn slow_and_short(aws: &EmbeddedAws) {
 }
 
 /// All rows in the report's order.
-pub const ROWS: [Row; 15] = [
+pub const ROWS: [Row; 17] = [
     Row {
         id: "guard",
         title: "Current set, looked at in place",
@@ -195,6 +195,27 @@ pub const ROWS: [Row; 15] = [
         before: at_once,
         at_gate: at_once,
         note: "",
+    },
+    Row {
+        id: "masses",
+        title: "2,000 and 5,000 sessions become due together, at 1,024 descriptors",
+        measured: &[("brs", By::Case), ("sdk", By::Case), ("brs_5000", By::Case), ("sdk_5000", By::Case)],
+        rounds: (1, 3),
+        before: at_once,
+        at_gate: at_once,
+        note: "`sdk`: as many configurations with its AssumeRoleProvider. Every session has a set, and all are asked at \
+               once when it is about to expire. `resident_each_kb` includes the first set.",
+    },
+    Row {
+        id: "recovery",
+        title: "From the source's recovery to the first usable set",
+        measured: &[("brs", By::Case), ("uniform", By::Case)],
+        rounds: (1, 1),
+        before: at_once,
+        at_gate: at_once,
+        note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is dead for \
+               the time in the name; a caller asks every second. `uniform` is brs with a backoff of 300–600 s, as in \
+               the AWS SDKs.",
     },
     Row {
         id: "process",

@@ -9,7 +9,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use criterion::Criterion;
 use serde::Deserialize;
@@ -106,6 +106,12 @@ pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sy
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         all.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum()
     })
+}
+
+/// The system's time.
+#[must_use]
+pub fn system_time() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The median; sorts. Zero of nothing.

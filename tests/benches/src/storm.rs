@@ -165,7 +165,7 @@ pub async fn providers(peer: &str, providers: usize, rounds: usize) -> Result<Fi
 }
 
 /// Lets the conductor act: it is told how far time moves, and answers when it has moved its own.
-fn gate(jump: Duration) -> Result<(), Failure> {
+pub(crate) fn gate(jump: Duration) -> Result<(), Failure> {
     println!("@gate {}", jump.as_secs());
     stdout().flush()?;
     stdin().lock().read_line(&mut String::new())?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brs_tests_benches::stopwatch::Effort;
-use brs_tests_benches::{Failure, Figures, conductor, iot, micro, mqtt, sessions, storm};
+use brs_tests_benches::{Failure, Figures, conductor, iot, masses, micro, mqtt, sessions, storm};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -72,6 +72,8 @@ async fn measure(case: &Case) -> Result<Figures, Failure> {
         "providers" => storm::providers(peer, 200, 10).await,
         "session" => sessions::sessions(peer, 1000).await,
         "s3" => sessions::clients(peer, 200).await,
+        "masses" => masses::masses(peer).await,
+        "recovery" => masses::recovery(peer, if case.quick { 50 } else { 500 }).await,
         "iot" => iot::refreshes(peer, if case.quick { 20 } else { 100 }).await,
         "mqtt" => mqtt::mqtt(peer, if case.quick { 20 } else { 50 }).await,
         name => Err(format!("there is no measurement {name}").into()),
