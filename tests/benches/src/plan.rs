@@ -203,8 +203,9 @@ pub const ROWS: [Row; 17] = [
         rounds: (1, 3),
         before: at_once,
         at_gate: at_once,
-        note: "`sdk`: as many configurations with its AssumeRoleProvider. Every session has a set, and all are asked at \
-               once when it is about to expire. `resident_each_kb` includes the first set.",
+        note: "`sdk`: as many configurations with its AssumeRoleProvider. Every session has a set, and all are asked \
+               at once when it is about to expire. The first sets are fetched 32 at a \
+               time. A peer without a descriptor left cannot tell its memory and threads.",
     },
     Row {
         id: "recovery",
@@ -213,9 +214,9 @@ pub const ROWS: [Row; 17] = [
         rounds: (1, 1),
         before: at_once,
         at_gate: at_once,
-        note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is dead for \
-               the time in the name; a caller asks every second. `uniform` is brs with a backoff of 300–600 s, as in \
-               the AWS SDKs.",
+        note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is dead \
+               for the time in the name and up to a minute more; a caller asks every second. `uniform` is brs with a \
+               backoff of 300–600 s, as in the AWS SDKs.",
     },
     Row {
         id: "process",
