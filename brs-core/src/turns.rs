@@ -194,8 +194,8 @@ impl Drop for Leave<'_> {
 }
 
 impl Turn {
-    /// Gives the turn to the next in line, once. A call that only waits is over when its flight is, even if its future is
-    /// never dropped.
+    /// Gives the turn to the next in line, once. A call that only waits is over when its flight is, even if its future
+    /// is never dropped.
     pub(crate) fn give_back(&self) {
         let Some(lines) = self.lines.upgrade() else { return };
         // A fork has copied this one: it ends in the parent.

@@ -1,8 +1,8 @@
 //! Thousands of sessions in one process that are due together, within its descriptors and threads.
 //!
 //! Each test starts itself as a child under `ulimit -n 1024`: the limit on flights is a process's own, and the
-//! descriptors and threads that are counted must be nobody else's. The child asserts; the parent holds the embedded AWS,
-//! whose connections would count otherwise, and passes on what a failed child has written.
+//! descriptors and threads that are counted must be nobody else's. The child asserts; the parent holds the embedded
+//! AWS, whose connections would count otherwise, and passes on what a failed child has written.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]

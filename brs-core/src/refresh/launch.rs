@@ -157,8 +157,8 @@ mod real {
         own: Handle,
     }
 
-    /// Runs foreign code away from where time is kept. A thread of its own: the pool of brs's runtime panics if it cannot
-    /// start one. Then the code runs here after all, or its waiters would never be answered.
+    /// Runs foreign code away from where time is kept. A thread of its own: the pool of brs's runtime panics if it
+    /// cannot start one. Then the code runs here after all, or its waiters would never be answered.
     fn elsewhere(code: impl FnOnce() + Send + 'static) {
         let code = Arc::new(Mutex::new(Some(code)));
         let there = Arc::clone(&code);

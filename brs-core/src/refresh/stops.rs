@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 
-/// A busy machine may be late by less than this; with a short time limit half of that counts, or the limit would run out
-/// unnoticed.
+/// A busy machine may be late by less than this; with a short time limit half of that counts, or the limit would run
+/// out unnoticed.
 const LATE: Duration = Duration::from_secs(1);
 const LEAST_LATE: Duration = Duration::from_millis(100);
 
