@@ -35,10 +35,12 @@
 //! does.
 //!
 //! A process that was stopped (SIGSTOP, a paused container, AWS Lambda between invocations) does not take a failure of
-//! that time for one of its source: it asks again. A forked child starts a runtime of its own at its first refresh. As
-//! always after a fork, what other threads held locked at that moment stays locked in the child, an eager session's task
-//! begins again only at the child's first call, and tokio's feature `parking_lot` (part of `full`) makes any runtime
-//! of the parent's a hazard for one of the child's.
+//! that time for one of its source: it asks again.
+//!
+//! A forked child starts a runtime of its own at its first refresh, and an eager session's task begins again at the
+//! child's first call. As always after a fork, what other threads held locked at that moment stays locked in the child.
+//! If tokio has its feature `parking_lot` (part of `full`), threads of the parent's runtimes are a hazard for a child's:
+//! its table of parked threads is copied with them.
 //!
 //! # Secrets
 //!
