@@ -4,6 +4,8 @@
 //! as they are: some of the SDK's print the whole request with everything that is in it. Hiding knows a value in the
 //! forms that it takes on its way: as it is, percent-encoded in a body, escaped in XML or by `Debug`.
 
+pub(crate) mod named;
+
 use std::error::Error as StdError;
 use std::io;
 
@@ -78,8 +80,8 @@ fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError 
     }
 }
 
-/// A foreign text on one line, of bounded length, without the values that are to be hidden and without the user
-/// information of URLs.
+/// A foreign text on one line, of bounded length, without the values that are to be hidden, those behind a secret's
+/// name, and the user information of URLs.
 pub fn clean(text: &str, hidden: &[&str]) -> String {
     let mut forms: Vec<String> =
         hidden.iter().filter(|value| !value.is_empty()).flat_map(|value| forms(value)).collect();
@@ -90,7 +92,7 @@ pub fn clean(text: &str, hidden: &[&str]) -> String {
     for form in &forms {
         text = if form.chars().count() < SHORT { without_word(&text, form) } else { text.replace(form, MASK) };
     }
-    let mut shown: String = without_user_info(&text)
+    let mut shown: String = without_user_info(&named::without_values(&text, MASK))
         .chars()
         .map(|c| if c == '\n' { ' ' } else { c })
         .filter(|c| !c.is_control())

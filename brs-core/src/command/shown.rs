@@ -10,6 +10,7 @@ use std::path::{Path, is_separator};
 use zeroize::Zeroizing;
 
 use super::{Command, Hidden};
+use crate::shown::named;
 
 /// How much of a command's standard error is shown, in characters.
 const STDERR_SHOWN: usize = 500;
@@ -100,6 +101,15 @@ fn secrets(command: &Command) -> Vec<Zeroizing<String>> {
 /// may begin within a secret.
 fn masked(text: &str, secrets: &[Zeroizing<String>], cut: bool) -> String {
     let mut is_secret = vec![false; text.len()];
+    for value in named::values(text) {
+        is_secret[value].fill(true);
+    }
+    if cut {
+        // It may be the end of a value whose name was cut off.
+        let first = text.find(|c: char| c.is_whitespace() || "\"'<>,;:&".contains(c)).unwrap_or(text.len());
+        let looks_like_one = first >= 8 && text[..first].contains(|c: char| c.is_ascii_digit() || "+/=".contains(c));
+        is_secret[..first].fill(looks_like_one);
+    }
     for secret in secrets {
         let step = secret.chars().next().map_or(1, char::len_utf8);
         let mut from = 0;

@@ -89,6 +89,15 @@ async fn what_a_command_was_given_is_masked_in_its_error() {
 }
 
 #[tokio::test]
+async fn what_stands_behind_a_secrets_name_is_masked_in_its_error() {
+    let script = r#"echo '{"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "hush/4+2",
+        "SessionToken": "hush/4+3' >&2; exit 1"#;
+    let error = run(Place::new().sh(script)).await.unwrap_err();
+    let shown = format!("{error} {:?}", error.details());
+    assert!(!shown.contains("hush") && shown.contains("AKIAEXAMPLE") && shown.contains("***"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_secret_that_is_longer_than_what_is_kept_is_masked() {
     let secret = "hush-".repeat(4000);
     let place = Place::new();
