@@ -38,9 +38,9 @@
 //! that time for one of its source: it asks again.
 //!
 //! A forked child starts a runtime of its own at its first refresh, and an eager session's task begins again at the
-//! child's first call. As always after a fork, what other threads held locked then stays locked in the child.
-//! If tokio has its feature `parking_lot` (part of `full`), threads of the parent's runtimes are a hazard for a child's:
-//! its table of parked threads is copied with them.
+//! child's first call. As always after a fork, what other threads held locked stays locked in the child.
+//! With tokio's feature `parking_lot` (part of `full`) the parent's runtimes are a hazard for a child's: the table of
+//! parked threads is copied, and the threads are not.
 //!
 //! # Secrets
 //!

@@ -166,7 +166,8 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
             "the connection was cut: check proxies and firewalls on the way"
         }
         _ if causes(error, call.hidden).contains("dns error") => {
-            "its name is not known: check the region, the endpoint URL and this machine's name servers"
+            "its name, or that of the proxy in between, is not known: check the region, the endpoint URL, the proxy \
+             (`client.config.proxies`, `HTTPS_PROXY`) and this machine's name servers"
         }
         _ => {
             reached = true;

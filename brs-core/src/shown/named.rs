@@ -1,8 +1,8 @@
 //! Values that stand behind names of secrets in foreign texts: `"SecretAccessKey": "…"`, `export AWS_SESSION_TOKEN=…`.
 //!
 //! A tool that fails may print what it was about to hand over. What brs gave it is hidden by value; what the tool knows
-//! by itself can be told by its name only. Names are compared without case, `_` and `-`. A value in quotes ends with its
-//! quote, or with the text, which may have been cut; another one ends with its word.
+//! by itself can be told by its name only. Names are compared without case, `_` and `-`. A value in quotes ends with
+//! its quote, or with the text, which may have been cut; another one ends with its word.
 
 use std::ops::Range;
 

@@ -15,6 +15,8 @@ pub(crate) enum Class {
     ExpiredCredentials,
     UnknownCredentials,
     BadSignature,
+    /// The signature is for another region or service than the endpoint's.
+    WrongScope,
     RegionDisabled,
     MalformedPolicy,
     PolicyTooLarge,
@@ -37,6 +39,12 @@ impl Class {
             }
             (Self::AccessDenied, Some(message)) if message.contains("unable to validate MFA code") => {
                 Self::UnknownDevice
+            }
+            // Quoted, so not where the message may quote the request.
+            (Self::BadSignature, Some(message))
+                if message.contains("should be scoped to") && !message.contains("Canonical") =>
+            {
+                Self::WrongScope
             }
             (class, _) => class,
         }
@@ -95,6 +103,7 @@ impl Class {
             | Self::UnknownDevice
             | Self::BadToken
             | Self::UnknownCredentials
+            | Self::WrongScope
             | Self::RegionDisabled
             | Self::MalformedPolicy
             | Self::PolicyTooLarge
@@ -143,6 +152,10 @@ impl Class {
                 ),
                 None => format!("STS refused the signature made with {credentials}: check the secret access key"),
             },
+            (Self::WrongScope, _) => says(format!(
+                "STS in {place} refused the signature since it is for another region: check `client.region` and the \
+                 session's region against the endpoint URL"
+            )),
             (Self::RegionDisabled, _) => {
                 format!("STS is not active in {place} for this account: activate it in the account settings of IAM")
             }
@@ -171,9 +184,33 @@ impl Class {
     }
 }
 
+/// Where a refusal comes from by AWS's own words, and what to look at; a trust policy is a resource-based policy there.
+const DENIED_BY: [(&str, &str); 9] = [
+    ("sts:TagSession", "session tags need `sts:TagSession` in the role's trust policy and the caller's permissions"),
+    (
+        "sts:SetSourceIdentity",
+        "a source identity needs `sts:SetSourceIdentity` in the role's trust policy and the caller's permissions",
+    ),
+    ("service control policy", "a service control policy of the organization does not allow it: ask who manages that"),
+    (
+        "resource control policy",
+        "a resource control policy of the organization does not allow it: ask who manages that",
+    ),
+    ("permissions boundary", "the caller's permissions boundary does not allow it"),
+    ("session policy", "the session policy of the caller's own session does not allow it"),
+    ("VPC endpoint policy", "the policy of the VPC endpoint that the call goes through does not allow it"),
+    ("explicit deny in an identity-based policy", "a policy of the caller's own denies it explicitly"),
+    ("explicit deny in a resource-based policy", "the role's trust policy denies it explicitly"),
+];
+
 fn denied(call: &Call<'_>, aws: Option<&str>) -> String {
     match &call.operation {
         Operation::AssumeRole { role_arn, with_external_id } => {
+            let by =
+                aws.and_then(|aws| DENIED_BY.iter().find(|(words, _)| aws.contains(words)).map(|(_, by)| (by, aws)));
+            if let Some((by, aws)) = by {
+                return format!("role `{role_arn}` may not be assumed with {}: {by} ({aws})", call.credentials);
+            }
             let id = if *with_external_id { "its external id" } else { "whether it asks for an external id" };
             let mfa = match call.device {
                 Some(_) => "",

@@ -174,6 +174,45 @@ fn a_refusal_that_is_not_stss_says_so() {
 }
 
 #[test]
+fn a_signature_for_another_region_is_no_wrong_secret() {
+    for code in ["SignatureDoesNotMatch", "InvalidSignatureException"] {
+        let error = answer(Some(code), "Credential should be scoped to a valid region, not 'us-east-1'. ", 403, "");
+        let text = error.to_string();
+        assert!(error.is_unrecoverable() && text.contains("another region") && !text.contains("secret"), "{text}");
+        assert!(text.contains("not 'us-east-1'"), "{text}");
+    }
+}
+
+#[test]
+fn a_refusal_is_sent_to_where_aws_says_it_comes_from() {
+    let who = "User: arn:aws:iam::111122223333:user/me is not authorized to perform:";
+    for (says, look_at) in [
+        (format!("{who} sts:TagSession on resource: arn:aws:iam::1:role/a"), "session tags need"),
+        (format!("{who} sts:SetSourceIdentity on resource: arn:aws:iam::1:role/a"), "a source identity needs"),
+        (
+            format!("{who} sts:AssumeRole on resource: x with an explicit deny in a service control policy"),
+            "a service control policy of the organization",
+        ),
+        (
+            format!(
+                "{who} sts:AssumeRole on resource: x because no permissions boundary allows the sts:AssumeRole action"
+            ),
+            "the caller's permissions boundary",
+        ),
+        (
+            format!("{who} sts:AssumeRole on resource: x because no session policy allows the sts:AssumeRole action"),
+            "the session policy of the caller's own session",
+        ),
+    ] {
+        let text = answer(Some("AccessDenied"), &says, 403, "").to_string();
+        assert!(text.contains(look_at) && text.contains(&says), "{text}");
+        assert!(!text.contains("check the role's trust policy"), "{text}");
+    }
+    let text = answer(Some("AccessDenied"), &format!("{who} sts:AssumeRole on resource: x"), 403, "").to_string();
+    assert!(text.contains("check the role's trust policy"), "{text}");
+}
+
+#[test]
 fn what_aws_says_of_a_signature_is_not_repeated() {
     let message = "The Canonical String for this request should have been\n'POST\nx-amz-security-token:IQoJhush";
     let error = answer(Some("SignatureDoesNotMatch"), message, 403, "");
