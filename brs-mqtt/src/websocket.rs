@@ -247,7 +247,7 @@ fn refused(
     if let Some(code) = header("x-amzn-errortype") {
         error = error.with_code(clean(code.split(':').next().unwrap_or(code), &hidden));
     }
-    // Refused for their age or because they were revoked: the next try needs others. A signature that is too old is
+    // Refused as expired or invalid: the next try needs others. A signature that is too old is
     // another matter.
     if status == 403 && said.to_ascii_lowercase().contains("security token") {
         signer.session.report_rejected(&signed.access_key_id);

@@ -166,7 +166,7 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
             "the connection was cut: check proxies and firewalls on the way"
         }
         _ if causes(error, call.hidden).contains("dns error") => {
-            "its name, or that of the proxy in between, is not known: check the region, the endpoint URL, the proxy \
+            "its name is not known, or that of the proxy in between: check the region, the endpoint URL, the proxy \
              (`client.config.proxies`, `HTTPS_PROXY`) and this machine's name servers"
         }
         _ => {

@@ -292,6 +292,17 @@ impl EmbeddedAws {
     /// # Panics
     ///
     /// If this server never issued the key.
+    pub fn expire(&self, access_key_id: &str) {
+        self.state.directory().expire(access_key_id);
+    }
+
+    /// Revokes what has been issued so far of the role that a session is of, as IAM does it: by a policy that denies
+    /// everything to older sessions. They get `AccessDenied`, but for `GetCallerIdentity`, which needs no permission;
+    /// sessions that are opened afterwards are not affected.
+    ///
+    /// # Panics
+    ///
+    /// If this server never issued the key.
     pub fn revoke(&self, access_key_id: &str) {
         self.state.directory().revoke(access_key_id);
     }

@@ -72,7 +72,7 @@ async fn no_signed_url_and_no_secret_is_logged() {
     let mut events = connection.events();
     gateway.cut();
     while !matches!(events.next().await, Some(Event::Connected { .. })) {}
-    aws.revoke(session.credentials().await.unwrap().access_key_id());
+    aws.expire(session.credentials().await.unwrap().access_key_id());
     let refused = session.mqtt(options()).await.unwrap_err();
 
     let log = format!("{}{refused:?}{connection:?}{:?}", LOG.lock().unwrap(), options());

@@ -26,7 +26,7 @@ async fn thirty_calls_that_are_in_flight_when_their_credentials_are_rejected_all
     let client = session.client(Client::new);
     let old = session.credentials().await.unwrap();
     clock.advance(Duration::from_secs(61));
-    aws.revoke(old.access_key_id());
+    aws.expire(old.access_key_id());
     for answer in join_all((0..30).map(|_| client.get_caller_identity().send())).await {
         answer.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
     }

@@ -116,7 +116,7 @@ async fn a_revoked_set_is_replaced_within_the_call_in_every_protocol() {
     for task in 0..3 {
         let old = session.credentials().await.unwrap();
         clock.advance(Duration::from_secs(61));
-        aws.revoke(old.access_key_id());
+        aws.expire(old.access_key_id());
         call(&session, task, 0).await;
         assert_ne!(session.credentials().await.unwrap().access_key_id(), old.access_key_id());
         assert_eq!(aws.calls("AssumeRole"), task + 2);
@@ -132,7 +132,7 @@ async fn a_head_request_that_is_refused_without_a_word_is_the_sdks_own_error() {
     let client = session.client(aws_sdk_s3::Client::new);
     client.put_object().bucket("demo").key("a").body(ByteStream::from_static(b"b")).send().await.unwrap();
     clock.advance(Duration::from_secs(61));
-    aws.revoke(session.credentials().await.unwrap().access_key_id());
+    aws.expire(session.credentials().await.unwrap().access_key_id());
     let error = client.head_object().bucket("demo").key("a").send().await.unwrap_err();
     assert_eq!((error.raw_response().unwrap().status().as_u16(), error.code()), (400, None), "{error:?}");
     assert_eq!(aws.calls("AssumeRole"), 1, "it may mean anything");
@@ -149,7 +149,7 @@ async fn an_upload_that_cannot_be_sent_again_fails_with_the_services_own_error()
     clock.advance(Duration::from_secs(61));
     session.credentials().await.unwrap();
     clock.advance(Duration::from_secs(61));
-    aws.revoke(session.credentials().await.unwrap().access_key_id());
+    aws.expire(session.credentials().await.unwrap().access_key_id());
     let once = http_body_util::StreamBody::new(futures_util::stream::iter([Ok::<_, std::io::Error>(
         http_body::Frame::data(bytes::Bytes::from_static(b"once")),
     )]));

@@ -85,6 +85,8 @@ pub(crate) struct Directory {
 struct Key {
     credentials: Credentials,
     expiration: Option<SystemTime>,
+    ended: bool,
+    /// Whether a policy of the role denies everything to this session.
     revoked: bool,
     principal: Principal,
 }
@@ -124,11 +126,27 @@ impl Directory {
         self.conditions.get(role_arn).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn revoke(&mut self, access_key_id: &str) {
+    pub(crate) fn expire(&mut self, access_key_id: &str) {
         match self.keys.get_mut(access_key_id) {
-            Some(key) => key.revoked = true,
-            None => panic!("{access_key_id} was never issued here and cannot be revoked"),
+            Some(key) => key.ended = true,
+            None => panic!("{access_key_id} was never issued here and cannot be ended"),
         }
+    }
+
+    pub(crate) fn revoke(&mut self, access_key_id: &str) {
+        let Some(key) = self.keys.get(access_key_id) else {
+            panic!("{access_key_id} was never issued here and cannot be revoked");
+        };
+        // What stands before the session's name is the role's.
+        let role = |principal: &Principal| principal.arn.rsplit_once('/').map(|(role, _)| role.to_owned());
+        let of = role(&key.principal);
+        for key in self.keys.values_mut().filter(|key| key.principal.kind == Kind::RoleSession) {
+            key.revoked |= role(&key.principal) == of;
+        }
+    }
+
+    pub(crate) fn is_revoked(&self, access_key_id: &str) -> bool {
+        self.keys.get(access_key_id).is_some_and(|key| key.revoked)
     }
 
     pub(crate) fn issued_secrets(&self) -> Vec<String> {
@@ -148,10 +166,10 @@ impl Directory {
         now: SystemTime,
     ) -> Result<(Credentials, Principal), AwsError> {
         let key = self.keys.get(access_key_id).ok_or_else(AwsError::invalid_token)?;
-        if key.credentials.session_token() != session_token || (key.revoked && key.principal.kind == Kind::User) {
+        if key.credentials.session_token() != session_token || (key.ended && key.principal.kind == Kind::User) {
             return Err(AwsError::invalid_token());
         }
-        if key.revoked || key.expiration.is_some_and(|expiration| expiration <= now) {
+        if key.ended || key.expiration.is_some_and(|expiration| expiration <= now) {
             return Err(AwsError::expired_token());
         }
         Ok((key.credentials.clone(), key.principal.clone()))
@@ -200,7 +218,7 @@ impl Directory {
         self.secrets.push(secret.clone());
         self.secrets.extend(session_token.clone());
         let credentials = Credentials::new(access_key_id.clone(), secret, session_token, expiration, "embedded-aws");
-        let key = Key { credentials: credentials.clone(), expiration, revoked: false, principal };
+        let key = Key { credentials: credentials.clone(), expiration, ended: false, revoked: false, principal };
         self.keys.insert(access_key_id, key);
         credentials
     }

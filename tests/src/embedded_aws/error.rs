@@ -87,6 +87,15 @@ impl AwsError {
         ))
     }
 
+    /// A session that was revoked. The resource that AWS names depends on the action; here it is any.
+    pub(crate) fn explicitly_denied(principal_arn: &str, action: &str) -> Self {
+        let message = format!(
+            "User: {principal_arn} is not authorized to perform: {action} on resource: * with an explicit deny in an \
+             identity-based policy"
+        );
+        Self::new(403, "AccessDenied", message)
+    }
+
     pub(crate) fn access_denied(principal_arn: &str, action: &str, resource_arn: &str) -> Self {
         let message =
             format!("User: {principal_arn} is not authorized to perform: sts:{action} on resource: {resource_arn}");

@@ -148,6 +148,11 @@ pub(super) fn authenticate(state: &State, call: &Call, service: &str) -> Result<
     let session_token = call.header("x-amz-security-token");
     let (credentials, principal) = state.directory().look_up(&authorization.access_key_id, session_token, now)?;
     authorization.verify(call, service, &credentials, now, state.allowed_skew)?;
+    // Signatures come first, permissions second; this action needs none.
+    let action = call.action();
+    if action != "GetCallerIdentity" && state.directory().is_revoked(&authorization.access_key_id) {
+        return Err(AwsError::explicitly_denied(&principal.arn, &format!("{service}:{action}")));
+    }
     Ok(principal)
 }
 

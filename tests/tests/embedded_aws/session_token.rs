@@ -86,7 +86,7 @@ async fn its_roles_are_not_chained() {
 async fn it_ends_like_any_other_session() {
     let (clock, aws) = started();
     let (ended, revoked) = (session(&aws).await, session(&aws).await);
-    aws.revoke(revoked.access_key_id());
+    aws.expire(revoked.access_key_id());
     assert_eq!(refusal(identify(&aws, revoked).await).1, "ExpiredToken");
     clock.advance(43_199);
     role_call(&aws, ended.clone()).send().await.unwrap();

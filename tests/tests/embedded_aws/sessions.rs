@@ -47,24 +47,24 @@ async fn a_session_ends_at_its_expiration() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_is_expired() {
+async fn a_session_that_is_ended_early_has_expired() {
     let aws = EmbeddedAws::start();
     let session = issued(&assume(&aws).await.unwrap());
-    aws.revoke(session.access_key_id());
+    aws.expire(session.access_key_id());
     assert_eq!(refusal(identify(&aws, session).await).1, "ExpiredToken");
 }
 
 #[tokio::test]
-async fn a_revoked_key_of_a_user_is_invalid() {
+async fn a_key_of_a_user_that_is_ended_is_invalid() {
     let aws = EmbeddedAws::start();
-    aws.revoke(aws.access_key_id());
+    aws.expire(aws.access_key_id());
     assert_eq!(refusal(assume(&aws).await).1, "InvalidClientTokenId");
 }
 
 #[test]
 #[should_panic(expected = "never issued here")]
-fn revoking_a_foreign_key_is_a_mistake() {
-    EmbeddedAws::start().revoke("ASIASTRANGER");
+fn ending_a_foreign_key_is_a_mistake() {
+    EmbeddedAws::start().expire("ASIASTRANGER");
 }
 
 #[test]

@@ -142,7 +142,7 @@ async fn a_device_of_each_kind_gets_credentials_that_the_embedded_aws_accepts() 
             let sts = aws_sdk_sts::Client::from_conf(config);
             let arn = sts.get_caller_identity().send().await.unwrap().arn.unwrap();
             assert_eq!(arn, format!("arn:aws:sts::123456789012:assumed-role/demo/{}", device.certificate_id));
-            aws.revoke(&id);
+            aws.expire(&id);
             assert!(sts.get_caller_identity().send().await.is_err());
         }
         let request = iot.requests().pop().unwrap();

@@ -216,7 +216,7 @@ async fn a_refusal_tells_awss_message_and_a_wrong_clock() {
     assert!(error.to_string().contains(&format!("(403, `{}`)", details["aws_message"])), "{error}");
     let apart: u64 = details["clock_difference_seconds"].parse().unwrap();
     assert!((3595..=3605).contains(&apart), "{apart} s");
-    world.aws.revoke(session.credentials().await.unwrap().access_key_id());
+    world.aws.expire(session.credentials().await.unwrap().access_key_id());
     let error = in_time(session.mqtt(options())).await.unwrap_err();
     assert!(error.to_string().contains("iot:Connect"), "{error}");
     // The rejection was reported: the next try has others.

@@ -101,7 +101,7 @@ async fn a_parents_revoked_credentials_are_replaced_within_the_childs_refresh() 
     let child = on(&parent, "spoke").await.unwrap();
     let first = key(&parent).await;
     clock.advance(seconds(120));
-    aws.revoke(&first);
+    aws.expire(&first);
     child.credentials().await.unwrap();
     assert_ne!(key(&parent).await, first);
     assert_eq!((calls_for(&aws, "hub"), calls_for(&aws, "spoke")), (2, 2));
@@ -116,7 +116,7 @@ async fn revoked_at_once(aws: &Arc<EmbeddedAws>, clock: &ManualClock) -> Refresh
         let (hub, aws) = (hub.clone(), Arc::clone(&aws_of_parent));
         async move {
             let set = hub.refresh().await?;
-            aws.revoke(set.access_key_id());
+            aws.expire(set.access_key_id());
             Ok::<_, brs::Error>(set)
         }
     });
@@ -214,7 +214,7 @@ async fn expired_keys_that_never_change_are_for_a_person_and_a_provider_is_asked
         )
     };
     let (old, new) = (keys(&set), keys(&parent.refresh().await.unwrap()));
-    aws.revoke(set.access_key_id());
+    aws.expire(set.access_key_id());
     let before = aws.calls("AssumeRole");
 
     let fixed = with_params(&aws, &clock, role()).base_credentials(old.clone()).build().await.unwrap();

@@ -201,7 +201,7 @@ async fn expired_keys_of_a_provider_cost_no_second_code() {
     let token = set.session_token().map(str::to_owned);
     let keys =
         aws_credential_types::Credentials::new(set.access_key_id(), set.secret_access_key(), token, None, "test");
-    aws.revoke(set.access_key_id());
+    aws.expire(set.access_key_id());
     let params = with_provider(device.serial_number(), totp(&device));
     let stale = with_params(&aws, &clock, params.clone()).base_credentials(provider_of(move || Some(keys.clone())));
     let error = stale.build().await.unwrap().refresh().await.unwrap_err();

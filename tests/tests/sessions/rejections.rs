@@ -32,14 +32,14 @@ async fn quick(aws: &EmbeddedAws, clock: &ManualClock, retry: bool) -> Refreshab
 }
 
 #[tokio::test]
-async fn a_set_that_is_revoked_is_replaced_within_the_call_and_none_fails() {
+async fn a_set_that_is_ended_early_is_replaced_within_the_call_and_none_fails() {
     let (aws, clock) = aws();
     let session = quick(&aws, &clock, true).await;
     let client = session.client(Client::new);
     for round in 1..=5 {
         let old = key(&session).await;
         clock.advance(seconds(61));
-        aws.revoke(&old);
+        aws.expire(&old);
         // The SDK's own retry quota, 500 tokens for a process and service, has no room for many more at a time.
         let answers = join_all((0..10).map(|_| who(&client))).await;
         for answer in answers {
@@ -53,13 +53,34 @@ async fn a_set_that_is_revoked_is_replaced_within_the_call_and_none_fails() {
 }
 
 #[tokio::test]
+async fn after_a_revocation_services_deny_access_until_the_session_is_refreshed() {
+    let (aws, clock) = aws();
+    let session = quick(&aws, &clock, true).await;
+    let client = session.client(Client::new);
+    let old = key(&session).await;
+    aws.revoke(&old);
+    // It is no rejection: AWS says the same of a missing permission.
+    let assume = || client.assume_role().role_arn(ROLE).role_session_name("another").send();
+    let denied = assume().await.unwrap_err();
+    assert_eq!(denied.code(), Some("AccessDenied"));
+    let says = denied.message().unwrap_or_default();
+    assert!(says.contains("with an explicit deny in an identity-based policy"), "{says}");
+    assert_eq!((key(&session).await, aws.calls("AssumeRole")), (old.clone(), 2));
+    // Who one is may be asked all the same.
+    who(&client).await.unwrap();
+    session.refresh().await.unwrap();
+    assert_ne!(key(&session).await, old);
+    assume().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_the_retry_a_call_fails_with_the_services_own_error_and_the_next_succeeds() {
     let (aws, clock) = aws();
     let session = quick(&aws, &clock, false).await;
     let client = session.client(Client::new);
     let old = key(&session).await;
     clock.advance(seconds(61));
-    aws.revoke(&old);
+    aws.expire(&old);
     let error = who(&client).await.unwrap_err();
     assert_eq!(error.code(), Some("ExpiredToken"));
     who(&client).await.unwrap();
@@ -79,7 +100,7 @@ async fn a_rejection_of_a_set_that_has_been_replaced_costs_no_refresh() {
         "late",
     );
     session.refresh().await.unwrap();
-    aws.revoke(old.access_key_id());
+    aws.expire(old.access_key_id());
     // Signed with the old set on purpose: a request that was on its way.
     let other = aws_sdk_sts::config::Builder::default().credentials_provider(late);
     let client = session.client(Client::new);
@@ -265,7 +286,7 @@ async fn a_rejected_set_that_cannot_be_replaced_is_sent_once_a_call() {
     let client = session.client(Client::new);
     let old = key(&session).await;
     clock.advance(seconds(61));
-    aws.revoke(&old);
+    aws.expire(&old);
     aws.fail_always(Some(Failure::Status(500)));
     // The first call finds out that the source is in trouble; from then on the backoff keeps everybody from asking.
     assert_eq!(who(&client).await.unwrap_err().code(), Some("ExpiredToken"));

@@ -105,7 +105,7 @@ async fn on_another_sessions_configuration_each_session_minds_its_own_credential
     clock.advance(seconds(61));
 
     let (lower, upper) = (key(&below).await, key(&above).await);
-    aws.revoke(&upper);
+    aws.expire(&upper);
     client.get_caller_identity().send().await.unwrap();
     assert_ne!(key(&above).await, upper, "replaced within the call");
     assert_eq!(key(&below).await, lower, "what signed AssumeRole was not rejected");
@@ -113,8 +113,8 @@ async fn on_another_sessions_configuration_each_session_minds_its_own_credential
     // Both at once: the call of the strategy above finds out about the one below.
     let upper = key(&above).await;
     clock.advance(seconds(61));
-    aws.revoke(&upper);
-    aws.revoke(&lower);
+    aws.expire(&upper);
+    aws.expire(&lower);
     client.get_caller_identity().send().await.unwrap();
     assert_ne!(key(&below).await, lower);
     let mut invalidated = 0;
