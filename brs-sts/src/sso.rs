@@ -4,12 +4,14 @@
 //! provider for it takes neither an endpoint nor a service's configuration.
 
 use std::io;
+use std::time::SystemTime;
 
 use aws_config::identity::IdentityCache;
 use aws_config::sso::SsoTokenProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::token::ProvideToken;
+use aws_smithy_runtime_api::client::identity::http::Token;
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
@@ -18,6 +20,9 @@ use brs_core::Error;
 use crate::profile_graph::SsoLogin;
 use crate::profiles::shown_name;
 use crate::shown::any_in_chain;
+use renewal::{Outcome, Renewal};
+
+mod renewal;
 
 /// The credentials of the role that a profile names, with its login.
 pub(crate) async fn credentials(
@@ -25,23 +30,52 @@ pub(crate) async fn credentials(
     login: &SsoLogin,
     config: &SdkConfig,
 ) -> Result<Credentials, CredentialsError> {
-    match role_credentials(login, config).await {
-        Err(error) if is_ended_login(&error) => {
-            Err(CredentialsError::provider_error(login_needed(profile, "SSO login", "aws sso login")))
+    let renewal = Renewal::default();
+    let loaded = match token(login, config, &renewal).await {
+        Ok(token) => {
+            let is_over = token.expiration().is_some_and(|at| at <= now(config));
+            match renewal.outcome() {
+                // The service would refuse it; that it cannot be renewed is no reason for a person to act.
+                Outcome::Outage | Outcome::Answered if is_over => Err(not_renewed(profile)),
+                Outcome::Ended if is_over => Err(login_needed(profile, "SSO login", "aws sso login")),
+                outcome => match role_credentials(login, config, &token).await {
+                    Err(error) if outcome == Outcome::Outage && is_ended_login(&error) => Err(not_renewed(profile)),
+                    Err(error) if is_ended_login(&error) => Err(login_needed(profile, "SSO login", "aws sso login")),
+                    loaded => return loaded,
+                },
+            }
         }
-        loaded => loaded,
-    }
+        // A renewed login goes to its file first.
+        Err(error) if renewal.outcome() == Outcome::Answered => Err(not_kept(profile, error)),
+        Err(error) if is_ended_login(&error) => Err(login_needed(profile, "SSO login", "aws sso login")),
+        Err(error) => return Err(error),
+    };
+    loaded.map_err(CredentialsError::provider_error)
 }
 
-async fn role_credentials(login: &SsoLogin, config: &SdkConfig) -> Result<Credentials, CredentialsError> {
-    let region = Region::new(login.region.clone());
+/// The login's token, renewed by the SDK if it ends within five minutes.
+async fn token(login: &SsoLogin, config: &SdkConfig, renewal: &Renewal) -> Result<Token, CredentialsError> {
+    let mut builder = config.to_builder();
+    builder.set_http_client(config.http_client().map(|client| renewal.watched(client)));
     let tokens = SsoTokenProvider::builder()
-        .configure(config)
-        .region(region.clone())
+        .configure(&builder.build())
+        .region(Region::new(login.region.clone()))
         .start_url(&login.start_url)
         // The cache's file is named after the session, or after the start URL if the profile names no session.
         .session_name(login.session.as_ref().unwrap_or(&login.start_url));
-    let token = tokens.build().await.provide_token().await.map_err(CredentialsError::provider_error)?;
+    tokens.build().await.provide_token().await.map_err(CredentialsError::provider_error)
+}
+
+fn now(config: &SdkConfig) -> SystemTime {
+    config.time_source().unwrap_or_default().now()
+}
+
+async fn role_credentials(
+    login: &SsoLogin,
+    config: &SdkConfig,
+    token: &Token,
+) -> Result<Credentials, CredentialsError> {
+    let region = Region::new(login.region.clone());
     let config = aws_sdk_sso::config::Builder::from(config).region(region).identity_cache(IdentityCache::no_cache());
     let answer = aws_sdk_sso::Client::from_conf(config.build())
         .get_role_credentials()
@@ -97,4 +131,25 @@ pub(crate) fn login_needed(profile: &str, login: &str, command: &str) -> Error {
         .with_detail("profile", &profile)
         .with_detail("command", command)
         .unrecoverable()
+}
+
+/// The error for a login that is good, but whose token could not be renewed.
+fn not_renewed(profile: &str) -> Error {
+    let profile = shown_name(profile);
+    let problem =
+        format!("the token service of IAM Identity Center did not renew the SSO login of the profile `{profile}`");
+    Error::connection(format!("{problem}; the login itself has not ended, so it is tried again"))
+        .with_detail("profile", profile)
+        .retryable()
+}
+
+/// The error for a login that was renewed and could not be kept.
+fn not_kept(profile: &str, error: CredentialsError) -> Error {
+    let profile = shown_name(profile);
+    Error::credential(format!(
+        "the SSO login of the profile `{profile}` was renewed, but the new token could not be used or written to \
+         `.aws/sso/cache` in the home directory: check that this process may write there"
+    ))
+    .with_detail("profile", profile)
+    .with_source(error)
 }

@@ -1,13 +1,13 @@
 //! An AWS inside the test's process: STS, and a little of other services, over plain HTTP on a free port of 127.0.0.1.
 //!
 //! Every request is authenticated as AWS does it: the signature is computed again, temporary credentials expire and
-//! can be revoked, and refusals carry the status, code and wording of the real service. On request the server fails,
+//! can be denied everything, and refusals carry the status, code and wording of the real service. On request the server fails,
 //! hangs and drops connections, and its clock is the test's. It runs in a thread with a runtime of its own, so it
 //! serves tests on any runtime, on paused tokio time, and on none.
 //!
 //! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate` lets planned faults
 //! happen, `sts` decides (with `session_token` and `web_identity` for its other actions, `validate` for single
-//! parameters, `policy` for what narrows a session, `mfa` for devices), `sso` is the portal of IAM Identity Center,
+//! parameters, `policy` for what narrows a session, `mfa` for devices), `sso` is IAM Identity Center,
 //! `s3` and `dynamodb` are services with other protocols, `directory` knows who may call, `faults` and `log` are the
 //! two ends that tests hold.
 //!
@@ -216,6 +216,11 @@ impl EmbeddedAws {
     /// gives credentials of the roles `AWSReservedSSO_…` for the role names it is asked for.
     pub fn add_sso_login(&self, access_token: &str) {
         self.state.directory().sso_logins.insert(access_token.to_owned());
+    }
+
+    /// Lets the token service of IAM Identity Center take `refresh_token` once, for `access_token` and a next one.
+    pub fn add_sso_renewal(&self, refresh_token: &str, access_token: &str) {
+        self.state.directory().sso_renewals.insert(refresh_token.to_owned(), access_token.to_owned());
     }
 
     /// Ends a login: the portal answers `UnauthorizedException` from now on.

@@ -34,13 +34,14 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
-        let form = if parts.method == http::Method::POST { &body[..] } else { &[] };
+        let form = if parts.method == http::Method::POST && !body.starts_with(b"{") { &body[..] } else { &[] };
         let parameters = [query, form].into_iter().flat_map(|form| form_urlencoded::parse(form).into_owned()).collect();
         Self { parts, body, parameters }
     }
 
     pub(super) fn action(&self) -> &str {
         match self.service() {
+            Service::Portal if self.parts.uri.path() == sso::TOKEN_PATH => sso::TOKEN_ACTION,
             Service::Portal => sso::ACTION,
             Service::S3 => s3::action(self),
             Service::DynamoDb => dynamodb::action(self),
@@ -48,9 +49,9 @@ impl Call {
         }
     }
 
-    /// Whose business this is: the portal has a path of its own, for the others requests are signed.
+    /// Whose business this is: IAM Identity Center has paths of its own, for the others requests are signed.
     pub(super) fn service(&self) -> Service {
-        if self.parts.uri.path() == sso::PATH {
+        if [sso::PATH, sso::TOKEN_PATH].contains(&self.parts.uri.path()) {
             return Service::Portal;
         }
         match Authorization::of(self).ok().as_ref().map(|authorization| authorization.service.as_str()) {

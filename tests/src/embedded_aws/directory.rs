@@ -79,6 +79,8 @@ pub(crate) struct Directory {
     pub(super) devices: Devices,
     pub(crate) web_identities: HashMap<String, WebIdentity>,
     pub(crate) sso_logins: HashSet<String>,
+    /// Refresh tokens, each with the access token that it is good for.
+    pub(crate) sso_renewals: HashMap<String, String>,
     secrets: Vec<String>,
 }
 

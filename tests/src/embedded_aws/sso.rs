@@ -1,4 +1,5 @@
-//! The portal of IAM Identity Center: role credentials for who has logged in. JSON, not signed, a bearer token.
+//! IAM Identity Center: its portal has role credentials for who has logged in, its token service renews logins. Both
+//! speak JSON and are not signed; the portal takes a bearer token, the token service a refresh token, which is used up.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,12 +15,21 @@ use super::sts::Answer;
 /// The path of GetRoleCredentials, and what the log calls it.
 pub(super) const PATH: &str = "/federation/credentials";
 pub(super) const ACTION: &str = "GetRoleCredentials";
+/// The path of CreateToken, and what the log calls it.
+pub(super) const TOKEN_PATH: &str = "/token";
+pub(super) const TOKEN_ACTION: &str = "CreateToken";
 const ACCESS_TOKEN: &str = "x-amz-sso_bearer_token";
 
 /// A permission set's session duration, unless its administrator chose another.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
+/// How long a renewed login lasts, in seconds.
+const LOGIN_SECONDS: u64 = 8 * 3600;
+
 pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsError> {
+    if call.action() == TOKEN_ACTION {
+        return renew(state, call).await;
+    }
     let entry = match enter(state, call, "anonymous").await {
         Gate::Answered(answer) => return answer,
         Gate::Open(entry) => entry,
@@ -45,5 +55,29 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         "sessionToken": session.credentials.session_token(),
         "expiration": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
     } });
+    Ok(Answer::Json(body.to_string()))
+}
+
+async fn renew(state: &State, call: &Call) -> Result<Answer, AwsError> {
+    if let Gate::Answered(answer) = enter(state, call, "anonymous").await {
+        return answer;
+    }
+    let invalid = |problem| AwsError::new(400, "InvalidRequestException", problem);
+    let asked: serde_json::Value = serde_json::from_slice(&call.body).map_err(|_| invalid("not JSON"))?;
+    let field = |name| asked.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    let (Some("refresh_token"), Some(_), Some(_)) = (field("grantType"), field("clientId"), field("clientSecret"))
+    else {
+        return Err(invalid("grantType, clientId and clientSecret are required"));
+    };
+    let mut directory = state.directory();
+    let (refresh_token, access_token) = field("refreshToken")
+        .and_then(|token| directory.sso_renewals.remove_entry(token))
+        .ok_or_else(|| AwsError::new(400, "InvalidGrantException", "Invalid refresh token provided"))?;
+    let next = format!("{refresh_token}+");
+    directory.sso_logins.insert(access_token.clone());
+    directory.sso_renewals.insert(next.clone(), format!("{access_token}+"));
+    let body = json!({
+        "accessToken": access_token, "expiresIn": LOGIN_SECONDS, "refreshToken": next, "tokenType": "Bearer",
+    });
     Ok(Answer::Json(body.to_string()))
 }

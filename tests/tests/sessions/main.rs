@@ -30,6 +30,7 @@ mod remedies;
 mod role_profiles;
 mod settings;
 mod sharing;
+mod sso;
 mod sts;
 mod web_identity;
 

@@ -29,14 +29,21 @@ impl Home {
 
     /// Writes what `aws sso login` leaves behind.
     pub(super) fn log_in(&self, session_name: &str, token: &str, expires_at: &str) {
+        self.keep_login(
+            session_name,
+            &json!({
+                "accessToken": token, "expiresAt": expires_at, "region": "eu-west-1",
+                "startUrl": "https://brs.awsapps.com/start",
+            }),
+        );
+    }
+
+    /// Writes the file that `aws sso login` leaves for a session.
+    pub(super) fn keep_login(&self, session_name: &str, login: &serde_json::Value) {
         let folder = self.path(".aws/sso/cache");
         std::fs::create_dir_all(&folder).unwrap();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, session_name.as_bytes());
         let name: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let login = json!({
-            "accessToken": token, "expiresAt": expires_at, "region": "eu-west-1",
-            "startUrl": "https://brs.awsapps.com/start",
-        });
         std::fs::write(folder.join(format!("{name}.json")), login.to_string()).unwrap();
     }
 
