@@ -2,7 +2,8 @@
 //!
 //! Owns the cleaning of what comes from outside, and the masks over what brs itself was given: a tool that quotes its
 //! arguments or its environment (`unrecognized option '--pin=…'`, `sh -x`) must not put them into an error. A mask
-//! finds a text as it was given; one that the tool has quoted, encoded or cut is not recognised.
+//! finds a text as it was given; one that the tool has quoted or encoded is not recognised. A line whose beginning was
+//! not kept is not shown: it may begin within a secret.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, is_separator};
@@ -66,10 +67,17 @@ pub(super) fn name(name: &OsStr) -> String {
 /// The end of a command's standard error on one line: that is where the reason stands. `cut` says that `written` is not
 /// all of it.
 pub(super) fn stderr(command: &Command, written: &[u8], cut: bool) -> String {
-    let line = Zeroizing::new(clean(&String::from_utf8_lossy(written)));
-    let line = masked(&line, &secrets(command), cut);
+    let text = Zeroizing::new(String::from_utf8_lossy(written).into_owned());
+    let whole = if cut { text.split_once('\n').map_or("", |(_, whole)| whole) } else { &text };
+    let line = joined(&masked(&lines(whole), &secrets(command)));
     let surplus = line.chars().count().saturating_sub(STDERR_SHOWN);
-    if surplus == 0 { line } else { format!("…{}", line.chars().skip(surplus + 1).collect::<String>()) }
+    if surplus > 0 {
+        format!("…{}", line.chars().skip(surplus + 1).collect::<String>())
+    } else if cut {
+        format!("…{line}")
+    } else {
+        line
+    }
 }
 
 /// The texts that brs gave to the command, cleaned like what is searched for them.
@@ -78,7 +86,7 @@ fn secrets(command: &Command) -> Vec<Zeroizing<String>> {
     let mut add = |text: &str| {
         // A text of several lines may be quoted line by line.
         for part in std::iter::once(text).chain(text.lines()) {
-            let part = Zeroizing::new(clean(part));
+            let part = Zeroizing::new(lines(part));
             if part.chars().count() >= MASKED {
                 secrets.push(part);
             }
@@ -97,18 +105,11 @@ fn secrets(command: &Command) -> Vec<Zeroizing<String>> {
     secrets
 }
 
-/// `text` with a mask over every occurrence of a secret; occurrences may overlap. If its beginning has been cut off, it
-/// may begin within a secret.
-fn masked(text: &str, secrets: &[Zeroizing<String>], cut: bool) -> String {
+/// `text` with a mask over every occurrence of a secret, and what stands behind a secret's name; they may overlap.
+fn masked(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut is_secret = vec![false; text.len()];
     for value in named::values(text) {
         is_secret[value].fill(true);
-    }
-    if cut {
-        // It may be the end of a value whose name was cut off.
-        let first = text.find(|c: char| c.is_whitespace() || "\"'<>,;:&".contains(c)).unwrap_or(text.len());
-        let looks_like_one = first >= 8 && text[..first].contains(|c: char| c.is_ascii_digit() || "+/=".contains(c));
-        is_secret[..first].fill(looks_like_one);
     }
     for secret in secrets {
         let step = secret.chars().next().map_or(1, char::len_utf8);
@@ -117,9 +118,6 @@ fn masked(text: &str, secrets: &[Zeroizing<String>], cut: bool) -> String {
             let start = from + found;
             is_secret[start..start + secret.len()].fill(true);
             from = start + step;
-        }
-        if cut {
-            is_secret[..rest_of_secret(text, secret)].fill(true);
         }
     }
     let mut shown = String::with_capacity(text.len());
@@ -133,21 +131,17 @@ fn masked(text: &str, secrets: &[Zeroizing<String>], cut: bool) -> String {
     shown
 }
 
-/// How many bytes at the beginning of `text` are the end of a secret, or lie within it.
-fn rest_of_secret(text: &str, secret: &str) -> usize {
-    // Half a character at the cut.
-    let half = text.len() - text.trim_start_matches(char::REPLACEMENT_CHARACTER).len();
-    let rest = &text[half..];
-    if rest.chars().count() >= MASKED && secret.contains(rest) {
-        return text.len();
-    }
-    let mut ends = secret.char_indices().map(|(at, _)| &secret[at..]);
-    let longest = ends.find(|end| rest.starts_with(end)).filter(|end| end.chars().count() >= MASKED);
-    longest.map_or(0, |end| half + end.len())
+/// A text from outside on one line, fit for a message.
+pub(super) fn clean(text: &str) -> String {
+    joined(&lines(text))
 }
 
-/// Removes control sequences and characters that change how others are shown, and joins lines with `; `.
-pub(super) fn clean(text: &str) -> String {
+fn joined(lines: &str) -> String {
+    lines.replace('\n', "; ")
+}
+
+/// Removes control sequences, characters that change how others are shown, and what is blank around and between lines.
+fn lines(text: &str) -> String {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -170,7 +164,7 @@ pub(super) fn clean(text: &str) -> String {
         }
     }
     let lines: Vec<&str> = plain.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ")
+    lines.join("\n")
 }
 
 fn skip_csi(rest: &mut impl Iterator<Item = char>) {
@@ -252,15 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_begins_before_what_was_kept_is_masked() {
-        let long = "a-very-long-secret-".repeat(5) + "ü-end";
-        let command = Command::new(["tool", &long]).unwrap();
-        for from in [1, 30, 80, 95, 96] {
-            let written = format!("{}: denied", String::from_utf8_lossy(&long.as_bytes()[from..]));
-            assert_eq!(stderr(&command, written.as_bytes(), true), "***: denied", "{from}");
+    fn a_line_whose_beginning_was_not_kept_is_not_shown() {
+        for (written, expected) in
+            [("ter half of hush\ndenied", "…denied"), ("correct horse hush: denied", "…"), ("", "…")]
+        {
+            assert_eq!(stderr(&bare(), written.as_bytes(), true), expected, "{written}");
         }
-        assert_eq!(stderr(&command, &long.as_bytes()[10..40], true), "***");
-        assert_eq!(stderr(&command, b"and denied", true), "and denied");
+    }
+
+    #[test]
+    fn what_stands_behind_a_secrets_name_is_masked_over_lines() {
+        for written in ["SecretAccessKey:\n  hush\n", "password: |\r\n  hush\r\n  hush", "pin:\n\nhush"] {
+            let shown = stderr(&bare(), written.as_bytes(), false);
+            assert!(shown.ends_with(MASK) && !shown.contains("hush"), "{shown}");
+        }
     }
 
     #[test]

@@ -47,6 +47,12 @@ role_arn = arn:aws:iam::123456789012:role/process
 source_profile = process
 credential_process = cat {home}/process.json
 
+[profile talkative]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/process
+source_profile = talkative
+credential_process = sh -c 'cat {home}/said >&2; exit 1'
+
 [profile lower]
 region = eu-west-1
 role_arn = arn:aws:iam::123456789012:role/lower
@@ -333,6 +339,17 @@ fn a_session_token_has_the_profiles_mfa_device() {
     let with_keys = [&keys(&aws)[..], &[region]].concat();
     let (ok, said) = run(&aws, &home, "session-token", &[], &with_keys);
     assert!(ok && !aws.requests().last().unwrap().parameters.contains_key("SerialNumber"), "{said}");
+}
+
+#[test]
+fn what_a_failing_process_prints_holds_no_secret() {
+    let aws = EmbeddedAws::start();
+    let home = Home::new(&aws, CHAIN);
+    for said in ["SecretAccessKey:\n  hush", r#"{"SessionToken": "hush", "#, "password: correct horse hush"] {
+        std::fs::write(home.path("said"), format!("no access\n{said}")).unwrap();
+        let (ok, said) = run(&aws, &home, "-", &["talkative"], &[]);
+        assert!(!ok && said.contains("no access") && !said.contains("hush"), "{said}");
+    }
 }
 
 #[test]
