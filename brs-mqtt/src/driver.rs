@@ -19,26 +19,33 @@ use brs_core::{Error, Sleep};
 use futures_util::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::backoff::Backoff;
-use crate::connection::{Command, Shared};
+use crate::api::connection::{Command, Shared};
+use crate::api::events::{Event, State};
+use crate::api::options::{Options, Protocol};
+use crate::api::outbox::Entry;
+use crate::api::routes::Routes;
+use crate::api::topic::Id;
+use crate::driver::backoff::Backoff;
+use crate::driver::in_flight::InFlight;
+use crate::driver::line::Line;
+use crate::driver::pulse::{Due, Pulse, Watch};
+use crate::driver::subscriptions::Subscriptions;
+use crate::driver::takeover::Takeovers;
 use crate::error::lost::{self, Lost};
-use crate::events::{Event, State};
-use crate::in_flight::InFlight;
-use crate::line::Line;
-use crate::options::{Options, Protocol};
-use crate::outbox::Entry;
-use crate::pulse::{Due, Pulse, Watch};
-use crate::routes::Routes;
-use crate::subscriptions::{Id, Subscriptions};
-use crate::takeover::Takeovers;
 use crate::transport::Connector;
 use crate::wire::{self, Welcome};
 
 mod asked;
+pub(crate) mod backoff;
 mod endings;
+pub(crate) mod in_flight;
 mod incoming;
+pub(crate) mod line;
 mod opening;
 mod outgoing;
+pub(crate) mod pulse;
+pub(crate) mod subscriptions;
+pub(crate) mod takeover;
 
 use asked::Asked;
 
@@ -55,7 +62,7 @@ const WINDOW_OF_MOSQUITTO: u16 = 20;
 /// How many packets and acknowledgements are seen to before others get their turn.
 const BATCH: usize = 64;
 
-type Ack = (u64, wire::Ack);
+type Ack = (u64, crate::api::message::Ack);
 type Reply = oneshot::Sender<Result<(), Error>>;
 
 /// The task's state.

@@ -107,25 +107,11 @@
 //! so are payloads over 128 KB and topics over 256 bytes or seven slashes. Another broker, or a custom domain, is given
 //! whatever MQTT can carry, up to what it says or [`Options::max_outgoing_packet_size`].
 
-mod backoff;
-mod connection;
+mod api;
 mod driver;
-mod endpoint;
 mod error;
-mod events;
-mod in_flight;
-mod line;
-mod message;
 mod open;
-mod options;
-mod outbox;
-mod pulse;
-mod routes;
-mod subscriptions;
-mod takeover;
-mod topic;
 mod transport;
-mod websocket;
 mod wire;
 
 /// What fuzz targets reach. Not part of the public API.
@@ -133,23 +119,23 @@ mod wire;
 pub mod __fuzz {
     /// Reads what a server answered to a WebSocket's handshake: its `Date`, and its body.
     pub fn answer(date: &str, body: &[u8]) {
-        crate::websocket::read_answer(date, body);
+        crate::transport::websocket::read_answer(date, body);
     }
 
     /// Matches a topic that a server sends to a filter that it may have granted.
     pub fn topic(filter: &str, topic: &str) -> bool {
-        crate::topic::check_filter(filter).is_ok() && crate::topic::matches(filter, topic)
+        crate::api::topic::check_filter(filter).is_ok() && crate::api::topic::matches(filter, topic)
     }
 
     /// Reads a configured endpoint and proxy.
     pub fn places(endpoint: &str, proxy: &str) {
-        let _ = crate::endpoint::Endpoint::parse(endpoint, None, 8883);
+        let _ = crate::transport::endpoint::Endpoint::parse(endpoint, None, 8883);
         let _ = crate::transport::check_proxy(proxy);
     }
 }
 
-pub use connection::{Connection, Messages, Subscribe, Subscription};
-pub use events::{Event, Events, State};
-pub use message::{Message, Publish, Qos};
+pub use api::connection::{Connection, Messages, Subscribe, Subscription};
+pub use api::events::{Event, Events, State};
+pub use api::message::{Message, Publish, Qos};
+pub use api::options::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
 pub use open::{MqttExt, connect};
-pub use options::{Options, Protocol, Transport, WhenFull, WhenSessionLost};

@@ -9,14 +9,14 @@ use brs_core::{Blocking, Clock, Error, RefreshableSession, SystemClock};
 use brs_iot::{DeviceIdentity, Iot, ServerTrust};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::connection::{Connection, Shared};
+use crate::api::connection::{Connection, Shared};
+use crate::api::events::{EventSender, State};
+use crate::api::options::{Options, Transport};
+use crate::api::outbox::Outbox;
 use crate::driver::Driver;
 use crate::error;
-use crate::events::{EventSender, State};
-use crate::options::{Options, Transport};
-use crate::outbox::Outbox;
+use crate::transport::websocket::Signer;
 use crate::transport::{Connector, Prepared, Proxy, Security};
-use crate::websocket::Signer;
 
 /// Commands that may wait for the driver.
 const COMMANDS: usize = 64;

@@ -29,9 +29,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service as _;
 
-use crate::endpoint::Endpoint;
 use crate::error::lost;
-use crate::websocket::{self, Signed, Signer};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::websocket::{Signed, Signer};
+
+pub(crate) mod endpoint;
+pub(crate) mod websocket;
 
 /// What AWS IoT calls MQTT with mutual TLS on port 443.
 const ALPN: &str = "x-amzn-mqtt-ca";
@@ -55,6 +58,19 @@ pub(crate) enum Security {
     /// Nothing but the user's name and password, in CONNECT.
     Named(ServerTrust),
     Signed(ServerTrust, Signer),
+}
+
+impl Security {
+    /// What to check when the server closes before it answers CONNECT.
+    pub(crate) fn to_check(&self) -> &'static str {
+        match self {
+            Self::Signed(..) => "the role's policy allows `iot:Connect` for this client id",
+            Self::Named(_) => "the authorizer is active, knows name and password, and allows `iot:Connect`",
+            Self::Device(_) => {
+                "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
+            }
+        }
+    }
 }
 
 /// Opens connections.

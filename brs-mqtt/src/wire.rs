@@ -7,8 +7,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use rumqttc_v5::mqttbytes::QoS;
 use zeroize::Zeroizing;
 
-use crate::message::{Publish, Qos, Received};
-use crate::options::{Options, Protocol};
+use crate::api::message::{Ack, Publish, Qos, Received};
+use crate::api::options::{Options, Protocol};
 
 mod v4;
 mod v5;
@@ -56,21 +56,6 @@ pub(crate) struct Welcome {
     pub(crate) takes_retained: bool,
     /// Whether a subscription may have an identifier.
     pub(crate) takes_identifiers: bool,
-}
-
-/// What acknowledges a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ack {
-    pub(crate) id: u16,
-    /// Of QoS 2.
-    exactly: bool,
-}
-
-#[cfg(test)]
-impl Ack {
-    pub(crate) fn for_test(id: u16) -> Self {
-        Self { id, exactly: false }
-    }
 }
 
 /// What came in is not MQTT: in the library's words.

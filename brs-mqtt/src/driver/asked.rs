@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Reply;
-use crate::subscriptions::Id;
+use crate::api::topic::Id;
 
 /// A question that has no answer yet.
 #[derive(Debug)]

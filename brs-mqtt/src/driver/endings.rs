@@ -9,15 +9,15 @@ use brs_core::Sleep;
 
 use super::asked::What;
 use super::{Closing, Driver, MAX_CLOSED, Reply};
-use crate::backoff::STABLE;
-use crate::connection::Command;
+use crate::api::connection::Command;
+use crate::api::events::{Event, State};
+use crate::api::options::WhenSessionLost;
+use crate::api::outbox::{Closed, Entry};
+use crate::driver::backoff::STABLE;
+use crate::driver::line::Line;
+use crate::driver::takeover::Verdict;
 use crate::error;
 use crate::error::lost::Lost;
-use crate::events::{Event, State};
-use crate::line::Line;
-use crate::options::WhenSessionLost;
-use crate::outbox::{Closed, Entry};
-use crate::takeover::Verdict;
 use crate::wire::{Codec, Incoming};
 
 /// How long saying goodbye may take.

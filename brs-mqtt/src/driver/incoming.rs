@@ -4,13 +4,14 @@ use brs_core::Error;
 
 use super::asked::What;
 use super::{BATCH, Driver, opening};
+use crate::api::events::Event;
+use crate::api::message::{Qos, Received};
+use crate::api::topic::Id;
+use crate::driver::line::{Broken, Line, Progress};
+use crate::driver::subscriptions::Answered;
 use crate::error::lost::{self, Lost};
 use crate::error::reason;
-use crate::events::Event;
-use crate::line::{Broken, Line, Progress};
-use crate::message::{Qos, Received};
-use crate::subscriptions::{Answered, Id};
-use crate::wire::{self, Codec, Incoming};
+use crate::wire::{Codec, Incoming};
 
 impl Driver {
     /// The line has sent or received something, or has broken.
@@ -70,7 +71,7 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn message(&mut self, received: Received, ack: Option<wire::Ack>) {
+    pub(super) fn message(&mut self, received: Received, ack: Option<crate::api::message::Ack>) {
         self.routes.deliver(received, ack, self.generation, &self.ack_sender);
         for (filter, count) in self.routes.take_dropped() {
             self.tell(Event::MessagesDropped { filter, count });
@@ -82,7 +83,7 @@ impl Driver {
 
     /// It is acknowledged: what a server may not send it is to treat as sent (MQTT 5, 3.1.2.11.4), and one that does
     /// not know the limit would send it over each connection.
-    fn too_large(&mut self, line: &mut Line, topic: String, size: usize, ack: Option<wire::Ack>) {
+    fn too_large(&mut self, line: &mut Line, topic: String, size: usize, ack: Option<crate::api::message::Ack>) {
         self.tell(Event::TooLarge { topic, size, limit: line.codec.max_incoming });
         if let Some(ack) = ack {
             line.put(|output| Codec::acknowledge(ack, output));

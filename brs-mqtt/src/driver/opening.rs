@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use brs_core::shown::any_in_chain;
 
+use crate::api::options::Options;
+use crate::driver::line::{Broken, Line};
 use crate::error::lost::{self, Lost};
 use crate::error::reason;
-use crate::line::{Broken, Line};
-use crate::options::Options;
 use crate::transport::Connector;
 use crate::wire::{Codec, Incoming, Welcome};
 
@@ -40,7 +40,7 @@ pub(super) async fn open(
             Err(Lost::told(lost::not_mqtt(&endpoint.host, &std::io::Error::other(unexpected))))
         }
         Err(Broken::Ended) => {
-            Err(Lost::told(lost::closed_at_connect(&endpoint.host, &options.client_id, &connector.security)))
+            Err(Lost::told(lost::closed_at_connect(&endpoint.host, &options.client_id, connector.security.to_check())))
         }
         Err(broken) => Err(self::broken(&connector, broken, false)),
     }

@@ -5,12 +5,12 @@
 
 use super::asked::{Asked, What};
 use super::{Ack, BATCH, DRAIN, Driver};
-use crate::connection::Command;
+use crate::api::connection::Command;
+use crate::api::message::{Publish, Qos};
+use crate::api::outbox::Entry;
+use crate::api::topic::Id;
+use crate::driver::line::Line;
 use crate::error::{self, reason};
-use crate::line::Line;
-use crate::message::{Publish, Qos};
-use crate::outbox::Entry;
-use crate::subscriptions::Id;
 use crate::wire::{Codec, Malformed};
 
 /// How much may wait on a line before more is given to it.
@@ -186,7 +186,7 @@ impl Driver {
             None => {
                 self.orphaned = true;
                 if self.closing.is_none() {
-                    self.close(crate::connection::TO_DISCONNECT, None);
+                    self.close(crate::api::connection::TO_DISCONNECT, None);
                 }
             }
         }

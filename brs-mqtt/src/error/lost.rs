@@ -10,8 +10,6 @@ use brs_core::Error;
 use brs_core::shown::with_cause;
 use brs_iot::Unreached;
 
-use crate::transport::Security;
-
 /// How a connection ended, or why there was none.
 #[derive(Debug)]
 pub(crate) struct Lost {
@@ -58,15 +56,8 @@ pub(crate) fn token_busy(endpoint: &str) -> Error {
     ))
 }
 
-/// The server closed before it answered CONNECT.
-pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, security: &Security) -> Error {
-    let what = match security {
-        Security::Signed(..) => "the role's policy allows `iot:Connect` for this client id",
-        Security::Named(_) => "the authorizer is active, knows name and password, and allows `iot:Connect`",
-        Security::Device(_) => {
-            "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
-        }
-    };
+/// The server closed before it answered CONNECT; `what` may have to be checked.
+pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, what: &str) -> Error {
     Error::connection(format!(
         "`{endpoint}` closed the connection when `{client_id}` introduced itself: check that {what}, and that this \
          is the account's data endpoint (`aws iot describe-endpoint --endpoint-type iot:Data-ATS`)"

@@ -8,8 +8,8 @@ use rumqttc::mqttbytes::v4::{
 use rumqttc_v4 as rumqttc;
 
 use super::*;
+use crate::api::message::Properties;
 use crate::error::reason;
-use crate::message::Properties;
 
 pub(super) fn connect(options: &Options, clean: bool, output: &mut BytesMut) -> Result<(), Malformed> {
     let mut connect = Connect::new(options.client_id.clone());

@@ -11,7 +11,7 @@ use rumqttc::mqttbytes::v5::{
 use rumqttc_v5 as rumqttc;
 
 use super::*;
-use crate::message::Properties;
+use crate::api::message::Properties;
 
 pub(super) fn connect(
     options: &Options,

@@ -35,8 +35,8 @@ use serde::Deserialize;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
-use crate::endpoint::Endpoint;
 use crate::error::lost;
+use crate::transport::endpoint::Endpoint;
 use crate::transport::{Stream, Watched};
 
 const SERVICE: &str = "iotdevicegateway";

@@ -14,14 +14,13 @@ use brs_core::{Clock, Error};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::api::events::{EventSender, Events, State};
+use crate::api::message::{Message, Publish, Qos};
+use crate::api::options::Protocol;
+use crate::api::outbox::Outbox;
+use crate::api::routes::{self, Receiver, Route};
+use crate::api::topic::{Id, MAX_FILTERS, check_filter, check_for_aws};
 use crate::error;
-use crate::events::{EventSender, Events, State};
-use crate::message::{Message, Publish, Qos};
-use crate::options::Protocol;
-use crate::outbox::Outbox;
-use crate::routes::{self, Receiver, Route};
-use crate::subscriptions::{Id, MAX_FILTERS};
-use crate::topic::{check_filter, check_for_aws};
 
 /// How long a connection that ends without a limit waits for what is outstanding.
 pub(crate) const TO_DISCONNECT: Duration = Duration::from_secs(10);

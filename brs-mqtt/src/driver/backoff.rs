@@ -5,9 +5,6 @@
 
 use std::time::Duration;
 
-/// What AWS's own device SDKs use.
-pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
-pub(crate) const LONGEST: Duration = Duration::from_secs(128);
 /// How long a connection has to stand to count as stable.
 pub(crate) const STABLE: Duration = Duration::from_secs(30);
 
@@ -42,6 +39,9 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(128);
 
     #[test]
     fn waits_double_up_to_the_longest() {

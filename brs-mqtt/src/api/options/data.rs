@@ -10,7 +10,7 @@ use brs_iot::{DeviceParams, Passphrase, Pem};
 use serde::{Deserialize, Deserializer};
 
 use super::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
-use crate::message::{Publish, Qos};
+use crate::api::message::{Publish, Qos};
 
 /// The options as data; durations are numbers of seconds.
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::outbox::Entry;
+use crate::api::outbox::Entry;
 
 /// The publishes.
 #[derive(Debug, Default)]

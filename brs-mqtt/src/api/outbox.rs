@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use brs_core::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use crate::api::message::{Publish, Qos};
+use crate::api::options::WhenFull;
 use crate::error;
-use crate::message::{Publish, Qos};
-use crate::options::WhenFull;
 
 /// Publishes on their way.
 #[derive(Debug)]

@@ -3,17 +3,17 @@
 use super::*;
 use futures_util::FutureExt as _;
 
-type Acks = mpsc::UnboundedReceiver<(u64, wire::Ack)>;
+type Acks = mpsc::UnboundedReceiver<(u64, crate::api::message::Ack)>;
 
-fn routes(routes: Vec<Route>) -> (Routes, mpsc::UnboundedSender<(u64, wire::Ack)>, Acks) {
+fn routes(routes: Vec<Route>) -> (Routes, mpsc::UnboundedSender<(u64, crate::api::message::Ack)>, Acks) {
     let (acks, acked) = mpsc::unbounded_channel();
     (Routes { routes, ..Routes::new(false, 0) }, acks, acked)
 }
 
-fn received(topic: &str, qos: Qos) -> (Received, Option<wire::Ack>) {
-    let properties = crate::message::Properties::default();
+fn received(topic: &str, qos: Qos) -> (Received, Option<crate::api::message::Ack>) {
+    let properties = crate::api::message::Properties::default();
     let payload = "x".into();
-    let ack = (qos == Qos::AtLeastOnce).then(|| wire::Ack::for_test(1));
+    let ack = (qos == Qos::AtLeastOnce).then(|| crate::api::message::Ack::for_test(1));
     let identifiers = Vec::new();
     (Received { topic: topic.into(), payload, qos, retain: false, duplicate: false, properties, identifiers }, ack)
 }

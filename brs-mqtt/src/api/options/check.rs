@@ -84,7 +84,7 @@ impl Options {
             }
         }
         self.check_user()?;
-        crate::message::check_user_properties(&self.user_properties)?;
+        crate::api::message::check_user_properties(&self.user_properties)?;
         self.check_last_will()?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| crate::transport::check_proxy(proxy.expose()))
     }
@@ -103,7 +103,7 @@ impl Options {
     fn check_user(&self) -> Result<(), Error> {
         for (param, text) in [("username", &self.username), ("password", &self.password)] {
             let Some(text) = text else { continue };
-            if text.expose().len() > crate::message::MAX_TEXT || text.expose().contains('\0') {
+            if text.expose().len() > crate::api::message::MAX_TEXT || text.expose().contains('\0') {
                 return Err(refused(param, "must have at most 65535 bytes and not the character NUL"));
             }
         }
@@ -118,7 +118,7 @@ impl Options {
         let checked = will.validate();
         let checked = if self.target()?.is_aws() { checked.and_then(|()| will.check_for_aws()) } else { checked };
         checked.map_err(|error| error.with_detail("of", "last_will"))?;
-        if will.payload.len() > crate::message::MAX_TEXT {
+        if will.payload.len() > crate::api::message::MAX_TEXT {
             return Err(refused(
                 "last_will",
                 "must have a payload of at most 65535 bytes, which is all CONNECT carries",
@@ -142,7 +142,7 @@ fn apart(param: &str, problem: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Publish, Qos};
+    use crate::api::message::{Publish, Qos};
 
     const ENDPOINT: &str = "a1b2c3-ats.iot.eu-west-1.amazonaws.com";
 

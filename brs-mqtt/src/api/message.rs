@@ -13,8 +13,7 @@ use brs_core::Error;
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::topic::{check_for_aws, check_name};
-use crate::wire;
+use crate::api::topic::{check_for_aws, check_name};
 
 /// AWS IoT Core: 128 KB.
 pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
@@ -327,12 +326,27 @@ impl fmt::Debug for Message {
     }
 }
 
+/// What acknowledges a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ack {
+    pub(crate) id: u16,
+    /// Of QoS 2.
+    pub(crate) exactly: bool,
+}
+
+#[cfg(test)]
+impl Ack {
+    pub(crate) fn for_test(id: u16) -> Self {
+        Self { id, exactly: false }
+    }
+}
+
 /// The acknowledgement of one message, due when all who got a copy have done their part.
 pub(crate) struct Pending {
     left: AtomicUsize,
     generation: u64,
-    ack: wire::Ack,
-    acks: UnboundedSender<(u64, wire::Ack)>,
+    ack: Ack,
+    acks: UnboundedSender<(u64, Ack)>,
 }
 
 /// One copy's part in it.
@@ -365,12 +379,7 @@ impl Drop for OneShare {
 
 impl Pending {
     /// `generation` is the connection's: an acknowledgement is of no use over another one.
-    pub(crate) fn new(
-        parts: usize,
-        generation: u64,
-        ack: wire::Ack,
-        acks: UnboundedSender<(u64, wire::Ack)>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(parts: usize, generation: u64, ack: Ack, acks: UnboundedSender<(u64, Ack)>) -> Arc<Self> {
         Arc::new(Self { left: AtomicUsize::new(parts), generation, ack, acks })
     }
 
@@ -432,7 +441,7 @@ mod tests {
     #[test]
     fn a_message_is_acknowledged_when_the_last_copy_is_done() {
         let (acks, mut acked) = tokio::sync::mpsc::unbounded_channel();
-        let pending = Pending::new(2, 7, wire::Ack::for_test(3), acks);
+        let pending = Pending::new(2, 7, Ack::for_test(3), acks);
         let held = Arc::default();
         let (first, second) = (pending.share(&held), pending.share(&held));
         first.done();

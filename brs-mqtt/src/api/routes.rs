@@ -13,10 +13,9 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::message::{Message, Pending, Qos, Received, Share};
-use crate::subscriptions::Id;
-use crate::topic::matches;
-use crate::wire;
+use crate::api::message::{Ack, Message, Pending, Qos, Received, Share};
+use crate::api::topic::Id;
+use crate::api::topic::matches;
 
 mod queue;
 
@@ -35,7 +34,7 @@ pub(crate) struct Routes {
     /// Whether messages for which there was no stream yet wait for one.
     keeps_unclaimed: bool,
     /// Each with the connection it came over: over another one its acknowledgement would be of something else.
-    unclaimed: Vec<(Received, u64, wire::Ack)>,
+    unclaimed: Vec<(Received, u64, Ack)>,
     /// How many more found no room to wait.
     beyond: usize,
     /// Filters that have had a stream: what comes for them once it is gone is nobody's.
@@ -142,7 +141,7 @@ impl Routes {
 
     /// Whoever has not subscribed by now does not want what the session brought: it is acknowledged, and nothing waits
     /// any more. How many messages that are.
-    pub(crate) fn end_waiting(&mut self, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) -> usize {
+    pub(crate) fn end_waiting(&mut self, acks: &mpsc::UnboundedSender<(u64, Ack)>) -> usize {
         self.keeps_unclaimed = false;
         self.claimed = Vec::new();
         let unclaimed = std::mem::take(&mut self.unclaimed);
@@ -153,7 +152,7 @@ impl Routes {
         count
     }
 
-    pub(crate) fn add(&mut self, route: Route, acks: &mpsc::UnboundedSender<(u64, wire::Ack)>) {
+    pub(crate) fn add(&mut self, route: Route, acks: &mpsc::UnboundedSender<(u64, Ack)>) {
         if let Some((_, filter)) = &route.target
             && self.keeps_unclaimed
             && !self.claimed.contains(filter)
@@ -194,9 +193,9 @@ impl Routes {
     pub(crate) fn deliver(
         &mut self,
         received: Received,
-        ack: Option<wire::Ack>,
+        ack: Option<Ack>,
         generation: u64,
-        acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
+        acks: &mpsc::UnboundedSender<(u64, Ack)>,
     ) {
         self.outstanding += usize::from(ack.is_some());
         self.hand_out(received, ack, generation, acks);
@@ -208,9 +207,9 @@ impl Routes {
     fn hand_out(
         &mut self,
         received: Received,
-        ack: Option<wire::Ack>,
+        ack: Option<Ack>,
         generation: u64,
-        acks: &mpsc::UnboundedSender<(u64, wire::Ack)>,
+        acks: &mpsc::UnboundedSender<(u64, Ack)>,
     ) {
         self.forget_left();
         let through = self.through(&received);

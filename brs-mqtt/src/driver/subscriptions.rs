@@ -10,15 +10,9 @@
 use brs_core::Error;
 use tokio::sync::oneshot;
 
+use crate::api::message::Qos;
+use crate::api::topic::{Id, MAX_FILTERS, overlap};
 use crate::error;
-use crate::message::Qos;
-use crate::topic::overlap;
-
-/// AWS IoT Core: filters in one SUBSCRIBE.
-pub(crate) const MAX_FILTERS: usize = 8;
-
-/// Tells one subscription from another, also to the same filter.
-pub(crate) type Id = u64;
 
 /// Filters to ask for in one packet.
 pub(crate) type Batch = Vec<(Id, String, Qos)>;

@@ -5,6 +5,12 @@
 
 use brs_core::Error;
 
+/// AWS IoT Core: filters in one SUBSCRIBE.
+pub(crate) const MAX_FILTERS: usize = 8;
+
+/// Tells one subscription from another, also to the same filter.
+pub(crate) type Id = u64;
+
 /// AWS IoT Core: a topic has at most 256 bytes, what `$aws/rules/<rule>/` and `$share/<group>/` take not counted.
 const MAX_BYTES: usize = 256;
 /// AWS IoT Core: at most 7 slashes.

@@ -15,7 +15,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use zeroize::Zeroize as _;
 
-use crate::options::Options;
+use crate::api::options::Options;
 use crate::transport::Stream;
 use crate::wire::{Codec, Incoming, Malformed};
 

@@ -3,7 +3,7 @@
 use brs_core::Error;
 
 use super::{Options, Transport};
-use crate::endpoint::Endpoint;
+use crate::transport::endpoint::Endpoint;
 
 /// What is read of one packet: AWS IoT's largest payload with its topic and properties, and from other brokers.
 const MAX_OF_AWS: usize = 256 * 1024;

@@ -12,12 +12,14 @@ use brs_iot::{DeviceParams, Passphrase, Pem};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use crate::backoff;
-use crate::message::Publish;
+use crate::api::message::Publish;
 
 mod check;
 mod data;
 mod derived;
+
+/// The shortest and the longest wait between two tries: what AWS's own device SDKs use.
+const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(128));
 
 /// How the connection is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,7 +154,7 @@ impl Options {
             user_properties: Vec::new(),
             connect_timeout: Duration::from_secs(30),
             defer_connect: false,
-            backoff: (backoff::SHORTEST, backoff::LONGEST),
+            backoff: RECONNECT_BACKOFF,
             outbox_messages: 1000,
             outbox_bytes: 16 * 1024 * 1024,
             when_full: WhenFull::default(),

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::message::Message;
+use crate::api::message::Message;
 
 #[derive(Default)]
 struct Inside {
