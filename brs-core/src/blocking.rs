@@ -1,12 +1,14 @@
 //! Synchronous code, run so that it stalls nobody: on a thread of its own, one call at a time.
 //!
-//! Functions of users, prompts and token libraries may take arbitrarily long and cannot be interrupted. A call runs on
-//! a thread that nobody joins; its caller awaits the answer and may leave. While a call whose caller has left still
-//! runs, further calls fail and say so: a hanging function costs one thread, not one per try. A call that is merely
-//! about to return, its caller having left a moment ago, is waited for. Within a refresh a call keeps the refresh's
-//! turn for as long as it runs, so all the functions of a method together take a bounded number of threads.
+//! Functions of users, prompts and token libraries may take arbitrarily long and cannot be
+//! interrupted. A call runs on a thread that nobody joins; its caller awaits the answer and may
+//! leave. While a call whose caller has left still runs, further calls fail and say so: a hanging
+//! function costs one thread, not one per try. A call that is merely about to return, its caller
+//! having left a moment ago, is waited for. Within a refresh a call keeps the refresh's turn for as
+//! long as it runs, so all the functions of a method together take a bounded number of threads.
 //!
-//! The engine takes the same place for a strategy's future, which may block its thread just as well.
+//! The engine takes the same place for a strategy's future, which may block its thread just as
+//! well.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,12 +31,14 @@ pub struct Blocking(Arc<Place>);
 
 #[derive(Default)]
 struct Place {
-    /// The process whose call is running; 0: none is. What ran in the parent at a fork does not run in the child.
+    /// The process whose call is running; 0: none is. What ran in the parent at a fork does not run
+    /// in the child.
     busy: AtomicU32,
     freed: Notify,
 }
 
-/// How long an earlier call may take to return. Real time: this is about the scheduler, not about credentials.
+/// How long an earlier call may take to return. Real time: this is about the scheduler, not about
+/// credentials.
 const RETURNING: Duration = Duration::from_millis(250);
 
 /// Frees the place when the thread is done, by whatever way it ends.
@@ -57,8 +61,8 @@ impl Blocking {
     ///
     /// # Errors
     ///
-    /// A retryable connection error if an earlier call still runs after a quarter of a second, if `call` panics, or if
-    /// no thread can be started.
+    /// A retryable connection error if an earlier call still runs after a quarter of a second, if
+    /// `call` panics, or if no thread can be started.
     ///
     /// # Cancel safety
     ///
@@ -71,17 +75,22 @@ impl Blocking {
         let busy = self.take().await?;
         let (answer, answered) = oneshot::channel();
         let turn = Turn::current();
-        let thread = std::thread::Builder::new().name("brs-blocking".into()).spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| match turn {
-                Some(turn) => turn.run_blocking(call),
-                None => call(),
-            }));
-            // Freed before the answer is given, so that whoever has the answer can call again.
-            drop(busy);
-            let _ = answer.send(result.ok());
-        });
+        let thread = std::thread::Builder::new()
+            .name("brs-blocking".into())
+            .spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(|| match turn {
+                    Some(turn) => turn.run_blocking(call),
+                    None => call(),
+                }));
+                // Freed before the answer is given, so that whoever has the answer can call again.
+                drop(busy);
+                let _ = answer.send(result.ok());
+            });
         if let Err(error) = thread {
-            return Err(Error::connection("no thread could be started for a synchronous call").with_source(error));
+            return Err(
+                Error::connection("no thread could be started for a synchronous call")
+                    .with_source(error),
+            );
         }
         match answered.await {
             Ok(Some(result)) => Ok(result),
@@ -101,7 +110,8 @@ impl Blocking {
             }
             let time_is_up = time_is_up.get_or_insert_with(|| SystemClock::new().sleep(RETURNING));
             if let Either::Right(_) = select(freed, time_is_up).await {
-                let message = "an earlier call is still running: until it returns, no other is started";
+                let message =
+                    "an earlier call is still running: until it returns, no other is started";
                 return Err(Error::connection(message));
             }
         }
@@ -110,7 +120,10 @@ impl Blocking {
     fn try_take(&self) -> bool {
         let process = std::process::id();
         let is_free = |holder: u32| (holder != process).then_some(process);
-        self.0.busy.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free).is_ok()
+        self.0
+            .busy
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free)
+            .is_ok()
     }
 
     /// Whether a call is running.
@@ -121,7 +134,9 @@ impl Blocking {
 
 impl fmt::Debug for Blocking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocking").field("busy", &self.is_busy()).finish()
+        f.debug_struct("Blocking")
+            .field("busy", &self.is_busy())
+            .finish()
     }
 }
 
@@ -170,7 +185,10 @@ mod tests {
         drop(hanging);
         assert_eq!(format!("{place:?}"), "Blocking { busy: true }");
         let error = place.run(|| 1).await.unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("still running"),
+            "{error}"
+        );
         drop(release);
         end.await.unwrap();
         while place.is_busy() {

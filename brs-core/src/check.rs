@@ -1,7 +1,7 @@
 //! Values that come from outside and mean the same everywhere: regions, endpoint URLs, account ids.
 //!
-//! Checked once, when a session is built. An error names the option and what is wrong, never the value: a URL may hold
-//! a password.
+//! Checked once, when a session is built. An error names the option and what is wrong, never the
+//! value: a URL may hold a password.
 
 use aws_types::SdkConfig;
 use http::Uri;
@@ -9,24 +9,32 @@ use http::Uri;
 use crate::error::Error;
 use crate::registry::BaseRequest;
 
-/// Whether this can be a region: part of host names, so 1–63 lower-case letters, digits and hyphens.
+/// Whether this can be a region: part of host names, so 1–63 lower-case letters, digits and
+/// hyphens.
 pub fn is_region(region: &str) -> bool {
     (1..=63).contains(&region.len())
-        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && region
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !region.starts_with('-')
         && !region.ends_with('-')
 }
 
-/// Whether this can be an endpoint: an `http` or `https` URL with a host, without user, password, query or fragment.
+/// Whether this can be an endpoint: an `http` or `https` URL with a host, without user, password,
+/// query or fragment.
 pub fn is_endpoint_url(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let Ok(uri) = url.parse::<Uri>() else {
+        return false;
+    };
     let scheme = uri.scheme_str();
     (scheme == Some("http") || scheme == Some("https"))
         && uri.authority().is_some_and(|authority| {
-            // A port that does not fit into 16 bits counts as none to the parser, and a user stands before the host.
+            // A port that does not fit into 16 bits counts as none to the parser, and a user stands
+            // before the host.
             let (host, text) = (authority.host(), authority.as_str());
             let rest = text.strip_prefix(host);
-            !host.is_empty() && rest.is_some_and(|rest| rest.is_empty() || authority.port().is_some())
+            !host.is_empty()
+                && rest.is_some_and(|rest| rest.is_empty() || authority.port().is_some())
         })
         && uri.query().is_none()
         && !url.contains('#')
@@ -39,14 +47,20 @@ pub fn is_account_id(id: &str) -> bool {
 
 /// Checks what a base configuration holds, wherever it came from.
 pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
-    if config.region().is_some_and(|region| !is_region(region.as_ref())) {
+    if config
+        .region()
+        .is_some_and(|region| !is_region(region.as_ref()))
+    {
         return Err(Error::validation(
             "the region is not one: it must look like `eu-west-1`; check the option, `AWS_REGION` and the profile",
         )
         .with_param("region")
         .unrecoverable());
     }
-    if config.endpoint_url().is_some_and(|url| !is_endpoint_url(url)) {
+    if config
+        .endpoint_url()
+        .is_some_and(|url| !is_endpoint_url(url))
+    {
         return Err(Error::validation(
             "the endpoint URL is not one: it must look like `https://host:port`, without user, password or query; \
              check the option, `AWS_ENDPOINT_URL` and the profile",
@@ -96,14 +110,26 @@ mod tests {
         for good in ["eu-west-1", "us-gov-east-1", "local", "cn-north-1"] {
             assert!(is_region(good), "{good}");
         }
-        for bad in ["", "eu west 1", "EU-WEST-1", "eu-west-1.evil.example", "-x", "x-", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "eu west 1",
+            "EU-WEST-1",
+            "eu-west-1.evil.example",
+            "-x",
+            "x-",
+            &"x".repeat(64),
+        ] {
             assert!(!is_region(bad), "{bad}");
         }
     }
 
     #[test]
     fn endpoints_are_urls_without_secrets() {
-        for good in ["http://localhost:5000", "https://sts.eu-west-1.amazonaws.com/", "http://[::1]:8080/base"] {
+        for good in [
+            "http://localhost:5000",
+            "https://sts.eu-west-1.amazonaws.com/",
+            "http://[::1]:8080/base",
+        ] {
             assert!(is_endpoint_url(good), "{good}");
         }
         for bad in [
@@ -123,7 +149,9 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_refused_without_being_shown() {
-        let config = SdkConfig::builder().endpoint_url("https://user:hush@host").build();
+        let config = SdkConfig::builder()
+            .endpoint_url("https://user:hush@host")
+            .build();
         let error = base(&config).unwrap_err();
         assert!(!format!("{error:?}").contains("hush"));
     }

@@ -1,12 +1,16 @@
 //! The one place that reads the system's clocks.
 //!
-//! Everything in brs takes time from a [`Clock`]: wall time (what AWS's expirations are written in), monotonic time
-//! (which no one can step) and sleeping. Keeping each instant on both is what makes a stepped clock harmless; a manual
-//! implementation (`test_util::ManualClock`) is what makes tests exact. The monotonic clock counts suspended time where
-//! the system has such a clock: `CLOCK_BOOTTIME` on Linux and Android, `CLOCK_MONOTONIC` on Apple systems; elsewhere it
-//! is [`std::time::Instant`].
+//! Everything in brs takes time from a [`Clock`]: wall time (what AWS's expirations are written
+//! in), monotonic time (which no one can step) and sleeping. Keeping each instant on both is what
+//! makes a stepped clock harmless; a manual implementation (`test_util::ManualClock`) is what makes
+//! tests exact. The monotonic clock counts suspended time where the system has such a clock:
+//! `CLOCK_BOOTTIME` on Linux and Android, `CLOCK_MONOTONIC` on Apple systems; elsewhere it is
+//! [`std::time::Instant`].
 
-#![expect(clippy::disallowed_methods, reason = "this is the file that may read the system's clocks")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that may read the system's clocks"
+)]
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -23,7 +27,8 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// A source of time: wall, monotonic, and sleeping.
 ///
-/// Called from any thread, with or without an async runtime, and often: `coarse` at every read of credentials.
+/// Called from any thread, with or without an async runtime, and often: `coarse` at every read of
+/// credentials.
 pub trait Clock: Any + Debug + Send + Sync {
     /// The wall clock.
     fn now(&self) -> SystemTime;
@@ -31,7 +36,8 @@ pub trait Clock: Any + Debug + Send + Sync {
     /// Time since a fixed, arbitrary point; never goes back. Should count time spent suspended.
     fn monotonic(&self) -> Duration;
 
-    /// Both at once, at millisecond precision, as cheaply as the system can: what every read of credentials calls.
+    /// Both at once, at millisecond precision, as cheaply as the system can: what every read of
+    /// credentials calls.
     fn coarse(&self) -> (SystemTime, Duration) {
         (self.now(), self.monotonic())
     }
@@ -58,7 +64,8 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The system's clocks. Sleeping uses the timer of brs's own runtime, so it works wherever it is awaited.
+/// The system's clocks. Sleeping uses the timer of brs's own runtime, so it works wherever it is
+/// awaited.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -85,8 +92,11 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         match crate::runtime::keeper() {
-            Ok(handle) => Box::pin(Timer(handle.spawn(async move { tokio::time::sleep(duration).await }))),
-            // Without threads there is no timer: never early is the safe answer, callers have limits of their own.
+            Ok(handle) => Box::pin(Timer(
+                handle.spawn(async move { tokio::time::sleep(duration).await }),
+            )),
+            // Without threads there is no timer: never early is the safe answer, callers have
+            // limits of their own.
             Err(_) => Box::pin(std::future::pending()),
         }
     }
@@ -94,17 +104,25 @@ impl Clock for SystemClock {
 
 /// Sleeps on a session's clock, wherever the future is awaited.
 ///
-/// Only the system's clock sleeps where time is kept: what another one does there would hold up everybody's limits. The
-/// second value ends the sleep at once; dropping the future only asks for that.
-pub(crate) fn sleep_on(clock: &Arc<dyn Clock>, duration: Duration) -> (Sleep, Option<ForeignSleep>) {
+/// Only the system's clock sleeps where time is kept: what another one does there would hold up
+/// everybody's limits. The second value ends the sleep at once; dropping the future only asks for
+/// that.
+pub(crate) fn sleep_on(
+    clock: &Arc<dyn Clock>,
+    duration: Duration,
+) -> (Sleep, Option<ForeignSleep>) {
     let inner: &dyn Any = &**clock;
     if inner.is::<SystemClock>() {
         return (clock.sleep(duration), None);
     }
-    let Ok(clocks) = crate::runtime::clocks() else { return (Box::pin(std::future::pending()), None) };
+    let Ok(clocks) = crate::runtime::clocks() else {
+        return (Box::pin(std::future::pending()), None);
+    };
     let (foreign, clock) = (ForeignSleep::default(), Arc::clone(clock));
     let polled = foreign.clone();
-    let task = clocks.spawn(std::future::poll_fn(move |cx| polled.poll(&clock, duration, cx)));
+    let task = clocks.spawn(std::future::poll_fn(move |cx| {
+        polled.poll(&clock, duration, cx)
+    }));
     (Box::pin(Timer(task)), Some(foreign))
 }
 
@@ -136,7 +154,8 @@ impl ForeignSleep {
         polled
     }
 
-    /// Drops the clock's future here and now, unless the clock is just being polled: it may take its time.
+    /// Drops the clock's future here and now, unless the clock is just being polled: it may take
+    /// its time.
     pub(crate) fn end(&self) {
         if let Ok(mut stage) = self.0.try_lock() {
             *stage = Stage::Over;
@@ -154,8 +173,8 @@ impl Debug for ForeignSleep {
     }
 }
 
-/// A sleep on the keeper's runtime, as a task: a waker of the waiter's that panics ends in there, and not in the timer
-/// of everybody.
+/// A sleep on the keeper's runtime, as a task: a waker of the waiter's that panics ends in there,
+/// and not in the timer of everybody.
 struct Timer(JoinHandle<()>);
 
 impl Future for Timer {
@@ -174,33 +193,44 @@ impl Drop for Timer {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    //! Linux: coarse clocks cost a quarter of the precise ones, but there is no coarse clock that counts suspended
-    //! time. The coarse reading is therefore `CLOCK_MONOTONIC_COARSE` plus the time suspended so far as the last
-    //! precise reading found it. Right after a resume it may lag by that suspension until somebody reads precisely; the
-    //! wall clock has moved on, and a refresh is due when either clock says so.
+    //! Linux: coarse clocks cost a quarter of the precise ones, but there is no coarse clock that
+    //! counts suspended time. The coarse reading is therefore `CLOCK_MONOTONIC_COARSE` plus the
+    //! time suspended so far as the last precise reading found it. Right after a resume it may lag
+    //! by that suspension until somebody reads precisely; the wall clock has moved on, and a
+    //! refresh is due when either clock says so.
 
     use rustix::time::{ClockId, Timespec, clock_gettime};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Nanoseconds spent suspended, as last seen. A statistic that guards nothing: relaxed is enough.
+    /// Nanoseconds spent suspended, as last seen. A statistic that guards nothing: relaxed is
+    /// enough.
     static SUSPENDED: AtomicU64 = AtomicU64::new(0);
 
     pub(super) fn monotonic() -> Duration {
         let total = since_zero(clock_gettime(ClockId::Boottime));
         let suspended = total.saturating_sub(since_zero(clock_gettime(ClockId::Monotonic)));
-        SUSPENDED.fetch_max(u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        SUSPENDED.fetch_max(
+            u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         total
     }
 
     pub(super) fn coarse() -> (SystemTime, Duration) {
         let wall = UNIX_EPOCH + since_zero(clock_gettime(ClockId::RealtimeCoarse));
         let awake = since_zero(clock_gettime(ClockId::MonotonicCoarse));
-        (wall, awake + Duration::from_nanos(SUSPENDED.load(Ordering::Relaxed)))
+        (
+            wall,
+            awake + Duration::from_nanos(SUSPENDED.load(Ordering::Relaxed)),
+        )
     }
 
     fn since_zero(at: Timespec) -> Duration {
-        Duration::new(u64::try_from(at.tv_sec).unwrap_or(0), u32::try_from(at.tv_nsec).unwrap_or(0))
+        Duration::new(
+            u64::try_from(at.tv_sec).unwrap_or(0),
+            u32::try_from(at.tv_nsec).unwrap_or(0),
+        )
     }
 }
 
@@ -213,7 +243,10 @@ mod system {
 
     pub(super) fn monotonic() -> Duration {
         let at = clock_gettime(ClockId::Monotonic);
-        Duration::new(u64::try_from(at.tv_sec).unwrap_or(0), u32::try_from(at.tv_nsec).unwrap_or(0))
+        Duration::new(
+            u64::try_from(at.tv_sec).unwrap_or(0),
+            u32::try_from(at.tv_nsec).unwrap_or(0),
+        )
     }
 
     pub(super) fn coarse() -> (SystemTime, Duration) {
@@ -242,14 +275,18 @@ mod system {
 mod tests {
     use super::*;
 
-    /// The coarse clocks tick with the kernel's timer, at worst every 10 ms; a second is far beyond that.
+    /// The coarse clocks tick with the kernel's timer, at worst every 10 ms; a second is far beyond
+    /// that.
     const TICK: Duration = Duration::from_secs(1);
 
     #[test]
     fn coarse_and_precise_readings_agree() {
         let clock = SystemClock::new();
         let (wall, monotonic) = clock.coarse();
-        let apart = clock.now().duration_since(wall).unwrap_or_else(|error| error.duration());
+        let apart = clock
+            .now()
+            .duration_since(wall)
+            .unwrap_or_else(|error| error.duration());
         assert!(apart < TICK, "{apart:?}");
         let (low, high) = (monotonic.saturating_sub(TICK), monotonic + TICK);
         assert!((low..high).contains(&clock.monotonic()));
@@ -266,8 +303,15 @@ mod tests {
         let clock = SystemClock::new();
         let waker = Arc::new(Panics).into();
         let mut sleep = clock.sleep(Duration::from_millis(1));
-        assert!(sleep.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(
+            sleep
+                .as_mut()
+                .poll(&mut std::task::Context::from_waker(&waker))
+                .is_pending()
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         for _ in 0..3 {
             runtime.block_on(clock.sleep(Duration::from_millis(5)));
         }
@@ -275,6 +319,8 @@ mod tests {
 
     #[test]
     fn sleeping_needs_no_runtime() {
-        futures_util::future::FutureExt::now_or_never(SystemClock::new().sleep(Duration::from_secs(3600)));
+        futures_util::future::FutureExt::now_or_never(
+            SystemClock::new().sleep(Duration::from_secs(3600)),
+        );
     }
 }

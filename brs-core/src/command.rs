@@ -1,24 +1,26 @@
 //! External commands that print credentials or codes, run without a shell.
 //!
-//! A [`Command`] is a program with its arguments, working directory, environment and time limit, all checked when it is
-//! built. [`Command::run`] gives what it printed:
+//! A [`Command`] is a program with its arguments, working directory, environment and time limit,
+//! all checked when it is built. [`Command::run`] gives what it printed:
 //!
-//! - No shell is involved: `$HOME`, `*` and `;` are ordinary characters. [`Command::parse`] splits a text into words as
-//!   a POSIX shell does (Python's `shlex.split`) and does nothing else.
-//! - The command runs in a process group of its own (a job object on Windows), with nothing on its standard input. It
-//!   cannot ask at the terminal, and Ctrl-C there does not reach it.
-//! - When the time limit is reached, too much is printed, or the future is dropped, the whole group is killed and
-//!   reaped, grandchildren that ignore SIGTERM included. A process that has left the group (`setsid`) is out of reach,
-//!   but is not waited for.
-//! - Once the command itself has exited, a descendant that keeps its output open has [one second](LEFTOVER_GRACE) to
-//!   finish; then the group is ended and what was printed until then counts. A descendant that holds neither pipe, such
-//!   as an agent started in the background, is left alone (on Windows it ends with the job).
-//! - Errors show the end of standard error, cleaned, with `***` over every argument, value of an argument
-//!   (`--opt=value`) and [environment value](Command::env) of four or more characters that was given here. What a
-//!   command writes there in another form is shown: it must not write a secret to its standard error. Standard output
-//!   is never shown.
-//! - Standard output is wiped from memory after use. Arguments and environment values are wiped too, but the operating
-//!   system shows arguments to every user of the machine: a secret belongs into the environment or a file.
+//! - No shell is involved: `$HOME`, `*` and `;` are ordinary characters. [`Command::parse`] splits
+//!   a text into words as a POSIX shell does (Python's `shlex.split`) and does nothing else.
+//! - The command runs in a process group of its own (a job object on Windows), with nothing on its
+//!   standard input. It cannot ask at the terminal, and Ctrl-C there does not reach it.
+//! - When the time limit is reached, too much is printed, or the future is dropped, the whole group
+//!   is killed and reaped, grandchildren that ignore SIGTERM included. A process that has left the
+//!   group (`setsid`) is out of reach, but is not waited for.
+//! - Once the command itself has exited, a descendant that keeps its output open has [one
+//!   second](LEFTOVER_GRACE) to finish; then the group is ended and what was printed until then
+//!   counts. A descendant that holds neither pipe, such as an agent started in the background, is
+//!   left alone (on Windows it ends with the job).
+//! - Errors show the end of standard error, cleaned, with `***` over every argument, value of an
+//!   argument (`--opt=value`) and [environment value](Command::env) of four or more characters that
+//!   was given here. What a command writes there in another form is shown: it must not write a
+//!   secret to its standard error. Standard output is never shown.
+//! - Standard output is wiped from memory after use. Arguments and environment values are wiped
+//!   too, but the operating system shows arguments to every user of the machine: a secret belongs
+//!   into the environment or a file.
 //!
 //! A command that is running when this process ends outlives it.
 //!
@@ -86,7 +88,8 @@ pub struct Command {
 impl Command {
     /// The program and its arguments, passed on as they are.
     ///
-    /// A program without a slash is looked for in `PATH`, the one set with [`env`](Self::env) where there is one.
+    /// A program without a slash is looked for in `PATH`, the one set with [`env`](Self::env) where
+    /// there is one.
     ///
     /// # Errors
     ///
@@ -97,29 +100,45 @@ impl Command {
         I::Item: Into<OsString>,
     {
         let mut words = program_and_args.into_iter().map(Into::into);
-        let program: OsString = words.next().filter(|program| !program.is_empty()).ok_or_else(report::empty)?;
+        let program: OsString = words
+            .next()
+            .filter(|program| !program.is_empty())
+            .ok_or_else(report::empty)?;
         let args: Vec<Hidden> = words.map(Hidden).collect();
-        if std::iter::once(&program).chain(args.iter().map(|arg| &arg.0)).any(|word| has_nul(word)) {
+        if std::iter::once(&program)
+            .chain(args.iter().map(|arg| &arg.0))
+            .any(|word| has_nul(word))
+        {
             return Err(report::nul("the command"));
         }
         let (harmless, env) = (shown::harmless(&program), BTreeMap::new());
-        Ok(Self { program, harmless, args, current_dir: None, env, clear_env: false, timeout: DEFAULT_TIMEOUT })
+        Ok(Self {
+            program,
+            harmless,
+            args,
+            current_dir: None,
+            env,
+            clear_env: false,
+            timeout: DEFAULT_TIMEOUT,
+        })
     }
 
-    /// Splits `text` into program and arguments by the quoting rules of a POSIX shell; nothing is expanded.
+    /// Splits `text` into program and arguments by the quoting rules of a POSIX shell; nothing is
+    /// expanded.
     ///
-    /// The rules are the same on every system, so a backslash quotes on Windows too: give a list to [`new`](Self::new)
-    /// there.
+    /// The rules are the same on every system, so a backslash quotes on Windows too: give a list to
+    /// [`new`](Self::new) there.
     ///
     /// # Errors
     ///
-    /// An unrecoverable configuration error if `text` holds no word, has unbalanced quotes, or ends in a backslash.
+    /// An unrecoverable configuration error if `text` holds no word, has unbalanced quotes, or ends
+    /// in a backslash.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.contains('\0') {
             return Err(report::nul("the command"));
         }
-        // The splitter takes `#` for the start of a comment, Python's does not. NUL stands in for it: it has no meaning
-        // to the splitter either and cannot be in the text.
+        // The splitter takes `#` for the start of a comment, Python's does not. NUL stands in for
+        // it: it has no meaning to the splitter either and cannot be in the text.
         let stand_in = Zeroizing::new(text.replace('#', "\0"));
         let words = shlex::split(&stand_in).ok_or_else(report::unbalanced)?;
         Self::new(words.into_iter().map(|word| {
@@ -130,8 +149,8 @@ impl Command {
 
     /// The directory the command runs in; otherwise that of this process.
     ///
-    /// Whether a program given by a relative path is looked for there or in this process's directory depends on the
-    /// system.
+    /// Whether a program given by a relative path is looked for there or in this process's
+    /// directory depends on the system.
     #[must_use]
     pub fn current_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.current_dir = Some(path.into());
@@ -142,9 +161,13 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// An unrecoverable configuration error if the name is empty or holds `=`, or if name or value holds a NUL
-    /// character.
-    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Result<Self, Error> {
+    /// An unrecoverable configuration error if the name is empty or holds `=`, or if name or value
+    /// holds a NUL character.
+    pub fn env(
+        mut self,
+        key: impl Into<OsString>,
+        value: impl Into<OsString>,
+    ) -> Result<Self, Error> {
         let (key, value) = (key.into(), Hidden(value.into()));
         if key.is_empty() || key.as_encoded_bytes().contains(&b'=') {
             return Err(report::env_name(&key));
@@ -163,8 +186,8 @@ impl Command {
         self
     }
 
-    /// Starts from an empty environment; variables set so far are forgotten. Without `PATH` the program needs a full
-    /// path.
+    /// Starts from an empty environment; variables set so far are forgotten. Without `PATH` the
+    /// program needs a full path.
     #[must_use]
     pub fn env_clear(mut self) -> Self {
         self.env.clear();
@@ -172,7 +195,8 @@ impl Command {
         self
     }
 
-    /// How long the command may run: above zero, at most [12 h](MAX_TIMEOUT), [30 s](DEFAULT_TIMEOUT) unless set.
+    /// How long the command may run: above zero, at most [12 h](MAX_TIMEOUT), [30
+    /// s](DEFAULT_TIMEOUT) unless set.
     ///
     /// # Errors
     ///
@@ -188,8 +212,8 @@ impl Command {
         Ok(self)
     }
 
-    /// The program, as it was given. What was meant for a shell (`TOKEN=… tool`) stands here with its values: show
-    /// [`name`](Self::name).
+    /// The program, as it was given. What was meant for a shell (`TOKEN=… tool`) stands here with
+    /// its values: show [`name`](Self::name).
     pub fn program(&self) -> &OsStr {
         &self.program
     }
@@ -199,21 +223,24 @@ impl Command {
         self.timeout
     }
 
-    /// The program's file name, without control characters, for messages and identities. Of a text that is no program
-    /// (`TOKEN=… tool`, or a whole command line) it is the part that holds no value.
+    /// The program's file name, without control characters, for messages and identities. Of a text
+    /// that is no program (`TOKEN=… tool`, or a whole command line) it is the part that holds no
+    /// value.
     pub fn name(&self) -> String {
         let path = std::path::Path::new(&self.harmless);
         shown::name(path.file_name().unwrap_or(&self.harmless))
     }
 
-    /// Runs the command and gives what it printed, if it exits with status 0 within `limit` and [its
-    /// own](Self::timeout).
+    /// Runs the command and gives what it printed, if it exits with status 0 within `limit` and
+    /// [its own](Self::timeout).
     ///
-    /// Needs no runtime: the command is watched from brs's own, and on Unix by a thread that ends with it.
+    /// Needs no runtime: the command is watched from brs's own, and on Unix by a thread that ends
+    /// with it.
     ///
     /// # Errors
     ///
-    /// Details name the `command` and the `problem`; what it printed to standard output is in none of them.
+    /// Details name the `command` and the `problem`; what it printed to standard output is in none
+    /// of them.
     ///
     /// | problem | kind | |
     /// |---|---|---|
@@ -258,8 +285,8 @@ impl Output {
         &self.stdout
     }
 
-    /// The end of what it printed to its standard error: on one line, without control sequences, at most 500
-    /// characters, with `***` over what the command was given.
+    /// The end of what it printed to its standard error: on one line, without control sequences, at
+    /// most 500 characters, with `***` over what the command was given.
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
@@ -276,7 +303,8 @@ impl fmt::Debug for Output {
 
 /// A command as data: a text that is split as by [`Command::parse`], or a list of words.
 ///
-/// Kept as it is read, so that what is wrong with it is a [configuration error](Self::to_command) of its own.
+/// Kept as it is read, so that what is wrong with it is a [configuration error](Self::to_command)
+/// of its own.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "must be a text or a list of texts")]
 #[non_exhaustive]
@@ -301,7 +329,8 @@ impl CommandLine {
     }
 }
 
-/// An argument or a value of the environment: may be a secret, so it is wiped when dropped and has no `Debug`.
+/// An argument or a value of the environment: may be a secret, so it is wiped when dropped and has
+/// no `Debug`.
 #[derive(Clone)]
 struct Hidden(OsString);
 
@@ -336,9 +365,15 @@ mod tests {
             (r#"tool "a \"q\" \n" '\'"#, &["tool", "a \"q\" \\n", "\\"]),
             (
                 "tool $HOME `id` $(id) ; rm * | > < & ~ {a,b}",
-                &["tool", "$HOME", "`id`", "$(id)", ";", "rm", "*", "|", ">", "<", "&", "~", "{a,b}"],
+                &[
+                    "tool", "$HOME", "`id`", "$(id)", ";", "rm", "*", "|", ">", "<", "&", "~",
+                    "{a,b}",
+                ],
             ),
-            ("tool #one '#two' th#ree", &["tool", "#one", "#two", "th#ree"]),
+            (
+                "tool #one '#two' th#ree",
+                &["tool", "#one", "#two", "th#ree"],
+            ),
             ("tool grüße '名前 ☂'", &["tool", "grüße", "名前 ☂"]),
         ] {
             assert_eq!(words(&Command::parse(text).unwrap()), expected, "{text}");
@@ -358,12 +393,22 @@ mod tests {
             (Command::parse("tool hush\\"), "unbalanced_quotes"),
             (Command::parse("tool hu\0sh"), "nul"),
             (Command::new(["tool", "hu\0sh"]), "nul"),
-            (Command::new(["tool"]).unwrap().env("hu=sh", "hush"), "environment_name"),
-            (Command::new(["tool"]).unwrap().env("", "hush"), "environment_name"),
+            (
+                Command::new(["tool"]).unwrap().env("hu=sh", "hush"),
+                "environment_name",
+            ),
+            (
+                Command::new(["tool"]).unwrap().env("", "hush"),
+                "environment_name",
+            ),
             (Command::new(["tool"]).unwrap().env("NAME", "hu\0sh"), "nul"),
         ] {
             let error = command.unwrap_err();
-            assert_eq!((error.kind(), error.is_unrecoverable()), (crate::ErrorKind::Configuration, true), "{error}");
+            assert_eq!(
+                (error.kind(), error.is_unrecoverable()),
+                (crate::ErrorKind::Configuration, true),
+                "{error}"
+            );
             assert_eq!(error.details()["problem"], problem, "{error}");
             assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
         }
@@ -387,39 +432,78 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_arguments_nor_values() {
-        let command = Command::parse("tool hush --pin hush").unwrap().env("TOKEN", "hush").unwrap().env_remove("GONE");
+        let command = Command::parse("tool hush --pin hush")
+            .unwrap()
+            .env("TOKEN", "hush")
+            .unwrap()
+            .env_remove("GONE");
         let shown = format!("{command:?}");
-        assert!(shown.contains("tool") && shown.contains("args: 3") && shown.contains("TOKEN"), "{shown}");
+        assert!(
+            shown.contains("tool") && shown.contains("args: 3") && shown.contains("TOKEN"),
+            "{shown}"
+        );
         assert!(!shown.contains("hush"), "{shown}");
-        let output = Output { stdout: Zeroizing::new(b"hush".to_vec()), stderr: "hush".into() };
+        let output = Output {
+            stdout: Zeroizing::new(b"hush".to_vec()),
+            stderr: "hush".into(),
+        };
         assert!(!format!("{output:?}").contains("hush"));
     }
 
     #[test]
     fn data_is_a_text_or_a_list_and_nothing_of_it_is_echoed() {
         let read = |text| serde_json::from_str::<CommandLine>(text);
-        assert_eq!(words(&read(r#""tool 'a b'""#).unwrap().to_command().unwrap()), ["tool", "a b"]);
-        assert_eq!(words(&read(r#"["tool", "a b", "$X"]"#).unwrap().to_command().unwrap()), ["tool", "a b", "$X"]);
+        assert_eq!(
+            words(&read(r#""tool 'a b'""#).unwrap().to_command().unwrap()),
+            ["tool", "a b"]
+        );
+        assert_eq!(
+            words(
+                &read(r#"["tool", "a b", "$X"]"#)
+                    .unwrap()
+                    .to_command()
+                    .unwrap()
+            ),
+            ["tool", "a b", "$X"]
+        );
         for wrong in ["4711", "{\"hush\":1}", "[\"hush\", 4711]", "null"] {
             let error = read(wrong).unwrap_err().to_string();
-            assert!(error.contains("must be a text or a list of texts"), "{error}");
-            assert!(!error.contains("hush") && !error.contains("4711"), "{error}");
+            assert!(
+                error.contains("must be a text or a list of texts"),
+                "{error}"
+            );
+            assert!(
+                !error.contains("hush") && !error.contains("4711"),
+                "{error}"
+            );
         }
-        assert_eq!(read("[]").unwrap().to_command().unwrap_err().details()["problem"], "empty");
+        assert_eq!(
+            read("[]").unwrap().to_command().unwrap_err().details()["problem"],
+            "empty"
+        );
         assert!(!format!("{:?}", read("[\"hush\"]").unwrap()).contains("hush"));
     }
 
     #[test]
     fn the_name_is_the_program_s_file_name() {
-        assert_eq!(Command::new(["/opt/bin/my-tool", "x"]).unwrap().name(), "my-tool");
+        assert_eq!(
+            Command::new(["/opt/bin/my-tool", "x"]).unwrap().name(),
+            "my-tool"
+        );
         assert_eq!(Command::new(["tool\u{1b}[31m"]).unwrap().name(), "tool");
     }
 
     #[test]
     fn of_a_text_that_is_no_program_no_value_is_shown() {
-        for (program, name) in [("TOKEN=hush /opt/tool", "TOKEN=…"), ("/bin/sh -c 'echo hush'", "sh …")] {
+        for (program, name) in [
+            ("TOKEN=hush /opt/tool", "TOKEN=…"),
+            ("/bin/sh -c 'echo hush'", "sh …"),
+        ] {
             let command = Command::new([program]).unwrap();
-            assert_eq!((command.name().as_str(), command.program()), (name, OsStr::new(program)));
+            assert_eq!(
+                (command.name().as_str(), command.program()),
+                (name, OsStr::new(program))
+            );
             assert!(!format!("{command:?}").contains("hush"), "{command:?}");
         }
     }

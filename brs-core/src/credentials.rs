@@ -1,10 +1,10 @@
 //! One set of temporary credentials, and the spellings in which the outside world writes it.
 //!
-//! Owns the secrets: they sit in one shared allocation that is zeroised when its last holder drops it, `Debug` shows
-//! none of them, and there is no `Serialize`. They leave through [`TemporaryCredentials::expose_python`] and
-//! [`TemporaryCredentials::expose_process_json`], and through the getters a signer needs. Reading ([`wire`]) accepts
-//! the Python names and those of `credential_process`, lists everything that is missing at once, and never echoes a
-//! value.
+//! Owns the secrets: they sit in one shared allocation that is zeroised when its last holder drops
+//! it, `Debug` shows none of them, and there is no `Serialize`. They leave through
+//! [`TemporaryCredentials::expose_python`] and [`TemporaryCredentials::expose_process_json`], and
+//! through the getters a signer needs. Reading ([`wire`]) accepts the Python names and those of
+//! `credential_process`, lists everything that is missing at once, and never echoes a value.
 
 mod wire;
 
@@ -19,8 +19,9 @@ use zeroize::Zeroizing;
 
 /// One immutable set of temporary credentials.
 ///
-/// Cheap to clone: clones share one inner value, whose secrets are zeroised when the last of them is dropped. What
-/// has been handed to somebody else (the AWS SDK's own types, TLS buffers, strings from `expose_…`) is beyond that.
+/// Cheap to clone: clones share one inner value, whose secrets are zeroised when the last of them
+/// is dropped. What has been handed to somebody else (the AWS SDK's own types, TLS buffers, strings
+/// from `expose_…`) is beyond that.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TemporaryCredentials(Arc<Inner>);
 
@@ -37,8 +38,9 @@ struct Inner {
 impl TemporaryCredentials {
     /// A set as its source gave it.
     ///
-    /// `expiration` is the instant from which AWS refuses the set, by the source's clock; `None` means that it does not
-    /// end by itself, and such a set is replaced only after it has been invalidated.
+    /// `expiration` is the instant from which AWS refuses the set, by the source's clock; `None`
+    /// means that it does not end by itself, and such a set is replaced only after it has been
+    /// invalidated.
     pub fn new(
         access_key_id: impl Into<String>,
         secret_access_key: impl Into<String>,
@@ -64,8 +66,8 @@ impl TemporaryCredentials {
 
     /// The source's clock when it answered (an HTTP `Date`).
     ///
-    /// With it the set's lifetime is counted from the source's clock, so that a machine whose own clock is wrong still
-    /// refreshes in time.
+    /// With it the set's lifetime is counted from the source's clock, so that a machine whose own
+    /// clock is wrong still refreshes in time.
     #[must_use]
     pub fn with_server_time(mut self, server_time: SystemTime) -> Self {
         Arc::make_mut(&mut self.0).server_time = Some(server_time);
@@ -102,9 +104,11 @@ impl TemporaryCredentials {
         self.0.server_time
     }
 
-    /// The set with the names of the Python package: `access_key`, `secret_key`, `token`, `expiry_time` (ISO 8601).
+    /// The set with the names of the Python package: `access_key`, `secret_key`, `token`,
+    /// `expiry_time` (ISO 8601).
     ///
-    /// The returned value holds the secrets in the clear; what becomes of it is the caller's concern.
+    /// The returned value holds the secrets in the clear; what becomes of it is the caller's
+    /// concern.
     pub fn expose_python(&self) -> serde_json::Value {
         serde_json::json!({
             "access_key": self.access_key_id(),
@@ -116,7 +120,8 @@ impl TemporaryCredentials {
 
     /// The set as a `credential_process` prints it: JSON with `Version` 1.
     ///
-    /// The returned text holds the secrets in the clear; what becomes of it is the caller's concern.
+    /// The returned text holds the secrets in the clear; what becomes of it is the caller's
+    /// concern.
     pub fn expose_process_json(&self) -> String {
         let mut out = serde_json::json!({
             "Version": 1,
@@ -138,7 +143,11 @@ impl TemporaryCredentials {
     }
 
     /// The SDK's own type, with the given provider name and expiry.
-    pub(crate) fn to_sdk(&self, provider_name: &'static str, expiry: Option<SystemTime>) -> Credentials {
+    pub(crate) fn to_sdk(
+        &self,
+        provider_name: &'static str,
+        expiry: Option<SystemTime>,
+    ) -> Credentials {
         let mut builder = Credentials::builder()
             .access_key_id(self.access_key_id())
             .secret_access_key(self.secret_access_key())
@@ -171,7 +180,10 @@ impl fmt::Debug for TemporaryCredentials {
         f.debug_struct("TemporaryCredentials")
             .field("access_key_id", &self.access_key_id())
             .field("secret_access_key", &"** redacted **")
-            .field("session_token", &self.session_token().map(|_| "** redacted **"))
+            .field(
+                "session_token",
+                &self.session_token().map(|_| "** redacted **"),
+            )
             .field("expiration", &self.expiration().map(iso8601))
             .field("account_id", &self.account_id())
             .finish()
@@ -181,7 +193,8 @@ impl fmt::Debug for TemporaryCredentials {
 /// `2026-01-31T12:00:00Z`; instants beyond the calendar's four-digit years are shown as seconds.
 pub fn iso8601(at: SystemTime) -> String {
     let at = DateTime::from(at);
-    at.fmt(Format::DateTime).unwrap_or_else(|_| format!("{} s", at.secs()))
+    at.fmt(Format::DateTime)
+        .unwrap_or_else(|_| format!("{} s", at.secs()))
 }
 
 #[cfg(test)]
@@ -219,7 +232,8 @@ mod tests {
         let python: TemporaryCredentials = serde_json::from_value(set().expose_python()).unwrap();
         assert_eq!(python.secret_access_key(), "very-secret");
         assert_eq!(python.expiration(), set().expiration());
-        let process: TemporaryCredentials = serde_json::from_str(&set().expose_process_json()).unwrap();
+        let process: TemporaryCredentials =
+            serde_json::from_str(&set().expose_process_json()).unwrap();
         assert_eq!(process, set());
     }
 
@@ -234,8 +248,17 @@ mod tests {
     #[test]
     fn the_sdk_type_carries_everything() {
         let sdk = set().to_sdk("custom", None);
-        assert_eq!((sdk.access_key_id(), sdk.secret_access_key()), ("ASIAEXAMPLE", "very-secret"));
-        assert_eq!((sdk.session_token(), sdk.expiry()), (Some("long-token"), None));
-        assert_eq!(TemporaryCredentials::from(&sdk).account_id(), Some("123456789012"));
+        assert_eq!(
+            (sdk.access_key_id(), sdk.secret_access_key()),
+            ("ASIAEXAMPLE", "very-secret")
+        );
+        assert_eq!(
+            (sdk.session_token(), sdk.expiry()),
+            (Some("long-token"), None)
+        );
+        assert_eq!(
+            TemporaryCredentials::from(&sdk).account_id(),
+            Some("123456789012")
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! The one error type of brs: cloneable, since all waiters of a flight share its failure.
 //!
-//! An [`Error`] has a [kind](ErrorKind), a message that names the thing and the remedy, and the structured fields a
-//! program may want to look at: AWS's code and status, the method, the parameter, further details. Strategies build
-//! errors with one of the five constructors and the `with_…` methods; whether a failure is *unrecoverable* (only a
-//! person can mend it) decides how the engine paces further tries. Messages and details never hold a secret key, a
-//! session token, a PIN or a one-time code; `Display` never repeats what `source()` says.
+//! An [`Error`] has a [kind](ErrorKind), a message that names the thing and the remedy, and the
+//! structured fields a program may want to look at: AWS's code and status, the method, the
+//! parameter, further details. Strategies build errors with one of the five constructors and the
+//! `with_…` methods; whether a failure is *unrecoverable* (only a person can mend it) decides how
+//! the engine paces further tries. Messages and details never hold a secret key, a session token, a
+//! PIN or a one-time code; `Display` never repeats what `source()` says.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ pub struct Error(Arc<Inner>);
 pub enum ErrorKind {
     /// A value given to brs is wrong: outside its limits, of the wrong type, an unknown name.
     Validation,
-    /// What brs was told to use does not fit together or does not exist: files, commands, profiles, features.
+    /// What brs was told to use does not fit together or does not exist: files, commands, profiles,
+    /// features.
     Configuration,
     /// The source answered, but not with usable credentials.
     Credential,
@@ -117,7 +119,8 @@ impl Error {
         })
     }
 
-    /// Trying again soon would hear the same, though it may pass by itself: nobody is asked to mend it.
+    /// Trying again soon would hear the same, though it may pass by itself: nobody is asked to mend
+    /// it.
     #[must_use]
     pub fn not_retryable(self) -> Self {
         self.change(|inner| {
@@ -175,16 +178,22 @@ impl Error {
     }
 
     pub(crate) fn or_method(self, method: &'static str) -> Self {
-        if self.0.method.is_some() { self } else { self.with_method(method) }
+        if self.0.method.is_some() {
+            self
+        } else {
+            self.with_method(method)
+        }
     }
 
-    /// Says in which of the sessions beneath each other the failure was, unless that is said already.
+    /// Says in which of the sessions beneath each other the failure was, unless that is said
+    /// already.
     pub(crate) fn at_hop(self, hop: &str) -> Self {
         if self.0.details.contains_key(HOP) {
             return self;
         }
         let message = format!("hop {hop}: {}", self.0.message);
-        self.change(|inner| inner.message = message.into()).with_detail(HOP, hop)
+        self.change(|inner| inner.message = message.into())
+            .with_detail(HOP, hop)
     }
 
     fn change(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
@@ -240,7 +249,8 @@ impl Error {
         self.0.throttled
     }
 
-    /// For an error raised from memory, without asking the source: when the source may be asked again.
+    /// For an error raised from memory, without asking the source: when the source may be asked
+    /// again.
     pub fn refresh_allowed_at(&self) -> Option<SystemTime> {
         self.0.refresh_allowed_at
     }
@@ -264,10 +274,13 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         let mut out = f.debug_struct("Error");
-        out.field("kind", &inner.kind).field("message", &inner.message);
-        for (name, value) in
-            [("code", inner.code.as_deref()), ("method", inner.method.as_deref()), ("param", inner.param.as_deref())]
-        {
+        out.field("kind", &inner.kind)
+            .field("message", &inner.message);
+        for (name, value) in [
+            ("code", inner.code.as_deref()),
+            ("method", inner.method.as_deref()),
+            ("param", inner.param.as_deref()),
+        ] {
             if let Some(value) = value {
                 out.field(name, &value);
             }
@@ -281,9 +294,11 @@ impl fmt::Debug for Error {
         if inner.throttled {
             out.field("throttled", &true);
         }
-        out.field("retryable", &inner.retryable).field("unrecoverable", &inner.unrecoverable);
+        out.field("retryable", &inner.retryable)
+            .field("unrecoverable", &inner.unrecoverable);
         if let Some(source) = &inner.source {
-            // Display, not Debug: foreign errors may hold more in their fields than they mean to say.
+            // Display, not Debug: foreign errors may hold more in their fields than they mean to
+            // say.
             out.field("source", &format_args!("{source}"));
         }
         out.finish()
@@ -292,7 +307,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -324,8 +342,14 @@ mod tests {
             .with_detail("request_id", "abc")
             .with_source(std::io::Error::other("beneath"));
         assert_eq!(error.kind(), ErrorKind::Request);
-        assert_eq!((error.code(), error.status()), (Some("AccessDenied"), Some(403)));
-        assert_eq!((error.method(), error.param()), (Some("sts"), Some("role_arn")));
+        assert_eq!(
+            (error.code(), error.status()),
+            (Some("AccessDenied"), Some(403))
+        );
+        assert_eq!(
+            (error.method(), error.param()),
+            (Some("sts"), Some("role_arn"))
+        );
         assert_eq!(error.details()["request_id"], "abc");
         assert!(error.is_unrecoverable() && !error.is_retryable());
         assert_eq!(error.source().unwrap().to_string(), "beneath");
@@ -340,7 +364,10 @@ mod tests {
 
     #[test]
     fn the_innermost_hop_is_the_one_that_is_named() {
-        let error = Error::request("denied").unrecoverable().at_hop("`sts` of role `b`").at_hop("`sts` of role `a`");
+        let error = Error::request("denied")
+            .unrecoverable()
+            .at_hop("`sts` of role `b`")
+            .at_hop("`sts` of role `a`");
         assert_eq!(error.to_string(), "hop `sts` of role `b`: denied");
         assert!(error.is_unrecoverable() && error.details()["hop"] == "`sts` of role `b`");
     }
@@ -367,7 +394,11 @@ mod tests {
 
     #[test]
     fn a_remembered_error_says_when_the_source_may_be_asked_again() {
-        let error = Error::connection("no answer").with_refresh_allowed_at(UNIX_EPOCH + Duration::from_secs(90));
-        assert!(error.to_string().contains("1970-01-01T00:01:30Z"), "{error}");
+        let error = Error::connection("no answer")
+            .with_refresh_allowed_at(UNIX_EPOCH + Duration::from_secs(90));
+        assert!(
+            error.to_string().contains("1970-01-01T00:01:30Z"),
+            "{error}"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! What a session tells those who watch it: a bounded stream of events per subscriber.
 //!
-//! Owns the broadcast channel. A subscriber that reads slowly loses the oldest events and is told how many; it never
-//! delays a refresh. Events never hold a secret. Sending wakes subscribers, which runs foreign code: the engine sends
-//! only while it holds no lock. Events of one flight come in order; those of two that follow each other at once may
-//! overlap.
+//! Owns the broadcast channel. A subscriber that reads slowly loses the oldest events and is told
+//! how many; it never delays a refresh. Events never hold a secret. Sending wakes subscribers,
+//! which runs foreign code: the engine sends only while it holds no lock. Events of one flight come
+//! in order; those of two that follow each other at once may overlap.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -61,8 +61,8 @@ pub enum Event {
         /// The set's access key id.
         access_key_id: String,
     },
-    /// A service rejected a set so soon after the last one that the source is not asked yet. Told once for each such
-    /// wait, however many calls are rejected in it.
+    /// A service rejected a set so soon after the last one that the source is not asked yet. Told
+    /// once for each such wait, however many calls are rejected in it.
     RejectionPassedOver {
         /// The rejected set's access key id.
         access_key_id: String,
@@ -91,7 +91,8 @@ pub(crate) struct EventSender {
     method: &'static str,
 }
 
-/// Its room for [`CAPACITY`] events is most of what an idle session would take, and most are never listened to.
+/// Its room for [`CAPACITY`] events is most of what an idle session would take, and most are never
+/// listened to.
 #[derive(Debug)]
 enum Channel {
     /// Nobody has subscribed yet.
@@ -103,7 +104,10 @@ enum Channel {
 
 impl EventSender {
     pub(crate) fn new(method: &'static str) -> Self {
-        Self { channel: Arc::new(Mutex::new(Channel::Unheard)), method }
+        Self {
+            channel: Arc::new(Mutex::new(Channel::Unheard)),
+            method,
+        }
     }
 
     /// Puts the event into the subscribers' streams.
@@ -112,8 +116,8 @@ impl EventSender {
             Channel::Open(channel) => channel.clone(),
             Channel::Unheard | Channel::Closed => return,
         };
-        // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a landing, must come. An
-        // error means that nobody listens any more.
+        // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a
+        // landing, must come. An error means that nobody listens any more.
         let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
     }
 
@@ -123,7 +127,12 @@ impl EventSender {
     }
 
     /// Configured windows did not fit a set.
-    pub(crate) fn warn_shortened(&self, lifetime: Duration, advisory_window: Duration, mandatory_window: Duration) {
+    pub(crate) fn warn_shortened(
+        &self,
+        lifetime: Duration,
+        advisory_window: Duration,
+        mandatory_window: Duration,
+    ) {
         tracing::warn!(
             method = self.method,
             ?lifetime,
@@ -158,7 +167,8 @@ impl EventSender {
     }
 }
 
-/// The events of one session from the moment of subscribing. Ends when the session is closed or gone.
+/// The events of one session from the moment of subscribing. Ends when the session is closed or
+/// gone.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Events(BroadcastStream<Event>);
@@ -179,7 +189,11 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         Pin::new(&mut self.0).poll_next(cx).map(|item| {
-            item.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count }))
+            item.map(|event| {
+                event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed {
+                    count,
+                })
+            })
         })
     }
 }
@@ -188,16 +202,33 @@ impl Stream for Events {
 fn trace(method: &'static str, event: &Event) {
     match event {
         Event::RefreshStarted { reason } => tracing::debug!(method, ?reason, "refresh started"),
-        Event::RefreshSucceeded { access_key_id, expiration, duration } => {
+        Event::RefreshSucceeded {
+            access_key_id,
+            expiration,
+            duration,
+        } => {
             let expiration = expiration.map(crate::credentials::iso8601);
-            tracing::info!(method, access_key_id, expiration, ?duration, "refresh succeeded");
+            tracing::info!(
+                method,
+                access_key_id,
+                expiration,
+                ?duration,
+                "refresh succeeded"
+            );
         }
-        Event::RefreshFailed { error, duration, next_try } => {
+        Event::RefreshFailed {
+            error,
+            duration,
+            next_try,
+        } => {
             let next_try = next_try.map(crate::credentials::iso8601);
             let unrecoverable = error.is_unrecoverable();
             tracing::warn!(method, %error, unrecoverable, ?duration, next_try, "refresh failed");
         }
-        Event::ServingExpired { access_key_id, expiration } => {
+        Event::ServingExpired {
+            access_key_id,
+            expiration,
+        } => {
             let expiration = expiration.map(crate::credentials::iso8601);
             tracing::warn!(
                 method,
@@ -206,8 +237,13 @@ fn trace(method: &'static str, event: &Event) {
                 "serving expired credentials: their source is in trouble"
             );
         }
-        Event::Invalidated { access_key_id } => tracing::info!(method, access_key_id, "credentials invalidated"),
-        Event::RejectionPassedOver { access_key_id, honoured_from } => {
+        Event::Invalidated { access_key_id } => {
+            tracing::info!(method, access_key_id, "credentials invalidated")
+        }
+        Event::RejectionPassedOver {
+            access_key_id,
+            honoured_from,
+        } => {
             let honoured_from = crate::credentials::iso8601(*honoured_from);
             tracing::warn!(
                 method,
@@ -238,10 +274,15 @@ mod tests {
         let sender = EventSender::new("test");
         let mut events = sender.subscribe();
         for _ in 0..CAPACITY + 44 {
-            sender.send(Event::RefreshStarted { reason: RefreshReason::First });
+            sender.send(Event::RefreshStarted {
+                reason: RefreshReason::First,
+            });
         }
         let first = events.next().now_or_never().flatten();
-        assert!(matches!(first, Some(Event::Missed { count: 44 })), "{first:?}");
+        assert!(
+            matches!(first, Some(Event::Missed { count: 44 })),
+            "{first:?}"
+        );
         let rest = std::iter::from_fn(|| events.next().now_or_never().flatten()).count();
         assert_eq!(rest, CAPACITY);
     }

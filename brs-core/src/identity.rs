@@ -1,7 +1,7 @@
 //! Who the credentials are: what `whoami()` answers.
 //!
-//! A strategy tells its method, its source and whatever else identifies it; the caller's account and ARN are asked from
-//! STS with the temporary credentials themselves, where the build has `sts`.
+//! A strategy tells its method, its source and whatever else identifies it; the caller's account
+//! and ARN are asked from STS with the temporary credentials themselves, where the build has `sts`.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,16 @@ use std::collections::BTreeMap;
 pub struct Identity {
     /// The registry name of the method, `"sts"`.
     pub method: String,
-    /// What the credentials come from: the SDK's provider name, or the name of a function or command.
+    /// What the credentials come from: the SDK's provider name, or the name of a function or
+    /// command.
     pub source: String,
     /// The access key id the answer is about.
     pub access_key_id: String,
     /// The account and ARN as STS reports them; `None` where the build has no `sts` feature.
     pub caller: Option<CallerIdentity>,
-    /// The sessions whose credentials this one was assumed with, each with its own caller; the first is the one that
-    /// stands on none. Empty for a session that does itself. A hop that could not be asked has no caller, and its
-    /// details say why (`problem`).
+    /// The sessions whose credentials this one was assumed with, each with its own caller; the
+    /// first is the one that stands on none. Empty for a session that does itself. A hop that could
+    /// not be asked has no caller, and its details say why (`problem`).
     pub chain: Vec<Identity>,
     /// What else the strategy tells about itself, such as a certificate's subject. Never a secret.
     pub details: BTreeMap<String, String>,
@@ -27,7 +28,11 @@ pub struct Identity {
 
 impl Identity {
     /// An identity without a caller.
-    pub fn new(method: impl Into<String>, source: impl Into<String>, access_key_id: impl Into<String>) -> Self {
+    pub fn new(
+        method: impl Into<String>,
+        source: impl Into<String>,
+        access_key_id: impl Into<String>,
+    ) -> Self {
         Self {
             method: method.into(),
             source: source.into(),
@@ -67,7 +72,15 @@ pub struct CallerIdentity {
 
 impl CallerIdentity {
     /// The three fields of the answer.
-    pub fn new(account: impl Into<String>, arn: impl Into<String>, user_id: impl Into<String>) -> Self {
-        Self { account: account.into(), arn: arn.into(), user_id: user_id.into() }
+    pub fn new(
+        account: impl Into<String>,
+        arn: impl Into<String>,
+        user_id: impl Into<String>,
+    ) -> Self {
+        Self {
+            account: account.into(),
+            arn: arn.into(),
+            user_id: user_id.into(),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The engine behind brs: AWS sessions whose temporary credentials are replaced before they expire.
 //!
-//! This crate knows no method, no HTTP client and no TLS stack. It takes a [`RefreshStrategy`], code that fetches one
-//! set of temporary credentials, and makes of it a [`RefreshableSession`] that programs and SDK clients use for as long
-//! as they run. Programs normally depend on the facade `brs`; authors of methods depend on this crate.
+//! This crate knows no method, no HTTP client and no TLS stack. It takes a [`RefreshStrategy`],
+//! code that fetches one set of temporary credentials, and makes of it a [`RefreshableSession`]
+//! that programs and SDK clients use for as long as they run. Programs normally depend on the
+//! facade `brs`; authors of methods depend on this crate.
 //!
 //! ```text
 //!   application
@@ -23,35 +24,38 @@
 //! │                                 │  refresh runs        │                 │  under static stability
 //! ```
 //!
-//! One call to the source at a time, however many callers, tasks and runtimes there are. A failure while the cached set
-//! is valid is nobody's error: it is in [`RefreshStatus`] and [`Event`]s, and a backoff paces the next try.
+//! One call to the source at a time, however many callers, tasks and runtimes there are. A failure
+//! while the cached set is valid is nobody's error: it is in [`RefreshStatus`] and [`Event`]s, and
+//! a backoff paces the next try.
 //!
 //! # Many sessions, stops and forks
 //!
-//! Of one method 64 refreshes run at a time in a process, unless [`limit_concurrent_refreshes`] says otherwise. The
-//! others wait their turn, those with waiting callers first, and a time limit counts from the turn. A refresh that has
-//! waited for as long as its time limit fails if none of its method has succeeded meanwhile. A refresh within a refresh
-//! (a session on top of another one) does not wait for a turn; one that a strategy starts from a task it has spawned
-//! does.
+//! Of one method 64 refreshes run at a time in a process, unless [`limit_concurrent_refreshes`]
+//! says otherwise. The others wait their turn, those with waiting callers first, and a time limit
+//! counts from the turn. A refresh that has waited for as long as its time limit fails if none of
+//! its method has succeeded meanwhile. A refresh within a refresh (a session on top of another one)
+//! does not wait for a turn; one that a strategy starts from a task it has spawned does.
 //!
-//! A process that was stopped (SIGSTOP, a paused container, AWS Lambda between invocations) does not take a failure of
-//! that time for one of its source: it asks again.
+//! A process that was stopped (SIGSTOP, a paused container, AWS Lambda between invocations) does
+//! not take a failure of that time for one of its source: it asks again.
 //!
-//! A forked child starts a runtime of its own at its first refresh, and an eager session's task begins again at the
-//! child's first call. As always after a fork, what other threads held locked stays locked in the child.
-//! With tokio's feature `parking_lot` (part of `full`) the parent's runtimes are a hazard for a child's: the table of
-//! parked threads is copied, and the threads are not.
+//! A forked child starts a runtime of its own at its first refresh, and an eager session's task
+//! begins again at the child's first call. As always after a fork, what other threads held locked
+//! stays locked in the child. With tokio's feature `parking_lot` (part of `full`) the parent's
+//! runtimes are a hazard for a child's: the table of parked threads is copied, and the threads are
+//! not.
 //!
 //! # Secrets
 //!
-//! brs's own copies of secrets are zeroised when their last holder drops them, and no `Debug`, error, event or log line
-//! shows one. What has been handed out is outside its reach: the AWS SDK's own types, TLS buffers, strings a caller
-//! made.
+//! brs's own copies of secrets are zeroised when their last holder drops them, and no `Debug`,
+//! error, event or log line shows one. What has been handed out is outside its reach: the AWS SDK's
+//! own types, TLS buffers, strings a caller made.
 //!
 //! # Writing a method
 //!
-//! Implement [`RefreshStrategy`], register it with [`register_method!`], and run `test_util::contract` (feature
-//! `test-util`) in your tests. Synchronous code goes through [`Blocking`].
+//! Implement [`RefreshStrategy`], register it with [`register_method!`], and run
+//! `test_util::contract` (feature `test-util`) in your tests. Synchronous code goes through
+//! [`Blocking`].
 //!
 //! ```
 //! use brs_core::{Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials};
@@ -82,7 +86,13 @@
 //! - `command`: running external commands that print credentials or codes, without a shell.
 //! - `test-util`: a manual clock, a scripted strategy and the contract suite.
 
-#![cfg_attr(brs_model, expect(dead_code, reason = "flights run on the model checker's tasks, without turns"))]
+#![cfg_attr(
+    brs_model,
+    expect(
+        dead_code,
+        reason = "flights run on the model checker's tasks, without turns"
+    )
+)]
 
 mod blocking;
 mod check;
@@ -119,7 +129,8 @@ pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
 pub use registry::{BaseCredentials, BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
 pub use secret::SecretString;
 pub use session::{
-    BaseSession, ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder, SessionConfig,
+    BaseSession, ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder,
+    SessionConfig,
 };
 pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 pub use turns::limit_concurrent_refreshes;

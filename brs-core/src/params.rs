@@ -1,7 +1,7 @@
 //! What a method is given: a typed value, or data whose errors name the path of the wrong field.
 //!
-//! Owns the way from data to a method's own parameter type. Data may hold secrets: it is wiped when dropped, never
-//! shown, and the errors of reading it name fields and expected types but no values.
+//! Owns the way from data to a method's own parameter type. Data may hold secrets: it is wiped when
+//! dropped, never shown, and the errors of reading it name fields and expected types but no values.
 
 use std::any::{Any, type_name};
 use std::fmt;
@@ -18,7 +18,10 @@ use crate::session::SessionConfig;
 pub struct Params(Kind);
 
 enum Kind {
-    Typed { value: Box<dyn Any + Send>, type_name: &'static str },
+    Typed {
+        value: Box<dyn Any + Send>,
+        type_name: &'static str,
+    },
     Data(Data),
 }
 
@@ -36,9 +39,13 @@ impl Drop for Data {
 }
 
 impl Params {
-    /// A method's own parameter type. Authors of methods write `impl From<MyParams> for Params` with it.
+    /// A method's own parameter type. Authors of methods write `impl From<MyParams> for Params`
+    /// with it.
     pub fn typed<T: Any + Send>(value: T) -> Self {
-        Self(Kind::Typed { value: Box::new(value), type_name: type_name::<T>() })
+        Self(Kind::Typed {
+            value: Box::new(value),
+            type_name: type_name::<T>(),
+        })
     }
 
     /// Anything that can be serialised: a struct, a map, a configuration file's table.
@@ -48,14 +55,19 @@ impl Params {
     /// A validation error if `data` cannot be serialised or is not a map.
     pub fn data(data: impl Serialize) -> Result<Self, Error> {
         let value = serde_json::to_value(data).map_err(|error| {
-            Error::validation(format!("parameters cannot be read: {}", without_value(&error.to_string())))
+            Error::validation(format!(
+                "parameters cannot be read: {}",
+                without_value(&error.to_string())
+            ))
         })?;
         match value {
             Value::Object(_) => Ok(value.into()),
             Value::Null => Ok(Value::Object(serde_json::Map::new()).into()),
             mut other => {
                 zeroize_value(&mut other);
-                Err(Error::validation("parameters must be a map of names to values"))
+                Err(Error::validation(
+                    "parameters must be a map of names to values",
+                ))
             }
         }
     }
@@ -64,12 +76,18 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// A validation error that names the field's path ([`Error::param`]) for data that does not fit, or both types for
-    /// a typed value of another type.
+    /// A validation error that names the field's path ([`Error::param`]) for data that does not
+    /// fit, or both types for a typed value of another type.
     pub fn take<T: DeserializeOwned + Any>(self) -> Result<T, Error> {
         match self.0 {
-            Kind::Typed { value, type_name: given } => value.downcast::<T>().map(|value| *value).map_err(|_| {
-                Error::validation(format!("parameters are a `{given}`, this method takes a `{}`", type_name::<T>()))
+            Kind::Typed {
+                value,
+                type_name: given,
+            } => value.downcast::<T>().map(|value| *value).map_err(|_| {
+                Error::validation(format!(
+                    "parameters are a `{given}`, this method takes a `{}`",
+                    type_name::<T>()
+                ))
             }),
             Kind::Data(data) => read(&data.value, data.beside_options),
         }
@@ -94,7 +112,10 @@ impl Params {
 
 impl From<Value> for Params {
     fn from(value: Value) -> Self {
-        Self(Kind::Data(Data { value, beside_options: false }))
+        Self(Kind::Data(Data {
+            value,
+            beside_options: false,
+        }))
     }
 }
 
@@ -102,9 +123,13 @@ impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Typed { type_name, .. } => f.debug_tuple("Params").field(type_name).finish(),
-            Kind::Data(Data { value: Value::Object(fields), .. }) => {
-                f.debug_tuple("Params").field(&fields.keys().collect::<Vec<_>>()).finish()
-            }
+            Kind::Data(Data {
+                value: Value::Object(fields),
+                ..
+            }) => f
+                .debug_tuple("Params")
+                .field(&fields.keys().collect::<Vec<_>>())
+                .finish(),
             Kind::Data(_) => f.write_str("Params(** redacted **)"),
         }
     }
@@ -129,7 +154,8 @@ fn read<T: DeserializeOwned>(value: &Value, beside_options: bool) -> Result<T, E
     })
 }
 
-/// Serde's messages quote the value they found, which may be a secret in the wrong place: keeps the rest.
+/// Serde's messages quote the value they found, which may be a secret in the wrong place: keeps the
+/// rest.
 ///
 /// `invalid type: string "hush", expected u32` becomes `invalid type: string, expected u32`.
 fn without_value(message: &str) -> String {
@@ -137,7 +163,10 @@ fn without_value(message: &str) -> String {
         if let Some(rest) = message.strip_prefix(start)
             && let Some((found, expected)) = rest.rsplit_once(", expected ")
         {
-            let kind: String = found.chars().take_while(|c| !matches!(c, '`' | '"' | '\'')).collect();
+            let kind: String = found
+                .chars()
+                .take_while(|c| !matches!(c, '`' | '"' | '\''))
+                .collect();
             return format!("{start}{}, expected {expected}", kind.trim());
         }
     }
@@ -184,7 +213,10 @@ mod tests {
     fn a_wrong_type_names_the_path_and_not_the_value() {
         let error = wrong(json!({ "inner": { "number": "hush, expected none" } }));
         assert_eq!(error.param(), Some("inner.number"));
-        assert_eq!(error.to_string(), "parameter `inner.number`: invalid type: string, expected u32");
+        assert_eq!(
+            error.to_string(),
+            "parameter `inner.number`: invalid type: string, expected u32"
+        );
     }
 
     #[test]
@@ -196,21 +228,35 @@ mod tests {
     #[test]
     fn an_unknown_name_is_named_with_those_that_are_known() {
         let error = wrong(json!({ "inner": { "nomber": 1 } }));
-        assert!(error.to_string().contains("nomber") && error.to_string().contains("number"), "{error}");
+        assert!(
+            error.to_string().contains("nomber") && error.to_string().contains("number"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_unknown_variant_is_not_shown() {
         let error = wrong(json!({ "inner": { "number": 1, "mode": "hush" } }));
-        assert_eq!(error.to_string(), "parameter `inner.mode`: unknown value, expected `on`");
+        assert_eq!(
+            error.to_string(),
+            "parameter `inner.mode`: unknown value, expected `on`"
+        );
     }
 
     #[test]
     fn a_typed_value_comes_back_as_it_is_and_only_as_that() {
-        let sample = || Sample { inner: Inner { number: 1, mode: Some(Mode::On) } };
+        let sample = || Sample {
+            inner: Inner {
+                number: 1,
+                mode: Some(Mode::On),
+            },
+        };
         assert_eq!(Params::typed(sample()).take::<Sample>().unwrap(), sample());
         let error = Params::typed(1_u8).take::<Sample>().unwrap_err();
-        assert!(error.to_string().contains("`u8`") && error.to_string().contains("Sample"), "{error}");
+        assert!(
+            error.to_string().contains("`u8`") && error.to_string().contains("Sample"),
+            "{error}"
+        );
     }
 
     #[test]

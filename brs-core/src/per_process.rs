@@ -1,9 +1,10 @@
 //! Values that belong to one process: a forked child gets its own.
 //!
-//! Threads do not follow a fork, nor does anything that they were about to do. What stands on them (runtimes, calls
-//! in flight, pooled connections) is therefore kept beside the id of the process that made it, and made again where
-//! another process asks. The parent's value is never dropped in a child: dropping a runtime waits for its threads.
-//! Nothing here locks, so a fork in the middle of it leaves no lock behind that nobody would release.
+//! Threads do not follow a fork, nor does anything that they were about to do. What stands on them
+//! (runtimes, calls in flight, pooled connections) is therefore kept beside the id of the process
+//! that made it, and made again where another process asks. The parent's value is never dropped in
+//! a child: dropping a runtime waits for its threads. Nothing here locks, so a fork in the middle
+//! of it leaves no lock behind that nobody would release.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +24,9 @@ struct Made<T> {
 impl<T> PerProcess<T> {
     /// Nothing made yet.
     pub const fn new() -> Self {
-        Self { cell: ArcSwapOption::const_empty() }
+        Self {
+            cell: ArcSwapOption::const_empty(),
+        }
     }
 }
 
@@ -44,7 +47,10 @@ impl<T: Default> PerProcess<T> {
         {
             return Arc::clone(&made.value);
         }
-        let new = Arc::new(Made { process, value: Arc::default() });
+        let new = Arc::new(Made {
+            process,
+            value: Arc::default(),
+        });
         loop {
             let current = self.cell.load_full();
             if let Some(made) = current.as_ref().filter(|made| made.process == process) {
@@ -86,7 +92,10 @@ mod tests {
     #[test]
     fn another_process_makes_its_own() {
         let value: PerProcess<AtomicU32> = PerProcess::new();
-        let parents = Arc::new(Made { process: std::process::id() + 1, value: Arc::new(AtomicU32::new(1)) });
+        let parents = Arc::new(Made {
+            process: std::process::id() + 1,
+            value: Arc::new(AtomicU32::new(1)),
+        });
         value.cell.store(Some(parents));
         assert_eq!(value.get().load(Ordering::Relaxed), 0);
     }

@@ -1,8 +1,9 @@
 //! The methods that crates have registered, found by name.
 //!
-//! Crates register with [`register_method!`](crate::register_method), before `main` runs. The order of what the linker
-//! collected differs between builds, so everything here sorts. Two crates with one name are an error that names both. A
-//! crate that nothing names is not linked and therefore not here: `use my_method as _;` is enough.
+//! Crates register with [`register_method!`](crate::register_method), before `main` runs. The order
+//! of what the linker collected differs between builds, so everything here sorts. Two crates with
+//! one name are an error that names both. A crate that nothing names is not linked and therefore
+//! not here: `use my_method as _;` is enough.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -49,7 +50,14 @@ impl Method {
         schema: fn() -> Schema,
         build: BuildFn,
     ) -> Self {
-        Self { name, summary, crate_name, crate_version, schema, build }
+        Self {
+            name,
+            summary,
+            crate_name,
+            crate_version,
+            schema,
+            build,
+        }
     }
 
     /// The name by which sessions ask for it.
@@ -80,8 +88,14 @@ impl Method {
         (self.schema)()
     }
 
-    pub(crate) async fn build(&self, params: Params, setup: Setup) -> Result<Arc<dyn RefreshStrategy>, Error> {
-        (self.build)(params, setup).await.map_err(|error| error.or_method(self.name))
+    pub(crate) async fn build(
+        &self,
+        params: Params,
+        setup: Setup,
+    ) -> Result<Arc<dyn RefreshStrategy>, Error> {
+        (self.build)(params, setup)
+            .await
+            .map_err(|error| error.or_method(self.name))
     }
 }
 
@@ -90,7 +104,10 @@ impl fmt::Debug for Method {
         f.debug_struct("Method")
             .field("name", &self.name)
             .field("summary", &self.summary)
-            .field("crate", &format_args!("{} {}", self.crate_name, self.crate_version))
+            .field(
+                "crate",
+                &format_args!("{} {}", self.crate_name, self.crate_version),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -99,9 +116,10 @@ inventory::collect!(Method);
 
 /// Registers a method.
 ///
-/// `params` is the method's parameter type (`serde::de::DeserializeOwned + schemars::JsonSchema + Send + 'static`),
-/// `build` an `async fn(params, Setup) -> Result<impl RefreshStrategy, Error>` that validates them. A parameter with
-/// the name of a session's option ([`SessionConfig`](crate::SessionConfig)) is the method's where data is read.
+/// `params` is the method's parameter type (`serde::de::DeserializeOwned + schemars::JsonSchema +
+/// Send + 'static`), `build` an `async fn(params, Setup) -> Result<impl RefreshStrategy, Error>`
+/// that validates them. A parameter with the name of a session's option
+/// ([`SessionConfig`](crate::SessionConfig)) is the method's where data is read.
 ///
 /// ```
 /// # use brs_core::{Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method};
@@ -187,11 +205,14 @@ pub(crate) fn methods() -> Result<Vec<&'static Method>, Error> {
     sorted(inventory::iter::<Method>)
 }
 
-fn sorted(registered: impl IntoIterator<Item = &'static Method>) -> Result<Vec<&'static Method>, Error> {
+fn sorted(
+    registered: impl IntoIterator<Item = &'static Method>,
+) -> Result<Vec<&'static Method>, Error> {
     let mut by_name: BTreeMap<&str, &'static Method> = BTreeMap::new();
     for method in registered {
         if let Some(other) = by_name.insert(method.name, method) {
-            let mut crates = [other, method].map(|m| format!("`{} {}`", m.crate_name, m.crate_version));
+            let mut crates =
+                [other, method].map(|m| format!("`{} {}`", m.crate_name, m.crate_version));
             crates.sort();
             return Err(Error::configuration(format!(
                 "the method `{}` is registered twice, by {} and by {}: link only one of them",
@@ -205,13 +226,26 @@ fn sorted(registered: impl IntoIterator<Item = &'static Method>) -> Result<Vec<&
 /// The method of that name.
 pub(crate) fn method(name: &str) -> Result<&'static Method, Error> {
     let methods = methods()?;
-    methods.iter().find(|method| method.name == name).copied().ok_or_else(|| unknown(name, &methods))
+    methods
+        .iter()
+        .find(|method| method.name == name)
+        .copied()
+        .ok_or_else(|| unknown(name, &methods))
 }
 
 fn unknown(name: &str, methods: &[&Method]) -> Error {
-    let names: Vec<_> = methods.iter().map(|method| format!("`{}`", method.name)).collect();
-    let registered = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let absent = inventory::iter::<AbsentMethod>.into_iter().find(|absent| absent.name == name);
+    let names: Vec<_> = methods
+        .iter()
+        .map(|method| format!("`{}`", method.name))
+        .collect();
+    let registered = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let absent = inventory::iter::<AbsentMethod>
+        .into_iter()
+        .find(|absent| absent.name == name);
     let remedy = match absent {
         Some(absent) => absent.remedy.to_owned(),
         None => {
@@ -220,9 +254,11 @@ fn unknown(name: &str, methods: &[&Method]) -> Error {
     };
     // A name comes from outside; a long one is somebody's mistake and not worth repeating in full.
     let shown: String = name.chars().take(64).collect();
-    Error::validation(format!("unknown method `{shown}`, registered: {registered}; {remedy}"))
-        .with_param("method")
-        .with_detail("registered", registered)
+    Error::validation(format!(
+        "unknown method `{shown}`, registered: {registered}; {remedy}"
+    ))
+    .with_param("method")
+    .with_detail("registered", registered)
 }
 
 /// What a method's constructor gets of the session.
@@ -297,14 +333,25 @@ impl Setup {
     #[must_use]
     pub fn on_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         let provider = SharedCredentialsProvider::new(provider);
-        self.base = Arc::new(self.base.to_builder().credentials_provider(provider).build());
+        self.base = Arc::new(
+            self.base
+                .to_builder()
+                .credentials_provider(provider)
+                .build(),
+        );
         self
     }
 
-    /// A set-up on a base configuration, for a session that a base loader puts beneath what it loads.
+    /// A set-up on a base configuration, for a session that a base loader puts beneath what it
+    /// loads.
     #[doc(hidden)]
     pub fn of_base(base: Arc<SdkConfig>, clock: Arc<dyn Clock>) -> Self {
-        Self { base, profile_name: None, base_credentials: BaseCredentials::default(), clock }
+        Self {
+            base,
+            profile_name: None,
+            base_credentials: BaseCredentials::default(),
+            clock,
+        }
     }
 
     /// The session's clock.
@@ -331,15 +378,18 @@ pub struct BaseRequest {
     pub credentials: Option<SharedCredentialsProvider>,
     /// One endpoint for every service.
     pub endpoint_url: Option<String>,
-    /// The HTTP client; otherwise one that trusts the environment's CA bundle, or the SDK's default.
+    /// The HTTP client; otherwise one that trusts the environment's CA bundle, or the SDK's
+    /// default.
     pub http_client: Option<SharedHttpClient>,
     /// The behaviour version; otherwise the latest.
     pub behavior_version: Option<BehaviorVersion>,
 }
 
-/// What only `aws-config` and `aws-sdk-sts` can do, offered to every method by the crate that has them.
+/// What only `aws-config` and `aws-sdk-sts` can do, offered to every method by the crate that has
+/// them.
 ///
-/// Loading contacts neither AWS nor any other source of credentials or metadata: it reads environment and files.
+/// Loading contacts neither AWS nor any other source of credentials or metadata: it reads
+/// environment and files.
 #[async_trait]
 pub trait BaseLoader: Send + Sync {
     /// The base configuration: profiles, SSO, the default chain.
@@ -349,8 +399,8 @@ pub trait BaseLoader: Send + Sync {
     /// A configuration error, for example for a profile that does not exist.
     async fn load(&self, request: BaseRequest) -> Result<SdkConfig, Error>;
 
-    /// The HTTP client that a base configuration of the program's, which has none, needs because of the environment:
-    /// one that trusts a CA bundle, for instance. `None` means the SDK's default.
+    /// The HTTP client that a base configuration of the program's, which has none, needs because of
+    /// the environment: one that trusts a CA bundle, for instance. `None` means the SDK's default.
     ///
     /// # Errors
     ///
@@ -360,8 +410,8 @@ pub trait BaseLoader: Send + Sync {
         Ok(None)
     }
 
-    /// STS GetCallerIdentity with the credentials of `config`, reached as `strategy` reaches STS if it does, and
-    /// otherwise as `config` says. `None` if there is no region to ask in.
+    /// STS GetCallerIdentity with the credentials of `config`, reached as `strategy` reaches STS if
+    /// it does, and otherwise as `config` says. `None` if there is no region to ask in.
     ///
     /// # Errors
     ///
@@ -390,7 +440,9 @@ pub(crate) fn base_loader() -> Result<Option<&'static dyn BaseLoader>, Error> {
     let loader = registered.next().map(|registered| registered.0);
     if registered.next().is_some() {
         // Which of them came first is the linker's affair.
-        return Err(Error::configuration("two crates that load base configurations are linked: link only one of them"));
+        return Err(Error::configuration(
+            "two crates that load base configurations are linked: link only one of them",
+        ));
     }
     Ok(loader)
 }
@@ -400,14 +452,24 @@ mod tests {
     use super::*;
 
     fn a_method(name: &'static str, crate_name: &'static str) -> &'static Method {
-        let build: BuildFn = |_, _| Box::pin(async { Err(Error::configuration("not built in this test")) });
-        Box::leak(Box::new(Method::new(name, "summary", (crate_name, "1.0.0"), schema_of::<()>, build)))
+        let build: BuildFn =
+            |_, _| Box::pin(async { Err(Error::configuration("not built in this test")) });
+        Box::leak(Box::new(Method::new(
+            name,
+            "summary",
+            (crate_name, "1.0.0"),
+            schema_of::<()>,
+            build,
+        )))
     }
 
     #[test]
     fn methods_are_sorted_whatever_the_linker_did() {
         let methods = sorted([a_method("sts", "b"), a_method("custom", "a")]).unwrap();
-        assert_eq!(methods.iter().map(|m| m.name()).collect::<Vec<_>>(), ["custom", "sts"]);
+        assert_eq!(
+            methods.iter().map(|m| m.name()).collect::<Vec<_>>(),
+            ["custom", "sts"]
+        );
     }
 
     #[test]
@@ -422,7 +484,12 @@ mod tests {
     #[test]
     fn an_unknown_method_lists_what_is_registered() {
         let error = unknown("stss", &[a_method("custom", "a"), a_method("sts", "b")]);
-        assert!(error.to_string().starts_with("unknown method `stss`, registered: `custom`, `sts`;"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("unknown method `stss`, registered: `custom`, `sts`;"),
+            "{error}"
+        );
         assert_eq!(error.param(), Some("method"));
     }
 }

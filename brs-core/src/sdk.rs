@@ -1,13 +1,16 @@
 //! The bridge to the AWS SDK, in both directions.
 //!
-//! - `provider`: the session as a credentials provider for SDK clients. It holds the engine, never the session: a
-//!   session holds its configuration, and the other way round would be a cycle that is never freed.
+//! - `provider`: the session as a credentials provider for SDK clients. It holds the engine, never
+//!   the session: a session holds its configuration, and the other way round would be a cycle that
+//!   is never freed.
 //! - `config`: the `SdkConfig` of a session, and the base configuration where no crate offers a
 //!   [`BaseLoader`](crate::BaseLoader).
 //! - `identity_cache`: the engine as the only cache of a session's credentials in SDK clients.
-//! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one) and `peek` (looking at
-//!   a body); `default_http` is the HTTP client of a base configuration that has none.
-//! - `object_store`: the session as a credential provider of that crate, behind the feature of its name.
+//! - `watch`: the HTTP client that notices rejected credentials, with `rejection` (what is one) and
+//!   `peek` (looking at a body); `default_http` is the HTTP client of a base configuration that has
+//!   none.
+//! - `object_store`: the session as a credential provider of that crate, behind the feature of its
+//!   name.
 //! - `wrapped`: any SDK credentials provider as a strategy.
 
 mod config;

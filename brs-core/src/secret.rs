@@ -1,7 +1,8 @@
 //! Texts that must not be seen: zeroised, redacted, read without echoing a wrong value.
 //!
-//! [`SecretString`] is what parameters of strategies use for keys, tokens, PINs and pass phrases. Its `Debug` shows
-//! nothing, it has no `Serialize`, and reading something else in its place gives an error without the value.
+//! [`SecretString`] is what parameters of strategies use for keys, tokens, PINs and pass phrases.
+//! Its `Debug` shows nothing, it has no `Serialize`, and reading something else in its place gives
+//! an error without the value.
 
 use std::fmt;
 
@@ -116,21 +117,39 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        assert_eq!(format!("{:?}", SecretString::from("hush")), "** redacted **");
+        assert_eq!(
+            format!("{:?}", SecretString::from("hush")),
+            "** redacted **"
+        );
     }
 
     #[test]
     fn a_wrong_type_is_refused_without_its_value() {
-        for text in ["12345", "true", "[\"12345\"]", "{\"a\":\"12345\"}", "1.2345"] {
-            let error = serde_json::from_str::<SecretString>(text).unwrap_err().to_string();
-            assert!(error.contains("must be a text") && !error.contains("2345"), "{error}");
+        for text in [
+            "12345",
+            "true",
+            "[\"12345\"]",
+            "{\"a\":\"12345\"}",
+            "1.2345",
+        ] {
+            let error = serde_json::from_str::<SecretString>(text)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("must be a text") && !error.contains("2345"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn wiping_reaches_every_text_and_number() {
-        let mut value = serde_json::json!({ "a": "x", "b": ["y", { "c": "z" }], "d": [48, 1.5, -3] });
+        let mut value =
+            serde_json::json!({ "a": "x", "b": ["y", { "c": "z" }], "d": [48, 1.5, -3] });
         zeroize_value(&mut value);
-        assert_eq!(value, serde_json::json!({ "a": "", "b": ["", { "c": "" }], "d": [0, 0, 0] }));
+        assert_eq!(
+            value,
+            serde_json::json!({ "a": "", "b": ["", { "c": "" }], "d": [0, 0, 0] })
+        );
     }
 }

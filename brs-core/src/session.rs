@@ -1,8 +1,8 @@
 //! The session: what programs hold.
 //!
-//! A thin, cheap clone of one shared inside: the engine, and the SDK configuration made from it. Everything is
-//! validated while it is built, so a session cannot be misconfigured. Opening and its options are in `builder`, the
-//! options that data files may hold in `config`.
+//! A thin, cheap clone of one shared inside: the engine, and the SDK configuration made from it.
+//! Everything is validated while it is built, so a session cannot be misconfigured. Opening and its
+//! options are in `builder`, the options that data files may hold in `config`.
 
 mod base;
 mod builder;
@@ -37,8 +37,9 @@ use crate::strategy::RefreshStrategy;
 
 /// An AWS session whose credentials are replaced before they expire.
 ///
-/// Clones share everything, the clients made with [`client`](Self::client) included. The session ends with its last
-/// handle: clones, its configurations, its credentials providers and the clients made from them.
+/// Clones share everything, the clients made with [`client`](Self::client) included. The session
+/// ends with its last handle: clones, its configurations, its credentials providers and the clients
+/// made from them.
 #[derive(Clone)]
 pub struct RefreshableSession(Arc<Inner>);
 
@@ -57,7 +58,8 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// A validation error for an unknown method or wrong parameters; whatever [`SessionBuilder::build`] gives.
+    /// A validation error for an unknown method or wrong parameters; whatever
+    /// [`SessionBuilder::build`] gives.
     ///
     /// # Cancel safety
     ///
@@ -66,9 +68,11 @@ impl RefreshableSession {
         Self::builder(method, params).build().await
     }
 
-    /// Opens a session from data: anything that can be serialised, such as a table of a configuration file.
+    /// Opens a session from data: anything that can be serialised, such as a table of a
+    /// configuration file.
     ///
-    /// Beside the method's parameters the data may hold the options of [`SessionConfig`] by their names.
+    /// Beside the method's parameters the data may hold the options of [`SessionConfig`] by their
+    /// names.
     ///
     /// # Errors
     ///
@@ -77,7 +81,10 @@ impl RefreshableSession {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn from_method(method: impl Into<String>, data: impl Serialize) -> Result<Self, Error> {
+    pub async fn from_method(
+        method: impl Into<String>,
+        data: impl Serialize,
+    ) -> Result<Self, Error> {
         SessionBuilder::from_data(method, data)?.build().await
     }
 
@@ -114,29 +121,34 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// Where nothing may be served: the error of the refresh, or the last one from memory, which then tells
-    /// [when the source may be asked again](Error::refresh_allowed_at).
+    /// Where nothing may be served: the error of the refresh, or the last one from memory, which
+    /// then tells [when the source may be asked again](Error::refresh_allowed_at).
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a refresh that was started goes on.
     pub async fn credentials(&self) -> Result<TemporaryCredentials, Error> {
-        self.0.engine.current().await.map(|set| set.credentials.clone())
+        self.0
+            .engine
+            .current()
+            .await
+            .map(|set| set.credentials.clone())
     }
 
-    /// Looks at the current credentials without owning them, as the session's SDK clients do; `None` where the engine
-    /// would have to be asked. For measuring what that costs.
+    /// Looks at the current credentials without owning them, as the session's SDK clients do;
+    /// `None` where the engine would have to be asked. For measuring what that costs.
     #[cfg(feature = "test-util")]
     #[doc(hidden)]
     pub fn glance<R>(&self, look: impl FnOnce(&TemporaryCredentials) -> R) -> Option<R> {
         self.0.engine.read(|set| look(&set.credentials))
     }
 
-    /// Credentials with at least `least` left, refreshed first if less is left: for what signs now and is used later,
-    /// such as presigned URLs.
+    /// Credentials with at least `least` left, refreshed first if less is left: for what signs now
+    /// and is used later, such as presigned URLs.
     ///
-    /// If it refreshes, the session's SDK clients sign with the new set from then on, so call it before presigning. If
-    /// as much is asked for as the source's credentials live, a hundredth of that (at most 30 s) less will do.
+    /// If it refreshes, the session's SDK clients sign with the new set from then on, so call it
+    /// before presigning. If as much is asked for as the source's credentials live, a hundredth of
+    /// that (at most 30 s) less will do.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -158,14 +170,22 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// As [`credentials`](Self::credentials), but a set with less left is never given: where the refresh fails its
-    /// error is returned. A validation error if the source's credentials never live that long.
+    /// As [`credentials`](Self::credentials), but a set with less left is never given: where the
+    /// refresh fails its error is returned. A validation error if the source's credentials never
+    /// live that long.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a refresh that was started goes on.
-    pub async fn credentials_valid_for(&self, least: Duration) -> Result<TemporaryCredentials, Error> {
-        self.0.engine.valid_for(least).await.map(|set| set.credentials.clone())
+    pub async fn credentials_valid_for(
+        &self,
+        least: Duration,
+    ) -> Result<TemporaryCredentials, Error> {
+        self.0
+            .engine
+            .valid_for(least)
+            .await
+            .map(|set| set.credentials.clone())
     }
 
     /// Asks the source now, whatever backoff is running; joins a refresh that is running.
@@ -178,28 +198,32 @@ impl RefreshableSession {
     ///
     /// Cancel safe: the refresh goes on.
     pub async fn refresh(&self) -> Result<TemporaryCredentials, Error> {
-        self.0.engine.refresh().await.map(|set| set.credentials.clone())
+        self.0
+            .engine
+            .refresh()
+            .await
+            .map(|set| set.credentials.clone())
     }
 
     /// The credentials with this key are no longer to be used; the next call waits for new ones.
     ///
-    /// Nothing happens if they have been replaced meanwhile. The old ones remain what is served if the source fails. A
-    /// running backoff is respected.
+    /// Nothing happens if they have been replaced meanwhile. The old ones remain what is served if
+    /// the source fails. A running backoff is respected.
     pub fn invalidate(&self, access_key_id: &str) {
         self.0.engine.invalidate(access_key_id);
     }
 
     /// As [`invalidate`](Self::invalidate), for code that sees a service reject the credentials.
     ///
-    /// Such rejections are paced: when new credentials are rejected within their first minute, the next such rejection
-    /// is honoured after 5 s, then doubling to 5 min. A service that rejects everything does not become a storm on the
-    /// source.
+    /// Such rejections are paced: when new credentials are rejected within their first minute, the
+    /// next such rejection is honoured after 5 s, then doubling to 5 min. A service that rejects
+    /// everything does not become a storm on the source.
     pub fn report_rejected(&self, access_key_id: &str) {
         self.0.engine.reject(access_key_id);
     }
 
-    /// Ends the session for all its clones: forgets the credentials, ends refreshes, and answers every further call
-    /// with an error.
+    /// Ends the session for all its clones: forgets the credentials, ends refreshes, and answers
+    /// every further call with an error.
     pub fn close(&self) {
         self.0.engine.close();
     }
@@ -212,13 +236,16 @@ impl RefreshableSession {
         self.0.engine.status()
     }
 
-    /// Whether a call would get valid credentials now without waiting for the source first; for health checks.
+    /// Whether a call would get valid credentials now without waiting for the source first; for
+    /// health checks.
     ///
-    /// False past the end of the set, with static stability too: an expired set may be served then, but services reject
-    /// it. [`status`](Self::status) tells whether one [is](RefreshStatus::is_serving_expired).
+    /// False past the end of the set, with static stability too: an expired set may be served then,
+    /// but services reject it. [`status`](Self::status) tells whether one
+    /// [is](RefreshStatus::is_serving_expired).
     ///
-    /// A deferred session is not ready before its first refresh, nor when its set has run into the mandatory window
-    /// because nobody called: if readiness decides whether anybody will call, use an eager session.
+    /// A deferred session is not ready before its first refresh, nor when its set has run into the
+    /// mandatory window because nobody called: if readiness decides whether anybody will call, use
+    /// an eager session.
     pub fn ready(&self) -> bool {
         self.0.engine.ready()
     }
@@ -230,16 +257,16 @@ impl RefreshableSession {
 
     /// Who the current credentials are.
     ///
-    /// The caller's account and ARN are asked from STS with the temporary credentials themselves, if the build has the
-    /// `sts` feature and the session a region; otherwise [`Identity::caller`] is `None`. A session that gets its
-    /// credentials from STS asks with the same settings (region, endpoint, CA bundle, proxies, time-outs); any other
-    /// session uses its base configuration. For a session on top of others, [`Identity::chain`] reports each of them in
-    /// the same way.
+    /// The caller's account and ARN are asked from STS with the temporary credentials themselves,
+    /// if the build has the `sts` feature and the session a region; otherwise [`Identity::caller`]
+    /// is `None`. A session that gets its credentials from STS asks with the same settings (region,
+    /// endpoint, CA bundle, proxies, time-outs); any other session uses its base configuration. For
+    /// a session on top of others, [`Identity::chain`] reports each of them in the same way.
     ///
     /// # Errors
     ///
-    /// As [`credentials`](Self::credentials), and what STS answers; then method, source and access key id are among the
-    /// error's [details](Error::details).
+    /// As [`credentials`](Self::credentials), and what STS answers; then method, source and access
+    /// key id are among the error's [details](Error::details).
     ///
     /// # Cancel safety
     ///
@@ -248,17 +275,21 @@ impl RefreshableSession {
         let set = self.0.engine.current().await?;
         let strategy = self.0.engine.strategy();
         let identity = strategy.identity(&set.credentials).await?;
-        let mut identity = match caller(&self.0.engine, self.0.as_base.base(), &set.credentials).await {
-            Ok(Some(caller)) => identity.with_caller(caller),
-            Ok(None) => identity,
-            Err(error) => {
-                let known = identity.details.iter().fold(error, |error, (key, value)| error.with_detail(key, value));
-                return Err(known
-                    .with_detail("method", &identity.method)
-                    .with_detail("source", &identity.source)
-                    .with_detail("access_key_id", &identity.access_key_id));
-            }
-        };
+        let mut identity =
+            match caller(&self.0.engine, self.0.as_base.base(), &set.credentials).await {
+                Ok(Some(caller)) => identity.with_caller(caller),
+                Ok(None) => identity,
+                Err(error) => {
+                    let known = identity
+                        .details
+                        .iter()
+                        .fold(error, |error, (key, value)| error.with_detail(key, value));
+                    return Err(known
+                        .with_detail("method", &identity.method)
+                        .with_detail("source", &identity.source)
+                        .with_detail("access_key_id", &identity.access_key_id));
+                }
+            };
         let mut next = self.0.as_base.parent();
         while let Some(hop) = next {
             identity.chain.insert(0, self.identity_of(hop).await);
@@ -267,15 +298,19 @@ impl RefreshableSession {
         Ok(identity)
     }
 
-    /// Who a session beneath this one is. That it cannot be asked is no reason to say nothing about the others.
+    /// Who a session beneath this one is. That it cannot be asked is no reason to say nothing about
+    /// the others.
     async fn identity_of(&self, hop: &BaseSession) -> Identity {
         let strategy = hop.strategy();
         let unknown = |key: &str, error: &Error| {
-            Identity::new(strategy.method(), strategy.source(), key).with_detail("problem", error.to_string())
+            Identity::new(strategy.method(), strategy.source(), key)
+                .with_detail("problem", error.to_string())
         };
         // Nobody is asked for a code only to say who somebody is.
         if hop.is_interactive() && !hop.engine().ready() {
-            let error = Error::configuration("its credentials are at their end, and only a person can renew them");
+            let error = Error::configuration(
+                "its credentials are at their end, and only a person can renew them",
+            );
             return unknown("", &error);
         }
         let credentials = match hop.credentials().await {
@@ -283,7 +318,10 @@ impl RefreshableSession {
             Err(error) => return unknown("", &error),
         };
         // A session that has no region of its own is asked about in this one's.
-        let base = [hop, &self.0.as_base].map(BaseSession::base).into_iter().find(|base| base.region().is_some());
+        let base = [hop, &self.0.as_base]
+            .map(BaseSession::base)
+            .into_iter()
+            .find(|base| base.region().is_some());
         let base = base.unwrap_or_else(|| hop.base());
         let identity = match strategy.identity(&credentials).await {
             Ok(identity) => identity,
@@ -317,20 +355,22 @@ impl RefreshableSession {
 impl RefreshableSession {
     /// The configuration for SDK clients: `aws_sdk_s3::Client::new(session.sdk_config())`.
     ///
-    /// Its HTTP client notices services that reject the session's credentials as expired or invalid. A client that is
-    /// given an HTTP client of its own is not watched: its rejections reach the session only by
-    /// [`invalidate`](Self::invalidate). After an IAM revocation services answer `AccessDenied`, which no session can
-    /// tell from a missing permission: call [`refresh`](Self::refresh).
+    /// Its HTTP client notices services that reject the session's credentials as expired or
+    /// invalid. A client that is given an HTTP client of its own is not watched: its rejections
+    /// reach the session only by [`invalidate`](Self::invalidate). After an IAM revocation services
+    /// answer `AccessDenied`, which no session can tell from a missing permission: call
+    /// [`refresh`](Self::refresh).
     pub fn sdk_config(&self) -> &SdkConfig {
         &self.0.config
     }
 
     /// A client of any AWS service: `session.client(aws_sdk_s3::Client::new)`.
     ///
-    /// Asking again with the same constructor gives the same client, whose connections are shared. A constructor that
-    /// captures something or is a function pointer, which could not be told from another one, does not compile: that is
-    /// [`client_with`](Self::client_with). `cargo build` reports it, `cargo check` does not.
-    /// A constructor must not ask the session for the client that it makes: it would wait for itself.
+    /// Asking again with the same constructor gives the same client, whose connections are shared.
+    /// A constructor that captures something or is a function pointer, which could not be told from
+    /// another one, does not compile: that is [`client_with`](Self::client_with). `cargo build`
+    /// reports it, `cargo check` does not. A constructor must not ask the session for the client
+    /// that it makes: it would wait for itself.
     ///
     /// ```compile_fail
     /// # fn example(session: brs_core::RefreshableSession, region: String) {
@@ -342,8 +382,15 @@ impl RefreshableSession {
         F: Fn(&SdkConfig) -> C + 'static,
         C: Clone + Send + Sync + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "a constructor that captures something goes to `client_with`") };
-        self.0.clients.get(Key::of::<F>(None), || new(&self.0.config))
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "a constructor that captures something goes to `client_with`"
+            )
+        };
+        self.0
+            .clients
+            .get(Key::of::<F>(None), || new(&self.0.config))
     }
 
     /// As [`client`](Self::client), in another region than the session's.
@@ -354,15 +401,25 @@ impl RefreshableSession {
         F: Fn(&SdkConfig) -> C + 'static,
         C: Clone + Send + Sync + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "a constructor that captures something goes to `client_with`") };
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "a constructor that captures something goes to `client_with`"
+            )
+        };
         let region = region.into();
-        self.0
-            .clients
-            .get(Key::of::<F>(Some(&region)), || new(&self.0.config.to_builder().region(Region::new(region)).build()))
+        self.0.clients.get(Key::of::<F>(Some(&region)), || {
+            new(&self
+                .0
+                .config
+                .to_builder()
+                .region(Region::new(region))
+                .build())
+        })
     }
 
-    /// A client that differs in something else, kept under a label of the user's: two configurations must not have one
-    /// label.
+    /// A client that differs in something else, kept under a label of the user's: two
+    /// configurations must not have one label.
     ///
     /// ```
     /// # fn example(session: brs_core::RefreshableSession) {
@@ -378,7 +435,9 @@ impl RefreshableSession {
         F: FnOnce(&SdkConfig) -> C,
         C: Clone + Send + Sync + 'static,
     {
-        self.0.clients.get(Key::labelled::<C>(label), || new(&self.0.config))
+        self.0
+            .clients
+            .get(Key::labelled::<C>(label), || new(&self.0.config))
     }
 
     /// What the session's client cache has done so far.
@@ -393,21 +452,23 @@ impl RefreshableSession {
 
     /// The session as a credentials provider, for code that takes one.
     ///
-    /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so that a cache in front
-    /// of it asks again while the answer is still at hand.
+    /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so
+    /// that a cache in front of it asks again while the answer is still at hand.
     ///
-    /// With the provider alone, such as in the SDK's own loader (`aws_config::defaults(…).credentials_provider(…)`),
-    /// the SDK's identity cache stands in front of the session: neither [`refresh`](Self::refresh) nor
-    /// [`invalidate`](Self::invalidate) reaches its clients before that expiry, and nobody notices a service's
-    /// rejections. Clients made from [`sdk_config`](Self::sdk_config) have neither limit.
+    /// With the provider alone, such as in the SDK's own loader
+    /// (`aws_config::defaults(…).credentials_provider(…)`), the SDK's identity cache stands in
+    /// front of the session: neither [`refresh`](Self::refresh) nor
+    /// [`invalidate`](Self::invalidate) reaches its clients before that expiry, and nobody notices
+    /// a service's rejections. Clients made from [`sdk_config`](Self::sdk_config) have neither
+    /// limit.
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {
         self.0.provider.clone()
     }
 
     /// The session as a credential provider of the crate `object_store`, version 0.14.
     ///
-    /// It keeps the engine alive. `object_store` does not tell that a service has rejected credentials: a program that
-    /// sees it in an error calls [`invalidate`](Self::invalidate).
+    /// It keeps the engine alive. `object_store` does not tell that a service has rejected
+    /// credentials: a program that sees it in an error calls [`invalidate`](Self::invalidate).
     ///
     /// ```
     /// use object_store::aws::AmazonS3Builder;
@@ -421,7 +482,9 @@ impl RefreshableSession {
     /// ```
     #[cfg(feature = "object_store")]
     pub fn object_store_credentials(&self) -> object_store::aws::AwsCredentialProvider {
-        Arc::new(crate::sdk::ObjectStoreCredentials::new(Arc::clone(&self.0.engine)))
+        Arc::new(crate::sdk::ObjectStoreCredentials::new(Arc::clone(
+            &self.0.engine,
+        )))
     }
 }
 
@@ -436,7 +499,13 @@ impl RefreshableSession {
         let provider = crate::sdk::provider(&engine);
         let config = crate::sdk::session_config(&base, &engine, &provider, retry_rejected);
         let as_base = BaseSession::new(Arc::clone(&engine), base, parent);
-        Self(Arc::new(Inner { engine, config, provider, clients, as_base }))
+        Self(Arc::new(Inner {
+            engine,
+            config,
+            provider,
+            clients,
+            as_base,
+        }))
     }
 }
 
@@ -446,11 +515,18 @@ async fn caller(
     config: &SdkConfig,
     credentials: &TemporaryCredentials,
 ) -> Result<Option<CallerIdentity>, Error> {
-    let Some(loader) = registry::base_loader()? else { return Ok(None) };
+    let Some(loader) = registry::base_loader()? else {
+        return Ok(None);
+    };
     let strategy = Arc::clone(engine.strategy());
     let credentials = credentials.to_sdk(strategy.source(), None);
-    let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-    engine.on_own_runtime(async move { loader.caller_identity(&config, &*strategy).await }).await
+    let config = config
+        .to_builder()
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    engine
+        .on_own_runtime(async move { loader.caller_identity(&config, &*strategy).await })
+        .await
 }
 
 impl fmt::Debug for RefreshableSession {
@@ -460,7 +536,10 @@ impl fmt::Debug for RefreshableSession {
             .field("method", &status.method())
             .field("region", &self.0.config.region().map(AsRef::<str>::as_ref))
             .field("access_key_id", &status.access_key_id())
-            .field("expiration", &status.expiration().map(crate::credentials::iso8601))
+            .field(
+                "expiration",
+                &status.expiration().map(crate::credentials::iso8601),
+            )
             .field("refreshes", &status.refreshes())
             .finish_non_exhaustive()
     }

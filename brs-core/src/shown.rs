@@ -1,8 +1,10 @@
-//! Foreign texts, fit to be shown: what the SDK, AWS and providers say about a failure. For brs's own methods.
+//! Foreign texts, fit to be shown: what the SDK, AWS and providers say about a failure. For brs's
+//! own methods.
 //!
-//! Owns the cleaning, and the one form in which the errors of others become sources of brs's. They are never handed on
-//! as they are: some of the SDK's print the whole request with everything that is in it. Hiding knows a value in the
-//! forms that it takes on its way: as it is, percent-encoded in a body, escaped in XML or by `Debug`.
+//! Owns the cleaning, and the one form in which the errors of others become sources of brs's. They
+//! are never handed on as they are: some of the SDK's print the whole request with everything that
+//! is in it. Hiding knows a value in the forms that it takes on its way: as it is, percent-encoded
+//! in a body, escaped in XML or by `Debug`.
 
 pub(crate) mod named;
 
@@ -22,11 +24,15 @@ const SHORT: usize = 4;
 #[error("{0}")]
 struct Cause(String);
 
-/// Adds a foreign error to one of brs's, as text for whoever reads a log and as source. Where it is itself one of brs's
-/// on its way through the SDK, that one is the source.
+/// Adds a foreign error to one of brs's, as text for whoever reads a log and as source. Where it is
+/// itself one of brs's on its way through the SDK, that one is the source.
 pub fn with_cause(out: Error, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
     let text = causes(error, hidden);
-    let out = if text.is_empty() { out } else { out.with_detail("cause", &text) };
+    let out = if text.is_empty() {
+        out
+    } else {
+        out.with_detail("cause", &text)
+    };
     match find::<Error>(error) {
         Some(own) => out.with_source(own.clone()),
         None if text.is_empty() => out,
@@ -61,7 +67,10 @@ pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
 }
 
 /// Whether any error of a chain is such a one.
-pub fn any_in_chain(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
+pub fn any_in_chain(
+    error: &(dyn StdError + 'static),
+    is: impl Fn(&(dyn StdError + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if is(error) {
@@ -72,25 +81,36 @@ pub fn any_in_chain(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError
     false
 }
 
-/// The next error of a chain. An I/O error made of another one is transparent: its `source()` is that one's.
+/// The next error of a chain. An I/O error made of another one is transparent: its `source()` is
+/// that one's.
 fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         Some(inner) => Some(inner),
         None => error.source(),
     }
 }
 
-/// A foreign text on one line, of bounded length, without the values that are to be hidden, those behind a secret's
-/// name, and the user information of URLs.
+/// A foreign text on one line, of bounded length, without the values that are to be hidden, those
+/// behind a secret's name, and the user information of URLs.
 pub fn clean(text: &str, hidden: &[&str]) -> String {
-    let mut forms: Vec<String> =
-        hidden.iter().filter(|value| !value.is_empty()).flat_map(|value| forms(value)).collect();
+    let mut forms: Vec<String> = hidden
+        .iter()
+        .filter(|value| !value.is_empty())
+        .flat_map(|value| forms(value))
+        .collect();
     // The longest first: one value may be a part of another.
     forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     forms.dedup();
     let mut text = text.to_owned();
     for form in &forms {
-        text = if form.chars().count() < SHORT { without_word(&text, form) } else { text.replace(form, MASK) };
+        text = if form.chars().count() < SHORT {
+            without_word(&text, form)
+        } else {
+            text.replace(form, MASK)
+        };
     }
     let mut shown: String = without_user_info(&named::without_values(&text, MASK))
         .chars()
@@ -108,7 +128,9 @@ pub fn clean(text: &str, hidden: &[&str]) -> String {
 /// Where a URL leads: scheme and authority, without user and password.
 pub fn origin(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
+    let end = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |length| start + length);
     without_user_info(&url[..end])
 }
 
@@ -118,7 +140,9 @@ fn without_user_info(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, url) = rest.split_at(at + 3);
-        let end = url.find(|c: char| c.is_whitespace() || "/?#\"'`<>".contains(c)).unwrap_or(url.len());
+        let end = url
+            .find(|c: char| c.is_whitespace() || "/?#\"'`<>".contains(c))
+            .unwrap_or(url.len());
         out.push_str(before);
         let (authority, after) = url.split_at(end);
         match authority.rsplit_once('@') {
@@ -141,7 +165,11 @@ fn without_word(text: &str, word: &str) -> String {
     while let Some(at) = rest.find(word) {
         let (before, found) = rest.split_at(at);
         let after = &found[word.len()..];
-        let part_of_more = before.chars().next_back().or(out.chars().next_back()).is_some_and(char::is_alphanumeric)
+        let part_of_more = before
+            .chars()
+            .next_back()
+            .or(out.chars().next_back())
+            .is_some_and(char::is_alphanumeric)
             || after.chars().next().is_some_and(char::is_alphanumeric);
         out.push_str(before);
         out.push_str(if part_of_more { word } else { MASK });
@@ -199,7 +227,12 @@ fn lower_case_escapes(percent: &str) -> String {
 }
 
 fn xml_escaped(value: &str) -> String {
-    value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&apos;")
+    value
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&apos;")
 }
 
 #[cfg(test)]
@@ -212,13 +245,19 @@ mod tests {
         for text in [
             value.to_owned(),
             format!("body: Policy={}&Tags=1", percent_encoded(value)),
-            format!("body: Policy={}", lower_case_escapes(&percent_encoded(value))),
+            format!(
+                "body: Policy={}",
+                lower_case_escapes(&percent_encoded(value))
+            ),
             format!("{value:?}"),
             format!("b\"{}\"", value.as_bytes().escape_ascii()),
             xml_escaped(value),
         ] {
             let shown = clean(&text, &["other", value]);
-            assert!(shown.contains(MASK) && !shown.contains("hush"), "{text}: {shown}");
+            assert!(
+                shown.contains(MASK) && !shown.contains("hush"),
+                "{text}: {shown}"
+            );
         }
     }
 
@@ -233,7 +272,10 @@ mod tests {
 
     #[test]
     fn the_longer_of_two_values_goes_first() {
-        assert_eq!(clean("external-id-7", &["external", "external-id-7"]), "***");
+        assert_eq!(
+            clean("external-id-7", &["external", "external-id-7"]),
+            "***"
+        );
     }
 
     #[test]
@@ -242,15 +284,24 @@ mod tests {
             clean("proxy \"http://me:hu/sh@host:1/x\" https://a@b", &[]),
             "proxy \"http://me:hu/sh@host:1/x\" https://***@b"
         );
-        assert_eq!(clean("proxy http://me:hush@host:1/x is down", &[]), "proxy http://***@host:1/x is down");
-        assert_eq!(origin("https://me:hush@host:8443/path?query"), "https://***@host:8443");
+        assert_eq!(
+            clean("proxy http://me:hush@host:1/x is down", &[]),
+            "proxy http://***@host:1/x is down"
+        );
+        assert_eq!(
+            origin("https://me:hush@host:8443/path?query"),
+            "https://***@host:8443"
+        );
         assert_eq!(origin("https://host"), "https://host");
     }
 
     #[test]
     fn a_text_is_one_line_of_bounded_length() {
         let shown = clean(&format!("one\n two\u{7} {}", "x".repeat(1000)), &[]);
-        assert!(shown.starts_with("one  two ") && shown.chars().count() == MAX_TEXT + 1, "{shown}");
+        assert!(
+            shown.starts_with("one  two ") && shown.chars().count() == MAX_TEXT + 1,
+            "{shown}"
+        );
     }
 
     #[test]
@@ -258,7 +309,14 @@ mod tests {
         let own = Error::configuration("log in").unrecoverable();
         let through = std::io::Error::other(own);
         let error = with_cause(Error::connection("outer"), &through, &[]);
-        assert!(error.source().unwrap().downcast_ref::<Error>().unwrap().is_unrecoverable());
+        assert!(
+            error
+                .source()
+                .unwrap()
+                .downcast_ref::<Error>()
+                .unwrap()
+                .is_unrecoverable()
+        );
         let foreign = std::io::Error::other(std::io::Error::other("token hush-hush"));
         let error = with_cause(Error::connection("outer"), &foreign, &["hush-hush"]);
         assert_eq!(error.source().unwrap().to_string(), "token ***");

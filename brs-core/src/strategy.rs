@@ -1,8 +1,8 @@
 //! The trait a method implements, and what it is told at each refresh.
 //!
-//! A *strategy* is code that fetches one set of temporary credentials; everything else (when, how often, what callers
-//! get while it runs or fails) is the engine's. The contract is told at [`RefreshStrategy`] and checked by
-//! `test_util::contract`.
+//! A *strategy* is code that fetches one set of temporary credentials; everything else (when, how
+//! often, what callers get while it runs or fails) is the engine's. The contract is told at
+//! [`RefreshStrategy`] and checked by `test_util::contract`.
 
 use std::any::Any;
 use std::fmt;
@@ -25,15 +25,19 @@ use crate::session::BaseSession;
 ///
 /// # Contract
 ///
-/// 1. The engine calls [`refresh`](Self::refresh) one at a time per session, on brs's own runtime or the one that the
-///    user chose, never from a caller's task. It may take as long as [`refresh_timeout`](Self::refresh_timeout) says.
-/// 2. The future may be dropped at any await point (time limit, closed session); the next call must work all the same.
+/// 1. The engine calls [`refresh`](Self::refresh) one at a time per session, on brs's own runtime
+///    or the one that the user chose, never from a caller's task. It may take as long as
+///    [`refresh_timeout`](Self::refresh_timeout) says.
+/// 2. The future may be dropped at any await point (time limit, closed session); the next call must
+///    work all the same.
 /// 3. The future must not block its thread: what has only a synchronous interface goes through
 ///    [`Blocking`](crate::Blocking).
 /// 4. Nothing it shows (`Debug`, errors, events) holds a secret.
-/// 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they do not.
+/// 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they
+///    do not.
 ///
-/// A panic is turned into an error and does no other harm. Feature `test-util` has a suite that checks the contract.
+/// A panic is turned into an error and does no other harm. Feature `test-util` has a suite that
+/// checks the contract.
 #[async_trait]
 pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// The registry name, such as `"sts"`.
@@ -44,19 +48,22 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
 
     /// Fetches one set.
     ///
-    /// Called by the engine only, never twice at the same time for one session; may be slow, must not block.
+    /// Called by the engine only, never twice at the same time for one session; may be slow, must
+    /// not block.
     ///
     /// # Errors
     ///
-    /// Whatever the source or the way to it gave; [unrecoverable](Error::unrecoverable) where only a person can mend
-    /// it.
+    /// Whatever the source or the way to it gave; [unrecoverable](Error::unrecoverable) where only
+    /// a person can mend it.
     ///
     /// # Cancel safety
     ///
-    /// Must be cancel safe: the engine drops the future at the time limit and when the session is closed.
+    /// Must be cancel safe: the engine drops the future at the time limit and when the session is
+    /// closed.
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error>;
 
-    /// Who the credentials are. Called by `whoami()`, on the caller's task, concurrently with anything.
+    /// Who the credentials are. Called by `whoami()`, on the caller's task, concurrently with
+    /// anything.
     ///
     /// The default names method, source and access key id.
     ///
@@ -68,18 +75,24 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     ///
     /// Must be cancel safe.
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
-        Ok(Identity::new(self.method(), self.source(), credentials.access_key_id()))
+        Ok(Identity::new(
+            self.method(),
+            self.source(),
+            credentials.access_key_id(),
+        ))
     }
 
-    /// The role whose session the credentials are, in words: its ARN, an IoT role alias. Default: `None`, not a role's,
-    /// or not known.
+    /// The role whose session the credentials are, in words: its ARN, an IoT role alias. Default:
+    /// `None`, not a role's, or not known.
     ///
-    /// Errors name it, and what assumes a further role with these credentials knows that AWS grants it an hour at most.
+    /// Errors name it, and what assumes a further role with these credentials knows that AWS grants
+    /// it an hour at most.
     fn role(&self) -> Option<&str> {
         None
     }
 
-    /// The profile that the role was read from, if it is one of `~/.aws/config`. Default: none. Errors name it.
+    /// The profile that the role was read from, if it is one of `~/.aws/config`. Default: none.
+    /// Errors name it.
     fn profile(&self) -> Option<&str> {
         None
     }
@@ -91,21 +104,22 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// A session that the strategy itself has put beneath it, such as that of a profile's role. Default: none; one that
-    /// the user gave is known anyway.
+    /// A session that the strategy itself has put beneath it, such as that of a profile's role.
+    /// Default: none; one that the user gave is known anyway.
     ///
     /// Its refreshes count into this session's time limit, and `whoami()` tells it as a hop.
     fn base_session(&self) -> Option<&BaseSession> {
         None
     }
 
-    /// Whether an expired set is still served while the source has a recoverable failure. Default: no.
+    /// Whether an expired set is still served while the source has a recoverable failure. Default:
+    /// no.
     fn static_stability(&self) -> bool {
         false
     }
 
-    /// Whether a refresh asks a person. Then advisory refreshes are in the foreground, and no task refreshes by itself.
-    /// Default: no.
+    /// Whether a refresh asks a person. Then advisory refreshes are in the foreground, and no task
+    /// refreshes by itself. Default: no.
     fn interactive(&self) -> bool {
         false
     }
@@ -147,7 +161,8 @@ pub struct RefreshContext {
 }
 
 impl RefreshContext {
-    /// The instant, on [`Clock::monotonic`] of [`clock`](Self::clock), at which the engine drops the refresh.
+    /// The instant, on [`Clock::monotonic`] of [`clock`](Self::clock), at which the engine drops
+    /// the refresh.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
@@ -177,7 +192,8 @@ impl RefreshContext {
         &self.clock
     }
 
-    /// Tells the session's subscribers something, such as a certificate near its end. Never a secret.
+    /// Tells the session's subscribers something, such as a certificate near its end. Never a
+    /// secret.
     pub fn emit(&self, event: Event) {
         self.events.log(&event);
         self.events.send(event);

@@ -1,17 +1,20 @@
-//! The limit on calls to the source: so many of one method are in flight in a process, the others wait their turn.
+//! The limit on calls to the source: so many of one method are in flight in a process, the others
+//! wait their turn.
 //!
-//! Thousands of sessions that become due together would otherwise use up the process's descriptors and threads, and
-//! their source's patience. A call begins when it has its [`Turn`], and its time limit counts from then.
+//! Thousands of sessions that become due together would otherwise use up the process's descriptors
+//! and threads, and their source's patience. A call begins when it has its [`Turn`], and its time
+//! limit counts from then.
 //!
 //! Invariants:
 //!
-//! 1. Of one method at most [`limit`] counted turns exist at a time. A turn ends with its flight, unless code of the
-//!    call still occupies a thread; then when the last holder drops it: the call's future, and each thread that
-//!    synchronous code of the call runs on.
-//! 2. A turn that ends goes to the first in line: calls that somebody waits for come before those nobody waits for,
-//!    each in the order in which they lined up.
-//! 3. A call within a call (a session that stands on another one, of the same method perhaps) begins at once and is
-//!    not counted: if it waited for the turn of the call that waits for it, neither would end.
+//! 1. Of one method at most [`limit`] counted turns exist at a time. A turn ends with its flight,
+//!    unless code of the call still occupies a thread; then when the last holder drops it: the
+//!    call's future, and each thread that synchronous code of the call runs on.
+//! 2. A turn that ends goes to the first in line: calls that somebody waits for come before those
+//!    nobody waits for, each in the order in which they lined up.
+//! 3. A call within a call (a session that stands on another one, of the same method perhaps)
+//!    begins at once and is not counted: if it waited for the turn of the call that waits for it,
+//!    neither would end.
 //! 4. No foreign code runs under the lock, and it is never held across an await.
 //! 5. A forked child begins with nothing in flight and nobody in line.
 //!
@@ -30,8 +33,8 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::per_process::PerProcess;
 
-/// Calls of one method in flight at a time, unless the program says otherwise: tried with 2,000 STS sessions under the
-/// usual 1,024 descriptors, which then use 86 of them.
+/// Calls of one method in flight at a time, unless the program says otherwise: tried with 2,000 STS
+/// sessions under the usual 1,024 descriptors, which then use 86 of them.
 const DEFAULT_LIMIT: usize = 64;
 
 static LIMIT: OnceLock<usize> = OnceLock::new();
@@ -44,9 +47,10 @@ tokio::task_local! {
 
 /// Sets how many refreshes of one method may run at a time in this process. Default: 64.
 ///
-/// The others wait their turn, those with waiting callers first, and a refresh's time limit counts from its turn. More
-/// refreshes at a time need more descriptors (about one a refresh for `sts` and `iot`) and, with synchronous functions,
-/// a thread each. Fewer are gentler to a source that limits its rate, and a fleet of sessions takes longer to refresh.
+/// The others wait their turn, those with waiting callers first, and a refresh's time limit counts
+/// from its turn. More refreshes at a time need more descriptors (about one a refresh for `sts` and
+/// `iot`) and, with synchronous functions, a thread each. Fewer are gentler to a source that limits
+/// its rate, and a fleet of sessions takes longer to refresh.
 ///
 /// # Errors
 ///
@@ -141,7 +145,13 @@ impl Turn {
 
     /// A turn beside the others, for a call that must not wait for one.
     pub(crate) fn uncounted(method: &'static str) -> Arc<Self> {
-        lines(|lines| lines.methods.entry(method).or_default().begin(method, false))
+        lines(|lines| {
+            lines
+                .methods
+                .entry(method)
+                .or_default()
+                .begin(method, false)
+        })
     }
 
     /// The turn of the call that the running code belongs to.
@@ -194,10 +204,12 @@ impl Drop for Leave<'_> {
 }
 
 impl Turn {
-    /// Gives the turn to the next in line, once. A call that only waits is over when its flight is, even if its future
-    /// is never dropped.
+    /// Gives the turn to the next in line, once. A call that only waits is over when its flight is,
+    /// even if its future is never dropped.
     pub(crate) fn give_back(&self) {
-        let Some(lines) = self.lines.upgrade() else { return };
+        let Some(lines) = self.lines.upgrade() else {
+            return;
+        };
         // A fork has copied this one: it ends in the parent.
         if self.was_given_back.swap(true, Ordering::AcqRel) || !Arc::ptr_eq(&lines, &LINES.get()) {
             return;
@@ -213,8 +225,11 @@ impl Turn {
             let Some((first, turn)) = next else { return };
             match first.send(turn) {
                 Ok(()) => return,
-                // It has just left the line; dropped as it is, its turn would come here again, and again.
-                Err(turn) => is_over = !turn.was_given_back.swap(true, Ordering::AcqRel) && turn.is_counted,
+                // It has just left the line; dropped as it is, its turn would come here again, and
+                // again.
+                Err(turn) => {
+                    is_over = !turn.was_given_back.swap(true, Ordering::AcqRel) && turn.is_counted
+                }
             }
         }
     }
@@ -255,7 +270,11 @@ pub(crate) struct Place {
 impl Place {
     /// Somebody waits for the call: it moves up.
     pub(crate) fn wait_for(&self, method: &'static str) {
-        let wanted = if CURRENT.try_with(|_| ()).is_ok() { Wanted::Within } else { Wanted::Awaited };
+        let wanted = if CURRENT.try_with(|_| ()).is_ok() {
+            Wanted::Within
+        } else {
+            Wanted::Awaited
+        };
         let moved = lines(|lines| {
             let mut known = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
             if *known <= wanted {
@@ -295,7 +314,12 @@ impl Place {
             line.waiting.insert((wanted, number), sender);
             None
         });
-        Ticket { place: Arc::clone(self), method, turn, receiver }
+        Ticket {
+            place: Arc::clone(self),
+            method,
+            turn,
+            receiver,
+        }
     }
 }
 
@@ -328,9 +352,17 @@ impl Future for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let left = lines(|lines| {
-            let wanted = *self.place.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            let wanted = *self
+                .place
+                .wanted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let number = self.place.number.swap(0, Ordering::Relaxed);
-            lines.methods.get_mut(self.method)?.waiting.remove(&(wanted, number))
+            lines
+                .methods
+                .get_mut(self.method)?
+                .waiting
+                .remove(&(wanted, number))
         });
         drop(left);
     }
@@ -351,13 +383,18 @@ pub(crate) fn in_flight(method: &'static str) -> InFlight {
     let turns: Vec<(&'static str, Arc<Turn>)> = lines(|lines| {
         let each = |(method, line): (&&'static str, &Line)| {
             let method = *method;
-            line.turns.iter().filter_map(Weak::upgrade).map(move |turn| (method, turn)).collect::<Vec<_>>()
+            line.turns
+                .iter()
+                .filter_map(Weak::upgrade)
+                .map(move |turn| (method, turn))
+                .collect::<Vec<_>>()
         };
         lines.methods.iter().flat_map(each).collect()
     });
     let mut found = InFlight::default();
     for (of, turn) in &turns {
-        found.blocked_of_method += usize::from(*of == method && turn.threads.load(Ordering::Relaxed) > 0);
+        found.blocked_of_method +=
+            usize::from(*of == method && turn.threads.load(Ordering::Relaxed) > 0);
         if turn.is_polled.load(Ordering::Relaxed) && found.polled.last() != Some(of) {
             found.polled.push(of);
         }

@@ -1,5 +1,5 @@
-//! Strategies that block both of brs's threads: another session's refresh says whose they are. One process of its own:
-//! its runtime is blocked.
+//! Strategies that block both of brs's threads: another session's refresh says whose they are. One
+//! process of its own: its runtime is blocked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,21 +32,41 @@ impl RefreshStrategy for Blocks {
 fn a_refresh_that_cannot_begin_says_whose_strategies_block_the_threads() {
     let gate = Gate::new();
     let limit = Duration::from_millis(300);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut sessions = Vec::new();
         for method in ["rude", "ruder"] {
             let strategy = Arc::new(Blocks(method, gate.clone()));
-            sessions.push(RefreshableSession::with_strategy(strategy).refresh_timeout(limit).build().await.unwrap());
+            sessions.push(
+                RefreshableSession::with_strategy(strategy)
+                    .refresh_timeout(limit)
+                    .build()
+                    .await
+                    .unwrap(),
+            );
         }
         let calls = sessions.iter().map(RefreshableSession::credentials);
         let errors = futures_util::future::join_all(calls).await;
-        assert!(errors.iter().all(|result| result.as_ref().is_err_and(|e| e.to_string().contains("did not answer"))));
+        assert!(errors.iter().all(|result| {
+            result
+                .as_ref()
+                .is_err_and(|e| e.to_string().contains("did not answer"))
+        }));
 
         let good = Scripted::always(Step::Fresh(Duration::from_secs(3600)));
-        let session = RefreshableSession::with_strategy(good.shared()).refresh_timeout(limit).build().await.unwrap();
+        let session = RefreshableSession::with_strategy(good.shared())
+            .refresh_timeout(limit)
+            .build()
+            .await
+            .unwrap();
         let error = session.credentials().await.unwrap_err().to_string();
-        assert!(error.contains("strategies of the methods `rude`, `ruder` block the threads"), "{error}");
+        assert!(
+            error.contains("strategies of the methods `rude`, `ruder` block the threads"),
+            "{error}"
+        );
         assert_eq!(good.calls(), 0);
 
         gate.open();

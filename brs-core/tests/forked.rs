@@ -1,7 +1,11 @@
-//! A forked child: no thread of the parent's is there, and every call works or ends within its limit.
+//! A forked child: no thread of the parent's is there, and every call works or ends within its
+//! limit.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +18,20 @@ use futures_util::FutureExt;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn session(step: Step) -> RefreshableSession {
-    block_on(RefreshableSession::with_strategy(Scripted::always(step).shared()).refresh_timeout(HOUR).build()).unwrap()
+    block_on(
+        RefreshableSession::with_strategy(Scripted::always(step).shared())
+            .refresh_timeout(HOUR)
+            .build(),
+    )
+    .unwrap()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// Runs `child` in a fork of this process; it must end, and well, within a deadline.
@@ -55,11 +68,17 @@ fn a_forked_child_refreshes_on_a_runtime_of_its_own() {
     block_on(used.refresh()).unwrap();
     let unused = session(Step::Fresh(HOUR));
     let eager_script = Scripted::always(Step::Fresh(HOUR));
-    let eager = RefreshableSession::with_strategy(eager_script.shared()).defer_refresh(false).build();
+    let eager = RefreshableSession::with_strategy(eager_script.shared())
+        .defer_refresh(false)
+        .build();
     let eager = block_on(eager).unwrap();
 
-    in_a_fork("a session that has refreshed in the parent", || block_on(used.refresh()).map(drop));
-    in_a_fork("a session made in the parent", || block_on(unused.credentials()).map(drop));
+    in_a_fork("a session that has refreshed in the parent", || {
+        block_on(used.refresh()).map(drop)
+    });
+    in_a_fork("a session made in the parent", || {
+        block_on(unused.credentials()).map(drop)
+    });
     in_a_fork("an eager session", || block_on(eager.refresh()).map(drop));
     in_a_fork("a session made in the child", || {
         let made = session(Step::Fresh(HOUR));
@@ -73,12 +92,16 @@ fn a_forked_child_refreshes_on_a_runtime_of_its_own() {
 
     // In the child the flight is nobody's; in the parent it goes on.
     let script = Scripted::always(Step::Fresh(HOUR)).first([Step::Hang]);
-    let hanging = RefreshableSession::with_strategy(script.shared()).refresh_timeout(HOUR).build();
+    let hanging = RefreshableSession::with_strategy(script.shared())
+        .refresh_timeout(HOUR)
+        .build();
     let hanging = block_on(hanging).unwrap();
     let mut waiter = Box::pin(hanging.credentials());
     assert!(waiter.as_mut().now_or_never().is_none());
     block_on(script.called(1));
-    in_a_fork("a session with a flight in the air", || block_on(hanging.credentials()).map(drop));
+    in_a_fork("a session with a flight in the air", || {
+        block_on(hanging.credentials()).map(drop)
+    });
     assert!(hanging.status().is_refreshing());
 
     // What blocks a thread in the parent blocks none in the child.

@@ -1,10 +1,13 @@
 //! A process that is stopped and goes on past the end of its set: one source call, and its result.
 //!
-//! The test starts itself as a child and stops it with SIGSTOP, as a paused container or AWS Lambda between invocations
-//! is. The source is a server of the test, which is well all the time.
+//! The test starts itself as a child and stops it with SIGSTOP, as a paused container or AWS Lambda
+//! between invocations is. The source is a server of the test, which is well all the time.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +17,9 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use brs_core::{Blocking, Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials};
+use brs_core::{
+    Blocking, Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Sets live this long: their advisory window begins at 2 s.
@@ -43,12 +48,22 @@ fn a_process_that_was_stopped_past_the_end_makes_one_source_call_and_gives_its_r
     if let Ok(source) = std::env::var(SOURCE) {
         return child(source);
     }
-    let calls = [InTheAir::Answered, InTheAir::Dead, InTheAir::Closed, InTheAir::Nothing];
-    let cases = calls.into_iter().flat_map(|call| ["async", "async-stable", "sync"].map(|strategy| (call, strategy)));
-    // A synchronous function whose connection is dead cannot be ended: only limits of its own end it.
+    let calls = [
+        InTheAir::Answered,
+        InTheAir::Dead,
+        InTheAir::Closed,
+        InTheAir::Nothing,
+    ];
+    let cases = calls
+        .into_iter()
+        .flat_map(|call| ["async", "async-stable", "sync"].map(|strategy| (call, strategy)));
+    // A synchronous function whose connection is dead cannot be ended: only limits of its own end
+    // it.
     let cases = cases.filter(|case| *case != (InTheAir::Dead, "sync"));
     // One thread a case: most of the time they wait.
-    let threads: Vec<_> = cases.map(|(call, strategy)| std::thread::spawn(move || case(call, strategy))).collect();
+    let threads: Vec<_> = cases
+        .map(|(call, strategy)| std::thread::spawn(move || case(call, strategy)))
+        .collect();
     for thread in threads {
         thread.join().unwrap();
     }
@@ -62,19 +77,22 @@ fn case(call: InTheAir, strategy: &str) {
     let (in_the_air, arrived) = mpsc::channel();
     serve(source, call, Arc::clone(&calls), in_the_air);
 
-    // The first set arrives; then the refresh of the advisory window is in the air, or, where none is wanted, the
-    // child is stopped before it.
+    // The first set arrives; then the refresh of the advisory window is in the air, or, where none
+    // is wanted, the child is stopped before it.
     assert_eq!(child.line(), "first", "{case}");
     let end = now() + LIFETIME;
     if call != InTheAir::Nothing {
-        arrived.recv_timeout(Duration::from_secs(20)).expect("the child refreshes in the background");
+        arrived
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the child refreshes in the background");
     }
     child.signal(Signal::STOP);
     let before = calls.load(Ordering::SeqCst);
     until(end + Duration::from_secs(2));
     child.signal(Signal::CONT);
 
-    let outcomes: Vec<_> = std::iter::from_fn(|| Some(child.line()).filter(|line| line != "done")).collect();
+    let outcomes: Vec<_> =
+        std::iter::from_fn(|| Some(child.line()).filter(|line| line != "done")).collect();
     assert!(outcomes.len() >= 20, "{case}: {outcomes:?}");
     let others: Vec<_> = outcomes.iter().filter(|line| *line != "valid").collect();
     assert!(others.is_empty(), "{case}: {others:?}");
@@ -90,13 +108,21 @@ fn until(instant: SystemTime) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the sets of a real process end by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sets of a real process end by the real clock"
+)]
 fn now() -> SystemTime {
     SystemTime::now()
 }
 
 /// The source: the first call and those after the one in the air are answered at once.
-fn serve(source: TcpListener, call: InTheAir, calls: Arc<AtomicUsize>, in_the_air: mpsc::Sender<()>) {
+fn serve(
+    source: TcpListener,
+    call: InTheAir,
+    calls: Arc<AtomicUsize>,
+    in_the_air: mpsc::Sender<()>,
+) {
     std::thread::spawn(move || {
         let mut open = Vec::new();
         for stream in source.incoming() {
@@ -130,7 +156,11 @@ fn serve(source: TcpListener, call: InTheAir, calls: Arc<AtomicUsize>, in_the_ai
 
 fn answer(stream: &mut TcpStream, number: usize) {
     // A set that was answered while the process was stopped is good for long after.
-    let lifetime = if number == 1 { LIFETIME } else { Duration::from_secs(3600) };
+    let lifetime = if number == 1 {
+        LIFETIME
+    } else {
+        Duration::from_secs(3600)
+    };
     let end = (now() + lifetime).duration_since(UNIX_EPOCH).unwrap();
     let _ = writeln!(stream, "ASIA{number} {}", end.as_millis());
 }
@@ -158,7 +188,10 @@ impl Stopped {
     fn line(&mut self) -> String {
         loop {
             let mut line = String::new();
-            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the child has ended");
+            assert!(
+                self.lines.read_line(&mut line).unwrap() > 0,
+                "the child has ended"
+            );
             if let Some(word) = line.trim().strip_prefix("frozen: ") {
                 return word.to_owned();
             }
@@ -207,8 +240,12 @@ impl RefreshStrategy for Asks {
             ask_async(&source).await
         };
         let answer = answer.map_err(|error| Error::connection("no answer").with_source(error))?;
-        let (key, end) = answer.trim().split_once(' ').ok_or_else(|| Error::connection("an empty answer"))?;
-        let end = UNIX_EPOCH + Duration::from_millis(end.parse().map_err(|_| Error::connection("no time"))?);
+        let (key, end) = answer
+            .trim()
+            .split_once(' ')
+            .ok_or_else(|| Error::connection("an empty answer"))?;
+        let end = UNIX_EPOCH
+            + Duration::from_millis(end.parse().map_err(|_| Error::connection("no time"))?);
         Ok(TemporaryCredentials::new(key, "secret", None, Some(end)))
     }
 }
@@ -233,8 +270,16 @@ async fn ask_async(source: &str) -> std::io::Result<String> {
 /// The child: calls all the time, and tells what calls got once it notices that it was away.
 #[tokio::main(flavor = "current_thread")]
 async fn child(source: String) {
-    let strategy = Asks { source, strategy: std::env::var(STRATEGY).unwrap(), thread: Blocking::new() };
-    let session = RefreshableSession::with_strategy(Arc::new(strategy)).refresh_timeout(LIMIT).build().await.unwrap();
+    let strategy = Asks {
+        source,
+        strategy: std::env::var(STRATEGY).unwrap(),
+        thread: Blocking::new(),
+    };
+    let session = RefreshableSession::with_strategy(Arc::new(strategy))
+        .refresh_timeout(LIMIT)
+        .build()
+        .await
+        .unwrap();
     session.credentials().await.unwrap();
     // Before the line on which the test may stop this process.
     let mut last = now();
@@ -242,7 +287,8 @@ async fn child(source: String) {
     let mut told = 0;
     let mut pace = tokio::time::interval(Duration::from_millis(10));
     while told < 100 {
-        // A set is judged by when it was asked for: the stop may come between its getting and the next look.
+        // A set is judged by when it was asked for: the stop may come between its getting and the
+        // next look.
         let asked = now();
         let outcome = session.credentials().await;
         let this = now();

@@ -1,7 +1,10 @@
-//! What operators read: log lines and spans. In a binary of its own, since refreshes run on brs's own threads and only
-//! a global subscriber hears those.
+//! What operators read: log lines and spans. In a binary of its own, since refreshes run on brs's
+//! own threads and only a global subscriber hears those.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -28,7 +31,10 @@ impl io::Write for Log {
 impl Log {
     fn lines_with(&self, text: &str) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+        log.lines()
+            .filter(|line| line.contains(text))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -54,7 +60,12 @@ async fn the_log_tells_what_an_operator_must_know() {
     for _ in 0..3 {
         session.refresh().await.unwrap();
     }
-    let key = session.credentials().await.unwrap().access_key_id().to_owned();
+    let key = session
+        .credentials()
+        .await
+        .unwrap()
+        .access_key_id()
+        .to_owned();
     strategy.otherwise(Step::Fail(Error::connection("the source is dead")));
     session.report_rejected(&key);
     clock.advance(2 * HOUR);
@@ -62,13 +73,22 @@ async fn the_log_tells_what_an_operator_must_know() {
     strategy.otherwise(Step::Fresh(HOUR));
     session.refresh().await.unwrap();
     for _ in 0..2 {
-        let key = session.credentials().await.unwrap().access_key_id().to_owned();
+        let key = session
+            .credentials()
+            .await
+            .unwrap()
+            .access_key_id()
+            .to_owned();
         session.report_rejected(&key);
     }
     let _ = session.credentials().await;
 
     let shortened = log.lines_with("do not fit the credentials' lifetime");
-    assert_eq!(shortened.len(), 1, "one warning, however many sets: {shortened:?}");
+    assert_eq!(
+        shortened.len(),
+        1,
+        "one warning, however many sets: {shortened:?}"
+    );
     for (text, level) in [
         ("refresh started", "DEBUG"),
         ("refresh succeeded", "INFO"),
@@ -80,12 +100,17 @@ async fn the_log_tells_what_an_operator_must_know() {
         let lines = log.lines_with(text);
         assert!(!lines.is_empty(), "`{text}` is logged");
         for line in lines {
-            assert!(line.contains(level) && line.contains("method=\"scripted\""), "{line}");
+            assert!(
+                line.contains(level) && line.contains("method=\"scripted\""),
+                "{line}"
+            );
         }
     }
     let in_span = log.lines_with("refresh succeeded");
     assert!(
-        in_span.iter().all(|line| line.contains("refresh{method=\"scripted\"")),
+        in_span
+            .iter()
+            .all(|line| line.contains("refresh{method=\"scripted\"")),
         "in a span of its flight: {in_span:?}"
     );
 }

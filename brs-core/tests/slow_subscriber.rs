@@ -1,5 +1,5 @@
-//! A `tracing` subscriber that takes its time to enter a span holds up no time limit and no waiter. One process of its
-//! own: the subscriber is the process's.
+//! A `tracing` subscriber that takes its time to enter a span holds up no time limit and no waiter.
+//! One process of its own: the subscriber is the process's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,13 +37,21 @@ impl Layer<Registry> for Slow {
 #[test]
 fn a_subscriber_that_takes_its_time_holds_up_no_limit() {
     let (gate, entered) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
-    let slow = Slow { gate: gate.clone(), entered: Arc::clone(&entered) };
+    let slow = Slow {
+        gate: gate.clone(),
+        entered: Arc::clone(&entered),
+    };
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(slow)).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let session = |limit| {
             let strategy = Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared();
-            RefreshableSession::with_strategy(strategy).refresh_timeout(limit).build()
+            RefreshableSession::with_strategy(strategy)
+                .refresh_timeout(limit)
+                .build()
         };
         // Both of brs's workers are in the subscriber; a third refresh does not even begin.
         let sessions = [
@@ -53,7 +61,10 @@ fn a_subscriber_that_takes_its_time_holds_up_no_limit() {
         ];
         let calls = sessions.iter().map(RefreshableSession::credentials);
         let results = futures_util::future::join_all(calls).await;
-        assert!(results.iter().all(Result::is_err), "each is answered while the subscriber still blocks");
+        assert!(
+            results.iter().all(Result::is_err),
+            "each is answered while the subscriber still blocks"
+        );
         assert!(entered.load(Ordering::SeqCst) > 0);
         gate.open();
         let quick = session(Duration::from_secs(30)).await.unwrap();

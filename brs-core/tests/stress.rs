@@ -1,4 +1,5 @@
-//! The lock-free read under stress: real threads, real memory ordering, which the model checker does not see.
+//! The lock-free read under stress: real threads, real memory ordering, which the model checker
+//! does not see.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +15,12 @@ async fn readers_see_whole_sets_in_order_while_they_are_replaced() {
     let hour = std::time::Duration::from_secs(3600);
     let clock = ManualClock::new(std::time::UNIX_EPOCH + 500_000 * hour);
     let strategy = Scripted::always(Step::Fresh(hour));
-    let session =
-        RefreshableSession::with_strategy(strategy.shared()).clock(clock).defer_refresh(false).build().await.unwrap();
+    let session = RefreshableSession::with_strategy(strategy.shared())
+        .clock(clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..4)
@@ -23,7 +28,11 @@ async fn readers_see_whole_sets_in_order_while_they_are_replaced() {
                 scope.spawn(|| {
                     let (mut reads, mut newest) = (0_u64, 0);
                     while !done.load(Ordering::Relaxed) {
-                        let set = session.credentials().now_or_never().expect("ready at its first poll").unwrap();
+                        let set = session
+                            .credentials()
+                            .now_or_never()
+                            .expect("ready at its first poll")
+                            .unwrap();
                         let number = |text: &str| text[text.len() - 8..].parse::<usize>().unwrap();
                         let parts = [
                             number(set.access_key_id()),
@@ -31,7 +40,11 @@ async fn readers_see_whole_sets_in_order_while_they_are_replaced() {
                             number(set.session_token().unwrap()),
                         ];
                         assert_eq!(parts, [parts[0]; 3], "a mixed set");
-                        assert!(parts[0] >= newest, "a reader went back from {newest} to {}", parts[0]);
+                        assert!(
+                            parts[0] >= newest,
+                            "a reader went back from {newest} to {}",
+                            parts[0]
+                        );
                         newest = parts[0];
                         reads += 1;
                     }
@@ -40,7 +53,9 @@ async fn readers_see_whole_sets_in_order_while_they_are_replaced() {
             })
             .collect();
         let writer = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 for _ in 1..SETS {
                     session.refresh().await.unwrap();

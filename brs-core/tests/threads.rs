@@ -1,4 +1,5 @@
-//! How many threads brs has, however many sessions there are; in a process of its own, whose threads can be counted.
+//! How many threads brs has, however many sessions there are; in a process of its own, whose
+//! threads can be counted.
 
 #![cfg(target_os = "linux")]
 
@@ -9,7 +10,9 @@ use brs_core::test_util::{Scripted, Step};
 
 fn threads_named(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux tells a process's threads");
-    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    let names = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|found| found.trim() == name).count()
 }
 
@@ -18,9 +21,18 @@ async fn one_runtime_with_two_workers_serves_every_session_from_the_first_refres
     let hourly = || Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared();
     let mut sessions = Vec::new();
     for _ in 0..20 {
-        sessions.push(RefreshableSession::with_strategy(hourly()).build().await.unwrap());
+        sessions.push(
+            RefreshableSession::with_strategy(hourly())
+                .build()
+                .await
+                .unwrap(),
+        );
     }
-    assert_eq!((threads_named("brs"), threads_named("brs-keeper")), (0, 0), "nothing runs before the first refresh");
+    assert_eq!(
+        (threads_named("brs"), threads_named("brs-keeper")),
+        (0, 0),
+        "nothing runs before the first refresh"
+    );
     for session in &sessions {
         session.credentials().await.unwrap();
     }

@@ -1,6 +1,10 @@
-//! The limit on flights: who waits, in what order, for how long. One process of its own: the limit is set once.
+//! The limit on flights: who waits, in what order, for how long. One process of its own: the limit
+//! is set once.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -79,7 +83,12 @@ impl RefreshStrategy for Source {
             Does::Hang => std::future::pending().await,
             Does::StandsOn(session) => drop(session.credentials().await?),
         }
-        Ok(TemporaryCredentials::new(format!("ASIA{}", self.number), "s", None, Some(cx.clock().now() + HOUR)))
+        Ok(TemporaryCredentials::new(
+            format!("ASIA{}", self.number),
+            "s",
+            None,
+            Some(cx.clock().now() + HOUR),
+        ))
     }
 }
 
@@ -93,13 +102,27 @@ impl Bench {
     fn new(method: &'static str) -> Self {
         limit_concurrent_refreshes(NonZeroUsize::new(LIMIT).unwrap()).unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
-        Self { method, asked: Asked::default(), clock }
+        Self {
+            method,
+            asked: Asked::default(),
+            clock,
+        }
     }
 
     async fn session(&self, number: usize, does: Does) -> RefreshableSession {
         let (method, asked) = (self.method, self.asked.clone());
-        let strategy = Source { method, number, does, asked, place: Blocking::new() };
-        RefreshableSession::with_strategy(Arc::new(strategy)).clock(self.clock.clone()).build().await.unwrap()
+        let strategy = Source {
+            method,
+            number,
+            does,
+            asked,
+            place: Blocking::new(),
+        };
+        RefreshableSession::with_strategy(Arc::new(strategy))
+            .clock(self.clock.clone())
+            .build()
+            .await
+            .unwrap()
     }
 
     /// Sessions numbered from `first` on.
@@ -114,7 +137,13 @@ type Call = futures_util::future::BoxFuture<'static, Result<String, Error>>;
 fn ask(sessions: &[RefreshableSession]) -> Vec<Call> {
     let each = |session: &RefreshableSession| {
         let session = session.clone();
-        let mut call = async move { session.credentials().await.map(|set| set.access_key_id().to_owned()) }.boxed();
+        let mut call = async move {
+            session
+                .credentials()
+                .await
+                .map(|set| set.access_key_id().to_owned())
+        }
+        .boxed();
         // Begun; a source that answers may have done so already.
         match (&mut call).now_or_never() {
             Some(result) => std::future::ready(result).boxed(),
@@ -147,7 +176,9 @@ async fn those_with_waiting_callers_come_first() {
     // One turn is given back at a time, or the order would be that of threads.
     let (first, rest) = (Gate::new(), Gate::new());
     let mut busy = ask(&bench.sessions(0, 1, &Does::After(first.clone())).await);
-    busy.extend(ask(&bench.sessions(1, LIMIT - 1, &Does::After(rest.clone())).await));
+    busy.extend(ask(&bench
+        .sessions(1, LIMIT - 1, &Does::After(rest.clone()))
+        .await));
     bench.asked.number(3 + LIMIT).await;
     // Advisory refreshes that nobody waits for; then somebody waits for the last of them.
     for session in &background {
@@ -166,8 +197,14 @@ async fn those_with_waiting_callers_come_first() {
     join_all(busy).await;
     let order = bench.asked.all()[3 + LIMIT..].to_vec();
     let place = |number| order.iter().position(|asked| *asked == number).unwrap();
-    assert!(place(102) < place(100) && place(200) < place(100), "{order:?}");
-    assert!(place(102) < place(101) && place(200) < place(101), "{order:?}");
+    assert!(
+        place(102) < place(100) && place(200) < place(100),
+        "{order:?}"
+    );
+    assert!(
+        place(102) < place(101) && place(200) < place(101),
+        "{order:?}"
+    );
 }
 
 #[tokio::test]
@@ -177,7 +214,11 @@ async fn a_limit_counts_from_the_turn_and_a_slow_source_costs_nobody_a_turn() {
     let mut sessions = Vec::new();
     for (number, gate) in gates.iter().enumerate() {
         for part in 0..LIMIT {
-            sessions.push(bench.session(number * LIMIT + part, Does::After(gate.clone())).await);
+            sessions.push(
+                bench
+                    .session(number * LIMIT + part, Does::After(gate.clone()))
+                    .await,
+            );
         }
     }
     let calls = ask(&sessions);
@@ -200,11 +241,18 @@ async fn a_source_that_hangs_costs_everybody_one_time_limit() {
     bench.asked.number(LIMIT).await;
     bench.clock.sleepers(4 * LIMIT).await;
     bench.clock.advance(Duration::from_secs(30));
-    let errors: Vec<_> = join_all(calls).await.into_iter().map(|result| result.unwrap_err().to_string()).collect();
+    let errors: Vec<_> = join_all(calls)
+        .await
+        .into_iter()
+        .map(|result| result.unwrap_err().to_string())
+        .collect();
     assert_eq!(bench.asked.all().len(), LIMIT, "nobody else was asked");
-    let slow = errors.iter().filter(|error| error.contains("did not answer within 30s")).count();
-    let waited =
-        "the refresh did not begin: for 30s none of the 3 refreshes of its method that run at a time has succeeded: ";
+    let slow = errors
+        .iter()
+        .filter(|error| error.contains("did not answer within 30s"))
+        .count();
+    let waited = "the refresh did not begin: for 30s none of the 3 refreshes of its method that \
+                  run at a time has succeeded: ";
     let in_line = errors.iter().filter(|error| error.contains(waited)).count();
     assert_eq!((slow, in_line), (LIMIT, 3 * LIMIT), "{errors:?}");
 
@@ -217,7 +265,9 @@ async fn a_source_that_hangs_costs_everybody_one_time_limit() {
 async fn a_synchronous_function_keeps_its_turn_until_it_returns() {
     let bench = Bench::new("synchronous");
     let gate = Gate::new();
-    let calls = ask(&bench.sessions(0, 2 * LIMIT, &Does::Block(gate.clone())).await);
+    let calls = ask(&bench
+        .sessions(0, 2 * LIMIT, &Does::Block(gate.clone()))
+        .await);
     bench.asked.number(LIMIT).await;
     bench.clock.sleepers(2 * LIMIT).await;
     bench.clock.advance(Duration::from_secs(30));
@@ -230,7 +280,10 @@ async fn a_synchronous_function_keeps_its_turn_until_it_returns() {
     assert_eq!(bench.asked.all().len(), LIMIT);
     bench.clock.advance(Duration::from_secs(30));
     let error = join_all(calls).await.remove(0).unwrap_err().to_string();
-    assert!(error.contains("(3 of them are in synchronous functions that have not returned)"), "{error}");
+    assert!(
+        error.contains("(3 of them are in synchronous functions that have not returned)"),
+        "{error}"
+    );
     gate.open();
     let again = ask(&bench.sessions(200, 1, &Does::Answer).await);
     join_all(again).await.remove(0).unwrap();
@@ -242,7 +295,9 @@ async fn a_flight_that_others_in_flight_wait_for_begins_at_once() {
     // A hub, on a session of its own method, beneath more sessions than there are turns.
     let root = bench.session(0, Does::Answer).await;
     let hub = bench.session(1, Does::StandsOn(root)).await;
-    let calls = ask(&bench.sessions(10, 10 * LIMIT, &Does::StandsOn(hub.clone())).await);
+    let calls = ask(&bench
+        .sessions(10, 10 * LIMIT, &Does::StandsOn(hub.clone()))
+        .await);
     for result in join_all(calls).await {
         result.unwrap();
     }
@@ -250,7 +305,9 @@ async fn a_flight_that_others_in_flight_wait_for_begins_at_once() {
     // The hub's own flight is already in line when others come to wait for it.
     hub.invalidate("ASIA1");
     let gate = Gate::new();
-    let busy = ask(&bench.sessions(100, LIMIT - 1, &Does::After(gate.clone())).await);
+    let busy = ask(&bench
+        .sessions(100, LIMIT - 1, &Does::After(gate.clone()))
+        .await);
     let nested = bench.sessions(200, 1, &Does::StandsOn(hub.clone())).await;
     let mut nested = ask(&nested);
     nested.extend(ask(&[hub]));

@@ -1,7 +1,8 @@
-//! Functions of users behind one type each for async and synchronous ones, and the names they go by.
+//! Functions of users behind one type each for async and synchronous ones, and the names they go
+//! by.
 //!
-//! Erases argument, future, result and error types. What a function returns is converted right after it has returned,
-//! on the thread it ran on.
+//! Erases argument, future, result and error types. What a function returns is converted right
+//! after it has returned, on the thread it ran on.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -19,7 +20,8 @@ pub(crate) type AnyError = Box<dyn StdError + Send + Sync + 'static>;
 pub(crate) type Fetched = Result<TemporaryCredentials, AnyError>;
 
 /// An async function.
-pub(crate) type AsyncFunction = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync>;
+pub(crate) type AsyncFunction =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync>;
 
 /// A synchronous function.
 pub(crate) type BlockingFunction = Arc<dyn Fn() -> Fetched + Send + Sync>;
@@ -50,7 +52,8 @@ fn convert<C: IntoCredentials, E: Into<AnyError>>(returned: Result<C, E>) -> Fet
     Ok(returned.map_err(Into::into)?.into_credentials()?)
 }
 
-/// An error of brs's own is kept as it is, any other becomes a recoverable credential error that names the function.
+/// An error of brs's own is kept as it is, any other becomes a recoverable credential error that
+/// names the function.
 pub(crate) fn failed(name: &str, error: AnyError) -> Error {
     match error.downcast::<Error>() {
         Ok(own) => *own,
@@ -61,7 +64,8 @@ pub(crate) fn failed(name: &str, error: AnyError) -> Error {
     }
 }
 
-/// The name of a function by its type: `fetch` for `my_crate::aws::fetch::<u8>`, `closure in main` for a closure.
+/// The name of a function by its type: `fetch` for `my_crate::aws::fetch::<u8>`, `closure in main`
+/// for a closure.
 pub(crate) fn name_of<F>() -> String {
     name_from(std::any::type_name::<F>())
 }
@@ -77,11 +81,22 @@ fn name_from(type_name: &str) -> String {
             _ => {}
         }
     }
-    let is_name = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let is_name =
+        |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
     // The type of a function pointer is a signature, not a path.
-    let name = if path.contains('(') { None } else { path.rsplit("::").find(is_name) };
-    let Some(name) = name else { return "function".to_owned() };
-    if path.ends_with("{{closure}}") { format!("closure in {name}") } else { name.to_owned() }
+    let name = if path.contains('(') {
+        None
+    } else {
+        path.rsplit("::").find(is_name)
+    };
+    let Some(name) = name else {
+        return "function".to_owned();
+    };
+    if path.ends_with("{{closure}}") {
+        format!("closure in {name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -99,8 +114,14 @@ mod tests {
         fn fetch() {}
         assert_eq!(name_of_value(&fetch), "fetch");
         assert_eq!(name_of_value(&generic::<Vec<Option<u8>>>), "generic");
-        assert_eq!(name_of_value(&|| ()), "closure in names_are_those_in_the_source");
-        assert_eq!(name_of_value(&async || ()), "closure in names_are_those_in_the_source");
+        assert_eq!(
+            name_of_value(&|| ()),
+            "closure in names_are_those_in_the_source"
+        );
+        assert_eq!(
+            name_of_value(&async || ()),
+            "closure in names_are_those_in_the_source"
+        );
         assert_eq!(name_of::<fn() -> u8>(), "function");
     }
 
@@ -110,7 +131,10 @@ mod tests {
             ("my_crate::aws::fetch", "fetch"),
             ("my_crate::fetch<alloc::vec::Vec<u8>>", "fetch"),
             ("<my_crate::Broker as my_crate::Ask>::ask", "ask"),
-            ("my_crate::main::{{closure}}::{{closure}}", "closure in main"),
+            (
+                "my_crate::main::{{closure}}::{{closure}}",
+                "closure in main",
+            ),
             ("my_crate::Broker<u8>::ask::{{closure}}", "closure in ask"),
             ("fn(&str) -> core::result::Result<u8, u8>", "function"),
             ("", "function"),
@@ -121,7 +145,14 @@ mod tests {
 
     #[test]
     fn an_error_of_brs_is_kept_and_any_other_is_wrapped() {
-        let own = failed("fetch", Box::new(Error::request("no such role").unrecoverable().with_status(404)));
+        let own = failed(
+            "fetch",
+            Box::new(
+                Error::request("no such role")
+                    .unrecoverable()
+                    .with_status(404),
+            ),
+        );
         assert_eq!((own.status(), own.is_unrecoverable()), (Some(404), true));
         let other = failed("fetch", "out of paper".into());
         assert_eq!(other.to_string(), "function `fetch` failed");

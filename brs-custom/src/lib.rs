@@ -1,7 +1,9 @@
-//! The method `"custom"` of brs: temporary credentials from a function of yours, or from an external command.
+//! The method `"custom"` of brs: temporary credentials from a function of yours, or from an
+//! external command.
 //!
-//! Whatever the source, the session refreshes it as any other: in the background, one call at a time, with a pause
-//! after failures. An expired set is not served unless the session is told to (`static_stability`).
+//! Whatever the source, the session refreshes it as any other: in the background, one call at a
+//! time, with a pause after failures. An expired set is not served unless the session is told to
+//! (`static_stability`).
 //!
 //! # An async function
 //!
@@ -24,13 +26,15 @@
 //! # }).unwrap();
 //! ```
 //!
-//! A function may return a [`TemporaryCredentials`](brs_core::TemporaryCredentials), the AWS SDK's `Credentials`, or a
-//! `serde_json::Value` in the Python package's spelling (see [`IntoCredentials`]), and any error. To say that only a
-//! person can mend a failure, return a [`brs_core::Error`] that is [unrecoverable](brs_core::Error::unrecoverable).
+//! A function may return a [`TemporaryCredentials`](brs_core::TemporaryCredentials), the AWS SDK's
+//! `Credentials`, or a `serde_json::Value` in the Python package's spelling (see
+//! [`IntoCredentials`]), and any error. To say that only a person can mend a failure, return a
+//! [`brs_core::Error`] that is [unrecoverable](brs_core::Error::unrecoverable).
 //!
 //! # A synchronous function with arguments
 //!
-//! It runs on a thread of its own, so it may block. The arguments are passed to every call, as a clone.
+//! It runs on a thread of its own, so it may block. The arguments are passed to every call, as a
+//! clone.
 //!
 //! ```
 //! use brs_core::RefreshableSession;
@@ -59,12 +63,14 @@
 //!
 //! # A command
 //!
-//! It prints the JSON of AWS's `credential_process`: `Version` 1, `AccessKeyId`, `SecretAccessKey`, and where there are
-//! any `SessionToken`, `Expiration`, `AccountId`. No shell is involved; see [`Command`].
+//! It prints the JSON of AWS's `credential_process`: `Version` 1, `AccessKeyId`, `SecretAccessKey`,
+//! and where there are any `SessionToken`, `Expiration`, `AccountId`. No shell is involved; see
+//! [`Command`].
 //!
-//! A `credential_process` of a profile is something else: the AWS SDK runs it, with a shell, when a session's base
-//! configuration comes from that profile, and none of the bounds here hold for it (time limit, size of the output, end
-//! of the whole process group, masked errors). A command given here is the bounded way to the same program.
+//! A `credential_process` of a profile is something else: the AWS SDK runs it, with a shell, when a
+//! session's base configuration comes from that profile, and none of the bounds here hold for it
+//! (time limit, size of the output, end of the whole process group, masked errors). A command given
+//! here is the bounded way to the same program.
 //!
 //! ```no_run
 //! use brs_core::RefreshableSession;
@@ -94,9 +100,10 @@
 //!
 //! # Time limits
 //!
-//! A function has the session's `refresh_timeout`, 30 s unless set. An async one is dropped then; a synchronous one
-//! cannot be interrupted and is left alone on its thread, and until it returns further tries fail at once. A command
-//! has its own limit; with it, or with a shorter `refresh_timeout`, its whole process group ends.
+//! A function has the session's `refresh_timeout`, 30 s unless set. An async one is dropped then; a
+//! synchronous one cannot be interrupted and is left alone on its thread, and until it returns
+//! further tries fail at once. A command has its own limit; with it, or with a shorter
+//! `refresh_timeout`, its whole process group ends.
 
 mod function;
 mod output;

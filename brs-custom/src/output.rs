@@ -1,8 +1,9 @@
 //! What functions return and commands print, made into a set of credentials.
 //!
-//! Owns the errors about it. They name what is missing, the kinds that are accepted and the place in the text, and
-//! never repeat any of it. Data is read twice: once for its [shape](crate::shape), which is what errors are about, and
-//! once for the set itself, which goes straight into memory that is wiped.
+//! Owns the errors about it. They name what is missing, the kinds that are accepted and the place
+//! in the text, and never repeat any of it. Data is read twice: once for its [shape](crate::shape),
+//! which is what errors are about, and once for the set itself, which goes straight into memory
+//! that is wiped.
 
 use aws_credential_types::Credentials;
 use brs_core::command::Output;
@@ -16,17 +17,18 @@ use crate::shape::{Problem, Shape};
 
 /// What a function of yours may return.
 ///
-/// Implemented for [`TemporaryCredentials`], for the AWS SDK's [`Credentials`], and for a [`serde_json::Value`], which
-/// is a map in one of two spellings:
+/// Implemented for [`TemporaryCredentials`], for the AWS SDK's [`Credentials`], and for a
+/// [`serde_json::Value`], which is a map in one of two spellings:
 ///
-/// - that of the Python package, with all four of `access_key`, `secret_key`, `token` and `expiry_time`; of these only
-///   `token` may be null;
-/// - that of `credential_process`: `AccessKeyId`, `SecretAccessKey`, and where there are any `SessionToken`,
-///   `Expiration`, `AccountId`, `Version` (1). Without `Expiration` the set does not end.
+/// - that of the Python package, with all four of `access_key`, `secret_key`, `token` and
+///   `expiry_time`; of these only `token` may be null;
+/// - that of `credential_process`: `AccessKeyId`, `SecretAccessKey`, and where there are any
+///   `SessionToken`, `Expiration`, `AccountId`, `Version` (1). Without `Expiration` the set does
+///   not end.
 ///
-/// An expiration is an ISO 8601 text with an offset (`Z`, `+02:00`, `+0200` or `+02`), with or without seconds. Keys,
-/// token and account id are taken as they are: white space around them is an error. The texts of the value are wiped
-/// after they have been read.
+/// An expiration is an ISO 8601 text with an offset (`Z`, `+02:00`, `+0200` or `+02`), with or
+/// without seconds. Keys, token and account id are taken as they are: white space around them is an
+/// error. The texts of the value are wiped after they have been read.
 ///
 /// Implement it for a type of your own to return that:
 ///
@@ -67,7 +69,8 @@ impl IntoCredentials for Value {
     fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
         let data = Wiped(self);
         let unusable = |problem| unusable("what the function returned", &problem);
-        let shape = Shape::deserialize(&data.0).map_err(|_| unusable(Problem::new("unreadable", "cannot be read")))?;
+        let shape = Shape::deserialize(&data.0)
+            .map_err(|_| unusable(Problem::new("unreadable", "cannot be read")))?;
         if let Some(problem) = shape.problem_of_returned() {
             return Err(unusable(problem));
         }
@@ -76,8 +79,13 @@ impl IntoCredentials for Value {
 }
 
 fn unusable(what: &str, problem: &Problem) -> Error {
-    let error = Error::credential(format!("{what} {}", problem.text)).with_detail("problem", problem.name);
-    if problem.missing.is_empty() { error } else { error.with_detail("missing", problem.missing.join(", ")) }
+    let error =
+        Error::credential(format!("{what} {}", problem.text)).with_detail("problem", problem.name);
+    if problem.missing.is_empty() {
+        error
+    } else {
+        error.with_detail("missing", problem.missing.join(", "))
+    }
 }
 
 /// A value whose texts are wiped when it is dropped.
@@ -101,8 +109,13 @@ fn wipe(value: &mut Value) {
 /// Reads what a command printed: the JSON of `credential_process`.
 pub(crate) fn read_printed(command: &str, output: &Output) -> Result<TemporaryCredentials, Error> {
     read_process_json(output.stdout()).map_err(|problem| {
-        let error = unusable(&format!("what command `{command}` printed"), &problem).with_detail("command", command);
-        if output.stderr().is_empty() { error } else { error.with_detail("stderr", output.stderr()) }
+        let error = unusable(&format!("what command `{command}` printed"), &problem)
+            .with_detail("command", command);
+        if output.stderr().is_empty() {
+            error
+        } else {
+            error.with_detail("stderr", output.stderr())
+        }
     })
 }
 
@@ -110,7 +123,8 @@ fn read_process_json(text: &[u8]) -> Result<TemporaryCredentials, Problem> {
     // The byte order mark that PowerShell and .NET put before UTF-8.
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     if text.iter().all(u8::is_ascii_whitespace) {
-        let names = "`Version` (1), `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`";
+        let names =
+            "`Version` (1), `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`";
         let text = format!("is nothing: it must print JSON with {names} to its standard output");
         return Err(Problem::new("nothing", text));
     }
@@ -124,12 +138,14 @@ fn read_process_json(text: &[u8]) -> Result<TemporaryCredentials, Problem> {
 fn no_json(error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     match error.classify() {
-        Category::Eof => {
-            Problem::new("no_json", format!("is half a JSON text: it ends at line {line}, column {column}"))
-        }
-        Category::Syntax | Category::Io => {
-            Problem::new("no_json", format!("is no JSON: see line {line}, column {column}"))
-        }
+        Category::Eof => Problem::new(
+            "no_json",
+            format!("is half a JSON text: it ends at line {line}, column {column}"),
+        ),
+        Category::Syntax | Category::Io => Problem::new(
+            "no_json",
+            format!("is no JSON: see line {line}, column {column}"),
+        ),
         // The shape's own words: a field that stands there twice.
         Category::Data => Problem::new("no_json", error.to_string()),
     }
@@ -148,9 +164,17 @@ mod tests {
 
     fn problem(value: Value) -> String {
         let error = value.into_credentials().unwrap_err();
-        assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Credential, false), "{error}");
+        assert_eq!(
+            (error.kind(), error.is_unrecoverable()),
+            (ErrorKind::Credential, false),
+            "{error}"
+        );
         assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
-        error.to_string().strip_prefix("what the function returned ").unwrap().to_owned()
+        error
+            .to_string()
+            .strip_prefix("what the function returned ")
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
@@ -165,14 +189,26 @@ mod tests {
         });
         let set = python.into_credentials().unwrap();
         assert_eq!(set, process.into_credentials().unwrap());
-        assert_eq!((set.secret_access_key(), set.session_token()), ("hush", Some("hush-token")));
+        assert_eq!(
+            (set.secret_access_key(), set.session_token()),
+            ("hush", Some("hush-token"))
+        );
     }
 
     #[test]
     fn the_sdk_s_type_and_brs_s_own_are_taken_as_they_are() {
-        let sdk = Credentials::new("ASIAEXAMPLE", "hush", Some("hush-token".into()), None, "test");
+        let sdk = Credentials::new(
+            "ASIAEXAMPLE",
+            "hush",
+            Some("hush-token".into()),
+            None,
+            "test",
+        );
         let set = sdk.into_credentials().unwrap();
-        assert_eq!((set.access_key_id(), set.session_token()), ("ASIAEXAMPLE", Some("hush-token")));
+        assert_eq!(
+            (set.access_key_id(), set.session_token()),
+            ("ASIAEXAMPLE", Some("hush-token"))
+        );
         assert_eq!(set.clone().into_credentials().unwrap(), set);
     }
 
@@ -183,11 +219,16 @@ mod tests {
             set["expiry_time"] = expiry_time;
             set
         };
-        let no_token = set(json!(null), json!("2030-01-31T12:00:00Z")).into_credentials().unwrap();
+        let no_token = set(json!(null), json!("2030-01-31T12:00:00Z"))
+            .into_credentials()
+            .unwrap();
         assert!(no_token.session_token().is_none() && no_token.expiration().is_some());
         for token in [json!("hush"), json!(null)] {
             let problem = problem(set(token, json!(null)));
-            assert!(problem.starts_with("has null as `expiry_time`, which must be an ISO 8601 text"), "{problem}");
+            assert!(
+                problem.starts_with("has null as `expiry_time`, which must be an ISO 8601 text"),
+                "{problem}"
+            );
             assert!(problem.contains("temporary credentials end"), "{problem}");
         }
         let only_keys = json!({ "access_key": "A", "secret_key": "hush" });
@@ -198,11 +239,13 @@ mod tests {
 
     #[test]
     fn without_an_expiration_the_process_spelling_is_a_set_that_does_not_end() {
-        let mut set = json!({ "AccessKeyId": "A", "SecretAccessKey": "hush", "SessionToken": "hush-token" });
+        let mut set =
+            json!({ "AccessKeyId": "A", "SecretAccessKey": "hush", "SessionToken": "hush-token" });
         assert_eq!(set.clone().into_credentials().unwrap().expiration(), None);
         set["expiry_time"] = json!(null);
         assert!(problem(set).starts_with("has null as `expiry_time`"));
-        let own = json!({ "access_key_id": "A", "secret_access_key": "hush", "session_token": "hush" });
+        let own =
+            json!({ "access_key_id": "A", "secret_access_key": "hush", "session_token": "hush" });
         assert!(problem(own).contains("missing `expiry_time` (`Expiration`)"));
     }
 
@@ -214,26 +257,56 @@ mod tests {
             set[name] = json!(value);
             problem(set)
         };
-        assert!(python("secret_key", "hush\n").contains("`secret_key` (`SecretAccessKey`) ends in a line break"));
-        assert!(python("access_key", " ").contains("`access_key` (`AccessKeyId`) is nothing but white space"));
-        assert!(python("token", "hush\u{1b}").contains("`token` (`SessionToken`) holds white space or control"));
+        assert!(
+            python("secret_key", "hush\n")
+                .contains("`secret_key` (`SecretAccessKey`) ends in a line break")
+        );
+        assert!(
+            python("access_key", " ")
+                .contains("`access_key` (`AccessKeyId`) is nothing but white space")
+        );
+        assert!(
+            python("token", "hush\u{1b}")
+                .contains("`token` (`SessionToken`) holds white space or control")
+        );
         assert!(python("aws_account_id", "hush").contains("must be 12 digits"));
     }
 
     #[test]
     fn everything_missing_is_listed_at_once() {
         for (value, expected) in [
-            (json!({}), "lacks `access_key`, `secret_key`, `token`, `expiry_time`"),
-            (json!({ "unknown": "hush" }), "lacks `access_key`, `secret_key`, `token`, `expiry_time`"),
-            (json!({ "secret_key": "", "token": "hush", "expiry_time": null }), "lacks `access_key`, `secret_key`"),
-            (json!({ "access_key": null, "secret_key": "hush", "token": "hush" }), "lacks `access_key`, `expiry_time`"),
-            (json!({ "SessionToken": "hush" }), "lacks `AccessKeyId`, `SecretAccessKey`"),
-            (json!({ "AccessKeyId": "A", "Expiration": null }), "lacks `SecretAccessKey`"),
+            (
+                json!({}),
+                "lacks `access_key`, `secret_key`, `token`, `expiry_time`",
+            ),
+            (
+                json!({ "unknown": "hush" }),
+                "lacks `access_key`, `secret_key`, `token`, `expiry_time`",
+            ),
+            (
+                json!({ "secret_key": "", "token": "hush", "expiry_time": null }),
+                "lacks `access_key`, `secret_key`",
+            ),
+            (
+                json!({ "access_key": null, "secret_key": "hush", "token": "hush" }),
+                "lacks `access_key`, `expiry_time`",
+            ),
+            (
+                json!({ "SessionToken": "hush" }),
+                "lacks `AccessKeyId`, `SecretAccessKey`",
+            ),
+            (
+                json!({ "AccessKeyId": "A", "Expiration": null }),
+                "lacks `SecretAccessKey`",
+            ),
         ] {
             assert_eq!(problem(value.clone()), expected, "{value}");
         }
         let own = problem(json!({ "access_key_id": "A" }));
-        assert!(own.contains("missing") && own.contains("secret_key"), "{own}");
+        assert!(
+            own.contains("missing") && own.contains("secret_key"),
+            "{own}"
+        );
     }
 
     #[test]
@@ -246,7 +319,10 @@ mod tests {
             (json!(true), "is a truth value"),
         ] {
             let problem = problem(value);
-            assert!(problem.starts_with(expected) && problem.contains("`access_key`"), "{problem}");
+            assert!(
+                problem.starts_with(expected) && problem.contains("`access_key`"),
+                "{problem}"
+            );
         }
     }
 
@@ -258,21 +334,46 @@ mod tests {
             set[name] = value;
             problem(set)
         };
-        for wrong in [json!(1_893_456_000), json!(1.5), json!(["hush"]), json!({ "hush": 1 }), json!(true), json!("")] {
+        for wrong in [
+            json!(1_893_456_000),
+            json!(1.5),
+            json!(["hush"]),
+            json!({ "hush": 1 }),
+            json!(true),
+            json!(""),
+        ] {
             let problem = python("expiry_time", wrong);
-            assert!(problem.contains("`expiry_time`") && problem.contains("ISO 8601 text with an offset"), "{problem}");
+            assert!(
+                problem.contains("`expiry_time`")
+                    && problem.contains("ISO 8601 text with an offset"),
+                "{problem}"
+            );
             assert!(!problem.contains("1893456000"), "{problem}");
         }
         for wrong in ["hush", "2030-01-31", "2030-01-31T12:00:00"] {
             let problem = python("expiry_time", json!(wrong));
-            assert!(problem.contains("`expiry_time`") && problem.contains("offset"), "{problem}");
+            assert!(
+                problem.contains("`expiry_time`") && problem.contains("offset"),
+                "{problem}"
+            );
         }
-        assert_eq!(python("secret_key", json!(4711)), "has a number as `secret_key`, which must be a text");
-        assert_eq!(python("token", json!(["hush"])), "has a list as `token`, which must be a text");
+        assert_eq!(
+            python("secret_key", json!(4711)),
+            "has a number as `secret_key`, which must be a text"
+        );
+        assert_eq!(
+            python("token", json!(["hush"])),
+            "has a list as `token`, which must be a text"
+        );
         for version in [json!(2), json!("hush"), json!("1")] {
             for name in ["Version", "version"] {
-                let problem = problem(json!({ name: version, "AccessKeyId": "A", "SecretAccessKey": "hush" }));
-                assert!(problem.contains("`Version`") || problem.contains("`version`"), "{problem}");
+                let problem = problem(
+                    json!({ name: version, "AccessKeyId": "A", "SecretAccessKey": "hush" }),
+                );
+                assert!(
+                    problem.contains("`Version`") || problem.contains("`version`"),
+                    "{problem}"
+                );
             }
         }
     }

@@ -1,6 +1,8 @@
-//! What a session by the method `"custom"` is given: a function, a command, or data that names a command.
+//! What a session by the method `"custom"` is given: a function, a command, or data that names a
+//! command.
 //!
-//! Owns the constructors and the data form. What is wrong with a value is found when the strategy is built.
+//! Owns the constructors and the data form. What is wrong with a value is found when the strategy
+//! is built.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -19,15 +21,22 @@ use crate::output::IntoCredentials;
 
 /// The parameters of the method `"custom"`: where the credentials come from, and under which name.
 ///
-/// `Debug` shows the name and, of a command, the program; neither arguments nor values of the environment.
+/// `Debug` shows the name and, of a command, the program; neither arguments nor values of the
+/// environment.
 pub struct Params {
     pub(crate) source: Source,
     pub(crate) name: Option<String>,
 }
 
 pub(crate) enum Source {
-    Async { function: AsyncFunction, name: String },
-    Blocking { function: BlockingFunction, name: String },
+    Async {
+        function: AsyncFunction,
+        name: String,
+    },
+    Blocking {
+        function: BlockingFunction,
+        name: String,
+    },
     Command(Command),
     Data(Box<Data>),
 }
@@ -35,10 +44,12 @@ pub(crate) enum Source {
 impl Params {
     /// Credentials from an async function.
     ///
-    /// Called for every refresh, one call at a time, on brs's own runtime; dropped at the session's `refresh_timeout`.
-    /// It must not block its thread: see [`blocking_function`](Self::blocking_function).
+    /// Called for every refresh, one call at a time, on brs's own runtime; dropped at the session's
+    /// `refresh_timeout`. It must not block its thread: see
+    /// [`blocking_function`](Self::blocking_function).
     ///
-    /// Of a closure the error type must be known, as in `|| async { Ok::<_, std::io::Error>(fetch().await) }`.
+    /// Of a closure the error type must be known, as in `|| async { Ok::<_,
+    /// std::io::Error>(fetch().await) }`.
     pub fn function<F, R, C, E>(function: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -49,8 +60,8 @@ impl Params {
         Self::from_async(erase_async(function), name_of::<F>())
     }
 
-    /// Credentials from an async function that is passed a clone of `args` at every call; several arguments are a
-    /// tuple.
+    /// Credentials from an async function that is passed a clone of `args` at every call; several
+    /// arguments are a tuple.
     pub fn function_with<A, F, R, C, E>(args: A, function: F) -> Self
     where
         A: Clone + Send + Sync + 'static,
@@ -64,8 +75,8 @@ impl Params {
 
     /// Credentials from a synchronous function, run on a thread of its own.
     ///
-    /// It cannot be interrupted: while a call still runs past the session's `refresh_timeout`, further tries fail at
-    /// once.
+    /// It cannot be interrupted: while a call still runs past the session's `refresh_timeout`,
+    /// further tries fail at once.
     pub fn blocking_function<F, C, E>(function: F) -> Self
     where
         F: Fn() -> Result<C, E> + Send + Sync + 'static,
@@ -75,8 +86,8 @@ impl Params {
         Self::from_blocking(erase_blocking(function), name_of::<F>())
     }
 
-    /// Credentials from a synchronous function that is passed a clone of `args` at every call; several arguments are a
-    /// tuple.
+    /// Credentials from a synchronous function that is passed a clone of `args` at every call;
+    /// several arguments are a tuple.
     pub fn blocking_function_with<A, F, C, E>(args: A, function: F) -> Self
     where
         A: Clone + Send + Sync + 'static,
@@ -84,16 +95,23 @@ impl Params {
         C: IntoCredentials,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Self::from_blocking(erase_blocking(move || function(args.clone())), name_of::<F>())
+        Self::from_blocking(
+            erase_blocking(move || function(args.clone())),
+            name_of::<F>(),
+        )
     }
 
     /// Credentials from the JSON that a command prints.
     pub fn command(command: Command) -> Self {
-        Self { source: Source::Command(command), name: None }
+        Self {
+            source: Source::Command(command),
+            name: None,
+        }
     }
 
-    /// The name that [`Identity::source`](brs_core::Identity::source) and errors show: 1 to 128 characters. Otherwise
-    /// that of the function in the source code (`closure in …` for a closure), or the command's file name.
+    /// The name that [`Identity::source`](brs_core::Identity::source) and errors show: 1 to 128
+    /// characters. Otherwise that of the function in the source code (`closure in …` for a
+    /// closure), or the command's file name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -101,11 +119,17 @@ impl Params {
     }
 
     fn from_async(function: AsyncFunction, name: String) -> Self {
-        Self { source: Source::Async { function, name }, name: None }
+        Self {
+            source: Source::Async { function, name },
+            name: None,
+        }
     }
 
     fn from_blocking(function: BlockingFunction, name: String) -> Self {
-        Self { source: Source::Blocking { function, name }, name: None }
+        Self {
+            source: Source::Blocking { function, name },
+            name: None,
+        }
     }
 }
 
@@ -132,7 +156,10 @@ impl<'de> Deserialize<'de> for Params {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut data = deserializer.deserialize_any(MapOnly)?;
         let name = data.name.take();
-        Ok(Self { source: Source::Data(Box::new(data)), name })
+        Ok(Self {
+            source: Source::Data(Box::new(data)),
+            name,
+        })
     }
 }
 
@@ -154,8 +181,8 @@ impl schemars::JsonSchema for Params {
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Data {
-    /// The program and its arguments: a list of words, or one text that is split by the quoting rules of a POSIX shell.
-    /// No shell is run.
+    /// The program and its arguments: a list of words, or one text that is split by the quoting
+    /// rules of a POSIX shell. No shell is run.
     #[schemars(required)]
     command: Option<CommandLine>,
     /// How many seconds the command may run: above 0, at most 43200 (12 h), 30 unless set.
@@ -169,10 +196,18 @@ pub(crate) struct Data {
     /// What the session shows as the source of its credentials; otherwise the program's file name.
     #[schemars(length(min = 1, max = 128))]
     name: Option<String>,
-    #[serde(default, rename = "custom_credentials_method", deserialize_with = "refuse_function")]
+    #[serde(
+        default,
+        rename = "custom_credentials_method",
+        deserialize_with = "refuse_function"
+    )]
     #[schemars(skip)]
     _method: (),
-    #[serde(default, rename = "custom_credentials_method_args", deserialize_with = "refuse_function")]
+    #[serde(
+        default,
+        rename = "custom_credentials_method_args",
+        deserialize_with = "refuse_function"
+    )]
     #[schemars(skip)]
     _method_args: (),
 }
@@ -186,14 +221,18 @@ impl Data {
             )
             .with_param("command"));
         };
-        let mut command = line.to_command().map_err(|error| error.with_param("command"))?;
+        let mut command = line
+            .to_command()
+            .map_err(|error| error.with_param("command"))?;
         if let Some(seconds) = self.timeout {
             // What is no duration at all is as far outside the range as zero.
             let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
             command = command.timeout(limit)?;
         }
         for (key, value) in self.env.iter().flatten() {
-            command = command.env(key, value.expose()).map_err(|error| error.with_param("env"))?;
+            command = command
+                .env(key, value.expose())
+                .map_err(|error| error.with_param("env"))?;
         }
         Ok(match &self.current_dir {
             Some(path) => command.current_dir(path),
@@ -202,7 +241,8 @@ impl Data {
     }
 }
 
-/// Reads the fields of a map; a derived reader would take a list for them, too. What else is there is not repeated.
+/// Reads the fields of a map; a derived reader would take a list for them, too. What else is there
+/// is not repeated.
 struct MapOnly;
 
 const NO_MAP: &str = "must be a map of parameters";

@@ -1,18 +1,39 @@
-//! Which fields a set of credentials as data has, and of what kind: all that may be said about it in an error.
+//! Which fields a set of credentials as data has, and of what kind: all that may be said about it
+//! in an error.
 //!
-//! Read before the set itself, so that everything that is missing or of the wrong kind is listed at once. No value is
-//! kept, and field names that are not known are not either: a secret may stand in the wrong place.
+//! Read before the set itself, so that everything that is missing or of the wrong kind is listed at
+//! once. No value is kept, and field names that are not known are not either: a secret may stand in
+//! the wrong place.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The spellings in which data may be written; the names are in the order in which they are listed when missing.
+/// The spellings in which data may be written; the names are in the order in which they are listed
+/// when missing.
 const PYTHON: [&str; 4] = ["access_key", "secret_key", "token", "expiry_time"];
-const PROCESS: [&str; 6] = ["Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "AccountId"];
-const OWN: [&str; 5] = ["access_key_id", "secret_access_key", "session_token", "expiration", "account_id"];
-const ENVIRONMENT: [&str; 4] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_account_id"];
+const PROCESS: [&str; 6] = [
+    "Version",
+    "AccessKeyId",
+    "SecretAccessKey",
+    "SessionToken",
+    "Expiration",
+    "AccountId",
+];
+const OWN: [&str; 5] = [
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "expiration",
+    "account_id",
+];
+const ENVIRONMENT: [&str; 4] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_account_id",
+];
 
 /// What stands in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +83,11 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, text: text.into(), missing: Vec::new() }
+        Self {
+            name,
+            text: text.into(),
+            missing: Vec::new(),
+        }
     }
 }
 
@@ -77,10 +102,15 @@ impl Shape {
         if has(&PROCESS) {
             missing(fields, &["AccessKeyId", "SecretAccessKey"], &[])
         } else if has(&OWN) || has(&ENVIRONMENT) {
-            // Reading the set itself tells what is missing: the names of both spellings may be mixed.
+            // Reading the set itself tells what is missing: the names of both spellings may be
+            // mixed.
             None
         } else {
-            missing(fields, &["access_key", "secret_key"], &["token", "expiry_time"])
+            missing(
+                fields,
+                &["access_key", "secret_key"],
+                &["token", "expiry_time"],
+            )
         }
         .or_else(|| wrong_kind(fields))
     }
@@ -105,16 +135,31 @@ fn missing(
     filled: &[&'static str],
     present: &[&'static str],
 ) -> Option<Problem> {
-    let lacks_value = |name: &&&str| matches!(fields.get(**name), None | Some(Kind::Null | Kind::EmptyText));
+    let lacks_value = |name: &&&str| {
+        matches!(
+            fields.get(**name),
+            None | Some(Kind::Null | Kind::EmptyText)
+        )
+    };
     let is_absent = |name: &&&str| !fields.contains_key(**name);
-    let missing: Vec<&'static str> =
-        filled.iter().filter(lacks_value).chain(present.iter().filter(is_absent)).copied().collect();
+    let missing: Vec<&'static str> = filled
+        .iter()
+        .filter(lacks_value)
+        .chain(present.iter().filter(is_absent))
+        .copied()
+        .collect();
     let text = format!("lacks {}", list(&missing));
-    (!missing.is_empty()).then(|| Problem { missing, ..Problem::new("missing_fields", text) })
+    (!missing.is_empty()).then(|| Problem {
+        missing,
+        ..Problem::new("missing_fields", text)
+    })
 }
 
 fn wrong_kind(fields: &BTreeMap<&'static str, Kind>) -> Option<Problem> {
-    let texts: Vec<String> = fields.iter().filter_map(|(name, kind)| wrong_kind_of(name, *kind)).collect();
+    let texts: Vec<String> = fields
+        .iter()
+        .filter_map(|(name, kind)| wrong_kind_of(name, *kind))
+        .collect();
     (!texts.is_empty()).then(|| Problem::new("wrong_kind", texts.join(", and ")))
 }
 
@@ -122,7 +167,9 @@ fn wrong_kind_of(name: &str, kind: Kind) -> Option<String> {
     let expected = match (name, kind) {
         ("Version" | "version", Kind::One | Kind::Null) => return None,
         ("Version" | "version", Kind::Number) => {
-            return Some(format!("has another `{name}` than 1, which is the only one that is known"));
+            return Some(format!(
+                "has another `{name}` than 1, which is the only one that is known"
+            ));
         }
         ("Version" | "version", _) => "the number 1",
         ("expiry_time", Kind::Null) => {
@@ -141,11 +188,17 @@ fn wrong_kind_of(name: &str, kind: Kind) -> Option<String> {
 }
 
 fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn known(name: &str) -> Option<&'static str> {
-    let mut all = [&PYTHON[..], &PROCESS, &OWN, &ENVIRONMENT, &["version"]].into_iter().flatten();
+    let mut all = [&PYTHON[..], &PROCESS, &OWN, &ENVIRONMENT, &["version"]]
+        .into_iter()
+        .flatten();
     all.find(|known| **known == name).copied()
 }
 
@@ -213,11 +266,19 @@ impl<'de> Visitor<'de> for KindVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Kind, E> {
-        Ok(if number == 1.0 { Kind::One } else { Kind::Number })
+        Ok(if number == 1.0 {
+            Kind::One
+        } else {
+            Kind::Number
+        })
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
-        Ok(if text.is_empty() { Kind::EmptyText } else { Kind::Text })
+        Ok(if text.is_empty() {
+            Kind::EmptyText
+        } else {
+            Kind::Text
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {

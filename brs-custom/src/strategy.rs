@@ -1,6 +1,7 @@
 //! The strategy behind the method `"custom"`.
 //!
-//! Calls the function or runs the command, and says who the credentials are. Building it validates the parameters.
+//! Calls the function or runs the command, and says who the credentials are. Building it validates
+//! the parameters.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +9,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use brs_core::command::Command;
 use brs_core::{
-    Blocking, Error, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
+    Blocking, Error, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
+    register_method,
 };
 
 use crate::function::{AsyncFunction, BlockingFunction, failed};
 use crate::output::read_printed;
 use crate::params::{Params, Source};
 
-/// What a refresh has beyond a command's own time limit, so that the command's error is the one that is seen.
+/// What a refresh has beyond a command's own time limit, so that the command's error is the one
+/// that is seen.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// The longest name, in characters.
@@ -38,12 +41,14 @@ impl Custom {
     ///
     /// # Errors
     ///
-    /// A validation error for a name or time limit outside its range or a missing command; a configuration error for a
-    /// command that is empty or has unbalanced quotes.
+    /// A validation error for a name or time limit outside its range or a missing command; a
+    /// configuration error for a command that is empty or has unbalanced quotes.
     pub fn new(params: Params) -> Result<Self, Error> {
         let (own_name, fetch) = match params.source {
             Source::Async { function, name } => (name, Fetch::Async(function)),
-            Source::Blocking { function, name } => (name, Fetch::Blocking(function, Blocking::new())),
+            Source::Blocking { function, name } => {
+                (name, Fetch::Blocking(function, Blocking::new()))
+            }
             Source::Command(command) => (command.name(), Fetch::Command(command)),
             Source::Data(data) => {
                 let command = data.to_command()?;
@@ -64,7 +69,10 @@ fn checked_name(name: String) -> Result<String, Error> {
     if (1..=NAME_LIMIT).contains(&name.chars().count()) && !name.contains(char::is_control) {
         Ok(name)
     } else {
-        Err(Error::validation("`name` must have 1 to 128 characters and no control characters").with_param("name"))
+        Err(
+            Error::validation("`name` must have 1 to 128 characters and no control characters")
+                .with_param("name"),
+        )
     }
 }
 
@@ -86,7 +94,10 @@ impl RefreshStrategy for Custom {
             Fetch::Async(function) => function().await.map_err(|error| failed(&self.name, error)),
             Fetch::Blocking(function, place) => {
                 let function = BlockingFunction::clone(function);
-                place.run(move || function()).await?.map_err(|error| failed(&self.name, error))
+                place
+                    .run(move || function())
+                    .await?
+                    .map_err(|error| failed(&self.name, error))
             }
             Fetch::Command(command) => {
                 let output = command.run(cx.clock(), within(cx.time_left())).await?;
@@ -96,7 +107,11 @@ impl RefreshStrategy for Custom {
     }
 
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
-        Ok(Identity::new(self.method(), self.name.as_str(), credentials.access_key_id()))
+        Ok(Identity::new(
+            self.method(),
+            self.name.as_str(),
+            credentials.access_key_id(),
+        ))
     }
 
     fn refresh_timeout(&self) -> Option<Duration> {
@@ -107,8 +122,8 @@ impl RefreshStrategy for Custom {
     }
 }
 
-/// What a command may take of the time the engine grants: a little less, so that it is ended and reported before the
-/// engine gives up on it.
+/// What a command may take of the time the engine grants: a little less, so that it is ended and
+/// reported before the engine gives up on it.
 fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
 }
@@ -116,7 +131,8 @@ fn within(time_left: Duration) -> Duration {
 impl fmt::Debug for Custom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Custom");
-        out.field("source", &self.source()).field("name", &self.name);
+        out.field("source", &self.source())
+            .field("name", &self.name);
         if let Fetch::Command(command) = &self.fetch {
             out.field("command", command);
         }

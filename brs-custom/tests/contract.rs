@@ -1,6 +1,9 @@
 //! The contract of strategies, for functions.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::future::pending;
 use std::sync::Arc;
@@ -13,7 +16,12 @@ use brs_custom::{Custom, Params};
 
 fn set(lifetime: Duration) -> TemporaryCredentials {
     let expiration = now() + lifetime;
-    TemporaryCredentials::new("ASIACONTRACT", "contract-secret", Some("contract-token".into()), Some(expiration))
+    TemporaryCredentials::new(
+        "ASIACONTRACT",
+        "contract-secret",
+        Some("contract-token".into()),
+        Some(expiration),
+    )
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,7 +34,9 @@ impl Subject for AsyncFunction {
         let params = match source {
             Source::Healthy => Params::function(|| async { Ok::<_, Error>(set(HOUR)) }),
             Source::Expired => Params::function(|| async { Ok::<_, Error>(set(Duration::ZERO)) }),
-            Source::Failing => Params::function(|| async { Err::<TemporaryCredentials, _>("out of paper") }),
+            Source::Failing => {
+                Params::function(|| async { Err::<TemporaryCredentials, _>("out of paper") })
+            }
             Source::Hanging => Params::function(pending::<Result<TemporaryCredentials, Error>>),
             Source::Panicking => Params::function(|| async {
                 if true {
@@ -51,10 +61,14 @@ impl Subject for BlockingFunction {
                 gate.block();
                 Ok::<_, Error>(set(HOUR))
             }),
-            Source::Panicking => Params::blocking_function(|| -> Result<TemporaryCredentials, Error> {
-                panic!("as the test wants");
-            }),
-            Source::Failing => Params::blocking_function(|| Err::<TemporaryCredentials, _>("out of paper")),
+            Source::Panicking => {
+                Params::blocking_function(|| -> Result<TemporaryCredentials, Error> {
+                    panic!("as the test wants");
+                })
+            }
+            Source::Failing => {
+                Params::blocking_function(|| Err::<TemporaryCredentials, _>("out of paper"))
+            }
             _ => return None,
         };
         Some(Arc::new(Custom::new(params).unwrap()))
@@ -68,5 +82,8 @@ async fn async_functions_keep_the_contract() {
 
 #[tokio::test]
 async fn synchronous_functions_keep_the_contract() {
-    assert_eq!(check(&BlockingFunction).await.left_out(), ["expired", "hanging"]);
+    assert_eq!(
+        check(&BlockingFunction).await.left_out(),
+        ["expired", "hanging"]
+    );
 }

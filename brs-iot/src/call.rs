@@ -1,9 +1,10 @@
 //! One refresh's calls: tries, waits between them, and what comes back.
 //!
-//! Owns the time limits. Each try has its own, by the session's clock, and all of them end before the engine's; waits
-//! have jitter, and are what the endpoint asks for where it does. A key in a token signs by a call that blocks, in the
-//! middle of TLS: on a current-thread runtime such a try is driven from a thread for blocking work, on others the
-//! worker is told, so that nobody else stands still.
+//! Owns the time limits. Each try has its own, by the session's clock, and all of them end before
+//! the engine's; waits have jitter, and are what the endpoint asks for where it does. A key in a
+//! token signs by a call that blocks, in the middle of TLS: on a current-thread runtime such a try
+//! is driven from a thread for blocking work, on others the worker is told, so that nobody else
+//! stands still.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,7 +30,8 @@ const SHORTEST_TRY: Duration = Duration::from_secs(1);
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// Here a call that blocks may tell tokio's worker, which elsewhere, in a `LocalSet`, is a panic.
+    /// Here a call that blocks may tell tokio's worker, which elsewhere, in a `LocalSet`, is a
+    /// panic.
     pub(crate) static ON_A_WORKER: ();
 }
 
@@ -44,9 +46,13 @@ pub(crate) struct Limits {
 const SIGNATURE: Duration = Duration::from_secs(10);
 
 impl Limits {
-    /// The limit of a try: a signature that may take longer than usual, by a person's PIN say, makes it longer.
+    /// The limit of a try: a signature that may take longer than usual, by a person's PIN say,
+    /// makes it longer.
     pub(crate) fn of(&self, set: &Set) -> Duration {
-        self.timeout + Some(set.device.signature_timeout()).filter(|limit| *limit > SIGNATURE).unwrap_or_default()
+        self.timeout
+            + Some(set.device.signature_timeout())
+                .filter(|limit| *limit > SIGNATURE)
+                .unwrap_or_default()
     }
 }
 
@@ -62,7 +68,9 @@ pub(crate) async fn fetch(
         .with_jitter()
         .with_min_delay(FIRST_WAIT)
         .with_max_delay(LONGEST_WAIT)
-        .with_max_times(usize::try_from(limits.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX))
+        .with_max_times(
+            usize::try_from(limits.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX),
+        )
         .build();
     let mut earlier: Option<Failed> = None;
     loop {
@@ -72,10 +80,16 @@ pub(crate) async fn fetch(
             done => return done,
         };
         if failed.late && is_cut {
-            // It had less time than a try is meant to have, and no more is known than that this was not enough.
-            failed = earlier.take().map_or(failed, |earlier| Failed { wait: None, ..earlier });
+            // It had less time than a try is meant to have, and no more is known than that this was
+            // not enough.
+            failed = earlier.take().map_or(failed, |earlier| Failed {
+                wait: None,
+                ..earlier
+            });
         }
-        let Some(wait) = waits.next() else { return Err(failed) };
+        let Some(wait) = waits.next() else {
+            return Err(failed);
+        };
         let wait = failed.wait.map_or(wait, |asked| asked.max(wait));
         if within(cx.time_left()).saturating_sub(wait) < SHORTEST_TRY {
             return Err(failed);
@@ -98,12 +112,20 @@ async fn attempt(
     let client = clients.of(set).map_err(Failed::at_rest)?;
     // A token's own error is to be seen, and not that of a call which is late because of it.
     let signature_limit = set.device.limit_signatures(within(limit));
-    let driven = drive(client, clients.request(limit + LAST_RESORT), set, signature_limit);
+    let driven = drive(
+        client,
+        clients.request(limit + LAST_RESORT),
+        set,
+        signature_limit,
+    );
     let result = match in_time(cx.clock(), limit, driven).await {
         None => Err(error::late(call)),
         Some(None) => Err(error::lost(call)),
         Some(Some(outcome)) => {
-            if let Some(date) = outcome.date().filter(|_| !matches!(set.trust, Trust::Anybody)) {
+            if let Some(date) = outcome
+                .date()
+                .filter(|_| !matches!(set.trust, Trust::Anybody))
+            {
                 clients.server_time().hear(date);
             }
             judge(outcome, call)
@@ -119,13 +141,18 @@ async fn attempt(
     })
 }
 
-/// What the engine grants, less a little: the error of a call that is late is to be seen, and not the engine's.
+/// What the engine grants, less a little: the error of a call that is late is to be seen, and not
+/// the engine's.
 pub(crate) fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
 }
 
 /// `None` when the limit was first.
-pub(crate) async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn in_time<T>(
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let sleep = clock.sleep(limit);
     tokio::select! {
         biased;
@@ -134,17 +161,31 @@ pub(crate) async fn in_time<T>(clock: &Arc<dyn Clock>, limit: Duration, future: 
     }
 }
 
-/// Sends the request and reads the answer, wherever that may block; `None` if the runtime went away meanwhile.
+/// Sends the request and reads the answer, wherever that may block; `None` if the runtime went away
+/// meanwhile.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the call up: at once, or where a token is signing for it, once that is done. The
-/// signature keeps its limit until then.
-async fn drive(client: Client, request: Request, set: &Set, signature_limit: Option<Arc<Duration>>) -> Option<Outcome> {
+/// Dropping the future gives the call up: at once, or where a token is signing for it, once that is
+/// done. The signature keeps its limit until then.
+async fn drive(
+    client: Client,
+    request: Request,
+    set: &Set,
+    signature_limit: Option<Arc<Duration>>,
+) -> Option<Outcome> {
     let handle = match Handle::try_current() {
-        Ok(handle) if set.device.may_block() && handle.runtime_flavor() == RuntimeFlavor::CurrentThread => handle,
-        // Not from elsewhere: a connection that is used from two threads is often not back when it is wanted next.
-        Ok(_) if set.device.may_block() => return Some(ON_A_WORKER.scope((), exchange(client, request)).await),
+        Ok(handle)
+            if set.device.may_block()
+                && handle.runtime_flavor() == RuntimeFlavor::CurrentThread =>
+        {
+            handle
+        }
+        // Not from elsewhere: a connection that is used from two threads is often not back when it
+        // is wanted next.
+        Ok(_) if set.device.may_block() => {
+            return Some(ON_A_WORKER.scope((), exchange(client, request)).await);
+        }
         _ => return Some(exchange(client, request).await),
     };
     let driver = handle.clone();
@@ -189,7 +230,9 @@ async fn exchange(client: Client, request: Request) -> Outcome {
     loop {
         match response.chunk().await {
             Ok(None) => return Outcome::Whole(answer),
-            Ok(Some(chunk)) if answer.body.len() + chunk.len() > MAX_BODY => return Outcome::TooLong(answer),
+            Ok(Some(chunk)) if answer.body.len() + chunk.len() > MAX_BODY => {
+                return Outcome::TooLong(answer);
+            }
             Ok(Some(chunk)) => answer.body.extend_from_slice(&chunk),
             Err(error) => return Outcome::CutOff(answer, error),
         }
@@ -198,7 +241,12 @@ async fn exchange(client: Client, request: Request) -> Outcome {
 
 /// An answer without its body yet.
 fn head(response: &Response) -> Answer {
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     Answer {
         status: response.status().as_u16(),
         code: header("x-amzn-errortype").map(error::code_of),
@@ -213,9 +261,13 @@ fn head(response: &Response) -> Answer {
 fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Failed> {
     let answer = match outcome {
         Outcome::Whole(answer) => answer,
-        // The status says more than a body that is too long or not all there, and what is left of it is on its way.
+        // The status says more than a body that is too long or not all there, and what is left of
+        // it is on its way.
         Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if answer.status != 200 => {
-            return Err(Failed { fresh: true, ..error::refused(&answer, call) });
+            return Err(Failed {
+                fresh: true,
+                ..error::refused(&answer, call)
+            });
         }
         Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
         Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
@@ -224,7 +276,8 @@ fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Fail
     if answer.status != 200 {
         return Err(error::refused(&answer, call));
     }
-    let set = response::credentials(&answer.body).map_err(|problem| error::unreadable(&problem, &answer, call))?;
+    let set = response::credentials(&answer.body)
+        .map_err(|problem| error::unreadable(&problem, &answer, call))?;
     Ok(match answer.date {
         Some(date) => set.with_server_time(date),
         None => set,

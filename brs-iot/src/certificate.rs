@@ -1,7 +1,8 @@
 //! Certificates: the chain that is given, and what brs tells about its first one.
 //!
-//! Owns reading PEM and DER into a chain, and the facts of a certificate: subject, validity, SHA-256 fingerprint, kind
-//! of key. Which key belongs to it is `device.rs`'s, whether a server trusts it the server's.
+//! Owns reading PEM and DER into a chain, and the facts of a certificate: subject, validity,
+//! SHA-256 fingerprint, kind of key. Which key belongs to it is `device.rs`'s, whether a server
+//! trusts it the server's.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -57,8 +58,17 @@ impl KeyKind {
 
     fn of(key: &SubjectPublicKeyInfoOwned) -> Self {
         match key.algorithm.oid {
-            RSA => key.subject_public_key.as_bytes().and_then(modulus_bits).map_or(Self::Other, Self::Rsa),
-            EC => match key.algorithm.parameters.as_ref().and_then(|any| any.decode_as().ok()) {
+            RSA => key
+                .subject_public_key
+                .as_bytes()
+                .and_then(modulus_bits)
+                .map_or(Self::Other, Self::Rsa),
+            EC => match key
+                .algorithm
+                .parameters
+                .as_ref()
+                .and_then(|any| any.decode_as().ok())
+            {
                 Some(P256) => Self::EcP256,
                 Some(P384) => Self::EcP384,
                 _ => Self::Other,
@@ -94,14 +104,18 @@ fn modulus_bits(key: &[u8]) -> Option<usize> {
 impl Facts {
     /// Reads them; `None` for what is no certificate.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        // Devices have certificates of all sorts of authorities: nothing is asked of them but that they can be read.
+        // Devices have certificates of all sorts of authorities: nothing is asked of them but that
+        // they can be read.
         let parsed = CertificateInner::<Raw>::from_der(certificate).ok()?;
         let parsed = parsed.tbs_certificate();
-        let sha256 = digest(&SHA256, certificate).as_ref().iter().fold(String::with_capacity(64), |mut out, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        });
+        let sha256 = digest(&SHA256, certificate).as_ref().iter().fold(
+            String::with_capacity(64),
+            |mut out, byte| {
+                // Writing to a string does not fail.
+                let _ = write!(out, "{byte:02x}");
+                out
+            },
+        );
         Some(Self {
             subject: clean(&parsed.subject().to_string(), &[]),
             sha256,
@@ -116,18 +130,35 @@ impl Facts {
 pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain = certificates(bytes).and_then(|chain| match chain.len() {
         0..=MAX_CHAIN => Ok(chain),
-        many => Err(format!("holds {many} certificates: give the device's own and those that lead to its authority")),
+        many => Err(format!(
+            "holds {many} certificates: give the device's own and those that lead to its authority"
+        )),
     });
-    let chain = chain.and_then(|chain| match chain.iter().position(|certificate| Facts::of(certificate).is_none()) {
-        Some(index) => Err(match Thing::of_der(&chain[index]) {
-            Some(thing) if thing != Thing::Certificate => {
-                format!("holds {thing}, number {}, that is no X.509 certificate", index + 1)
-            }
-            _ => format!("holds something, number {}, that is no X.509 certificate", index + 1),
-        }),
-        None => Ok(chain),
+    let chain = chain.and_then(|chain| {
+        match chain
+            .iter()
+            .position(|certificate| Facts::of(certificate).is_none())
+        {
+            Some(index) => Err(match Thing::of_der(&chain[index]) {
+                Some(thing) if thing != Thing::Certificate => {
+                    format!(
+                        "holds {thing}, number {}, that is no X.509 certificate",
+                        index + 1
+                    )
+                }
+                _ => format!(
+                    "holds something, number {}, that is no X.509 certificate",
+                    index + 1
+                ),
+            }),
+            None => Ok(chain),
+        }
     });
-    chain.map_err(|problem| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable())
+    chain.map_err(|problem| {
+        Error::configuration(format!("{named} {problem}"))
+            .with_param(PARAM)
+            .unrecoverable()
+    })
 }
 
 /// The certificates in PEM or DER, one at least; or what is wrong, as the end of a sentence.
@@ -138,13 +169,19 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let (mut chain, mut others) = (Vec::new(), Vec::new());
     for block in whole(bytes).map_err(|problem| problem.to_string())? {
         match (Thing::of_label(&block.label), block.content) {
-            (Thing::Certificate, Content::Der(der)) => chain.push(CertificateDer::from(der.to_vec())),
+            (Thing::Certificate, Content::Der(der)) => {
+                chain.push(CertificateDer::from(der.to_vec()))
+            }
             // What OpenSSL's trust is about concerns authorities.
             (Thing::TrustedCertificate, Content::Der(der)) => chain.push(trusted(&der).0),
             (thing, _) => others.push(thing),
         }
     }
-    if chain.is_empty() { Err(missing(bytes, &others, Wanted::Certificate)) } else { Ok(chain) }
+    if chain.is_empty() {
+        Err(missing(bytes, &others, Wanted::Certificate))
+    } else {
+        Ok(chain)
+    }
 }
 
 /// The one certificate in DER, with OpenSSL's settings for its use, if it has any.
@@ -155,7 +192,10 @@ fn in_der(bytes: &[u8]) -> Result<(CertificateDer<'static>, &[u8]), String> {
         Some(other) => return Err(missing(bytes, &[other], Wanted::Certificate)),
     }
     if !rest.is_empty() && (rest[0] != 0x30 || Thing::of_der(rest).is_some()) {
-        return Err(format!("has {} more bytes behind its certificate in DER: give several ones as PEM", rest.len()));
+        return Err(format!(
+            "has {} more bytes behind its certificate in DER: give several ones as PEM",
+            rest.len()
+        ));
     }
     Ok((CertificateDer::from(der.to_vec()), rest))
 }
@@ -166,8 +206,8 @@ fn trusted(der: &[u8]) -> (CertificateDer<'static>, &[u8]) {
     (CertificateDer::from(certificate.to_vec()), settings)
 }
 
-/// The authorities of a trust store. A block that cannot be used is left out and told: each one that is left out is one
-/// authority less that is trusted.
+/// The authorities of a trust store. A block that cannot be used is left out and told: each one
+/// that is left out is one authority less that is trusted.
 #[derive(Debug, Default)]
 pub(crate) struct Authorities {
     /// With the number of its block.
@@ -176,30 +216,44 @@ pub(crate) struct Authorities {
     pub(crate) left_out: Vec<String>,
 }
 
-/// Reads them, one at least, or what is wrong, as the end of a sentence. A file whose last block has no end is refused
-/// as a whole: it may still be being written.
+/// Reads them, one at least, or what is wrong, as the end of a sentence. A file whose last block
+/// has no end is refused as a whole: it may still be being written.
 pub(crate) fn authorities(bytes: &[u8]) -> Result<Authorities, String> {
     let mut found = Authorities::default();
     let mut broken = Vec::new();
-    let mut add = |number, (certificate, settings): (CertificateDer<'static>, &[u8])| match Facts::of(&certificate) {
-        None => found.left_out.push(format!("number {number} is no X.509 certificate")),
-        Some(facts) if !is_for_servers(settings) => {
-            found.left_out.push(format!("number {number} (`{}`) is not trusted for TLS servers", facts.subject));
-        }
-        Some(_) => found.certificates.push((number, certificate)),
-    };
+    let mut add =
+        |number, (certificate, settings): (CertificateDer<'static>, &[u8])| match Facts::of(
+            &certificate,
+        ) {
+            None => found
+                .left_out
+                .push(format!("number {number} is no X.509 certificate")),
+            Some(facts) if !is_for_servers(settings) => {
+                found.left_out.push(format!(
+                    "number {number} (`{}`) is not trusted for TLS servers",
+                    facts.subject
+                ));
+            }
+            Some(_) => found.certificates.push((number, certificate)),
+        };
     let mut others = Vec::new();
     if is_der(bytes) {
         add(1, in_der(bytes)?);
     } else {
         for (number, block) in (1..).zip(blocks(bytes).map_err(|problem| problem.to_string())?) {
             match (Thing::of_label(&block.label), &block.content) {
-                (Thing::Certificate, Content::Der(der)) => add(number, (CertificateDer::from(der.to_vec()), &[])),
+                (Thing::Certificate, Content::Der(der)) => {
+                    add(number, (CertificateDer::from(der.to_vec()), &[]))
+                }
                 (Thing::TrustedCertificate, Content::Der(der)) => add(number, trusted(der)),
                 (_, Content::Broken(Broken::Base64)) => {
-                    broken.push(format!("number {number} is damaged, its Base64 cannot be read"));
+                    broken.push(format!(
+                        "number {number} is damaged, its Base64 cannot be read"
+                    ));
                 }
-                (_, Content::Broken(Broken::NoEnd)) => broken.push(format!("number {number} has no end")),
+                (_, Content::Broken(Broken::NoEnd)) => {
+                    broken.push(format!("number {number} has no end"))
+                }
                 (thing, _) => others.push(thing),
             }
         }
@@ -212,17 +266,21 @@ pub(crate) fn authorities(bytes: &[u8]) -> Result<Authorities, String> {
     }
 }
 
-/// Whether OpenSSL's settings, its `X509_CERT_AUX`, trust an authority for TLS servers: the first list is of purposes
-/// that it is trusted for, the one with the tag 0 of those that it is not.
+/// Whether OpenSSL's settings, its `X509_CERT_AUX`, trust an authority for TLS servers: the first
+/// list is of purposes that it is trusted for, the one with the tag 0 of those that it is not.
 fn is_for_servers(settings: &[u8]) -> bool {
     // id-kp-serverAuth and anyExtendedKeyUsage.
     const PURPOSES: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
     let names_servers = |list: &AnyRef<'_>| {
-        kinds::all(list.value()).unwrap_or_default().iter().any(|purpose| PURPOSES.contains(&purpose.value()))
+        kinds::all(list.value())
+            .unwrap_or_default()
+            .iter()
+            .any(|purpose| PURPOSES.contains(&purpose.value()))
     };
     let lists = kinds::parts(settings).unwrap_or_default();
     let of = |is: fn(Tag) -> bool| lists.iter().find(|list| is(list.tag()));
-    let rejected = of(|tag| matches!(tag, Tag::ContextSpecific { number, .. } if number.value() == 0));
+    let rejected =
+        of(|tag| matches!(tag, Tag::ContextSpecific { number, .. } if number.value() == 0));
     let accepted = lists.first().filter(|list| list.tag() == Tag::Sequence);
     accepted.is_none_or(names_servers) && !rejected.is_some_and(names_servers)
 }

@@ -1,12 +1,13 @@
 //! The HTTP client of a session, kept from refresh to refresh, and its one request.
 //!
-//! Owns the client's settings: no redirects, no HTTP/2, no compression, one kept connection. A client is of one device
-//! and one trust ([`Set::generation`](crate::files::Set)): a new pair means a new TLS configuration, because a resumed
-//! session would go on with the old certificate. A transport error means a new one, too. A connection is kept for as
-//! long as reqwest's pool keeps an idle one, 90 seconds; refreshes further apart resume the TLS session.
+//! Owns the client's settings: no redirects, no HTTP/2, no compression, one kept connection. A
+//! client is of one device and one trust ([`Set::generation`](crate::files::Set)): a new pair means
+//! a new TLS configuration, because a resumed session would go on with the old certificate. A
+//! transport error means a new one, too. A connection is kept for as long as reqwest's pool keeps
+//! an idle one, 90 seconds; refreshes further apart resume the TLS session.
 //!
-//! 1. The kept client was built for the set whose number it is kept with. It is compared, built and put there under one
-//!    lock: whoever asks for the same set at once gets the same client.
+//! 1. The kept client was built for the set whose number it is kept with. It is compared, built and
+//!    put there under one lock: whoever asks for the same set at once gets the same client.
 //! 2. A call has a clone of its client: giving the kept one up, or replacing it, ends no call.
 //! 3. A client is dropped without the lock: its last clone closes connections.
 
@@ -39,8 +40,8 @@ pub(crate) struct Clients {
     proxy: Proxy,
     clock: Arc<dyn Clock>,
     server_time: Arc<ServerTime>,
-    /// With the generation of the set it was built for. A forked child builds its own: the connections' tasks are the
-    /// parent's.
+    /// With the generation of the set it was built for. A forked child builds its own: the
+    /// connections' tasks are the parent's.
     kept: PerProcess<Mutex<Option<(u64, Client)>>>,
 }
 
@@ -54,12 +55,18 @@ impl Clients {
         clock: Arc<dyn Clock>,
         server_time: Arc<ServerTime>,
     ) -> Result<Self, Error> {
-        let refused =
-            |param: &str| Error::validation(format!("`{param}` cannot be sent")).with_param(param).unrecoverable();
+        let refused = |param: &str| {
+            Error::validation(format!("`{param}` cannot be sent"))
+                .with_param(param)
+                .unrecoverable()
+        };
         let url = Url::parse(url).map_err(|_| refused("endpoint"))?;
         let mut headers = HeaderMap::new();
         if let Some(thing_name) = thing_name {
-            headers.insert(THING_NAME, HeaderValue::from_str(thing_name).map_err(|_| refused("thing_name"))?);
+            headers.insert(
+                THING_NAME,
+                HeaderValue::from_str(thing_name).map_err(|_| refused("thing_name"))?,
+            );
         }
         if let Some(duration) = duration {
             headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
@@ -100,13 +107,18 @@ impl Clients {
 
     /// Gives the kept client up: its connections, and what TLS remembers of earlier ones.
     pub(crate) fn give_up(&self) {
-        let client = self.kept.get().lock().unwrap_or_else(PoisonError::into_inner).take();
+        let client = self
+            .kept
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // By 3.
         drop(client);
     }
 
-    /// A call was late: connections have more time from now on. On a slow link, where an endpoint has many addresses,
-    /// the share of each may be too short for any.
+    /// A call was late: connections have more time from now on. On a slow link, where an endpoint
+    /// has many addresses, the share of each may be too short for any.
     pub(crate) fn be_patient(&self) {
         self.was_late.store(true, Ordering::Relaxed);
     }
@@ -120,7 +132,8 @@ impl Clients {
         &self.server_time
     }
 
-    /// The request, which has `limit` on the real clock: a last resort, the session's clock has its own limit.
+    /// The request, which has `limit` on the real clock: a last resort, the session's clock has its
+    /// own limit.
     pub(crate) fn request(&self, limit: Duration) -> Request {
         let mut request = Request::new(reqwest::Method::GET, self.url.clone());
         *request.headers_mut() = self.headers.clone();
@@ -140,7 +153,9 @@ impl Clients {
             .pool_max_idle_per_host(1)
             .connect_timeout(self.connect_timeout());
         let built = self.proxy.apply(builder)?.build();
-        built.map_err(|error| Error::configuration("the HTTP client cannot be set up").with_source(error))
+        built.map_err(|error| {
+            Error::configuration("the HTTP client cannot be set up").with_source(error)
+        })
     }
 }
 
@@ -157,7 +172,16 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH));
         let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
         let limits = [Duration::from_secs(5), Duration::from_secs(10)];
-        let clients = Clients::new("https://localhost/", None, None, limits, None, clock, server_time).unwrap();
+        let clients = Clients::new(
+            "https://localhost/",
+            None,
+            None,
+            limits,
+            None,
+            clock,
+            server_time,
+        )
+        .unwrap();
         assert_eq!(clients.connect_timeout(), limits[0]);
         clients.be_patient();
         assert_eq!(clients.connect_timeout(), limits[1]);

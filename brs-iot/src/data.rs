@@ -1,6 +1,7 @@
 //! The parameters as data: brs's names, and those of the Python package.
 //!
-//! Owns the spelling and nothing else: what becomes of it is `params.rs`'s. Errors never repeat a value.
+//! Owns the spelling and nothing else: what becomes of it is `params.rs`'s. Errors never repeat a
+//! value.
 
 use std::time::Duration;
 
@@ -18,15 +19,21 @@ use crate::pkcs11::Pkcs11;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Params")]
 pub(crate) struct Data {
-    /// The credentials endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`: `aws iot describe-endpoint
-    /// --endpoint-type iot:CredentialProvider` tells it.
+    /// The credentials endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`: `aws iot
+    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it.
     endpoint: String,
     /// The role alias: 1 to 128 of `[\w=,@-]`.
     role_alias: String,
-    /// The thing whose attributes the role's policies may use; it must be attached to the certificate.
+    /// The thing whose attributes the role's policies may use; it must be attached to the
+    /// certificate.
     thing_name: Option<String>,
-    /// How many seconds the credentials are to be valid: 900 to 43200. Otherwise the role alias's own.
-    #[serde(default, alias = "duration_seconds", deserialize_with = "whole_seconds")]
+    /// How many seconds the credentials are to be valid: 900 to 43200. Otherwise the role alias's
+    /// own.
+    #[serde(
+        default,
+        alias = "duration_seconds",
+        deserialize_with = "whole_seconds"
+    )]
     #[schemars(with = "Option<u64>")]
     duration: Option<Duration>,
     /// The device's certificate and those that lead to its authority: a path, or PEM.
@@ -46,12 +53,15 @@ pub(crate) struct Data {
     #[serde(default, rename = "pkcs11", deserialize_with = "refuse_pkcs11")]
     #[schemars(skip)]
     _pkcs11: (),
-    /// The authorities that the endpoint's certificate may come from: a path, or PEM. Otherwise the system's.
+    /// The authorities that the endpoint's certificate may come from: a path, or PEM. Otherwise the
+    /// system's.
     #[serde(alias = "ca")]
     trust_store: Option<Pem>,
-    /// `true`. To call an endpoint whose certificate is not checked, see `danger_accept_invalid_certificates`.
+    /// `true`. To call an endpoint whose certificate is not checked, see
+    /// `danger_accept_invalid_certificates`.
     verify_peer: Option<bool>,
-    /// Whether the endpoint's certificate is not checked: whoever is in between gets the credentials.
+    /// Whether the endpoint's certificate is not checked: whoever is in between gets the
+    /// credentials.
     #[serde(default)]
     danger_accept_invalid_certificates: Option<bool>,
     /// Whether a host may be called that is not AWS's.
@@ -60,8 +70,8 @@ pub(crate) struct Data {
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     timeout: Option<Duration>,
-    /// How many of them may pass until the connection stands. Otherwise half, and what a token may take to sign;
-    /// all of them, and that, once a call was late.
+    /// How many of them may pass until the connection stands. Otherwise half, and what a token may
+    /// take to sign; all of them, and that, once a call was late.
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     connect_timeout: Option<Duration>,
@@ -83,17 +93,23 @@ impl TryFrom<Data> for Params {
         let mut passphrases = passphrases.into_iter().flatten();
         let passphrase = passphrases.next();
         if passphrases.next().is_some() {
-            return Err("give one of `private_key_passphrase`, `private_key_passphrase_file` and \
-                        `private_key_passphrase_env`");
+            return Err(
+                "give one of `private_key_passphrase`, `private_key_passphrase_file` and \
+                        `private_key_passphrase_env`",
+            );
         }
         let accept_any = data.danger_accept_invalid_certificates.unwrap_or(false);
         match data.verify_peer {
             Some(false) if !accept_any => {
-                return Err("`verify_peer` is `false`: whoever is in between would get the credentials; give the \
-                            authority in `trust_store`, or say `danger_accept_invalid_certificates: true`");
+                return Err(
+                    "`verify_peer` is `false`: whoever is in between would get the credentials; give the \
+                            authority in `trust_store`, or say `danger_accept_invalid_certificates: true`",
+                );
             }
             Some(true) if accept_any => {
-                return Err("`verify_peer` is `true`, and so is `danger_accept_invalid_certificates`: say one of both");
+                return Err(
+                    "`verify_peer` is `true`, and so is `danger_accept_invalid_certificates`: say one of both",
+                );
             }
             _ => {}
         }
@@ -125,7 +141,9 @@ fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 
 /// Seconds that may have a fraction.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     Duration::try_from_secs_f64(seconds)
         .map(Some)
         .map_err(|_| serde::de::Error::custom("must be a number of seconds, not negative"))
@@ -135,6 +153,8 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
 fn refuse_pkcs11<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match Option::<serde::de::IgnoredAny>::deserialize(deserializer)? {
         None => Ok(()),
-        Some(_) => Err(serde::de::Error::custom("this build has no PKCS#11: enable the feature `pkcs11`")),
+        Some(_) => Err(serde::de::Error::custom(
+            "this build has no PKCS#11: enable the feature `pkcs11`",
+        )),
     }
 }

@@ -1,7 +1,8 @@
 //! A device's identity: its certificate chain and its key, whatever holds the key.
 //!
-//! Owns what is given ([`DeviceParams`]) and what becomes of it ([`Device`]): read, checked to belong together and to
-//! be valid now. How it is used in TLS is `tls.rs`'s; what happens when files change is `files.rs`'s.
+//! Owns what is given ([`DeviceParams`]) and what becomes of it ([`Device`]): read, checked to
+//! belong together and to be valid now. How it is used in TLS is `tls.rs`'s; what happens when
+//! files change is `files.rs`'s.
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,7 +27,8 @@ const CERTIFICATE: &str = "the certificate";
 const PRIVATE_KEY: &str = "the private key";
 const LOCAL: &str = "this machine's clock";
 
-/// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11 token's key.
+/// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11
+/// token's key.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceParams {
     pub(crate) certificate: Option<Pem>,
@@ -49,7 +51,8 @@ impl DeviceParams {
         self
     }
 
-    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 that is encrypted with a pass phrase.
+    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 that is encrypted with a
+    /// pass phrase.
     #[must_use]
     pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
         self.private_key = Some(private_key.into());
@@ -77,14 +80,23 @@ impl DeviceParams {
     ///
     /// A configuration error that names what is missing or too much.
     pub fn validate(&self) -> Result<(), Error> {
-        let refused =
-            |param: &str, problem: &'static str| Err(Error::configuration(problem).with_param(param).unrecoverable());
+        let refused = |param: &str, problem: &'static str| {
+            Err(Error::configuration(problem)
+                .with_param(param)
+                .unrecoverable())
+        };
         match (self.private_key.is_some(), self.has_token()) {
             (true, true) => {
-                return refused("private_key", "both `private_key` and `pkcs11` are given: give the one that is used");
+                return refused(
+                    "private_key",
+                    "both `private_key` and `pkcs11` are given: give the one that is used",
+                );
             }
             (false, false) => {
-                return refused("private_key", "the device has no key: give exactly one of `private_key` and `pkcs11`");
+                return refused(
+                    "private_key",
+                    "the device has no key: give exactly one of `private_key` and `pkcs11`",
+                );
             }
             (false, true) if self.passphrase.is_some() => {
                 return refused(
@@ -94,12 +106,19 @@ impl DeviceParams {
             }
             _ => {}
         }
-        let given = [(&self.certificate, CERTIFICATE, "certificate"), (&self.private_key, PRIVATE_KEY, "private_key")];
+        let given = [
+            (&self.certificate, CERTIFICATE, "certificate"),
+            (&self.private_key, PRIVATE_KEY, "private_key"),
+        ];
         for (pem, what, param) in given {
-            pem.as_ref().map_or(Ok(()), |pem| pem.validate(what, param))?;
+            pem.as_ref()
+                .map_or(Ok(()), |pem| pem.validate(what, param))?;
         }
         if self.certificate.is_none() && !self.has_token() {
-            return refused("certificate", "the device has no certificate: give `certificate` beside `private_key`");
+            return refused(
+                "certificate",
+                "the device has no certificate: give `certificate` beside `private_key`",
+            );
         }
         #[cfg(feature = "pkcs11")]
         self.pkcs11.as_ref().map(Pkcs11::check).transpose()?;
@@ -127,12 +146,17 @@ impl DeviceParams {
 
     /// Whether files are read, which may change.
     pub(crate) fn has_files(&self) -> bool {
-        [&self.certificate, &self.private_key].into_iter().flatten().any(Pem::is_file)
+        [&self.certificate, &self.private_key]
+            .into_iter()
+            .flatten()
+            .any(Pem::is_file)
     }
 
     /// What is in the files. Blocks.
     pub(crate) fn read(&self) -> Result<Contents, Error> {
-        let read = |pem: &Option<Pem>, what, param| pem.as_ref().map(|pem| pem.read(what, param)).transpose();
+        let read = |pem: &Option<Pem>, what, param| {
+            pem.as_ref().map(|pem| pem.read(what, param)).transpose()
+        };
         Ok(Contents {
             certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
             private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
@@ -152,7 +176,9 @@ impl DeviceParams {
     ) -> Result<Device, Error> {
         let chain = self.chain(&contents)?;
         let Some(key) = contents.private_key else {
-            return self.open_token(chain, &self.named_certificate(), now, left).await;
+            return self
+                .open_token(chain, &self.named_certificate(), now, left)
+                .await;
         };
         let params = self.clone();
         let key = place.run(move || params.open_key(&key)).await??;
@@ -160,8 +186,15 @@ impl DeviceParams {
     }
 
     /// The certificates that were read, where any are given.
-    pub(crate) fn chain(&self, contents: &Contents) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
-        contents.certificate.as_ref().map(|bytes| read_chain(bytes, &self.named_certificate())).transpose()
+    pub(crate) fn chain(
+        &self,
+        contents: &Contents,
+    ) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
+        contents
+            .certificate
+            .as_ref()
+            .map(|bytes| read_chain(bytes, &self.named_certificate()))
+            .transpose()
     }
 
     /// The private key that was read. Blocks: a pass phrase may be asked for.
@@ -175,16 +208,27 @@ impl DeviceParams {
         chain: Option<Vec<CertificateDer<'static>>>,
         key: Arc<dyn SigningKey>,
     ) -> Result<Device, Error> {
-        let Some(chain) = chain else { return self.validate().and_then(|()| Err(no_certificate())) };
-        Device::new(chain, key, &self.named_certificate(), (&self.named_private_key(), "private_key"))
+        let Some(chain) = chain else {
+            return self.validate().and_then(|()| Err(no_certificate()));
+        };
+        Device::new(
+            chain,
+            key,
+            &self.named_certificate(),
+            (&self.named_private_key(), "private_key"),
+        )
     }
 
     fn named_certificate(&self) -> String {
-        self.certificate.as_ref().map_or_else(|| CERTIFICATE.to_owned(), |pem| pem.named(CERTIFICATE))
+        self.certificate
+            .as_ref()
+            .map_or_else(|| CERTIFICATE.to_owned(), |pem| pem.named(CERTIFICATE))
     }
 
     fn named_private_key(&self) -> String {
-        self.private_key.as_ref().map_or_else(|| PRIVATE_KEY.to_owned(), |pem| pem.named(PRIVATE_KEY))
+        self.private_key
+            .as_ref()
+            .map_or_else(|| PRIVATE_KEY.to_owned(), |pem| pem.named(PRIVATE_KEY))
     }
 
     #[cfg(feature = "pkcs11")]
@@ -195,16 +239,26 @@ impl DeviceParams {
         now: SystemTime,
         left: Option<Duration>,
     ) -> Result<Device, Error> {
-        let Some(pkcs11) = &self.pkcs11 else { return self.validate().and_then(|()| Err(no_certificate())) };
+        let Some(pkcs11) = &self.pkcs11 else {
+            return self.validate().and_then(|()| Err(no_certificate()));
+        };
         let opened = pkcs11.open_within(chain, now, left).await?;
-        let device = Device::new(opened.certificates, opened.key, certificate, ("the token's key", "pkcs11"))?;
+        let device = Device::new(
+            opened.certificates,
+            opened.key,
+            certificate,
+            ("the token's key", "pkcs11"),
+        )?;
         let token = Token {
             tls12_only: opened.tls12_only,
             limit: opened.limit,
             more: opened.more,
             signature_timeout: pkcs11.timeout(),
         };
-        Ok(Device { token: Some(token), ..device })
+        Ok(Device {
+            token: Some(token),
+            ..device
+        })
     }
 
     #[cfg(not(feature = "pkcs11"))]
@@ -220,14 +274,17 @@ impl DeviceParams {
 }
 
 pub(crate) fn no_certificate() -> Error {
-    Error::configuration("the device has no certificate: give `certificate`").with_param("certificate").unrecoverable()
+    Error::configuration("the device has no certificate: give `certificate`")
+        .with_param("certificate")
+        .unrecoverable()
 }
 
 /// The bytes of certificate and key, where they are given.
 pub(crate) struct Contents {
     pub(crate) certificate: Option<Zeroizing<Vec<u8>>>,
     pub(crate) private_key: Option<Zeroizing<Vec<u8>>>,
-    /// The pass phrase, where it can be had without asking anybody: another one is a reason to try a key again.
+    /// The pass phrase, where it can be had without asking anybody: another one is a reason to try
+    /// a key again.
     pub(crate) passphrase: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -250,7 +307,8 @@ struct Token {
 pub(crate) type Limit = Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>;
 
 /// Tells at a time, within a limit, whether opening the token again would give more.
-pub(crate) type More = Arc<dyn Fn(SystemTime, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+pub(crate) type More =
+    Arc<dyn Fn(SystemTime, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 impl Device {
     /// `certificate` and `private_key` name themselves in errors, the latter with its parameter.
@@ -260,7 +318,10 @@ impl Device {
         certificate: &str,
         private_key: (&str, &'static str),
     ) -> Result<Self, Error> {
-        let facts = chain.first().and_then(Facts::of).ok_or_else(no_certificate)?;
+        let facts = chain
+            .first()
+            .and_then(Facts::of)
+            .ok_or_else(no_certificate)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // A token's key need not tell its public half; `pkcs11.rs` has tried a signature.
@@ -276,20 +337,35 @@ impl Device {
             .with_param(param)
             .unrecoverable());
         }
-        Ok(Self { certified: Arc::new(certified), facts, token: None })
+        Ok(Self {
+            certified: Arc::new(certified),
+            facts,
+            token: None,
+        })
     }
 
     /// A device whose key signs by a call that blocks, as a token's does.
     #[cfg(test)]
-    pub(crate) fn of_token(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>, limit: Limit) -> Self {
-        let facts = chain.first().and_then(Facts::of).expect("the test's certificate can be read");
+    pub(crate) fn of_token(
+        chain: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+        limit: Limit,
+    ) -> Self {
+        let facts = chain
+            .first()
+            .and_then(Facts::of)
+            .expect("the test's certificate can be read");
         let token = Some(Token {
             tls12_only: false,
             limit,
             more: Arc::new(|_, _| Box::pin(std::future::ready(false))),
             signature_timeout: Duration::ZERO,
         });
-        Self { certified: Arc::new(CertifiedKey::new(chain, key)), facts, token }
+        Self {
+            certified: Arc::new(CertifiedKey::new(chain, key)),
+            facts,
+            token,
+        }
     }
 
     /// The certificate's subject, as RFC 4514 writes it: `CN=device-7,O=Example`.
@@ -297,7 +373,8 @@ impl Device {
         &self.facts.subject
     }
 
-    /// The certificate's SHA-256 fingerprint, 64 hexadecimal digits: what AWS IoT calls the certificate's id.
+    /// The certificate's SHA-256 fingerprint, 64 hexadecimal digits: what AWS IoT calls the
+    /// certificate's id.
     pub fn certificate_sha256(&self) -> &str {
         &self.facts.sha256
     }
@@ -327,7 +404,8 @@ impl Device {
         self.token.as_ref().is_some_and(|token| token.tls12_only)
     }
 
-    /// Whether the token has a renewed certificate by now, or makes signatures that it could not make before.
+    /// Whether the token has a renewed certificate by now, or makes signatures that it could not
+    /// make before.
     pub(crate) async fn has_more(&self, now: SystemTime, left: Option<Duration>) -> bool {
         match &self.token {
             Some(token) => (token.more)(now, left.unwrap_or(token.signature_timeout)).await,
@@ -342,7 +420,9 @@ impl Device {
 
     /// How long one signature may take, where that is said of a token.
     pub(crate) fn signature_timeout(&self) -> Duration {
-        self.token.as_ref().map_or(Duration::ZERO, |token| token.signature_timeout)
+        self.token
+            .as_ref()
+            .map_or(Duration::ZERO, |token| token.signature_timeout)
     }
 
     /// Checks that the certificate is valid at `now`, by this machine's clock.
@@ -364,7 +444,10 @@ impl Device {
             return Ok(());
         };
         let (remedy, detail) = match clock {
-            LOCAL => ("set the clock, or give a certificate that is valid", "local_time"),
+            LOCAL => (
+                "set the clock, or give a certificate that is valid",
+                "local_time",
+            ),
             _ => ("give a certificate that is valid", "server_time"),
         };
         Err(Error::configuration(format!(
@@ -382,8 +465,13 @@ impl Device {
     }
 }
 
-/// The error for a key of another certificate; should it be one of the chain's, then the order is wrong.
-fn mismatch(mut certified: CertifiedKey, certificate: &str, (private_key, key_param): (&str, &'static str)) -> Error {
+/// The error for a key of another certificate; should it be one of the chain's, then the order is
+/// wrong.
+fn mismatch(
+    mut certified: CertifiedKey,
+    certificate: &str,
+    (private_key, key_param): (&str, &'static str),
+) -> Error {
     let chain = std::mem::take(&mut certified.cert);
     let owner = chain.iter().skip(1).position(|other| {
         certified.cert = vec![other.clone()];
@@ -405,7 +493,9 @@ fn mismatch(mut certified: CertifiedKey, certificate: &str, (private_key, key_pa
             key_param,
         ),
     };
-    Error::configuration(message).with_param(param).unrecoverable()
+    Error::configuration(message)
+        .with_param(param)
+        .unrecoverable()
 }
 
 impl fmt::Debug for Device {

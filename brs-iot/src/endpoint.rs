@@ -1,8 +1,8 @@
 //! The credentials endpoint and the role alias: what they look like, and the URL made of both.
 //!
-//! An account has a prefix of its own for each kind of endpoint, so a data endpoint cannot be turned into a credentials
-//! endpoint: it is refused, with the command that tells the right one. Hosts that are not AWS's are taken only when
-//! that was said explicitly.
+//! An account has a prefix of its own for each kind of endpoint, so a data endpoint cannot be
+//! turned into a credentials endpoint: it is refused, with the command that tells the right one.
+//! Hosts that are not AWS's are taken only when that was said explicitly.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use brs_core::Error;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
-/// What AWS's names end in: each partition's names, then its dual-stack names, as the SDKs' `partitions.json` has them.
+/// What AWS's names end in: each partition's names, then its dual-stack names, as the SDKs'
+/// `partitions.json` has them.
 const DOMAINS: [[&str; 2]; 7] = [
     // aws, aws-us-gov
     ["amazonaws.com", "api.aws"],
@@ -29,7 +30,11 @@ const DOMAINS: [[&str; 2]; 7] = [
     ["csp.hci.ic.gov", "api.aws.hci.ic.gov"],
 ];
 /// RFC 3986: everything but the unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// RFC 1035.
 const MAX_HOST: usize = 253;
 
@@ -50,7 +55,10 @@ impl Endpoint {
         let (host, _) = split(&authority).map_err(refused)?;
         let labels: Vec<&str> = host.split('.').collect();
         if let Some(region) = credentials_region(&labels) {
-            return Ok(Self { region: Some(region.to_owned()), authority });
+            return Ok(Self {
+                region: Some(region.to_owned()),
+                authority,
+            });
         }
         // Even where any host may be called, this one answers nobody's question for credentials.
         if is_data_endpoint(&labels) {
@@ -59,7 +67,10 @@ impl Endpoint {
             )));
         }
         if any_host {
-            return Ok(Self { region: None, authority });
+            return Ok(Self {
+                region: None,
+                authority,
+            });
         }
         Err(refused(format!(
             "is not an AWS IoT credentials endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`: {COMMAND} \
@@ -70,12 +81,17 @@ impl Endpoint {
     /// The URL of a role alias's credentials.
     pub(crate) fn url(&self, role_alias: &str) -> String {
         let role_alias = utf8_percent_encode(role_alias, RESERVED);
-        format!("https://{}/role-aliases/{role_alias}/credentials", self.authority)
+        format!(
+            "https://{}/role-aliases/{role_alias}/credentials",
+            self.authority
+        )
     }
 }
 
 fn refused(problem: impl Into<String>) -> Error {
-    Error::validation(format!("`endpoint` {}", problem.into())).with_param("endpoint").unrecoverable()
+    Error::validation(format!("`endpoint` {}", problem.into()))
+        .with_param("endpoint")
+        .unrecoverable()
 }
 
 /// Host and port, or what is wrong.
@@ -83,19 +99,30 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
     if authority.contains("://") || authority.contains('/') {
         return Err("is a host and perhaps a port: leave out `https://` and any path".into());
     }
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => (address, rest.strip_prefix(':').or(rest.is_empty().then_some(""))),
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, rest)) => (
+            address,
+            rest.strip_prefix(':').or(rest.is_empty().then_some("")),
+        ),
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (authority, Some("")),
         },
     };
     let is_address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
-    let is_name = !authority.starts_with('[') && (1..=MAX_HOST).contains(&host.len()) && host.split('.').all(is_label);
+    let is_name = !authority.starts_with('[')
+        && (1..=MAX_HOST).contains(&host.len())
+        && host.split('.').all(is_label);
     if !is_address && !is_name {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
         if let Some(at) = authority.chars().position(|c| !is_part(c)) {
-            return Err(format!("holds a character that no host name has, number {}", at + 1));
+            return Err(format!(
+                "holds a character that no host name has, number {}",
+                at + 1
+            ));
         }
         if host.ends_with('.') {
             return Err("ends with a dot: leave it out".into());
@@ -114,15 +141,20 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
 
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         && !label.starts_with('-')
         && !label.ends_with('-')
 }
 
-/// The region of `<prefix>.credentials.iot.<region>.<domain>`, with `iot-fips` for FIPS and `vpce.` before the domain
-/// for VPC endpoints.
+/// The region of `<prefix>.credentials.iot.<region>.<domain>`, with `iot-fips` for FIPS and `vpce.`
+/// before the domain for VPC endpoints.
 fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
-    let at = labels.iter().position(|label| *label == "credentials").filter(|at| *at > 0)?;
+    let at = labels
+        .iter()
+        .position(|label| *label == "credentials")
+        .filter(|at| *at > 0)?;
     let (service, region) = (labels.get(at + 1)?, *labels.get(at + 2)?);
     let rest = labels[at + 3..].join(".");
     let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
@@ -130,14 +162,17 @@ fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
     is_one.then_some(region)
 }
 
-/// `<prefix>.iot.<region>.<domain>`, with `iot-fips` for FIPS, and `<vpce>.data.iot.<region>.vpce.<domain>`.
+/// `<prefix>.iot.<region>.<domain>`, with `iot-fips` for FIPS, and
+/// `<vpce>.data.iot.<region>.vpce.<domain>`.
 fn is_data_endpoint(labels: &[&str]) -> bool {
     let (rest, before_domain) = match labels {
         [_, "data", rest @ ..] => (rest, "vpce."),
         [prefix, rest @ ..] if *prefix != "credentials" => (rest, ""),
         _ => return false,
     };
-    let [service, region, domain @ ..] = rest else { return false };
+    let [service, region, domain @ ..] = rest else {
+        return false;
+    };
     let domain = domain.join(".");
     let is_aws = domain.strip_prefix(before_domain).is_some_and(is_domain);
     matches!(*service, "iot" | "iot-fips") && is_region(region) && is_aws
@@ -161,13 +196,20 @@ fn check_name(param: &str, text: &str, extra: &str) -> Result<(), Error> {
     let found = text.chars().count();
     let problem = if !(1..=128).contains(&found) {
         format!("must have 1 to 128 characters, not {found}")
-    } else if let Some(index) = text.chars().position(|c| !c.is_ascii_alphanumeric() && c != '_' && !extra.contains(c))
+    } else if let Some(index) = text
+        .chars()
+        .position(|c| !c.is_ascii_alphanumeric() && c != '_' && !extra.contains(c))
     {
-        format!("may hold only letters, digits and any of `_{extra}`; character {} is something else", index + 1)
+        format!(
+            "may hold only letters, digits and any of `_{extra}`; character {} is something else",
+            index + 1
+        )
     } else {
         return Ok(());
     };
-    Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
+    Err(Error::validation(format!("`{param}` {problem}"))
+        .with_param(param)
+        .unrecoverable())
 }
 
 /// Checks how long credentials are to be valid: 900–43200 whole seconds.
@@ -180,7 +222,9 @@ pub(crate) fn check_duration(duration: Duration) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::validation(format!("`duration` {problem}")).with_param("duration").unrecoverable())
+    Err(Error::validation(format!("`duration` {problem}"))
+        .with_param("duration")
+        .unrecoverable())
 }
 
 #[cfg(test)]
@@ -190,18 +234,42 @@ mod tests {
     #[test]
     fn every_form_of_awss_is_accepted_and_tells_its_region() {
         for (host, region) in [
-            ("c2abcdefghijkl.credentials.iot.eu-west-1.amazonaws.com", "eu-west-1"),
+            (
+                "c2abcdefghijkl.credentials.iot.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
             ("C2ABC.Credentials.IoT.us-east-1.amazonaws.com", "us-east-1"),
-            ("c2abc.credentials.iot.eu-west-1.amazonaws.com:8443", "eu-west-1"),
-            ("c2abc.credentials.iot.cn-north-1.amazonaws.com.cn", "cn-north-1"),
-            ("c2abc.credentials.iot-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+            (
+                "c2abc.credentials.iot.eu-west-1.amazonaws.com:8443",
+                "eu-west-1",
+            ),
+            (
+                "c2abc.credentials.iot.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+            ),
+            (
+                "c2abc.credentials.iot-fips.us-gov-west-1.amazonaws.com",
+                "us-gov-west-1",
+            ),
             ("c2abc.credentials.iot.eu-west-1.api.aws", "eu-west-1"),
-            ("c2abc.credentials.iot.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
-            ("vpce-0123-abc.credentials.iot.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
-            ("vpce-0123-abc-eu-west-1a.credentials.iot.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+            (
+                "c2abc.credentials.iot.eusc-de-east-1.amazonaws.eu",
+                "eusc-de-east-1",
+            ),
+            (
+                "vpce-0123-abc.credentials.iot.eu-west-1.vpce.amazonaws.com",
+                "eu-west-1",
+            ),
+            (
+                "vpce-0123-abc-eu-west-1a.credentials.iot.eu-west-1.vpce.amazonaws.com",
+                "eu-west-1",
+            ),
         ] {
             let endpoint = Endpoint::parse(host, false).unwrap();
-            assert_eq!((endpoint.region.as_deref(), endpoint.authority), (Some(region), host.to_ascii_lowercase()));
+            assert_eq!(
+                (endpoint.region.as_deref(), endpoint.authority),
+                (Some(region), host.to_ascii_lowercase())
+            );
         }
     }
 
@@ -209,23 +277,52 @@ mod tests {
     fn names_of_all_partitions_are_known() {
         for (partition, region, domains) in [
             ("aws", "eu-west-1", ["amazonaws.com", "api.aws"]),
-            ("aws-cn", "cn-north-1", ["amazonaws.com.cn", "api.amazonwebservices.com.cn"]),
+            (
+                "aws-cn",
+                "cn-north-1",
+                ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+            ),
             ("aws-us-gov", "us-gov-west-1", ["amazonaws.com", "api.aws"]),
             ("aws-iso", "us-iso-east-1", ["c2s.ic.gov", "api.aws.ic.gov"]),
-            ("aws-iso-b", "us-isob-east-1", ["sc2s.sgov.gov", "api.aws.scloud"]),
-            ("aws-iso-e", "eu-isoe-west-1", ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"]),
-            ("aws-iso-f", "us-isof-south-1", ["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
-            ("aws-eusc", "eusc-de-east-1", ["amazonaws.eu", "api.amazonwebservices.eu"]),
+            (
+                "aws-iso-b",
+                "us-isob-east-1",
+                ["sc2s.sgov.gov", "api.aws.scloud"],
+            ),
+            (
+                "aws-iso-e",
+                "eu-isoe-west-1",
+                ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"],
+            ),
+            (
+                "aws-iso-f",
+                "us-isof-south-1",
+                ["csp.hci.ic.gov", "api.aws.hci.ic.gov"],
+            ),
+            (
+                "aws-eusc",
+                "eusc-de-east-1",
+                ["amazonaws.eu", "api.amazonwebservices.eu"],
+            ),
         ] {
             for domain in domains {
                 for service in ["iot", "iot-fips"] {
                     for vpc in ["", "vpce."] {
                         let host = format!("c2abc.credentials.{service}.{region}.{vpc}{domain}");
                         let endpoint = Endpoint::parse(&host, false).unwrap();
-                        assert_eq!(endpoint.region.as_deref(), Some(region), "{partition}: {host}");
+                        assert_eq!(
+                            endpoint.region.as_deref(),
+                            Some(region),
+                            "{partition}: {host}"
+                        );
                     }
-                    let data = Endpoint::parse(&format!("a1-ats.{service}.{region}.{domain}"), true).unwrap_err();
-                    assert!(data.to_string().contains("is a data endpoint"), "{partition}: {data}");
+                    let data =
+                        Endpoint::parse(&format!("a1-ats.{service}.{region}.{domain}"), true)
+                            .unwrap_err();
+                    assert!(
+                        data.to_string().contains("is a data endpoint"),
+                        "{partition}: {data}"
+                    );
                 }
             }
         }
@@ -234,12 +331,19 @@ mod tests {
     #[test]
     fn blanks_around_an_endpoint_are_no_part_of_it() {
         let host = "c2abc.credentials.iot.eu-west-1.amazonaws.com";
-        for text in [format!("{host} "), format!(" {host}\r\n"), format!("\t{host}\u{a0}")] {
+        for text in [
+            format!("{host} "),
+            format!(" {host}\r\n"),
+            format!("\t{host}\u{a0}"),
+        ] {
             assert_eq!(Endpoint::parse(&text, false).unwrap().authority, host);
         }
         for (text, words) in [
             (format!("c2abc .{}", &host[6..]), "number 6"),
-            (format!("{host}\u{200b}"), "holds a character that no host name has, number 46"),
+            (
+                format!("{host}\u{200b}"),
+                "holds a character that no host name has, number 46",
+            ),
             (format!("{host}."), "ends with a dot"),
             (format!("https://{host} "), "leave out `https://`"),
         ] {
@@ -260,8 +364,15 @@ mod tests {
         ] {
             for any_host in [false, true] {
                 let error = Endpoint::parse(host, any_host).unwrap_err();
-                assert!(error.to_string().contains("iot:CredentialProvider"), "{error}");
-                assert!(error.to_string().contains("data endpoint") && error.param() == Some("endpoint"), "{error}");
+                assert!(
+                    error.to_string().contains("iot:CredentialProvider"),
+                    "{error}"
+                );
+                assert!(
+                    error.to_string().contains("data endpoint")
+                        && error.param() == Some("endpoint"),
+                    "{error}"
+                );
             }
         }
     }
@@ -285,7 +396,10 @@ mod tests {
             "data.jobs.iot.eu-west-1.amazonaws.com",
         ] {
             let error = Endpoint::parse(host, false).unwrap_err();
-            assert!(error.to_string().contains("allow_any_endpoint"), "{host}: {error}");
+            assert!(
+                error.to_string().contains("allow_any_endpoint"),
+                "{host}: {error}"
+            );
             let endpoint = Endpoint::parse(host, true).unwrap();
             assert_eq!((endpoint.authority.as_str(), endpoint.region), (host, None));
         }
@@ -323,21 +437,38 @@ mod tests {
     #[test]
     fn the_role_alias_is_checked_and_percent_encoded() {
         let endpoint = Endpoint::parse("localhost:8443", true).unwrap();
-        assert_eq!(endpoint.url("a=b,c@d-e_f"), "https://localhost:8443/role-aliases/a%3Db%2Cc%40d-e_f/credentials");
-        assert!(check_role_alias("a=b,c@d-e_F9").is_ok() && check_role_alias(&"x".repeat(128)).is_ok());
+        assert_eq!(
+            endpoint.url("a=b,c@d-e_f"),
+            "https://localhost:8443/role-aliases/a%3Db%2Cc%40d-e_f/credentials"
+        );
+        assert!(
+            check_role_alias("a=b,c@d-e_F9").is_ok() && check_role_alias(&"x".repeat(128)).is_ok()
+        );
         for alias in ["", "a/b", "a b", "ä", "a:b", &"x".repeat(129)] {
-            assert_eq!(check_role_alias(alias).unwrap_err().param(), Some("role_alias"), "{alias}");
+            assert_eq!(
+                check_role_alias(alias).unwrap_err().param(),
+                Some("role_alias"),
+                "{alias}"
+            );
         }
         assert!(check_thing_name("device:7_a-B").is_ok());
         for name in ["", "a/b", "a\r\nb", &"x".repeat(129)] {
-            assert_eq!(check_thing_name(name).unwrap_err().param(), Some("thing_name"), "{name}");
+            assert_eq!(
+                check_thing_name(name).unwrap_err().param(),
+                Some("thing_name"),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn durations_have_awss_limits() {
         for (seconds, good) in [(899, false), (900, true), (43_200, true), (43_201, false)] {
-            assert_eq!(check_duration(Duration::from_secs(seconds)).is_ok(), good, "{seconds}");
+            assert_eq!(
+                check_duration(Duration::from_secs(seconds)).is_ok(),
+                good,
+                "{seconds}"
+            );
         }
         assert!(check_duration(Duration::from_millis(900_500)).is_err());
     }

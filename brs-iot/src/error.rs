@@ -1,8 +1,8 @@
 //! brs's errors for what the endpoint answers and for what keeps it from answering.
 //!
-//! Owns the meaning of AWS's answers, each with the setting to look at and the command that shows it, and of what TLS
-//! and the network say. Whether a call is worth another try at once is part of it. AWS's messages are quoted as a
-//! detail; a body never is.
+//! Owns the meaning of AWS's answers, each with the setting to look at and the command that shows
+//! it, and of what TLS and the network say. Whether a call is worth another try at once is part of
+//! it. AWS's messages are quoted as a detail; a body never is.
 
 use std::time::{Duration, SystemTime};
 
@@ -91,29 +91,53 @@ pub(crate) enum Refused {
 
 impl Failed {
     pub(crate) fn at_rest(error: Error) -> Self {
-        Self { error, again: false, fresh: false, refused: Refused::Nobody, wait: None, late: false }
+        Self {
+            error,
+            again: false,
+            fresh: false,
+            refused: Refused::Nobody,
+            wait: None,
+            late: false,
+        }
     }
 
     fn transport(error: Error) -> Self {
-        Self { again: true, fresh: true, ..Self::at_rest(error) }
+        Self {
+            again: true,
+            fresh: true,
+            ..Self::at_rest(error)
+        }
     }
 
     /// What the token said of it, which is more than TLS could.
     pub(crate) fn of_token(error: Error) -> Self {
-        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is asked for at a login.
+        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is
+        // asked for at a login.
         let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
-        let refused = if is_refused { Refused::Device } else { Refused::Nobody };
-        Self { fresh: true, refused, ..Self::at_rest(error) }
+        let refused = if is_refused {
+            Refused::Device
+        } else {
+            Refused::Nobody
+        };
+        Self {
+            fresh: true,
+            refused,
+            ..Self::at_rest(error)
+        }
     }
 }
 
 /// The error for an answer that is not 200.
 pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
-    let text = message(&answer.body).map(|text| clean(&text, &[])).filter(|text| !text.is_empty());
+    let text = message(&answer.body)
+        .map(|text| clean(&text, &[]))
+        .filter(|text| !text.is_empty());
     let code = answer.code.as_deref().filter(|code| is_code(code));
     let refusal = Refusal::of(answer.status, code, text.as_deref(), &answer.body);
     let mut error = match refusal {
-        Refusal::NotAws | Refusal::CertificatePage => Error::credential(refusal.text(answer.status, None, call)),
+        Refusal::NotAws | Refusal::CertificatePage => {
+            Error::credential(refusal.text(answer.status, None, call))
+        }
         _ => Error::request(refusal.text(answer.status, text.as_deref(), call)),
     };
     error = match refusal {
@@ -125,11 +149,16 @@ pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
     if let Some(code) = code {
         error = error.with_code(code);
     }
-    if let Some(text) = text.filter(|_| !matches!(refusal, Refusal::NotAws | Refusal::CertificatePage)) {
+    if let Some(text) =
+        text.filter(|_| !matches!(refusal, Refusal::NotAws | Refusal::CertificatePage))
+    {
         error = error.with_detail("aws_message", text);
     }
     let again = matches!(refusal, Refusal::Throttled | Refusal::Trouble);
-    let wait = answer.retry_after.filter(|_| matches!(answer.status, 429 | 503)).map(|after| after.wait(answer, call));
+    let wait = answer
+        .retry_after
+        .filter(|_| matches!(answer.status, 429 | 503))
+        .map(|after| after.wait(answer, call));
     if let Some(wait) = wait {
         error = error.with_detail("retry_after", format!("{} s", wait.as_secs()));
     }
@@ -137,7 +166,12 @@ pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
         Refusal::CertificateNotActive | Refusal::CertificatePage => Refused::Device,
         _ => Refused::Nobody,
     };
-    Failed { again, refused, wait, ..Failed::at_rest(told(error, answer)) }
+    Failed {
+        again,
+        refused,
+        wait,
+        ..Failed::at_rest(told(error, answer))
+    }
 }
 
 /// The error for a success that holds no credentials; `problem` ends the sentence.
@@ -159,37 +193,64 @@ pub(crate) fn too_long(answer: &Answer, call: &Call<'_>) -> Failed {
         MAX_BODY / 1024
     ));
     // What is left of it is still on its way.
-    Failed { fresh: true, ..Failed::at_rest(told(error, answer)) }
+    Failed {
+        fresh: true,
+        ..Failed::at_rest(told(error, answer))
+    }
 }
 
 /// The error for an answer that broke off.
 pub(crate) fn cut_off(error: &reqwest::Error, answer: &Answer, call: &Call<'_>) -> Failed {
-    let message = format!("the answer of `{}` broke off: check proxies and firewalls on the way", call.endpoint);
-    Failed::transport(told(with_cause(Error::credential(message).retryable(), error, &[]), answer))
+    let message = format!(
+        "the answer of `{}` broke off: check proxies and firewalls on the way",
+        call.endpoint
+    );
+    Failed::transport(told(
+        with_cause(Error::credential(message).retryable(), error, &[]),
+        answer,
+    ))
 }
 
 /// The error for a call whose time was up.
 pub(crate) fn late(call: &Call<'_>) -> Failed {
-    let message =
-        format!("`{}` did not answer in time: check the network, the proxy and firewalls on the way", call.endpoint);
-    Failed { late: true, ..Failed::transport(Error::connection(message)) }
+    let message = format!(
+        "`{}` did not answer in time: check the network, the proxy and firewalls on the way",
+        call.endpoint
+    );
+    Failed {
+        late: true,
+        ..Failed::transport(Error::connection(message))
+    }
 }
 
 /// The error for a call that found no end at all.
 pub(crate) fn lost(call: &Call<'_>) -> Failed {
-    Failed::transport(Error::connection(format!("the call to `{}` was given up", call.endpoint)))
+    Failed::transport(Error::connection(format!(
+        "the call to `{}` was given up",
+        call.endpoint
+    )))
 }
 
 /// The error for a call that was not answered.
 pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
     if let Some(failure) = find::<rustls::Error>(error) {
-        let peer = Peer { endpoint: call.endpoint, trust: call.trust, now: call.now, server_time: call.server_time };
+        let peer = Peer {
+            endpoint: call.endpoint,
+            trust: call.trust,
+            now: call.now,
+            server_time: call.server_time,
+        };
         return tls::failed(failure, error, &peer, Some(call.device));
     }
     if error.is_timeout() {
         return late(call);
     }
-    let what = if error.is_dns() { Unreached::Name } else { Unreached::of(error) }.words();
+    let what = if error.is_dns() {
+        Unreached::Name
+    } else {
+        Unreached::of(error)
+    }
+    .words();
     let message = format!("`{}` was not reached: {what}", call.endpoint);
     Failed::transport(with_cause(Error::connection(message), error, &[]))
 }
@@ -199,7 +260,9 @@ impl RetryAfter {
     fn wait(self, answer: &Answer, call: &Call<'_>) -> Duration {
         match self {
             Self::Wait(wait) => wait,
-            Self::Until(until) => until.duration_since(answer.date.unwrap_or(call.now)).unwrap_or_default(),
+            Self::Until(until) => until
+                .duration_since(answer.date.unwrap_or(call.now))
+                .unwrap_or_default(),
         }
     }
 }
@@ -215,11 +278,19 @@ fn told(error: Error, answer: &Answer) -> Error {
 
 /// `x-amzn-ErrorType` may hold more after a colon.
 pub(crate) fn code_of(header: &str) -> String {
-    header.split(':').next().unwrap_or_default().trim().to_owned()
+    header
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn is_code(code: &str) -> bool {
-    (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+    (1..=64).contains(&code.len())
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
 }
 
 #[cfg(test)]

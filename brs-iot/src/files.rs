@@ -1,19 +1,21 @@
 //! Rotation: files that changed are taken over at the next refresh, when what is in them is whole.
 //!
-//! Owns the current device and trust, which are read and taken over apart: what is wrong with one keeps nobody from the
-//! other. Files are read anew at each refresh and compared by their content: they are small, refreshes are rare, and
-//! time stamps miss changes. A pair of certificate and key is taken only when it is whole, matches and is valid;
-//! otherwise the one in use stays, with a warning and a detail in errors. Should the endpoint refuse a new device, the
-//! one before it is still there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A look
-//! has a time limit: a file system that hangs costs a refresh a little, and not its call.
+//! Owns the current device and trust, which are read and taken over apart: what is wrong with one
+//! keeps nobody from the other. Files are read anew at each refresh and compared by their content:
+//! they are small, refreshes are rare, and time stamps miss changes. A pair of certificate and key
+//! is taken only when it is whole, matches and is valid; otherwise the one in use stays, with a
+//! warning and a detail in errors. Should the endpoint refuse a new device, the one before it is
+//! still there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A
+//! look has a time limit: a file system that hangs costs a refresh a little, and not its call.
 //!
-//! 1. The lock is held for moments: while it is, no file is read, no key is opened and nothing is awaited.
-//! 2. A set's number is given out once, under the lock in which its device or trust changes: sets with one number have
-//!    the same of both.
-//! 3. That a set was accepted or refused counts only while its number is the one in use: an answer that comes late says
-//!    nothing about what was taken over meanwhile.
-//! 4. A digest is kept together with what was made of that content. What could not be taken over leaves none: it is
-//!    tried again at the next look.
+//! 1. The lock is held for moments: while it is, no file is read, no key is opened and nothing is
+//!    awaited.
+//! 2. A set's number is given out once, under the lock in which its device or trust changes: sets
+//!    with one number have the same of both.
+//! 3. That a set was accepted or refused counts only while its number is the one in use: an answer
+//!    that comes late says nothing about what was taken over meanwhile.
+//! 4. A digest is kept together with what was made of that content. What could not be taken over
+//!    leaves none: it is tried again at the next look.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,17 +97,33 @@ impl Files {
     ) -> Result<Self, Error> {
         let (device_place, trust_place) = (Blocking::new(), Blocking::new());
         let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
-        let bytes = bounded(clock, FIRST_LOOK, "the trust store", read_trust(&trust_place, trust_store.as_ref()));
+        let bytes = bounded(
+            clock,
+            FIRST_LOOK,
+            "the trust store",
+            read_trust(&trust_place, trust_store.as_ref()),
+        );
         let bytes = bytes.await??;
         let trust_digest = digest([bytes.as_ref()]);
         let trust = match (&trust_store, bytes) {
             (Some(pem), Some(bytes)) => Trust::given(&bytes, pem)?,
             _ if accept_any => Trust::Anybody,
-            _ => bounded(clock, FIRST_LOOK, "the system's CA certificates", system(&trust_place)).await??,
+            _ => {
+                bounded(
+                    clock,
+                    FIRST_LOOK,
+                    "the system's CA certificates",
+                    system(&trust_place),
+                )
+                .await??
+            }
         };
         let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
         // Without a limit: a function for a pass phrase or a PIN may ask a person.
-        let opened = match device.open(contents, &device_place, clock.now(), None).await {
+        let opened = match device
+            .open(contents, &device_place, clock.now(), None)
+            .await
+        {
             Err(error) if device.has_files() && error.is_unrecoverable() => {
                 // One of both may have been written between the two readings.
                 let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
@@ -113,13 +131,20 @@ impl Files {
                     return Err(error);
                 }
                 (device_digest, key_digest) = (contents.digest(), contents.key_digest());
-                device.open(contents, &device_place, clock.now(), None).await?
+                device
+                    .open(contents, &device_place, clock.now(), None)
+                    .await?
             }
             opened => opened?,
         };
         opened.check_validity(clock.now())?;
         let current = Current {
-            set: Set { device: Arc::new(opened), trust, generation: 0, problem: None },
+            set: Set {
+                device: Arc::new(opened),
+                trust,
+                generation: 0,
+                problem: None,
+            },
             device_digest,
             key_digest,
             trust_digest,
@@ -131,7 +156,15 @@ impl Files {
             generations: 0,
         };
         let (keys, current) = (Keys::new(), Mutex::new(current));
-        Ok(Self { device, trust_store, device_place, trust_place, keys, server_time, current })
+        Ok(Self {
+            device,
+            trust_store,
+            device_place,
+            trust_place,
+            keys,
+            server_time,
+            current,
+        })
     }
 
     /// What is read for the device.
@@ -143,7 +176,8 @@ impl Files {
         self.trust_store.as_ref()
     }
 
-    /// What certificates are judged by: the endpoint's clock, and until that has answered this machine's.
+    /// What certificates are judged by: the endpoint's clock, and until that has answered this
+    /// machine's.
     pub(crate) fn now(&self, clock: &Arc<dyn Clock>) -> SystemTime {
         self.server_time.now().unwrap_or_else(|| clock.now())
     }
@@ -180,7 +214,8 @@ impl Files {
         }
     }
 
-    /// The endpoint refused the device of that set. The one before it, if there is one that it may still take.
+    /// The endpoint refused the device of that set. The one before it, if there is one that it may
+    /// still take.
     pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
         let mut current = self.lock();
         // By 3.
@@ -189,9 +224,16 @@ impl Files {
         }
         current.refused = true;
         let now = self.now(clock);
-        let device = current.previous.clone().filter(|device| device.check_validity(now).is_ok())?;
+        let device = current
+            .previous
+            .clone()
+            .filter(|device| device.check_validity(now).is_ok())?;
         let generation = current.next_generation();
-        Some(Set { device, generation, ..set.clone() })
+        Some(Set {
+            device,
+            generation,
+            ..set.clone()
+        })
     }
 
     /// The endpoint refused the device before, too.
@@ -212,8 +254,8 @@ impl Files {
         Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
-    /// Takes over what changed since the last look, within what is `left` of something larger: a token has all of it,
-    /// files have half of it and 5 s at most.
+    /// Takes over what changed since the last look, within what is `left` of something larger: a
+    /// token has all of it, files have half of it and 5 s at most.
     pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
         let began = clock.monotonic();
         if self.current().device.has_more(self.now(clock), left).await {
@@ -231,21 +273,35 @@ impl Files {
                 (true, true) => self.take_over_device(clock, limit, left).await,
                 (true, false) => {
                     let taking = self.take_over_device(clock, limit, left);
-                    bounded(clock, limit, "certificate and private key", taking).await.flatten()
+                    bounded(clock, limit, "certificate and private key", taking)
+                        .await
+                        .flatten()
                 }
             }
         };
         let trust = async {
             if trust_stale {
-                bounded(clock, limit, "the system's CA certificates", self.take_over_system()).await.flatten()
+                bounded(
+                    clock,
+                    limit,
+                    "the system's CA certificates",
+                    self.take_over_system(),
+                )
+                .await
+                .flatten()
             } else if self.trust_store.as_ref().is_some_and(Pem::is_file) {
-                bounded(clock, limit, "the trust store", self.take_over_trust()).await.flatten()
+                bounded(clock, limit, "the trust store", self.take_over_trust())
+                    .await
+                    .flatten()
             } else {
                 Ok(())
             }
         };
         let (device, trust) = tokio::join!(device, trust);
-        let problems: Vec<Error> = [device, trust].into_iter().filter_map(Result::err).collect();
+        let problems: Vec<Error> = [device, trust]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
         for error in &problems {
             let cause = error.source().map(|_| causes(error, &[]));
             tracing::warn!(%error, cause, "changed files are not used yet, what was read before is");
@@ -258,7 +314,9 @@ impl Files {
     async fn take_over_trust(&self) -> Result<(), Error> {
         let bytes = read_trust(&self.trust_place, self.trust_store.as_ref()).await?;
         let digest = digest([bytes.as_ref()]);
-        let (Some(pem), Some(bytes)) = (&self.trust_store, bytes) else { return Ok(()) };
+        let (Some(pem), Some(bytes)) = (&self.trust_store, bytes) else {
+            return Ok(());
+        };
         if self.lock().trust_digest == digest {
             return Ok(());
         }
@@ -295,7 +353,9 @@ impl Files {
             }
         }
         let device = if self.device.has_token() {
-            self.device.open(contents, &self.device_place, self.now(clock), left).await?
+            self.device
+                .open(contents, &self.device_place, self.now(clock), left)
+                .await?
         } else {
             match self.open(&contents).await {
                 Err(error) if error.is_unrecoverable() => {
@@ -326,7 +386,8 @@ impl Files {
         let before = std::mem::replace(&mut current.set.device, Arc::new(device));
         if is_other {
             let was_refused = std::mem::take(&mut current.refused);
-            // Two changes before the endpoint was asked: what it last took is still the one to go back to.
+            // Two changes before the endpoint was asked: what it last took is still the one to go
+            // back to.
             if current.previous.is_none() {
                 current.previous = (!was_refused).then_some(before);
             }
@@ -338,9 +399,9 @@ impl Files {
         Ok(())
     }
 
-    /// A new pair is judged by the endpoint's clock. What carries that on may have stood still, in a machine that was
-    /// paused, but is never ahead: "has ended" is certain, "not valid yet" counts only if this machine's clock agrees
-    /// that the certificate is not valid.
+    /// A new pair is judged by the endpoint's clock. What carries that on may have stood still, in
+    /// a machine that was paused, but is never ahead: "has ended" is certain, "not valid yet"
+    /// counts only if this machine's clock agrees that the certificate is not valid.
     fn check_new(&self, device: &Device, clock: &Arc<dyn Clock>) -> Result<(), Error> {
         let local = device.check_validity(clock.now());
         match self.server_time.now() {
@@ -363,7 +424,12 @@ impl Files {
                 let digest = digest([Some(bytes), contents.passphrase.as_ref()]);
                 self.keys.open(&self.device, bytes.clone(), digest).await?
             }
-            (None, None) => return self.device.validate().and_then(|()| Err(crate::device::no_certificate())),
+            (None, None) => {
+                return self
+                    .device
+                    .validate()
+                    .and_then(|()| Err(crate::device::no_certificate()));
+            }
         };
         self.device.with_key(chain, key)
     }

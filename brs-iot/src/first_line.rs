@@ -1,10 +1,11 @@
 //! Secrets in files: pass phrases and PINs. One rule for all of them.
 //!
-//! A secret is the first line of a regular file of at most 4 KiB. The line ends at the first line feed; a carriage
-//! return before it is no part of it, nor is a byte order mark of UTF-8 at the file's start. Blanks belong to the
-//! secret. What follows the first line is ignored, in whatever encoding it is. The line must be UTF-8 text without NUL
-//! and must not be empty, and the file must not be PEM: that would be another file, given by mistake. These are the
-//! rules of `openssl -passin file:`, except that OpenSSL takes a carriage return for a part of the secret.
+//! A secret is the first line of a regular file of at most 4 KiB. The line ends at the first line
+//! feed; a carriage return before it is no part of it, nor is a byte order mark of UTF-8 at the
+//! file's start. Blanks belong to the secret. What follows the first line is ignored, in whatever
+//! encoding it is. The line must be UTF-8 text without NUL and must not be empty, and the file must
+//! not be PEM: that would be another file, given by mistake. These are the rules of `openssl
+//! -passin file:`, except that OpenSSL takes a carriage return for a part of the secret.
 
 use std::path::Path;
 
@@ -32,7 +33,11 @@ pub(crate) fn read(path: &Path) -> Result<SecretString, Unread> {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return refused(if text.is_empty() { "is empty" } else { "has an empty first line: the secret belongs there" });
+        return refused(if text.is_empty() {
+            "is empty"
+        } else {
+            "has an empty first line: the secret belongs there"
+        });
     }
     if line.contains(&0) {
         return refused("has a NUL in its first line: save it as UTF-8 text");
@@ -90,7 +95,10 @@ mod tests {
             (&[b'x'; MAX_BYTES + 1], "more than 4 KiB"),
         ] {
             let problem = of(content).unwrap_err();
-            assert!(problem.contains(words) && !problem.contains("hush"), "{content:?}: {problem}");
+            assert!(
+                problem.contains(words) && !problem.contains("hush"),
+                "{content:?}: {problem}"
+            );
         }
     }
 }

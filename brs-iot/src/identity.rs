@@ -1,7 +1,9 @@
-//! The device's identity for connections beside the credentials endpoint: MQTT, and what else a device speaks.
+//! The device's identity for connections beside the credentials endpoint: MQTT, and what else a
+//! device speaks.
 //!
-//! Owns the public view of what `files.rs` keeps: a TLS configuration of what is in use at this moment, and the
-//! explanation of a handshake that failed with it. What is done over the connection is its user's affair.
+//! Owns the public view of what `files.rs` keeps: a TLS configuration of what is in use at this
+//! moment, and the explanation of a handshake that failed with it. What is done over the connection
+//! is its user's affair.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -19,7 +21,8 @@ use crate::pem::Pem;
 use crate::server_time::ServerTime;
 use crate::tls::{Trust, anonymous, config};
 
-/// A device's certificate and key, and whom it trusts, with files that change taken over at each use.
+/// A device's certificate and key, and whom it trusts, with files that change taken over at each
+/// use.
 ///
 /// Clones share it; that of a session is [`Iot::identity`](crate::Iot::identity).
 #[derive(Clone)]
@@ -30,12 +33,17 @@ impl DeviceIdentity {
     ///
     /// # Errors
     ///
-    /// A configuration error for what cannot be read, does not belong together, or is not valid now.
+    /// A configuration error for what cannot be read, does not belong together, or is not valid
+    /// now.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: what was read is dropped.
-    pub async fn load(device: DeviceParams, trust_store: Option<Pem>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+    pub async fn load(
+        device: DeviceParams,
+        trust_store: Option<Pem>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         device.validate()?;
         Self::reading(device, trust_store, false, clock).await
     }
@@ -65,7 +73,11 @@ impl DeviceIdentity {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn with_trust_store(&self, trust_store: Pem, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+    pub async fn with_trust_store(
+        &self,
+        trust_store: Pem,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let device = self.0.params().clone();
         Self::reading(device, Some(trust_store), false, clock).await
     }
@@ -79,18 +91,23 @@ impl DeviceIdentity {
     /// # Cancel safety
     ///
     /// Cancel safe: what was read is dropped.
-    pub async fn with_device(&self, device: DeviceParams, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+    pub async fn with_device(
+        &self,
+        device: DeviceParams,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         device.validate()?;
         let accept_any = matches!(self.0.current().trust, Trust::Anybody);
         Self::reading(device, self.0.trust_store().cloned(), accept_any, clock).await
     }
 
-    /// The TLS configuration of what the files hold now. A connection that is opened later asks again.
+    /// The TLS configuration of what the files hold now. A connection that is opened later asks
+    /// again.
     ///
     /// # Errors
     ///
-    /// A configuration error when TLS cannot be set up. Changed files that cannot be used are none: what was read
-    /// before stays in use, with a warning.
+    /// A configuration error when TLS cannot be set up. Changed files that cannot be used are none:
+    /// what was read before stays in use, with a warning.
     ///
     /// # Cancel safety
     ///
@@ -100,8 +117,8 @@ impl DeviceIdentity {
         self.configured(&set, clock)
     }
 
-    /// The same of what was read last, without another look at the files: for the first connection after
-    /// [`load`](Self::load).
+    /// The same of what was read last, without another look at the files: for the first connection
+    /// after [`load`](Self::load).
     ///
     /// # Errors
     ///
@@ -114,7 +131,13 @@ impl DeviceIdentity {
         let device = self.0.device();
         let config = config(&device, &set.trust, clock)?;
         let (clock, server_time) = (Arc::clone(clock), self.0.server_time());
-        Ok(DeviceTls { config, device: Some(device), trust: set.trust.clone(), clock, server_time })
+        Ok(DeviceTls {
+            config,
+            device: Some(device),
+            trust: set.trust.clone(),
+            clock,
+            server_time,
+        })
     }
 
     /// Whom the device trusts, for connections at which it shows no certificate.
@@ -127,8 +150,8 @@ impl DeviceIdentity {
         self.0.device()
     }
 
-    /// Opens a token anew at the next use, and reads the system's authorities anew: what a failed handshake is worth.
-    /// Files are looked at in any case, and what is in memory is what it was.
+    /// Opens a token anew at the next use, and reads the system's authorities anew: what a failed
+    /// handshake is worth. Files are looked at in any case, and what is in memory is what it was.
     pub fn distrust(&self) {
         self.0.reopen();
         self.0.reload_trust();
@@ -137,7 +160,9 @@ impl DeviceIdentity {
 
 impl fmt::Debug for DeviceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DeviceIdentity").field(&self.device()).finish()
+        f.debug_tuple("DeviceIdentity")
+            .field(&self.device())
+            .finish()
     }
 }
 
@@ -170,7 +195,13 @@ impl ServerTrust {
     /// A configuration error when TLS cannot be set up.
     pub fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let config = anonymous(&self.0, clock)?;
-        Ok(DeviceTls { config, device: None, trust: self.0.clone(), clock: Arc::clone(clock), server_time: None })
+        Ok(DeviceTls {
+            config,
+            device: None,
+            trust: self.0.clone(),
+            clock: Arc::clone(clock),
+            server_time: None,
+        })
     }
 }
 
@@ -198,17 +229,31 @@ impl DeviceTls {
 
     /// Whether the handshake may block its thread, because a token signs.
     pub fn may_block(&self) -> bool {
-        self.device.as_ref().is_some_and(|device| device.may_block())
+        self.device
+            .as_ref()
+            .is_some_and(|device| device.may_block())
     }
 
-    /// What a failed handshake means, or the token's own error where that was the reason; `None` where TLS was not what
-    /// failed.
-    pub fn explain(&self, failure: &(dyn StdError + 'static), endpoint: &str) -> Option<TlsFailure> {
+    /// What a failed handshake means, or the token's own error where that was the reason; `None`
+    /// where TLS was not what failed.
+    pub fn explain(
+        &self,
+        failure: &(dyn StdError + 'static),
+        endpoint: &str,
+    ) -> Option<TlsFailure> {
         let found = find::<rustls::Error>(failure)?;
-        let peer = Peer { endpoint, trust: &self.trust, now: self.clock.now(), server_time: self.server_time };
+        let peer = Peer {
+            endpoint,
+            trust: &self.trust,
+            now: self.clock.now(),
+            server_time: self.server_time,
+        };
         let failed = explained::failed(found, failure, &peer, self.device.as_deref());
         let read_anew = matches!(failed.refused, Refused::Device | Refused::Authority);
-        Some(TlsFailure { error: failed.error, read_anew })
+        Some(TlsFailure {
+            error: failed.error,
+            read_anew,
+        })
     }
 }
 
@@ -225,6 +270,8 @@ pub struct TlsFailure {
 
 impl fmt::Debug for DeviceTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceTls").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("DeviceTls")
+            .field("device", &self.device)
+            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! Private keys: PKCS#8, PKCS#1 and SEC1, in PEM or DER, and PKCS#8 encrypted with a pass phrase.
 //!
-//! Owns finding the one key in what was given, its decryption, and the signing key that rustls uses; which encryption
-//! is supported and bounded is [`encryption`]'s. Decoded keys are in memory that wipes itself. Keys within tokens are
-//! `pkcs11.rs`'s.
+//! Owns finding the one key in what was given, its decryption, and the signing key that rustls
+//! uses; which encryption is supported and bounded is [`encryption`]'s. Decoded keys are in memory
+//! that wipes itself. Keys within tokens are `pkcs11.rs`'s.
 
 use std::sync::Arc;
 
@@ -22,26 +22,50 @@ mod encryption;
 const PARAM: &str = "private_key";
 const PASSPHRASE: &str = "private_key_passphrase";
 
-/// Reads the one private key. Blocks: a pass phrase is asked for, and keys are derived slowly on purpose.
+/// Reads the one private key. Blocks: a pass phrase is asked for, and keys are derived slowly on
+/// purpose.
 ///
 /// `named` begins the errors' sentences, as in "the private key `/path`".
-pub(crate) fn read(bytes: &[u8], passphrase: Option<&Passphrase>, named: &str) -> Result<Arc<dyn SigningKey>, Error> {
-    let refused =
-        |problem: String| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable();
+pub(crate) fn read(
+    bytes: &[u8],
+    passphrase: Option<&Passphrase>,
+    named: &str,
+) -> Result<Arc<dyn SigningKey>, Error> {
+    let refused = |problem: String| {
+        Error::configuration(format!("{named} {problem}"))
+            .with_param(PARAM)
+            .unrecoverable()
+    };
     let found = find(bytes).map_err(refused)?;
     if found.form == Form::Encrypted {
         encryption::check(&found.der).map_err(refused)?;
     }
     let (form, der) = match (found, passphrase) {
-        (Found { form: Form::Encrypted, der }, Some(passphrase)) => (Form::Pkcs8, decrypt(&der, passphrase, named)?),
-        (Found { form: Form::Encrypted, .. }, None) => {
-            return Err(
-                refused("is encrypted: give its pass phrase, `private_key_passphrase`".into()).with_param(PASSPHRASE)
-            );
+        (
+            Found {
+                form: Form::Encrypted,
+                der,
+            },
+            Some(passphrase),
+        ) => (Form::Pkcs8, decrypt(&der, passphrase, named)?),
+        (
+            Found {
+                form: Form::Encrypted,
+                ..
+            },
+            None,
+        ) => {
+            return Err(refused(
+                "is encrypted: give its pass phrase, `private_key_passphrase`".into(),
+            )
+            .with_param(PASSPHRASE));
         }
         (Found { form, der }, passphrase) => {
             if passphrase.is_some() {
-                tracing::warn!(key = named, "the private key is not encrypted: its pass phrase is not used");
+                tracing::warn!(
+                    key = named,
+                    "the private key is not encrypted: its pass phrase is not used"
+                );
             }
             (form, der)
         }
@@ -49,7 +73,9 @@ pub(crate) fn read(bytes: &[u8], passphrase: Option<&Passphrase>, named: &str) -
     let der = match form {
         Form::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der.as_slice())),
         Form::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der.as_slice())),
-        Form::Pkcs8 | Form::Encrypted => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice())),
+        Form::Pkcs8 | Form::Encrypted => {
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()))
+        }
     };
     any_supported_type(&der).map_err(|_| {
         refused("is of no kind that can be used, or damaged: give RSA 2048 to 4096, or EC P-256 or P-384".into())
@@ -85,7 +111,10 @@ fn find(bytes: &[u8]) -> Result<Found, String> {
             // OpenSSL writes these before the key.
             "EC PARAMETERS" => continue,
             "OPENSSH PRIVATE KEY" => {
-                return Err("is in OpenSSH's own form: `ssh-keygen -p -m PKCS8 -f <key>` converts it".into());
+                return Err(
+                    "is in OpenSSH's own form: `ssh-keygen -p -m PKCS8 -f <key>` converts it"
+                        .into(),
+                );
             }
             "DSA PRIVATE KEY" => {
                 return Err("is a DSA key, which cannot be used: give RSA 2048 to 4096, or EC P-256 or P-384".into());
@@ -125,23 +154,38 @@ fn find_der(bytes: &[u8]) -> Result<Found, String> {
         }
     };
     if !rest.is_empty() {
-        return Err(format!("has {} more bytes behind its key in DER: give the key alone", rest.len()));
+        return Err(format!(
+            "has {} more bytes behind its key in DER: give the key alone",
+            rest.len()
+        ));
     }
-    Ok(Found { form, der: Zeroizing::new(der.to_vec()) })
+    Ok(Found {
+        form,
+        der: Zeroizing::new(der.to_vec()),
+    })
 }
 
 fn decrypt(der: &[u8], passphrase: &Passphrase, named: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let refused = |problem: &str| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable();
+    let refused = |problem: &str| {
+        Error::configuration(format!("{named} {problem}"))
+            .with_param(PARAM)
+            .unrecoverable()
+    };
     let damaged = |error: &dyn std::fmt::Display| refused(&encryption::damaged(error));
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| damaged(&error))?;
     let passphrase = passphrase.ask()?;
-    let opened = encrypted.decrypt(passphrase.expose()).map_err(|error| match error {
-        // The padding that comes out of a wrong pass phrase is wrong, or what was within is no key.
-        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed)
-        | pkcs8::Error::Asn1(_)
-        | pkcs8::Error::KeyMalformed(_) => refused("cannot be decrypted: check the pass phrase").with_param(PASSPHRASE),
-        error => damaged(&error),
-    })?;
+    let opened = encrypted
+        .decrypt(passphrase.expose())
+        .map_err(|error| match error {
+            // The padding that comes out of a wrong pass phrase is wrong, or what was within is no
+            // key.
+            pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed)
+            | pkcs8::Error::Asn1(_)
+            | pkcs8::Error::KeyMalformed(_) => {
+                refused("cannot be decrypted: check the pass phrase").with_param(PASSPHRASE)
+            }
+            error => damaged(&error),
+        })?;
     Ok(Zeroizing::new(opened.as_bytes().to_vec()))
 }
 

@@ -1,9 +1,10 @@
 //! The method `iot` of brs: temporary credentials for a device, by its X.509 certificate.
 //!
-//! A device that has a certificate registered with AWS IoT needs no long-lived AWS key: the *credentials provider* of
-//! AWS IoT gives it temporary credentials of a role, over mutual TLS. Each refresh is one call. Its connection is kept
-//! for the next one while that comes within 90 seconds; later ones open a connection and resume the TLS session, which
-//! costs neither certificates nor a signature of the key.
+//! A device that has a certificate registered with AWS IoT needs no long-lived AWS key: the
+//! *credentials provider* of AWS IoT gives it temporary credentials of a role, over mutual TLS.
+//! Each refresh is one call. Its connection is kept for the next one while that comes within 90
+//! seconds; later ones open a connection and resume the TLS session, which costs neither
+//! certificates nor a signature of the key.
 //!
 //! ```text
 //! device ── mutual TLS: certificate + key ──► https://<prefix>.credentials.iot.<region>.amazonaws.com
@@ -24,7 +25,8 @@
 //! # }
 //! ```
 //!
-//! The same as data, for configuration files; the names are those above or those of the Python package:
+//! The same as data, for configuration files; the names are those above or those of the Python
+//! package:
 //!
 //! ```
 //! # fn example() -> Result<(), brs_core::Error> {
@@ -41,41 +43,45 @@
 //!
 //! # Certificate and key
 //!
-//! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or SEC1, or as PKCS#8
-//! encrypted with a [`Passphrase`] by PBES2: PBKDF2 with any HMAC of SHA-1 or SHA-2, or scrypt, and AES, triple DES or
-//! DES. Both are read when the session is built, and checked to belong together and to be valid. Files that change are
-//! taken over at the next refresh when the new pair is whole, matches and is valid (by the endpoint's time, where that
-//! is known); otherwise the old one stays in use, with a warning. Should the endpoint refuse a new pair that is not
-//! registered yet, say, the one before it is used once more, with a warning, until the new one has been accepted. A
-//! pass phrase is asked for when the session is built and when the key's file has changed. Within 30 days of the
-//! certificate's end each refresh tells so: [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
+//! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or
+//! SEC1, or as PKCS#8 encrypted with a [`Passphrase`] by PBES2: PBKDF2 with any HMAC of SHA-1 or
+//! SHA-2, or scrypt, and AES, triple DES or DES. Both are read when the session is built, and
+//! checked to belong together and to be valid. Files that change are taken over at the next refresh
+//! when the new pair is whole, matches and is valid (by the endpoint's time, where that is known);
+//! otherwise the old one stays in use, with a warning. Should the endpoint refuse a new pair that
+//! is not registered yet, say, the one before it is used once more, with a warning, until the new
+//! one has been accepted. A pass phrase is asked for when the session is built and when the key's
+//! file has changed. Within 30 days of the certificate's end each refresh tells so:
+//! [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
 //!
 //! Keys are RSA of 2048 to 4096 bits, EC P-256 or P-384.
 //!
-//! A trust store is used without the blocks in it that cannot be: each is named in a warning, and in errors about an
-//! endpoint that is not trusted. A store that was cut off, or of which nothing can be used, is refused.
+//! A trust store is used without the blocks in it that cannot be: each is named in a warning, and
+//! in errors about an endpoint that is not trusted. A store that was cut off, or of which nothing
+//! can be used, is refused.
 //!
 //! # What failures mean
 //!
-//! What AWS refuses names the setting to look at and the command that shows it; only a person can mend it. Connection
-//! errors, throttling and trouble at the service are retried within the refresh, no sooner than a `Retry-After` says,
-//! then at the engine's pace; meanwhile the cached set is served, an expired one too (static stability). An endpoint
-//! that cannot be trusted (wrong trust store, a certificate that has ended, another host's) and one that refuses the
-//! device's certificate are told apart, at once. The former may pass by itself: the system's authorities and the trust
-//! store's file are read anew.
+//! What AWS refuses names the setting to look at and the command that shows it; only a person can
+//! mend it. Connection errors, throttling and trouble at the service are retried within the
+//! refresh, no sooner than a `Retry-After` says, then at the engine's pace; meanwhile the cached
+//! set is served, an expired one too (static stability). An endpoint that cannot be trusted (wrong
+//! trust store, a certificate that has ended, another host's) and one that refuses the device's
+//! certificate are told apart, at once. The former may pass by itself: the system's authorities and
+//! the trust store's file are read anew.
 //!
 //! # Clocks
 //!
-//! A device's clock may be wrong. The lifetime of credentials is counted from the endpoint's `Date`, so they are
-//! refreshed in time all the same. The endpoint's certificate is checked by the device's clock: an error for one that
-//! is not valid says what that clock shows, how long the certificate is valid, and how far the clock is from the
-//! endpoint's last answer.
+//! A device's clock may be wrong. The lifetime of credentials is counted from the endpoint's
+//! `Date`, so they are refreshed in time all the same. The endpoint's certificate is checked by the
+//! device's clock: an error for one that is not valid says what that clock shows, how long the
+//! certificate is valid, and how far the clock is from the endpoint's last answer.
 //!
 //! # Secrets
 //!
-//! Keys, pass phrases and answers are held in memory that is wiped, are never written anywhere, and are in no message.
-//! Beyond brs's reach are the copies within the buffers of TLS and of the HTTP client, through which answers come; the
-//! cryptography library wipes the keys it uses.
+//! Keys, pass phrases and answers are held in memory that is wiped, are never written anywhere, and
+//! are in no message. Beyond brs's reach are the copies within the buffers of TLS and of the HTTP
+//! client, through which answers come; the cryptography library wipes the keys it uses.
 
 mod call;
 mod certificate;
@@ -126,7 +132,8 @@ pub mod __fuzz {
         let _ = crate::response::message(body);
     }
 
-    /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass phrase.
+    /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass
+    /// phrase.
     pub fn device(bytes: &[u8]) {
         let _ = crate::certificate::read_chain(bytes, "the certificate");
         let _ = crate::certificate::authorities(bytes);

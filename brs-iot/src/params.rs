@@ -1,7 +1,8 @@
 //! What the method `iot` is given.
 //!
-//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s, certificate and key `device.rs`'s. A
-//! value may be wrong until it has been [validated](Params::validate), which the method's constructor does first.
+//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s, certificate and key
+//! `device.rs`'s. A value may be wrong until it has been [validated](Params::validate), which the
+//! method's constructor does first.
 
 use std::any::type_name;
 use std::borrow::Cow;
@@ -56,12 +57,13 @@ pub struct Params {
 }
 
 impl Params {
-    /// Credentials of the role behind `role_alias` (1–128 of `[\w=,@-]`), from the account's credentials endpoint.
+    /// Credentials of the role behind `role_alias` (1–128 of `[\w=,@-]`), from the account's
+    /// credentials endpoint.
     ///
-    /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com`, perhaps with a port; `aws iot
-    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it. Names of all partitions are known, with
-    /// their FIPS, dual-stack and VPC endpoint forms; blanks around the text are ignored. Its region is the session's
-    /// where nothing else names one.
+    /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com`, perhaps with a port; `aws
+    /// iot describe-endpoint --endpoint-type iot:CredentialProvider` tells it. Names of all
+    /// partitions are known, with their FIPS, dual-stack and VPC endpoint forms; blanks around the
+    /// text are ignored. Its region is the session's where nothing else names one.
     pub fn new(endpoint: impl Into<String>, role_alias: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -81,18 +83,20 @@ impl Params {
 
     /// The thing the device is (`x-amzn-iot-thingname`): 1–128 of `[a-zA-Z0-9:_-]`.
     ///
-    /// Default: none. The certificate must be attached to it. Policies may then use the thing's name, type and
-    /// attributes (`credentials-iot:ThingName`).
+    /// Default: none. The certificate must be attached to it. Policies may then use the thing's
+    /// name, type and attributes (`credentials-iot:ThingName`).
     #[must_use]
     pub fn thing_name(mut self, thing_name: impl Into<String>) -> Self {
         self.thing_name = Some(thing_name.into());
         self
     }
 
-    /// How long the credentials are valid (`x-amzn-iot-credential-duration-seconds`): 900–43200 whole seconds.
+    /// How long the credentials are valid (`x-amzn-iot-credential-duration-seconds`): 900–43200
+    /// whole seconds.
     ///
-    /// Default: the role alias's `credentialDurationSeconds`. Longer ones need a role whose maximum session duration
-    /// allows them and survive longer outages; shorter ones limit the harm of a leak.
+    /// Default: the role alias's `credentialDurationSeconds`. Longer ones need a role whose maximum
+    /// session duration allows them and survive longer outages; shorter ones limit the harm of a
+    /// leak.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
@@ -106,10 +110,13 @@ impl Params {
         self
     }
 
-    /// The device's certificate, followed by those that lead to its authority: a path, PEM text, or bytes.
+    /// The device's certificate, followed by those that lead to its authority: a path, PEM text, or
+    /// bytes.
     ///
-    /// It must belong to the key and be valid when the session is built. Within 30 days of its end, each refresh tells
-    /// so ([`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring)). A file that changes is read again.
+    /// It must belong to the key and be valid when the session is built. Within 30 days of its end,
+    /// each refresh tells so
+    /// ([`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring)). A file that changes
+    /// is read again.
     #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.device = self.device.certificate(certificate);
@@ -118,8 +125,8 @@ impl Params {
 
     /// The certificate's private key, RSA 2048–4096, P-256 or P-384: a path, PEM text, or bytes.
     ///
-    /// PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass phrase](Self::private_key_passphrase). Exactly one of
-    /// this and a PKCS#11 token is given.
+    /// PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass
+    /// phrase](Self::private_key_passphrase). Exactly one of this and a PKCS#11 token is given.
     #[must_use]
     pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
         self.device = self.device.private_key(private_key);
@@ -141,21 +148,23 @@ impl Params {
         self
     }
 
-    /// The authorities that the endpoint's certificate may come from (the Python package's `ca`). Default: the
-    /// system's, which know Amazon's.
+    /// The authorities that the endpoint's certificate may come from (the Python package's `ca`).
+    /// Default: the system's, which know Amazon's.
     ///
-    /// A device without any gives `AmazonRootCA1.pem` and the like here. Blocks that cannot be used are left out with a
-    /// warning; one at least must be usable. OpenSSL's `TRUSTED CERTIFICATE` counts if it is trusted for TLS servers.
+    /// A device without any gives `AmazonRootCA1.pem` and the like here. Blocks that cannot be used
+    /// are left out with a warning; one at least must be usable. OpenSSL's `TRUSTED CERTIFICATE`
+    /// counts if it is trusted for TLS servers.
     #[must_use]
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());
         self
     }
 
-    /// Whether the endpoint's certificate is *not* checked (the Python package's `verify_peer=False`). Default: it is.
+    /// Whether the endpoint's certificate is *not* checked (the Python package's
+    /// `verify_peer=False`). Default: it is.
     ///
-    /// Whoever is in between then gets the credentials. It is for laboratories, and warns at every refresh. As data,
-    /// `verify_peer: false` alone is refused: it is this name that must be said.
+    /// Whoever is in between then gets the credentials. It is for laboratories, and warns at every
+    /// refresh. As data, `verify_peer: false` alone is refused: it is this name that must be said.
     #[must_use]
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.danger_accept_invalid_certificates = accept;
@@ -171,18 +180,21 @@ impl Params {
 
     /// How long one call may take: connection, TLS and answer. Default: 10 s; at most 300 s.
     ///
-    /// A refresh makes up to [`max_attempts`](Self::max_attempts) of them, within the session's `refresh_timeout`.
+    /// A refresh makes up to [`max_attempts`](Self::max_attempts) of them, within the session's
+    /// `refresh_timeout`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How much of that may pass until the connection stands, TLS included; no more than [`timeout`](Self::timeout).
-    /// Default: half of it, and what a token may take to sign; the whole once a call was late, as on a slow link.
+    /// How much of that may pass until the connection stands, TLS included; no more than
+    /// [`timeout`](Self::timeout). Default: half of it, and what a token may take to sign; the
+    /// whole once a call was late, as on a slow link.
     ///
-    /// The addresses of the endpoint share it, so that one where packets get lost leaves time for the next, and the
-    /// connection leaves time for the answer. A shorter one leaves time for another try.
+    /// The addresses of the endpoint share it, so that one where packets get lost leaves time for
+    /// the next, and the connection leaves time for the answer. A shorter one leaves time for
+    /// another try.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = Some(connect_timeout);
@@ -191,21 +203,22 @@ impl Params {
 
     /// How often one refresh calls, the first call included: 1–10. Default: 3, the AWS SDKs' own.
     ///
-    /// Connection errors, throttling (429) and trouble at the service (5xx) are worth another try, after a wait with
-    /// jitter; what the service refuses is not.
+    /// Connection errors, throttling (429) and trouble at the service (5xx) are worth another try,
+    /// after a wait with jitter; what the service refuses is not.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;
         self
     }
 
-    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
-    /// Default: that of the environment when the session is built (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY`
-    /// excepts the endpoint; upper or lower case). Never shown.
+    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the
+    /// connection is tunnelled. Default: that of the environment when the session is built
+    /// (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` excepts the endpoint; upper or lower
+    /// case). Never shown.
     ///
-    /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the environment must be an
-    /// `http://` proxy, too: another would be shown the device's certificate, so the session is not built, with an
-    /// error that names the variable.
+    /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the
+    /// environment must be an `http://` proxy, too: another would be shown the device's
+    /// certificate, so the session is not built, with an error that names the variable.
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
@@ -216,31 +229,62 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// A validation error that names the first value at fault, or a configuration error for values that do not go
-    /// together.
+    /// A validation error that names the first value at fault, or a configuration error for values
+    /// that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
         Endpoint::parse(&self.endpoint, self.allow_any_endpoint)?;
         check_role_alias(&self.role_alias)?;
-        self.thing_name.as_deref().map_or(Ok(()), check_thing_name)?;
+        self.thing_name
+            .as_deref()
+            .map_or(Ok(()), check_thing_name)?;
         self.duration.map_or(Ok(()), check_duration)?;
         self.device.validate()?;
-        self.trust_store.as_ref().map_or(Ok(()), |pem| pem.validate("the trust store", "trust_store"))?;
+        self.trust_store
+            .as_ref()
+            .map_or(Ok(()), |pem| pem.validate("the trust store", "trust_store"))?;
         let refused = |param: &str, problem: String| {
-            Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
+            Err(Error::validation(format!("`{param}` {problem}"))
+                .with_param(param)
+                .unrecoverable())
         };
-        for (param, limit) in [("timeout", Some(self.timeout)), ("connect_timeout", self.connect_timeout)] {
+        for (param, limit) in [
+            ("timeout", Some(self.timeout)),
+            ("connect_timeout", self.connect_timeout),
+        ] {
             if limit.is_some_and(|limit| limit.is_zero() || limit > LONGEST) {
-                return refused(param, format!("must be more than 0 and at most {} seconds", LONGEST.as_secs()));
+                return refused(
+                    param,
+                    format!(
+                        "must be more than 0 and at most {} seconds",
+                        LONGEST.as_secs()
+                    ),
+                );
             }
         }
-        if self.connect_timeout.is_some_and(|limit| limit > self.timeout) {
-            return refused("connect_timeout", "must not be longer than `timeout`, of which it is a part".into());
+        if self
+            .connect_timeout
+            .is_some_and(|limit| limit > self.timeout)
+        {
+            return refused(
+                "connect_timeout",
+                "must not be longer than `timeout`, of which it is a part".into(),
+            );
         }
         if !(1..=10).contains(&self.max_attempts) {
-            return refused("max_attempts", format!("must be 1 to 10, not {}", self.max_attempts));
+            return refused(
+                "max_attempts",
+                format!("must be 1 to 10, not {}", self.max_attempts),
+            );
         }
-        if self.proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy.expose())) {
-            return refused("proxy", "must be a proxy's URL, `http://`, a host and perhaps a port".into());
+        if self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| !is_proxy(proxy.expose()))
+        {
+            return refused(
+                "proxy",
+                "must be a proxy's URL, `http://`, a host and perhaps a port".into(),
+            );
         }
         if self.danger_accept_invalid_certificates && self.trust_store.is_some() {
             return Err(Error::configuration(
@@ -268,7 +312,8 @@ impl Params {
 /// TLS with the proxy itself would show it the device's certificate, so its URL is a plain one.
 fn is_proxy(url: &str) -> bool {
     let rest = url.strip_prefix("http://");
-    rest.is_some_and(|rest| !rest.is_empty()) && reqwest::Url::parse(url).is_ok_and(|url| url.has_host())
+    rest.is_some_and(|rest| !rest.is_empty())
+        && reqwest::Url::parse(url).is_ok_and(|url| url.has_host())
 }
 
 impl JsonSchema for Params {

@@ -1,6 +1,8 @@
-//! Where the pass phrase of an encrypted key comes from: a value, a file, the environment, a function.
+//! Where the pass phrase of an encrypted key comes from: a value, a file, the environment, a
+//! function.
 //!
-//! It is asked when the key is read: when the session is built, and when the key's file has changed.
+//! It is asked when the key is read: when the session is built, and when the key's file has
+//! changed.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -36,10 +38,12 @@ impl Passphrase {
         Self(Kind::Value(passphrase.into()))
     }
 
-    /// The first line of a file, without its line break; `~/` at the path's start is the home directory.
+    /// The first line of a file, without its line break; `~/` at the path's start is the home
+    /// directory.
     ///
-    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the line, blanks are, and
-    /// what follows it is ignored. An empty first line, a NUL in it and a file in PEM are errors.
+    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the
+    /// line, blanks are, and what follows it is ignored. An empty first line, a NUL in it and a
+    /// file in PEM are errors.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Kind::File(path.into()))
     }
@@ -67,9 +71,10 @@ impl Passphrase {
     /// Its content, where that may change and nobody is asked for it. Blocks.
     pub(crate) fn content(&self) -> Option<Zeroizing<Vec<u8>>> {
         match &self.0 {
-            Kind::File(_) | Kind::Environment(_) => {
-                self.ask().ok().map(|text| Zeroizing::new(text.expose().as_bytes().to_vec()))
-            }
+            Kind::File(_) | Kind::Environment(_) => self
+                .ask()
+                .ok()
+                .map(|text| Zeroizing::new(text.expose().as_bytes().to_vec())),
             Kind::Value(_) | Kind::Function(_) => None,
         }
     }
@@ -111,10 +116,15 @@ fn from_environment(name: &str) -> Result<SecretString, Error> {
         Ok(_) => Err("is empty"),
         Err(problem) => Err(problem),
     }
-    .map_err(|problem| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable())
+    .map_err(|problem| {
+        Error::configuration(format!("{named} {problem}"))
+            .with_param(PARAM)
+            .unrecoverable()
+    })
 }
 
-/// A secret from the environment: how errors name the variable, and its value or the end of such a sentence.
+/// A secret from the environment: how errors name the variable, and its value or the end of such a
+/// sentence.
 pub(crate) fn environment(name: &str, what: &str) -> (String, Result<SecretString, &'static str>) {
     let named = format!("the environment variable{} for {what}", shown_name(name));
     // `var` panics on names that no environment can have.
@@ -130,10 +140,13 @@ pub(crate) fn environment(name: &str, what: &str) -> (String, Result<SecretStrin
     (named, value)
 }
 
-/// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it is shown only if it
-/// looks like one.
+/// What is given in place of a path or a name may be the secret itself, a pass phrase or a PIN: it
+/// is shown only if it looks like one.
 pub(crate) fn shown_path(path: &Path) -> String {
-    match path.to_str().filter(|text| text.contains(['/', '\\']) && path::is_plausible(text)) {
+    match path
+        .to_str()
+        .filter(|text| text.contains(['/', '\\']) && path::is_plausible(text))
+    {
         Some(text) => format!(" `{text}`"),
         None => String::new(),
     }
@@ -143,8 +156,14 @@ pub(crate) fn shown_path(path: &Path) -> String {
 pub(crate) fn shown_name(name: &str) -> String {
     let is_name = (1..=MAX_NAME).contains(&name.len())
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_name { format!(" `{name}`") } else { String::new() }
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name {
+        format!(" `{name}`")
+    } else {
+        String::new()
+    }
 }
 
 impl fmt::Debug for Passphrase {
@@ -170,36 +189,71 @@ mod tests {
         assert_eq!(Passphrase::file(&path).ask().unwrap().expose(), "hush hush");
         std::fs::write(&path, "\nhush").unwrap();
         let error = Passphrase::file(&path).ask().unwrap_err();
-        assert!(error.to_string().contains("empty first line") && error.param() == Some(PARAM), "{error}");
+        assert!(
+            error.to_string().contains("empty first line") && error.param() == Some(PARAM),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_environment_and_a_function_are_asked() {
         assert!(Passphrase::environment("PATH").ask().is_ok());
-        for (name, problem) in [("BRS_NO_SUCH_VARIABLE", "is not set"), ("", "no usable name"), ("a=b", "no usable")] {
+        for (name, problem) in [
+            ("BRS_NO_SUCH_VARIABLE", "is not set"),
+            ("", "no usable name"),
+            ("a=b", "no usable"),
+        ] {
             let error = Passphrase::environment(name).ask().unwrap_err();
-            assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
+            assert!(
+                error.to_string().contains(problem) && error.param() == Some(PARAM),
+                "{error}"
+            );
         }
         let asked = Passphrase::function(|| Ok::<SecretString, std::io::Error>("hush".into()));
         assert_eq!(asked.ask().unwrap().expose(), "hush");
-        let failed = Passphrase::function(|| Err("nobody is here")).ask().unwrap_err();
-        assert_eq!(std::error::Error::source(&failed).unwrap().to_string(), "nobody is here");
+        let failed = Passphrase::function(|| Err("nobody is here"))
+            .ask()
+            .unwrap_err();
+        assert_eq!(
+            std::error::Error::source(&failed).unwrap().to_string(),
+            "nobody is here"
+        );
     }
 
     #[test]
     fn debug_shows_where_it_comes_from_and_not_what_it_is() {
-        let shown = [Passphrase::value("hush"), Passphrase::file("/a"), Passphrase::environment("B")];
-        assert_eq!(format!("{shown:?}"), "[** redacted **, file `/a`, environment `B`]");
+        let shown = [
+            Passphrase::value("hush"),
+            Passphrase::file("/a"),
+            Passphrase::environment("B"),
+        ];
+        assert_eq!(
+            format!("{shown:?}"),
+            "[** redacted **, file `/a`, environment `B`]"
+        );
     }
 
     #[test]
     fn a_pass_phrase_in_the_place_of_a_path_or_a_name_is_not_shown() {
-        for given in ["hush", "hush hush", "4hush", "hush-hush!", "MIGHhush/+".repeat(9).as_str()] {
-            let (file, variable) = (Passphrase::file(given), Passphrase::environment(format!("{given}!")));
+        for given in [
+            "hush",
+            "hush hush",
+            "4hush",
+            "hush-hush!",
+            "MIGHhush/+".repeat(9).as_str(),
+        ] {
+            let (file, variable) = (
+                Passphrase::file(given),
+                Passphrase::environment(format!("{given}!")),
+            );
             let (one, other) = (file.ask().unwrap_err(), variable.ask().unwrap_err());
             let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
             assert!(!shown.contains("hush"), "{shown}");
-            assert!(one.to_string().starts_with("the pass phrase's file does not exist"), "{one}");
+            assert!(
+                one.to_string()
+                    .starts_with("the pass phrase's file does not exist"),
+                "{one}"
+            );
             assert!(other.to_string().contains("is not set"), "{other}");
         }
     }

@@ -1,4 +1,5 @@
-//! Paths as people write them: `~` for the home directory; and texts that are none, which may be a key.
+//! Paths as people write them: `~` for the home directory; and texts that are none, which may be a
+//! key.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,7 +17,8 @@ const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4096;
 /// A line of PEM; a shorter text is no key.
 const KEY_LENGTH: usize = 64;
-/// A name without a dot or dash that is longer is hardly one, but for AWS's certificate ids, which are hexadecimal.
+/// A name without a dot or dash that is longer is hardly one, but for AWS's certificate ids, which
+/// are hexadecimal.
 const USUAL_NAME: usize = 32;
 
 /// Whether a text may be shown as a path, and not rather a key that lost its PEM lines.
@@ -29,12 +31,15 @@ pub(crate) fn is_plausible(text: &str) -> bool {
         return false;
     }
     // Base64, of URLs too; a backslash may be what is left of a line break.
-    let packed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '\\' | ' ');
+    let packed = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '\\' | ' ')
+    };
     if text.len() < KEY_LENGTH || !text.chars().all(packed) {
         return true;
     }
     let is_rooted = text.starts_with('/') || text.starts_with("~/");
-    let is_usual = |name: &str| name.len() <= USUAL_NAME || name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_usual =
+        |name: &str| name.len() <= USUAL_NAME || name.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_rooted && names().all(is_usual)
 }
 

@@ -1,7 +1,8 @@
 //! Certificates and keys as they are given: a path, PEM text, or bytes (PEM or DER).
 //!
-//! Owns the input type, and which texts are paths; [`blocks`] takes PEM apart, [`kinds`] tells what a block or DER is.
-//! What is within is `certificate.rs`'s and `key.rs`'s, reading files is `reading.rs`'s.
+//! Owns the input type, and which texts are paths; [`blocks`] takes PEM apart, [`kinds`] tells what
+//! a block or DER is. What is within is `certificate.rs`'s and `key.rs`'s, reading files is
+//! `reading.rs`'s.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,14 +23,15 @@ const BEGIN: &str = "-----BEGIN";
 
 /// A certificate, a private key or a trust store: a path, PEM text, or bytes (PEM or DER).
 ///
-/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home directory, and line breaks
-/// at its ends are no part of it. URIs are refused, those of tokens (`pkcs11:`) too: a certificate on a token is found
-/// through the token. What looks like a key that lost its PEM lines is refused, unseen: a long path without any dot is
-/// given by [`file`](Self::file).
+/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home
+/// directory, and line breaks at its ends are no part of it. URIs are refused, those of tokens
+/// (`pkcs11:`) too: a certificate on a token is found through the token. What looks like a key that
+/// lost its PEM lines is refused, unseen: a long path without any dot is given by
+/// [`file`](Self::file).
 ///
-/// In PEM, text around the blocks is ignored. A certificate may also be OpenSSL's `TRUSTED CERTIFICATE`. DER may have
-/// line breaks, blanks or zeros behind it.
-/// Files are read when the session is built, and again at each refresh: a file that changed is taken over then. `Debug`
+/// In PEM, text around the blocks is ignored. A certificate may also be OpenSSL's `TRUSTED
+/// CERTIFICATE`. DER may have line breaks, blanks or zeros behind it. Files are read when the
+/// session is built, and again at each refresh: a file that changed is taken over then. `Debug`
 /// shows a path or a length, never the content.
 ///
 /// ```
@@ -87,9 +89,12 @@ impl Pem {
         }
     }
 
-    /// Checks that it is a path or content. `what` begins the error's sentence, as in "the certificate".
+    /// Checks that it is a path or content. `what` begins the error's sentence, as in "the
+    /// certificate".
     pub(crate) fn validate(&self, what: &str, param: &str) -> Result<(), Error> {
-        let Kind::Neither(neither) = self.0 else { return Ok(()) };
+        let Kind::Neither(neither) = self.0 else {
+            return Ok(());
+        };
         let problem = match (neither, param) {
             (Neither::Empty, _) => "is empty: give a path, PEM text or bytes".to_owned(),
             (Neither::Token, "private_key") => "is a `pkcs11:` URI: give it as `pkcs11` and leave this out".to_owned(),
@@ -103,7 +108,9 @@ impl Pem {
                  on"
             ),
         };
-        Err(Error::validation(format!("{what} {problem}")).with_param(param).unrecoverable())
+        Err(Error::validation(format!("{what} {problem}"))
+            .with_param(param)
+            .unrecoverable())
     }
 
     /// Whether this may change: whether it is a file.
@@ -115,12 +122,13 @@ impl Pem {
     pub(crate) fn read(&self, what: &str, param: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.validate(what, param)?;
         match &self.0 {
-            Kind::File(path) => {
-                read(&path::expanded(path)).map_err(|unread| unread.into_error(&self.named(what), param))
-            }
+            Kind::File(path) => read(&path::expanded(path))
+                .map_err(|unread| unread.into_error(&self.named(what), param)),
             Kind::Content(content) if content.len() <= MAX_BYTES => Ok(content.clone()),
             Kind::Content(_) | Kind::Neither(_) => {
-                Err(Error::configuration(format!("{what} has more than 1 MiB")).with_param(param).unrecoverable())
+                Err(Error::configuration(format!("{what} has more than 1 MiB"))
+                    .with_param(param)
+                    .unrecoverable())
             }
         }
     }
@@ -137,7 +145,10 @@ impl Pem {
 /// What kind of URI a text is, if it is one.
 fn uri(text: &str) -> Option<Neither> {
     let text = text.trim_start();
-    let starts = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let starts = |scheme: &str| {
+        text.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
     if starts("pkcs11:") {
         return Some(Neither::Token);
     }
@@ -145,8 +156,10 @@ fn uri(text: &str) -> Option<Neither> {
         return Some(Neither::Uri);
     }
     let (scheme, _) = text.split_once("://")?;
-    let is_scheme =
-        scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+    let is_scheme = scheme.len() > 1
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
     is_scheme.then_some(Neither::Uri)
 }
 
@@ -203,8 +216,8 @@ impl<'de> Deserialize<'de> for Pem {
     }
 }
 
-/// Reads a text, bytes, or the numbers that bytes are in formats without them; what else there is is not repeated,
-/// since it may be a key.
+/// Reads a text, bytes, or the numbers that bytes are in formats without them; what else there is
+/// is not repeated, since it may be a key.
 struct PemVisitor;
 
 const EXPECTED: &str = "must be a path, PEM text, or bytes";
@@ -242,7 +255,9 @@ impl<'de> Visitor<'de> for PemVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Pem, A::Error> {
         // One that grew would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(numbers.size_hint().unwrap_or(0).min(MAX_BYTES)));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(
+            numbers.size_hint().unwrap_or(0).min(MAX_BYTES),
+        ));
         let refused = || serde::de::Error::custom(EXPECTED);
         while let Some(byte) = numbers.next_element().map_err(|_: A::Error| refused())? {
             if bytes.len() == MAX_BYTES {
@@ -278,17 +293,27 @@ mod tests {
         assert_eq!(Pem::from("/etc/device.pem"), Pem::file("/etc/device.pem"));
         let text = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n";
         assert_eq!(Pem::from(text), Pem::content(text));
-        assert_eq!(format!("{:?}", Pem::from(text)), format!("** {} bytes **", text.len()));
+        assert_eq!(
+            format!("{:?}", Pem::from(text)),
+            format!("** {} bytes **", text.len())
+        );
     }
 
     #[test]
     fn a_key_without_its_pem_lines_is_refused_unseen() {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/T5k+Q2x9rS7nVtY".repeat(3);
-        let pems = [Pem::from(&*key), Pem::from(key.clone()), serde_json::from_value(key.clone().into()).unwrap()];
+        let pems = [
+            Pem::from(&*key),
+            Pem::from(key.clone()),
+            serde_json::from_value(key.clone().into()).unwrap(),
+        ];
         for pem in pems {
             let error = pem.read("the private key", "private_key").unwrap_err();
             let shown = format!("{pem:?} {error} {error:?} {}", pem.named("the private key"));
-            assert!(shown.contains("without its PEM lines") && !shown.contains("MIGH"), "{shown}");
+            assert!(
+                shown.contains("without its PEM lines") && !shown.contains("MIGH"),
+                "{shown}"
+            );
             assert!(error.param() == Some("private_key") && !pem.is_file());
         }
     }
@@ -297,46 +322,74 @@ mod tests {
     fn what_cannot_be_read_names_itself() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         for (path, problem) in [("absent.pem", "does not exist"), ("src", "is a folder")] {
-            let error = Pem::file(here.join(path)).read("the certificate", "certificate").unwrap_err();
+            let error = Pem::file(here.join(path))
+                .read("the certificate", "certificate")
+                .unwrap_err();
             let shown = error.to_string();
             assert!(shown.contains(path) && shown.contains(problem), "{shown}");
             assert!(error.is_unrecoverable() && error.param() == Some("certificate"));
         }
-        let long = Pem::content(vec![b'x'; MAX_BYTES + 1]).read("the trust store", "trust_store").unwrap_err();
+        let long = Pem::content(vec![b'x'; MAX_BYTES + 1])
+            .read("the trust store", "trust_store")
+            .unwrap_err();
         assert_eq!(long.to_string(), "the trust store has more than 1 MiB");
     }
 
     #[test]
     fn uris_and_empty_texts_are_refused_with_their_reason_and_unseen() {
         for (text, param, words) in [
-            ("pkcs11:token=t;type=cert?pin-value=hush", "certificate", "`certificate_label` or `certificate_id`"),
+            (
+                "pkcs11:token=t;type=cert?pin-value=hush",
+                "certificate",
+                "`certificate_label` or `certificate_id`",
+            ),
             ("PKCS11:object=hush", "private_key", "give it as `pkcs11`"),
             (" pkcs11:object=hush\n", "trust_store", "no token is asked"),
-            ("file:///etc/hush.pem", "certificate", "is a URI: give a path"),
+            (
+                "file:///etc/hush.pem",
+                "certificate",
+                "is a URI: give a path",
+            ),
             ("file:/etc/hush.pem", "certificate", "is a URI: give a path"),
-            ("https://hush@example.com/x.pem", "trust_store", "is a URI: give a path"),
+            (
+                "https://hush@example.com/x.pem",
+                "trust_store",
+                "is a URI: give a path",
+            ),
             ("", "certificate", "is empty"),
             (" \r\n", "private_key", "is empty"),
         ] {
             for pem in [Pem::from(text), Pem::from(text.to_owned())] {
                 let error = pem.read("the file", param).unwrap_err();
                 let shown = format!("{pem:?} {error} {error:?}");
-                assert!(shown.contains(words) && !shown.contains("hush"), "{text}: {shown}");
+                assert!(
+                    shown.contains(words) && !shown.contains("hush"),
+                    "{text}: {shown}"
+                );
                 assert_eq!((error.param(), pem.is_file()), (Some(param), false));
             }
         }
-        assert!(Pem::file("pkcs11:token=t").validate("the file", "certificate").is_err());
+        assert!(
+            Pem::file("pkcs11:token=t")
+                .validate("the file", "certificate")
+                .is_err()
+        );
     }
 
     #[test]
     fn line_breaks_at_a_paths_ends_are_no_part_of_it() {
-        assert_eq!(Pem::from("/etc/device.pem\r\n"), Pem::file("/etc/device.pem"));
+        assert_eq!(
+            Pem::from("/etc/device.pem\r\n"),
+            Pem::file("/etc/device.pem")
+        );
         assert_eq!(Pem::from("C://device.pem"), Pem::file("C://device.pem"));
     }
 
     #[test]
     fn a_wrong_type_is_refused_without_its_value() {
-        let error = serde_json::from_str::<Pem>("[\"4711\"]").unwrap_err().to_string();
+        let error = serde_json::from_str::<Pem>("[\"4711\"]")
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("4711"), "{error}");
     }
 }

@@ -1,7 +1,8 @@
-//! A device's key in a PKCS#11 token: a TPM, a secure element, a smart card, an HSM. It never leaves the token.
+//! A device's key in a PKCS#11 token: a TPM, a secure element, a smart card, an HSM. It never
+//! leaves the token.
 //!
-//! [`Pkcs11`] says where the key is: the module (the vendor's library), the token, the key, the PIN. Which certificate
-//! belongs to it is said elsewhere, or it is read from the token.
+//! [`Pkcs11`] says where the key is: the module (the vendor's library), the token, the key, the
+//! PIN. Which certificate belongs to it is said elsewhere, or it is read from the token.
 //!
 //! ```
 //! use brs_iot::pkcs11::{Pin, Pkcs11};
@@ -19,35 +20,42 @@
 //!
 //! # How it behaves
 //!
-//! - Keys are RSA of 2048 to 4096 bits, P-256 or P-384. When a token is opened, the key signs a test message by each
-//!   scheme that TLS is then offered (by the first of each kind where each signature wants a login), and the signatures
-//!   must fit the certificate. A token that cannot make RSA-PSS signatures is used with TLS 1.2 only; where that may
-//!   have been something passing, it is tried again at the next refresh.
-//! - Nothing is guessed: if what was said fits no token or key or several, the error lists what there is. Of several
-//!   certificates of that name on the token, the one is used that fits the key and is valid; of those that renew each
-//!   other (one subject, one authority), the one that ends last. From 30 days before its end on, each refresh looks
-//!   whether the token has a renewed one.
-//! - One thread per token serves all sessions of the process. A signature has a time limit; while a token hangs,
-//!   further tries fail at once. A file or a function that gives a PIN is asked elsewhere, when a login is due: whoever
-//!   waits for a person stops no other session. A PIN pad's person, however, is waited for on the token's thread.
+//! - Keys are RSA of 2048 to 4096 bits, P-256 or P-384. When a token is opened, the key signs a
+//!   test message by each scheme that TLS is then offered (by the first of each kind where each
+//!   signature wants a login), and the signatures must fit the certificate. A token that cannot
+//!   make RSA-PSS signatures is used with TLS 1.2 only; where that may have been something passing,
+//!   it is tried again at the next refresh.
+//! - Nothing is guessed: if what was said fits no token or key or several, the error lists what
+//!   there is. Of several certificates of that name on the token, the one is used that fits the key
+//!   and is valid; of those that renew each other (one subject, one authority), the one that ends
+//!   last. From 30 days before its end on, each refresh looks whether the token has a renewed one.
+//! - One thread per token serves all sessions of the process. A signature has a time limit; while a
+//!   token hangs, further tries fail at once. A file or a function that gives a PIN is asked
+//!   elsewhere, when a login is due: whoever waits for a person stops no other session. A PIN pad's
+//!   person, however, is waited for on the token's thread.
 //! - A token that was unplugged and is back works at the next signature.
-//! - What cannot be the token's PIN, by its length or for a control character in it, is not sent. A PIN that a token
-//!   refused is never tried on it again. Logins and keys that want a PIN for each signature share
-//!   that memory, since many tokens count the mistakes of both together; only where a PIN was accepted before does the
-//!   other's refusal not count. Where a login fails and the token tells neither why nor that it counted a try
-//!   (`CKR_GENERAL_ERROR` or its like, and no flag that changed), that PIN has one more try. The memory ends with the
-//!   process: a supervisor that restarts a program with a wrong PIN uses up the token's tries. The last one is left
+//! - What cannot be the token's PIN, by its length or for a control character in it, is not sent. A
+//!   PIN that a token refused is never tried on it again. Logins and keys that want a PIN for each
+//!   signature share that memory, since many tokens count the mistakes of both together; only where
+//!   a PIN was accepted before does the other's refusal not count. Where a login fails and the
+//!   token tells neither why nor that it counted a try (`CKR_GENERAL_ERROR` or its like, and no
+//!   flag that changed), that PIN has one more try. The memory ends with the process: a supervisor
+//!   that restarts a program with a wrong PIN uses up the token's tries. The last one is left
 //!   alone: with it, brs does not log in.
-//! - A signature blocks the thread that makes the TLS handshake; brs makes such handshakes where that stalls no task. A
-//!   runtime of yours that is shut down meanwhile waits for them, a call's time limit at most.
-//! - A module is loaded once, never unloaded and never finalised, and at the process's end nobody waits for its thread.
-//!   Other code that uses it must initialise it with locking (`CKF_OS_LOCKING_OK`): whoever is first decides for all.
-//!   Modules whose exit handlers mind calls that still run want the sessions dropped before the process ends.
-//! - A key with `CKA_ALWAYS_AUTHENTICATE` wants its PIN between a signature's beginning and its end, so that the module
-//!   must sign in steps: by a mechanism that digests, such as `CKM_ECDSA_SHA256`, or by taking the plain one's data in
-//!   steps, too. SoftHSM2 up to 2.6 does so for RSA keys and not for EC keys, which are refused then.
-//! - A session whose PIN is not the one that another session on the same token is logged in with is refused. Where
-//!   other code in the process has logged in, PKCS#11 looks at no PIN, and nor can brs.
+//! - A signature blocks the thread that makes the TLS handshake; brs makes such handshakes where
+//!   that stalls no task. A runtime of yours that is shut down meanwhile waits for them, a call's
+//!   time limit at most.
+//! - A module is loaded once, never unloaded and never finalised, and at the process's end nobody
+//!   waits for its thread. Other code that uses it must initialise it with locking
+//!   (`CKF_OS_LOCKING_OK`): whoever is first decides for all. Modules whose exit handlers mind
+//!   calls that still run want the sessions dropped before the process ends.
+//! - A key with `CKA_ALWAYS_AUTHENTICATE` wants its PIN between a signature's beginning and its
+//!   end, so that the module must sign in steps: by a mechanism that digests, such as
+//!   `CKM_ECDSA_SHA256`, or by taking the plain one's data in steps, too. SoftHSM2 up to 2.6 does
+//!   so for RSA keys and not for EC keys, which are refused then.
+//! - A session whose PIN is not the one that another session on the same token is logged in with is
+//!   refused. Where other code in the process has logged in, PKCS#11 looks at no PIN, and nor can
+//!   brs.
 
 mod asking;
 mod certificates;
@@ -102,7 +110,8 @@ pub struct Pkcs11 {
 }
 
 impl Pkcs11 {
-    /// A key on a token of this module: the absolute path of the vendor's library; `~` stands for the home directory.
+    /// A key on a token of this module: the absolute path of the vendor's library; `~` stands for
+    /// the home directory.
     pub fn new(module_path: impl Into<PathBuf>) -> Self {
         Self {
             module_path: module_path.into(),
@@ -117,10 +126,11 @@ impl Pkcs11 {
 
     /// A key by its RFC 7512 URI, `pkcs11:token=…;object=…?module-path=…&pin-source=…`.
     ///
-    /// Padding at a name's end, `%20` or `%00`, is no part of it. Understood are `token`, `serial`, `manufacturer`,
-    /// `model`, `slot-id`, `object`, `id`, `type=private`, and behind the `?` `module-path`, `pin-source` (a file,
-    /// never a command) and `pin-value`. Any other attribute before the `?`, a vendor's too, is refused, since it may
-    /// narrow what is meant; behind it, it is ignored with a warning.
+    /// Padding at a name's end, `%20` or `%00`, is no part of it. Understood are `token`, `serial`,
+    /// `manufacturer`, `model`, `slot-id`, `object`, `id`, `type=private`, and behind the `?`
+    /// `module-path`, `pin-source` (a file, never a command) and `pin-value`. Any other attribute
+    /// before the `?`, a vendor's too, is refused, since it may narrow what is meant; behind it, it
+    /// is ignored with a warning.
     ///
     /// # Errors
     ///
@@ -135,8 +145,16 @@ impl Pkcs11 {
         let module_path = match (uri.module_path, module_path) {
             (Some(path), None) => path,
             (None, Some(path)) => path.to_owned(),
-            (None, None) => return Err(wrong("the PKCS#11 URI has no `module-path`: add `?module-path=/…`")),
-            (Some(_), Some(_)) => return Err(wrong("`module_path` is given twice: in the URI and beside it")),
+            (None, None) => {
+                return Err(wrong(
+                    "the PKCS#11 URI has no `module-path`: add `?module-path=/…`",
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(wrong(
+                    "`module_path` is given twice: in the URI and beside it",
+                ));
+            }
         };
         let mut read = Self::new(module_path);
         read.token = TokenSelector {
@@ -146,13 +164,19 @@ impl Pkcs11 {
             manufacturer: uri.manufacturer,
             model: uri.model,
         };
-        read.key = ObjectSelector { label: uri.object, id: uri.id.map(Id) };
-        read.pin = uri.pin_value.map(Pin::value).or(uri.pin_file.map(Pin::file));
+        read.key = ObjectSelector {
+            label: uri.object,
+            id: uri.id.map(Id),
+        };
+        read.pin = uri
+            .pin_value
+            .map(Pin::value)
+            .or(uri.pin_file.map(Pin::file));
         Ok(read)
     }
 
-    /// The number of the slot that the token is in. Numbers may change when tokens come and go: a label or a serial
-    /// number is the better choice.
+    /// The number of the slot that the token is in. Numbers may change when tokens come and go: a
+    /// label or a serial number is the better choice.
     #[must_use]
     pub fn slot_id(mut self, id: u64) -> Self {
         self.token.slot_id = Some(id);
@@ -187,8 +211,8 @@ impl Pkcs11 {
         self
     }
 
-    /// The label of the certificate on the token, where it is read from there. Default: the certificate with the key's
-    /// id, else the one with the key's label.
+    /// The label of the certificate on the token, where it is read from there. Default: the
+    /// certificate with the key's id, else the one with the key's label.
     #[must_use]
     pub fn certificate_label(mut self, label: impl Into<String>) -> Self {
         self.certificate.label = Some(label.into());
@@ -209,10 +233,11 @@ impl Pkcs11 {
         self
     }
 
-    /// How long a signature may take, waiting for the token included: above 0, at most 12 hours. Default: 10 s, far
-    /// above what a TPM or a smart card needs. Opening the token, its PIN included, has the same limit, so that a
-    /// function which asks a person, or a PIN pad, wants a larger one: two minutes, say. Within a call of the method
-    /// `iot` a signature also ends before the call does; a limit above the default makes calls and refreshes longer.
+    /// How long a signature may take, waiting for the token included: above 0, at most 12 hours.
+    /// Default: 10 s, far above what a TPM or a smart card needs. Opening the token, its PIN
+    /// included, has the same limit, so that a function which asks a person, or a PIN pad, wants a
+    /// larger one: two minutes, say. Within a call of the method `iot` a signature also ends before
+    /// the call does; a limit above the default makes calls and refreshes longer.
     #[must_use]
     pub fn signature_timeout(mut self, limit: Duration) -> Self {
         self.signature_timeout = limit;
@@ -226,9 +251,11 @@ impl Pkcs11 {
         }
         if !path::expanded(&self.module_path).is_absolute() {
             // A bare name would be looked for wherever the environment says.
-            return Err(Error::validation("`module_path` must be an absolute path of a PKCS#11 library")
-                .unrecoverable()
-                .with_param("module_path"));
+            return Err(Error::validation(
+                "`module_path` must be an absolute path of a PKCS#11 library",
+            )
+            .unrecoverable()
+            .with_param("module_path"));
         }
         Ok(())
     }
@@ -241,12 +268,19 @@ impl Pkcs11 {
     async fn module(&self, until: Until) -> Result<PathBuf, Error> {
         let path = path::expanded(&self.module_path).into_owned();
         let late = format!("PKCS#11 module `{}` was not found", path.display());
-        until.or_late(self.place.run(move || module(&path)), &late).await??
+        until
+            .or_late(self.place.run(move || module(&path)), &late)
+            .await??
     }
 }
 
 fn module(path: &Path) -> Result<PathBuf, Error> {
-    let refused = |unread: Unread| unread.into_error(&format!("PKCS#11 module `{}`", path.display()), "module_path");
+    let refused = |unread: Unread| {
+        unread.into_error(
+            &format!("PKCS#11 module `{}`", path.display()),
+            "module_path",
+        )
+    };
     let failed = |error| refused(Unread::io(error, path));
     let real = path.canonicalize().map_err(failed)?;
     if let Some(problem) = no_file(&real.metadata().map_err(failed)?) {

@@ -1,8 +1,9 @@
 //! The proxy on the way to the endpoint: the one that was given, or that of the environment.
 //!
-//! Owns the choice, made once, when the session is built. TLS with the proxy itself would show it the device's
-//! certificate, since a client has one TLS configuration for both: only plain `http://` proxies are used. The rules of
-//! the environment's variables are those of hyper-util, which are curl's.
+//! Owns the choice, made once, when the session is built. TLS with the proxy itself would show it
+//! the device's certificate, since a client has one TLS configuration for both: only plain
+//! `http://` proxies are used. The rules of the environment's variables are those of hyper-util,
+//! which are curl's.
 
 use std::env;
 
@@ -21,7 +22,10 @@ const CGI: &str = "REQUEST_METHOD";
 pub(crate) enum Proxy {
     Direct,
     Given(SecretString),
-    Environment { url: String, authorization: Option<HeaderValue> },
+    Environment {
+        url: String,
+        authorization: Option<HeaderValue>,
+    },
 }
 
 impl Proxy {
@@ -36,15 +40,28 @@ impl Proxy {
     }
 
     fn of(variable: impl Fn(&str) -> Option<String>, url: &str) -> Result<Self, Error> {
-        let Ok(url) = url.parse() else { return Ok(Self::Direct) };
+        let Ok(url) = url.parse() else {
+            return Ok(Self::Direct);
+        };
         if variable(CGI).is_some() {
             return Ok(Self::Direct);
         }
-        let exceptions = EXCEPTIONS.iter().find_map(|name| variable(name)).unwrap_or_default();
+        let exceptions = EXCEPTIONS
+            .iter()
+            .find_map(|name| variable(name))
+            .unwrap_or_default();
         for pair in VARIABLES {
-            let Some((name, value)) = pair.iter().find_map(|name| Some((name, variable(name)?))) else { continue };
-            let matcher = Matcher::builder().https(value).no(exceptions.clone()).build();
-            let Some(proxy) = matcher.intercept(&url) else { continue };
+            let Some((name, value)) = pair.iter().find_map(|name| Some((name, variable(name)?)))
+            else {
+                continue;
+            };
+            let matcher = Matcher::builder()
+                .https(value)
+                .no(exceptions.clone())
+                .build();
+            let Some(proxy) = matcher.intercept(&url) else {
+                continue;
+            };
             if proxy.uri().scheme_str() != Some("http") {
                 return Err(Error::configuration(format!(
                     "the proxy of the environment variable `{name}` is not an `http://` one, and would be shown the \
@@ -54,17 +71,26 @@ impl Proxy {
                 .with_param("proxy")
                 .unrecoverable());
             }
-            return Ok(Self::Environment { url: proxy.uri().to_string(), authorization: proxy.basic_auth().cloned() });
+            return Ok(Self::Environment {
+                url: proxy.uri().to_string(),
+                authorization: proxy.basic_auth().cloned(),
+            });
         }
         Ok(Self::Direct)
     }
 
     /// The builder of a client that goes this way, whatever the environment says later.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
-        let refused = |_| Error::validation("`proxy` is no URL").with_param("proxy").unrecoverable();
+        let refused = |_| {
+            Error::validation("`proxy` is no URL")
+                .with_param("proxy")
+                .unrecoverable()
+        };
         Ok(match self {
             Self::Direct => builder.no_proxy(),
-            Self::Given(url) => builder.proxy(reqwest::Proxy::https(url.expose()).map_err(refused)?),
+            Self::Given(url) => {
+                builder.proxy(reqwest::Proxy::https(url.expose()).map_err(refused)?)
+            }
             Self::Environment { url, authorization } => {
                 let proxy = reqwest::Proxy::https(url).map_err(refused)?;
                 builder.proxy(match authorization {
@@ -76,8 +102,8 @@ impl Proxy {
     }
 }
 
-/// For MQTT, which goes the same way: the URL of the environment's proxy to `url`, and what the proxy is to know of the
-/// user.
+/// For MQTT, which goes the same way: the URL of the environment's proxy to `url`, and what the
+/// proxy is to know of the user.
 ///
 /// # Errors
 ///
@@ -93,10 +119,16 @@ pub fn proxy_of_environment(url: &str) -> Result<Option<(String, Option<HeaderVa
 mod tests {
     use super::*;
 
-    const ENDPOINT: &str = "https://c2abc.credentials.iot.eu-west-1.amazonaws.com/role-aliases/demo/credentials";
+    const ENDPOINT: &str =
+        "https://c2abc.credentials.iot.eu-west-1.amazonaws.com/role-aliases/demo/credentials";
 
     fn chosen(variables: &[(&str, &str)]) -> Result<Option<(String, bool)>, Error> {
-        let variable = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| value.to_string());
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(of, _)| *of == name)
+                .map(|(_, value)| value.to_string())
+        };
         Ok(match Proxy::of(variable, ENDPOINT)? {
             Proxy::Environment { url, authorization } => Some((url, authorization.is_some())),
             Proxy::Direct | Proxy::Given(_) => None,
@@ -108,14 +140,33 @@ mod tests {
         for (variables, expected) in [
             (&[][..], None),
             (&[("HTTP_PROXY", "http://web:80")], None),
-            (&[("HTTPS_PROXY", "http://me:hush@one:3128"), ("https_proxy", "http://two")], Some(("one:3128", true))),
+            (
+                &[
+                    ("HTTPS_PROXY", "http://me:hush@one:3128"),
+                    ("https_proxy", "http://two"),
+                ],
+                Some(("one:3128", true)),
+            ),
             (&[("https_proxy", "two:3128")], Some(("two:3128", false))),
-            (&[("HTTPS_PROXY", ""), ("all_proxy", "http://three:80")], Some(("three:80", false))),
-            (&[("ALL_PROXY", "http://one:80"), ("NO_PROXY", "example.com,.amazonaws.com")], None),
+            (
+                &[("HTTPS_PROXY", ""), ("all_proxy", "http://three:80")],
+                Some(("three:80", false)),
+            ),
+            (
+                &[
+                    ("ALL_PROXY", "http://one:80"),
+                    ("NO_PROXY", "example.com,.amazonaws.com"),
+                ],
+                None,
+            ),
             (&[("HTTPS_PROXY", "http://one:80"), ("no_proxy", "*")], None),
-            (&[("HTTPS_PROXY", "http://one:80"), ("REQUEST_METHOD", "GET")], None),
+            (
+                &[("HTTPS_PROXY", "http://one:80"), ("REQUEST_METHOD", "GET")],
+                None,
+            ),
         ] {
-            let expected = expected.map(|(host, authorized)| (format!("http://{host}/"), authorized));
+            let expected =
+                expected.map(|(host, authorized)| (format!("http://{host}/"), authorized));
             assert_eq!(chosen(variables).unwrap(), expected, "{variables:?}");
         }
     }
@@ -125,9 +176,18 @@ mod tests {
         for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
             for url in ["https://me:hush@proxy:443", "socks5://me:hush@proxy:1080"] {
                 let error = chosen(&[(name, url)]).unwrap_err();
-                assert!(error.to_string().contains(&format!("`{name}`")) && error.is_unrecoverable(), "{error}");
-                assert!(error.param() == Some("proxy") && !format!("{error:?}").contains("hush"), "{error:?}");
-                assert_eq!(chosen(&[(name, url), ("NO_PROXY", "amazonaws.com")]).unwrap(), None);
+                assert!(
+                    error.to_string().contains(&format!("`{name}`")) && error.is_unrecoverable(),
+                    "{error}"
+                );
+                assert!(
+                    error.param() == Some("proxy") && !format!("{error:?}").contains("hush"),
+                    "{error:?}"
+                );
+                assert_eq!(
+                    chosen(&[(name, url), ("NO_PROXY", "amazonaws.com")]).unwrap(),
+                    None
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Reading a file: bounded, into memory that wipes itself, and if that fails the reason in words.
 //!
-//! Owns the sentences about files: one that does not exist, one that this process may not read and a folder are three
-//! different mistakes, and the text tells which it is. What a file means is its reader's.
+//! Owns the sentences about files: one that does not exist, one that this process may not read and
+//! a folder are three different mistakes, and the text tells which it is. What a file means is its
+//! reader's.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -10,7 +11,8 @@ use std::path::Path;
 use brs_core::Error;
 use zeroize::Zeroizing;
 
-/// The system's own bundles of authorities have about 200 KiB; a device's certificate and key have a few.
+/// The system's own bundles of authorities have about 200 KiB; a device's certificate and key have
+/// a few.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// Why a file was not read, as the end of a sentence, with the system's error.
@@ -22,11 +24,17 @@ pub(crate) struct Unread {
 
 impl Unread {
     pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), source: None }
+        Self {
+            problem: problem.into(),
+            source: None,
+        }
     }
 
     pub(crate) fn io(error: io::Error, path: &Path) -> Self {
-        Self { problem: reason(&error, path), source: Some(error) }
+        Self {
+            problem: reason(&error, path),
+            source: Some(error),
+        }
     }
 
     /// The end of a sentence.
@@ -36,7 +44,9 @@ impl Unread {
 
     /// `named` begins the sentence, as in ``the certificate `/path` ``.
     pub(crate) fn into_error(self, named: &str, param: &str) -> Error {
-        let error = Error::configuration(format!("{named} {}", self.problem)).with_param(param).unrecoverable();
+        let error = Error::configuration(format!("{named} {}", self.problem))
+            .with_param(param)
+            .unrecoverable();
         match self.source {
             Some(source) => error.with_source(source),
             None => error,
@@ -52,7 +62,9 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     if let Some(problem) = no_file(&metadata) {
         return Err(Unread::new(problem));
     }
-    let length = usize::try_from(metadata.len()).ok().filter(|length| *length <= MAX_BYTES);
+    let length = usize::try_from(metadata.len())
+        .ok()
+        .filter(|length| *length <= MAX_BYTES);
     let length = length.ok_or_else(|| Unread::new("has more than 1 MiB: give the right file"))?;
     // One byte more than expected: a vector that grows leaves its old memory as it is.
     let mut bytes = Zeroizing::new(vec![0; length + 1]);
@@ -112,7 +124,10 @@ mod tests {
     use super::*;
 
     fn problem(path: &Path) -> String {
-        read(path).unwrap_err().into_error("the file", "param").to_string()
+        read(path)
+            .unwrap_err()
+            .into_error("the file", "param")
+            .to_string()
     }
 
     #[test]
@@ -149,7 +164,10 @@ mod tests {
     #[test]
     fn links_that_lead_nowhere_and_sockets_are_told_apart() {
         let directory = tempfile::tempdir().unwrap();
-        let (link, socket) = (directory.path().join("link"), directory.path().join("socket"));
+        let (link, socket) = (
+            directory.path().join("link"),
+            directory.path().join("socket"),
+        );
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(problem(&link).contains("is a link to something that does not exist"));
@@ -160,7 +178,12 @@ mod tests {
     fn a_file_without_permission_is_no_missing_one() {
         let unread = Unread::io(ErrorKind::PermissionDenied.into(), Path::new("/a"));
         let error = unread.into_error("the file `/a`", "param");
-        assert!(error.to_string().starts_with("the file `/a` may not be read"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("the file `/a` may not be read"),
+            "{error}"
+        );
         assert!(error.to_string().contains("permission denied") && error.is_unrecoverable());
         assert!(std::error::Error::source(&error).is_some());
     }

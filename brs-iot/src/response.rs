@@ -1,7 +1,7 @@
 //! What the endpoint answers: credentials, or an error in AWS's words.
 //!
-//! Owns the parsers of both bodies. They take any bytes: what is wrong with them is said in words of our own, and
-//! nothing of the body is repeated but AWS's message. Fuzzed.
+//! Owns the parsers of both bodies. They take any bytes: what is wrong with them is said in words
+//! of our own, and nothing of the body is repeated but AWS's message. Fuzzed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -48,21 +48,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromMap<T> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_map(MapVisitor(PhantomData)).map(Self)
+        deserializer
+            .deserialize_map(MapVisitor(PhantomData))
+            .map(Self)
     }
 }
 
-/// Reads a success; or what is wrong with it, as the end of a sentence that begins with "an answer that".
+/// Reads a success; or what is wrong with it, as the end of a sentence that begins with "an answer
+/// that".
 pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("is empty".into());
     }
-    let FromMap(answer) = serde_json::from_slice::<FromMap<Answer>>(body).map_err(|error| match error.classify() {
-        Category::Eof => "is cut off".to_owned(),
-        Category::Data => "is JSON of another shape: `credentials` must be a map of texts".to_owned(),
-        Category::Syntax | Category::Io => format!("is not JSON{}", guess(body)),
+    let FromMap(answer) = serde_json::from_slice::<FromMap<Answer>>(body).map_err(|error| {
+        match error.classify() {
+            Category::Eof => "is cut off".to_owned(),
+            Category::Data => {
+                "is JSON of another shape: `credentials` must be a map of texts".to_owned()
+            }
+            Category::Syntax | Category::Io => format!("is not JSON{}", guess(body)),
+        }
     })?;
-    let Some(FromMap(fields)) = answer.credentials else { return Err("has no `credentials`".into()) };
+    let Some(FromMap(fields)) = answer.credentials else {
+        return Err("has no `credentials`".into());
+    };
     let fields = [
         ("accessKeyId", fields.access_key_id),
         ("secretAccessKey", fields.secret_access_key),
@@ -77,11 +86,19 @@ pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     let odd: Vec<String> = fields
         .iter()
-        .filter(|(_, value)| value.as_ref().is_some_and(|value| value.expose().contains(odd)))
+        .filter(|(_, value)| {
+            value
+                .as_ref()
+                .is_some_and(|value| value.expose().contains(odd))
+        })
         .map(|(name, _)| format!("`{name}`"))
         .collect();
-    let [(_, Some(access_key_id)), (_, Some(secret_access_key)), (_, Some(session_token)), (_, Some(expiration))] =
-        &fields
+    let [
+        (_, Some(access_key_id)),
+        (_, Some(secret_access_key)),
+        (_, Some(session_token)),
+        (_, Some(expiration)),
+    ] = &fields
     else {
         return Err(format!("lacks {}", missing.join(", ")));
     };
@@ -89,7 +106,10 @@ pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
         return Err(format!("lacks {}", missing.join(", ")));
     }
     if !odd.is_empty() {
-        return Err(format!("has white space or control characters in {}", odd.join(", ")));
+        return Err(format!(
+            "has white space or control characters in {}",
+            odd.join(", ")
+        ));
     }
     let expiration = time(expiration.expose(), Format::DateTimeWithOffset)
         .ok_or_else(|| "has an `expiration` that is no ISO 8601 time with an offset".to_owned())?;
@@ -104,7 +124,11 @@ pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
 /// What the body may be instead, where that is easy to see.
 fn guess(body: &[u8]) -> &'static str {
     let start = body.trim_ascii_start();
-    if start.starts_with(b"<") { " but HTML or XML: something on the way answers in AWS's place" } else { "" }
+    if start.starts_with(b"<") {
+        " but HTML or XML: something on the way answers in AWS's place"
+    } else {
+        ""
+    }
 }
 
 /// AWS's words in an error's body.
@@ -114,7 +138,9 @@ pub(crate) fn message(body: &[u8]) -> Option<String> {
         #[serde(alias = "Message")]
         message: String,
     }
-    serde_json::from_slice::<FromMap<Refusal>>(body).ok().map(|FromMap(refusal)| refusal.message)
+    serde_json::from_slice::<FromMap<Refusal>>(body)
+        .ok()
+        .map(|FromMap(refusal)| refusal.message)
 }
 
 /// An HTTP `Date`.
@@ -133,7 +159,11 @@ pub(crate) enum RetryAfter {
 /// A `Retry-After`; `None` for what is neither a number of seconds nor a date.
 pub(crate) fn retry_after(text: &str) -> Option<RetryAfter> {
     let text = text.trim();
-    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let seconds = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten();
     match seconds {
         Some(seconds) => Some(RetryAfter::Wait(Duration::from_secs(seconds))),
         None => http_date(text).map(RetryAfter::Until),
@@ -154,11 +184,20 @@ mod tests {
 
     #[test]
     fn credentials_are_read_and_other_fields_are_let_be() {
-        for body in [GOOD.to_owned(), GOOD.replace("\"expiration\"", "\"more\":[1],\"expiration\"")] {
+        for body in [
+            GOOD.to_owned(),
+            GOOD.replace("\"expiration\"", "\"more\":[1],\"expiration\""),
+        ] {
             let set = credentials(body.as_bytes()).unwrap();
-            assert_eq!((set.access_key_id(), set.secret_access_key()), ("ASIAX", "hush/1"));
+            assert_eq!(
+                (set.access_key_id(), set.secret_access_key()),
+                ("ASIAX", "hush/1")
+            );
             assert_eq!(set.session_token(), Some("hush+2"));
-            assert_eq!(set.expiration(), Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
+            assert_eq!(
+                set.expiration(),
+                Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+            );
         }
     }
 
@@ -176,37 +215,87 @@ mod tests {
             ("{}".into(), "has no `credentials`"),
             (r#"{"credentials":null}"#.into(), "has no `credentials`"),
             (r#"{"credentials":"hush"}"#.into(), "another shape"),
-            (r#"{"credentials":["A","hush","hush","2026-01-01T00:00:00Z"]}"#.into(), "another shape"),
-            (r#"{"credentials":{"secretAccessKey":["hush"]}}"#.into(), "another shape"),
-            (r#"{"credentials":{"secretAccessKey":4711}}"#.into(), "another shape"),
-            (r#"{"credentials":{}}"#.into(), "lacks `accessKeyId`, `secretAccessKey`, `sessionToken`, `expiration`"),
+            (
+                r#"{"credentials":["A","hush","hush","2026-01-01T00:00:00Z"]}"#.into(),
+                "another shape",
+            ),
+            (
+                r#"{"credentials":{"secretAccessKey":["hush"]}}"#.into(),
+                "another shape",
+            ),
+            (
+                r#"{"credentials":{"secretAccessKey":4711}}"#.into(),
+                "another shape",
+            ),
+            (
+                r#"{"credentials":{}}"#.into(),
+                "lacks `accessKeyId`, `secretAccessKey`, `sessionToken`, `expiration`",
+            ),
             (GOOD.replace("hush/1", ""), "lacks `secretAccessKey`"),
             (GOOD.replace("\"hush+2\"", "null"), "lacks `sessionToken`"),
-            (GOOD.replace("sessionToken", "token"), "lacks `sessionToken`"),
-            (GOOD.replace("hush/1", "hush\\n"), "control characters in `secretAccessKey`"),
-            (GOOD.replace("2026-01-01T00:00:00Z", "1767225600"), "no ISO 8601 time"),
-            (GOOD.replace("2026-01-01T00:00:00Z", "2026-01-01T00:00:00"), "no ISO 8601 time"),
-            (GOOD.replace("ASIAX", "A\",\"accessKeyId\":\"B"), "another shape"),
+            (
+                GOOD.replace("sessionToken", "token"),
+                "lacks `sessionToken`",
+            ),
+            (
+                GOOD.replace("hush/1", "hush\\n"),
+                "control characters in `secretAccessKey`",
+            ),
+            (
+                GOOD.replace("2026-01-01T00:00:00Z", "1767225600"),
+                "no ISO 8601 time",
+            ),
+            (
+                GOOD.replace("2026-01-01T00:00:00Z", "2026-01-01T00:00:00"),
+                "no ISO 8601 time",
+            ),
+            (
+                GOOD.replace("ASIAX", "A\",\"accessKeyId\":\"B"),
+                "another shape",
+            ),
         ] {
             let found = credentials(body.as_bytes()).unwrap_err();
             assert!(found.contains(problem), "{body}: {found}");
-            assert!(!found.contains("hush") && !found.contains("4711"), "{found}");
+            assert!(
+                !found.contains("hush") && !found.contains("4711"),
+                "{found}"
+            );
         }
-        assert!(credentials(&[0xff, 0xfe]).unwrap_err().contains("is not JSON"));
+        assert!(
+            credentials(&[0xff, 0xfe])
+                .unwrap_err()
+                .contains("is not JSON")
+        );
     }
 
     #[test]
     fn awss_message_is_read_where_there_is_one() {
-        assert_eq!(message(br#"{"message":"Access Denied"}"#).as_deref(), Some("Access Denied"));
-        assert_eq!(message(br#"{"Message":"Access Denied"}"#).as_deref(), Some("Access Denied"));
-        for body in ["", "<html>", "{}", "[]", r#"["by position"]"#, r#"{"message":1}"#] {
+        assert_eq!(
+            message(br#"{"message":"Access Denied"}"#).as_deref(),
+            Some("Access Denied")
+        );
+        assert_eq!(
+            message(br#"{"Message":"Access Denied"}"#).as_deref(),
+            Some("Access Denied")
+        );
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            "[]",
+            r#"["by position"]"#,
+            r#"{"message":1}"#,
+        ] {
             assert_eq!(message(body.as_bytes()), None);
         }
     }
 
     #[test]
     fn a_date_header_is_read() {
-        assert_eq!(http_date("Thu, 01 Jan 2026 00:00:00 GMT"), Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
+        assert_eq!(
+            http_date("Thu, 01 Jan 2026 00:00:00 GMT"),
+            Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+        );
         for text in ["", "yesterday", "2026-01-01T00:00:00Z"] {
             assert_eq!(http_date(text), None);
         }
@@ -214,9 +303,15 @@ mod tests {
 
     #[test]
     fn a_wait_is_read_in_both_its_forms() {
-        assert_eq!(retry_after(" 30"), Some(RetryAfter::Wait(Duration::from_secs(30))));
+        assert_eq!(
+            retry_after(" 30"),
+            Some(RetryAfter::Wait(Duration::from_secs(30)))
+        );
         let date = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        assert_eq!(retry_after("Thu, 01 Jan 2026 00:00:00 GMT"), Some(RetryAfter::Until(date)));
+        assert_eq!(
+            retry_after("Thu, 01 Jan 2026 00:00:00 GMT"),
+            Some(RetryAfter::Until(date))
+        );
         for text in ["", "-1", "1.5", "soon", "99999999999999999999"] {
             assert_eq!(retry_after(text), None, "{text}");
         }

@@ -1,8 +1,8 @@
 //! What the endpoint's clock shows, as far as its answers have told.
 //!
-//! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic clock, is what a new
-//! certificate is judged by, and what an error about a server's certificate compares this machine's clock with. Only
-//! answers of an endpoint that is trusted count.
+//! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic
+//! clock, is what a new certificate is judged by, and what an error about a server's certificate
+//! compares this machine's clock with. Only answers of an endpoint that is trusted count.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,12 +19,16 @@ pub(crate) struct ServerTime {
 impl ServerTime {
     /// Nothing heard yet.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, heard: Mutex::new(None) }
+        Self {
+            clock,
+            heard: Mutex::new(None),
+        }
     }
 
     /// An answer that has just come.
     pub(crate) fn hear(&self, date: SystemTime) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, self.clock.monotonic()));
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((date, self.clock.monotonic()));
     }
 
     /// The endpoint's present; `None` until it has answered.

@@ -1,7 +1,7 @@
 //! The strategy of the method `iot`: one call to the credentials endpoint per refresh.
 //!
-//! Owns what happens in which order: look at the files, call, tell. Certificate and key are read in the method's
-//! constructor, which contacts nobody.
+//! Owns what happens in which order: look at the files, call, tell. Certificate and key are read in
+//! the method's constructor, which contacts nobody.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use brs_core::{
-    Clock, Error, Event, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
+    Clock, Error, Event, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
+    register_method,
 };
 
 use crate::call::{Limits, fetch, within};
@@ -27,7 +28,8 @@ const METHOD: &str = "iot";
 const SOURCE: &str = "iot-credentials-provider";
 /// How long before its end a certificate is told of.
 pub(crate) const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the one that is seen.
+/// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the
+/// one that is seen.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -47,9 +49,10 @@ impl Iot {
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong value; a configuration error for files that cannot be read, for a certificate and
-    /// a key that do not belong together, for a certificate that is not valid now, and for a proxy of the environment
-    /// that would be shown the certificate; a connection error for files that are not read within 30 s.
+    /// A validation error for a wrong value; a configuration error for files that cannot be read,
+    /// for a certificate and a key that do not belong together, for a certificate that is not valid
+    /// now, and for a proxy of the environment that would be shown the certificate; a connection
+    /// error for files that are not read within 30 s.
     ///
     /// # Cancel safety
     ///
@@ -68,25 +71,36 @@ impl Iot {
             Arc::clone(&server_time),
         )?;
         let accept_any = params.danger_accept_invalid_certificates;
-        let files = Box::pin(Files::load(params.device, params.trust_store, accept_any, &clock, server_time)).await?;
+        let files = Box::pin(Files::load(
+            params.device,
+            params.trust_store,
+            accept_any,
+            &clock,
+            server_time,
+        ))
+        .await?;
         Ok(Self {
             endpoint,
             role_alias: params.role_alias,
             thing_name: params.thing_name,
             duration: params.duration,
-            limits: Limits { timeout: params.timeout, max_attempts: params.max_attempts },
+            limits: Limits {
+                timeout: params.timeout,
+                max_attempts: params.max_attempts,
+            },
             files: Arc::new(files),
             clients,
         })
     }
 
-    /// The device's identity that is in use: certificate and key as they were last taken over, or those before while
-    /// the endpoint refuses the new ones.
+    /// The device's identity that is in use: certificate and key as they were last taken over, or
+    /// those before while the endpoint refuses the new ones.
     pub fn device(&self) -> Arc<Device> {
         self.files.device()
     }
 
-    /// The device's identity, for other connections of the device: it follows the files as the session does.
+    /// The device's identity, for other connections of the device: it follows the files as the
+    /// session does.
     pub fn identity(&self) -> DeviceIdentity {
         DeviceIdentity::sharing(Arc::clone(&self.files))
     }
@@ -120,9 +134,14 @@ impl Iot {
         fetch(&self.clients, set, self.limits, &call, cx).await
     }
 
-    /// One call with the device before, when the endpoint does not take the new one: not registered yet, perhaps. The
-    /// next refresh begins with the new one again.
-    async fn go_back_to(&self, previous: &Set, failed: &Failed, cx: &RefreshContext) -> Option<TemporaryCredentials> {
+    /// One call with the device before, when the endpoint does not take the new one: not registered
+    /// yet, perhaps. The next refresh begins with the new one again.
+    async fn go_back_to(
+        &self,
+        previous: &Set,
+        failed: &Failed,
+        cx: &RefreshContext,
+    ) -> Option<TemporaryCredentials> {
         match self.call(previous, cx).await {
             Ok(credentials) => {
                 self.files.went_back_to(previous);
@@ -155,7 +174,11 @@ impl Iot {
             );
         }
         let (device, now) = (&set.device, self.files.now(cx.clock()));
-        if device.not_after().duration_since(now).is_ok_and(|left| left > NEAR_ITS_END) {
+        if device
+            .not_after()
+            .duration_since(now)
+            .is_ok_and(|left| left > NEAR_ITS_END)
+        {
             return;
         }
         cx.emit(Event::CertificateExpiring {
@@ -176,8 +199,12 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        // What cannot be taken over in half of the time leaves the other half for a call with what there is.
-        let set = self.files.look(cx.clock(), Some(within(cx.time_left()) / 2)).await;
+        // What cannot be taken over in half of the time leaves the other half for a call with what
+        // there is.
+        let set = self
+            .files
+            .look(cx.clock(), Some(within(cx.time_left()) / 2))
+            .await;
         self.warn(&set, cx);
         let failed = match self.call(&set, cx).await {
             Ok(credentials) => {

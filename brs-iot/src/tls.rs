@@ -1,8 +1,9 @@
 //! TLS towards the endpoint: whom to trust, what to show, by which clock.
 //!
-//! Owns the configuration for rustls. The cryptography is named explicitly: a process-wide provider is neither used nor
-//! set. TLS 1.2 and 1.3, the latter not where a token cannot make its signatures. Time is the session's clock. What
-//! rustls does not tell of a refused certificate, [`verifier`] does.
+//! Owns the configuration for rustls. The cryptography is named explicitly: a process-wide provider
+//! is neither used nor set. TLS 1.2 and 1.3, the latter not where a token cannot make its
+//! signatures. Time is the session's clock. What rustls does not tell of a refused certificate,
+//! [`verifier`] does.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -16,7 +17,8 @@ use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use rustls_native_certs::ErrorKind as Kind;
 
@@ -40,7 +42,8 @@ const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
 pub(crate) enum Trust {
     /// Those of the system's authorities.
     System(Arc<RootCertStore>),
-    /// Those of the authorities that were given; with the name of the store and what of it was left out.
+    /// Those of the authorities that were given; with the name of the store and what of it was left
+    /// out.
     Given(Arc<RootCertStore>, String),
     /// Everybody's.
     Anybody,
@@ -58,8 +61,15 @@ impl Trust {
         }
         let cause = loaded.errors.into_iter().next();
         let why = match &cause {
-            Some(rustls_native_certs::Error { kind: Kind::Io { inner, path }, .. }) => {
-                format!(" (`{}` {})", path.display(), Unread::io(inner.kind().into(), path).problem())
+            Some(rustls_native_certs::Error {
+                kind: Kind::Io { inner, path },
+                ..
+            }) => {
+                format!(
+                    " (`{}` {})",
+                    path.display(),
+                    Unread::io(inner.kind().into(), path).problem()
+                )
             }
             Some(other) => format!(" ({other})"),
             None => String::new(),
@@ -81,29 +91,53 @@ impl Trust {
         matches!((self, other), (Self::System(one), Self::System(other)) if one.roots == other.roots)
     }
 
-    /// The authorities of a trust store. Its file was read before. Blocks that cannot be used are left out with a
-    /// warning, and the store's name tells of them; one at least must be usable.
+    /// The authorities of a trust store. Its file was read before. Blocks that cannot be used are
+    /// left out with a warning, and the store's name tells of them; one at least must be usable.
     pub(crate) fn given(bytes: &[u8], pem: &Pem) -> Result<Self, Error> {
         let named = pem.named(TRUST_STORE);
-        let refused =
-            |problem: String| Error::configuration(format!("{named} {problem}")).with_param(PARAM).unrecoverable();
-        let Authorities { certificates, mut left_out } = authorities(bytes).map_err(refused)?;
+        let refused = |problem: String| {
+            Error::configuration(format!("{named} {problem}"))
+                .with_param(PARAM)
+                .unrecoverable()
+        };
+        let Authorities {
+            certificates,
+            mut left_out,
+        } = authorities(bytes).map_err(refused)?;
         let (mut store, of) = (RootCertStore::empty(), certificates.len() + left_out.len());
         for (number, certificate) in certificates {
-            let subject = Facts::of(&certificate).map(|facts| facts.subject).unwrap_or_default();
+            let subject = Facts::of(&certificate)
+                .map(|facts| facts.subject)
+                .unwrap_or_default();
             if let Err(error) = store.add(certificate) {
-                left_out.push(format!("number {number} (`{subject}`) cannot be used ({error})"));
+                left_out.push(format!(
+                    "number {number} (`{subject}`) cannot be used ({error})"
+                ));
             }
         }
         if store.is_empty() {
-            return Err(refused(format!("holds no certificate that can be used: {}", left_out.join(", "))));
+            return Err(refused(format!(
+                "holds no certificate that can be used: {}",
+                left_out.join(", ")
+            )));
         }
         if left_out.is_empty() {
             return Ok(Self::Given(Arc::new(store), named));
         }
-        let left_out = format!("{} of its {of} blocks is left out: {}", left_out.len(), left_out.join(", "));
-        tracing::warn!(trust_store = named, left_out, "a part of the trust store cannot be used");
-        Ok(Self::Given(Arc::new(store), format!("{named} ({left_out})")))
+        let left_out = format!(
+            "{} of its {of} blocks is left out: {}",
+            left_out.len(),
+            left_out.join(", ")
+        );
+        tracing::warn!(
+            trust_store = named,
+            left_out,
+            "a part of the trust store cannot be used"
+        );
+        Ok(Self::Given(
+            Arc::new(store),
+            format!("{named} ({left_out})"),
+        ))
     }
 
     /// The trust store's content. Blocks.
@@ -113,7 +147,11 @@ impl Trust {
 }
 
 /// The configuration for a device.
-pub(crate) fn config(device: &Device, trust: &Trust, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
+pub(crate) fn config(
+    device: &Device,
+    trust: &Trust,
+    clock: &Arc<dyn Clock>,
+) -> Result<ClientConfig, Error> {
     let versions = if device.tls12_only() { OLD } else { BOTH };
     let builder = verifying(trust, clock, versions)?;
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(device.certified()))))
@@ -130,14 +168,21 @@ fn verifying(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Time(Arc::clone(clock))))
-        .with_protocol_versions(versions)
-        .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
+    let builder = ClientConfig::builder_with_details(
+        Arc::clone(&provider),
+        Arc::new(Time(Arc::clone(clock))),
+    )
+    .with_protocol_versions(versions)
+    .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::System(roots) | Trust::Given(roots, _) => Arc::new(Verifier::new(Arc::clone(roots), provider)?),
+        Trust::System(roots) | Trust::Given(roots, _) => {
+            Arc::new(Verifier::new(Arc::clone(roots), provider)?)
+        }
         Trust::Anybody => Arc::new(AcceptAny(provider)),
     };
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier))
 }
 
 /// The session's clock, for rustls.
@@ -146,7 +191,11 @@ struct Time(Arc<dyn Clock>);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+        self.0
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(UnixTime::since_unix_epoch)
     }
 }
 
@@ -172,7 +221,12 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -181,7 +235,12 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -197,12 +256,26 @@ mod tests {
     fn a_trust_store_without_a_usable_certificate_says_what_is_wrong() {
         for (bytes, problem) in [
             ("", "holds no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "can be used: number 1 is no X.509"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "number 1: it was cut off"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "can be used: number 1 is no X.509",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n",
+                "number 1: it was cut off",
+            ),
         ] {
-            let Err(error) = Trust::given(bytes.as_bytes(), &Pem::file("/ca.pem")) else { panic!("{problem}") };
-            assert!(error.to_string().starts_with("the trust store `/ca.pem` "), "{error}");
-            assert!(error.to_string().contains(problem) && error.param() == Some(PARAM), "{error}");
+            let Err(error) = Trust::given(bytes.as_bytes(), &Pem::file("/ca.pem")) else {
+                panic!("{problem}")
+            };
+            assert!(
+                error.to_string().starts_with("the trust store `/ca.pem` "),
+                "{error}"
+            );
+            assert!(
+                error.to_string().contains(problem) && error.param() == Some(PARAM),
+                "{error}"
+            );
         }
     }
 
@@ -210,12 +283,19 @@ mod tests {
     fn a_store_with_a_broken_block_is_used_and_tells_of_it() {
         let (_, der) = crate::certificate::tests::openssl("certificate");
         use base64ct::Encoding as _;
-        let certificate = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let certificate = |body: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        };
         let text = certificate("AAAA") + &certificate(&base64ct::Base64::encode_string(&der));
-        let Ok(Trust::Given(roots, name)) = Trust::given(text.as_bytes(), &Pem::file("/ca.pem")) else { panic!("no") };
+        let Ok(Trust::Given(roots, name)) = Trust::given(text.as_bytes(), &Pem::file("/ca.pem"))
+        else {
+            panic!("no")
+        };
         assert_eq!(roots.len(), 1);
         assert!(
-            name.starts_with("the trust store `/ca.pem` (1 of its 2 blocks is left out: number 1 is no X"),
+            name.starts_with(
+                "the trust store `/ca.pem` (1 of its 2 blocks is left out: number 1 is no X"
+            ),
             "{name}"
         );
     }

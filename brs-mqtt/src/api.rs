@@ -1,7 +1,7 @@
 //! What programs see of a connection, and what they share with its driver.
 //!
-//! Owns the handle, messages, events, options and topics, and the two queues between programs and the driver: the
-//! outbox and the streams. It knows neither packets nor sockets.
+//! Owns the handle, messages, events, options and topics, and the two queues between programs and
+//! the driver: the outbox and the streams. It knows neither packets nor sockets.
 
 pub(crate) mod connection;
 pub(crate) mod events;

@@ -1,13 +1,17 @@
 //! The task that keeps a connection up.
 //!
 //! Invariants:
-//! 1. One task owns the line, the streams' sending sides and the list of subscriptions; handles only send commands, so
-//!    there is nothing to lock but the outbox.
-//! 2. Every publish the outbox has given out is in `in_flight` or `handing`, or back in the outbox, or answered.
-//! 3. A generation is one connection that the server has accepted. Acknowledgements carry theirs, and those of an older
-//!    one count for nothing; what a connection has asked is forgotten with it.
-//! 4. Over a connection what is subscribed to goes out first, and nothing is published before it is granted.
-//! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver that is gone.
+//! 1. One task owns the line, the streams' sending sides and the list of subscriptions; handles
+//!    only send commands, so there is nothing to lock but the outbox.
+//! 2. Every publish the outbox has given out is in `in_flight` or `handing`, or back in the outbox,
+//!    or answered.
+//! 3. A generation is one connection that the server has accepted. Acknowledgements carry theirs,
+//!    and those of an older one count for nothing; what a connection has asked is forgotten with
+//!    it.
+//! 4. Over a connection what is subscribed to goes out first, and nothing is published before it is
+//!    granted.
+//! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver
+//!    that is gone.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -207,7 +211,9 @@ impl Driver {
         loop {
             match self.once().await {
                 End::Lost(lost) => {
-                    let Some(mut sleep) = self.lost(lost) else { return self.end() };
+                    let Some(mut sleep) = self.lost(lost) else {
+                        return self.end();
+                    };
                     if self.attend(&mut sleep).await == Err(Stop::Close) {
                         return self.end();
                     }
@@ -225,10 +231,13 @@ impl Driver {
     /// One connection, from its try to its end.
     async fn once(&mut self) -> End {
         self.set_state(State::Connecting);
-        self.tell(Event::Connecting { failed: self.failed });
+        self.tell(Event::Connecting {
+            failed: self.failed,
+        });
         // Later connections of this client go on with its session.
         let clean = self.options.clean_start && (self.generation == 0 || !self.keeps_session());
-        let mut opening = opening::open(Arc::clone(&self.connector), self.options.clone(), clean).boxed();
+        let mut opening =
+            opening::open(Arc::clone(&self.connector), self.options.clone(), clean).boxed();
         let opened = self.attend(&mut opening).await;
         drop(opening);
         let (mut line, welcome) = match opened {
@@ -318,7 +327,8 @@ impl Driver {
         if !connected {
             // Asked for while waiting for the next try, it is that try which is made.
             let is_asked = self.replacing.take().is_some();
-            return (is_asked && matches!(*self.state.borrow(), State::Waiting { .. })).then_some(Stop::Replace);
+            return (is_asked && matches!(*self.state.borrow(), State::Waiting { .. }))
+                .then_some(Stop::Replace);
         }
         if self.claim_until.is_some_and(|at| now >= at) {
             self.claim_until = None;
@@ -347,9 +357,13 @@ impl Driver {
         }
     }
 
-    /// Asks a server that is silent whether it is there. When that, or anything else, is due next; or the connection's
-    /// end; or nothing, when something has come after all.
-    async fn look_after(&mut self, line: &mut Line, now: Duration) -> Result<Option<Duration>, Option<End>> {
+    /// Asks a server that is silent whether it is there. When that, or anything else, is due next;
+    /// or the connection's end; or nothing, when something has come after all.
+    async fn look_after(
+        &mut self,
+        line: &mut Line,
+        now: Duration,
+    ) -> Result<Option<Duration>, Option<End>> {
         let since = self.waits_since();
         let (pulse, watch) = (self.pulse.due(now), self.watch.due(since, now));
         if pulse == Due::Dead || watch == Due::Dead {
@@ -368,7 +382,9 @@ impl Driver {
             let waited = now.saturating_sub(since.unwrap_or(now));
             let count = self.in_flight.current() + self.asked.len();
             self.tell(Event::Unanswered { count, waited });
-            return Err(Some(End::Lost(Lost::told(lost::unanswered(endpoint, count, waited)))));
+            return Err(Some(End::Lost(Lost::told(lost::unanswered(
+                endpoint, count, waited,
+            )))));
         }
         if watch == Due::Ask {
             self.watch.warn(since, now);
@@ -380,7 +396,11 @@ impl Driver {
         let closing = self.closing.as_ref().map(|closing| closing.deadline);
         let at = |due| if let Due::Nothing(at) = due { at } else { None };
         let alive = [at(self.pulse.due(now)), at(self.watch.due(since, now))];
-        Ok(alive.into_iter().chain([renewal, closing, self.claim_until]).flatten().min())
+        Ok(alive
+            .into_iter()
+            .chain([renewal, closing, self.claim_until])
+            .flatten()
+            .min())
     }
 
     /// Since when the oldest question to the server waits for its answer.
@@ -391,7 +411,9 @@ impl Driver {
 
     /// When the connection is to be replaced.
     fn renewal(&self) -> Option<Duration> {
-        self.connector.is_signed().then(|| self.connected_at + self.stands_for)
+        self.connector
+            .is_signed()
+            .then(|| self.connected_at + self.stands_for)
     }
 
     /// One timer for whatever is next: one that is up sooner only has it looked at again.
@@ -400,7 +422,11 @@ impl Driver {
             self.timer = None;
             return;
         };
-        if self.timer.as_ref().is_none_or(|(at, _)| *at > next || *at < now) {
+        if self
+            .timer
+            .as_ref()
+            .is_none_or(|(at, _)| *at > next || *at < now)
+        {
             self.timer = Some((next, self.shared.clock.sleep(next.saturating_sub(now))));
         }
     }
@@ -411,14 +437,22 @@ impl Driver {
         let now = self.shared.clock.monotonic();
         self.connected_at = now;
         // What an outage has brought into step is not to stay so.
-        self.stands_for = self.options.renew_after.mul_f64(1.0 - RENEWAL_SPREAD * fastrand::f64());
+        self.stands_for = self
+            .options
+            .renew_after
+            .mul_f64(1.0 - RENEWAL_SPREAD * fastrand::f64());
         self.limits = Limits {
             window: usize::from(welcome.window.clamp(1, wire::MAX_IN_FLIGHT)),
-            packet: welcome.max_packet.unwrap_or(usize::MAX).min(self.options.max_outgoing()),
+            packet: welcome
+                .max_packet
+                .unwrap_or(usize::MAX)
+                .min(self.options.max_outgoing()),
             retained: welcome.takes_retained,
             identifiers: welcome.takes_identifiers,
         };
-        let keep_alive = welcome.keep_alive.map_or(self.options.keep_alive, |given| Duration::from_secs(given.into()));
+        let keep_alive = welcome.keep_alive.map_or(self.options.keep_alive, |given| {
+            Duration::from_secs(given.into())
+        });
         (self.pulse, self.watch) = (Pulse::new(keep_alive, now), Watch::new(keep_alive, now));
         // A server's own window is mostly as wide as the one it gives; MQTT 3.1.1 tells neither.
         let most = match self.options.protocol {
@@ -426,7 +460,11 @@ impl Driver {
             Protocol::V311 if self.connector.endpoint.is_aws() => wire::MAX_IN_FLIGHT,
             Protocol::V311 => WINDOW_OF_MOSQUITTO,
         };
-        self.routes.begin_connection(self.generation, session_present, most.min(self.options.receive_maximum).into());
+        self.routes.begin_connection(
+            self.generation,
+            session_present,
+            most.min(self.options.receive_maximum).into(),
+        );
         self.shared.outbox.go_online();
         if self.claim_until.is_none() && self.routes.keeps_unclaimed() {
             self.claim_until = Some(now + TO_CLAIM);
@@ -441,7 +479,10 @@ impl Driver {
                 self.session_lost(entry);
             }
             let again = self.subscriptions.lost();
-            self.resubscribing = (!again.is_empty()).then_some(Resubscribing { left: again, granted: 0 });
+            self.resubscribing = (!again.is_empty()).then_some(Resubscribing {
+                left: again,
+                granted: 0,
+            });
             for (_, reply) in self.unsubscribes.drain(..) {
                 let _ = reply.send(Ok(()));
             }

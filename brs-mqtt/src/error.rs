@@ -1,8 +1,9 @@
-//! brs's errors for what becomes of publishes, and for what ends a connection or keeps it from standing.
+//! brs's errors for what becomes of publishes, and for what ends a connection or keeps it from
+//! standing.
 //!
-//! Owns the wording, each with the setting to look at. What servers say in numbers is said in words by `reason.rs`, and
-//! what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`, `Full`, `Offline`, `SessionLost`, `Closed`,
-//! `NotTaken`, `Unsubscribed`, `DuplicateClientId`.
+//! Owns the wording, each with the setting to look at. What servers say in numbers is said in words
+//! by `reason.rs`, and what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`,
+//! `Full`, `Offline`, `SessionLost`, `Closed`, `NotTaken`, `Unsubscribed`, `DuplicateClientId`.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ pub(crate) mod reason;
 
 /// The outbox had no room, and this was the oldest in it.
 pub(crate) fn dropped() -> Error {
-    Error::request("the message was dropped: the outbox was full, and it was the oldest in it").with_code("Dropped")
+    Error::request("the message was dropped: the outbox was full, and it was the oldest in it")
+        .with_code("Dropped")
 }
 
 pub(crate) fn full() -> Error {
@@ -56,24 +58,31 @@ pub(crate) fn session_lost() -> Error {
 }
 
 pub(crate) fn closed() -> Error {
-    Error::connection("the connection is closed").unrecoverable().with_code("Closed")
+    Error::connection("the connection is closed")
+        .unrecoverable()
+        .with_code("Closed")
 }
 
 /// The library has found what this crate's own checks did not.
 pub(crate) fn not_sendable(topic: &str) -> Error {
-    Error::validation(format!("the message to `{topic}` cannot be sent: check its topic and properties"))
-        .with_param("topic")
-        .unrecoverable()
+    Error::validation(format!(
+        "the message to `{topic}` cannot be sent: check its topic and properties"
+    ))
+    .with_param("topic")
+    .unrecoverable()
 }
 
 /// A message with properties on a connection that has none.
 pub(crate) fn needs_v5() -> Error {
-    Error::configuration("properties of messages need MQTT 5: leave them out, or give the protocol `V5`")
-        .with_param("properties")
-        .unrecoverable()
+    Error::configuration(
+        "properties of messages need MQTT 5: leave them out, or give the protocol `V5`",
+    )
+    .with_param("properties")
+    .unrecoverable()
 }
 
-/// The server has said how much it takes; sent all the same, the message would end each connection anew.
+/// The server has said how much it takes; sent all the same, the message would end each connection
+/// anew.
 pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Error {
     Error::validation(format!(
         "the message to `{topic}` makes a packet of about {size} bytes, and the server takes {most}: split it"
@@ -125,25 +134,33 @@ pub(crate) fn left_over(limit: Duration) -> Error {
 
 /// Nobody has an answer for a subscription that is wanted no more.
 pub(crate) fn unsubscribed(filter: &str) -> Error {
-    Error::request(format!("the subscription to `{filter}` was ended by an unsubscribe before it was granted"))
-        .with_code("Unsubscribed")
-        .with_detail("filter", filter)
+    Error::request(format!(
+        "the subscription to `{filter}` was ended by an unsubscribe before it was granted"
+    ))
+    .with_code("Unsubscribed")
+    .with_detail("filter", filter)
 }
 
 pub(crate) fn too_many_filters(count: usize) -> Error {
-    Error::validation(format!("{count} filters are too many for one subscribe: AWS IoT takes 8, make several calls"))
+    Error::validation(format!(
+        "{count} filters are too many for one subscribe: AWS IoT takes 8, make several calls"
+    ))
+    .with_param("filters")
+    .unrecoverable()
+}
+
+pub(crate) fn no_filters() -> Error {
+    Error::validation("no filter is given")
         .with_param("filters")
         .unrecoverable()
 }
 
-pub(crate) fn no_filters() -> Error {
-    Error::validation("no filter is given").with_param("filters").unrecoverable()
-}
-
 pub(crate) fn needs_a_session() -> Error {
-    Error::configuration("a WebSocket is signed with a session's credentials: open it with `session.mqtt(options)`")
-        .with_param("transport")
-        .unrecoverable()
+    Error::configuration(
+        "a WebSocket is signed with a session's credentials: open it with `session.mqtt(options)`",
+    )
+    .with_param("transport")
+    .unrecoverable()
 }
 
 pub(crate) fn needs_a_device() -> Error {
@@ -156,9 +173,11 @@ pub(crate) fn needs_a_device() -> Error {
 }
 
 pub(crate) fn needs_a_region() -> Error {
-    Error::configuration("no region is known to sign for: give `region`, since the endpoint's name holds none")
-        .with_param("region")
-        .unrecoverable()
+    Error::configuration(
+        "no region is known to sign for: give `region`, since the endpoint's name holds none",
+    )
+    .with_param("region")
+    .unrecoverable()
 }
 
 pub(crate) fn duplicate_client_id(client_id: &str, certain: bool) -> Error {

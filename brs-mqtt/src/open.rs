@@ -1,6 +1,7 @@
 //! Opening a connection: with a session, or without one.
 //!
-//! Owns what is taken from where: the device, the trust store and the region are the options', else the session's.
+//! Owns what is taken from where: the device, the trust store and the region are the options', else
+//! the session's.
 
 use std::sync::{Arc, Mutex};
 
@@ -35,13 +36,14 @@ const COMMANDS: usize = 64;
 /// ```
 #[async_trait]
 pub trait MqttExt {
-    /// Opens a connection. Over mutual TLS a session of the method `iot` lends its certificate, key and trust store,
-    /// unless the options hold others; a WebSocket is signed with the credentials of any session.
+    /// Opens a connection. Over mutual TLS a session of the method `iot` lends its certificate, key
+    /// and trust store, unless the options hold others; a WebSocket is signed with the credentials
+    /// of any session.
     ///
     /// # Errors
     ///
-    /// A validation or configuration error for the options; what kept the first try from succeeding, unless
-    /// [`Options::defer_connect`] says that it need not.
+    /// A validation or configuration error for the options; what kept the first try from
+    /// succeeding, unless [`Options::defer_connect`] says that it need not.
     ///
     /// # Cancel safety
     ///
@@ -56,7 +58,8 @@ impl MqttExt for RefreshableSession {
     }
 }
 
-/// Opens a connection with a device's certificate, or with a user's name and password, without a session.
+/// Opens a connection with a device's certificate, or with a user's name and password, without a
+/// session.
 ///
 /// # Errors
 ///
@@ -71,7 +74,10 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
 
 async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<Connection, Error> {
     options.validate()?;
-    let given = options.clock.clone().or_else(|| session.map(|session| Arc::clone(session.clock())));
+    let given = options
+        .clock
+        .clone()
+        .or_else(|| session.map(|session| Arc::clone(session.clock())));
     let clock: Arc<dyn Clock> = given.unwrap_or_else(|| Arc::new(SystemClock::new()));
     let endpoint = options.target()?;
     let security = match options.transport {
@@ -79,9 +85,17 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
         Transport::WebSocket => {
             let session = session.ok_or_else(error::needs_a_session)?;
             let of_session = || session.sdk_config().region().map(ToString::to_string);
-            let region = options.region.clone().or_else(|| endpoint.region.clone()).or_else(of_session);
+            let region = options
+                .region
+                .clone()
+                .or_else(|| endpoint.region.clone())
+                .or_else(of_session);
             let region = region.ok_or_else(error::needs_a_region)?;
-            let signer = Signer { session: session.clone(), region, clock: Arc::clone(&clock) };
+            let signer = Signer {
+                session: session.clone(),
+                region,
+                clock: Arc::clone(&clock),
+            };
             Security::Signed(trust(&options, session).await?, signer)
         }
     };
@@ -128,7 +142,11 @@ async fn trust(options: &Options, session: &RefreshableSession) -> Result<Server
     }
 }
 
-async fn start(options: Options, connector: Connector, clock: Arc<dyn Clock>) -> Result<Connection, Error> {
+async fn start(
+    options: Options,
+    connector: Connector,
+    clock: Arc<dyn Clock>,
+) -> Result<Connection, Error> {
     let runtime = match options.runtime.clone() {
         Some(runtime) => runtime,
         None => brs_core::__private::own_runtime()

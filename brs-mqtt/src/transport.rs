@@ -1,8 +1,8 @@
 //! One connection's way to the server: TCP, perhaps a proxy's tunnel, TLS, perhaps a WebSocket.
 //!
-//! Owns the order of these and their time limit. What a connection shows, a certificate or a signature, is prepared
-//! anew for each try ([`Connector::prepare`]), so none is made with what was valid at an earlier one. The MQTT library
-//! gets a stream and knows nothing of this.
+//! Owns the order of these and their time limit. What a connection shows, a certificate or a
+//! signature, is prepared anew for each try ([`Connector::prepare`]), so none is made with what was
+//! valid at an earlier one. The MQTT library gets a stream and knows nothing of this.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -65,9 +65,12 @@ impl Security {
     pub(crate) fn to_check(&self) -> &'static str {
         match self {
             Self::Signed(..) => "the role's policy allows `iot:Connect` for this client id",
-            Self::Named(_) => "the authorizer is active, knows name and password, and allows `iot:Connect`",
+            Self::Named(_) => {
+                "the authorizer is active, knows name and password, and allows `iot:Connect`"
+            }
             Self::Device(_) => {
-                "the certificate is registered and active, and has a policy that allows `iot:Connect` for this client id"
+                "the certificate is registered and active, and has a policy that allows \
+                 `iot:Connect` for this client id"
             }
         }
     }
@@ -100,12 +103,17 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// The one that was given, else that of the environment on the way to the endpoint.
-    pub(crate) fn of(given: Option<&SecretString>, endpoint: &Endpoint) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(
+        given: Option<&SecretString>,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Self>, Error> {
         if let Some(given) = given {
             return read_proxy(given.expose()).map(Some);
         }
         let found = proxy_of_environment(&format!("https://{}", endpoint.authority()))?;
-        let Some((url, authorization)) = found else { return Ok(None) };
+        let Some((url, authorization)) = found else {
+            return Ok(None);
+        };
         let mut proxy = read_proxy(&url)?;
         proxy.authorization = authorization.or(proxy.authorization);
         Ok(Some(proxy))
@@ -129,14 +137,20 @@ impl Connector {
             }
             Security::Device(identity) => (identity.tls(&self.clock).await?, None),
             Security::Named(trust) => (trust.tls(&self.clock)?, None),
-            Security::Signed(trust, signer) => (trust.tls(&self.clock)?, Some(signer.sign(&self.endpoint).await?)),
+            Security::Signed(trust, signer) => (
+                trust.tls(&self.clock)?,
+                Some(signer.sign(&self.endpoint).await?),
+            ),
         };
-        *self.lock() = Prepared { tls: Some(Arc::new(tls)), signed };
+        *self.lock() = Prepared {
+            tls: Some(Arc::new(tls)),
+            signed,
+        };
         Ok(())
     }
 
-    /// What TLS, or the device's token, said of a failure; what may be another one by then is read anew for the next
-    /// try.
+    /// What TLS, or the device's token, said of a failure; what may be another one by then is read
+    /// anew for the next try.
     pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
         let tls = self.lock().tls.clone()?;
         let explained = tls.explain(failure, &self.endpoint.host)?;
@@ -166,7 +180,9 @@ impl Connector {
             // A signature is for one handshake.
             (prepared.tls.clone(), prepared.signed.take())
         };
-        let Some(tls) = tls else { return Err(Error::connection("the connection was not prepared")) };
+        let Some(tls) = tls else {
+            return Err(Error::connection("the connection was not prepared"));
+        };
         let stream = self.watched(self.tcp().await?);
         let stream = self.tls(&tls, stream).await?;
         match (&self.security, signed) {
@@ -178,8 +194,8 @@ impl Connector {
         }
     }
 
-    /// To wait for room to write is bounded here, where each byte that goes out counts: a question whether the server
-    /// is there may be behind what waits.
+    /// To wait for room to write is bounded here, where each byte that goes out counts: a question
+    /// whether the server is there may be behind what waits.
     fn watched(&self, stream: TcpStream) -> Watched {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.keep_alive));
@@ -192,19 +208,32 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Where the system can: what is sent and not confirmed for so long is not on its way any more.
+        // Where the system can: what is sent and not confirmed for so long is not on its way any
+        // more.
         #[cfg(any(target_os = "android", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(self.keep_alive));
         let Some(proxy) = &self.proxy else {
-            poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
-            return tcp.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error));
+            poll_fn(|cx| tcp.poll_ready(cx))
+                .await
+                .map_err(|error| self.unreached(&error))?;
+            return tcp
+                .call(target)
+                .await
+                .map(|io| io.into_inner())
+                .map_err(|error| self.unreached(&error));
         };
         let mut tunnel = Tunnel::new(proxy.address.clone(), tcp);
         if let Some(authorization) = proxy.authorization.clone() {
             tunnel = tunnel.with_auth(authorization);
         }
-        poll_fn(|cx| tunnel.poll_ready(cx)).await.map_err(|error| self.unreached(&error))?;
-        tunnel.call(target).await.map(|io| io.into_inner()).map_err(|error| self.unreached(&error))
+        poll_fn(|cx| tunnel.poll_ready(cx))
+            .await
+            .map_err(|error| self.unreached(&error))?;
+        tunnel
+            .call(target)
+            .await
+            .map(|io| io.into_inner())
+            .map_err(|error| self.unreached(&error))
     }
 
     async fn tls(&self, tls: &DeviceTls, stream: Watched) -> Result<TlsStream<Watched>, Error> {
@@ -217,18 +246,25 @@ impl Connector {
             config.alpn_protocols = vec![wanted.into()];
         }
         let name = ServerName::try_from(self.endpoint.name().to_owned()).map_err(|_| {
-            Error::validation("`endpoint` is no name that a certificate can be for").with_param("endpoint")
+            Error::validation("`endpoint` is no name that a certificate can be for")
+                .with_param("endpoint")
         })?;
         let connector = TlsConnector::from(Arc::new(config));
         let handshake = connector.connect(name, stream);
-        let opened = if tls.may_block() { self.signing(handshake).await? } else { handshake.await };
+        let opened = if tls.may_block() {
+            self.signing(handshake).await?
+        } else {
+            handshake.await
+        };
         let opened = opened.map_err(|error| {
-            let refused = brs_core::shown::find::<rustls::Error>(&error)
-                .is_some_and(|error| *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
+            let refused = brs_core::shown::find::<rustls::Error>(&error).is_some_and(|error| {
+                *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+            });
             if refused && self.alpn {
                 return lost::alpn_refused(&self.endpoint.host, wanted);
             }
-            self.explain(&error).unwrap_or_else(|| self.unreached(&error))
+            self.explain(&error)
+                .unwrap_or_else(|| self.unreached(&error))
         })?;
         if self.alpn && opened.get_ref().1.alpn_protocol() != Some(wanted.as_bytes()) {
             return Err(lost::alpn_refused(&self.endpoint.host, wanted));
@@ -236,8 +272,9 @@ impl Connector {
         Ok(opened)
     }
 
-    /// A handshake in which a token signs, by a call that blocks: on a thread of its own, since a runtime has few, and
-    /// neither the runtime's end nor the next try is to wait for a token that hangs.
+    /// A handshake in which a token signs, by a call that blocks: on a thread of its own, since a
+    /// runtime has few, and neither the runtime's end nor the next try is to wait for a token that
+    /// hangs.
     async fn signing<F>(&self, handshake: F) -> Result<F::Output, Error>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -269,7 +306,11 @@ impl Connector {
 }
 
 fn uri(text: &str) -> Result<Uri, Error> {
-    text.parse().map_err(|_| Error::validation("`endpoint` has no usable host").with_param("endpoint").unrecoverable())
+    text.parse().map_err(|_| {
+        Error::validation("`endpoint` has no usable host")
+            .with_param("endpoint")
+            .unrecoverable()
+    })
 }
 
 /// Checks a proxy's URL.
@@ -284,7 +325,10 @@ fn read_proxy(url: &str) -> Result<Proxy, Error> {
             .with_param("proxy")
             .unrecoverable()
     };
-    let rest = url.strip_prefix("http://").ok_or_else(refused)?.trim_end_matches('/');
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or_else(refused)?
+        .trim_end_matches('/');
     let (user, host) = match rest.rsplit_once('@') {
         Some((user, host)) => (Some(user), host),
         None => (None, rest),
@@ -299,14 +343,19 @@ fn read_proxy(url: &str) -> Result<Proxy, Error> {
     };
     let address: Uri = format!("http://{host}").parse().map_err(|_| refused())?;
     let authorization = user.map(|user| {
-        let plain = zeroize::Zeroizing::new(percent_encoding::percent_decode_str(user).collect::<Vec<u8>>());
+        let plain = zeroize::Zeroizing::new(
+            percent_encoding::percent_decode_str(user).collect::<Vec<u8>>(),
+        );
         let encoded = zeroize::Zeroizing::new(format!("Basic {}", Base64::encode_string(&plain)));
         HeaderValue::from_str(&encoded).map(|mut value| {
             value.set_sensitive(true);
             value
         })
     });
-    Ok(Proxy { address, authorization: authorization.transpose().map_err(|_| refused())? })
+    Ok(Proxy {
+        address,
+        authorization: authorization.transpose().map_err(|_| refused())?,
+    })
 }
 
 #[cfg(test)]
@@ -315,19 +364,43 @@ mod tests {
 
     #[test]
     fn a_proxys_url_is_read() {
-        let Proxy { address, authorization } = read_proxy("http://proxy.example:3128").unwrap();
-        assert_eq!((address.to_string().as_str(), authorization), ("http://proxy.example:3128/", None));
-        let Proxy { address, authorization } = read_proxy("http://me:p%40ss@proxy/").unwrap();
+        let Proxy {
+            address,
+            authorization,
+        } = read_proxy("http://proxy.example:3128").unwrap();
+        assert_eq!(
+            (address.to_string().as_str(), authorization),
+            ("http://proxy.example:3128/", None)
+        );
+        let Proxy {
+            address,
+            authorization,
+        } = read_proxy("http://me:p%40ss@proxy/").unwrap();
         assert_eq!(address.to_string(), "http://proxy:80/");
-        assert_eq!(authorization.unwrap().to_str().unwrap(), "Basic bWU6cEBzcw==");
-        assert_eq!(read_proxy("http://[::1]:8080").unwrap().address.to_string(), "http://[::1]:8080/");
+        assert_eq!(
+            authorization.unwrap().to_str().unwrap(),
+            "Basic bWU6cEBzcw=="
+        );
+        assert_eq!(
+            read_proxy("http://[::1]:8080").unwrap().address.to_string(),
+            "http://[::1]:8080/"
+        );
     }
 
     #[test]
     fn a_wrong_proxy_is_refused_without_its_password() {
-        for url in ["proxy:3128", "https://proxy", "http://", "http://u:hush@", "http://u:hush@a/b"] {
+        for url in [
+            "proxy:3128",
+            "https://proxy",
+            "http://",
+            "http://u:hush@",
+            "http://u:hush@a/b",
+        ] {
             let error = read_proxy(url).unwrap_err();
-            assert!(error.param() == Some("proxy") && !error.to_string().contains("hush"), "{error}");
+            assert!(
+                error.param() == Some("proxy") && !error.to_string().contains("hush"),
+                "{error}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! MQTT's packets, in both versions, behind one shape.
 //!
-//! The only module that names the libraries that read and write packets: their types end here. It knows neither
-//! sockets nor time; what to send when, and what an answer means for a message, is the driver's.
+//! The only module that names the libraries that read and write packets: their types end here. It
+//! knows neither sockets nor time; what to send when, and what an answer means for a message, is
+//! the driver's.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rumqttc_v5::mqttbytes::QoS;
@@ -28,14 +29,22 @@ pub(crate) enum Incoming {
     /// A message, and what acknowledges it.
     Message(Box<Received>, Option<Ack>),
     /// A message that is larger than what was allowed: it has been passed over.
-    TooLarge { topic: String, size: usize, ack: Option<Ack> },
+    TooLarge {
+        topic: String,
+        size: usize,
+        ack: Option<Ack>,
+    },
     /// PUBACK, with its number.
     Taken { id: u16, code: u8 },
     /// SUBACK: what was granted, or the number of each refusal.
-    Granted { id: u16, answers: Vec<Result<Qos, u8>> },
+    Granted {
+        id: u16,
+        answers: Vec<Result<Qos, u8>>,
+    },
     /// UNSUBACK, with the number of a refusal.
     Unsubscribed { id: u16, refusal: Option<u8> },
-    /// PUBREL: the second half of what acknowledges a message of QoS 2, which a session of another client may bring.
+    /// PUBREL: the second half of what acknowledges a message of QoS 2, which a session of another
+    /// client may bring.
     Released { id: u16 },
     /// DISCONNECT.
     Goodbye { code: u8, text: Option<String> },
@@ -73,7 +82,11 @@ pub(crate) struct Codec {
 
 impl Codec {
     pub(crate) fn new(protocol: Protocol, max_incoming: usize) -> Self {
-        Self { protocol, max_incoming, left: 0 }
+        Self {
+            protocol,
+            max_incoming,
+            left: 0,
+        }
     }
 
     /// The next packet of what has come, once it is whole.
@@ -84,7 +97,9 @@ impl Codec {
         if self.left > 0 {
             return Ok(None);
         }
-        let Some((head, body)) = length(input)? else { return Ok(None) };
+        let Some((head, body)) = length(input)? else {
+            return Ok(None);
+        };
         let size = head + body;
         if size > self.max_incoming {
             return self.pass_over(input, head, size);
@@ -105,15 +120,26 @@ impl Codec {
         .map(Some)
     }
 
-    /// Reads of a message that is too large what tells it and acknowledges it, and passes over the rest: over a
-    /// connection that ended at it, a server that keeps the session would send it again, for ever.
-    fn pass_over(&mut self, input: &mut BytesMut, head: usize, size: usize) -> Result<Option<Incoming>, Malformed> {
+    /// Reads of a message that is too large what tells it and acknowledges it, and passes over the
+    /// rest: over a connection that ended at it, a server that keeps the session would send it
+    /// again, for ever.
+    fn pass_over(
+        &mut self,
+        input: &mut BytesMut,
+        head: usize,
+        size: usize,
+    ) -> Result<Option<Incoming>, Malformed> {
         let (kind, qos) = (input[0] >> 4, input[0] >> 1 & 3);
         if kind != 3 {
-            return Err(format!("a packet of {size} bytes, and at most {} are read", self.max_incoming).into());
+            return Err(format!(
+                "a packet of {size} bytes, and at most {} are read",
+                self.max_incoming
+            )
+            .into());
         }
-        let Some(topic) =
-            input.get(head..head + 2).map(|length| usize::from(u16::from_be_bytes([length[0], length[1]])))
+        let Some(topic) = input
+            .get(head..head + 2)
+            .map(|length| usize::from(u16::from_be_bytes([length[0], length[1]])))
         else {
             return Ok(None);
         };
@@ -125,14 +151,26 @@ impl Codec {
             return Ok(None);
         }
         let name = String::from_utf8_lossy(&input[head + 2..head + 2 + topic]).into_owned();
-        let ack = (qos > 0).then(|| Ack { id: u16::from_be_bytes([input[end - 2], input[end - 1]]), exactly: qos > 1 });
+        let ack = (qos > 0).then(|| Ack {
+            id: u16::from_be_bytes([input[end - 2], input[end - 1]]),
+            exactly: qos > 1,
+        });
         input.advance(end);
         self.left = size - end;
-        Ok(Some(Incoming::TooLarge { topic: name, size, ack }))
+        Ok(Some(Incoming::TooLarge {
+            topic: name,
+            size,
+            ack,
+        }))
     }
 
     /// CONNECT. `clean` begins a new session.
-    pub(crate) fn connect(&self, options: &Options, clean: bool, output: &mut BytesMut) -> Result<(), Malformed> {
+    pub(crate) fn connect(
+        &self,
+        options: &Options,
+        clean: bool,
+        output: &mut BytesMut,
+    ) -> Result<(), Malformed> {
         match self.protocol {
             Protocol::V5 => v5::connect(options, clean, self.max_incoming, output),
             Protocol::V311 => v4::connect(options, clean, output),
@@ -167,7 +205,12 @@ impl Codec {
         }
     }
 
-    pub(crate) fn unsubscribe(&self, filters: &[String], id: u16, output: &mut BytesMut) -> Result<(), Malformed> {
+    pub(crate) fn unsubscribe(
+        &self,
+        filters: &[String],
+        id: u16,
+        output: &mut BytesMut,
+    ) -> Result<(), Malformed> {
         match self.protocol {
             Protocol::V5 => v5::unsubscribe(filters, id, output),
             Protocol::V311 => v4::unsubscribe(filters, id, output),
@@ -204,7 +247,9 @@ fn short(first: u8, id: u16, output: &mut BytesMut) {
 fn length(input: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for place in 0..4 {
-        let Some(byte) = input.get(1 + place) else { return Ok(None) };
+        let Some(byte) = input.get(1 + place) else {
+            return Ok(None);
+        };
         length |= usize::from(byte & 0x7F) << (7 * place);
         if byte & 0x80 == 0 {
             return Ok(Some((2 + place, length)));
@@ -214,13 +259,18 @@ fn length(input: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
 }
 
 fn username(options: &Options) -> Option<String> {
-    options.username.as_ref().map(|username| username.expose().to_owned())
+    options
+        .username
+        .as_ref()
+        .map(|username| username.expose().to_owned())
 }
 
 /// In memory that is wiped.
 fn password(options: &Options) -> Option<Bytes> {
     let password = options.password.as_ref()?;
-    Some(Bytes::from_owner(Zeroizing::new(password.expose().as_bytes().to_vec())))
+    Some(Bytes::from_owner(Zeroizing::new(
+        password.expose().as_bytes().to_vec(),
+    )))
 }
 
 fn qos(qos: Qos) -> QoS {
@@ -240,7 +290,10 @@ fn qos_back(qos: QoS) -> Qos {
 }
 
 fn ack(qos: QoS, id: u16) -> Option<Ack> {
-    (qos != QoS::AtMostOnce).then_some(Ack { id, exactly: qos == QoS::ExactlyOnce })
+    (qos != QoS::AtMostOnce).then_some(Ack {
+        id,
+        exactly: qos == QoS::ExactlyOnce,
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The base configuration: region, profile, HTTP client, base credentials.
 //!
-//! What only `aws-config` can do, for every method. Loading reads the environment and the profile files and contacts
-//! nothing: the region chain ends at the profile instead of at instance metadata, and credentials are looked for when
-//! they are first needed. A profile that the user names is used for its credentials before anything else, as boto3
-//! does; which credentials are found is `found.rs`'s, the settings are `environment`'s.
+//! What only `aws-config` can do, for every method. Loading reads the environment and the profile
+//! files and contacts nothing: the region chain ends at the profile instead of at instance
+//! metadata, and credentials are looked for when they are first needed. A profile that the user
+//! names is used for its credentials before anything else, as boto3 does; which credentials are
+//! found is `found.rs`'s, the settings are `environment`'s.
 
 use std::sync::Arc;
 
@@ -16,7 +17,10 @@ use aws_credential_types::provider::token::ProvideToken;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
 use brs_core::__private::HTTP_CLIENT;
-use brs_core::{BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader, SystemClock};
+use brs_core::{
+    BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader,
+    SystemClock,
+};
 
 use crate::ca::Bundle;
 use crate::client::StsClient;
@@ -43,9 +47,16 @@ impl BaseLoader for Loader {
                 let profiles = profiles::check(&name, NamedBy::Environment(variable)).await?;
                 (name, profiles)
             }
-            (None, _) => (profiles::DEFAULT.to_owned(), profiles::load(profiles::DEFAULT).await?),
+            (None, _) => (
+                profiles::DEFAULT.to_owned(),
+                profiles::load(profiles::DEFAULT).await?,
+            ),
         };
-        let reader = Reader { variables, profiles: &profiles, profile: &profile };
+        let reader = Reader {
+            variables,
+            profiles: &profiles,
+            profile: &profile,
+        };
         let settings = Settings::read(&reader, &request)?;
         checks::clients(&reader)?;
         if request.credentials.is_none() {
@@ -54,17 +65,23 @@ impl BaseLoader for Loader {
         let (http_client, origin) = match request.http_client {
             Some(client) => (Some(client), Origin::shared_config()),
             None => match Bundle::find(&reader)? {
-                Some(bundle) => (Some(bundle.http_client().await?), Origin::shared_environment_variable()),
+                Some(bundle) => (
+                    Some(bundle.http_client().await?),
+                    Origin::shared_environment_variable(),
+                ),
                 None => (None, Origin::unknown()),
             },
         };
 
-        let version = request.behavior_version.unwrap_or_else(BehaviorVersion::latest);
+        let version = request
+            .behavior_version
+            .unwrap_or_else(BehaviorVersion::latest);
         let mut loader = settings
             .give(aws_config::defaults(version))
             .profile_name(&profile)
             .profile_files(files::for_loader(variables))
-            // With no region, aws-config's own chains would ask instance metadata for one while they are built.
+            // With no region, aws-config's own chains would ask instance metadata for one while
+            // they are built.
             .no_credentials()
             .token_provider(NoToken);
         if let Some(url) = &request.endpoint_url {
@@ -77,7 +94,12 @@ impl BaseLoader for Loader {
 
         let credentials = request.credentials.unwrap_or_else(|| {
             let (base, clock) = (Arc::new(config.clone()), Arc::new(SystemClock::new()));
-            SharedCredentialsProvider::new(Found::new(request.profile_name, base, &StsClient::new(), clock))
+            SharedCredentialsProvider::new(Found::new(
+                request.profile_name,
+                base,
+                &StsClient::new(),
+                clock,
+            ))
         });
         let mut config = config.into_builder();
         config.set_token_provider(None);

@@ -1,7 +1,7 @@
 //! What a session inherits from the one beneath it: where STS is and how it is reached.
 //!
-//! The base configuration is inherited by `brs-core`; here are the settings of the STS client, which only this crate
-//! knows. Credentials are never inherited: the session beneath *is* them.
+//! The base configuration is inherited by `brs-core`; here are the settings of the STS client,
+//! which only this crate knows. Credentials are never inherited: the session beneath *is* them.
 
 use std::any::Any;
 
@@ -15,7 +15,9 @@ use crate::web_identity::WebIdentity;
 
 /// The settings, completed from those of the session beneath, if there is one.
 pub(crate) fn inherited(settings: &StsClient, setup: &Setup) -> StsClient {
-    let BaseCredentials::Session(session) = setup.base_credentials() else { return settings.clone() };
+    let BaseCredentials::Session(session) = setup.base_credentials() else {
+        return settings.clone();
+    };
     match connection_of(session.strategy()) {
         Some(beneath) => settings.inheriting(&beneath.settings, setup.region() != session.region()),
         None => settings.clone(),
@@ -28,6 +30,14 @@ pub(crate) fn connection_of(strategy: &dyn RefreshStrategy) -> Option<&Connectio
     strategy
         .downcast_ref::<Sts>()
         .map(Sts::connection)
-        .or_else(|| strategy.downcast_ref::<SessionToken>().map(SessionToken::connection))
-        .or_else(|| strategy.downcast_ref::<WebIdentity>().map(WebIdentity::connection))
+        .or_else(|| {
+            strategy
+                .downcast_ref::<SessionToken>()
+                .map(SessionToken::connection)
+        })
+        .or_else(|| {
+            strategy
+                .downcast_ref::<WebIdentity>()
+                .map(WebIdentity::connection)
+        })
 }

@@ -1,16 +1,20 @@
-//! One refresh: a call to STS, and the second one where the first could not succeed through no fault of the user's.
+//! One refresh: a call to STS, and the second one where the first could not succeed through no
+//! fault of the user's.
 //!
-//! Owns what all methods of this crate share: the time limit, the MFA code, reading the answer, and when a call is made
-//! again within a refresh:
+//! Owns what all methods of this crate share: the time limit, the MFA code, reading the answer, and
+//! when a call is made again within a refresh:
 //!
-//! - AWS refused the MFA code: once more with the device's next one, since another process may have used it. Trouble at
-//!   STS or on the way to it, likewise: a code that may have arrived is not sent a second time, so the SDK's own
-//!   retries are off for calls with a code.
-//! - The base credentials have expired, and they come from a session or a provider: once more with new ones.
-//! - The signature was refused because of this machine's clock, and the SDK, which knows better now, could not sign
-//!   once more, a code being in the call: once more with a code of the corrected time.
+//! - AWS refused the MFA code: once more with the device's next one, since another process may have
+//!   used it. Trouble at STS or on the way to it, likewise: a code that may have arrived is not
+//!   sent a second time, so the SDK's own retries are off for calls with a code.
+//! - The base credentials have expired, and they come from a session or a provider: once more with
+//!   new ones.
+//! - The signature was refused because of this machine's clock, and the SDK, which knows better
+//!   now, could not sign once more, a code being in the call: once more with a code of the
+//!   corrected time.
 //!
-//! Everything lives in the future, so dropping one leaves nothing behind but the memory of the code that was sent.
+//! Everything lives in the future, so dropping one leaves nothing behind but the memory of the code
+//! that was sent.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -64,16 +68,33 @@ macro_rules! request {
                 settings: Builder,
                 observer: impl Intercept + 'static,
             ) -> Result<Answer, SdkError<Self::Error, HttpResponse>> {
-                let $answer = self.customize().config_override(settings).interceptor(observer).send().await?;
-                Ok(Answer { assumed: $assumed, credentials: $answer.credentials })
+                let $answer = self
+                    .customize()
+                    .config_override(settings)
+                    .interceptor(observer)
+                    .send()
+                    .await?;
+                Ok(Answer {
+                    assumed: $assumed,
+                    credentials: $answer.credentials,
+                })
             }
         }
     };
 }
 
-request!(AssumeRoleFluentBuilder, AssumeRoleError, |answer| answer.assumed_role_user);
-request!(AssumeRoleWithWebIdentityFluentBuilder, AssumeRoleWithWebIdentityError, |answer| answer.assumed_role_user);
-request!(GetSessionTokenFluentBuilder, GetSessionTokenError, |_answer| None);
+request!(AssumeRoleFluentBuilder, AssumeRoleError, |answer| answer
+    .assumed_role_user);
+request!(
+    AssumeRoleWithWebIdentityFluentBuilder,
+    AssumeRoleWithWebIdentityError,
+    |answer| answer.assumed_role_user
+);
+request!(
+    GetSessionTokenFluentBuilder,
+    GetSessionTokenError,
+    |_answer| None
+);
 
 /// What a method asks of STS, for errors.
 pub(crate) struct Asked<'a> {
@@ -119,16 +140,22 @@ impl Caller {
     where
         R: Request + Send,
     {
-        let mut left = Left { code: true, base: true, clock: true };
+        let mut left = Left {
+            code: true,
+            base: true,
+            clock: true,
+        };
         let mut sent: Option<(Taken, Error)> = None;
         loop {
             let taken = match self.code(sent.as_ref().map(|(taken, _)| taken), cx).await {
                 Ok(taken) => taken,
-                // The first failure says more than that there is no other code, unless it is for a person and this one
-                // would pass by itself.
+                // The first failure says more than that there is no other code, unless it is for a
+                // person and this one would pass by itself.
                 Err(error) => {
                     return Err(match sent {
-                        Some((_, first)) if first.is_unrecoverable() && !error.is_unrecoverable() => {
+                        Some((_, first))
+                            if first.is_unrecoverable() && !error.is_unrecoverable() =>
+                        {
                             error.with_source(first)
                         }
                         Some((_, first)) => first,
@@ -139,12 +166,18 @@ impl Caller {
             let request = request(taken.as_ref().map(Taken::code))?;
             let observed = Observed::default();
             let was_corrected = self.connection.time.is_corrected();
-            let failed = match self.call(cx, asked, request, taken.as_ref(), &observed).await {
+            let failed = match self
+                .call(cx, asked, request, taken.as_ref(), &observed)
+                .await
+            {
                 Ok(set) => return Ok(set),
                 Err(failed) => failed,
             };
             let sent_it = observed.sent() && failed.reached;
-            if !self.may_try_again(&failed, &mut left, &observed, was_corrected).await? {
+            if !self
+                .may_try_again(&failed, &mut left, &observed, was_corrected)
+                .await?
+            {
                 if let (Some(device), Some(taken), false) = (&self.device, &taken, sent_it) {
                     device.give_back(taken);
                 }
@@ -155,11 +188,20 @@ impl Caller {
     }
 
     /// A code for the next call, once it is sure that there are credentials to sign it with.
-    async fn code(&self, sent: Option<&Taken>, cx: &RefreshContext) -> Result<Option<Taken>, Error> {
-        let Some(device) = &self.device else { return Ok(None) };
+    async fn code(
+        &self,
+        sent: Option<&Taken>,
+        cx: &RefreshContext,
+    ) -> Result<Option<Taken>, Error> {
+        let Some(device) = &self.device else {
+            return Ok(None);
+        };
         self.base_key().await?;
         let reason = sent.map_or(Reason::First, Reason::Again);
-        device.code(reason, &self.connection.time, cx).await.map(Some)
+        device
+            .code(reason, &self.connection.time, cx)
+            .await
+            .map(Some)
     }
 
     async fn call<R: Request>(
@@ -205,7 +247,9 @@ impl Caller {
     }
 
     fn difference(&self, observed: &Observed) -> Option<Difference> {
-        observed.server_time().map(|server| self.connection.time.difference(server))
+        observed
+            .server_time()
+            .map(|server| self.connection.time.difference(server))
     }
 
     /// Whether a second call may end better, and makes it so.
@@ -217,18 +261,26 @@ impl Caller {
         was_corrected: bool,
     ) -> Result<bool, Error> {
         match (failed.class, &self.device) {
-            (Some(Class::WrongCode), Some(device)) if device.has_more() => Ok(std::mem::take(&mut left.code)),
+            (Some(Class::WrongCode), Some(device)) if device.has_more() => {
+                Ok(std::mem::take(&mut left.code))
+            }
             (Some(Class::ExpiredCredentials), _) if left.base => {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await
             }
             (Some(Class::BadSignature), Some(device)) if device.has_more() && left.clock => {
                 left.clock = false;
-                // It is off, or it was and has been set: either way the SDK signed with the wrong time, and has learnt.
-                Ok(was_corrected || self.difference(observed).is_some_and(|difference| difference.is_over(TOLERATED)))
+                // It is off, or it was and has been set: either way the SDK signed with the wrong
+                // time, and has learnt.
+                Ok(was_corrected
+                    || self
+                        .difference(observed)
+                        .is_some_and(|difference| difference.is_over(TOLERATED)))
             }
             // A person is not asked because of somebody else's trouble.
-            (_, Some(device)) if device.has_more() && !device.is_prompt() && failed.error.is_retryable() => {
+            (_, Some(device))
+                if device.has_more() && !device.is_prompt() && failed.error.is_retryable() =>
+            {
                 Ok(observed.sent() && failed.reached && std::mem::take(&mut left.code))
             }
             _ => Ok(false),
@@ -240,11 +292,14 @@ impl Caller {
         match &self.connection.base {
             BaseCredentials::Keys => Ok(false),
             BaseCredentials::Session(base) => {
-                let Some(rejected) = rejected else { return Ok(false) };
+                let Some(rejected) = rejected else {
+                    return Ok(false);
+                };
                 base.report_rejected(rejected);
                 Ok(base.credentials().await?.access_key_id() != rejected)
             }
-            // A code is not spent on the same key again; without one the call costs less than finding out.
+            // A code is not spent on the same key again; without one the call costs less than
+            // finding out.
             _ if self.device.is_some() => Ok(self.base_key().await?.as_deref() != rejected),
             // Asked anew at each call.
             _ => Ok(rejected.is_some()),
@@ -254,7 +309,9 @@ impl Caller {
     /// The key that would sign a call now.
     async fn base_key(&self) -> Result<Option<String>, Error> {
         match (&self.connection.base, &self.connection.provider) {
-            (BaseCredentials::Session(base), _) => Ok(Some(base.credentials().await?.access_key_id().to_owned())),
+            (BaseCredentials::Session(base), _) => {
+                Ok(Some(base.credentials().await?.access_key_id().to_owned()))
+            }
             (_, Some(provider)) => match provider.provide_credentials().await {
                 Ok(credentials) => Ok(Some(credentials.access_key_id().to_owned())),
                 Err(error) => Err(from_provider(&error, &self.connection.base_credentials)),
@@ -264,20 +321,30 @@ impl Caller {
     }
 }
 
-/// The time limit of a call: a little less than what the engine leaves, so that its error is the SDK's, which says
-/// more, and the user's own limit if that is shorter.
+/// The time limit of a call: a little less than what the engine leaves, so that its error is the
+/// SDK's, which says more, and the user's own limit if that is shorter.
 fn within(time_left: Duration, users_own: Option<Duration>) -> Duration {
     let margin = (time_left / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
-    let limit = time_left.saturating_sub(margin).max(Duration::from_millis(1));
+    let limit = time_left
+        .saturating_sub(margin)
+        .max(Duration::from_millis(1));
     users_own.map_or(limit, |own| own.min(limit))
 }
 
 /// The set in an answer.
-fn credentials(answer: &Answer, server_time: Option<SystemTime>) -> Result<TemporaryCredentials, Error> {
+fn credentials(
+    answer: &Answer,
+    server_time: Option<SystemTime>,
+) -> Result<TemporaryCredentials, Error> {
     let missing = |what: &str| {
-        Error::credential(format!("the answer of STS lacks {what}: check what answers at the endpoint URL"))
+        Error::credential(format!(
+            "the answer of STS lacks {what}: check what answers at the endpoint URL"
+        ))
     };
-    let set = answer.credentials.as_ref().ok_or_else(|| missing("the credentials"))?;
+    let set = answer
+        .credentials
+        .as_ref()
+        .ok_or_else(|| missing("the credentials"))?;
     // The SDK fills in what is missing, with empty texts and the year 1970.
     let absent: Vec<_> = [
         ("AccessKeyId", set.access_key_id().is_empty()),
@@ -291,15 +358,20 @@ fn credentials(answer: &Answer, server_time: Option<SystemTime>) -> Result<Tempo
     if !absent.is_empty() {
         return Err(missing(&absent.join(", ")));
     }
-    let expiration = SystemTime::try_from(*set.expiration())
-        .map_err(|error| missing("an expiration that this machine can represent").with_source(error))?;
+    let expiration = SystemTime::try_from(*set.expiration()).map_err(|error| {
+        missing("an expiration that this machine can represent").with_source(error)
+    })?;
     let mut credentials = TemporaryCredentials::new(
         set.access_key_id(),
         set.secret_access_key(),
         Some(set.session_token().to_owned()),
         Some(expiration),
     );
-    if let Some(account) = answer.assumed.as_ref().and_then(|user| account_of(user.arn())) {
+    if let Some(account) = answer
+        .assumed
+        .as_ref()
+        .and_then(|user| account_of(user.arn()))
+    {
         credentials = credentials.with_account_id(account);
     }
     if let Some(server_time) = server_time {
@@ -310,7 +382,9 @@ fn credentials(answer: &Answer, server_time: Option<SystemTime>) -> Result<Tempo
 
 /// The account in `arn:aws:sts::123456789012:assumed-role/name/session`.
 fn account_of(arn: &str) -> Option<&str> {
-    arn.split(':').nth(4).filter(|account| is_account_id(account))
+    arn.split(':')
+        .nth(4)
+        .filter(|account| is_account_id(account))
 }
 
 #[cfg(test)]
@@ -328,24 +402,45 @@ mod tests {
         let user = AssumedRoleUser::builder()
             .arn("arn:aws:sts::123456789012:assumed-role/reader/brs-session")
             .assumed_role_id("AROAEXAMPLE:brs-session");
-        Answer { credentials: Some(set.build().unwrap()), assumed: Some(user.build().unwrap()) }
+        Answer {
+            credentials: Some(set.build().unwrap()),
+            assumed: Some(user.build().unwrap()),
+        }
     }
 
     #[test]
     fn an_answer_becomes_a_set_with_its_account_and_the_servers_time() {
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let set = credentials(&answer("ASIAEXAMPLE", 1_700_003_600), Some(at)).unwrap();
-        assert_eq!((set.access_key_id(), set.secret_access_key()), ("ASIAEXAMPLE", "hush"));
+        assert_eq!(
+            (set.access_key_id(), set.secret_access_key()),
+            ("ASIAEXAMPLE", "hush")
+        );
         assert_eq!(set.expiration(), Some(at + Duration::from_secs(3600)));
-        assert_eq!((set.account_id(), set.server_time()), (Some("123456789012"), Some(at)));
+        assert_eq!(
+            (set.account_id(), set.server_time()),
+            (Some("123456789012"), Some(at))
+        );
     }
 
     #[test]
     fn an_answer_that_lacks_something_says_what_and_shows_no_secret() {
         let error = credentials(&answer("", 0), None).unwrap_err();
-        assert!(error.to_string().contains("AccessKeyId, Expiration"), "{error}");
+        assert!(
+            error.to_string().contains("AccessKeyId, Expiration"),
+            "{error}"
+        );
         assert!(!error.is_unrecoverable() && !format!("{error:?}").contains("hush"));
-        assert!(credentials(&Answer { credentials: None, assumed: None }, None).is_err());
+        assert!(
+            credentials(
+                &Answer {
+                    credentials: None,
+                    assumed: None
+                },
+                None
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -360,7 +455,10 @@ mod tests {
 
     #[test]
     fn the_account_is_taken_from_a_whole_arn_only() {
-        assert_eq!(account_of("arn:aws-cn:sts::123456789012:assumed-role/r/s"), Some("123456789012"));
+        assert_eq!(
+            account_of("arn:aws-cn:sts::123456789012:assumed-role/r/s"),
+            Some("123456789012")
+        );
         for arn in ["", "arn:aws:sts", "arn:aws:sts::12345:assumed-role/r/s"] {
             assert_eq!(account_of(arn), None);
         }

@@ -1,7 +1,8 @@
 //! The settings of the STS client: what may be said, and what is refused.
 //!
-//! Owns [`StsClient`], its spelling as data (botocore's names) and its checks; what botocore keeps in a `Config` of its
-//! own is in `config`. What becomes of it all, an SDK client over the base configuration, is `connect.rs`'s.
+//! Owns [`StsClient`], its spelling as data (botocore's names) and its checks; what botocore keeps
+//! in a `Config` of its own is in `config`. What becomes of it all, an SDK client over the base
+//! configuration, is `connect.rs`'s.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,8 +26,8 @@ use config::{Config, Proxies};
 
 /// The STS client's own settings. Whatever is not set comes from the session's base configuration.
 ///
-/// As data, the names of the fields are botocore's (`region_name`, `aws_access_key_id`, `config`, …); a setting of
-/// botocore's that is not among them is a validation error that names it.
+/// As data, the names of the fields are botocore's (`region_name`, `aws_access_key_id`, `config`,
+/// …); a setting of botocore's that is not among them is a validation error that names it.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StsClient {
@@ -37,7 +38,8 @@ pub struct StsClient {
     pub(crate) endpoint_url: Option<String>,
     /// `true`; `false` only with an `http://` endpoint URL.
     use_ssl: Option<bool>,
-    /// The path of a CA bundle, or `true` for the system's certificates whatever the environment says.
+    /// The path of a CA bundle, or `true` for the system's certificates whatever the environment
+    /// says.
     pub(crate) verify: Option<Verify>,
     /// `2011-06-15`.
     api_version: Option<String>,
@@ -76,27 +78,31 @@ impl StsClient {
         self
     }
 
-    /// The endpoint to ask instead of the region's: a VPC endpoint or a test server, `https://…` or `http://…`.
+    /// The endpoint to ask instead of the region's: a VPC endpoint or a test server, `https://…` or
+    /// `http://…`.
     ///
-    /// Default: `AWS_ENDPOINT_URL_STS`, the base configuration's endpoint URL, or else the region's own endpoint.
+    /// Default: `AWS_ENDPOINT_URL_STS`, the base configuration's endpoint URL, or else the region's
+    /// own endpoint.
     #[must_use]
     pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
         self.endpoint_url = Some(endpoint_url.into());
         self
     }
 
-    /// A PEM file with the certificates to trust instead of the system's, at most 1 MiB (botocore's `verify`).
+    /// A PEM file with the certificates to trust instead of the system's, at most 1 MiB (botocore's
+    /// `verify`).
     ///
-    /// Default: the file that `AWS_CA_BUNDLE` or the profile's `ca_bundle` names, else the system's certificates; as
-    /// data, `true` asks for the latter. The file is read once, when the session is built. There is no way to switch
-    /// verification off.
+    /// Default: the file that `AWS_CA_BUNDLE` or the profile's `ca_bundle` names, else the system's
+    /// certificates; as data, `true` asks for the latter. The file is read once, when the session
+    /// is built. There is no way to switch verification off.
     #[must_use]
     pub fn ca_bundle(mut self, path: impl Into<PathBuf>) -> Self {
         self.verify = Some(Verify::Bundle(path.into()));
         self
     }
 
-    /// The base credentials with which STS is called. Default: those of the session's base configuration.
+    /// The base credentials with which STS is called. Default: those of the session's base
+    /// configuration.
     #[must_use]
     pub fn credentials(
         mut self,
@@ -117,7 +123,8 @@ impl StsClient {
         self
     }
 
-    /// What provides the base credentials. It is asked once per call to STS. Default: the session's base configuration.
+    /// What provides the base credentials. It is asked once per call to STS. Default: the session's
+    /// base configuration.
     #[must_use]
     pub fn credentials_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         self.credentials_provider = Some(SharedCredentialsProvider::new(provider));
@@ -140,11 +147,13 @@ impl StsClient {
         self
     }
 
-    /// How often one refresh tries STS, the first call included: 1–100. Default: the base configuration's, which is 3.
+    /// How often one refresh tries STS, the first call included: 1–100. Default: the base
+    /// configuration's, which is 3.
     ///
-    /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's time limit.
-    /// In data the names are botocore's and mean what they mean there: `retries.total_max_attempts` is this setting,
-    /// `retries.max_attempts` leaves the first call out (0–99), and the former wins where both are given.
+    /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's
+    /// time limit. In data the names are botocore's and mean what they mean there:
+    /// `retries.total_max_attempts` is this setting, `retries.max_attempts` leaves the first call
+    /// out (0–99), and the former wins where both are given.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.config.retries.total_max_attempts = Some(max_attempts);
@@ -167,8 +176,8 @@ impl StsClient {
         self
     }
 
-    /// How long an answer may take to begin, above zero. Default: the base configuration's, else the refresh's time
-    /// limit.
+    /// How long an answer may take to begin, above zero. Default: the base configuration's, else
+    /// the refresh's time limit.
     #[must_use]
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.config.read_timeout = Some(timeout);
@@ -177,16 +186,20 @@ impl StsClient {
 
     /// The proxy to go through, `http://…` or `https://…`, with user and password if it wants them.
     ///
-    /// Default: that of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). The URL is never shown.
+    /// Default: that of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). The URL is never
+    /// shown.
     #[must_use]
     pub fn proxy(mut self, url: impl Into<SecretString>) -> Self {
         let url = url.into();
-        self.config.proxies = Proxies { http: Some(url.clone()), https: Some(url) };
+        self.config.proxies = Proxies {
+            http: Some(url.clone()),
+            https: Some(url),
+        };
         self
     }
 
-    /// The application's name in the `User-Agent`: letters, digits and ``!#$%&'*+-.^_`|~``. Default: the base
-    /// configuration's.
+    /// The application's name in the `User-Agent`: letters, digits and ``!#$%&'*+-.^_`|~``.
+    /// Default: the base configuration's.
     #[must_use]
     pub fn app_name(mut self, app_name: impl Into<String>) -> Self {
         self.config.app_name = Some(app_name.into());
@@ -210,8 +223,9 @@ impl StsClient {
         self.aws_access_key_id.is_some() || self.credentials_provider.is_some()
     }
 
-    /// These settings, and where they say nothing those of the session beneath, but for its credentials. `elsewhere`:
-    /// the session was told another region than that one's, so where STS is does not follow from it.
+    /// These settings, and where they say nothing those of the session beneath, but for its
+    /// credentials. `elsewhere`: the session was told another region than that one's, so where STS
+    /// is does not follow from it.
     pub(crate) fn inheriting(&self, beneath: &Self, elsewhere: bool) -> Self {
         let mut out = self.clone();
         if !elsewhere && out.region.is_none() && out.endpoint_url.is_none() {
@@ -224,29 +238,59 @@ impl StsClient {
         out
     }
 
-    /// `use_ssl: false` is botocore's way of asking for `http://`, which here only the endpoint URL says.
+    /// `use_ssl: false` is botocore's way of asking for `http://`, which here only the endpoint URL
+    /// says.
     pub(crate) fn check_use_ssl(&self, is_plain: bool) -> Result<(), Error> {
         if self.use_ssl == Some(false) && !is_plain {
-            return Err(Invalid::Shape("is `false` only together with an `http://` endpoint URL").at("client.use_ssl"));
+            return Err(
+                Invalid::Shape("is `false` only together with an `http://` endpoint URL")
+                    .at("client.use_ssl"),
+            );
         }
         Ok(())
     }
 
     /// Checks what can be checked without reading a file or knowing the base configuration.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        if let Some(service) = self.service_name.as_deref().filter(|service| *service != "sts") {
+        if let Some(service) = self
+            .service_name
+            .as_deref()
+            .filter(|service| *service != "sts")
+        {
             let service: String = service.chars().take(64).collect();
-            tracing::warn!(service, "`client.service_name` is ignored: this client is always one of STS");
+            tracing::warn!(
+                service,
+                "`client.service_name` is ignored: this client is always one of STS"
+            );
         }
-        if self.api_version.as_deref().is_some_and(|version| version != "2011-06-15") {
-            return Err(Invalid::Shape("must be `2011-06-15`, the only version of STS").at("client.api_version"));
+        if self
+            .api_version
+            .as_deref()
+            .is_some_and(|version| version != "2011-06-15")
+        {
+            return Err(
+                Invalid::Shape("must be `2011-06-15`, the only version of STS")
+                    .at("client.api_version"),
+            );
         }
-        if self.region.as_deref().is_some_and(|region| !is_region(region)) {
-            return Err(Invalid::Shape("must be a region's name, such as `eu-west-1`").at("client.region"));
+        if self
+            .region
+            .as_deref()
+            .is_some_and(|region| !is_region(region))
+        {
+            return Err(
+                Invalid::Shape("must be a region's name, such as `eu-west-1`").at("client.region"),
+            );
         }
-        if self.endpoint_url.as_deref().is_some_and(|url| !is_endpoint_url(url)) {
-            return Err(Invalid::Shape("must be `https://` or `http://`, a host and perhaps a port and a path")
-                .at("client.endpoint_url"));
+        if self
+            .endpoint_url
+            .as_deref()
+            .is_some_and(|url| !is_endpoint_url(url))
+        {
+            return Err(Invalid::Shape(
+                "must be `https://` or `http://`, a host and perhaps a port and a path",
+            )
+            .at("client.endpoint_url"));
         }
         if matches!(self.verify, Some(Verify::Switch(false))) {
             return Err(Invalid::Shape(
@@ -284,9 +328,22 @@ impl StsClient {
             _ => {}
         }
         for (field, is_empty) in [
-            ("aws_access_key_id", self.aws_access_key_id.as_deref().is_some_and(str::is_empty)),
-            ("aws_secret_access_key", self.aws_secret_access_key.as_ref().is_some_and(|key| key.expose().is_empty())),
-            ("aws_session_token", self.aws_session_token.as_ref().is_some_and(|token| token.expose().is_empty())),
+            (
+                "aws_access_key_id",
+                self.aws_access_key_id.as_deref().is_some_and(str::is_empty),
+            ),
+            (
+                "aws_secret_access_key",
+                self.aws_secret_access_key
+                    .as_ref()
+                    .is_some_and(|key| key.expose().is_empty()),
+            ),
+            (
+                "aws_session_token",
+                self.aws_session_token
+                    .as_ref()
+                    .is_some_and(|token| token.expose().is_empty()),
+            ),
         ] {
             if is_empty {
                 return Err(Invalid::Shape("is empty").at(format!("client.{field}")));
@@ -305,7 +362,13 @@ impl fmt::Debug for StsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StsClient")
             .field("region", &self.region)
-            .field("endpoint_url", &self.endpoint_url.as_deref().map(|url| shown::clean(url, &[])))
+            .field(
+                "endpoint_url",
+                &self
+                    .endpoint_url
+                    .as_deref()
+                    .map(|url| shown::clean(url, &[])),
+            )
             .field("verify", &self.verify)
             .field("aws_access_key_id", &self.aws_access_key_id)
             .field("aws_secret_access_key", &self.aws_secret_access_key)
@@ -315,7 +378,15 @@ impl fmt::Debug for StsClient {
             .field("retry_mode", &self.config.retries.mode)
             .field("connect_timeout", &self.config.connect_timeout)
             .field("read_timeout", &self.config.read_timeout)
-            .field("proxies", &self.config.proxies.https.as_ref().or(self.config.proxies.http.as_ref()))
+            .field(
+                "proxies",
+                &self
+                    .config
+                    .proxies
+                    .https
+                    .as_ref()
+                    .or(self.config.proxies.http.as_ref()),
+            )
             .field("app_name", &self.config.app_name)
             .field("credentials_provider", &self.credentials_provider.is_some())
             .finish_non_exhaustive()

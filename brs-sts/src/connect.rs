@@ -1,7 +1,8 @@
 //! From settings and base configuration to an SDK client of STS.
 //!
-//! Owns what both callers of STS share, the strategy and `whoami()`, and which setting goes before which. The HTTP
-//! client beneath is `http_client.rs`'s. Nothing is contacted and no certificate store is read before the first call.
+//! Owns what both callers of STS share, the strategy and `whoami()`, and which setting goes before
+//! which. The HTTP client beneath is `http_client.rs`'s. Nothing is contacted and no certificate
+//! store is read before the first call.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -54,7 +55,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// The client, built at the first call.
     pub(crate) fn client(&self) -> &aws_sdk_sts::Client {
-        self.client.get_or_init(|| aws_sdk_sts::Client::from_conf(self.config().build()))
+        self.client
+            .get_or_init(|| aws_sdk_sts::Client::from_conf(self.config().build()))
     }
 
     fn config(&self) -> Builder {
@@ -79,8 +81,13 @@ impl Connection {
     }
 
     /// A client with the same settings that asks who these credentials are.
-    pub(crate) fn for_identity(&self, credentials: Option<SharedCredentialsProvider>) -> aws_sdk_sts::Client {
-        let mut config = self.config().timeout_config(identity_timeouts(&self.timeouts()));
+    pub(crate) fn for_identity(
+        &self,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> aws_sdk_sts::Client {
+        let mut config = self
+            .config()
+            .timeout_config(identity_timeouts(&self.timeouts()));
         config.set_credentials_provider(credentials);
         aws_sdk_sts::Client::from_conf(config.build())
     }
@@ -109,10 +116,20 @@ pub(crate) enum Signed {
     ByNobody,
 }
 
-/// Prepares the strategy's client; the settings have been validated, and completed from those of a session beneath.
-pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) -> Result<Connection, Error> {
+/// Prepares the strategy's client; the settings have been validated, and completed from those of a
+/// session beneath.
+pub(crate) async fn connect(
+    settings: StsClient,
+    setup: &Setup,
+    signed: Signed,
+) -> Result<Connection, Error> {
     let base = setup.base();
-    let region = settings.region.clone().map(Region::new).or_else(|| base.region().cloned()).ok_or_else(no_region)?;
+    let region = settings
+        .region
+        .clone()
+        .map(Region::new)
+        .or_else(|| base.region().cloned())
+        .ok_or_else(no_region)?;
     let source = match signed {
         Signed::ByBase => Some(credentials(&settings, setup)?),
         Signed::ByNobody => None,
@@ -121,20 +138,33 @@ pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) 
         Some(url) => Some(url.clone()),
         None => endpoint_url(base)?,
     };
-    let is_plain = endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
+    let is_plain = endpoint_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("http://"));
     settings.check_use_ssl(is_plain)?;
     let place = place(endpoint_url.as_deref(), Some(&region));
     let (base_credentials, credentials_of, provider) = match source {
         Some((provider, name, base)) => {
-            let guarded = SharedCredentialsProvider::new(Guarded { provider, name: name.clone() });
+            let guarded = SharedCredentialsProvider::new(Guarded {
+                provider,
+                name: name.clone(),
+            });
             (name, base, Some(guarded))
         }
         None => ("nobody's".into(), BaseCredentials::Provider, None),
     };
-    let app_name = settings.config.app_name.clone().map(AppName::new).transpose();
-    let app_name = app_name.map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
+    let app_name = settings
+        .config
+        .app_name
+        .clone()
+        .map(AppName::new)
+        .transpose();
+    let app_name = app_name
+        .map_err(|_| Invalid::Shape("is not an application name").at("client.config.app_name"))?;
     if settings.config.retries.mode == Some(RetryMode::Legacy) {
-        tracing::warn!("the retry mode `legacy` is botocore's: STS is called in the mode `standard`");
+        tracing::warn!(
+            "the retry mode `legacy` is botocore's: STS is called in the mode `standard`"
+        );
     }
     Ok(Connection {
         client: OnceLock::new(),
@@ -154,15 +184,23 @@ pub(crate) async fn connect(settings: StsClient, setup: &Setup, signed: Signed) 
 
 /// How long asking who credentials are may take.
 fn identity_timeouts(timeouts: &TimeoutConfig) -> TimeoutConfig {
-    let limit = timeouts.operation_timeout().map_or(IDENTITY_TIMEOUT, |own| own.min(IDENTITY_TIMEOUT));
+    let limit = timeouts
+        .operation_timeout()
+        .map_or(IDENTITY_TIMEOUT, |own| own.min(IDENTITY_TIMEOUT));
     timeouts.to_builder().operation_timeout(limit).build()
 }
 
 /// Builds a client that asks who the credentials of a configuration are, and says where it asks.
-pub(crate) fn connect_for_identity(base: &SdkConfig) -> Result<(aws_sdk_sts::Client, String), Error> {
+pub(crate) fn connect_for_identity(
+    base: &SdkConfig,
+) -> Result<(aws_sdk_sts::Client, String), Error> {
     let endpoint_url = endpoint_url(base)?;
     let place = place(endpoint_url.as_deref(), base.region());
-    let timeouts = base.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default().build();
+    let timeouts = base
+        .timeout_config()
+        .map(TimeoutConfig::to_builder)
+        .unwrap_or_default()
+        .build();
     let config = builder(base, endpoint_url)
         .timeout_config(identity_timeouts(&timeouts))
         .http_client(http_client::plain(base.http_client()));
@@ -171,9 +209,11 @@ pub(crate) fn connect_for_identity(base: &SdkConfig) -> Result<(aws_sdk_sts::Cli
 
 fn builder(base: &SdkConfig, endpoint_url: Option<String>) -> Builder {
     let mut config = Builder::from(base)
-        // Calls are rare, and credentials that were renewed or mended in between are to be seen at once.
+        // Calls are rare, and credentials that were renewed or mended in between are to be seen at
+        // once.
         .identity_cache(IdentityCache::no_cache())
-        // The answer is small and the whole call is timed; a clock that is stepped must not look like a stalled answer.
+        // The answer is small and the whole call is timed; a clock that is stepped must not look
+        // like a stalled answer.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(endpoint_url);
     if base.behavior_version().is_none() {
@@ -185,14 +225,22 @@ fn builder(base: &SdkConfig, endpoint_url: Option<String>) -> Builder {
 /// The endpoint URL that a base configuration has for STS, found as the SDK's own clients find it.
 fn endpoint_url(base: &SdkConfig) -> Result<Option<String>, Error> {
     let for_sts = || {
-        let key = ServiceConfigKey::builder().service_id("STS").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        let key = ServiceConfigKey::builder()
+            .service_id("STS")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build();
         base.service_config()?.load_config(key.ok()?)
     };
     if !base.get_origin("endpoint_url").is_client_config()
         && let Some(url) = for_sts()
     {
         // The session's own was checked when the session was built.
-        return if is_endpoint_url(&url) { Ok(Some(url)) } else { Err(no_endpoint_url()) };
+        return if is_endpoint_url(&url) {
+            Ok(Some(url))
+        } else {
+            Err(no_endpoint_url())
+        };
     }
     Ok(base.endpoint_url().map(str::to_owned))
 }
@@ -226,10 +274,18 @@ fn no_region() -> Error {
 type Source = (SharedCredentialsProvider, String, BaseCredentials);
 
 fn credentials(settings: &StsClient, setup: &Setup) -> Result<Source, Error> {
-    if let (Some(id), Some(secret)) = (&settings.aws_access_key_id, &settings.aws_secret_access_key) {
-        let mut keys =
-            Credentials::builder().access_key_id(id).secret_access_key(secret.expose()).provider_name("brs-sts-client");
-        keys.set_session_token(settings.aws_session_token.as_ref().map(|token| token.expose().to_owned()));
+    if let (Some(id), Some(secret)) = (&settings.aws_access_key_id, &settings.aws_secret_access_key)
+    {
+        let mut keys = Credentials::builder()
+            .access_key_id(id)
+            .secret_access_key(secret.expose())
+            .provider_name("brs-sts-client");
+        keys.set_session_token(
+            settings
+                .aws_session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+        );
         keys.set_account_id(settings.aws_account_id.as_deref().map(Into::into));
         return Ok((
             SharedCredentialsProvider::new(keys.build()),
@@ -238,7 +294,11 @@ fn credentials(settings: &StsClient, setup: &Setup) -> Result<Source, Error> {
         ));
     }
     if let Some(provider) = &settings.credentials_provider {
-        return Ok((provider.clone(), "the credentials provider in `client`".into(), BaseCredentials::Provider));
+        return Ok((
+            provider.clone(),
+            "the credentials provider in `client`".into(),
+            BaseCredentials::Provider,
+        ));
     }
     let source = match (setup.base_credentials(), setup.profile_name()) {
         (BaseCredentials::Session(session), _) => format!("the session {}", session.name()),

@@ -1,7 +1,7 @@
 //! How parameters are spelled in data: the forms that serde's derive does not cover.
 //!
-//! Seconds for durations, `null` for a list that is not given, policy ARNs as texts or as AWS's `{"arn": …}`. Errors
-//! name what was expected and never the value that was found.
+//! Seconds for durations, `null` for a list that is not given, policy ARNs as texts or as AWS's
+//! `{"arn": …}`. Errors name what was expected and never the value that was found.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,16 +13,24 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// Whole seconds, as AWS's `DurationSeconds`.
-pub(crate) fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn whole_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
 }
 
 /// Seconds that may have a fraction, as botocore's time-outs.
-pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) => Ok(Some(duration)),
-        Err(_) => Err(D::Error::custom("must be a number of seconds, not negative")),
+        Err(_) => Err(D::Error::custom(
+            "must be a number of seconds, not negative",
+        )),
     }
 }
 
@@ -33,7 +41,8 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A value that is spelled as a map, or `null` for its default. Serde's own structs read lists, too, by position.
+/// A value that is spelled as a map, or `null` for its default. Serde's own structs read lists,
+/// too, by position.
 pub(crate) fn map_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -48,8 +57,13 @@ pub(crate) fn optional_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// A list of such values, or `null` for none.
-pub(crate) fn maps<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(or_default::<D, Vec<FromMap<T>>>(deserializer)?.into_iter().map(|value| value.0).collect())
+pub(crate) fn maps<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(or_default::<D, Vec<FromMap<T>>>(deserializer)?
+        .into_iter()
+        .map(|value| value.0)
+        .collect())
 }
 
 struct FromMap<T>(T);
@@ -68,13 +82,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromMap<T> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_map(MapVisitor(PhantomData)).map(Self)
+        deserializer
+            .deserialize_map(MapVisitor(PhantomData))
+            .map(Self)
     }
 }
 
 /// A list of policy ARNs in either form, or `null` for none.
-pub(crate) fn policy_arns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(or_default::<D, Vec<PolicyArn>>(deserializer)?.into_iter().map(|policy| policy.0).collect())
+pub(crate) fn policy_arns<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    Ok(or_default::<D, Vec<PolicyArn>>(deserializer)?
+        .into_iter()
+        .map(|policy| policy.0)
+        .collect())
 }
 
 /// A managed policy's ARN: a text, or a map with the one field `arn`.

@@ -1,11 +1,12 @@
 //! Settings from environment variables and from the selected profile, as the SDK names them.
 //!
-//! Owns the rules for all of them: white space around a value does not count, an empty value counts as absent, and a
-//! wrong one is an error that names the variable, or the profile and the key, and what is allowed. Values are never
-//! shown: some hold passwords. aws-config panics for some wrong values, ignores others with a log line, and takes an
-//! empty value for a wrong one, so `settings` reads everything that it would read and hands it the results. `checks`
-//! judges what its providers read later, `machine` builds those of the container and the instance, `files` finds the
-//! profile files, and `endpoints` answers SDK clients that ask for an endpoint URL.
+//! Owns the rules for all of them: white space around a value does not count, an empty value counts
+//! as absent, and a wrong one is an error that names the variable, or the profile and the key, and
+//! what is allowed. Values are never shown: some hold passwords. aws-config panics for some wrong
+//! values, ignores others with a log line, and takes an empty value for a wrong one, so `settings`
+//! reads everything that it would read and hands it the results. `checks` judges what its providers
+//! read later, `machine` builds those of the container and the instance, `files` finds the profile
+//! files, and `endpoints` answers SDK clients that ask for an endpoint URL.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -32,7 +33,10 @@ impl Variables {
         match self {
             Self::Process => std::env::var_os(name),
             #[cfg(test)]
-            Self::Fixed(all) => all.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
+            Self::Fixed(all) => all
+                .iter()
+                .find(|(of, _)| *of == name)
+                .map(|(_, value)| value.clone()),
         }
     }
 
@@ -48,13 +52,21 @@ impl Variables {
             #[cfg(test)]
             Self::Fixed(all) => all.iter().map(|(name, _)| name.into()).collect(),
         };
-        names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(prefix)).collect()
+        names
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .filter(|name| name.starts_with(prefix))
+            .collect()
     }
 
     /// A variable's value; `None` if it is absent or empty.
     pub(crate) fn get(&self, name: &str) -> Result<Option<String>, Error> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
-        let value = raw.into_string().map_err(|_| Place::variable(name).wrong("is not UTF-8"))?;
+        let Some(raw) = self.raw(name) else {
+            return Ok(None);
+        };
+        let value = raw
+            .into_string()
+            .map_err(|_| Place::variable(name).wrong("is not UTF-8"))?;
         let value = value.trim();
         Ok((!value.is_empty()).then(|| value.to_owned()))
     }
@@ -82,9 +94,13 @@ impl Place {
 
     /// The error for a value that stands here.
     pub(crate) fn wrong(&self, problem: impl fmt::Display) -> Error {
-        let error = Error::configuration(format!("{self} {problem}")).with_param(self.param()).unrecoverable();
+        let error = Error::configuration(format!("{self} {problem}"))
+            .with_param(self.param())
+            .unrecoverable();
         match self {
-            Self::Profile(Some(profile), _) => error.with_detail("profile", crate::profiles::shown_name(profile)),
+            Self::Profile(Some(profile), _) => {
+                error.with_detail("profile", crate::profiles::shown_name(profile))
+            }
             _ => error,
         }
     }
@@ -95,7 +111,11 @@ impl fmt::Display for Place {
         match self {
             Self::Variable(name) => write!(f, "`{name}`"),
             Self::Profile(Some(profile), key) => {
-                write!(f, "`{key}` of the profile `{}`", crate::profiles::shown_name(profile))
+                write!(
+                    f,
+                    "`{key}` of the profile `{}`",
+                    crate::profiles::shown_name(profile)
+                )
             }
             Self::Profile(None, key) => write!(f, "the profile's `{key}`"),
         }
@@ -125,20 +145,31 @@ impl Reader<'_> {
 
     fn of_profile(&self, key: &str) -> Option<Found> {
         let value = self.profiles.get_profile(self.profile)?.get(key)?.trim();
-        (!value.is_empty()).then(|| (value.to_owned(), Place::Profile(Some(self.profile.to_owned()), key.to_owned())))
+        (!value.is_empty()).then(|| {
+            (
+                value.to_owned(),
+                Place::Profile(Some(self.profile.to_owned()), key.to_owned()),
+            )
+        })
     }
 }
 
 /// The profile that the environment names, and the variable that does.
 ///
-/// `AWS_PROFILE` takes precedence over `AWS_DEFAULT_PROFILE`, unlike in botocore: SDK clients that the program makes by
-/// itself know only the former, and sessions and they must not use two profiles in one process.
+/// `AWS_PROFILE` takes precedence over `AWS_DEFAULT_PROFILE`, unlike in botocore: SDK clients that
+/// the program makes by itself know only the former, and sessions and they must not use two
+/// profiles in one process.
 pub(crate) fn profile(variables: &Variables) -> Result<Option<(String, &'static str)>, Error> {
-    let (usual, other) = (variables.get("AWS_PROFILE")?, variables.get("AWS_DEFAULT_PROFILE")?);
+    let (usual, other) = (
+        variables.get("AWS_PROFILE")?,
+        variables.get("AWS_DEFAULT_PROFILE")?,
+    );
     match (usual, other) {
         (Some(usual), other) => {
             if other.is_some_and(|other| other != usual) {
-                tracing::warn!("`AWS_DEFAULT_PROFILE` is ignored: `AWS_PROFILE` names another profile");
+                tracing::warn!(
+                    "`AWS_DEFAULT_PROFILE` is ignored: `AWS_PROFILE` names another profile"
+                );
             }
             Ok(Some((usual, "AWS_PROFILE")))
         }

@@ -1,7 +1,7 @@
 //! What the SDK's failures mean: one table from AWS's codes and statuses to brs's errors.
 //!
-//! The classes and their texts are in `class`. What is repeated of others' words, and in which form their errors become
-//! sources, is `shown.rs`'s: requests and raw answers hold credentials.
+//! The classes and their texts are in `class`. What is repeated of others' words, and in which form
+//! their errors become sources, is `shown.rs`'s: requests and raw answers hold credentials.
 
 mod class;
 
@@ -22,7 +22,8 @@ use crate::time::Difference;
 
 pub(crate) use class::Class;
 
-/// A clock that is off by less is not worth a word: `Date` has whole seconds, and an answer takes its time.
+/// A clock that is off by less is not worth a word: `Date` has whole seconds, and an answer takes
+/// its time.
 const WORTH_A_WORD: Duration = Duration::from_secs(20);
 
 /// How much of an error's body is looked at for a code.
@@ -50,16 +51,23 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// How far the clock is off, where that is worth a word.
     fn skew(&self) -> Option<Difference> {
-        self.difference.filter(|difference| difference.is_over(WORTH_A_WORD))
+        self.difference
+            .filter(|difference| difference.is_over(WORTH_A_WORD))
     }
 }
 
 /// What was asked of STS.
 #[derive(Clone, Copy)]
 pub(crate) enum Operation<'a> {
-    AssumeRole { role_arn: &'a str, with_external_id: bool },
+    AssumeRole {
+        role_arn: &'a str,
+        with_external_id: bool,
+    },
     SessionToken,
-    WebIdentity { role_arn: &'a str, token_file: &'a str },
+    WebIdentity {
+        role_arn: &'a str,
+        token_file: &'a str,
+    },
     CallerIdentity,
 }
 
@@ -74,7 +82,11 @@ pub(crate) struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, class: None, reached: true }
+        Self {
+            error,
+            class: None,
+            reached: true,
+        }
     }
 }
 
@@ -109,7 +121,9 @@ where
     }
     let refused = match error {
         SdkError::TimeoutError(_) if !call.sent => late_credentials(call.credentials),
-        SdkError::TimeoutError(_) => Error::connection(format!("STS in {place} did not answer in time")),
+        SdkError::TimeoutError(_) => {
+            Error::connection(format!("STS in {place} did not answer in time"))
+        }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             Error::connection(format!("STS in {place} did not answer in time"))
         }
@@ -117,7 +131,11 @@ where
         SdkError::DispatchFailure(_) => {
             let (message, reached) = unreached(error, call);
             let error = with_cause(Error::connection(message), error, call.hidden);
-            return Failed { error, class: None, reached };
+            return Failed {
+                error,
+                class: None,
+                reached,
+            };
         }
         _ => not_built(call),
     };
@@ -133,7 +151,8 @@ pub(crate) fn from_provider(error: &CredentialsError, credentials: &str) -> Erro
     }
 }
 
-/// Why STS was not reached, as far as the system tells, and whether the request may have arrived all the same.
+/// Why STS was not reached, as far as the system tells, and whether the request may have arrived
+/// all the same.
 fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool) {
     let place = call.place;
     if causes(error, call.hidden).contains("certificate") {
@@ -155,13 +174,19 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
     }
     let mut reached = false;
     let what = match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
-            "there is no route to it: check this machine's network"
-        }
+        Some(
+            io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown,
+        ) => "there is no route to it: check this machine's network",
         Some(io::ErrorKind::ConnectionRefused) => {
             "nothing listens there: check the endpoint URL, its port, and the proxy"
         }
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof) => {
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof,
+        ) => {
             reached = true;
             "the connection was cut: check proxies and firewalls on the way"
         }
@@ -183,11 +208,15 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     // Some servers nest their XML so that the SDK sees no code.
     let body = raw.body().bytes().unwrap_or_default();
     let body = String::from_utf8_lossy(&body[..body.len().min(MAX_BODY)]);
-    let code = error.code().or_else(|| element(&body, "Code").filter(|code| is_code(code)));
+    let code = error
+        .code()
+        .or_else(|| element(&body, "Code").filter(|code| is_code(code)));
     let message = error.message().or_else(|| element(&body, "Message"));
     let class = Class::of(code, status, message);
     let message = message.filter(|_| class.is_quotable());
-    let message = message.map(|text| clean(text, call.hidden)).filter(|text| !text.is_empty());
+    let message = message
+        .map(|text| clean(text, call.hidden))
+        .filter(|text| !text.is_empty());
 
     let mut out = Error::request(class.text(call, status, message.as_deref())).with_status(status);
     out = match class.recovery() {
@@ -204,7 +233,9 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     if let Some(difference) = call.skew() {
         out = out.with_detail("clock", difference);
     }
-    if let (Class::PolicyTooLarge, Some(size)) = (class, message.as_deref().and_then(class::percentage)) {
+    if let (Class::PolicyTooLarge, Some(size)) =
+        (class, message.as_deref().and_then(class::percentage))
+    {
         out = out.with_detail("packed_policy_percent", size);
     }
     if let Some(message) = message {
@@ -213,7 +244,11 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     if let Some(request_id) = raw.request_id() {
         out = out.with_detail("request_id", clean(request_id, &[]));
     }
-    Failed { error: out, class: Some(class), reached: true }
+    Failed {
+        error: out,
+        class: Some(class),
+        reached: true,
+    }
 }
 
 /// The error for base credentials that could not be loaded.
@@ -236,7 +271,9 @@ fn no_credentials(error: &CredentialsError, credentials: &str) -> Error {
 }
 
 fn late_credentials(credentials: &str) -> Error {
-    Error::connection(format!("the credentials to call STS with, of {credentials}, did not come in time"))
+    Error::connection(format!(
+        "the credentials to call STS with, of {credentials}, did not come in time"
+    ))
 }
 
 /// Before anything is sent, what fails is what the request is made of.
@@ -258,11 +295,15 @@ fn unreadable(place: &str, raw: &HttpResponse) -> Error {
 /// The text of the first XML element with that name.
 fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(text, _)| text.trim())
+    rest.split_once(&format!("</{name}>"))
+        .map(|(text, _)| text.trim())
 }
 
 fn is_code(code: &str) -> bool {
-    (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+    (1..=64).contains(&code.len())
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
 }
 
 #[cfg(test)]

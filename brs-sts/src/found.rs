@@ -1,12 +1,13 @@
 //! The base credentials that nobody gave: those of a profile, of the environment, of this machine.
 //!
-//! The order is the AWS SDK's, but for a profile that the user names: it takes precedence over the environment, as in
-//! boto3, and has to work. The SDK would go on to the container's and the instance's credentials if a profile is
-//! missing or broken, and the program would run as somebody else. Only a profile that says nothing about credentials
-//! is passed over.
+//! The order is the AWS SDK's, but for a profile that the user names: it takes precedence over the
+//! environment, as in boto3, and has to work. The SDK would go on to the container's and the
+//! instance's credentials if a profile is missing or broken, and the program would run as somebody
+//! else. Only a profile that says nothing about credentials is passed over.
 //!
-//! Methods of STS put the roles of a profile beneath themselves, see `role_profile.rs`. For any other method a
-//! [`Found`] is a plain provider, which assumes them with sessions of its own when credentials are first needed.
+//! Methods of STS put the roles of a profile beneath themselves, see `role_profile.rs`. For any
+//! other method a [`Found`] is a plain provider, which assumes them with sessions of its own when
+//! credentials are first needed.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,10 +41,22 @@ pub(crate) struct Found {
 
 impl Found {
     /// `settings` are those of the STS client that roles are assumed with, validated.
-    pub(crate) fn new(name: Option<String>, base: Arc<SdkConfig>, settings: &StsClient, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        name: Option<String>,
+        base: Arc<SdkConfig>,
+        settings: &StsClient,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let settings = settings.without_credentials();
         let leaves = Leaves::new(name.clone(), Arc::clone(&base), settings.clone());
-        Self { name, base, settings, clock, leaves, session: Mutex::default() }
+        Self {
+            name,
+            base,
+            settings,
+            clock,
+            leaves,
+            session: Mutex::default(),
+        }
     }
 
     async fn load(&self) -> Result<Credentials, CredentialsError> {
@@ -52,13 +65,26 @@ impl Found {
         {
             return found;
         }
-        match self.chain().await.map_err(CredentialsError::invalid_configuration)? {
-            Some(Chain { roles, base: Base::Leaf(owner) }) if roles.is_empty() => {
-                let leaf = LeafProvider { owner, leaves: Arc::clone(&self.leaves) };
+        match self
+            .chain()
+            .await
+            .map_err(CredentialsError::invalid_configuration)?
+        {
+            Some(Chain {
+                roles,
+                base: Base::Leaf(owner),
+            }) if roles.is_empty() => {
+                let leaf = LeafProvider {
+                    owner,
+                    leaves: Arc::clone(&self.leaves),
+                };
                 leaf.provide_credentials().await
             }
             Some(chain) => {
-                let session = self.session(chain).await.map_err(CredentialsError::invalid_configuration)?;
+                let session = self
+                    .session(chain)
+                    .await
+                    .map_err(CredentialsError::invalid_configuration)?;
                 session.credentials_provider().provide_credentials().await
             }
             None => self.leaves.of_machine().await,
@@ -97,23 +123,36 @@ impl ProvideCredentials for Found {
 
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Found")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
-/// What the credentials of a profile are, or, unless the user named it, those of the environment's web identity.
-pub(crate) fn chain(profiles: &ProfileSet, name: &str, is_named: bool) -> Result<Option<Chain>, Error> {
+/// What the credentials of a profile are, or, unless the user named it, those of the environment's
+/// web identity.
+pub(crate) fn chain(
+    profiles: &ProfileSet,
+    name: &str,
+    is_named: bool,
+) -> Result<Option<Chain>, Error> {
     let chain = profile_graph::resolve(profiles, name)?;
     if chain.is_some() || is_named {
         return Ok(chain);
     }
     let web_identity = web_identity_of_environment()?;
-    Ok(web_identity.map(|web_identity| Chain { roles: Vec::new(), base: Base::WebIdentity(web_identity) }))
+    Ok(web_identity.map(|web_identity| Chain {
+        roles: Vec::new(),
+        base: Base::WebIdentity(web_identity),
+    }))
 }
 
 /// The keys of the environment; `None` if there are none.
 pub(crate) async fn of_environment() -> Option<Result<Credentials, CredentialsError>> {
-    match EnvironmentVariableCredentialsProvider::new().provide_credentials().await {
+    match EnvironmentVariableCredentialsProvider::new()
+        .provide_credentials()
+        .await
+    {
         Err(CredentialsError::CredentialsNotLoaded(_)) => None,
         found => Some(found),
     }
@@ -122,8 +161,19 @@ pub(crate) async fn of_environment() -> Option<Result<Credentials, CredentialsEr
 /// As EKS sets it.
 fn web_identity_of_environment() -> Result<Option<WebIdentity>, Error> {
     let variables = &Variables::Process;
-    let (token_file, role_arn) = (variables.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, variables.get("AWS_ROLE_ARN")?);
-    let (Some(token_file), Some(role_arn)) = (token_file, role_arn) else { return Ok(None) };
+    let (token_file, role_arn) = (
+        variables.get("AWS_WEB_IDENTITY_TOKEN_FILE")?,
+        variables.get("AWS_ROLE_ARN")?,
+    );
+    let (Some(token_file), Some(role_arn)) = (token_file, role_arn) else {
+        return Ok(None);
+    };
     let role_session_name = variables.get("AWS_ROLE_SESSION_NAME")?;
-    Ok(Some(WebIdentity { profile: None, role_arn, token_file: token_file.into(), role_session_name, duration: None }))
+    Ok(Some(WebIdentity {
+        profile: None,
+        role_arn,
+        token_file: token_file.into(),
+        role_session_name,
+        duration: None,
+    }))
 }

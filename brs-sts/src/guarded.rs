@@ -1,7 +1,8 @@
 //! The base credentials' provider, kept from doing harm: it may be anybody's code.
 //!
-//! A panic becomes an error that names the base credentials, and a key that cannot be a header's part is refused before
-//! it is sent: it would fail as an error of the request that quotes more than it explains.
+//! A panic becomes an error that names the base credentials, and a key that cannot be a header's
+//! part is refused before it is sent: it would fail as an error of the request that quotes more
+//! than it explains.
 
 use std::panic::AssertUnwindSafe;
 
@@ -23,10 +24,12 @@ impl Guarded {
         // The provider may panic before it returns a future, too.
         let load = async { self.provider.provide_credentials().await };
         let Ok(loaded) = AssertUnwindSafe(load).catch_unwind().await else {
-            return Err(CredentialsError::provider_error(Error::configuration(format!(
-                "the credentials to call STS with, of {}, could not be loaded: their provider panicked",
-                self.name
-            ))));
+            return Err(CredentialsError::provider_error(Error::configuration(
+                format!(
+                    "the credentials to call STS with, of {}, could not be loaded: their provider panicked",
+                    self.name
+                ),
+            )));
         };
         let credentials = loaded?;
         match problem(&credentials) {
@@ -66,7 +69,9 @@ fn problem(credentials: &Credentials) -> Option<&'static str> {
     } else if cannot_be_sent(credentials.access_key_id()) {
         Some("the access key id holds a space, a line break or another character that no key has")
     } else if cannot_be_sent(credentials.secret_access_key()) {
-        Some("the secret access key holds a space, a line break or another character that no key has")
+        Some(
+            "the secret access key holds a space, a line break or another character that no key has",
+        )
     } else if credentials.session_token().is_some_and(cannot_be_sent) {
         Some("the session token holds a space, a line break or another character that no token has")
     } else {
@@ -84,7 +89,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_told_apart() {
-        assert_eq!(problem(&keys("AKIDEXAMPLE", "hush/+=", Some("IQoJ/+="))), None);
+        assert_eq!(
+            problem(&keys("AKIDEXAMPLE", "hush/+=", Some("IQoJ/+="))),
+            None
+        );
         assert_eq!(problem(&keys("AKIDEXAMPLE", "hush", None)), None);
         for (credentials, problem_is) in [
             (keys("", "hush", None), "access key id is empty"),
@@ -94,7 +102,10 @@ mod tests {
             (keys("AKID", "hush", Some("token\n")), "session token holds"),
         ] {
             let found = problem(&credentials).unwrap();
-            assert!(found.contains(problem_is) && !found.contains("hush"), "{found}");
+            assert!(
+                found.contains(problem_is) && !found.contains("hush"),
+                "{found}"
+            );
         }
     }
 }

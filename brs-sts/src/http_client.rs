@@ -1,12 +1,14 @@
-//! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it reads.
+//! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it
+//! reads.
 //!
-//! Connections are opened, used and kept on the runtime that refreshes, so they are never those of callers elsewhere.
-//! Without settings of its own a strategy takes the SDK's default client, one for all sessions on that runtime: the
-//! hundredth role costs no second certificate store and no TLS handshake. Only an HTTP client that the user put into
-//! the base configuration is used as it is (unless a CA bundle or a proxy is set for STS): a program that gives one to
-//! several places has to keep its runtime alive. A CA bundle of the environment's or the profile's has made a client
-//! of the base configuration already, shared in the same way as the default one. Either way an answer is read up to
-//! [`MAX_ANSWER`]. No certificate store is read before the first call.
+//! Connections are opened, used and kept on the runtime that refreshes, so they are never those of
+//! callers elsewhere. Without settings of its own a strategy takes the SDK's default client, one
+//! for all sessions on that runtime: the hundredth role costs no second certificate store and no
+//! TLS handshake. Only an HTTP client that the user put into the base configuration is used as it
+//! is (unless a CA bundle or a proxy is set for STS): a program that gives one to several places
+//! has to keep its runtime alive. A CA bundle of the environment's or the profile's has made a
+//! client of the base configuration already, shared in the same way as the default one. Either way
+//! an answer is read up to [`MAX_ANSWER`]. No certificate store is read before the first call.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -19,10 +21,13 @@ use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::SdkConfig;
@@ -35,11 +40,12 @@ use crate::ca::{self, Bundle};
 use crate::client::{StsClient, Verify};
 use crate::validate::Invalid;
 
-/// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole AssumeRole answer
-/// hardly more than 10.
+/// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole
+/// AssumeRole answer hardly more than 10.
 pub(crate) const MAX_ANSWER: usize = 256 * 1024;
 
-/// The HTTP client for the strategy: the user's own of the base configuration, unless settings ask for another.
+/// The HTTP client for the strategy: the user's own of the base configuration, unless settings ask
+/// for another.
 pub(crate) async fn for_strategy(
     settings: &StsClient,
     base: &SdkConfig,
@@ -53,11 +59,15 @@ pub(crate) async fn for_strategy(
         (_, Some(url)) if !is_plain => Some(ProxyConfig::https(url.expose())),
         _ => Some(Ok(ProxyConfig::disabled())),
     };
-    let proxy = proxy.transpose().map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
+    let proxy = proxy
+        .transpose()
+        .map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
     let trust_store = match &settings.verify {
         Some(Verify::Bundle(path)) => Some(Bundle::of_settings(path.clone()).load().await?),
         // The system's certificates were asked for.
-        Some(Verify::Switch(_)) if proxy.is_none() && ca::is_environments(base) => return Ok(plain(None)),
+        Some(Verify::Switch(_)) if proxy.is_none() && ca::is_environments(base) => {
+            return Ok(plain(None));
+        }
         // Without proxies the base configuration's client trusts what the environment says already.
         None if proxy.is_some() => match Bundle::of_base(base)? {
             Some(bundle) => Some(bundle.load().await?),
@@ -71,22 +81,32 @@ pub(crate) async fn for_strategy(
         Some(trust_store) => tls = tls.with_trust_store(trust_store),
         None => {}
     }
-    let tls = tls
-        .build()
-        .map_err(|error| Error::configuration("TLS cannot be set up for STS").with_source(error).unrecoverable())?;
+    let tls = tls.build().map_err(|error| {
+        Error::configuration("TLS cannot be set up for STS")
+            .with_source(error)
+            .unrecoverable()
+    })?;
     Ok(bounded(own(tls, proxy)))
 }
 
 /// The HTTP client for a call without settings of its own.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
     let shared = || brs_core::__private::default_http_client(BehaviorVersion::latest());
-    bounded(users_own.or_else(shared).unwrap_or_else(|| own(TlsContext::default(), None)))
+    bounded(
+        users_own
+            .or_else(shared)
+            .unwrap_or_else(|| own(TlsContext::default(), None)),
+    )
 }
 
 /// An HTTP client with that TLS; without a proxy the environment's are taken.
 pub(crate) fn own(tls: TlsContext, proxy: Option<ProxyConfig>) -> SharedHttpClient {
     let proxy = proxy.unwrap_or_else(ProxyConfig::from_env);
-    SharedHttpClient::new(Own { tls, proxy, connectors: PerProcess::new() })
+    SharedHttpClient::new(Own {
+        tls,
+        proxy,
+        connectors: PerProcess::new(),
+    })
 }
 
 fn bounded(client: SharedHttpClient) -> SharedHttpClient {
@@ -96,7 +116,8 @@ fn bounded(client: SharedHttpClient) -> SharedHttpClient {
 /// Connect and read time-out: all of a client's settings that a connector depends on.
 type TimeOuts = [Option<Duration>; 2];
 
-/// An HTTP client that reads the system's certificates when the first request is sent, not when a client is built.
+/// An HTTP client that reads the system's certificates when the first request is sent, not when a
+/// client is built.
 struct Own {
     tls: TlsContext,
     proxy: ProxyConfig,
@@ -105,18 +126,28 @@ struct Own {
 }
 
 impl Own {
-    fn build(&self, settings: &HttpConnectorSettings, sleep: Option<SharedAsyncSleep>) -> Connector {
+    fn build(
+        &self,
+        settings: &HttpConnectorSettings,
+        sleep: Option<SharedAsyncSleep>,
+    ) -> Connector {
         let mut builder = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(self.tls.clone())
             .proxy_config(self.proxy.clone());
-        builder.set_connector_settings(Some(settings.clone())).set_sleep_impl(sleep);
+        builder
+            .set_connector_settings(Some(settings.clone()))
+            .set_sleep_impl(sleep);
         builder.build()
     }
 }
 
 impl HttpClient for Own {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let time_outs = [settings.connect_timeout(), settings.read_timeout()];
         let connectors = self.connectors.get();
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,8 +172,14 @@ impl fmt::Debug for Own {
 struct Bounded(SharedHttpClient);
 
 impl HttpClient for Bounded {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(BoundedConnector(self.0.http_connector(settings, components)))
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(BoundedConnector(
+            self.0.http_connector(settings, components),
+        ))
     }
 
     fn validate_base_client_config(
@@ -153,7 +190,11 @@ impl HttpClient for Bounded {
         self.0.validate_base_client_config(components, config)
     }
 
-    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
         self.0.validate_final_config(components, config)
     }
 

@@ -1,14 +1,15 @@
-//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is told to reach their source.
+//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is told to reach
+//! their source.
 //!
-//! Keys, the environment, the container, the instance, a process, an SSO login and a console login. What the session
-//! was told about reaching AWS is passed on: the session's endpoint, retries, time-outs, FIPS and dual stack, and the
-//! STS client's `verify` and `proxies`. The STS client's own region and endpoint are STS's alone. Three things cannot
-//! be passed on:
+//! Keys, the environment, the container, the instance, a process, an SSO login and a console login.
+//! What the session was told about reaching AWS is passed on: the session's endpoint, retries,
+//! time-outs, FIPS and dual stack, and the STS client's `verify` and `proxies`. The STS client's
+//! own region and endpoint are STS's alone. Three things cannot be passed on:
 //!
-//! - The container's and the instance's endpoints are local: no proxy of the STS client's settings is used for them,
-//!   and the SDK sets their retries and time-outs itself.
-//! - A console login is refreshed at its region's endpoint, or at that of `AWS_ENDPOINT_URL_SIGNIN`: the SDK takes
-//!   none.
+//! - The container's and the instance's endpoints are local: no proxy of the STS client's settings
+//!   is used for them, and the SDK sets their retries and time-outs itself.
+//! - A console login is refreshed at its region's endpoint, or at that of
+//!   `AWS_ENDPOINT_URL_SIGNIN`: the SDK takes none.
 //! - A `credential_process` reaches AWS by itself.
 
 use std::fmt;
@@ -60,23 +61,37 @@ impl Machine {
     async fn container(&self) -> Result<Credentials, CredentialsError> {
         match &self.container {
             Some(container) => container.provide_credentials().await,
-            None => Err(CredentialsError::not_loaded("no variable says where the container's credentials are")),
+            None => Err(CredentialsError::not_loaded(
+                "no variable says where the container's credentials are",
+            )),
         }
     }
 }
 
 impl Leaves {
-    /// `profile` is the one that the user named, `settings` are the STS client's, validated; credentials in them are
-    /// not used.
-    pub(crate) fn new(profile: Option<String>, base: Arc<SdkConfig>, settings: StsClient) -> Arc<Self> {
-        Arc::new(Self { profile, base, settings, remote: OnceCell::new(), machine: OnceCell::new() })
+    /// `profile` is the one that the user named, `settings` are the STS client's, validated;
+    /// credentials in them are not used.
+    pub(crate) fn new(
+        profile: Option<String>,
+        base: Arc<SdkConfig>,
+        settings: StsClient,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            profile,
+            base,
+            settings,
+            remote: OnceCell::new(),
+            machine: OnceCell::new(),
+        })
     }
 
     /// The credentials of the container, else of the instance.
     pub(crate) async fn of_machine(&self) -> Result<Credentials, CredentialsError> {
         let machine = self.machine().await?;
         match machine.container().await {
-            Err(CredentialsError::CredentialsNotLoaded(_)) => machine.instance.provide_credentials().await,
+            Err(CredentialsError::CredentialsNotLoaded(_)) => {
+                machine.instance.provide_credentials().await
+            }
             found => found,
         }
     }
@@ -85,21 +100,36 @@ impl Leaves {
         let loaded = match &leaf {
             Leaf::Keys(keys) => return Ok(keys.clone()),
             Leaf::Source(Source::Environment) => {
-                EnvironmentVariableCredentialsProvider::new().provide_credentials().await
+                EnvironmentVariableCredentialsProvider::new()
+                    .provide_credentials()
+                    .await
             }
             Leaf::Source(Source::Container) => self.machine().await?.container().await,
-            Leaf::Source(Source::Instance) => self.machine().await?.instance.provide_credentials().await,
-            Leaf::Sso(login) => return sso::credentials(profile, login, self.remote().await?).await,
+            Leaf::Source(Source::Instance) => {
+                self.machine().await?.instance.provide_credentials().await
+            }
+            Leaf::Sso(login) => {
+                return sso::credentials(profile, login, self.remote().await?).await;
+            }
             #[cfg(not(feature = "login"))]
-            Leaf::Login(arn) => Err(CredentialsError::provider_error(without_login(profile, arn))),
+            Leaf::Login(arn) => Err(CredentialsError::provider_error(without_login(
+                profile, arn,
+            ))),
             #[cfg(feature = "login")]
             Leaf::Login(arn) => {
-                let login = LoginCredentialsProvider::builder(arn).configure(&provider_config(self.remote().await?));
+                let login = LoginCredentialsProvider::builder(arn)
+                    .configure(&provider_config(self.remote().await?));
                 login.build().provide_credentials().await
             }
-            Leaf::Process { command, account_id } => {
+            Leaf::Process {
+                command,
+                account_id,
+            } => {
                 let process = CredentialProcessProvider::new(command.clone());
-                process.provide_credentials().await.map(|found| with_account(found, account_id.as_deref()))
+                process
+                    .provide_credentials()
+                    .await
+                    .map(|found| with_account(found, account_id.as_deref()))
             }
         };
         loaded.map_err(|error| explained(profile, &leaf, error))
@@ -108,7 +138,8 @@ impl Leaves {
     /// The configuration for what is beyond this machine.
     async fn remote(&self) -> Result<&SdkConfig, CredentialsError> {
         let built = self.remote.get_or_try_init(|| async {
-            let plain = endpoint_url_of_sso(&self.base).is_some_and(|url| url.starts_with("http://"));
+            let plain =
+                endpoint_url_of_sso(&self.base).is_some_and(|url| url.starts_with("http://"));
             let client = http_client::for_strategy(&self.settings, &self.base, plain).await?;
             let mut config = self
                 .base
@@ -135,9 +166,19 @@ impl Leaves {
             let providers = provider_config(&self.base).with_http_client(client);
             let profile = self.profile.clone().unwrap_or_else(profiles::default_name);
             let profiles = profiles::load(&profile).await?;
-            let reader = Reader { variables: &Variables::Process, profiles: &profiles, profile: &profile };
-            let (container, instance) = (machine::container(&providers)?, machine::instance(&providers, &reader)?);
-            Ok::<_, Error>(Machine { container, instance })
+            let reader = Reader {
+                variables: &Variables::Process,
+                profiles: &profiles,
+                profile: &profile,
+            };
+            let (container, instance) = (
+                machine::container(&providers)?,
+                machine::instance(&providers, &reader)?,
+            );
+            Ok::<_, Error>(Machine {
+                container,
+                instance,
+            })
         });
         built.await.map_err(CredentialsError::invalid_configuration)
     }
@@ -146,11 +187,19 @@ impl Leaves {
 /// The endpoint of the session for SSO, if it has one.
 fn endpoint_url_of_sso(base: &SdkConfig) -> Option<String> {
     let for_sso = || {
-        let key = ServiceConfigKey::builder().service_id("SSO").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        let key = ServiceConfigKey::builder()
+            .service_id("SSO")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build();
         base.service_config()?.load_config(key.ok()?)
     };
     let own = || base.endpoint_url().map(str::to_owned);
-    if base.get_origin("endpoint_url").is_client_config() { own() } else { for_sso().or_else(own) }
+    if base.get_origin("endpoint_url").is_client_config() {
+        own()
+    } else {
+        for_sso().or_else(own)
+    }
 }
 
 /// What the SDK's own providers are built with, on a configuration.
@@ -172,7 +221,8 @@ fn provider_config(config: &SdkConfig) -> ProviderConfig {
     providers
 }
 
-/// The SDK's provider for processes takes the profile's account only from its own reader of profiles.
+/// The SDK's provider for processes takes the profile's account only from its own reader of
+/// profiles.
 fn with_account(found: Credentials, account_id: Option<&str>) -> Credentials {
     match account_id {
         Some(account_id) if found.account_id().is_none() => {
@@ -191,7 +241,8 @@ fn with_account(found: Credentials, account_id: Option<&str>) -> Credentials {
 
 #[cfg(not(feature = "login"))]
 fn without_login(profile: &str, arn: &str) -> Error {
-    let problem = "`login_session` needs the feature `login` of brs, which this build does not have";
+    let problem =
+        "`login_session` needs the feature `login` of brs, which this build does not have";
     wrong(profile, problem).with_detail("login_session", arn)
 }
 
@@ -204,14 +255,22 @@ fn explained(profile: &str, leaf: &Leaf, error: CredentialsError) -> Credentials
     };
     match &error {
         _ if matches!(leaf, Leaf::Login(_)) && sso::is_ended_login(&error) => {
-            CredentialsError::provider_error(sso::login_needed(profile, "console login", "aws login"))
+            CredentialsError::provider_error(sso::login_needed(
+                profile,
+                "console login",
+                "aws login",
+            ))
         }
         CredentialsError::CredentialsNotLoaded(_) => {
             let out = Error::configuration(format!(
                 "the profile `{}` takes its credentials from {what}, which has none: check it",
                 profiles::shown_name(profile)
             ));
-            CredentialsError::provider_error(with_cause(out.with_detail("profile", profile), &error, &[]))
+            CredentialsError::provider_error(with_cause(
+                out.with_detail("profile", profile),
+                &error,
+                &[],
+            ))
         }
         CredentialsError::InvalidConfiguration(_) => {
             let out = wrong(profile, &format!("{what} is not set up right"));
@@ -221,7 +280,8 @@ fn explained(profile: &str, leaf: &Leaf, error: CredentialsError) -> Credentials
     }
 }
 
-/// The credentials of one profile by itself, read again each time, so that rotated keys and a new login are seen.
+/// The credentials of one profile by itself, read again each time, so that rotated keys and a new
+/// login are seen.
 pub(crate) struct LeafProvider {
     pub(crate) owner: Owner,
     pub(crate) leaves: Arc<Leaves>,
@@ -230,12 +290,15 @@ pub(crate) struct LeafProvider {
 impl LeafProvider {
     async fn load(&self) -> Result<Credentials, CredentialsError> {
         let profile = &self.owner.profile;
-        let profiles = profiles::load(profile).await.map_err(CredentialsError::invalid_configuration)?;
+        let profiles = profiles::load(profile)
+            .await
+            .map_err(CredentialsError::invalid_configuration)?;
         match leaf(&profiles, &self.owner) {
             Ok(Some(leaf)) => self.leaves.load(profile, leaf).await,
-            Ok(None) => {
-                Err(CredentialsError::invalid_configuration(wrong(profile, "it holds no credentials any more")))
-            }
+            Ok(None) => Err(CredentialsError::invalid_configuration(wrong(
+                profile,
+                "it holds no credentials any more",
+            ))),
             Err(error) => Err(CredentialsError::invalid_configuration(error)),
         }
     }
@@ -252,6 +315,8 @@ impl ProvideCredentials for LeafProvider {
 
 impl fmt::Debug for LeafProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeafProvider").field("profile", &self.owner.profile).finish_non_exhaustive()
+        f.debug_struct("LeafProvider")
+            .field("profile", &self.owner.profile)
+            .finish_non_exhaustive()
     }
 }

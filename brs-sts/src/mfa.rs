@@ -1,8 +1,9 @@
 //! Where MFA codes come from: functions, commands, TOTP secrets, a prompt.
 //!
-//! Owns [`MfaTokenProvider`], what the user says. A provider is asked anew at each refresh. Which codes have been sent,
-//! and what to do about a code that was, is `device`'s and `used`'s: a code works once at AWS, and no two refreshes,
-//! sessions or retries of this process send the same one for one device.
+//! Owns [`MfaTokenProvider`], what the user says. A provider is asked anew at each refresh. Which
+//! codes have been sent, and what to do about a code that was, is `device`'s and `used`'s: a code
+//! works once at AWS, and no two refreshes, sessions or retries of this process send the same one
+//! for one device.
 
 pub(crate) mod code;
 pub(crate) mod data;
@@ -30,14 +31,16 @@ pub(crate) const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Any error of a user's function.
 pub(crate) type AnyError = Box<dyn StdError + Send + Sync + 'static>;
 pub(crate) type Asked = Result<SecretString, AnyError>;
-pub(crate) type AsyncFunction = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Asked> + Send>> + Send + Sync>;
+pub(crate) type AsyncFunction =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Asked> + Send>> + Send + Sync>;
 pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 
 /// Where the codes of an MFA device come from, asked anew at each refresh.
 ///
-/// Goes together with the device's serial number. A code works once at AWS: brs remembers for 90 s what it has sent,
-/// and waits for the device's next code (TOTP, commands) or asks once more (functions, prompt) rather than send one
-/// twice. A code that AWS refuses is tried once more with the next one, since another process may have used it.
+/// Goes together with the device's serial number. A code works once at AWS: brs remembers for 90 s
+/// what it has sent, and waits for the device's next code (TOTP, commands) or asks once more
+/// (functions, prompt) rather than send one twice. A code that AWS refuses is tried once more with
+/// the next one, since another process may have used it.
 ///
 /// ```
 /// use brs_sts::{AssumeRole, MfaTokenProvider, Params};
@@ -70,8 +73,9 @@ pub(crate) enum Source {
 impl MfaTokenProvider {
     /// Codes from an async function: six digits, blanks around them do no harm.
     ///
-    /// It runs where refreshes run, within [its time limit](Self::timeout), and must not block its thread. A code that
-    /// was sent already is asked for once more, and is an error if it comes again.
+    /// It runs where refreshes run, within [its time limit](Self::timeout), and must not block its
+    /// thread. A code that was sent already is asked for once more, and is an error if it comes
+    /// again.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -96,8 +100,8 @@ impl MfaTokenProvider {
 
     /// Codes from a synchronous function, which may block: it runs on a thread of its own.
     ///
-    /// It cannot be interrupted: while a call still runs past [its time limit](Self::timeout), further tries fail at
-    /// once.
+    /// It cannot be interrupted: while a call still runs past [its time limit](Self::timeout),
+    /// further tries fail at once.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -109,14 +113,16 @@ impl MfaTokenProvider {
         C: Into<SecretString>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let function: BlockingFunction = Arc::new(move || function().map(Into::into).map_err(Into::into));
+        let function: BlockingFunction =
+            Arc::new(move || function().map(Into::into).map_err(Into::into));
         Self::of(Source::Blocking(function))
     }
 
-    /// Codes that a command prints: the last stand-alone number of six digits on its standard output.
+    /// Codes that a command prints: the last stand-alone number of six digits on its standard
+    /// output.
     ///
-    /// `id=000123` yields `000123`; `otp123456` and numbers of five or seven digits yield nothing. No shell is run. The
-    /// command's own [time limit](Command::timeout) applies, 30 s unless set.
+    /// `id=000123` yields `000123`; `otp123456` and numbers of five or seven digits yield nothing.
+    /// No shell is run. The command's own [time limit](Command::timeout) applies, 30 s unless set.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -138,12 +144,12 @@ impl MfaTokenProvider {
         Self::of(Source::Command(command))
     }
 
-    /// Codes made from the device's secret (TOTP, RFC 6238): base32 as AWS shows it when a virtual device is created,
-    /// or an `otpauth://totp/…` URI.
+    /// Codes made from the device's secret (TOTP, RFC 6238): base32 as AWS shows it when a virtual
+    /// device is created, or an `otpauth://totp/…` URI.
     ///
-    /// Of base32, blanks, hyphens, padding and case do not matter; it means SHA-1, six digits and steps of 30 s, as
-    /// AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the secret holds the device: keep it where the
-    /// base credentials are not.
+    /// Of base32, blanks, hyphens, padding and case do not matter; it means SHA-1, six digits and
+    /// steps of 30 s, as AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the
+    /// secret holds the device: keep it where the base credentials are not.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -154,7 +160,8 @@ impl MfaTokenProvider {
         Self::of(Source::Totp(TotpSource::Secret(secret.into())))
     }
 
-    /// As [`totp`](Self::totp), with the secret in a file of at most 4 KiB, read once when the session is built.
+    /// As [`totp`](Self::totp), with the secret in a file of at most 4 KiB, read once when the
+    /// session is built.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -164,7 +171,8 @@ impl MfaTokenProvider {
         Self::of(Source::Totp(TotpSource::File(path.into())))
     }
 
-    /// As [`totp`](Self::totp), with the secret in an environment variable, read once when the session is built.
+    /// As [`totp`](Self::totp), with the secret in an environment variable, read once when the
+    /// session is built.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -174,11 +182,12 @@ impl MfaTokenProvider {
         Self::of(Source::Totp(TotpSource::Env(name.into())))
     }
 
-    /// Codes that a person types at the terminal of this process, without echo; one prompt at a time per process.
+    /// Codes that a person types at the terminal of this process, without echo; one prompt at a
+    /// time per process.
     ///
-    /// Where there is no terminal, refreshes fail with an error that says so. A session with a prompt is interactive:
-    /// it asks when somebody needs credentials and waits for the answer, and never asks by itself; so are the sessions
-    /// on top of it.
+    /// Where there is no terminal, refreshes fail with an error that says so. A session with a
+    /// prompt is interactive: it asks when somebody needs credentials and waits for the answer, and
+    /// never asks by itself; so are the sessions on top of it.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -188,8 +197,8 @@ impl MfaTokenProvider {
         Self::of(Source::Prompt)
     }
 
-    /// How long one answer may take: above zero, at most 12 h. Default: 30 s for functions, the command's own limit for
-    /// commands, 5 minutes in all for prompts; a TOTP needs none.
+    /// How long one answer may take: above zero, at most 12 h. Default: 30 s for functions, the
+    /// command's own limit for commands, 5 minutes in all for prompts; a TOTP needs none.
     ///
     /// A refresh may take this long, and 35 s for the device's next code and 30 s for AWS more.
     #[must_use]
@@ -207,7 +216,10 @@ impl MfaTokenProvider {
     }
 
     fn of(source: Source) -> Self {
-        Self { source, timeout: None }
+        Self {
+            source,
+            timeout: None,
+        }
     }
 
     /// The provider with its values checked, what came as data being made into one of the others.
@@ -220,9 +232,15 @@ impl MfaTokenProvider {
             }
             .checked();
         }
-        if self.timeout.is_some_and(|limit| limit.is_zero() || limit > MAX_TIMEOUT) {
-            let message = "the time limit of an MFA token provider must be above zero and at most 12 hours";
-            return Err(Error::validation(message).with_param("mfa_token_provider.timeout").unrecoverable());
+        if self
+            .timeout
+            .is_some_and(|limit| limit.is_zero() || limit > MAX_TIMEOUT)
+        {
+            let message =
+                "the time limit of an MFA token provider must be above zero and at most 12 hours";
+            return Err(Error::validation(message)
+                .with_param("mfa_token_provider.timeout")
+                .unrecoverable());
         }
         Ok(self.clone())
     }
@@ -236,7 +254,9 @@ impl MfaTokenProvider {
                 let own = command.time_limit();
                 self.timeout.map_or(own, |limit| limit.min(own))
             }
-            Source::Async(_) | Source::Blocking(_) | Source::Data(..) => self.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            Source::Async(_) | Source::Blocking(_) | Source::Data(..) => {
+                self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What is seen of a call beside its outcome: where the request went, by whose key, whether it was sent, what time the
-//! server has.
+//! What is seen of a call beside its outcome: where the request went, by whose key, whether it was
+//! sent, what time the server has.
 //!
-//! One [`Observed`] belongs to one call; its [`Observer`] goes into the SDK and never fails the call.
+//! One [`Observed`] belongs to one call; its [`Observer`] goes into the SDK and never fails the
+//! call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -40,7 +41,8 @@ impl Observed {
         self.notes().endpoint.clone()
     }
 
-    /// Whether the last attempt was sent, or was still to be prepared: the credentials loaded, the request signed.
+    /// Whether the last attempt was sent, or was still to be prepared: the credentials loaded, the
+    /// request signed.
     pub(crate) fn sent(&self) -> bool {
         self.notes().sent
     }
@@ -92,7 +94,11 @@ impl Intercept for Observer {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let endpoint = format!("`{}`", shown::origin(context.request().uri()));
-        let key = context.request().headers().get("authorization").and_then(signer);
+        let key = context
+            .request()
+            .headers()
+            .get("authorization")
+            .and_then(signer);
         let mut notes = self.0.notes();
         notes.access_key_id = key.map(str::to_owned);
         notes.endpoint = Some(endpoint);

@@ -1,8 +1,8 @@
 //! What the method `sts` is given: the AssumeRole request and the settings of the STS client.
 //!
 //! Owns the typed builder and the spelling as data. A value may be wrong until it has been
-//! [validated](Params::validate), which the method's constructor does before anything else; limits live in
-//! `validate.rs`, the client's settings in `client.rs`.
+//! [validated](Params::validate), which the method's constructor does before anything else; limits
+//! live in `validate.rs`, the client's settings in `client.rs`.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::mfa::data::Kwargs;
 
 /// The session name that is used when none is given: `brs-session`.
 ///
-/// The Python package's is `boto3-refresh-session`: a trust policy that tests that name wants it given here.
+/// The Python package's is `boto3-refresh-session`: a trust policy that tests that name wants it
+/// given here.
 ///
 /// It shows up in CloudTrail and in the ARN of the role session, and trust policies can test it
 /// (`sts:RoleSessionName`), so it is the same in every process and every release.
@@ -37,9 +38,9 @@ pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
 /// # Ok::<(), brs_core::Error>(())
 /// ```
 ///
-/// As data, `assume_role` (or `assume_role_kwargs`) and `client` (or `sts_client`, `sts_client_kwargs`); the fields
-/// within go by the names here or by those of AWS, `RoleArn` or `role_arn`. Where the role is all there is to say,
-/// `role_arn` alone is enough.
+/// As data, `assume_role` (or `assume_role_kwargs`) and `client` (or `sts_client`,
+/// `sts_client_kwargs`); the fields within go by the names here or by those of AWS, `RoleArn` or
+/// `role_arn`. Where the role is all there is to say, `role_arn` alone is enough.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Data")]
 pub struct Params {
@@ -54,11 +55,12 @@ impl Params {
         Self::assume_role(AssumeRole::new(role_arn))
     }
 
-    /// Assumes the role of the session's profile: `role_arn`, and whatever of `role_session_name`, `external_id`,
-    /// `duration_seconds` and `mfa_serial` the profile has and is not set here.
+    /// Assumes the role of the session's profile: `role_arn`, and whatever of `role_session_name`,
+    /// `external_id`, `duration_seconds` and `mfa_serial` the profile has and is not set here.
     ///
-    /// The base credentials are then those of the profile's `source_profile` or `credential_source`. The profile is the
-    /// one that the session names, else `AWS_PROFILE`'s, else `default`, whatever keys are in the environment.
+    /// The base credentials are then those of the profile's `source_profile` or
+    /// `credential_source`. The profile is the one that the session names, else `AWS_PROFILE`'s,
+    /// else `default`, whatever keys are in the environment.
     ///
     /// ```
     /// # use brs_sts::{MfaTokenProvider, Params};
@@ -73,37 +75,42 @@ impl Params {
 
     /// Sends that request.
     pub fn assume_role(assume_role: AssumeRole) -> Self {
-        Self { assume_role, mfa_token_provider: None, client: StsClient::default() }
+        Self {
+            assume_role,
+            mfa_token_provider: None,
+            client: StsClient::default(),
+        }
     }
 
-    /// Where the codes of the MFA device `serial_number` come from, asked anew at each refresh. Default: none, or the
-    /// fixed `token_code`.
+    /// Where the codes of the MFA device `serial_number` come from, asked anew at each refresh.
+    /// Default: none, or the fixed `token_code`.
     ///
-    /// It goes before a `token_code`, which is then ignored with a warning. A profile's `mfa_serial` counts as the
-    /// serial number where none is given.
+    /// It goes before a `token_code`, which is then ignored with a warning. A profile's
+    /// `mfa_serial` counts as the serial number where none is given.
     #[must_use]
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
     }
 
-    /// The STS client's own settings: region, endpoint, base credentials, retries, time-outs. Default: those of the
-    /// base configuration.
+    /// The STS client's own settings: region, endpoint, base credentials, retries, time-outs.
+    /// Default: those of the base configuration.
     #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self
     }
 
-    /// Checks every value against the limits of AWS, as the method's constructor does. That nothing is missing is seen
-    /// there: a profile may bring the role, and an MFA device's serial number.
+    /// Checks every value against the limits of AWS, as the method's constructor does. That nothing
+    /// is missing is seen there: a profile may bring the role, and an MFA device's serial number.
     ///
     /// # Errors
     ///
-    /// A validation error that names the first field at fault, its limit and the value's length, or a configuration
-    /// error for values that do not go together.
+    /// A validation error that names the first field at fault, its limit and the value's length, or
+    /// a configuration error for values that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
-        self.assume_role.validate(self.mfa_token_provider.is_some())?;
+        self.assume_role
+            .validate(self.mfa_token_provider.is_some())?;
         if let Some(provider) = &self.mfa_token_provider {
             provider.checked()?;
         }
@@ -170,7 +177,11 @@ impl From<Params> for brs_core::Params {
 #[serde(deny_unknown_fields, rename = "Params")]
 struct Data {
     /// The AssumeRole request.
-    #[serde(alias = "assume_role_kwargs", default, deserialize_with = "data::optional_map")]
+    #[serde(
+        alias = "assume_role_kwargs",
+        default,
+        deserialize_with = "data::optional_map"
+    )]
     assume_role: Option<AssumeRole>,
     /// The role's ARN, in place of `assume_role` where nothing else is set.
     #[serde(alias = "RoleArn")]
@@ -181,7 +192,12 @@ struct Data {
     #[serde(default, deserialize_with = "data::optional_map")]
     mfa_token_provider_kwargs: Option<Kwargs>,
     /// The STS client's settings.
-    #[serde(alias = "sts_client", alias = "sts_client_kwargs", default, deserialize_with = "data::optional_map")]
+    #[serde(
+        alias = "sts_client",
+        alias = "sts_client_kwargs",
+        default,
+        deserialize_with = "data::optional_map"
+    )]
     client: Option<StsClient>,
 }
 
@@ -193,21 +209,29 @@ impl TryFrom<Data> for Params {
             (Some(assume_role), None) => Self::assume_role(assume_role),
             (None, Some(role_arn)) => Self::new(role_arn),
             (None, None) => Self::of_profile(),
-            (Some(_), Some(_)) => return Err("`role_arn` belongs into `assume_role` where both are given"),
+            (Some(_), Some(_)) => {
+                return Err("`role_arn` belongs into `assume_role` where both are given");
+            }
         };
         let mfa_token_provider = match (data.mfa_token_provider, data.mfa_token_provider_kwargs) {
             (Some(provider), Some(kwargs)) => Some(provider.with_kwargs(kwargs)),
-            (None, Some(_)) => return Err("`mfa_token_provider_kwargs` needs `mfa_token_provider`"),
+            (None, Some(_)) => {
+                return Err("`mfa_token_provider_kwargs` needs `mfa_token_provider`");
+            }
             (provider, None) => provider,
         };
-        Ok(Self { mfa_token_provider, ..params.client(data.client.unwrap_or_default()) })
+        Ok(Self {
+            mfa_token_provider,
+            ..params.client(data.client.unwrap_or_default())
+        })
     }
 }
 
 /// The AssumeRole request: all twelve fields.
 ///
 /// Limits are those of the [AWS STS API
-/// reference](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); lengths count characters.
+/// reference](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); lengths
+/// count characters.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssumeRole {
@@ -220,7 +244,12 @@ pub struct AssumeRole {
     pub(crate) policy_arns: Vec<String>,
     #[serde(alias = "Policy")]
     pub(crate) policy: Option<String>,
-    #[serde(alias = "DurationSeconds", alias = "duration_seconds", default, deserialize_with = "data::whole_seconds")]
+    #[serde(
+        alias = "DurationSeconds",
+        alias = "duration_seconds",
+        default,
+        deserialize_with = "data::whole_seconds"
+    )]
     #[schemars(with = "Option<u64>")]
     pub(crate) duration: Option<Duration>,
     #[serde(alias = "ExternalId")]
@@ -231,7 +260,11 @@ pub struct AssumeRole {
     pub(crate) token_code: Option<SecretString>,
     #[serde(alias = "Tags", default, deserialize_with = "data::maps")]
     pub(crate) tags: Vec<Tag>,
-    #[serde(alias = "TransitiveTagKeys", default, deserialize_with = "data::or_default")]
+    #[serde(
+        alias = "TransitiveTagKeys",
+        default,
+        deserialize_with = "data::or_default"
+    )]
     pub(crate) transitive_tag_keys: Vec<String>,
     #[serde(alias = "SourceIdentity")]
     pub(crate) source_identity: Option<String>,
@@ -260,10 +293,13 @@ pub(crate) struct ProvidedContext {
 }
 
 impl AssumeRole {
-    /// A request for the role with that ARN (`RoleArn`): 20–2048 characters, `arn:aws:iam::123456789012:role/name`, in
-    /// any partition.
+    /// A request for the role with that ARN (`RoleArn`): 20–2048 characters,
+    /// `arn:aws:iam::123456789012:role/name`, in any partition.
     pub fn new(role_arn: impl Into<String>) -> Self {
-        Self { role_arn: Some(role_arn.into()), ..Self::of_profile() }
+        Self {
+            role_arn: Some(role_arn.into()),
+            ..Self::of_profile()
+        }
     }
 
     /// A request for the role of the session's profile; see [`Params::of_profile`].
@@ -286,20 +322,21 @@ impl AssumeRole {
 
     /// The name of the role session (`RoleSessionName`): 2–64 of `[\w+=,.@-]`.
     ///
-    /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require it: a name per
-    /// application or user tells sessions apart. In a template, `{host}` (this machine's name, up to 32 characters),
-    /// `{pid}` and `{random}` (8 hexadecimal digits) are filled in when the session is built; the name then stays the
-    /// same for its life.
+    /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require
+    /// it: a name per application or user tells sessions apart. In a template, `{host}` (this
+    /// machine's name, up to 32 characters), `{pid}` and `{random}` (8 hexadecimal digits) are
+    /// filled in when the session is built; the name then stays the same for its life.
     #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
         self.role_session_name = Some(name.into());
         self
     }
 
-    /// Managed policies that narrow the session (`PolicyArns`): at most 10, 20–2048 characters each.
+    /// Managed policies that narrow the session (`PolicyArns`): at most 10, 20–2048 characters
+    /// each.
     ///
-    /// Default: none. The session gets what both the role and these policies allow; more of them use up more of the
-    /// packed policy's size.
+    /// Default: none. The session gets what both the role and these policies allow; more of them
+    /// use up more of the packed policy's size.
     #[must_use]
     pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.policy_arns = arns.into_iter().map(Into::into).collect();
@@ -317,9 +354,9 @@ impl AssumeRole {
 
     /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds.
     ///
-    /// Default: AWS's own, 3600 s. Longer ones need a role whose maximum session duration allows them (and 3600 s is
-    /// the most when the base credentials are themselves of a role); shorter ones limit the harm of a leak and are
-    /// refreshed more often.
+    /// Default: AWS's own, 3600 s. Longer ones need a role whose maximum session duration allows
+    /// them (and 3600 s is the most when the base credentials are themselves of a role); shorter
+    /// ones limit the harm of a leak and are refreshed more often.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
@@ -338,8 +375,8 @@ impl AssumeRole {
     /// The MFA device (`SerialNumber`): 9–256 of `[\w+=/:,.@-]`, a serial number or
     /// `arn:aws:iam::123456789012:mfa/name`.
     ///
-    /// Default: none. Goes together with an [MFA token provider](Params::mfa_token_provider), or with a
-    /// [`token_code`](Self::token_code).
+    /// Default: none. Goes together with an [MFA token provider](Params::mfa_token_provider), or
+    /// with a [`token_code`](Self::token_code).
     #[must_use]
     pub fn serial_number(mut self, serial_number: impl Into<String>) -> Self {
         self.serial_number = Some(serial_number.into());
@@ -348,8 +385,8 @@ impl AssumeRole {
 
     /// The MFA device's current code (`TokenCode`): six digits.
     ///
-    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single refresh; a session
-    /// that is to last has an [MFA token provider](Params::mfa_token_provider).
+    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single
+    /// refresh; a session that is to last has an [MFA token provider](Params::mfa_token_provider).
     #[must_use]
     pub fn token_code(mut self, token_code: impl Into<SecretString>) -> Self {
         self.token_code = Some(token_code.into());
@@ -358,36 +395,43 @@ impl AssumeRole {
 
     /// Adds a session tag (`Tags`): at most 50, the key 1–128 characters, the value at most 256.
     ///
-    /// Default: none. Tags are sent in the order in which they were added; keys differ in more than case and do not
-    /// begin with `aws:`. Policies can test them as `aws:PrincipalTag/…`.
+    /// Default: none. Tags are sent in the order in which they were added; keys differ in more than
+    /// case and do not begin with `aws:`. Policies can test them as `aws:PrincipalTag/…`.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push(Tag { key: key.into(), value: value.into() });
+        self.tags.push(Tag {
+            key: key.into(),
+            value: value.into(),
+        });
         self
     }
 
-    /// The tags that are passed on when the session assumes further roles (`TransitiveTagKeys`): at most 50, 1–128
-    /// characters each.
+    /// The tags that are passed on when the session assumes further roles (`TransitiveTagKeys`): at
+    /// most 50, 1–128 characters each.
     ///
     /// Default: none. Tags that were themselves inherited may be named.
     #[must_use]
-    pub fn transitive_tag_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn transitive_tag_keys(
+        mut self,
+        keys: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
         self.transitive_tag_keys = keys.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Who stands behind the session (`SourceIdentity`): 2–64 of `[\w+=,.@-]`, not beginning with `aws:`.
+    /// Who stands behind the session (`SourceIdentity`): 2–64 of `[\w+=,.@-]`, not beginning with
+    /// `aws:`.
     ///
-    /// Default: none. It cannot be changed once set, is passed on to further roles, and shows in CloudTrail; the role's
-    /// trust policy must allow `sts:SetSourceIdentity`.
+    /// Default: none. It cannot be changed once set, is passed on to further roles, and shows in
+    /// CloudTrail; the role's trust policy must allow `sts:SetSourceIdentity`.
     #[must_use]
     pub fn source_identity(mut self, source_identity: impl Into<String>) -> Self {
         self.source_identity = Some(source_identity.into());
         self
     }
 
-    /// Adds a signed context (`ProvidedContexts`): at most 5, the provider's ARN 20–2048 characters, the assertion
-    /// 4–2048.
+    /// Adds a signed context (`ProvidedContexts`): at most 5, the provider's ARN 20–2048
+    /// characters, the assertion 4–2048.
     ///
     /// Default: none. Used with trusted identity propagation of IAM Identity Center.
     #[must_use]
@@ -396,8 +440,10 @@ impl AssumeRole {
         provider_arn: impl Into<String>,
         context_assertion: impl Into<SecretString>,
     ) -> Self {
-        self.provided_contexts
-            .push(ProvidedContext { provider_arn: provider_arn.into(), context_assertion: context_assertion.into() });
+        self.provided_contexts.push(ProvidedContext {
+            provider_arn: provider_arn.into(),
+            context_assertion: context_assertion.into(),
+        });
         self
     }
 
@@ -407,12 +453,18 @@ impl AssumeRole {
             .chain(self.external_id.as_deref())
             .chain(self.policy.as_deref())
             .chain(self.tags.iter().map(|tag| tag.value.as_str()))
-            .chain(self.provided_contexts.iter().map(|context| context.context_assertion.expose()))
+            .chain(
+                self.provided_contexts
+                    .iter()
+                    .map(|context| context.context_assertion.expose()),
+            )
             .collect()
     }
 
     pub(crate) fn session_name(&self) -> &str {
-        self.role_session_name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME)
+        self.role_session_name
+            .as_deref()
+            .unwrap_or(DEFAULT_ROLE_SESSION_NAME)
     }
 }
 
@@ -428,7 +480,10 @@ impl fmt::Debug for AssumeRole {
             .field("external_id", &length(&self.external_id))
             .field("serial_number", &self.serial_number)
             .field("token_code", &self.token_code)
-            .field("tags", &self.tags.iter().map(|tag| &tag.key).collect::<Vec<_>>())
+            .field(
+                "tags",
+                &self.tags.iter().map(|tag| &tag.key).collect::<Vec<_>>(),
+            )
             .field("transitive_tag_keys", &self.transitive_tag_keys)
             .field("source_identity", &self.source_identity)
             .field("provided_contexts", &self.provided_contexts)

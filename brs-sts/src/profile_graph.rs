@@ -1,14 +1,16 @@
-//! What the profile files say about where a profile's credentials come from: the one reader of profiles.
+//! What the profile files say about where a profile's credentials come from: the one reader of
+//! profiles.
 //!
-//! A [`Chain`] is the roles to assume, beginning with that of the profile that was asked for, and what the last of
-//! them is assumed with. The rules are those of the AWS SDK's reader, whose published cases are in the tests: keys of
-//! a *source* take precedence over its role, while only the first profile's role takes precedence over its keys; a
-//! profile that is its own source is used for its own credentials; a profile that is met a second time is a loop,
-//! whatever keys it has. Beyond them, `mfa_serial` and `duration_seconds` are read, an empty value counts as absent,
+//! A [`Chain`] is the roles to assume, beginning with that of the profile that was asked for, and
+//! what the last of them is assumed with. The rules are those of the AWS SDK's reader, whose
+//! published cases are in the tests: keys of a *source* take precedence over its role, while only
+//! the first profile's role takes precedence over its keys; a profile that is its own source is
+//! used for its own credentials; a profile that is met a second time is a loop, whatever keys it
+//! has. Beyond them, `mfa_serial` and `duration_seconds` are read, an empty value counts as absent,
 //! and what would let a program run as somebody else (a role that is left out) is an error.
 //!
-//! Pure: reads no file, and contacts nothing. What is done with a chain is `role_profile.rs`'s, with what is at its
-//! end `leaf.rs`'s.
+//! Pure: reads no file, and contacts nothing. What is done with a chain is `role_profile.rs`'s,
+//! with what is at its end `leaf.rs`'s.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -116,20 +118,39 @@ pub(crate) fn resolve(profiles: &ProfileSet, name: &str) -> Result<Option<Chain>
             return match visited.last() {
                 None if current == DEFAULT => Ok(None),
                 None => Err(wrong(current, "it does not exist")),
-                Some(user) => {
-                    Err(wrong(user, &format!("there is no profile `{}`, its `source_profile`", shown_name(current))))
-                }
+                Some(user) => Err(wrong(
+                    user,
+                    &format!(
+                        "there is no profile `{}`, its `source_profile`",
+                        shown_name(current)
+                    ),
+                )),
             };
         };
         if visited.contains(&current) {
             visited.push(current);
-            let round: Vec<_> = visited.iter().map(|name| format!("`{}`", shown_name(name))).collect();
-            return Err(wrong(name, &format!("its `source_profile` leads into a loop, {}", round.join(" → "))));
+            let round: Vec<_> = visited
+                .iter()
+                .map(|name| format!("`{}`", shown_name(name)))
+                .collect();
+            return Err(wrong(
+                name,
+                &format!(
+                    "its `source_profile` leads into a loop, {}",
+                    round.join(" → ")
+                ),
+            ));
         }
         visited.push(current);
-        let owner = Owner { profile: current.to_owned(), is_source: visited.len() > 1 };
+        let owner = Owner {
+            profile: current.to_owned(),
+            is_source: visited.len() > 1,
+        };
         if owner.is_source && keys(profile).is_ok_and(|keys| keys.is_some()) {
-            return Ok(Some(Chain { roles, base: Base::Leaf(owner) }));
+            return Ok(Some(Chain {
+                roles,
+                base: Base::Leaf(owner),
+            }));
         }
         if let Some(role) = role(profile)? {
             let source = source(profile)?;
@@ -138,17 +159,32 @@ pub(crate) fn resolve(profiles: &ProfileSet, name: &str) -> Result<Option<Chain>
                 Some(source) => current = source,
                 None => {
                     if leaf(profiles, &owner)?.is_none() {
-                        return Err(wrong(current, "it is its own `source_profile`, and holds no credentials"));
+                        return Err(wrong(
+                            current,
+                            "it is its own `source_profile`, and holds no credentials",
+                        ));
                     }
-                    return Ok(Some(Chain { roles, base: Base::Leaf(owner) }));
+                    return Ok(Some(Chain {
+                        roles,
+                        base: Base::Leaf(owner),
+                    }));
                 }
             }
         } else if let Some(web_identity) = web_identity(profile)? {
-            return Ok(Some(Chain { roles, base: Base::WebIdentity(web_identity) }));
+            return Ok(Some(Chain {
+                roles,
+                base: Base::WebIdentity(web_identity),
+            }));
         } else if leaf(profiles, &owner)?.is_some() {
-            return Ok(Some(Chain { roles, base: Base::Leaf(owner) }));
+            return Ok(Some(Chain {
+                roles,
+                base: Base::Leaf(owner),
+            }));
         } else if owner.is_source {
-            return Err(wrong(current, "it is a `source_profile`, and holds no credentials"));
+            return Err(wrong(
+                current,
+                "it is a `source_profile`, and holds no credentials",
+            ));
         } else {
             return Ok(None);
         }
@@ -181,18 +217,24 @@ pub(crate) fn leaf(profiles: &ProfileSet, owner: &Owner) -> Result<Option<Leaf>,
     }
     if let Some(command) = get(profile, "credential_process") {
         let account_id = get(profile, "aws_account_id").map(str::to_owned);
-        return Ok(Some(Leaf::Process { command: command.to_owned(), account_id }));
+        return Ok(Some(Leaf::Process {
+            command: command.to_owned(),
+            account_id,
+        }));
     }
     keys(profile).map(|keys| keys.map(Leaf::Keys))
 }
 
-/// The role of a profile, with what is checked of it; `None` if it has none, or one for a web identity.
+/// The role of a profile, with what is checked of it; `None` if it has none, or one for a web
+/// identity.
 fn role(profile: &Profile) -> Result<Option<Role>, Error> {
     if get(profile, "web_identity_token_file").is_some() {
         return Ok(None);
     }
     let Some(role_arn) = get(profile, "role_arn") else {
-        let has_source = get(profile, "source_profile").or_else(|| get(profile, "credential_source")).is_some();
+        let has_source = get(profile, "source_profile")
+            .or_else(|| get(profile, "credential_source"))
+            .is_some();
         // Without its role, the profile would be somebody else.
         return match profile.get("role_arn") {
             Some(_) if has_source => Err(wrong(profile.name(), "its `role_arn` is empty")),
@@ -201,9 +243,17 @@ fn role(profile: &Profile) -> Result<Option<Role>, Error> {
     };
     check(profile, "role_arn", arn(role_arn))?;
     let external_id = get(profile, "external_id");
-    check(profile, "external_id", external_id.map_or(Ok(()), validate::external_id))?;
+    check(
+        profile,
+        "external_id",
+        external_id.map_or(Ok(()), validate::external_id),
+    )?;
     let mfa_serial = get(profile, "mfa_serial");
-    check(profile, "mfa_serial", mfa_serial.map_or(Ok(()), validate::serial_number))?;
+    check(
+        profile,
+        "mfa_serial",
+        mfa_serial.map_or(Ok(()), validate::serial_number),
+    )?;
     Ok(Some(Role {
         profile: profile.name().to_owned(),
         role_arn: role_arn.to_owned(),
@@ -216,11 +266,18 @@ fn role(profile: &Profile) -> Result<Option<Role>, Error> {
 
 /// The profile that a role's source is; `None` if that is the role's own profile.
 fn source(profile: &Profile) -> Result<Option<&str>, Error> {
-    match (get(profile, "source_profile"), get(profile, "credential_source")) {
-        (Some(_), Some(_)) => Err(wrong(profile.name(), "it has both `source_profile` and `credential_source`")),
-        (None, None) => {
-            Err(wrong(profile.name(), "its role needs a `source_profile` or a `credential_source` to be assumed with"))
-        }
+    match (
+        get(profile, "source_profile"),
+        get(profile, "credential_source"),
+    ) {
+        (Some(_), Some(_)) => Err(wrong(
+            profile.name(),
+            "it has both `source_profile` and `credential_source`",
+        )),
+        (None, None) => Err(wrong(
+            profile.name(),
+            "its role needs a `source_profile` or a `credential_source` to be assumed with",
+        )),
         (Some(source), None) if source != profile.name() => Ok(Some(source)),
         _ => Ok(None),
     }
@@ -228,13 +285,21 @@ fn source(profile: &Profile) -> Result<Option<&str>, Error> {
 
 /// The web identity of a profile.
 pub(crate) fn web_identity(profile: &Profile) -> Result<Option<WebIdentity>, Error> {
-    let Some(token_file) = get(profile, "web_identity_token_file") else { return Ok(None) };
+    let Some(token_file) = get(profile, "web_identity_token_file") else {
+        return Ok(None);
+    };
     let Some(role_arn) = get(profile, "role_arn") else {
-        return Err(wrong(profile.name(), "its `web_identity_token_file` needs a `role_arn`"));
+        return Err(wrong(
+            profile.name(),
+            "its `web_identity_token_file` needs a `role_arn`",
+        ));
     };
     // The AWS SDK would leave out the role here, other tools the source.
     if get(profile, "credential_source").is_some() {
-        return Err(wrong(profile.name(), "it has both `web_identity_token_file` and `credential_source`"));
+        return Err(wrong(
+            profile.name(),
+            "it has both `web_identity_token_file` and `credential_source`",
+        ));
     }
     check(profile, "role_arn", arn(role_arn))?;
     Ok(Some(WebIdentity {
@@ -249,20 +314,33 @@ pub(crate) fn web_identity(profile: &Profile) -> Result<Option<WebIdentity>, Err
 /// The MFA device of a profile.
 pub(crate) fn mfa_serial(profile: &Profile) -> Result<Option<&str>, Error> {
     let serial = get(profile, "mfa_serial");
-    check(profile, "mfa_serial", serial.map_or(Ok(()), validate::serial_number))?;
+    check(
+        profile,
+        "mfa_serial",
+        serial.map_or(Ok(()), validate::serial_number),
+    )?;
     Ok(serial)
 }
 
 fn role_session_name(profile: &Profile) -> Result<Option<String>, Error> {
     let name = get(profile, "role_session_name");
-    check(profile, "role_session_name", name.map_or(Ok(()), session_name::check))?;
+    check(
+        profile,
+        "role_session_name",
+        name.map_or(Ok(()), session_name::check),
+    )?;
     Ok(name.map(str::to_owned))
 }
 
 fn duration(profile: &Profile) -> Result<Option<Duration>, Error> {
-    let Some(text) = get(profile, "duration_seconds") else { return Ok(None) };
+    let Some(text) = get(profile, "duration_seconds") else {
+        return Ok(None);
+    };
     let Ok(duration) = text.parse().map(Duration::from_secs) else {
-        return Err(wrong(profile.name(), "its `duration_seconds` is not a whole number of seconds"));
+        return Err(wrong(
+            profile.name(),
+            "its `duration_seconds` is not a whole number of seconds",
+        ));
     };
     check(profile, "duration_seconds", validate::duration(duration))?;
     Ok(Some(duration))
@@ -270,42 +348,80 @@ fn duration(profile: &Profile) -> Result<Option<Duration>, Error> {
 
 /// What else an ARN has to be is for STS to say: the SDK's reader takes any.
 fn arn(role_arn: &str) -> Result<(), Invalid> {
-    let is_arn = role_arn.starts_with("arn:") && role_arn.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_arn { Ok(()) } else { Err(Invalid::Shape("must be a role's ARN, `arn:aws:iam::<account>:role/<name>`")) }
+    let is_arn =
+        role_arn.starts_with("arn:") && role_arn.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_arn {
+        Ok(())
+    } else {
+        Err(Invalid::Shape(
+            "must be a role's ARN, `arn:aws:iam::<account>:role/<name>`",
+        ))
+    }
 }
 
 /// The keys of a profile; `None` if it has none, an error if it has a part of them.
 fn keys(profile: &Profile) -> Result<Option<Credentials>, Error> {
-    let parts = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
+    let parts = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+    ];
     let [id, secret, token] = parts.map(|key| get(profile, key));
     let (Some(id), Some(secret)) = (id, secret) else {
         return match parts.iter().any(|key| profile.get(key).is_some()) {
-            true if id.is_none() => Err(wrong(profile.name(), "its `aws_access_key_id` is missing")),
-            true => Err(wrong(profile.name(), "its `aws_secret_access_key` is missing")),
+            true if id.is_none() => {
+                Err(wrong(profile.name(), "its `aws_access_key_id` is missing"))
+            }
+            true => Err(wrong(
+                profile.name(),
+                "its `aws_secret_access_key` is missing",
+            )),
             false => Ok(None),
         };
     };
-    let mut keys = Credentials::builder().access_key_id(id).secret_access_key(secret).provider_name("ProfileFile");
+    let mut keys = Credentials::builder()
+        .access_key_id(id)
+        .secret_access_key(secret)
+        .provider_name("ProfileFile");
     keys.set_session_token(token.map(str::to_owned));
     keys.set_account_id(get(profile, "aws_account_id").map(Into::into));
     Ok(Some(keys.build()))
 }
 
 fn sso(profiles: &ProfileSet, profile: &Profile) -> Result<Option<SsoLogin>, Error> {
-    let own = ["sso_session", "sso_start_url", "sso_region", "sso_account_id", "sso_role_name"];
-    let [session, mut start_url, mut region, account_id, role_name] = own.map(|key| get(profile, key));
-    if [session, start_url, region, account_id, role_name].iter().all(Option::is_none) {
+    let own = [
+        "sso_session",
+        "sso_start_url",
+        "sso_region",
+        "sso_account_id",
+        "sso_role_name",
+    ];
+    let [session, mut start_url, mut region, account_id, role_name] =
+        own.map(|key| get(profile, key));
+    if [session, start_url, region, account_id, role_name]
+        .iter()
+        .all(Option::is_none)
+    {
         return Ok(None);
     }
     let name = profile.name();
     if let Some(session) = session {
         for (key, value) in [("sso_start_url", start_url), ("sso_region", region)] {
             if value.is_some() {
-                return Err(wrong(name, &format!("its `{key}` goes in `[sso-session {}]`", shown_name(session))));
+                return Err(wrong(
+                    name,
+                    &format!(
+                        "its `{key}` goes in `[sso-session {}]`",
+                        shown_name(session)
+                    ),
+                ));
             }
         }
         let Some(section) = profiles.sso_session(session) else {
-            let problem = format!("there is no section `[sso-session {}]`, its `sso_session`", shown_name(session));
+            let problem = format!(
+                "there is no section `[sso-session {}]`, its `sso_session`",
+                shown_name(session)
+            );
             return Err(wrong(name, &problem));
         };
         let of_section = |key| section.get(key).filter(|value| !value.is_empty());
@@ -315,7 +431,9 @@ fn sso(profiles: &ProfileSet, profile: &Profile) -> Result<Option<SsoLogin>, Err
     match (account_id, role_name) {
         (Some(account_id), Some(role_name)) => Ok(Some(SsoLogin {
             session: session.map(str::to_owned),
-            start_url: start_url.ok_or_else(|| missing("sso_start_url"))?.to_owned(),
+            start_url: start_url
+                .ok_or_else(|| missing("sso_start_url"))?
+                .to_owned(),
             region: region.ok_or_else(|| missing("sso_region"))?.to_owned(),
             account_id: account_id.to_owned(),
             role_name: role_name.to_owned(),
@@ -337,7 +455,9 @@ impl Source {
             ("Ec2InstanceMetadata", Self::Instance),
             ("EcsContainer", Self::Container),
         ];
-        names.into_iter().find_map(|(name, source)| name.eq_ignore_ascii_case(text).then_some(source))
+        names
+            .into_iter()
+            .find_map(|(name, source)| name.eq_ignore_ascii_case(text).then_some(source))
     }
 }
 
@@ -368,10 +488,13 @@ pub(crate) fn wrong_value(profile: &str, key: &str, invalid: &Invalid) -> Error 
 /// The error for a profile that cannot be used.
 pub(crate) fn wrong(profile: &str, problem: &str) -> Error {
     let profile = shown_name(profile);
-    Error::configuration(format!("the profile `{profile}` cannot be used: {problem}; check {}", files()))
-        .with_param("profile_name")
-        .with_detail("profile", profile)
-        .unrecoverable()
+    Error::configuration(format!(
+        "the profile `{profile}` cannot be used: {problem}; check {}",
+        files()
+    ))
+    .with_param("profile_name")
+    .with_detail("profile", profile)
+    .unrecoverable()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The profile files: which there are, which profile is meant, and whether it is there.
 //!
-//! Files are read again each time, so that rotated keys and a new login are seen. What a profile says is
-//! `profile_graph.rs`'s.
+//! Files are read again each time, so that rotated keys and a new login are seen. What a profile
+//! says is `profile_graph.rs`'s.
 
 use std::env::{VarError, var};
 use std::path::PathBuf;
@@ -45,8 +45,18 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, E
 /// Reads the profile files.
 pub(crate) async fn load(name: &str) -> Result<ProfileSet, Error> {
     let found = environment::files::for_loader(&Variables::Process);
-    aws_config::profile::load(&Fs::real(), &Env::real(), &found, Some(name.to_owned().into())).await.map_err(|error| {
-        let out = Error::configuration(format!("the profile files cannot be read: check {}", files()));
+    aws_config::profile::load(
+        &Fs::real(),
+        &Env::real(),
+        &found,
+        Some(name.to_owned().into()),
+    )
+    .await
+    .map_err(|error| {
+        let out = Error::configuration(format!(
+            "the profile files cannot be read: check {}",
+            files()
+        ));
         with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable()
     })
 }
@@ -74,8 +84,13 @@ pub(crate) fn shown_name(name: &str) -> String {
 
 /// The profile files, in words.
 pub(crate) fn files() -> String {
-    let files = [file("AWS_CONFIG_FILE", "~/.aws/config"), file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
-    files.map(|file| format!("`{}`", file.display())).join(" and ")
+    let files = [
+        file("AWS_CONFIG_FILE", "~/.aws/config"),
+        file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    ];
+    files
+        .map(|file| format!("`{}`", file.display()))
+        .join(" and ")
 }
 
 fn file(variable: &str, default: &str) -> PathBuf {

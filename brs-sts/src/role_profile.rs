@@ -1,15 +1,16 @@
 //! The roles of profiles, as sessions beneath a session.
 //!
-//! Every role that a profile leads to, with a `source_profile`, a `credential_source` or a web identity, is a session
-//! with an engine: it is refreshed when *it* nears its end, its errors are those of a session of its own and name its
-//! profile, an MFA code is asked for once in its lifetime, and whatever the session was told about reaching AWS holds
-//! for it too. Two cases:
+//! Every role that a profile leads to, with a `source_profile`, a `credential_source` or a web
+//! identity, is a session with an engine: it is refreshed when *it* nears its end, its errors are
+//! those of a session of its own and name its profile, an MFA code is asked for once in its
+//! lifetime, and whatever the session was told about reaching AWS holds for it too. Two cases:
 //!
-//! - The session has no role of its own: the profile's is the one. Its request is completed from the profile, and
-//!   further roles of the profile's source are beneath.
+//! - The session has no role of its own: the profile's is the one. Its request is completed from
+//!   the profile, and further roles of the profile's source are beneath.
 //! - The session has one: all roles of the profile are beneath.
 //!
-//! A provider of MFA codes that the session was given is that of every profile with an `mfa_serial`.
+//! A provider of MFA codes that the session was given is that of every profile with an
+//! `mfa_serial`.
 
 use std::sync::Arc;
 
@@ -27,20 +28,33 @@ use crate::strategy::{self, CHAINED};
 use crate::validate;
 use crate::web_identity;
 
-/// Completes parameters and set-up from the profile that the session stands on, if it stands on one.
+/// Completes parameters and set-up from the profile that the session stands on, if it stands on
+/// one.
 pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Completed, Error> {
     let of_profile = params.assume_role.role_arn.is_none();
     let Some(name) = profile_of(&setup, &params.client, of_profile).await else {
-        return Ok(Completed { params, setup, profile: None });
+        return Ok(Completed {
+            params,
+            setup,
+            profile: None,
+        });
     };
     let provider = params.mfa_token_provider.clone();
     let profiles = profiles::load(&name).await?;
     if of_profile {
         let Some(chain) = profile_graph::resolve(&profiles, &name)? else {
-            return Ok(Completed { params, setup, profile: None });
+            return Ok(Completed {
+                params,
+                setup,
+                profile: None,
+            });
         };
         let Some((role, beneath)) = chain.roles.split_first() else {
-            return Ok(Completed { params, setup, profile: None });
+            return Ok(Completed {
+                params,
+                setup,
+                profile: None,
+            });
         };
         let hops = Hops::new(setup, params.client.without_credentials(), provider);
         let setup = hops.on(beneath, &chain.base).await?;
@@ -48,7 +62,11 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         if params.assume_role.serial_number.is_none() {
             hops.take_codes(beneath, &mut params);
         }
-        return Ok(Completed { params, setup, profile: Some(role.profile.clone()) });
+        return Ok(Completed {
+            params,
+            setup,
+            profile: Some(role.profile.clone()),
+        });
     }
     match found::chain(&profiles, &name, setup.profile_name().is_some()) {
         Ok(Some(chain)) if chain.has_hops() => {
@@ -57,14 +75,23 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
             if params.assume_role.serial_number.is_none() {
                 hops.take_codes(&chain.roles, &mut params);
             }
-            Ok(Completed { params, setup, profile: None })
+            Ok(Completed {
+                params,
+                setup,
+                profile: None,
+            })
         }
         // What is wrong with a profile may be put right before its credentials are needed.
-        Ok(_) | Err(_) => Ok(Completed { setup: on_found(setup, &params.client), params, profile: None }),
+        Ok(_) | Err(_) => Ok(Completed {
+            setup: on_found(setup, &params.client),
+            params,
+            profile: None,
+        }),
     }
 }
 
-/// The MFA device of the user whose keys a profile has, with the profile, and the set-up with those keys.
+/// The MFA device of the user whose keys a profile has, with the profile, and the set-up with those
+/// keys.
 pub(crate) async fn user_of(
     setup: Setup,
     client: &StsClient,
@@ -72,7 +99,9 @@ pub(crate) async fn user_of(
 ) -> Result<(Option<(String, String)>, Setup), Error> {
     let Some(name) = profile_of(&setup, client, false).await else {
         // Keys of the environment: their device is the profile's only if a code is to be sent.
-        let Some(name) = profile_of(&setup, client, true).await else { return Ok((None, setup)) };
+        let Some(name) = profile_of(&setup, client, true).await else {
+            return Ok((None, setup));
+        };
         let serial = device_of(&name).await?.filter(|_| {
             if !wants_mfa {
                 tracing::warn!(
@@ -84,12 +113,22 @@ pub(crate) async fn user_of(
         });
         return Ok((serial, setup));
     };
-    let chain = found::chain(&profiles::load(&name).await?, &name, setup.profile_name().is_some());
+    let chain = found::chain(
+        &profiles::load(&name).await?,
+        &name,
+        setup.profile_name().is_some(),
+    );
     if let Ok(Some(chain)) = &chain
         && chain.has_hops()
     {
-        if let (true, Base::WebIdentity(WebIdentity { profile: None, role_arn, .. })) =
-            (chain.roles.is_empty(), &chain.base)
+        if let (
+            true,
+            Base::WebIdentity(WebIdentity {
+                profile: None,
+                role_arn,
+                ..
+            }),
+        ) = (chain.roles.is_empty(), &chain.base)
         {
             return Err(Error::configuration(format!(
                 "the base credentials are those of the role `{role_arn}`, which `AWS_ROLE_ARN` names, and AWS makes \
@@ -111,7 +150,9 @@ pub(crate) async fn user_of(
 
 async fn device_of(name: &str) -> Result<Option<(String, String)>, Error> {
     let profiles = profiles::load(name).await?;
-    let Some(profile) = profiles.get_profile(name) else { return Ok(None) };
+    let Some(profile) = profiles.get_profile(name) else {
+        return Ok(None);
+    };
     Ok(profile_graph::mfa_serial(profile)?.map(|serial| (serial.to_owned(), name.to_owned())))
 }
 
@@ -123,9 +164,13 @@ pub(crate) struct Completed {
     pub(crate) profile: Option<String>,
 }
 
-/// The profile that base credentials come from, unless something takes precedence over it; the profile's own role is
-/// asked for by its profile, so there only what the program gives does.
-pub(crate) async fn profile_of(setup: &Setup, client: &StsClient, of_profile: bool) -> Option<String> {
+/// The profile that base credentials come from, unless something takes precedence over it; the
+/// profile's own role is asked for by its profile, so there only what the program gives does.
+pub(crate) async fn profile_of(
+    setup: &Setup,
+    client: &StsClient,
+    of_profile: bool,
+) -> Option<String> {
     if !matches!(setup.base_credentials(), BaseCredentials::Found) || client.has_credentials() {
         return None;
     }
@@ -136,7 +181,8 @@ pub(crate) async fn profile_of(setup: &Setup, client: &StsClient, of_profile: bo
     }
 }
 
-/// The set-up with the base credentials that are found, their source being reached as the STS client is.
+/// The set-up with the base credentials that are found, their source being reached as the STS
+/// client is.
 pub(crate) fn on_found(setup: Setup, client: &StsClient) -> Setup {
     let name = setup.profile_name().map(str::to_owned);
     let found = Found::new(name, setup.shared_base(), client, Arc::clone(setup.clock()));
@@ -147,13 +193,20 @@ impl Role {
     /// Fills in what the request leaves open.
     fn complete(&self, params: &mut Params, setup: &Setup) -> Result<(), Error> {
         let request = &mut params.assume_role;
-        validate::role_arn(&self.role_arn).map_err(|invalid| wrong_value(&self.profile, "role_arn", &invalid))?;
+        validate::role_arn(&self.role_arn)
+            .map_err(|invalid| wrong_value(&self.profile, "role_arn", &invalid))?;
         if request.duration.is_none() {
             self.check_duration(setup)?;
         }
         request.role_arn = Some(self.role_arn.clone());
-        request.role_session_name = request.role_session_name.take().or_else(|| self.role_session_name.clone());
-        request.external_id = request.external_id.take().or_else(|| self.external_id.clone());
+        request.role_session_name = request
+            .role_session_name
+            .take()
+            .or_else(|| self.role_session_name.clone());
+        request.external_id = request
+            .external_id
+            .take()
+            .or_else(|| self.external_id.clone());
         request.duration = request.duration.or(self.duration);
         if request.serial_number.is_none() && self.mfa_serial.is_some() {
             if params.mfa_token_provider.is_none() && request.token_code.is_none() {
@@ -166,11 +219,15 @@ impl Role {
 
     /// AWS grants an hour at most to a role that is assumed with a role's credentials.
     fn check_duration(&self, setup: &Setup) -> Result<(), Error> {
-        let BaseCredentials::Session(base) = setup.base_credentials() else { return Ok(()) };
+        let BaseCredentials::Session(base) = setup.base_credentials() else {
+            return Ok(());
+        };
         match (base.strategy().role(), self.duration) {
-            (Some(role), Some(duration)) if duration > CHAINED => {
-                Err(wrong_value(&self.profile, "duration_seconds", &strategy::too_long_on(role, duration)))
-            }
+            (Some(role), Some(duration)) if duration > CHAINED => Err(wrong_value(
+                &self.profile,
+                "duration_seconds",
+                &strategy::too_long_on(role, duration),
+            )),
             _ => Ok(()),
         }
     }
@@ -187,13 +244,27 @@ pub(crate) struct Hops {
 
 impl Hops {
     pub(crate) fn new(setup: Setup, client: StsClient, provider: Option<MfaTokenProvider>) -> Self {
-        let leaves = Leaves::new(setup.profile_name().map(str::to_owned), setup.shared_base(), client.clone());
-        Self { setup, client, provider, leaves }
+        let leaves = Leaves::new(
+            setup.profile_name().map(str::to_owned),
+            setup.shared_base(),
+            client.clone(),
+        );
+        Self {
+            setup,
+            client,
+            provider,
+            leaves,
+        }
     }
 
     /// For credentials of which nobody gives MFA codes; `leaves` are shared.
     pub(crate) fn with_leaves(setup: Setup, client: StsClient, leaves: Arc<Leaves>) -> Self {
-        Self { setup, client, provider: None, leaves }
+        Self {
+            setup,
+            client,
+            provider: None,
+            leaves,
+        }
     }
 
     /// The session of the first of these roles, or of the base's own.
@@ -205,7 +276,9 @@ impl Hops {
                     self.assume(role, setup).await
                 }
                 (None, Base::WebIdentity(role)) => {
-                    let strategy = web_identity::of_profile(role, self.client.clone(), self.setup.clone()).await?;
+                    let strategy =
+                        web_identity::of_profile(role, self.client.clone(), self.setup.clone())
+                            .await?;
                     self.open(strategy, &self.setup).await
                 }
                 (None, Base::Leaf(owner)) => Err(wrong(&owner.profile, "it has no role")),
@@ -225,24 +298,38 @@ impl Hops {
         };
         let mut params = Params::assume_role(request).client(self.client.clone());
         if role.mfa_serial.is_some() {
-            let provider = self.provider.clone().ok_or_else(|| no_provider(&role.profile))?;
+            let provider = self
+                .provider
+                .clone()
+                .ok_or_else(|| no_provider(&role.profile))?;
             params = params.mfa_token_provider(provider);
         }
-        let strategy = strategy::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
+        let strategy =
+            strategy::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
         self.open(strategy, &setup).await
     }
 
     async fn open(&self, strategy: impl RefreshStrategy, setup: &Setup) -> Built {
         let base = setup.base().clone();
-        RefreshableSession::with_strategy(Arc::new(strategy)).base(base).clock(setup.clock().clone()).build().await
+        RefreshableSession::with_strategy(Arc::new(strategy))
+            .base(base)
+            .clock(setup.clock().clone())
+            .build()
+            .await
     }
 
     /// The set-up for a role that is assumed with what these roles lead to.
     async fn on(&self, roles: &[Role], base: &Base) -> Result<Setup, Error> {
         match base {
             Base::Leaf(owner) if roles.is_empty() => {
-                let provider = LeafProvider { owner: owner.clone(), leaves: Arc::clone(&self.leaves) };
-                Ok(self.setup.clone().on_profile(owner.profile.clone(), provider))
+                let provider = LeafProvider {
+                    owner: owner.clone(),
+                    leaves: Arc::clone(&self.leaves),
+                };
+                Ok(self
+                    .setup
+                    .clone()
+                    .on_profile(owner.profile.clone(), provider))
             }
             _ => self.on_session(roles, base).await,
         }
@@ -265,5 +352,8 @@ type Built = Result<RefreshableSession, Error>;
 
 /// The error for a profile that asks for a code.
 pub(crate) fn no_provider(profile: &str) -> Error {
-    wrong(profile, "its `mfa_serial` asks for a code: give the session an `mfa_token_provider`")
+    wrong(
+        profile,
+        "its `mfa_serial` asks for a code: give the session an `mfa_token_provider`",
+    )
 }

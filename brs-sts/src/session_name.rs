@@ -1,7 +1,9 @@
-//! The role session name: checked, and where it is a template filled in once for the life of a session.
+//! The role session name: checked, and where it is a template filled in once for the life of a
+//! session.
 //!
-//! CloudTrail shows the name and trust policies test it, so it must not change from refresh to refresh. Braces are no
-//! characters of a name, so they can mark what is filled in: `{host}`, `{pid}`, `{random}`.
+//! CloudTrail shows the name and trust policies test it, so it must not change from refresh to
+//! refresh. Braces are no characters of a name, so they can mark what is filled in: `{host}`,
+//! `{pid}`, `{random}`.
 
 use brs_core::Error;
 
@@ -12,14 +14,16 @@ const RANDOM: std::ops::RangeInclusive<u32> = 0x1000_0000..=0xFFFF_FFFF;
 
 /// Fills a template in; a name without braces stays as it is.
 pub(crate) fn fill_in(template: &str, param: &str) -> Result<String, Error> {
-    let filled = filled_in(template, &host, std::process::id(), fastrand::u32(RANDOM)).map_err(|it| it.at(param))?;
+    let filled = filled_in(template, &host, std::process::id(), fastrand::u32(RANDOM))
+        .map_err(|it| it.at(param))?;
     validate::name(&filled).map_err(|invalid| invalid.at(param))?;
     Ok(filled)
 }
 
 /// Checks a name or template.
 pub(crate) fn check(template: &str) -> Result<(), Invalid> {
-    // The longest values that are filled in count, so that what is valid here is valid on every machine.
+    // The longest values that are filled in count, so that what is valid here is valid on every
+    // machine.
     let filled = filled_in(template, &|| "h".repeat(HOST), u32::MAX, u32::MAX)?;
     validate::name(&filled)
 }
@@ -27,11 +31,18 @@ pub(crate) fn check(template: &str) -> Result<(), Invalid> {
 /// How much of a host name is filled in.
 const HOST: usize = 32;
 
-fn filled_in(template: &str, host: &dyn Fn() -> String, pid: u32, random: u32) -> Result<String, Invalid> {
+fn filled_in(
+    template: &str,
+    host: &dyn Fn() -> String,
+    pid: u32,
+    random: u32,
+) -> Result<String, Invalid> {
     let mut out = String::with_capacity(64);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
-        let Some((field, after)) = after.split_once('}') else { return Err(unknown()) };
+        let Some((field, after)) = after.split_once('}') else {
+            return Err(unknown());
+        };
         out.push_str(before);
         match field {
             "host" => out.push_str(&host()),
@@ -46,7 +57,9 @@ fn filled_in(template: &str, host: &dyn Fn() -> String, pid: u32, random: u32) -
 }
 
 fn unknown() -> Invalid {
-    Invalid::Text(format!("has braces around something else than {FIELDS}, which are filled in"))
+    Invalid::Text(format!(
+        "has braces around something else than {FIELDS}, which are filled in"
+    ))
 }
 
 /// The first label of the host's name, in characters that a session name may have.
@@ -54,9 +67,19 @@ fn host() -> String {
     let name = gethostname::gethostname();
     let name = name.to_string_lossy();
     let label = name.split('.').next().unwrap_or_default();
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '-'
+        }
+    };
     let host: String = label.chars().take(HOST).map(allowed).collect();
-    if host.is_empty() { "host".to_owned() } else { host }
+    if host.is_empty() {
+        "host".to_owned()
+    } else {
+        host
+    }
 }
 
 #[cfg(test)]
@@ -65,18 +88,32 @@ mod tests {
 
     #[test]
     fn fields_are_filled_in_and_the_rest_stays() {
-        let filled = |template| filled_in(template, &|| "box".into(), 42, 0xabc).map_err(|error| error.to_string());
+        let filled = |template| {
+            filled_in(template, &|| "box".into(), 42, 0xabc).map_err(|error| error.to_string())
+        };
         assert_eq!(filled("nightly").unwrap(), "nightly");
-        assert_eq!(filled("app-{host}-{pid}-{random}").unwrap(), "app-box-42-00000abc");
+        assert_eq!(
+            filled("app-{host}-{pid}-{random}").unwrap(),
+            "app-box-42-00000abc"
+        );
         for template in ["{", "a{b", "{user}", "{}", "x{host}{"] {
-            assert!(filled(template).unwrap_err().contains("{host}"), "{template}");
+            assert!(
+                filled(template).unwrap_err().contains("{host}"),
+                "{template}"
+            );
         }
     }
 
     #[test]
     fn a_template_is_valid_if_its_longest_filling_is() {
         assert!(check("app-{host}").is_ok() && check("{random}").is_ok() && check("ab").is_ok());
-        for template in ["a", "a b", "}", &"x".repeat(65), &format!("{}{{host}}", "x".repeat(33))] {
+        for template in [
+            "a",
+            "a b",
+            "}",
+            &"x".repeat(65),
+            &format!("{}{{host}}", "x".repeat(33)),
+        ] {
             assert!(check(template).is_err(), "{template}");
         }
         assert!(check(&format!("{}{{host}}", "x".repeat(32))).is_ok());
@@ -85,6 +122,9 @@ mod tests {
     #[test]
     fn this_machines_name_is_usable() {
         let filled = fill_in("{host}-{pid}", "assume_role.role_session_name").unwrap();
-        assert!(filled.ends_with(&format!("-{}", std::process::id())), "{filled}");
+        assert!(
+            filled.ends_with(&format!("-{}", std::process::id())),
+            "{filled}"
+        );
     }
 }

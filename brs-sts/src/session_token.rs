@@ -1,9 +1,10 @@
 //! The method `sts-session-token`: one MFA code for any number of roles.
 //!
-//! Each refresh is one GetSessionToken call with an IAM user's own access key. What comes back is the same user, with
-//! MFA: a session that other `sts` sessions stand on ([`AssumeExt`](crate::AssumeExt)), so that two hundred roles which
-//! ask for MFA cost one code, and that code once in the session's life. It is no role's session: AWS's limit of an hour
-//! for chained roles does not apply to what is assumed with it.
+//! Each refresh is one GetSessionToken call with an IAM user's own access key. What comes back is
+//! the same user, with MFA: a session that other `sts` sessions stand on
+//! ([`AssumeExt`](crate::AssumeExt)), so that two hundred roles which ask for MFA cost one code,
+//! and that code once in the session's life. It is no role's session: AWS's limit of an hour for
+//! chained roles does not apply to what is assumed with it.
 //!
 //! ```no_run
 //! use brs_sts::{AssumeExt as _, MfaTokenProvider, session_token};
@@ -23,7 +24,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sts::operation::get_session_token::builders::GetSessionTokenFluentBuilder;
-use brs_core::{Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials};
+use brs_core::{
+    Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,9 +47,11 @@ const SOURCE: &str = "sts-session-token";
 /// AWS's, in the reference of GetSessionToken: 15 min to 36 h.
 const DURATION: (u64, u64) = (900, 129_600);
 
-/// The parameters of the method `sts-session-token`: GetSessionToken's three fields and the STS client's settings.
+/// The parameters of the method `sts-session-token`: GetSessionToken's three fields and the STS
+/// client's settings.
 ///
-/// As data, `serial_number` (or `SerialNumber`), `duration` (`DurationSeconds`), `mfa_token_provider` and `client`.
+/// As data, `serial_number` (or `SerialNumber`), `duration` (`DurationSeconds`),
+/// `mfa_token_provider` and `client`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "SessionTokenParams", default)]
 pub struct Params {
@@ -57,7 +62,11 @@ pub struct Params {
     #[serde(alias = "TokenCode")]
     token_code: Option<SecretString>,
     /// How long the credentials are valid: 900–129600 s. AWS's default is 43200 s.
-    #[serde(alias = "DurationSeconds", alias = "duration_seconds", deserialize_with = "data::whole_seconds")]
+    #[serde(
+        alias = "DurationSeconds",
+        alias = "duration_seconds",
+        deserialize_with = "data::whole_seconds"
+    )]
     #[schemars(with = "Option<u64>")]
     duration: Option<Duration>,
     /// Where MFA codes come from.
@@ -66,18 +75,24 @@ pub struct Params {
     #[serde(deserialize_with = "data::optional_map")]
     mfa_token_provider_kwargs: Option<Kwargs>,
     /// The STS client's settings.
-    #[serde(alias = "sts_client", alias = "sts_client_kwargs", deserialize_with = "data::map_or_default")]
+    #[serde(
+        alias = "sts_client",
+        alias = "sts_client_kwargs",
+        deserialize_with = "data::map_or_default"
+    )]
     client: StsClient,
 }
 
 impl Params {
-    /// The user's own permissions in temporary credentials: with MFA if the session's profile has an `mfa_serial`,
-    /// which then needs an [`mfa_token_provider`](Self::mfa_token_provider), else without.
+    /// The user's own permissions in temporary credentials: with MFA if the session's profile has
+    /// an `mfa_serial`, which then needs an [`mfa_token_provider`](Self::mfa_token_provider), else
+    /// without.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The MFA device (`SerialNumber`, 9–256 of `[\w+=/:,.@-]`) and where its codes come from. Default: no MFA.
+    /// The MFA device (`SerialNumber`, 9–256 of `[\w+=/:,.@-]`) and where its codes come from.
+    /// Default: no MFA.
     #[must_use]
     pub fn mfa(mut self, serial_number: impl Into<String>, provider: MfaTokenProvider) -> Self {
         self.serial_number = Some(serial_number.into());
@@ -87,15 +102,16 @@ impl Params {
 
     /// Where the codes of the profile's `mfa_serial` come from. Default: none.
     ///
-    /// The serial number is that of the profile that the session names; else, if no keys are in the environment or a
-    /// provider is given here, that of `AWS_PROFILE` or `[default]`.
+    /// The serial number is that of the profile that the session names; else, if no keys are in the
+    /// environment or a provider is given here, that of `AWS_PROFILE` or `[default]`.
     #[must_use]
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
     }
 
-    /// How long the credentials are valid (`DurationSeconds`): 900–129600 whole seconds. Default: AWS's own, 43200 s.
+    /// How long the credentials are valid (`DurationSeconds`): 900–129600 whole seconds. Default:
+    /// AWS's own, 43200 s.
     ///
     /// Longer ones need fewer codes.
     #[must_use]
@@ -115,12 +131,15 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// A validation error that names the field, its limit and the value's length, or a configuration error for values
-    /// that do not go together. An `mfa_serial` that the session's profile may bring is not known here.
+    /// A validation error that names the field, its limit and the value's length, or a
+    /// configuration error for values that do not go together. An `mfa_serial` that the session's
+    /// profile may bring is not known here.
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_values()?;
         let together = |given: &str, missing: &str| {
-            Err(Error::configuration(format!("`{given}` needs `{missing}`")).with_param(missing).unrecoverable())
+            Err(Error::configuration(format!("`{given}` needs `{missing}`"))
+                .with_param(missing)
+                .unrecoverable())
         };
         match (&self.serial_number, &self.token_code, self.provider()?) {
             (None, _, Some(_)) => together("mfa_token_provider", "serial_number"),
@@ -131,9 +150,19 @@ impl Params {
     }
 
     fn validate_values(&self) -> Result<(), Error> {
-        validate::check("serial_number", self.serial_number.as_deref(), validate::serial_number)?;
-        validate::check("token_code", self.token_code.as_ref().map(SecretString::expose), validate::token_code)?;
-        validate::check("duration", self.duration, |duration| validate::seconds(duration, DURATION))?;
+        validate::check(
+            "serial_number",
+            self.serial_number.as_deref(),
+            validate::serial_number,
+        )?;
+        validate::check(
+            "token_code",
+            self.token_code.as_ref().map(SecretString::expose),
+            validate::token_code,
+        )?;
+        validate::check("duration", self.duration, |duration| {
+            validate::seconds(duration, DURATION)
+        })?;
         self.client.validate()
     }
 
@@ -147,11 +176,16 @@ impl Params {
 
     fn provider(&self) -> Result<Option<MfaTokenProvider>, Error> {
         match (&self.mfa_token_provider, &self.mfa_token_provider_kwargs) {
-            (Some(provider), Some(kwargs)) => provider.clone().with_kwargs(kwargs.clone()).checked().map(Some),
+            (Some(provider), Some(kwargs)) => provider
+                .clone()
+                .with_kwargs(kwargs.clone())
+                .checked()
+                .map(Some),
             (Some(provider), None) => provider.checked().map(Some),
-            (None, Some(_)) => {
-                Err(Error::configuration("`mfa_token_provider_kwargs` needs `mfa_token_provider`").unrecoverable())
-            }
+            (None, Some(_)) => Err(Error::configuration(
+                "`mfa_token_provider_kwargs` needs `mfa_token_provider`",
+            )
+            .unrecoverable()),
             (None, None) => Ok(None),
         }
     }
@@ -184,7 +218,10 @@ impl SessionToken {
             .connection
             .client()
             .get_session_token()
-            .set_duration_seconds(self.duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)))
+            .set_duration_seconds(
+                self.duration
+                    .map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)),
+            )
             .set_serial_number(self.serial_number().map(str::to_owned))
             .set_token_code(code.map(str::to_owned))
     }
@@ -192,7 +229,8 @@ impl SessionToken {
 
 async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> {
     params.validate_values()?;
-    let (serial_number, setup) = role_profile::user_of(setup, &params.client, params.wants_mfa()).await?;
+    let (serial_number, setup) =
+        role_profile::user_of(setup, &params.client, params.wants_mfa()).await?;
     if params.serial_number.is_none()
         && let Some((serial_number, profile)) = serial_number
     {
@@ -202,7 +240,11 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
         params.serial_number = Some(serial_number);
     }
     params.validate()?;
-    let device = match (&params.serial_number, params.provider()?, &params.token_code) {
+    let device = match (
+        &params.serial_number,
+        params.provider()?,
+        &params.token_code,
+    ) {
         (Some(serial_number), Some(provider), code) => {
             if code.is_some() {
                 tracing::warn!("`token_code` is ignored: the MFA token provider gives the codes");
@@ -214,7 +256,10 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
     };
     let settings = beneath::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByBase).await?;
-    Ok(SessionToken { duration: params.duration, caller: Caller { connection, device } })
+    Ok(SessionToken {
+        duration: params.duration,
+        caller: Caller { connection, device },
+    })
 }
 
 brs_core::register_method! {
@@ -235,8 +280,13 @@ impl RefreshStrategy for SessionToken {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let asked = Asked { operation: Operation::SessionToken, hidden: &[] };
-        self.caller.refresh(cx, &asked, |code| Ok(self.request(code))).await
+        let asked = Asked {
+            operation: Operation::SessionToken,
+            hidden: &[],
+        };
+        self.caller
+            .refresh(cx, &asked, |code| Ok(self.request(code)))
+            .await
     }
 
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
@@ -262,7 +312,10 @@ impl RefreshStrategy for SessionToken {
 
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionToken").field("duration", &self.duration).field("caller", &self.caller).finish()
+        f.debug_struct("SessionToken")
+            .field("duration", &self.duration)
+            .field("caller", &self.caller)
+            .finish()
     }
 }
 

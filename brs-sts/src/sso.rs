@@ -1,7 +1,7 @@
 //! Credentials from IAM Identity Center: the login that `aws sso login` left, and one call with it.
 //!
-//! The AWS SDK reads the login and renews it; the call for the role's credentials is made here, since the SDK's own
-//! provider for it takes neither an endpoint nor a service's configuration.
+//! The AWS SDK reads the login and renews it; the call for the role's credentials is made here,
+//! since the SDK's own provider for it takes neither an endpoint nor a service's configuration.
 
 use std::io;
 use std::time::SystemTime;
@@ -35,35 +35,54 @@ pub(crate) async fn credentials(
         Ok(token) => {
             let is_over = token.expiration().is_some_and(|at| at <= now(config));
             match renewal.outcome() {
-                // The service would refuse it; that it cannot be renewed is no reason for a person to act.
+                // The service would refuse it; that it cannot be renewed is no reason for a person
+                // to act.
                 Outcome::Outage | Outcome::Answered if is_over => Err(not_renewed(profile)),
-                Outcome::Ended if is_over => Err(login_needed(profile, "SSO login", "aws sso login")),
+                Outcome::Ended if is_over => {
+                    Err(login_needed(profile, "SSO login", "aws sso login"))
+                }
                 outcome => match role_credentials(login, config, &token).await {
-                    Err(error) if outcome == Outcome::Outage && is_ended_login(&error) => Err(not_renewed(profile)),
-                    Err(error) if is_ended_login(&error) => Err(login_needed(profile, "SSO login", "aws sso login")),
+                    Err(error) if outcome == Outcome::Outage && is_ended_login(&error) => {
+                        Err(not_renewed(profile))
+                    }
+                    Err(error) if is_ended_login(&error) => {
+                        Err(login_needed(profile, "SSO login", "aws sso login"))
+                    }
                     loaded => return loaded,
                 },
             }
         }
         // A renewed login goes to its file first.
         Err(error) if renewal.outcome() == Outcome::Answered => Err(not_kept(profile, error)),
-        Err(error) if is_ended_login(&error) => Err(login_needed(profile, "SSO login", "aws sso login")),
+        Err(error) if is_ended_login(&error) => {
+            Err(login_needed(profile, "SSO login", "aws sso login"))
+        }
         Err(error) => return Err(error),
     };
     loaded.map_err(CredentialsError::provider_error)
 }
 
 /// The login's token, renewed by the SDK if it ends within five minutes.
-async fn token(login: &SsoLogin, config: &SdkConfig, renewal: &Renewal) -> Result<Token, CredentialsError> {
+async fn token(
+    login: &SsoLogin,
+    config: &SdkConfig,
+    renewal: &Renewal,
+) -> Result<Token, CredentialsError> {
     let mut builder = config.to_builder();
     builder.set_http_client(config.http_client().map(|client| renewal.watched(client)));
     let tokens = SsoTokenProvider::builder()
         .configure(&builder.build())
         .region(Region::new(login.region.clone()))
         .start_url(&login.start_url)
-        // The cache's file is named after the session, or after the start URL if the profile names no session.
+        // The cache's file is named after the session, or after the start URL if the profile names
+        // no session.
         .session_name(login.session.as_ref().unwrap_or(&login.start_url));
-    tokens.build().await.provide_token().await.map_err(CredentialsError::provider_error)
+    tokens
+        .build()
+        .await
+        .provide_token()
+        .await
+        .map_err(CredentialsError::provider_error)
 }
 
 fn now(config: &SdkConfig) -> SystemTime {
@@ -76,7 +95,9 @@ async fn role_credentials(
     token: &Token,
 ) -> Result<Credentials, CredentialsError> {
     let region = Region::new(login.region.clone());
-    let config = aws_sdk_sso::config::Builder::from(config).region(region).identity_cache(IdentityCache::no_cache());
+    let config = aws_sdk_sso::config::Builder::from(config)
+        .region(region)
+        .identity_cache(IdentityCache::no_cache());
     let answer = aws_sdk_sso::Client::from_conf(config.build())
         .get_role_credentials()
         .account_id(&login.account_id)
@@ -85,10 +106,15 @@ async fn role_credentials(
         .send()
         .await
         .map_err(CredentialsError::provider_error)?;
-    let found = answer.role_credentials().and_then(|set| Some((set, set.access_key_id()?, set.secret_access_key()?)));
-    let expiration = found.and_then(|(set, ..)| DateTime::from_millis(set.expiration()).try_into().ok());
+    let found = answer
+        .role_credentials()
+        .and_then(|set| Some((set, set.access_key_id()?, set.secret_access_key()?)));
+    let expiration =
+        found.and_then(|(set, ..)| DateTime::from_millis(set.expiration()).try_into().ok());
     let (Some((set, id, secret)), Some(expiration)) = (found, expiration) else {
-        return Err(CredentialsError::unhandled("the answer of SSO lacks a key or an expiration"));
+        return Err(CredentialsError::unhandled(
+            "the answer of SSO lacks a key or an expiration",
+        ));
     };
     let mut out = Credentials::builder()
         .access_key_id(id)
@@ -100,13 +126,15 @@ async fn role_credentials(
     Ok(out.build())
 }
 
-/// Whether a failure to load credentials is that of a login that has expired, was ended, or never was. aws-config has
-/// no public types for it: what it says is all there is.
+/// Whether a failure to load credentials is that of a login that has expired, was ended, or never
+/// was. aws-config has no public types for it: what it says is all there is.
 pub(crate) fn is_ended_login(error: &CredentialsError) -> bool {
     any_in_chain(error, |error| {
         let says = error.to_string();
         let is_missing = || {
-            let beneath = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            let beneath = error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>());
             beneath.is_some_and(|beneath| beneath.kind() == io::ErrorKind::NotFound)
         };
         let ended = [
@@ -117,7 +145,8 @@ pub(crate) fn is_ended_login(error: &CredentialsError) -> bool {
             "cached Login token is expired",
             "reauthenticate",
         ];
-        ended.iter().any(|text| says.contains(text)) || (says.starts_with("failed to read") && is_missing())
+        ended.iter().any(|text| says.contains(text))
+            || (says.starts_with("failed to read") && is_missing())
     })
 }
 
@@ -126,21 +155,26 @@ pub(crate) fn login_needed(profile: &str, login: &str, command: &str) -> Error {
     let profile = shown_name(profile);
     // The SDK takes no profile whose name would need quotes.
     let command = format!("{command} --profile {profile}");
-    Error::configuration(format!("the {login} of the profile `{profile}` has expired or is missing: run `{command}`"))
-        .with_param("profile_name")
-        .with_detail("profile", &profile)
-        .with_detail("command", command)
-        .unrecoverable()
+    Error::configuration(format!(
+        "the {login} of the profile `{profile}` has expired or is missing: run `{command}`"
+    ))
+    .with_param("profile_name")
+    .with_detail("profile", &profile)
+    .with_detail("command", command)
+    .unrecoverable()
 }
 
 /// The error for a login that is good, but whose token could not be renewed.
 fn not_renewed(profile: &str) -> Error {
     let profile = shown_name(profile);
-    let problem =
-        format!("the token service of IAM Identity Center did not renew the SSO login of the profile `{profile}`");
-    Error::connection(format!("{problem}; the login itself has not ended, so it is tried again"))
-        .with_detail("profile", profile)
-        .retryable()
+    let problem = format!(
+        "the token service of IAM Identity Center did not renew the SSO login of the profile `{profile}`"
+    );
+    Error::connection(format!(
+        "{problem}; the login itself has not ended, so it is tried again"
+    ))
+    .with_detail("profile", profile)
+    .retryable()
 }
 
 /// The error for a login that was renewed and could not be kept.

@@ -1,8 +1,8 @@
 //! The strategy of the method `sts`: one AssumeRole call per refresh.
 //!
-//! Owns the request and how it comes about: what a profile adds, which rules hold between MFA device, code and
-//! provider, what a session beneath restricts. The client is built once, in the method's constructor, which contacts
-//! nothing; the call itself is `call.rs`'s.
+//! Owns the request and how it comes about: what a profile adds, which rules hold between MFA
+//! device, code and provider, what a session beneath restricts. The client is built once, in the
+//! method's constructor, which contacts nothing; the call itself is `call.rs`'s.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::types::{PolicyDescriptorType, ProvidedContext, Tag};
 use brs_core::{
-    BaseCredentials, BaseSession, Error, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
+    BaseCredentials, BaseSession, Error, Identity, RefreshContext, RefreshStrategy, Setup,
+    TemporaryCredentials,
 };
 
 use crate::beneath;
@@ -61,7 +62,9 @@ impl Sts {
     fn request(&self, code: Option<&str>) -> Result<AssumeRoleFluentBuilder, Error> {
         let role = &self.request;
         // The fields are all there; the SDK's builder wants it checked.
-        let lists = |_| Error::configuration("the call to STS cannot be built: a tag has no key or no value");
+        let lists = |_| {
+            Error::configuration("the call to STS cannot be built: a tag has no key or no value")
+        };
         let mut request = self
             .caller
             .connection
@@ -70,7 +73,10 @@ impl Sts {
             .role_arn(&self.role_arn)
             .role_session_name(&self.role_session_name)
             .set_policy(role.policy.clone())
-            .set_duration_seconds(role.duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)))
+            .set_duration_seconds(
+                role.duration
+                    .map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)),
+            )
             .set_external_id(role.external_id.clone())
             .set_serial_number(role.serial_number.clone())
             .set_token_code(code.map(str::to_owned))
@@ -79,7 +85,13 @@ impl Sts {
             request = request.policy_arns(PolicyDescriptorType::builder().arn(arn).build());
         }
         for tag in &role.tags {
-            request = request.tags(Tag::builder().key(&tag.key).value(&tag.value).build().map_err(lists)?);
+            request = request.tags(
+                Tag::builder()
+                    .key(&tag.key)
+                    .value(&tag.value)
+                    .build()
+                    .map_err(lists)?,
+            );
         }
         for key in &role.transitive_tag_keys {
             request = request.transitive_tag_keys(key);
@@ -97,19 +109,31 @@ impl Sts {
 /// The method's constructor.
 pub(crate) async fn build(params: Params, setup: Setup) -> Result<Sts, Error> {
     params.validate()?;
-    let Completed { params, setup, profile } = role_profile::complete(params, setup).await?;
+    let Completed {
+        params,
+        setup,
+        profile,
+    } = role_profile::complete(params, setup).await?;
     // What does not go together may be so only with what the profile has brought.
     params.validate()?;
     build_on(params, setup, profile).await
 }
 
-/// The strategy on a set-up whose base credentials are settled; `profile` is the one that the role was read from.
-pub(crate) async fn build_on(params: Params, setup: Setup, profile: Option<String>) -> Result<Sts, Error> {
+/// The strategy on a set-up whose base credentials are settled; `profile` is the one that the role
+/// was read from.
+pub(crate) async fn build_on(
+    params: Params,
+    setup: Setup,
+    profile: Option<String>,
+) -> Result<Sts, Error> {
     let mut request = params.assume_role;
     let role_arn = request.role_arn.take().ok_or_else(no_role)?;
-    let role_session_name = session_name::fill_in(request.session_name(), "assume_role.role_session_name")?;
+    let role_session_name =
+        session_name::fill_in(request.session_name(), "assume_role.role_session_name")?;
     let base_session = match setup.base_credentials() {
-        BaseCredentials::Session(session) if !params.client.has_credentials() => Some(session.clone()),
+        BaseCredentials::Session(session) if !params.client.has_credentials() => {
+            Some(session.clone())
+        }
         _ => None,
     };
     if let Some(base) = &base_session {
@@ -119,13 +143,22 @@ pub(crate) async fn build_on(params: Params, setup: Setup, profile: Option<Strin
     let settings = beneath::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByBase).await?;
     let caller = Caller { connection, device };
-    Ok(Sts { request, role_arn, role_session_name, caller, base_session, profile })
+    Ok(Sts {
+        request,
+        role_arn,
+        role_session_name,
+        caller,
+        base_session,
+        profile,
+    })
 }
 
 /// Says which profile the role that failed is of, unless the failure is in one beneath.
 pub(crate) fn of_profile(error: Error, profile: Option<&str>) -> Error {
     match profile {
-        Some(profile) if !error.details().contains_key("profile") => error.with_detail("profile", profile),
+        Some(profile) if !error.details().contains_key("profile") => {
+            error.with_detail("profile", profile)
+        }
         _ => error,
     }
 }
@@ -159,7 +192,10 @@ pub(crate) fn too_long_on(role: &str, duration: Duration) -> Invalid {
 }
 
 /// The MFA device of a request; its fixed code is taken out.
-async fn device(request: &mut AssumeRole, provider: Option<&MfaTokenProvider>) -> Result<Option<Device>, Error> {
+async fn device(
+    request: &mut AssumeRole,
+    provider: Option<&MfaTokenProvider>,
+) -> Result<Option<Device>, Error> {
     let code = request.token_code.take();
     match (&request.serial_number, provider) {
         (Some(serial_number), Some(provider)) => {
@@ -210,10 +246,16 @@ impl RefreshStrategy for Sts {
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let with_external_id = self.request.external_id.is_some();
         let asked = Asked {
-            operation: Operation::AssumeRole { role_arn: &self.role_arn, with_external_id },
+            operation: Operation::AssumeRole {
+                role_arn: &self.role_arn,
+                with_external_id,
+            },
             hidden: &self.request.secrets(),
         };
-        let refreshed = self.caller.refresh(cx, &asked, |code| self.request(code)).await;
+        let refreshed = self
+            .caller
+            .refresh(cx, &asked, |code| self.request(code))
+            .await;
         refreshed.map_err(|error| of_profile(error, self.profile()))
     }
 

@@ -1,8 +1,8 @@
-//! The time that signatures and codes are made with: the session's clock, for codes put right by what AWS's answers
-//! say.
+//! The time that signatures and codes are made with: the session's clock, for codes put right by
+//! what AWS's answers say.
 //!
-//! Signatures need no correction of ours: the SDK's client remembers from each answer how far the clock is off, and
-//! signs with that. It cannot know that a TOTP is made from the time, too.
+//! Signatures need no correction of ours: the SDK's client remembers from each answer how far the
+//! clock is off, and signs with that. It cannot know that a TOTP is made from the time, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +14,8 @@ use brs_core::Clock;
 /// How far a clock may be off before AWS refuses a signature: 5 min.
 pub(crate) const TOLERATED: Duration = Duration::from_secs(300);
 
-/// How far a clock may be off before its codes are wrong: AWS takes those of the steps beside the current one.
+/// How far a clock may be off before its codes are wrong: AWS takes those of the steps beside the
+/// current one.
 const WRONG_CODES: Duration = Duration::from_secs(30);
 
 /// The session's clock and what is to be added to it.
@@ -27,7 +28,10 @@ pub(crate) struct Time {
 
 impl Time {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, correction: Arc::default() }
+        Self {
+            clock,
+            correction: Arc::default(),
+        }
     }
 
     /// The corrected time, for codes.
@@ -35,7 +39,11 @@ impl Time {
         let now = self.clock.now();
         let correction = self.correction.load(Ordering::Relaxed);
         let by = Duration::from_millis(correction.unsigned_abs());
-        let corrected = if correction < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        let corrected = if correction < 0 {
+            now.checked_sub(by)
+        } else {
+            now.checked_add(by)
+        };
         corrected.unwrap_or(now)
     }
 
@@ -44,12 +52,19 @@ impl Time {
         Difference::between(self.clock.now(), server_time)
     }
 
-    /// An answer has told how far the clock is off: from now on that is made up for, where codes would be wrong. A
-    /// clock that has been put right meanwhile needs no correction any more.
+    /// An answer has told how far the clock is off: from now on that is made up for, where codes
+    /// would be wrong. A clock that has been put right meanwhile needs no correction any more.
     pub(crate) fn learn(&self, difference: Difference) {
-        let by = if difference.is_over(WRONG_CODES) { difference.by } else { Duration::ZERO };
+        let by = if difference.is_over(WRONG_CODES) {
+            difference.by
+        } else {
+            Duration::ZERO
+        };
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.correction.store(if difference.is_ahead { -by } else { by }, Ordering::Relaxed);
+        self.correction.store(
+            if difference.is_ahead { -by } else { by },
+            Ordering::Relaxed,
+        );
     }
 
     /// Whether a clock that is far off is made up for.
@@ -77,7 +92,10 @@ impl Difference {
     fn between(local: SystemTime, server: SystemTime) -> Self {
         match local.duration_since(server) {
             Ok(by) => Self { by, is_ahead: true },
-            Err(error) => Self { by: error.duration(), is_ahead: false },
+            Err(error) => Self {
+                by: error.duration(),
+                is_ahead: false,
+            },
         }
     }
 
@@ -132,7 +150,10 @@ mod tests {
             assert!(difference.is_over(TOLERATED));
             time.learn(difference);
             assert!(time.is_corrected());
-            assert_eq!((time.now(), time.difference(at(server))), (at(server), difference));
+            assert_eq!(
+                (time.now(), time.difference(at(server))),
+                (at(server), difference)
+            );
             clock.advance(Duration::from_secs(7));
             assert_eq!(time.now(), at(server + 7));
             // Somebody sets the clock.

@@ -1,9 +1,11 @@
-//! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and CI jobs do.
+//! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and
+//! CI jobs do.
 //!
-//! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that moment; it is not
-//! signed and needs no base credentials. What is not given comes from the session's profile if that has a
-//! `web_identity_token_file`, else from `AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_SESSION_NAME`,
-//! which EKS sets, else from `AWS_PROFILE`'s profile or `[default]`.
+//! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that
+//! moment; it is not signed and needs no base credentials. What is not given comes from the
+//! session's profile if that has a `web_identity_token_file`, else from `AWS_ROLE_ARN`,
+//! `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_SESSION_NAME`, which EKS sets, else from
+//! `AWS_PROFILE`'s profile or `[default]`.
 //!
 //! ```no_run
 //! use brs_sts::web_identity;
@@ -30,7 +32,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
 use aws_sdk_sts::types::PolicyDescriptorType;
-use brs_core::{Blocking, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials};
+use brs_core::{
+    Blocking, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    TemporaryCredentials,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -54,8 +59,8 @@ const SOURCE: &str = "sts-web-identity";
 const TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
 const MAX_BYTES: u64 = 20_000 + 2;
 
-/// The parameters of the method `sts-web-identity`: the AssumeRoleWithWebIdentity request and the STS client's
-/// settings.
+/// The parameters of the method `sts-web-identity`: the AssumeRoleWithWebIdentity request and the
+/// STS client's settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "WebIdentityParams", default)]
 pub struct Params {
@@ -65,7 +70,8 @@ pub struct Params {
     /// The file that holds the token; otherwise the profile's or `AWS_WEB_IDENTITY_TOKEN_FILE`.
     #[serde(alias = "web_identity_token_file")]
     token_file: Option<PathBuf>,
-    /// The name of the role session; otherwise the profile's or `AWS_ROLE_SESSION_NAME`, otherwise `brs-session`.
+    /// The name of the role session; otherwise the profile's or `AWS_ROLE_SESSION_NAME`, otherwise
+    /// `brs-session`.
     #[serde(alias = "RoleSessionName")]
     role_session_name: Option<String>,
     /// The host name of an OAuth 2.0 provider (`www.amazon.com`); none for OpenID Connect.
@@ -79,11 +85,19 @@ pub struct Params {
     #[serde(alias = "Policy")]
     policy: Option<String>,
     /// How long the credentials are valid: 900–43200 s. AWS's default is 3600 s.
-    #[serde(alias = "DurationSeconds", alias = "duration_seconds", deserialize_with = "data::whole_seconds")]
+    #[serde(
+        alias = "DurationSeconds",
+        alias = "duration_seconds",
+        deserialize_with = "data::whole_seconds"
+    )]
     #[schemars(with = "Option<u64>")]
     duration: Option<Duration>,
     /// The STS client's settings.
-    #[serde(alias = "sts_client", alias = "sts_client_kwargs", deserialize_with = "data::map_or_default")]
+    #[serde(
+        alias = "sts_client",
+        alias = "sts_client_kwargs",
+        deserialize_with = "data::map_or_default"
+    )]
     client: StsClient,
 }
 
@@ -93,15 +107,17 @@ impl Params {
         Self::default()
     }
 
-    /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: the profile's, or `AWS_ROLE_ARN`.
+    /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: the profile's, or
+    /// `AWS_ROLE_ARN`.
     #[must_use]
     pub fn role_arn(mut self, role_arn: impl Into<String>) -> Self {
         self.role_arn = Some(role_arn.into());
         self
     }
 
-    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each refresh; white space
-    /// around it is not sent. Default: the profile's, or `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each
+    /// refresh; white space around it is not sent. Default: the profile's, or
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
     #[must_use]
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
@@ -109,16 +125,16 @@ impl Params {
     }
 
     /// The name of the role session (`RoleSessionName`), or a template of one, as for
-    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: the profile's, or `AWS_ROLE_SESSION_NAME`, else
-    /// [`DEFAULT_ROLE_SESSION_NAME`].
+    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: the profile's, or
+    /// `AWS_ROLE_SESSION_NAME`, else [`DEFAULT_ROLE_SESSION_NAME`].
     #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
         self.role_session_name = Some(name.into());
         self
     }
 
-    /// The host name of an OAuth 2.0 identity provider (`ProviderId`), 4–2048 characters. Default: none, for OpenID
-    /// Connect.
+    /// The host name of an OAuth 2.0 identity provider (`ProviderId`), 4–2048 characters. Default:
+    /// none, for OpenID Connect.
     #[must_use]
     pub fn provider_id(mut self, provider_id: impl Into<String>) -> Self {
         self.provider_id = Some(provider_id.into());
@@ -132,22 +148,24 @@ impl Params {
         self
     }
 
-    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters. Default: none.
+    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
+    /// Default: none.
     #[must_use]
     pub fn policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = Some(policy.into());
         self
     }
 
-    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default: the profile's, else
-    /// AWS's own, 3600 s.
+    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default:
+    /// the profile's, else AWS's own, 3600 s.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
     }
 
-    /// The STS client's own settings. Default: those of the base configuration. Credentials in them are not used.
+    /// The STS client's own settings. Default: those of the base configuration. Credentials in them
+    /// are not used.
     #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
@@ -161,8 +179,14 @@ impl Params {
     /// A validation error that names the field, its limit and the value's length.
     pub fn validate(&self) -> Result<(), Error> {
         validate::check("role_arn", self.role_arn.as_deref(), validate::role_arn)?;
-        validate::check("role_session_name", self.role_session_name.as_deref(), session_name::check)?;
-        validate::check("provider_id", self.provider_id.as_deref(), |id| validate::length(id, 4, 2048))?;
+        validate::check(
+            "role_session_name",
+            self.role_session_name.as_deref(),
+            session_name::check,
+        )?;
+        validate::check("provider_id", self.provider_id.as_deref(), |id| {
+            validate::length(id, 4, 2048)
+        })?;
         validate::policies("", &self.policy_arns, self.policy.as_deref())?;
         validate::check("duration", self.duration, validate::duration)?;
         self.client.validate()
@@ -179,7 +203,9 @@ impl Params {
         let text = |name| var(name).ok().filter(|value| !value.is_empty());
         let mut out = self;
         out.role_arn = out.role_arn.or_else(|| text("AWS_ROLE_ARN"));
-        out.role_session_name = out.role_session_name.or_else(|| text("AWS_ROLE_SESSION_NAME"));
+        out.role_session_name = out
+            .role_session_name
+            .or_else(|| text("AWS_ROLE_SESSION_NAME"));
         let file = || var_os("AWS_WEB_IDENTITY_TOKEN_FILE").filter(|value| !value.is_empty());
         out.token_file = out.token_file.or_else(|| file().map(PathBuf::from));
         let is_complete = out.role_arn.is_some() && out.token_file.is_some();
@@ -197,7 +223,9 @@ impl Params {
         let profile = role.profile.clone().filter(|_| self.role_arn.is_none());
         self.role_arn = self.role_arn.or_else(|| Some(role.role_arn.clone()));
         self.token_file = self.token_file.or_else(|| Some(role.token_file.clone()));
-        self.role_session_name = self.role_session_name.or_else(|| role.role_session_name.clone());
+        self.role_session_name = self
+            .role_session_name
+            .or_else(|| role.role_session_name.clone());
         self.duration = self.duration.or(role.duration);
         (self, profile)
     }
@@ -255,9 +283,17 @@ impl WebIdentity {
     async fn fetch(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let path = self.token_file.clone();
         let token = self.reading.run(move || read_token(&path)).await??;
-        let operation = Operation::WebIdentity { role_arn: &self.role_arn, token_file: &self.shown_file };
-        let asked = Asked { operation, hidden: &[token.expose()] };
-        self.caller.refresh(cx, &asked, |_| Ok(self.request(&token))).await
+        let operation = Operation::WebIdentity {
+            role_arn: &self.role_arn,
+            token_file: &self.shown_file,
+        };
+        let asked = Asked {
+            operation,
+            hidden: &[token.expose()],
+        };
+        self.caller
+            .refresh(cx, &asked, |_| Ok(self.request(&token)))
+            .await
     }
 
     fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {
@@ -272,7 +308,9 @@ impl WebIdentity {
             .web_identity_token(token.expose())
             .set_provider_id(self.params.provider_id.clone())
             .set_policy(self.params.policy.clone())
-            .set_duration_seconds(duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)));
+            .set_duration_seconds(
+                duration.map(|limit| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)),
+            );
         for arn in &self.params.policy_arns {
             request = request.policy_arns(PolicyDescriptorType::builder().arn(arn).build());
         }
@@ -297,7 +335,11 @@ pub(crate) async fn of_profile(
     build_on(params, setup, role.profile.clone()).await
 }
 
-async fn build_on(mut params: Params, setup: Setup, profile: Option<String>) -> Result<WebIdentity, Error> {
+async fn build_on(
+    mut params: Params,
+    setup: Setup,
+    profile: Option<String>,
+) -> Result<WebIdentity, Error> {
     let missing = |field: &str, key: &str, variable: &str| {
         Error::validation(format!(
             "`{field}` is missing: give it, set `{variable}`, or name a profile that has `{key}`"
@@ -305,20 +347,40 @@ async fn build_on(mut params: Params, setup: Setup, profile: Option<String>) -> 
         .with_param(field)
         .unrecoverable()
     };
-    let role_arn = params.role_arn.take().ok_or_else(|| missing("role_arn", "role_arn", "AWS_ROLE_ARN"))?;
-    let token_file = params
-        .token_file
+    let role_arn = params
+        .role_arn
         .take()
-        .ok_or_else(|| missing("token_file", "web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"))?;
+        .ok_or_else(|| missing("role_arn", "role_arn", "AWS_ROLE_ARN"))?;
+    let token_file = params.token_file.take().ok_or_else(|| {
+        missing(
+            "token_file",
+            "web_identity_token_file",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+        )
+    })?;
     let name = params.role_session_name.take();
-    let role_session_name =
-        session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME), "role_session_name")?;
+    let role_session_name = session_name::fill_in(
+        name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME),
+        "role_session_name",
+    )?;
     let settings = beneath::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
-    let caller = Caller { connection, device: None };
+    let caller = Caller {
+        connection,
+        device: None,
+    };
     let reading = Blocking::new();
-    Ok(WebIdentity { params, role_arn, role_session_name, token_file, reading, shown_file, caller, profile })
+    Ok(WebIdentity {
+        params,
+        role_arn,
+        role_session_name,
+        token_file,
+        reading,
+        shown_file,
+        caller,
+        profile,
+    })
 }
 
 brs_core::register_method! {
@@ -347,7 +409,9 @@ impl RefreshStrategy for WebIdentity {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        self.fetch(cx).await.map_err(|error| strategy::of_profile(error, self.profile()))
+        self.fetch(cx)
+            .await
+            .map_err(|error| strategy::of_profile(error, self.profile()))
     }
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
@@ -375,23 +439,38 @@ impl fmt::Debug for WebIdentity {
 /// Reads the token. What writes it may be late or in the middle of it, so no failure is for ever.
 fn read_token(path: &Path) -> Result<SecretString, Error> {
     let failed = |problem: String| {
-        Error::configuration(format!("the web identity token file `{}` {problem}", path.display()))
-            .with_param("token_file")
+        Error::configuration(format!(
+            "the web identity token file `{}` {problem}",
+            path.display()
+        ))
+        .with_param("token_file")
     };
-    let unread = |error: std::io::Error| failed("cannot be read: check path and permissions".into()).with_source(error);
+    let unread = |error: std::io::Error| {
+        failed("cannot be read: check path and permissions".into()).with_source(error)
+    };
     if !std::fs::metadata(path).map_err(unread)?.is_file() {
         return Err(failed("is not a file".into()));
     }
     // Of full size from the start: a text that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
-    File::open(path).map_err(unread)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
-    let token = std::str::from_utf8(&bytes).map_err(|_| failed("holds something else than a token".into()))?.trim();
+    File::open(path)
+        .map_err(unread)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unread)?;
+    let token = std::str::from_utf8(&bytes)
+        .map_err(|_| failed("holds something else than a token".into()))?
+        .trim();
     let length = token.chars().count();
     if bytes.len() as u64 > MAX_BYTES || length > *TOKEN.end() {
-        return Err(failed("has more than the 20000 characters that AWS takes".into()));
+        return Err(failed(
+            "has more than the 20000 characters that AWS takes".into(),
+        ));
     }
     if length < *TOKEN.start() {
-        return Err(failed(format!("has {length} characters: a token has 4 at least; check what writes it")));
+        return Err(failed(format!(
+            "has {length} characters: a token has 4 at least; check what writes it"
+        )));
     }
     Ok(token.into())
 }

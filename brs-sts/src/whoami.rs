@@ -1,7 +1,8 @@
 //! `whoami()`: STS GetCallerIdentity with a session's own credentials.
 //!
-//! A strategy of this crate is asked how it reaches STS: what its session needs to get there, a CA bundle or a proxy
-//! for instance, this call needs too. All other sessions ask as their base configuration says.
+//! A strategy of this crate is asked how it reaches STS: what its session needs to get there, a CA
+//! bundle or a proxy for instance, this call needs too. All other sessions ask as their base
+//! configuration says.
 
 use aws_types::SdkConfig;
 use brs_core::{CallerIdentity, Error, RefreshStrategy};
@@ -17,12 +18,18 @@ pub(crate) async fn caller_identity(
     strategy: &dyn RefreshStrategy,
 ) -> Result<Option<CallerIdentity>, Error> {
     let (client, place) = match connection_of(strategy) {
-        Some(connection) => (connection.for_identity(config.credentials_provider()), connection.place.clone()),
+        Some(connection) => (
+            connection.for_identity(config.credentials_provider()),
+            connection.place.clone(),
+        ),
         None if config.region().is_some() => connect_for_identity(config)?,
         None => return Ok(None),
     };
     let observed = Observed::default();
-    let call = client.get_caller_identity().customize().interceptor(observed.observer());
+    let call = client
+        .get_caller_identity()
+        .customize()
+        .interceptor(observed.observer());
     let answer = call.send().await.map_err(|error| {
         let endpoint = observed.endpoint();
         let failed = from_sdk(
@@ -41,7 +48,9 @@ pub(crate) async fn caller_identity(
         failed.error
     })?;
     match (answer.account(), answer.arn(), answer.user_id()) {
-        (Some(account), Some(arn), Some(user_id)) => Ok(Some(CallerIdentity::new(account, arn, user_id))),
+        (Some(account), Some(arn), Some(user_id)) => {
+            Ok(Some(CallerIdentity::new(account, arn, user_id)))
+        }
         _ => Err(Error::credential(
             "the answer of STS lacks account, ARN or user id: check what answers at the endpoint URL",
         )),

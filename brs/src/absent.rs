@@ -1,4 +1,5 @@
-//! Methods that brs has but this build does not: an unknown name is then answered with the feature that brings it.
+//! Methods that brs has but this build does not: an unknown name is then answered with the feature
+//! that brings it.
 
 #[cfg(not(all(feature = "sts", feature = "custom", feature = "iot")))]
 use brs_core::__private::{AbsentMethod, inventory};

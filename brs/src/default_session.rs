@@ -1,7 +1,7 @@
 //! The process's default session, for code that cannot be handed one.
 //!
-//! Set once at the start of a program, read from anywhere. Replacing it is atomic: whoever asks has the old one or the
-//! new one, and what was made from the old one goes on working.
+//! Set once at the start of a program, read from anywhere. Replacing it is atomic: whoever asks has
+//! the old one or the new one, and what was made from the old one goes on working.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -23,8 +23,12 @@ static DEFAULT: RwLock<Option<RefreshableSession>> = RwLock::new(None);
 /// # }
 /// ```
 pub fn set_default_session(session: RefreshableSession) -> Option<RefreshableSession> {
-    // The old one is dropped by the caller, not under the lock: it may be the last handle of its engine.
-    DEFAULT.write().unwrap_or_else(PoisonError::into_inner).replace(session)
+    // The old one is dropped by the caller, not under the lock: it may be the last handle of its
+    // engine.
+    DEFAULT
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace(session)
 }
 
 /// The process's default session.
@@ -33,7 +37,10 @@ pub fn set_default_session(session: RefreshableSession) -> Option<RefreshableSes
 ///
 /// A configuration error if none has been set.
 pub fn default_session() -> Result<RefreshableSession, Error> {
-    let session = DEFAULT.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let session = DEFAULT
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     session.ok_or_else(|| {
         Error::configuration(
             "there is no default session: open one and pass it to `brs::set_default_session` at the start of the \

@@ -1,8 +1,8 @@
 //! Refreshable AWS sessions: credentials that are replaced before they expire.
 //!
-//! A program opens a session with a *method*; from then on every AWS client made from it works for as long as the
-//! program runs. The temporary credentials behind it are replaced in time, nobody waits for that, and an outage of
-//! their source is not an outage of the program.
+//! A program opens a session with a *method*; from then on every AWS client made from it works for
+//! as long as the program runs. The temporary credentials behind it are replaced in time, nobody
+//! waits for that, and an outage of their source is not an outage of the program.
 //!
 //! ```no_run
 //! # #[cfg(feature = "sts")]
@@ -26,27 +26,32 @@
 //! | `iot` | `iot`, `pkcs11` | AWS IoT's credentials provider: a device's X.509 certificate, key in a file or a token |
 //! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
 //!
-//! The feature `mqtt` (with `iot`) opens connections to AWS IoT Core that stay up: `session.mqtt(options)`.
+//! The feature `mqtt` (with `iot`) opens connections to AWS IoT Core that stay up:
+//! `session.mqtt(options)`.
 //!
-//! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each method's parameters. Any
-//! credentials provider of the AWS SDK gets the same engine with [`RefreshableSession::with_provider`].
+//! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each
+//! method's parameters. Any credentials provider of the AWS SDK gets the same engine with
+//! [`RefreshableSession::with_provider`].
 //!
 //! # Features
 //!
-//! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`] knows the caller's
-//! account and ARN where the build has `sts`. `login` adds profiles of console logins (`aws login`) to `sts`, `full`
-//! has every method, `login` and `mqtt`, `object_store` makes a session a credential provider of that crate
-//! ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the contract suite for tests.
-//! `custom` alone compiles no TLS stack and no SDK client, `iot` alone no SDK client.
+//! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`]
+//! knows the caller's account and ARN where the build has `sts`. `login` adds profiles of console
+//! logins (`aws login`) to `sts`, `full` has every method, `login` and `mqtt`, `object_store` makes
+//! a session a credential provider of that crate
+//! ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the
+//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no
+//! SDK client.
 //!
 //! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
 
 pub use brs_core::{
-    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, CallerIdentity,
-    ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events, Identity, Method, Params,
-    RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus, RefreshStrategy, RefreshableSession,
-    RegisteredBaseLoader, SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials,
-    limit_concurrent_refreshes, register_method,
+    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking,
+    CallerIdentity, ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events,
+    Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus,
+    RefreshStrategy, RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder,
+    SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials, limit_concurrent_refreshes,
+    register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]

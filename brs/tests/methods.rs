@@ -18,16 +18,30 @@ const EXPECTED: &[&str] = &[
 #[test]
 fn the_methods_are_those_of_the_features() {
     let methods = RefreshableSession::available_methods().unwrap();
-    assert_eq!(methods.iter().map(|method| method.name()).collect::<Vec<_>>(), EXPECTED);
+    assert_eq!(
+        methods
+            .iter()
+            .map(|method| method.name())
+            .collect::<Vec<_>>(),
+        EXPECTED
+    );
 }
 
 #[test]
 fn every_method_tells_about_itself() {
     for method in RefreshableSession::available_methods().unwrap() {
-        assert!(!method.summary().is_empty() && !method.summary().contains('\n'), "{method:?}");
+        assert!(
+            !method.summary().is_empty() && !method.summary().contains('\n'),
+            "{method:?}"
+        );
         assert_eq!(method.crate_version(), env!("CARGO_PKG_VERSION"));
         let schema = method.schema();
-        assert!(schema.as_object().is_some_and(|schema| schema.contains_key("properties")), "{method:?}");
+        assert!(
+            schema
+                .as_object()
+                .is_some_and(|schema| schema.contains_key("properties")),
+            "{method:?}"
+        );
     }
 }
 
@@ -37,15 +51,24 @@ async fn a_method_of_an_absent_feature_names_the_feature() {
         if EXPECTED.contains(&name) {
             continue;
         }
-        let error = RefreshableSession::new(name, serde_json::json!({})).await.unwrap_err();
+        let error = RefreshableSession::new(name, serde_json::json!({}))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Validation);
-        assert!(error.to_string().contains(&format!("enable the feature `{name}` of `brs`")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("enable the feature `{name}` of `brs`")),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_unknown_method_lists_the_registered_ones() {
-    let error = RefreshableSession::new("stss", serde_json::json!({})).await.unwrap_err();
+    let error = RefreshableSession::new("stss", serde_json::json!({}))
+        .await
+        .unwrap_err();
     for name in EXPECTED {
         assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
     }

@@ -1,15 +1,17 @@
-//! An AWS inside the test's process: STS, and a little of other services, over plain HTTP on a free port of 127.0.0.1.
+//! An AWS inside the test's process: STS, and a little of other services, over plain HTTP on a free
+//! port of 127.0.0.1.
 //!
-//! Every request is authenticated as AWS does it: the signature is computed again, temporary credentials expire and
-//! can be denied everything, and refusals carry the status, code and wording of the real service. On request the server fails,
-//! hangs and drops connections, and its clock is the test's. It runs in a thread with a runtime of its own, so it
-//! serves tests on any runtime, on paused tokio time, and on none.
+//! Every request is authenticated as AWS does it: the signature is computed again, temporary
+//! credentials expire and can be denied everything, and refusals carry the status, code and wording
+//! of the real service. On request the server fails, hangs and drops connections, and its clock is
+//! the test's. It runs in a thread with a runtime of its own, so it serves tests on any runtime, on
+//! paused tokio time, and on none.
 //!
-//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate` lets planned faults
-//! happen, `sts` decides (with `session_token` and `web_identity` for its other actions, `validate` for single
-//! parameters, `policy` for what narrows a session, `mfa` for devices), `sso` is IAM Identity Center,
-//! `s3` and `dynamodb` are services with other protocols, `directory` knows who may call, `faults` and `log` are the
-//! two ends that tests hold.
+//! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate`
+//! lets planned faults happen, `sts` decides (with `session_token` and `web_identity` for its other
+//! actions, `validate` for single parameters, `policy` for what narrows a session, `mfa` for
+//! devices), `sso` is IAM Identity Center, `s3` and `dynamodb` are services with other protocols,
+//! `directory` knows who may call, `faults` and `log` are the two ends that tests hold.
 //!
 //! ```
 //! use brs_tests::embedded_aws::{EmbeddedAws, Failure};
@@ -89,7 +91,10 @@ impl EmbeddedAws {
 
     /// Starts from settings.
     pub fn builder() -> Builder {
-        Builder { clock: Box::new(system_time), allowed_skew: ALLOWED_SKEW }
+        Builder {
+            clock: Box::new(system_time),
+            allowed_skew: ALLOWED_SKEW,
+        }
     }
 
     /// The URL to give to a client as its endpoint.
@@ -121,7 +126,8 @@ impl EmbeddedAws {
         self.state.directory().add_user(name)
     }
 
-    /// Allows a role that was denied or belongs to another account. Roles of the server's own account need no adding.
+    /// Allows a role that was denied or belongs to another account. Roles of the server's own
+    /// account need no adding.
     ///
     /// # Panics
     ///
@@ -139,14 +145,17 @@ impl EmbeddedAws {
         self.state.directory().deny_role(role_arn);
     }
 
-    /// Makes an MFA device show this code. A request that names a device is refused unless it carries one of the
-    /// device's codes, and each code is good once.
+    /// Makes an MFA device show this code. A request that names a device is refused unless it
+    /// carries one of the device's codes, and each code is good once.
     pub fn add_mfa_code(&self, serial_number: &str, token_code: &str) {
-        self.state.directory().devices.add_code(serial_number, token_code);
+        self.state
+            .directory()
+            .devices
+            .add_code(serial_number, token_code);
     }
 
-    /// Creates a virtual MFA device whose codes change every 30 s. The server takes the code of its clock's current
-    /// step and of those beside it, each once.
+    /// Creates a virtual MFA device whose codes change every 30 s. The server takes the code of its
+    /// clock's current step and of those beside it, each once.
     pub fn add_mfa_device(&self, serial_number: &str) -> MfaDevice {
         self.state.directory().devices.add(serial_number, None)
     }
@@ -157,11 +166,14 @@ impl EmbeddedAws {
     ///
     /// If the step is not whole seconds, at least one.
     pub fn add_mfa_device_with_step(&self, serial_number: &str, step: Duration) -> MfaDevice {
-        self.state.directory().devices.add(serial_number, Some(step))
+        self.state
+            .directory()
+            .devices
+            .add(serial_number, Some(step))
     }
 
-    /// Every code that authenticated callers have presented so far, in order, those of calls that were made to fail
-    /// included: they are noted on arrival, before the failure is carried out.
+    /// Every code that authenticated callers have presented so far, in order, those of calls that
+    /// were made to fail included: they are noted on arrival, before the failure is carried out.
     #[must_use]
     pub fn mfa_attempts(&self) -> Vec<MfaAttempt> {
         self.state.directory().devices.attempts()
@@ -196,8 +208,14 @@ impl EmbeddedAws {
 
     /// Makes the identity provider know a token of that subject.
     pub fn add_web_identity(&self, token: &str, subject: &str) {
-        let identity = directory::WebIdentity { subject: subject.to_owned(), expired_at: None };
-        self.state.directory().web_identities.insert(token.to_owned(), identity);
+        let identity = directory::WebIdentity {
+            subject: subject.to_owned(),
+            expired_at: None,
+        };
+        self.state
+            .directory()
+            .web_identities
+            .insert(token.to_owned(), identity);
     }
 
     /// Lets a token have expired a second ago.
@@ -208,19 +226,30 @@ impl EmbeddedAws {
     pub fn expire_web_identity(&self, token: &str) {
         let expired_at = self.state.now() - Duration::from_secs(1);
         let mut directory = self.state.directory();
-        let identity = directory.web_identities.get_mut(token).expect("the token was added");
+        let identity = directory
+            .web_identities
+            .get_mut(token)
+            .expect("the token was added");
         identity.expired_at = Some(expired_at);
     }
 
-    /// Logs somebody in at IAM Identity Center, with that access token. The portal is at this server's address, and
-    /// gives credentials of the roles `AWSReservedSSO_…` for the role names it is asked for.
+    /// Logs somebody in at IAM Identity Center, with that access token. The portal is at this
+    /// server's address, and gives credentials of the roles `AWSReservedSSO_…` for the role names
+    /// it is asked for.
     pub fn add_sso_login(&self, access_token: &str) {
-        self.state.directory().sso_logins.insert(access_token.to_owned());
+        self.state
+            .directory()
+            .sso_logins
+            .insert(access_token.to_owned());
     }
 
-    /// Lets the token service of IAM Identity Center take `refresh_token` once, for `access_token` and a next one.
+    /// Lets the token service of IAM Identity Center take `refresh_token` once, for `access_token`
+    /// and a next one.
     pub fn add_sso_renewal(&self, refresh_token: &str, access_token: &str) {
-        self.state.directory().sso_renewals.insert(refresh_token.to_owned(), access_token.to_owned());
+        self.state
+            .directory()
+            .sso_renewals
+            .insert(refresh_token.to_owned(), access_token.to_owned());
     }
 
     /// Ends a login: the portal answers `UnauthorizedException` from now on.
@@ -228,7 +257,8 @@ impl EmbeddedAws {
         self.state.directory().sso_logins.remove(access_token);
     }
 
-    /// Lets sessions live this long, whatever they asked for; `None` issues what `DurationSeconds` says, or an hour.
+    /// Lets sessions live this long, whatever they asked for; `None` issues what `DurationSeconds`
+    /// says, or an hour.
     pub fn set_lifetime(&self, lifetime: Option<Duration>) {
         self.state.issuing().lifetime = lifetime;
     }
@@ -247,14 +277,15 @@ impl EmbeddedAws {
     ///
     /// # Panics
     ///
-    /// If the status of a [`Failure::Status`], [`Failure::Page`] or [`Failure::Error`] is not from 200 to 599.
+    /// If the status of a [`Failure::Status`], [`Failure::Page`] or [`Failure::Error`] is not from
+    /// 200 to 599.
     pub fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
         self.fail_next_of(faults::ASSUME_ROLE, failures);
     }
 
-    /// As [`fail_next`](Self::fail_next), for calls of another action: `GetCallerIdentity`, `GetSessionToken`,
-    /// `AssumeRoleWithWebIdentity`, or the portal's `GetRoleCredentials`. [`Failure::AlreadyExpired`] leaves an answer
-    /// without credentials as it is.
+    /// As [`fail_next`](Self::fail_next), for calls of another action: `GetCallerIdentity`,
+    /// `GetSessionToken`, `AssumeRoleWithWebIdentity`, or the portal's `GetRoleCredentials`.
+    /// [`Failure::AlreadyExpired`] leaves an answer without credentials as it is.
     ///
     /// # Panics
     ///
@@ -263,7 +294,8 @@ impl EmbeddedAws {
         self.state.faults.fail_next(action, failures);
     }
 
-    /// Fails every AssumeRole call for which [`fail_next`](Self::fail_next) has nothing; `None` ends it.
+    /// Fails every AssumeRole call for which [`fail_next`](Self::fail_next) has nothing; `None`
+    /// ends it.
     ///
     /// # Panics
     ///
@@ -286,13 +318,14 @@ impl EmbeddedAws {
         self.state.faults.release_hangs();
     }
 
-    /// Keeps the answers to AssumeRole calls that arrive from now on until the guard is dropped. The answer is made
-    /// when it is released, so it shows that moment's clock, lifetime and roles.
+    /// Keeps the answers to AssumeRole calls that arrive from now on until the guard is dropped.
+    /// The answer is made when it is released, so it shows that moment's clock, lifetime and roles.
     pub fn hold(&self) -> Hold {
         self.state.faults.hold()
     }
 
-    /// Ends a session (`ExpiredToken` from now on) or deletes a user's key (`InvalidClientTokenId`).
+    /// Ends a session (`ExpiredToken` from now on) or deletes a user's key
+    /// (`InvalidClientTokenId`).
     ///
     /// # Panics
     ///
@@ -301,9 +334,10 @@ impl EmbeddedAws {
         self.state.directory().expire(access_key_id);
     }
 
-    /// Revokes what has been issued so far of the role that a session is of, as IAM does it: by a policy that denies
-    /// everything to older sessions. They get `AccessDenied`, but for `GetCallerIdentity`, which needs no permission;
-    /// sessions that are opened afterwards are not affected.
+    /// Revokes what has been issued so far of the role that a session is of, as IAM does it: by a
+    /// policy that denies everything to older sessions. They get `AccessDenied`, but for
+    /// `GetCallerIdentity`, which needs no permission; sessions that are opened afterwards are not
+    /// affected.
     ///
     /// # Panics
     ///
@@ -312,14 +346,16 @@ impl EmbeddedAws {
         self.state.directory().revoke(access_key_id);
     }
 
-    /// Verifies URLs that are signed for `service`, from a `Host` header and a path with query: whose key it is, or the
-    /// message of the refusal.
+    /// Verifies URLs that are signed for `service`, from a `Host` header and a path with query:
+    /// whose key it is, or the message of the refusal.
     pub(crate) fn presigned_verifier(
         &self,
         service: &'static str,
     ) -> impl Fn(&str, &str) -> Result<String, String> + use<> {
         let state = Arc::clone(&self.state);
-        move |host, target| presigned::verify(&state, host, target, service).map_err(|error| error.message)
+        move |host, target| {
+            presigned::verify(&state, host, target, service).map_err(|error| error.message)
+        }
     }
 
     /// The clock's reading as a `Date` header has it.
@@ -352,8 +388,8 @@ impl EmbeddedAws {
         self.state.connections.open.load(Ordering::SeqCst)
     }
 
-    /// Waits until at least `count` requests for this action have arrived. It needs no runtime and does not move with
-    /// paused time: the server's own runtime keeps the deadline of 30 s.
+    /// Waits until at least `count` requests for this action have arrived. It needs no runtime and
+    /// does not move with paused time: the server's own runtime keeps the deadline of 30 s.
     ///
     /// # Panics
     ///
@@ -365,13 +401,20 @@ impl EmbeddedAws {
     pub async fn wait_for_calls(&self, action: &str, count: usize) {
         let (state, wanted) = (Arc::clone(&self.state), action.to_owned());
         let arrivals = self.state.journal.arrivals();
-        if !self.server.wait_until(arrivals, move |_| state.journal.calls(&wanted) >= count).await {
-            panic!("{count} {action} calls did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
+        if !self
+            .server
+            .wait_until(arrivals, move |_| state.journal.calls(&wanted) >= count)
+            .await
+        {
+            panic!(
+                "{count} {action} calls did not arrive in {WAIT_LIMIT:?}: {:#?}",
+                self.requests()
+            );
         }
     }
 
-    /// Every secret access key and session token that this server has issued, its users' included. A test of
-    /// redaction searches for them.
+    /// Every secret access key and session token that this server has issued, its users' included.
+    /// A test of redaction searches for them.
     #[must_use]
     pub fn issued_secrets(&self) -> Vec<String> {
         self.state.directory().issued_secrets()
@@ -389,14 +432,15 @@ impl fmt::Debug for EmbeddedAws {
 }
 
 impl Builder {
-    /// The server's clock: it dates answers, expires sessions and judges signatures. Default: the system's.
+    /// The server's clock: it dates answers, expires sessions and judges signatures. Default: the
+    /// system's.
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// How far a signature's date may be from the server's clock. Default: 5 minutes, as at AWS. A larger value suits
-    /// a test that moves the server's clock and leaves the client's alone.
+    /// How far a signature's date may be from the server's clock. Default: 5 minutes, as at AWS. A
+    /// larger value suits a test that moves the server's clock and leaves the client's alone.
     pub fn allowed_skew(mut self, allowed_skew: Duration) -> Self {
         self.allowed_skew = allowed_skew;
         self
@@ -415,7 +459,10 @@ impl Builder {
             clock: self.clock,
             allowed_skew: self.allowed_skew,
             directory: Mutex::new(directory),
-            issuing: Mutex::new(Issuing { lifetime: None, short_durations: false }),
+            issuing: Mutex::new(Issuing {
+                lifetime: None,
+                short_durations: false,
+            }),
             faults: Faults::new(faults::ASSUME_ROLE),
             journal: Journal::new(),
             connections: Connections::default(),
@@ -427,17 +474,26 @@ impl Builder {
             move |listener| server::accept(listener, state)
         })
         .expect("a port of 127.0.0.1 can be bound");
-        EmbeddedAws { state, server, user }
+        EmbeddedAws {
+            state,
+            server,
+            user,
+        }
     }
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("allowed_skew", &self.allowed_skew).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("allowed_skew", &self.allowed_skew)
+            .finish_non_exhaustive()
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the harness's one reading of the system's clock; tests inject theirs")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness's one reading of the system's clock; tests inject theirs"
+)]
 fn system_time() -> SystemTime {
     SystemTime::now()
 }

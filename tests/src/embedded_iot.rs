@@ -1,13 +1,16 @@
-//! AWS IoT's credentials provider inside the test's process: mutual TLS on a free port of 127.0.0.1.
+//! AWS IoT's credentials provider inside the test's process: mutual TLS on a free port of
+//! 127.0.0.1.
 //!
-//! A device must have a certificate of this server's authority, checked in the handshake by the test's clock, through
-//! an intermediate as in real life. What it gets is known to the [`EmbeddedAws`] that the server was started for:
-//! requests signed with it are accepted there, expire and can be revoked. Refusals carry the status and wording that
-//! AWS answers with; faults are planned as at the embedded STS. Connections and handshakes are counted. It runs in a
-//! thread with a runtime of its own.
+//! A device must have a certificate of this server's authority, checked in the handshake by the
+//! test's clock, through an intermediate as in real life. What it gets is known to the
+//! [`EmbeddedAws`] that the server was started for: requests signed with it are accepted there,
+//! expire and can be revoked. Refusals carry the status and wording that AWS answers with; faults
+//! are planned as at the embedded STS. Connections and handshakes are counted. It runs in a thread
+//! with a runtime of its own.
 //!
-//! This file owns the handle. `authority` makes certificates, `tls` sets up the handshake, `server` speaks HTTP and
-//! counts, `provider` decides, `registry` knows certificates, things and role aliases, `log` is what tests read.
+//! This file owns the handle. `authority` makes certificates, `tls` sets up the handshake, `server`
+//! speaks HTTP and counts, `provider` decides, `registry` knows certificates, things and role
+//! aliases, `log` is what tests read.
 //!
 //! ```
 //! use brs_tests::EmbeddedAws;
@@ -72,7 +75,8 @@ pub struct Builder<'a> {
     certificate: ServerCertificate,
 }
 
-/// Keeps handshakes that begin after it waiting for the server's first word; they go on when it is dropped.
+/// Keeps handshakes that begin after it waiting for the server's first word; they go on when it is
+/// dropped.
 #[derive(Debug)]
 #[must_use = "the silence ends when it is dropped"]
 pub struct Silence(watch::Sender<bool>);
@@ -96,7 +100,11 @@ impl EmbeddedIot {
 
     /// Starts from settings. Clock, roles, and the rules of issuing are those of `aws`.
     pub fn builder(aws: &EmbeddedAws) -> Builder<'_> {
-        Builder { aws, versions: TlsVersions::default(), certificate: ServerCertificate::default() }
+        Builder {
+            aws,
+            versions: TlsVersions::default(),
+            certificate: ServerCertificate::default(),
+        }
     }
 
     /// The endpoint as AWS would tell it, with a port: `localhost:PORT`.
@@ -117,21 +125,34 @@ impl EmbeddedIot {
         self.devices.root_pem()
     }
 
-    /// A certificate (with its chain) and a key, both PEM, for another server that has the names of this one.
+    /// A certificate (with its chain) and a key, both PEM, for another server that has the names of
+    /// this one.
     #[must_use]
     pub fn server_identity(&self) -> (String, String) {
         let (chain, key) = tls::good_certificate(&self.shared.aws, &self.servers);
         (chain.pem, key.serialize_pem())
     }
 
-    /// Changes the certificate for handshakes to come. Sessions from before it cannot be resumed any more.
+    /// Changes the certificate for handshakes to come. Sessions from before it cannot be resumed
+    /// any more.
     pub fn set_certificate(&self, certificate: ServerCertificate) {
-        let config = tls::config(&self.shared.aws, &self.servers, &self.devices, self.versions, certificate);
-        *self.shared.tls.lock().expect("nothing panics while it holds the settings") = Arc::new(config);
+        let config = tls::config(
+            &self.shared.aws,
+            &self.servers,
+            &self.devices,
+            self.versions,
+            certificate,
+        );
+        *self
+            .shared
+            .tls
+            .lock()
+            .expect("nothing panics while it holds the settings") = Arc::new(config);
     }
 
-    /// Makes a key and registers a certificate for it, active, with the thing attached, valid from a year ago for ten
-    /// more years. For a thing that exists it is a further certificate, as a rotation has it.
+    /// Makes a key and registers a certificate for it, active, with the thing attached, valid from
+    /// a year ago for ten more years. For a thing that exists it is a further certificate, as a
+    /// rotation has it.
     #[must_use]
     pub fn add_device(&self, thing_name: &str, key: KeyKind) -> Device {
         self.add_device_valid(thing_name, key, self.usual_validity())
@@ -139,15 +160,25 @@ impl EmbeddedIot {
 
     /// As [`add_device`](Self::add_device), with another validity.
     #[must_use]
-    pub fn add_device_valid(&self, thing_name: &str, key: KeyKind, validity: Range<SystemTime>) -> Device {
+    pub fn add_device_valid(
+        &self,
+        thing_name: &str,
+        key: KeyKind,
+        validity: Range<SystemTime>,
+    ) -> Device {
         let key = key.generate();
         let (certificate_pem, certificate_id) = self.register(thing_name, &key, &validity);
         let thing_name = thing_name.to_owned();
-        Device { certificate_pem, private_key_pem: key.serialize_pem(), thing_name, certificate_id }
+        Device {
+            certificate_pem,
+            private_key_pem: key.serialize_pem(),
+            thing_name,
+            certificate_id,
+        }
     }
 
-    /// Registers a certificate for a key that is elsewhere, as [`add_device`](Self::add_device) does, and returns it
-    /// with its chain.
+    /// Registers a certificate for a key that is elsewhere, as [`add_device`](Self::add_device)
+    /// does, and returns it with its chain.
     #[must_use]
     pub fn certify(&self, thing_name: &str, public_key: &impl PublicKeyData) -> String {
         self.certify_valid(thing_name, public_key, self.usual_validity())
@@ -171,7 +202,10 @@ impl EmbeddedIot {
     /// If it is not one.
     #[must_use]
     pub fn certify_der(&self, thing_name: &str, public_key: &[u8]) -> String {
-        self.certify(thing_name, &SubjectPublicKeyInfo::from_der(public_key).expect("a public key in DER"))
+        self.certify(
+            thing_name,
+            &SubjectPublicKeyInfo::from_der(public_key).expect("a public key in DER"),
+        )
     }
 
     /// As [`certify`](Self::certify), for a request in PEM, of which only the key is used.
@@ -181,7 +215,8 @@ impl EmbeddedIot {
     /// If it is not one, or its signature is wrong.
     #[must_use]
     pub fn certify_request(&self, thing_name: &str, request_pem: &str) -> String {
-        let request = CertificateSigningRequestParams::from_pem(request_pem).expect("a certificate request as PEM");
+        let request = CertificateSigningRequestParams::from_pem(request_pem)
+            .expect("a certificate request as PEM");
         self.certify(thing_name, &request.public_key)
     }
 
@@ -205,16 +240,25 @@ impl EmbeddedIot {
     ///
     /// As [`deactivate`](Self::deactivate).
     pub fn attach_thing(&self, certificate: impl AsRef<str>, thing_name: &str) {
-        self.shared.registry().of_pem(certificate.as_ref()).things.insert(thing_name.to_owned());
+        self.shared
+            .registry()
+            .of_pem(certificate.as_ref())
+            .things
+            .insert(thing_name.to_owned());
     }
 
-    /// Detaches a thing from a certificate: 403 `Invalid thing name passed` for a request that names it.
+    /// Detaches a thing from a certificate: 403 `Invalid thing name passed` for a request that
+    /// names it.
     ///
     /// # Panics
     ///
     /// As [`deactivate`](Self::deactivate).
     pub fn detach_thing(&self, certificate: impl AsRef<str>, thing_name: &str) {
-        self.shared.registry().of_pem(certificate.as_ref()).things.remove(thing_name);
+        self.shared
+            .registry()
+            .of_pem(certificate.as_ref())
+            .things
+            .remove(thing_name);
     }
 
     /// Takes `iot:AssumeRoleWithCertificate` from a certificate's policy: 403 `Access Denied`.
@@ -231,21 +275,34 @@ impl EmbeddedIot {
         self.shared.registry().of_pem(certificate.as_ref()).denied = false;
     }
 
-    /// Adds a role alias that issues an hour to who asks for no duration, or changes its role. A longest duration is
-    /// that of the role, for whoever assumes it: 400 for a call that asks for more.
+    /// Adds a role alias that issues an hour to who asks for no duration, or changes its role. A
+    /// longest duration is that of the role, for whoever assumes it: 400 for a call that asks for
+    /// more.
     ///
     /// # Panics
     ///
     /// If it is not the ARN of a role.
-    pub fn add_role_alias(&self, alias: &str, role_arn: &str, longest: impl Into<Option<Duration>>) {
+    pub fn add_role_alias(
+        &self,
+        alias: &str,
+        role_arn: &str,
+        longest: impl Into<Option<Duration>>,
+    ) {
         let longest = longest.into();
         let mut directory = self.shared.aws.directory();
         let conditions = directory.conditions_of(role_arn);
         conditions.max_duration = longest.or(conditions.max_duration);
         drop(directory);
         let duration = ALIAS_DURATION.min(longest.unwrap_or(ALIAS_DURATION));
-        let entry = Alias { role_arn: role_arn.to_owned(), duration, trust_broken: false };
-        self.shared.registry().aliases.insert(alias.to_owned(), entry);
+        let entry = Alias {
+            role_arn: role_arn.to_owned(),
+            duration,
+            trust_broken: false,
+        };
+        self.shared
+            .registry()
+            .aliases
+            .insert(alias.to_owned(), entry);
     }
 
     /// Sets what an alias issues to who asks for no duration.
@@ -276,7 +333,8 @@ impl EmbeddedIot {
         self.shared.registry().alias_mut(alias).trust_broken = false;
     }
 
-    /// Fails the next requests of active certificates, one failure a request, after those already planned.
+    /// Fails the next requests of active certificates, one failure a request, after those already
+    /// planned.
     ///
     /// # Panics
     ///
@@ -316,12 +374,20 @@ impl EmbeddedIot {
     /// If it is no header's value.
     pub fn set_retry_after(&self, value: Option<&str>) {
         let value = value.map(|value| value.parse().expect("a header's value"));
-        *self.shared.manners().retry_after.lock().expect("nothing panics while it holds a header") = value;
+        *self
+            .shared
+            .manners()
+            .retry_after
+            .lock()
+            .expect("nothing panics while it holds a header") = value;
     }
 
     /// Whether a connection is kept after an answer. Default: yes.
     pub fn set_keep_alive(&self, keep_alive: bool) {
-        self.shared.manners().closes.store(!keep_alive, Ordering::SeqCst);
+        self.shared
+            .manners()
+            .closes
+            .store(!keep_alive, Ordering::SeqCst);
     }
 
     /// Sends the head and the first half of the next answer's body, and then nothing more.
@@ -352,7 +418,8 @@ impl EmbeddedIot {
         self.shared.journal.calls(provider::ACTION)
     }
 
-    /// Waits until at least `count` requests have arrived. It needs no runtime and does not move with paused time.
+    /// Waits until at least `count` requests have arrived. It needs no runtime and does not move
+    /// with paused time.
     ///
     /// # Panics
     ///
@@ -366,7 +433,10 @@ impl EmbeddedIot {
         let arrivals = self.shared.journal.arrivals();
         let enough = move |_: &usize| shared.journal.calls(provider::ACTION) >= count;
         if !self.server.wait_until(arrivals, enough).await {
-            panic!("{count} requests did not arrive in {WAIT_LIMIT:?}: {:#?}", self.requests());
+            panic!(
+                "{count} requests did not arrive in {WAIT_LIMIT:?}: {:#?}",
+                self.requests()
+            );
         }
     }
 
@@ -381,7 +451,11 @@ impl EmbeddedIot {
     /// Leaving early changes nothing.
     pub async fn wait_for_connections(&self, count: usize) {
         let connections = self.shared.counts.connections.subscribe();
-        if !self.server.wait_until(connections, move |&connections| connections >= count).await {
+        if !self
+            .server
+            .wait_until(connections, move |&connections| connections >= count)
+            .await
+        {
             panic!("{count} connections did not arrive in {WAIT_LIMIT:?}: {self:#?}");
         }
     }
@@ -404,8 +478,8 @@ impl EmbeddedIot {
         read(&self.shared.counts.resumed_handshakes)
     }
 
-    /// How many handshakes either side broke off. The client may know before the server has counted:
-    /// [`wait_for_refused_handshakes`](Self::wait_for_refused_handshakes).
+    /// How many handshakes either side broke off. The client may know before the server has
+    /// counted: [`wait_for_refused_handshakes`](Self::wait_for_refused_handshakes).
     #[must_use]
     pub fn refused_handshakes(&self) -> usize {
         self.shared.counts.refusals.borrow().len()
@@ -422,7 +496,11 @@ impl EmbeddedIot {
     /// Leaving early changes nothing.
     pub async fn wait_for_refused_handshakes(&self, count: usize) {
         let refusals = self.shared.counts.refusals.subscribe();
-        if !self.server.wait_until(refusals, move |refusals| refusals.len() >= count).await {
+        if !self
+            .server
+            .wait_until(refusals, move |refusals| refusals.len() >= count)
+            .await
+        {
             panic!("{count} handshakes were not refused in {WAIT_LIMIT:?}: {self:#?}");
         }
     }
@@ -433,10 +511,10 @@ impl EmbeddedIot {
         self.shared.counts.refusals.borrow().clone()
     }
 
-    /// The address of a door without TLS, opened at the first call, for a proxy that shakes hands in this server's
-    /// place. It is believed what it says of its client: `x-client-cert-pem` (percent-encoded),
-    /// `x-client-cert-tls-version`, `x-client-cert-session-reused` (`r` or `.`), `x-client-cert-server-name`,
-    /// `x-client-cert-connection` (a number).
+    /// The address of a door without TLS, opened at the first call, for a proxy that shakes hands
+    /// in this server's place. It is believed what it says of its client: `x-client-cert-pem`
+    /// (percent-encoded), `x-client-cert-tls-version`, `x-client-cert-session-reused` (`r` or `.`),
+    /// `x-client-cert-server-name`, `x-client-cert-connection` (a number).
     ///
     /// # Panics
     ///
@@ -444,13 +522,20 @@ impl EmbeddedIot {
     pub fn back_door(&self) -> SocketAddr {
         let open = || {
             let shared = Arc::clone(&self.shared);
-            Server::start("embedded-iot-plain", move |listener| server::accept_plain(listener, shared))
-                .expect("a port of 127.0.0.1 can be bound")
+            Server::start("embedded-iot-plain", move |listener| {
+                server::accept_plain(listener, shared)
+            })
+            .expect("a port of 127.0.0.1 can be bound")
         };
         self.back_door.get_or_init(open).address
     }
 
-    fn register(&self, thing: &str, key: &impl PublicKeyData, validity: &Range<SystemTime>) -> (String, String) {
+    fn register(
+        &self,
+        thing: &str,
+        key: &impl PublicKeyData,
+        validity: &Range<SystemTime>,
+    ) -> (String, String) {
         let Chain { leaf, pem, .. } = self.devices.client(thing, key, validity);
         let certificate_id = self.shared.registry().register(&leaf, thing);
         (pem, certificate_id)
@@ -515,6 +600,13 @@ impl Builder<'_> {
             move |listener| server::accept_tls(listener, shared)
         })
         .expect("a port of 127.0.0.1 can be bound");
-        EmbeddedIot { shared, server, back_door: OnceLock::new(), servers, devices, versions: self.versions }
+        EmbeddedIot {
+            shared,
+            server,
+            back_door: OnceLock::new(),
+            servers,
+            devices,
+            versions: self.versions,
+        }
     }
 }

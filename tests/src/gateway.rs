@@ -1,7 +1,9 @@
-//! AWS IoT's device gateway for WebSockets, as far as it decides who may enter: TLS, then the signature in the URL.
+//! AWS IoT's device gateway for WebSockets, as far as it decides who may enter: TLS, then the
+//! signature in the URL.
 //!
-//! Requests whose signature the [`EmbeddedAws`] finds good are handed to a broker's plain WebSocket door; the others
-//! are refused as AWS does it. Every handshake is kept with the access key id that it was signed with.
+//! Requests whose signature the [`EmbeddedAws`] finds good are handed to a broker's plain WebSocket
+//! door; the others are refused as AWS does it. Every handshake is kept with the access key id that
+//! it was signed with.
 
 use std::fmt;
 use std::io;
@@ -57,8 +59,9 @@ impl Gateway {
     #[must_use]
     pub fn start(aws: &EmbeddedAws, iot: &EmbeddedIot, broker: SocketAddr) -> Self {
         let (certificate, key) = iot.server_identity();
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(certificate.as_bytes()).map(|one| one.expect("PEM")).collect();
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .map(|one| one.expect("PEM"))
+            .collect();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -74,7 +77,8 @@ impl Gateway {
             broker,
         });
         let (serving, acceptor) = (Arc::clone(&shared), TlsAcceptor::from(Arc::new(config)));
-        let served = Served::start(move |stream| serve(stream, acceptor.clone(), Arc::clone(&serving)));
+        let served =
+            Served::start(move |stream| serve(stream, acceptor.clone(), Arc::clone(&serving)));
         Self { served, shared }
     }
 
@@ -93,7 +97,11 @@ impl Gateway {
     /// All handshakes so far.
     #[must_use]
     pub fn handshakes(&self) -> Vec<Handshake> {
-        self.shared.handshakes.lock().expect("nothing panics while it holds the list").clone()
+        self.shared
+            .handshakes
+            .lock()
+            .expect("nothing panics while it holds the list")
+            .clone()
     }
 
     /// Cuts the connections that stand.
@@ -104,7 +112,9 @@ impl Gateway {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("endpoint", &self.endpoint())
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,12 +126,20 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) ->
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let target = head.split(' ').nth(1).unwrap_or_default();
-    let host =
-        head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("host")));
+    let host = head.lines().find_map(|line| {
+        line.split_once(": ")
+            .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+    });
     let host = host.map(|(_, value)| value).unwrap_or_default();
     let verdict = (shared.verify)(host, target);
-    let handshake = Handshake { signed_by: verdict.clone() };
-    shared.handshakes.lock().expect("nothing panics while it holds the list").push(handshake);
+    let handshake = Handshake {
+        signed_by: verdict.clone(),
+    };
+    shared
+        .handshakes
+        .lock()
+        .expect("nothing panics while it holds the list")
+        .push(handshake);
     if let Err(message) = verdict {
         let date = (shared.date)();
         let body = serde_json::json!({ "message": message, "traceId": "00000000-0000-0000-0000-000000000000" });
@@ -135,7 +153,9 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) ->
         return client.shutdown().await;
     }
     let mut broker = TcpStream::connect(shared.broker).await?;
-    broker.write_all(head.replacen(target, "/mqtt", 1).as_bytes()).await?;
+    broker
+        .write_all(head.replacen(target, "/mqtt", 1).as_bytes())
+        .await?;
     tokio::select! {
         copied = tokio::io::copy_bidirectional(&mut client, &mut broker) => copied.map(drop),
         () = shared.cut.notified() => Ok(()),

@@ -1,15 +1,16 @@
 //! The harness of brs's tests: servers to call, and what it takes to run them.
 //!
-//! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on request: it lets
-//! credentials expire, rejects them, hangs, drops connections and counts calls. [`EmbeddedIot`] does the same for
-//! devices, over mutual TLS. [`Moto`](moto::Moto) is the independent check that the embedded server has not merely
-//! agreed with the code that it tests; [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for
-//! MQTT, with [`Gateway`](gateway::Gateway), [`TlsDoor`](tls_door::TlsDoor) and
-//! [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is a token that is hardware as far as a program
-//! can tell, [`Token`](token::Token) one in whatever module there is.
+//! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on
+//! request: it lets credentials expire, rejects them, hangs, drops connections and counts calls.
+//! [`EmbeddedIot`] does the same for devices, over mutual TLS. [`Moto`](moto::Moto) is the
+//! independent check that the embedded server has not merely agreed with the code that it tests;
+//! [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for MQTT, with
+//! [`Gateway`](gateway::Gateway), [`TlsDoor`](tls_door::TlsDoor) and
+//! [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is a token that is hardware
+//! as far as a program can tell, [`Token`](token::Token) one in whatever module there is.
 //!
-//! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and `probe` is what tests
-//! start with an environment of its own.
+//! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and
+//! `probe` is what tests start with an environment of its own.
 
 pub mod embedded_aws;
 pub mod embedded_iot;

@@ -1,9 +1,11 @@
-//! A fixture around mosquitto: a broker that shares no code with this workspace, and its two command-line clients.
+//! A fixture around mosquitto: a broker that shares no code with this workspace, and its two
+//! command-line clients.
 //!
-//! One broker has three doors: MQTT over mutual TLS, where a device's certificate is demanded and its name is the user
-//! name; plain MQTT on the loopback address, for the independent clients and for what stands in front of it; and plain
-//! WebSocket, for what checks signatures first. Ports, settings and what it persists are in a folder of its own, and it
-//! can be stopped and started again on the same ports.
+//! One broker has three doors: MQTT over mutual TLS, where a device's certificate is demanded and
+//! its name is the user name; plain MQTT on the loopback address, for the independent clients and
+//! for what stands in front of it; and plain WebSocket, for what checks signatures first. Ports,
+//! settings and what it persists are in a folder of its own, and it can be stopped and started
+//! again on the same ports.
 
 use std::env;
 use std::fmt;
@@ -30,8 +32,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often other ports are tried when one was taken.
 const PORTS_TRIED: usize = 5;
 
-/// What it says of a port that was taken between being found and being bound: of a WebSocket's nothing more.
-const TAKEN: [&str; 2] = ["Address already in use", "Unable to create websockets listener"];
+/// What it says of a port that was taken between being found and being bound: of a WebSocket's
+/// nothing more.
+const TAKEN: [&str; 2] = [
+    "Address already in use",
+    "Unable to create websockets listener",
+];
 
 /// A running mosquitto; it is killed when the handle is dropped.
 pub struct Mosquitto {
@@ -50,8 +56,9 @@ struct Ports {
 }
 
 impl Mosquitto {
-    /// Starts a broker with the certificate of `iot`, whose [`trust_store`](EmbeddedIot::trust_store) is right for it
-    /// too, and which lets in the devices of `iot`.
+    /// Starts a broker with the certificate of `iot`, whose
+    /// [`trust_store`](EmbeddedIot::trust_store) is right for it too, and which lets in the devices
+    /// of `iot`.
     ///
     /// # Panics
     ///
@@ -143,12 +150,17 @@ impl Mosquitto {
     /// If it does not end.
     #[cfg(unix)]
     pub fn stop(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        let id = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let id = i32::try_from(process.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         let id = id.expect("a process has an id");
         // A signal that comes while it starts is forgotten, so it is repeated.
         for _ in 0..300 {
-            rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("the broker is ours");
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)
+                .expect("the broker is ours");
             while self.lines.recv_timeout(Duration::from_millis(100)).is_ok() {}
             if process.try_wait().expect("the broker is ours").is_some() {
                 break;
@@ -164,7 +176,9 @@ impl Mosquitto {
     ///
     /// If it does not end.
     pub fn kill(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
         process.kill().expect("the broker is ours");
         process.wait().expect("the broker is ours");
     }
@@ -176,7 +190,8 @@ impl Mosquitto {
     /// If it is not up within half a minute.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        self.launch().unwrap_or_else(|said| panic!("mosquitto did not start again; it said: {said}"));
+        self.launch()
+            .unwrap_or_else(|said| panic!("mosquitto did not start again; it said: {said}"));
     }
 
     fn prepare(iot: &EmbeddedIot, settings: &str) -> Self {
@@ -187,12 +202,21 @@ impl Mosquitto {
             ("server.pem", certificate),
             ("server.key", key),
             ("devices.pem", iot.device_trust_store()),
-            ("mosquitto.conf", configuration(folder.path(), ports, settings)),
+            (
+                "mosquitto.conf",
+                configuration(folder.path(), ports, settings),
+            ),
         ];
         for (name, text) in files {
-            fs::write(folder.path().join(name), text).expect("the folder for temporary files can be written to");
+            fs::write(folder.path().join(name), text)
+                .expect("the folder for temporary files can be written to");
         }
-        Self { process: None, lines: mpsc::channel().1, ports, folder }
+        Self {
+            process: None,
+            lines: mpsc::channel().1,
+            ports,
+            folder,
+        }
     }
 
     /// Starts the process; the error is what it said before it ended.
@@ -224,7 +248,9 @@ impl Mosquitto {
                     return Ok(());
                 }
                 Ok(line) => said.push_str(&line),
-                Err(RecvTimeoutError::Timeout) => panic!("mosquitto was not up within {LIMIT:?}; it said: {said}"),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("mosquitto was not up within {LIMIT:?}; it said: {said}")
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.kill();
                     return Err(said);
@@ -246,20 +272,35 @@ impl Drop for Mosquitto {
 
 impl fmt::Debug for Mosquitto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mosquitto").field("ports", &self.ports).finish_non_exhaustive()
+        f.debug_struct("Mosquitto")
+            .field("ports", &self.ports)
+            .finish_non_exhaustive()
     }
 }
 
 /// mosquitto cannot choose a port by itself.
 fn free_ports() -> Ports {
-    let bound = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be bound"));
-    let [tls, plain, websocket] =
-        bound.map(|listener| listener.local_addr().expect("a bound socket has an address").port());
-    Ports { tls, plain, websocket }
+    let bound =
+        [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be bound"));
+    let [tls, plain, websocket] = bound.map(|listener| {
+        listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port()
+    });
+    Ports {
+        tls,
+        plain,
+        websocket,
+    }
 }
 
 fn configuration(folder: &Path, ports: Ports, settings: &str) -> String {
-    let Ports { tls, plain, websocket } = ports;
+    let Ports {
+        tls,
+        plain,
+        websocket,
+    } = ports;
     let folder = folder.display();
     // As root it would become another user, who may not read the folder.
     format!(
@@ -310,5 +351,9 @@ fn program() -> PathBuf {
         return program.into();
     }
     let debian = Path::new("/usr/sbin/mosquitto");
-    if debian.is_file() { debian.into() } else { "mosquitto".into() }
+    if debian.is_file() {
+        debian.into()
+    } else {
+        "mosquitto".into()
+    }
 }

@@ -1,8 +1,8 @@
 //! A fixture around moto, an AWS imitation that shares no code with this workspace.
 //!
-//! Owns one `moto_server` process: starting it from the virtual environment that the test command prepares, its
-//! address, the first user and role when it checks signatures, and its end. Tests that use it are
-//! `#[ignore = "needs moto"]`. Calls to set it up are blocking and few.
+//! Owns one `moto_server` process: starting it from the virtual environment that the test command
+//! prepares, its address, the first user and role when it checks signatures, and its end. Tests
+//! that use it are `#[ignore = "needs moto"]`. Calls to set it up are blocking and few.
 //!
 //! moto checks neither durations nor MFA codes and never lets credentials expire; those belong to
 //! [`EmbeddedAws`](crate::EmbeddedAws).
@@ -37,7 +37,8 @@ const USER_POLICY: &str =
 const ROLE_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
     {"Effect":"Allow","Action":["sts:*","s3:*","dynamodb:*"],"Resource":"*"}]}"#;
 
-/// Who may assume the role of a checking server. moto compares the ARN and does not take `root` for the account.
+/// Who may assume the role of a checking server. moto compares the ARN and does not take `root` for
+/// the account.
 const TRUST_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Principal":{"AWS":"arn:aws:iam::123456789012:user/brs"},"Action":"sts:AssumeRole"}]}"#;
 
@@ -66,7 +67,8 @@ impl Moto {
         Self::launch(None)
     }
 
-    /// Starts a server that checks signatures and policies, with one user who may call STS and one role.
+    /// Starts a server that checks signatures and policies, with one user who may call STS and one
+    /// role.
     ///
     /// # Panics
     ///
@@ -75,9 +77,18 @@ impl Moto {
     pub fn start_with_auth() -> (Self, MotoUser) {
         let requests: [&[(&str, &str)]; 5] = [
             &[("Action", "CreateUser"), ("UserName", "brs")],
-            &[("Action", "PutUserPolicy"), ("UserName", "brs"), ("PolicyName", "sts"), ("PolicyDocument", USER_POLICY)],
+            &[
+                ("Action", "PutUserPolicy"),
+                ("UserName", "brs"),
+                ("PolicyName", "sts"),
+                ("PolicyDocument", USER_POLICY),
+            ],
             &[("Action", "CreateAccessKey"), ("UserName", "brs")],
-            &[("Action", "CreateRole"), ("RoleName", "demo"), ("AssumeRolePolicyDocument", TRUST_POLICY)],
+            &[
+                ("Action", "CreateRole"),
+                ("RoleName", "demo"),
+                ("AssumeRolePolicyDocument", TRUST_POLICY),
+            ],
             &[
                 ("Action", "PutRolePolicy"),
                 ("RoleName", "demo"),
@@ -87,9 +98,20 @@ impl Moto {
         ];
         let moto = Self::launch(Some(requests.len()));
         let [_, _, key, role, _] = requests.map(|parameters| moto.iam(parameters));
-        let credentials =
-            Credentials::new(text_of(&key, "AccessKeyId"), text_of(&key, "SecretAccessKey"), None, None, "moto");
-        (moto, MotoUser { credentials, role_arn: text_of(&role, "Arn").to_owned() })
+        let credentials = Credentials::new(
+            text_of(&key, "AccessKeyId"),
+            text_of(&key, "SecretAccessKey"),
+            None,
+            None,
+            "moto",
+        );
+        (
+            moto,
+            MotoUser {
+                credentials,
+                role_arn: text_of(&role, "Arn").to_owned(),
+            },
+        )
     }
 
     /// The URL to give to a client as its endpoint.
@@ -98,7 +120,8 @@ impl Moto {
         format!("http://{}", self.address)
     }
 
-    /// Starts the process; `unchecked_requests` is the number of requests after which moto checks signatures.
+    /// Starts the process; `unchecked_requests` is the number of requests after which moto checks
+    /// signatures.
     fn launch(unchecked_requests: Option<usize>) -> Self {
         let program = program();
         assert!(
@@ -107,7 +130,8 @@ impl Moto {
             program.display()
         );
         let mut command = Command::new(&program);
-        // With port 0 the server binds first and tells the port afterwards, so no other process can take it.
+        // With port 0 the server binds first and tells the port afterwards, so no other process can
+        // take it.
         command
             .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
@@ -115,13 +139,21 @@ impl Moto {
         if let Some(count) = unchecked_requests {
             command.env("INITIAL_NO_AUTH_ACTION_COUNT", count.to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let stderr = process.stderr.take().expect("stderr is piped");
         let (lines, received) = mpsc::channel();
         thread::spawn(move || drain(stderr, &lines));
         // From here on a panic kills the process, which the handle owns.
-        let mut moto = Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut moto = Self {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
         let mut said = String::new();
         moto.address = loop {
             match received.recv_timeout(START_LIMIT) {
@@ -129,12 +161,19 @@ impl Moto {
                     Some(address) => break address,
                     None => said.push_str(&line),
                 },
-                Err(RecvTimeoutError::Timeout) => panic!("moto was not up within {START_LIMIT:?}; it said: {said}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("moto ended while starting; it said: {said}"),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("moto was not up within {START_LIMIT:?}; it said: {said}")
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("moto ended while starting; it said: {said}")
+                }
             }
         };
         let health = moto.exchange("GET /moto-api/ HTTP/1.1", &[], "");
-        assert!(health.starts_with("HTTP/1.1 200"), "moto is up but not well: {health}");
+        assert!(
+            health.starts_with("HTTP/1.1 200"),
+            "moto is up but not well: {health}"
+        );
         moto
     }
 
@@ -144,15 +183,25 @@ impl Moto {
             .append_pair("Version", "2010-05-08")
             .extend_pairs(parameters)
             .finish();
-        let headers = [("Authorization", IAM_SCOPE), ("Content-Type", "application/x-www-form-urlencoded")];
+        let headers = [
+            ("Authorization", IAM_SCOPE),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
         let answer = self.exchange("POST / HTTP/1.1", &headers, &form);
-        assert!(answer.starts_with("HTTP/1.1 200"), "moto refused {:?}: {answer}", parameters[0].1);
+        assert!(
+            answer.starts_with("HTTP/1.1 200"),
+            "moto refused {:?}: {answer}",
+            parameters[0].1
+        );
         answer
     }
 
     fn exchange(&self, request_line: &str, headers: &[(&str, &str)], body: &str) -> String {
         let (address, length) = (self.address, body.len());
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let request = format!(
             "{request_line}\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         );
@@ -177,7 +226,10 @@ impl Drop for Moto {
 
 impl fmt::Debug for Moto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Moto").field("process", &self.process.id()).field("address", &self.address).finish()
+        f.debug_struct("Moto")
+            .field("process", &self.process.id())
+            .field("address", &self.address)
+            .finish()
     }
 }
 
@@ -192,15 +244,24 @@ impl fmt::Debug for MotoUser {
 
 /// `moto_server` in `BRS_MOTO_VENV`, else in `moto` under the target directory.
 fn program() -> PathBuf {
-    let environment = env::var_os("BRS_MOTO_VENV").map(PathBuf::from).unwrap_or_else(|| {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        // `join` keeps an absolute CARGO_TARGET_DIR as it is.
-        workspace.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("moto")
-    });
-    environment.join(if cfg!(windows) { "Scripts/moto_server.exe" } else { "bin/moto_server" })
+    let environment = env::var_os("BRS_MOTO_VENV")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            // `join` keeps an absolute CARGO_TARGET_DIR as it is.
+            workspace
+                .join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+                .join("moto")
+        });
+    environment.join(if cfg!(windows) {
+        "Scripts/moto_server.exe"
+    } else {
+        "bin/moto_server"
+    })
 }
 
-/// Passes the server's lines on for as long as somebody listens, and keeps reading so that it never blocks.
+/// Passes the server's lines on for as long as somebody listens, and keeps reading so that it never
+/// blocks.
 fn drain(stderr: ChildStderr, lines: &Sender<String>) {
     let mut stderr = BufReader::new(stderr);
     let mut line = String::new();

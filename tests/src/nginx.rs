@@ -1,11 +1,14 @@
-//! A fixture around nginx: a TLS peer that shares no code with this workspace, in front of an [`EmbeddedIot`].
+//! A fixture around nginx: a TLS peer that shares no code with this workspace, in front of an
+//! [`EmbeddedIot`].
 //!
-//! nginx shakes hands with devices by OpenSSL, demands and checks their certificates, and hands the requests to the
-//! embedded server's back door. So a device's handshakes are also tried with an implementation that is not rustls.
-//! What it does differently is its own: a client without a good certificate finishes its handshake and gets a page of
-//! status 400, and validity is judged by the system's clock.
+//! nginx shakes hands with devices by OpenSSL, demands and checks their certificates, and hands the
+//! requests to the embedded server's back door. So a device's handshakes are also tried with an
+//! implementation that is not rustls. What it does differently is its own: a client without a good
+//! certificate finishes its handshake and gets a page of status 400, and validity is judged by the
+//! system's clock.
 //!
-//! Owns one process and the folder with its settings. Tests that use it are `#[ignore = "needs nginx"]`.
+//! Owns one process and the folder with its settings. Tests that use it are `#[ignore = "needs
+//! nginx"]`.
 
 use std::env;
 use std::fmt;
@@ -31,8 +34,8 @@ pub const REQUESTS: usize = 10;
 /// How often another port is tried when one was taken between being found and being bound.
 const PORTS_TRIED: usize = 5;
 
-/// A running nginx; it is killed when the handle is dropped. It ends no later than what is behind it: keep the
-/// [`EmbeddedIot`] for as long.
+/// A running nginx; it is killed when the handle is dropped. It ends no later than what is behind
+/// it: keep the [`EmbeddedIot`] for as long.
 pub struct Nginx {
     process: Child,
     port: u16,
@@ -40,7 +43,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx in front of `iot`, whose [`trust_store`](EmbeddedIot::trust_store) is right for it too.
+    /// Starts nginx in front of `iot`, whose [`trust_store`](EmbeddedIot::trust_store) is right for
+    /// it too.
     ///
     /// # Panics
     ///
@@ -75,10 +79,14 @@ impl Nginx {
             ("server.pem", certificate),
             ("server.key", key),
             ("devices.pem", iot.device_trust_store()),
-            ("nginx.conf", settings(folder.path(), port, &iot.back_door().to_string(), versions)),
+            (
+                "nginx.conf",
+                settings(folder.path(), port, &iot.back_door().to_string(), versions),
+            ),
         ];
         for (name, text) in files {
-            fs::write(folder.path().join(name), text).expect("the folder for temporary files can be written to");
+            fs::write(folder.path().join(name), text)
+                .expect("the folder for temporary files can be written to");
         }
         let program = program();
         let mut process = Command::new(&program)
@@ -90,20 +98,31 @@ impl Nginx {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("{}: {error}: `cargo xtask test` installs nginx, BRS_NGINX names another one", program.display())
+                panic!(
+                    "{}: {error}: `cargo xtask test` installs nginx, BRS_NGINX names another one",
+                    program.display()
+                )
             });
         let stderr = process.stderr.take().expect("stderr is piped");
         let (lines, received) = mpsc::channel();
         thread::spawn(move || drain(stderr, &lines));
         // From here on a panic kills the process, which the handle owns.
-        let nginx = Self { process, port, _folder: folder };
+        let nginx = Self {
+            process,
+            port,
+            _folder: folder,
+        };
         let mut said = String::new();
         loop {
             match received.recv_timeout(START_LIMIT) {
                 // It tells its version once its port is bound.
-                Ok(line) if line.contains("[notice]") && line.contains(": nginx/") => return Ok(nginx),
+                Ok(line) if line.contains("[notice]") && line.contains(": nginx/") => {
+                    return Ok(nginx);
+                }
                 Ok(line) => said.push_str(&line),
-                Err(RecvTimeoutError::Timeout) => panic!("nginx was not up within {START_LIMIT:?}; it said: {said}"),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("nginx was not up within {START_LIMIT:?}; it said: {said}")
+                }
                 Err(RecvTimeoutError::Disconnected) => return Err(said),
             }
         }
@@ -129,8 +148,12 @@ impl fmt::Debug for Nginx {
 
 /// nginx cannot choose a port by itself.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of 127.0.0.1 can be bound");
-    listener.local_addr().expect("a bound socket has an address").port()
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of 127.0.0.1 can be bound");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 /// `BRS_NGINX`, else where Debian has it, which is in no ordinary user's path.
@@ -139,10 +162,15 @@ fn program() -> PathBuf {
         return program.into();
     }
     let debian = Path::new("/usr/sbin/nginx");
-    if debian.is_file() { debian.into() } else { "nginx".into() }
+    if debian.is_file() {
+        debian.into()
+    } else {
+        "nginx".into()
+    }
 }
 
-/// One process and no files outside its folder. `Date` is passed on, which nginx would replace by its own.
+/// One process and no files outside its folder. `Date` is passed on, which nginx would replace by
+/// its own.
 fn settings(folder: &Path, port: u16, behind: &str, versions: TlsVersions) -> String {
     let folder = folder.display();
     let protocols = match versions {
@@ -192,7 +220,8 @@ http {{
     )
 }
 
-/// Passes nginx's lines on for as long as somebody listens, and keeps reading so that it never blocks.
+/// Passes nginx's lines on for as long as somebody listens, and keeps reading so that it never
+/// blocks.
 fn drain(stderr: ChildStderr, lines: &Sender<String>) {
     let mut stderr = BufReader::new(stderr);
     let mut line = String::new();

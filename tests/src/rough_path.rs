@@ -39,7 +39,8 @@ impl RoughPath {
         Self::open(target, false)
     }
 
-    /// An HTTP proxy that opens tunnels to `target`, and nowhere else, for whoever has the password: `me:hush`.
+    /// An HTTP proxy that opens tunnels to `target`, and nowhere else, for whoever has the
+    /// password: `me:hush`.
     ///
     /// # Panics
     ///
@@ -58,7 +59,10 @@ impl RoughPath {
             cut: Notify::new(),
         });
         let serving = Arc::clone(&shared);
-        Self { served: Served::start(move |stream| serve(stream, Arc::clone(&serving))), shared }
+        Self {
+            served: Served::start(move |stream| serve(stream, Arc::clone(&serving))),
+            shared,
+        }
     }
 
     /// Where it begins.
@@ -80,7 +84,10 @@ impl RoughPath {
 
     /// Delays whatever is read from now on.
     pub fn set_delay(&self, delay: Duration) {
-        self.shared.delay_micros.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.shared.delay_micros.store(
+            u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// How many connections have come this way.
@@ -92,7 +99,9 @@ impl RoughPath {
 
 impl fmt::Debug for RoughPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoughPath").field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("RoughPath")
+            .field("address", &self.address())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,5 @@
-//! A listener on 127.0.0.1 with a thread and a runtime of its own, beneath the small servers of this crate.
+//! A listener on 127.0.0.1 with a thread and a runtime of its own, beneath the small servers of
+//! this crate.
 
 use std::future::Future;
 use std::io;
@@ -21,12 +22,18 @@ impl Served {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port of 127.0.0.1 can be bound");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .expect("a port of 127.0.0.1 can be bound");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("a socket can be so");
         let (stop, stopped) = oneshot::channel();
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).expect("the socket is non-blocking");
                 tokio::select! {
@@ -35,7 +42,10 @@ impl Served {
                 }
             });
         });
-        Self { address, _stop: stop }
+        Self {
+            address,
+            _stop: stop,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,15 +1,18 @@
 //! A fixture around swtpm, a TPM 2.0 in software, for the PKCS#11 module tpm2-pkcs11.
 //!
-//! The module shares no code with SoftHSM2 and behaves like hardware: it is slow, it can be pulled out and put back,
-//! and it can stop answering. Owns one `swtpm` process and a folder with the TPM's state, its socket and the module's
-//! store; the machine's own TPM and the user's tokens are never touched.
+//! The module shares no code with SoftHSM2 and behaves like hardware: it is slow, it can be pulled
+//! out and put back, and it can stop answering. Owns one `swtpm` process and a folder with the
+//! TPM's state, its socket and the module's store; the machine's own TPM and the user's tokens are
+//! never touched.
 //!
-//! The module reads its environment when a process first initialises it, so what uses a token runs in a process of its
-//! own, with [`environment`](SoftwareTpm::environment). The store begins without tokens: the module shows one slot that
-//! `C_InitToken` and `C_InitPIN` make a token of, and then a further one. tpm2_ptool is of no use here: without a
-//! resource manager it runs out of the TPM's memory.
+//! The module reads its environment when a process first initialises it, so what uses a token runs
+//! in a process of its own, with [`environment`](SoftwareTpm::environment). The store begins
+//! without tokens: the module shows one slot that `C_InitToken` and `C_InitPIN` make a token of,
+//! and then a further one. tpm2_ptool is of no use here: without a resource manager it runs out of
+//! the TPM's memory.
 //!
-//! Tests that use it are `#[ignore = "needs a software TPM"]` and have `software_tpm` in their name.
+//! Tests that use it are `#[ignore = "needs a software TPM"]` and have `software_tpm` in their
+//! name.
 
 use std::env;
 use std::fmt;
@@ -38,9 +41,13 @@ impl SoftwareTpm {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("the system has a folder for temporary files");
         for name in ["state", "store"] {
-            fs::create_dir(folder.path().join(name)).expect("the folder for temporary files can be written to");
+            fs::create_dir(folder.path().join(name))
+                .expect("the folder for temporary files can be written to");
         }
-        Self { process: launch(folder.path()), folder }
+        Self {
+            process: launch(folder.path()),
+            folder,
+        }
     }
 
     /// The PKCS#11 module: `BRS_TPM2_PKCS11_MODULE`.
@@ -51,7 +58,9 @@ impl SoftwareTpm {
     #[must_use]
     pub fn module() -> PathBuf {
         let module = env::var_os("BRS_TPM2_PKCS11_MODULE");
-        module.expect("`cargo xtask test --tpm` installs the module and sets BRS_TPM2_PKCS11_MODULE").into()
+        module
+            .expect("`cargo xtask test --tpm` installs the module and sets BRS_TPM2_PKCS11_MODULE")
+            .into()
     }
 
     /// The process's number, for a process that has no handle.
@@ -86,8 +95,9 @@ impl SoftwareTpm {
         let _ = self.process.wait();
     }
 
-    /// Puts the TPM back with what it had stored. The module (1.9) never connects again by itself: after
-    /// `GeneralError` at every login, a process needs `C_Finalize` and `C_Initialize`, or has to be started anew.
+    /// Puts the TPM back with what it had stored. The module (1.9) never connects again by itself:
+    /// after `GeneralError` at every login, a process needs `C_Finalize` and `C_Initialize`, or has
+    /// to be started anew.
     ///
     /// # Panics
     ///
@@ -124,17 +134,22 @@ impl Drop for SoftwareTpm {
 
 impl fmt::Debug for SoftwareTpm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftwareTpm").field("process", &self.process.id()).field("folder", &self.folder.path()).finish()
+        f.debug_struct("SoftwareTpm")
+            .field("process", &self.process.id())
+            .field("folder", &self.folder.path())
+            .finish()
     }
 }
 
-/// Starts the process on sockets that are bound already: clients wait until it is up, and nobody has to ask.
+/// Starts the process on sockets that are bound already: clients wait until it is up, and nobody
+/// has to ask.
 fn launch(folder: &Path) -> Child {
     let bind = |name: &str| {
         let path = folder.join(name);
         // There is one after the TPM was pulled out.
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).expect("the folder for temporary files can have sockets");
+        let listener =
+            UnixListener::bind(&path).expect("the folder for temporary files can have sockets");
         Stdio::from(OwnedFd::from(listener))
     };
     let mut command = Command::new("swtpm");
@@ -147,5 +162,7 @@ fn launch(folder: &Path) -> Child {
         .stdin(bind("socket"))
         .stdout(bind("socket.ctrl"))
         .stderr(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("swtpm: {error}: `cargo xtask test --tpm` installs it"))
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("swtpm: {error}: `cargo xtask test --tpm` installs it"))
 }

@@ -1,7 +1,8 @@
 //! A fixture around a PKCS#11 module: tokens made anew, with keys that never leave them.
 //!
-//! Speaks to the module through `cryptoki`, as an administrator does with the vendor's tools. Which store the module
-//! has is its process's environment's business: that of the caller, never the user's own.
+//! Speaks to the module through `cryptoki`, as an administrator does with the vendor's tools. Which
+//! store the module has is its process's environment's business: that of the caller, never the
+//! user's own.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,10 @@ impl Module {
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let module = Pkcs11::new(path).expect("the path is that of a PKCS#11 module");
-        let module = Self { module, path: path.to_owned() };
+        let module = Self {
+            module,
+            path: path.to_owned(),
+        };
         module.initialize();
         module
     }
@@ -50,7 +54,9 @@ impl Module {
     /// If it is initialised.
     pub fn initialize(&self) {
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-        self.module.initialize(arguments).expect("the module can be initialised");
+        self.module
+            .initialize(arguments)
+            .expect("the module can be initialised");
     }
 
     /// Initialises a new token, in the first slot that has one without a name.
@@ -60,17 +66,44 @@ impl Module {
     /// If there is no such slot, or the module refuses.
     #[must_use]
     pub fn token(&self, label: &str) -> Token {
-        let made = || self.module.get_slots_with_initialized_token().expect("the module tells its slots");
+        let made = || {
+            self.module
+                .get_slots_with_initialized_token()
+                .expect("the module tells its slots")
+        };
         let before = made();
-        let all = self.module.get_slots_with_token().expect("the module tells its slots");
-        let empty = all.into_iter().find(|slot| !before.contains(slot)).expect("there is an empty token");
-        self.module.init_token(empty, &secret(OFFICERS_PIN), label).expect("a token can be initialised");
-        let slot = made().into_iter().find(|slot| !before.contains(slot)).expect("the new token is there");
-        let session = self.module.open_rw_session(slot).expect("a session can be opened");
-        session.login(UserType::So, Some(&secret(OFFICERS_PIN))).expect("the officer can log in");
-        session.init_pin(&secret(PIN)).expect("the user's PIN can be set");
+        let all = self
+            .module
+            .get_slots_with_token()
+            .expect("the module tells its slots");
+        let empty = all
+            .into_iter()
+            .find(|slot| !before.contains(slot))
+            .expect("there is an empty token");
+        self.module
+            .init_token(empty, &secret(OFFICERS_PIN), label)
+            .expect("a token can be initialised");
+        let slot = made()
+            .into_iter()
+            .find(|slot| !before.contains(slot))
+            .expect("the new token is there");
+        let session = self
+            .module
+            .open_rw_session(slot)
+            .expect("a session can be opened");
+        session
+            .login(UserType::So, Some(&secret(OFFICERS_PIN)))
+            .expect("the officer can log in");
+        session
+            .init_pin(&secret(PIN))
+            .expect("the user's PIN can be set");
         session.logout().expect("the officer can log out");
-        Token { label: label.to_owned(), path: self.path.clone(), slot, session }
+        Token {
+            label: label.to_owned(),
+            path: self.path.clone(),
+            slot,
+            session,
+        }
     }
 }
 
@@ -119,7 +152,10 @@ impl Token {
             Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => false,
             Err(error) => panic!("the user can log in: {error}"),
         };
-        LoggedIn { session: &self.session, out }
+        LoggedIn {
+            session: &self.session,
+            out,
+        }
     }
 
     /// Makes a key on the token.
@@ -137,19 +173,34 @@ impl Token {
     ///
     /// If the token refuses.
     pub fn key_with(&self, kind: Kind, label: &str, id: &[u8], more: &[Attribute]) -> PublicKey {
-        let name = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.into())];
+        let name = [
+            Attribute::Token(true),
+            Attribute::Label(label.into()),
+            Attribute::Id(id.into()),
+        ];
         let mut public = name.to_vec();
         let mut private = name.to_vec();
-        private.extend([Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false)]);
-        if !more.iter().any(|attribute| matches!(attribute, Attribute::Sign(_))) {
+        private.extend([
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+        ]);
+        if !more
+            .iter()
+            .any(|attribute| matches!(attribute, Attribute::Sign(_)))
+        {
             private.push(Attribute::Sign(true));
         }
         private.extend_from_slice(more);
         // An object identifier of fewer than 128 bytes.
-        let curve = |last: &[u8]| Attribute::EcParams([&[6, last.len().to_le_bytes()[0]], last].concat());
+        let curve =
+            |last: &[u8]| Attribute::EcParams([&[6, last.len().to_le_bytes()[0]], last].concat());
         let mechanism = match kind {
             Kind::Rsa(bits) => {
-                public.extend([Attribute::ModulusBits(Ulong::new(bits)), Attribute::PublicExponent(vec![1, 0, 1])]);
+                public.extend([
+                    Attribute::ModulusBits(Ulong::new(bits)),
+                    Attribute::PublicExponent(vec![1, 0, 1]),
+                ]);
                 Mechanism::RsaPkcsKeyPairGen
             }
             Kind::P256 | Kind::P384 | Kind::P521 => {
@@ -162,7 +213,10 @@ impl Token {
             }
         };
         let _logged_in = self.log_in();
-        let (public, _) = self.session.generate_key_pair(&mechanism, &public, &private).expect("the token makes a key");
+        let (public, _) = self
+            .session
+            .generate_key_pair(&mechanism, &public, &private)
+            .expect("the token makes a key");
         PublicKey::read(&self.session, public, kind)
     }
 
@@ -183,13 +237,18 @@ impl Token {
             Attribute::Subject(vec![0x30, 0]),
             Attribute::Value(certificate.to_vec()),
         ];
-        self.session.create_object(&template).expect("the token takes a certificate")
+        self.session
+            .create_object(&template)
+            .expect("the token takes a certificate")
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("label", &self.label).field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("label", &self.label)
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -218,18 +277,26 @@ pub struct PublicKey {
 
 impl PublicKey {
     fn read(session: &Session, handle: ObjectHandle, kind: Kind) -> Self {
-        let read =
-            |attribute| session.get_attributes(handle, &[attribute]).expect("a public key tells its parts").remove(0);
+        let read = |attribute| {
+            session
+                .get_attributes(handle, &[attribute])
+                .expect("a public key tells its parts")
+                .remove(0)
+        };
         let der = match kind {
             Kind::Rsa(_) => {
-                let Attribute::Modulus(modulus) = read(AttributeType::Modulus) else { panic!("no modulus") };
+                let Attribute::Modulus(modulus) = read(AttributeType::Modulus) else {
+                    panic!("no modulus")
+                };
                 // The first bit is set, so that a zero goes before it.
                 let number = [&[2, 0x82], &length(modulus.len() + 1)[..], &[0], &modulus].concat();
                 let body = [&number[..], &[2, 3, 1, 0, 1]].concat();
                 [&[0x30, 0x82], &length(body.len())[..], &body].concat()
             }
             _ => {
-                let Attribute::EcPoint(point) = read(AttributeType::EcPoint) else { panic!("no point") };
+                let Attribute::EcPoint(point) = read(AttributeType::EcPoint) else {
+                    panic!("no point")
+                };
                 // Wrapped in an octet string of less than 128 bytes, or of more for P-521.
                 point[if point[1] < 0x80 { 2 } else { 3 }..].to_vec()
             }
@@ -255,5 +322,7 @@ impl PublicKeyData for PublicKey {
 
 /// The two bytes of a DER length from 256 on.
 fn length(bytes: usize) -> [u8; 2] {
-    u16::try_from(bytes).expect("no key is that long").to_be_bytes()
+    u16::try_from(bytes)
+        .expect("no key is that long")
+        .to_be_bytes()
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use brs::sts::{AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity};
 use brs::{
-    BaseSession, Error, Identity, RefreshContext, RefreshStrategy, RefreshableSession, SessionBuilder,
-    TemporaryCredentials,
+    BaseSession, Error, Identity, RefreshContext, RefreshStrategy, RefreshableSession,
+    SessionBuilder, TemporaryCredentials,
 };
 use brs_core::test_util::Gate;
 use brs_core::test_util::contract::{self, Source, Subject};
@@ -65,30 +65,45 @@ struct AtEmbeddedAws {
 
 impl AtEmbeddedAws {
     fn new(method: &'static str, mfa: bool) -> Self {
-        let aws = EmbeddedAws::builder().clock(contract::now).allowed_skew(Duration::MAX).start();
+        let aws = EmbeddedAws::builder()
+            .clock(contract::now)
+            .allowed_skew(Duration::MAX)
+            .start();
         aws.add_web_identity(TOKEN, "pod");
         let token = tempfile::NamedTempFile::new().expect("a file can be made");
         std::fs::write(token.path(), TOKEN).expect("a file can be written");
-        Self { aws, method, token, mfa }
+        Self {
+            aws,
+            method,
+            token,
+            mfa,
+        }
     }
 
     fn session(&self, source: &Source) -> SessionBuilder {
         let client = StsClient::new().max_attempts(1);
         match self.method {
             "sts" if self.mfa => {
-                let role = AssumeRole::new(ROLE).serial_number("arn:aws:iam::123456789012:mfa/contract");
-                let params = Params::assume_role(role).client(client).mfa_token_provider(self.codes(source));
+                let role =
+                    AssumeRole::new(ROLE).serial_number("arn:aws:iam::123456789012:mfa/contract");
+                let params = Params::assume_role(role)
+                    .client(client)
+                    .mfa_token_provider(self.codes(source));
                 RefreshableSession::builder("sts", params)
             }
             "sts" => {
                 let role = AssumeRole::new(ROLE).external_id("external-hush");
                 RefreshableSession::builder("sts", Params::assume_role(role).client(client))
             }
-            "sts-session-token" => {
-                RefreshableSession::builder("sts-session-token", session_token::Params::new().client(client))
-            }
+            "sts-session-token" => RefreshableSession::builder(
+                "sts-session-token",
+                session_token::Params::new().client(client),
+            ),
             _ => {
-                let params = web_identity::Params::new().role_arn(ROLE).token_file(self.token.path()).client(client);
+                let params = web_identity::Params::new()
+                    .role_arn(ROLE)
+                    .token_file(self.token.path())
+                    .client(client);
                 RefreshableSession::builder("sts-web-identity", params)
             }
         }
@@ -96,9 +111,12 @@ impl AtEmbeddedAws {
 
     /// Each code is a new one, and good at the server.
     fn codes(&self, source: &Source) -> MfaTokenProvider {
-        let codes: Vec<String> = (0..50).map(|_| format!("{:06}", fastrand::u32(..1_000_000))).collect();
+        let codes: Vec<String> = (0..50)
+            .map(|_| format!("{:06}", fastrand::u32(..1_000_000)))
+            .collect();
         for code in &codes {
-            self.aws.add_mfa_code("arn:aws:iam::123456789012:mfa/contract", code);
+            self.aws
+                .add_mfa_code("arn:aws:iam::123456789012:mfa/contract", code);
         }
         let next = std::sync::atomic::AtomicUsize::new(0);
         let code = move || codes[next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)].clone();
@@ -111,7 +129,9 @@ impl AtEmbeddedAws {
                 })
             }
             Source::Panicking => {
-                MfaTokenProvider::blocking_function(|| -> Result<String, Error> { panic!("as wanted") })
+                MfaTokenProvider::blocking_function(|| -> Result<String, Error> {
+                    panic!("as wanted")
+                })
             }
             _ => MfaTokenProvider::function(move || std::future::ready(Ok::<_, Error>(code()))),
         }
@@ -145,7 +165,10 @@ impl Subject for AtEmbeddedAws {
             _ => "AssumeRoleWithWebIdentity",
         };
         self.aws.fail_always_of(action, failure);
-        let builder = self.session(&source).region("eu-west-1").endpoint_url(self.aws.endpoint_url());
+        let builder = self
+            .session(&source)
+            .region("eu-west-1")
+            .endpoint_url(self.aws.endpoint_url());
         let session = builder.base_credentials(base).build().await;
         let strategy = Registered(session.expect("the parameters are right").as_base());
         Some(Arc::new(strategy))
@@ -154,12 +177,20 @@ impl Subject for AtEmbeddedAws {
     fn secrets(&self) -> Vec<String> {
         let mut secrets = self.aws.issued_secrets();
         secrets.extend(["external-hush", TOKEN].map(str::to_owned));
-        secrets.extend(self.aws.mfa_attempts().into_iter().map(|attempt| attempt.token_code));
+        secrets.extend(
+            self.aws
+                .mfa_attempts()
+                .into_iter()
+                .map(|attempt| attempt.token_code),
+        );
         secrets
     }
 }
 
-async fn keeps_the_contract(method: &'static str, mfa: bool) -> (Vec<&'static str>, Vec<&'static str>) {
+async fn keeps_the_contract(
+    method: &'static str,
+    mfa: bool,
+) -> (Vec<&'static str>, Vec<&'static str>) {
     let report = contract::check(&AtEmbeddedAws::new(method, mfa)).await;
     (report.checked().to_vec(), report.left_out().to_vec())
 }
@@ -167,20 +198,36 @@ async fn keeps_the_contract(method: &'static str, mfa: bool) -> (Vec<&'static st
 #[tokio::test]
 async fn the_method_sts_keeps_the_contract() {
     let (checked, left_out) = keeps_the_contract("sts", false).await;
-    assert_eq!(checked, ["healthy", "expired", "failing", "hanging", "panicking"]);
+    assert_eq!(
+        checked,
+        ["healthy", "expired", "failing", "hanging", "panicking"]
+    );
     assert_eq!(left_out, ["blocking"]);
 }
 
 #[tokio::test]
 async fn the_method_sts_keeps_the_contract_with_mfa() {
     let (checked, _) = keeps_the_contract("sts", true).await;
-    assert_eq!(checked, ["healthy", "expired", "failing", "hanging", "panicking", "blocking"]);
+    assert_eq!(
+        checked,
+        [
+            "healthy",
+            "expired",
+            "failing",
+            "hanging",
+            "panicking",
+            "blocking"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn the_method_sts_session_token_keeps_the_contract() {
     let (checked, left_out) = keeps_the_contract("sts-session-token", false).await;
-    assert_eq!(checked, ["healthy", "expired", "failing", "hanging", "panicking"]);
+    assert_eq!(
+        checked,
+        ["healthy", "expired", "failing", "hanging", "panicking"]
+    );
     assert_eq!(left_out, ["blocking"]);
 }
 

@@ -1,4 +1,5 @@
-//! The demo program, started as a user starts it, with everything it has: what it prints last, and its exit code.
+//! The demo program, started as a user starts it, with everything it has: what it prints last, and
+//! its exit code.
 
 use std::fs;
 use std::process::Command;
@@ -7,15 +8,37 @@ use std::process::Command;
 #[ignore = "needs mosquitto"]
 fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
     let store = tempfile::tempdir().unwrap();
-    let (tokens, settings) = (store.path().join("tokens"), store.path().join("softhsm2.conf"));
+    let (tokens, settings) = (
+        store.path().join("tokens"),
+        store.path().join("softhsm2.conf"),
+    );
     fs::create_dir(&tokens).unwrap();
-    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display())).unwrap();
+    fs::write(
+        &settings,
+        format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\n",
+            tokens.display()
+        ),
+    )
+    .unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_demo"))
-        .args(["--mfa", "--iot", "--pkcs11", "--mqtt", "--seconds", "8", "--lifetime", "3"])
+        .args([
+            "--mfa",
+            "--iot",
+            "--pkcs11",
+            "--mqtt",
+            "--seconds",
+            "8",
+            "--lifetime",
+            "3",
+        ])
         .env("SOFTHSM2_CONF", settings)
         .output()
         .unwrap();
-    let (said, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complaints) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{said}\n{complaints}");
     for expected in ["no call failed and no message was lost", "iot", "pkcs11"] {
         assert!(said.contains(expected), "`{expected}` is not in:\n{said}");
@@ -23,16 +46,28 @@ fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
     // Messages came through while connections and the credentials that sign for them were replaced.
     for link in ["mqtts", "wss"] {
         let numbers = numbers(&said, &format!("{link}: "), "messages acknowledged");
-        let [acknowledged, received, _, failed, connections] = numbers[..] else { panic!("{numbers:?}:\n{said}") };
-        assert!(acknowledged > 0 && received >= acknowledged && failed == 0 && connections > 1, "{numbers:?}:\n{said}");
+        let [acknowledged, received, _, failed, connections] = numbers[..] else {
+            panic!("{numbers:?}:\n{said}")
+        };
+        assert!(
+            acknowledged > 0 && received >= acknowledged && failed == 0 && connections > 1,
+            "{numbers:?}:\n{said}"
+        );
     }
-    assert!(numbers(&said, "wss: ", "different access keys")[0] > 1, "{said}");
+    assert!(
+        numbers(&said, "wss: ", "different access keys")[0] > 1,
+        "{said}"
+    );
 }
 
 /// Those in the line that begins and goes on so.
 fn numbers(said: &str, beginning: &str, words: &str) -> Vec<u64> {
     let lines = said.lines().map(str::trim_start);
-    let line = lines.filter_map(|line| line.strip_prefix(beginning)).find(|line| line.contains(words));
-    let words = line.unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let line = lines
+        .filter_map(|line| line.strip_prefix(beginning))
+        .find(|line| line.contains(words));
+    let words = line
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit());
     words.filter_map(|word| word.parse().ok()).collect()
 }

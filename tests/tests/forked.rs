@@ -10,13 +10,22 @@ use brs_tests::EmbeddedAws;
 use fork::{Fork, fork, waitpid};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts").block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
+        .block_on(future)
 }
 
 async fn refresh_and_call(session: &RefreshableSession) -> Result<(), Error> {
     session.refresh().await?;
     let client = aws_sdk_sts::Client::new(session.sdk_config());
-    client.get_caller_identity().send().await.map(drop).map_err(|error| Error::connection("no").with_source(error))
+    client
+        .get_caller_identity()
+        .send()
+        .await
+        .map(drop)
+        .map_err(|error| Error::connection("no").with_source(error))
 }
 
 #[test]

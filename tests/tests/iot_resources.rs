@@ -2,7 +2,10 @@
 //!
 //! In a binary of its own, since it counts what the whole process has.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::fs;
 use std::time::Duration;
@@ -22,7 +25,9 @@ async fn settled(what: &str, at_most: usize) -> usize {
         if count(what) <= at_most {
             break;
         }
-        tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
+            .await
+            .unwrap_err();
     }
     count(what)
 }
@@ -43,7 +48,11 @@ async fn files_and_threads_are_flat_over_a_thousand_refreshes() {
         .trust_store(path("roots"))
         .certificate(path("certificate"))
         .private_key(path("key"));
-    let session = RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap();
+    let session = RefreshableSession::builder("iot", params)
+        .region("eu-west-1")
+        .build()
+        .await
+        .unwrap();
     for _ in 0..20 {
         session.refresh().await.unwrap();
     }
@@ -52,15 +61,38 @@ async fn files_and_threads_are_flat_over_a_thousand_refreshes() {
         session.refresh().await.unwrap();
     }
     // A connection that was renewed is closed a moment later at the other side.
-    assert!(settled("fd", files).await <= files, "files: {files}, then {}", count("fd"));
-    assert!(settled("task", threads).await <= threads, "threads: {threads}, then {}", count("task"));
+    assert!(
+        settled("fd", files).await <= files,
+        "files: {files}, then {}",
+        count("fd")
+    );
+    assert!(
+        settled("task", threads).await <= threads,
+        "threads: {threads}, then {}",
+        count("task")
+    );
     assert_eq!((iot.connections(), iot.full_handshakes()), (1, 1));
     // A connection for each call.
     iot.set_keep_alive(false);
     for _ in 0..1000 {
         session.refresh().await.unwrap();
     }
-    assert!(settled("fd", files).await <= files, "files: {files}, then {}", count("fd"));
-    assert!(settled("task", threads).await <= threads, "threads: {threads}, then {}", count("task"));
-    assert_eq!((iot.connections(), iot.full_handshakes(), iot.resumed_handshakes()), (1000, 1, 999));
+    assert!(
+        settled("fd", files).await <= files,
+        "files: {files}, then {}",
+        count("fd")
+    );
+    assert!(
+        settled("task", threads).await <= threads,
+        "threads: {threads}, then {}",
+        count("task")
+    );
+    assert_eq!(
+        (
+            iot.connections(),
+            iot.full_handshakes(),
+            iot.resumed_handshakes()
+        ),
+        (1000, 1, 999)
+    );
 }

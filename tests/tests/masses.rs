@@ -1,11 +1,15 @@
 //! Thousands of sessions in one process that are due together, within its descriptors and threads.
 //!
-//! Each test starts itself as a child under `ulimit -n 1024`: the limit on flights is a process's own, and the
-//! descriptors and threads that are counted must be nobody else's. The child asserts; the parent holds the embedded
-//! AWS, whose connections would count otherwise, and passes on what a failed child has written.
+//! Each test starts itself as a child under `ulimit -n 1024`: the limit on flights is a process's
+//! own, and the descriptors and threads that are counted must be nobody else's. The child asserts;
+//! the parent holds the embedded AWS, whose connections would count otherwise, and passes on what a
+//! failed child has written.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -40,7 +44,10 @@ fn in_a_child(test: &str) -> Option<EmbeddedAws> {
     let aws = EmbeddedAws::builder().allowed_skew(Duration::MAX).start();
     aws.set_lifetime(Some(LIFETIME));
     let output = Command::new("sh")
-        .args(["-c", &format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"")])
+        .args([
+            "-c",
+            &format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\""),
+        ])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--quiet"])
         .env(ENDPOINT, aws.endpoint_url())
@@ -50,23 +57,32 @@ fn in_a_child(test: &str) -> Option<EmbeddedAws> {
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     println!("{}", text(&output.stdout));
-    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     Some(aws)
 }
 
-/// How long sets live by the server's clock, and how far the child's moves: what is new then lives for a quarter of an
-/// hour, without the server's clock having to move.
+/// How long sets live by the server's clock, and how far the child's moves: what is new then lives
+/// for a quarter of an hour, without the server's clock having to move.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 const UNTIL_DUE: Duration = Duration::from_secs(12 * 3600 - 900);
 
-#[expect(clippy::disallowed_methods, reason = "the server goes by the system's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server goes by the system's clock"
+)]
 fn now() -> SystemTime {
     SystemTime::now()
 }
 
 /// Parameters of a role; without retries inside the SDK, so that each failure is seen.
 fn role(number: usize) -> Params {
-    let role = AssumeRole::new("arn:aws:iam::123456789012:role/demo").role_session_name(format!("session-{number}"));
+    let role = AssumeRole::new("arn:aws:iam::123456789012:role/demo")
+        .role_session_name(format!("session-{number}"));
     Params::assume_role(role).client(StsClient::new().max_attempts(1))
 }
 
@@ -75,14 +91,24 @@ fn builder(number: usize, endpoint: &str) -> brs::SessionBuilder {
     RefreshableSession::builder("sts", role(number))
         .region("eu-west-1")
         .endpoint_url(endpoint)
-        .base_credentials(Credentials::from_keys(variable(KEY), variable(SECRET), None))
+        .base_credentials(Credentials::from_keys(
+            variable(KEY),
+            variable(SECRET),
+            None,
+        ))
 }
 
 async fn sts_sessions(many: usize, clock: &ManualClock) -> Vec<RefreshableSession> {
     let endpoint = std::env::var(ENDPOINT).unwrap();
     let mut sessions = Vec::new();
     for number in 0..many {
-        sessions.push(builder(number, &endpoint).clock(clock.clone()).build().await.unwrap());
+        sessions.push(
+            builder(number, &endpoint)
+                .clock(clock.clone())
+                .build()
+                .await
+                .unwrap(),
+        );
     }
     sessions
 }
@@ -90,7 +116,10 @@ async fn sts_sessions(many: usize, clock: &ManualClock) -> Vec<RefreshableSessio
 /// Asks all at once; gives the errors by their text, and how often each.
 async fn ask(sessions: &[RefreshableSession]) -> BTreeMap<String, usize> {
     let calls = sessions.iter().map(RefreshableSession::credentials);
-    let calls = tokio::time::timeout(Duration::from_secs(120), futures_util::future::join_all(calls));
+    let calls = tokio::time::timeout(
+        Duration::from_secs(120),
+        futures_util::future::join_all(calls),
+    );
     let outcomes = calls.await.expect("nobody waits for ever");
     let mut errors = BTreeMap::new();
     for error in outcomes.into_iter().filter_map(Result::err) {
@@ -114,7 +143,9 @@ impl Peak {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let (mut descriptors, mut threads) = (0, 0);
-            while stopped.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(Duration::from_millis(1))
+                == Err(mpsc::RecvTimeoutError::Timeout)
+            {
                 descriptors = descriptors.max(entries("/proc/self/fd"));
                 threads = threads.max(entries("/proc/self/task"));
             }
@@ -131,13 +162,19 @@ impl Peak {
 }
 
 fn entries(folder: &str) -> usize {
-    std::fs::read_dir(folder).expect("there is a descriptor left to look at them").count()
+    std::fs::read_dir(folder)
+        .expect("there is a descriptor left to look at them")
+        .count()
 }
 
 #[test]
 fn two_thousand_sessions_that_become_due_together_all_refresh() {
     if let Some(aws) = in_a_child("two_thousand_sessions_that_become_due_together_all_refresh") {
-        assert_eq!(aws.calls("AssumeRole"), 4000, "one call a session each time");
+        assert_eq!(
+            aws.calls("AssumeRole"),
+            4000,
+            "one call a session each time"
+        );
         return;
     }
     due_together();
@@ -150,17 +187,32 @@ async fn due_together() {
     let peak = Peak::watch();
     assert_eq!(ask(&sessions).await, no_errors(), "at a cold start");
     clock.advance(UNTIL_DUE);
-    // In the advisory window: the old sets are served at once, and 2,000 refreshes begin that nobody waits for.
+    // In the advisory window: the old sets are served at once, and 2,000 refreshes begin that
+    // nobody waits for.
     assert_eq!(ask(&sessions).await, no_errors(), "when they become due");
-    while sessions.iter().any(|session| session.status().is_refreshing()) {
+    while sessions
+        .iter()
+        .any(|session| session.status().is_refreshing())
+    {
         tokio::task::yield_now().await;
     }
     let (descriptors, threads) = peak.seen();
     println!("{descriptors} descriptors, {threads} threads");
-    let failed: Vec<_> = sessions.iter().filter_map(|one| one.status().last_error().map(Error::to_string)).collect();
+    let failed: Vec<_> = sessions
+        .iter()
+        .filter_map(|one| one.status().last_error().map(Error::to_string))
+        .collect();
     assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
-    assert!(sessions.iter().all(|session| session.status().refreshes() == 2), "each has its second set");
-    assert!((FLIGHTS..DESCRIPTORS / 4).contains(&descriptors), "{descriptors} descriptors");
+    assert!(
+        sessions
+            .iter()
+            .all(|session| session.status().refreshes() == 2),
+        "each has its second set"
+    );
+    assert!(
+        (FLIGHTS..DESCRIPTORS / 4).contains(&descriptors),
+        "{descriptors} descriptors"
+    );
     assert!(threads <= OTHER_THREADS, "{threads} threads");
 }
 
@@ -197,14 +249,20 @@ impl Crowd {
 
 #[test]
 fn two_thousand_synchronous_functions_take_as_many_threads_as_the_limit_allows() {
-    if in_a_child("two_thousand_synchronous_functions_take_as_many_threads_as_the_limit_allows").is_none() {
+    if in_a_child("two_thousand_synchronous_functions_take_as_many_threads_as_the_limit_allows")
+        .is_none()
+    {
         synchronous();
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn synchronous() {
-    let (clock, crowd, calls) = (ManualClock::new(now()), Arc::new(Crowd::default()), Arc::new(AtomicUsize::new(0)));
+    let (clock, crowd, calls) = (
+        ManualClock::new(now()),
+        Arc::new(Crowd::default()),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let mut sessions = Vec::new();
     for _ in 0..2000 {
         let (crowd, calls, clock) = (Arc::clone(&crowd), Arc::clone(&calls), clock.clone());
@@ -214,10 +272,21 @@ async fn synchronous() {
             let number = calls.fetch_add(1, Ordering::SeqCst);
             crowd.leave();
             let end = of_function.now() + Duration::from_secs(3600);
-            Ok(TemporaryCredentials::new(format!("ASIA{number}"), "secret", None, Some(end)))
+            Ok(TemporaryCredentials::new(
+                format!("ASIA{number}"),
+                "secret",
+                None,
+                Some(end),
+            ))
         };
         let params = custom::Params::blocking_function(function);
-        sessions.push(RefreshableSession::builder("custom", params).clock(clock).build().await.unwrap());
+        sessions.push(
+            RefreshableSession::builder("custom", params)
+                .clock(clock)
+                .build()
+                .await
+                .unwrap(),
+        );
     }
     let peak = Peak::watch();
     assert_eq!(ask(&sessions).await, no_errors(), "at a cold start");
@@ -257,7 +326,13 @@ impl Hanging {
     async fn sessions(&self, many: usize, limit: Duration) -> Vec<RefreshableSession> {
         let mut sessions = Vec::new();
         for number in 0..many {
-            sessions.push(builder(number, &self.url).refresh_timeout(limit).build().await.unwrap());
+            sessions.push(
+                builder(number, &self.url)
+                    .refresh_timeout(limit)
+                    .build()
+                    .await
+                    .unwrap(),
+            );
         }
         sessions
     }
@@ -278,23 +353,41 @@ async fn hangs() {
     let errors = ask(&sessions).await;
     let took = clock.monotonic() - begin;
     println!("{took:?} {errors:#?}");
-    assert_eq!(source.taken.load(Ordering::SeqCst), FLIGHTS, "as many have asked the source");
+    assert_eq!(
+        source.taken.load(Ordering::SeqCst),
+        FLIGHTS,
+        "as many have asked the source"
+    );
     // It is not the second limit of any of them.
     assert!(took < limit * 2, "{took:?}");
-    let counted =
-        |part: &str| errors.iter().filter(|(text, _)| text.contains(part)).map(|(_, many)| many).sum::<usize>();
+    let counted = |part: &str| {
+        errors
+            .iter()
+            .filter(|(text, _)| text.contains(part))
+            .map(|(_, many)| many)
+            .sum::<usize>()
+    };
     // By the strategy's limit or the engine's, whichever is first.
     assert_eq!(counted("did not answer"), FLIGHTS, "{errors:#?}");
     let others = "for 5s none of the 64 refreshes of its method that run at a time has succeeded";
     assert_eq!(counted(others), 500 - FLIGHTS, "{errors:#?}");
     // The line is free again: those who ask a source that is well get an answer at once.
-    assert_eq!(ask(&sts_sessions(200, &ManualClock::new(now())).await).await, no_errors());
+    assert_eq!(
+        ask(&sts_sessions(200, &ManualClock::new(now())).await).await,
+        no_errors()
+    );
 }
 
 #[test]
 fn two_hundred_sessions_and_the_one_they_stand_on_become_due_together() {
-    if let Some(aws) = in_a_child("two_hundred_sessions_and_the_one_they_stand_on_become_due_together") {
-        assert_eq!(aws.calls("AssumeRole"), 402, "the hub is refreshed once for all");
+    if let Some(aws) =
+        in_a_child("two_hundred_sessions_and_the_one_they_stand_on_become_due_together")
+    {
+        assert_eq!(
+            aws.calls("AssumeRole"),
+            402,
+            "the hub is refreshed once for all"
+        );
         return;
     }
     hub();
@@ -333,10 +426,25 @@ async fn two_methods() {
     }
     let mut sessions = Vec::new();
     for number in 0..200 {
-        let function = move || Ok::<_, Error>(TemporaryCredentials::new(format!("ASIA{number}"), "secret", None, None));
+        let function = move || {
+            Ok::<_, Error>(TemporaryCredentials::new(
+                format!("ASIA{number}"),
+                "secret",
+                None,
+                None,
+            ))
+        };
         let params = custom::Params::blocking_function(function);
-        sessions.push(RefreshableSession::builder("custom", params).build().await.unwrap());
+        sessions.push(
+            RefreshableSession::builder("custom", params)
+                .build()
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(ask(&sessions).await, no_errors());
-    assert!(hang.iter().all(|session| session.status().is_refreshing()), "those that hang still do");
+    assert!(
+        hang.iter().all(|session| session.status().is_refreshing()),
+        "those that hang still do"
+    );
 }

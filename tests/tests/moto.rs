@@ -20,10 +20,25 @@ fn client(moto: &Moto, credentials: Credentials) -> Client {
 #[ignore = "needs moto"]
 async fn moto_answers_whoever_asks() {
     let moto = Moto::start();
-    let client = client(&moto, Credentials::new("AKIASTRANGER", "guess", None, None, "test"));
+    let client = client(
+        &moto,
+        Credentials::new("AKIASTRANGER", "guess", None, None, "test"),
+    );
     let role = "arn:aws:iam::123456789012:role/demo";
-    let output = client.assume_role().role_arn(role).role_session_name("me").send().await.unwrap();
-    assert!(output.credentials().unwrap().access_key_id().starts_with("ASIA"));
+    let output = client
+        .assume_role()
+        .role_arn(role)
+        .role_session_name("me")
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        output
+            .credentials()
+            .unwrap()
+            .access_key_id()
+            .starts_with("ASIA")
+    );
 }
 
 #[tokio::test]
@@ -37,11 +52,30 @@ async fn moto_with_auth_knows_its_user_and_nobody_else() {
     let output = assume(user.credentials.clone()).await.unwrap();
     let issued = output.credentials().unwrap();
     let token = Some(issued.session_token().to_owned());
-    let session = Credentials::new(issued.access_key_id(), issued.secret_access_key(), token, None, "test");
-    let identity = client(&moto, session).get_caller_identity().send().await.unwrap();
-    assert_eq!(identity.arn(), Some("arn:aws:sts::123456789012:assumed-role/demo/me"));
+    let session = Credentials::new(
+        issued.access_key_id(),
+        issued.secret_access_key(),
+        token,
+        None,
+        "test",
+    );
+    let identity = client(&moto, session)
+        .get_caller_identity()
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        identity.arn(),
+        Some("arn:aws:sts::123456789012:assumed-role/demo/me")
+    );
 
-    let stranger = Credentials::new(user.credentials.access_key_id(), "guess", None, None, "test");
+    let stranger = Credentials::new(
+        user.credentials.access_key_id(),
+        "guess",
+        None,
+        None,
+        "test",
+    );
     let error = assume(stranger).await.unwrap_err();
     assert_eq!(error.raw_response().unwrap().status().as_u16(), 403);
     assert!(!format!("{user:?} {moto:?}").contains(user.credentials.secret_access_key()));

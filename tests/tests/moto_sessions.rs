@@ -1,4 +1,5 @@
-//! The same sessions against an independent server: moto, with signature and policy checks switched on.
+//! The same sessions against an independent server: moto, with signature and policy checks switched
+//! on.
 
 use aws_sdk_sts::Client;
 use brs::sts::AssumeExt as _;
@@ -20,7 +21,10 @@ async fn an_sts_session_works_against_moto() {
     let client = Client::new(session.sdk_config());
     for _ in 0..3 {
         let identity = client.get_caller_identity().send().await.unwrap();
-        assert!(identity.arn().unwrap().contains("assumed-role/demo/"), "{identity:?}");
+        assert!(
+            identity.arn().unwrap().contains("assumed-role/demo/"),
+            "{identity:?}"
+        );
         session.refresh().await.unwrap();
     }
     let caller = session.whoami().await.unwrap().caller.unwrap();
@@ -31,7 +35,13 @@ async fn an_sts_session_works_against_moto() {
 #[ignore = "needs moto"]
 async fn wrong_base_credentials_are_refused_by_moto_and_said_so() {
     let (moto, user) = Moto::start_with_auth();
-    let wrong = aws_sdk_sts::config::Credentials::new(user.credentials.access_key_id(), "guess", None, None, "test");
+    let wrong = aws_sdk_sts::config::Credentials::new(
+        user.credentials.access_key_id(),
+        "guess",
+        None,
+        None,
+        "test",
+    );
     let session = RefreshableSession::builder("sts", sts::Params::new(user.role_arn.clone()))
         .region("eu-west-1")
         .endpoint_url(moto.endpoint_url())
@@ -54,9 +64,15 @@ async fn a_custom_session_works_against_moto() {
         .credentials_provider(user.credentials.clone())
         .build();
     let client = Client::from_conf(base);
-    let params =
-        custom::Params::function_with((client, user.role_arn.clone()), async |(client, role): (Client, String)| {
-            let answer = client.assume_role().role_arn(role).role_session_name("by-function").send().await?;
+    let params = custom::Params::function_with(
+        (client, user.role_arn.clone()),
+        async |(client, role): (Client, String)| {
+            let answer = client
+                .assume_role()
+                .role_arn(role)
+                .role_session_name("by-function")
+                .send()
+                .await?;
             let issued = answer.credentials.ok_or("no credentials")?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TemporaryCredentials::new(
                 issued.access_key_id,
@@ -64,15 +80,26 @@ async fn a_custom_session_works_against_moto() {
                 Some(issued.session_token),
                 Some(issued.expiration.try_into()?),
             ))
-        });
+        },
+    );
     let session = RefreshableSession::builder("custom", params)
         .region("eu-west-1")
         .endpoint_url(moto.endpoint_url())
         .build()
         .await
         .unwrap();
-    let identity = Client::new(session.sdk_config()).get_caller_identity().send().await.unwrap();
-    assert!(identity.arn().unwrap().ends_with("assumed-role/demo/by-function"), "{identity:?}");
+    let identity = Client::new(session.sdk_config())
+        .get_caller_identity()
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        identity
+            .arn()
+            .unwrap()
+            .ends_with("assumed-role/demo/by-function"),
+        "{identity:?}"
+    );
 }
 
 /// moto takes any code; that each is sent once is the embedded AWS's affair.
@@ -82,14 +109,21 @@ async fn an_mfa_session_and_a_chain_of_roles_work_against_moto() {
     let moto = Moto::start();
     let serial_number = "arn:aws:iam::123456789012:mfa/moto";
     let totp = sts::MfaTokenProvider::totp("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
-    let user =
-        RefreshableSession::builder("sts-session-token", sts::session_token::Params::new().mfa(serial_number, totp))
-            .region("eu-west-1")
-            .endpoint_url(moto.endpoint_url())
-            .base_credentials(aws_sdk_sts::config::Credentials::new("AKIAMOTO", "secret", None, None, "test"))
-            .await
-            .unwrap();
-    let hub = user.assume("arn:aws:iam::123456789012:role/hub").await.unwrap();
+    let user = RefreshableSession::builder(
+        "sts-session-token",
+        sts::session_token::Params::new().mfa(serial_number, totp),
+    )
+    .region("eu-west-1")
+    .endpoint_url(moto.endpoint_url())
+    .base_credentials(aws_sdk_sts::config::Credentials::new(
+        "AKIAMOTO", "secret", None, None, "test",
+    ))
+    .await
+    .unwrap();
+    let hub = user
+        .assume("arn:aws:iam::123456789012:role/hub")
+        .await
+        .unwrap();
     let role = sts::AssumeRole::new("arn:aws:iam::123456789012:role/spoke")
         .role_session_name("moto-{pid}")
         .external_id("partner-17")
@@ -102,7 +136,16 @@ async fn an_mfa_session_and_a_chain_of_roles_work_against_moto() {
     let name = format!("assumed-role/spoke/moto-{}", std::process::id());
     assert!(identity.caller.unwrap().arn.ends_with(&name));
     assert_eq!(identity.chain.len(), 2);
-    assert!(identity.chain[1].caller.as_ref().unwrap().arn.contains("assumed-role/hub/"), "{:?}", identity.chain);
+    assert!(
+        identity.chain[1]
+            .caller
+            .as_ref()
+            .unwrap()
+            .arn
+            .contains("assumed-role/hub/"),
+        "{:?}",
+        identity.chain
+    );
     let left = spoke.credentials().await.unwrap().expiration().unwrap();
     let now = brs::Clock::now(&brs::SystemClock::new());
     assert!(left.duration_since(now).unwrap() <= std::time::Duration::from_secs(900));
@@ -115,13 +158,18 @@ async fn a_web_identity_works_against_moto() {
     let moto = Moto::start();
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwb2QifQ.").unwrap();
-    let params =
-        sts::web_identity::Params::new().role_arn("arn:aws:iam::123456789012:role/pod").token_file(token.path());
+    let params = sts::web_identity::Params::new()
+        .role_arn("arn:aws:iam::123456789012:role/pod")
+        .token_file(token.path());
     let session = RefreshableSession::builder("sts-web-identity", params)
         .region("eu-west-1")
         .endpoint_url(moto.endpoint_url())
         .await
         .unwrap();
     let identity = session.whoami().await.unwrap();
-    assert!(identity.caller.unwrap().arn.contains("assumed-role/pod/"), "{:?}", identity.chain);
+    assert!(
+        identity.caller.unwrap().arn.contains("assumed-role/pod/"),
+        "{:?}",
+        identity.chain
+    );
 }

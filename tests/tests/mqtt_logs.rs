@@ -1,8 +1,13 @@
-//! What MQTT over a signed WebSocket logs at the finest level, its libraries included: no signature and no secret.
+//! What MQTT over a signed WebSocket logs at the finest level, its libraries included: no signature
+//! and no secret.
 //!
-//! In a binary of its own, since connections live on brs's own threads and only global loggers hear those.
+//! In a binary of its own, since connections live on brs's own threads and only global loggers hear
+//! those.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::io;
 use std::sync::Mutex;
@@ -35,7 +40,9 @@ impl log::Log for Log {
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        LOG.lock()
+            .unwrap()
+            .push_str(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }
 
@@ -49,18 +56,25 @@ impl io::Write for Log {
 async fn no_signed_url_and_no_secret_is_logged() {
     log::set_logger(&Log).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(|| Log)
+        .init();
     let aws = EmbeddedAws::start();
     let iot = EmbeddedIot::start(&aws);
     let broker = Mosquitto::start(&iot);
     let gateway = Gateway::start(&aws, &iot, broker.websocket_address());
-    let session = RefreshableSession::builder("sts", sts::Params::new("arn:aws:iam::123456789012:role/device"))
-        .region("eu-west-1")
-        .endpoint_url(aws.endpoint_url())
-        .base_credentials(aws.credentials())
-        .build()
-        .await
-        .unwrap();
+    let session = RefreshableSession::builder(
+        "sts",
+        sts::Params::new("arn:aws:iam::123456789012:role/device"),
+    )
+    .region("eu-west-1")
+    .endpoint_url(aws.endpoint_url())
+    .base_credentials(aws.credentials())
+    .build()
+    .await
+    .unwrap();
     let options = || {
         Options::new(gateway.endpoint(), "logged")
             .transport(Transport::WebSocket)
@@ -75,12 +89,23 @@ async fn no_signed_url_and_no_secret_is_logged() {
     aws.expire(session.credentials().await.unwrap().access_key_id());
     let refused = session.mqtt(options()).await.unwrap_err();
 
-    let log = format!("{}{refused:?}{connection:?}{:?}", LOG.lock().unwrap(), options());
+    let log = format!(
+        "{}{refused:?}{connection:?}{:?}",
+        LOG.lock().unwrap(),
+        options()
+    );
     assert!(log.contains("MQTT connection lost"));
-    let own = ["X-Amz-Signature=".to_owned(), "X-Amz-Security-Token=".to_owned()];
+    let own = [
+        "X-Amz-Signature=".to_owned(),
+        "X-Amz-Security-Token=".to_owned(),
+    ];
     for secret in aws.issued_secrets().into_iter().chain(own) {
         // The secret itself is not repeated here: this is a log, too.
         let line = log.lines().find(|line| line.contains(&secret));
-        assert!(line.is_none(), "a secret is logged by {}", &line.unwrap_or_default()[..60]);
+        assert!(
+            line.is_none(),
+            "a secret is logged by {}",
+            &line.unwrap_or_default()[..60]
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! Every row of what the Python package does for STS, by name, through data with the Python names.
 //!
-//! A row is a set of parameters, what comes of it, and what is warned of. All against the embedded AWS, with real
-//! commands. What data cannot hold, functions, is given as a provider. (The section's SSO is in the tests of profiles,
-//! which need an environment of their own.)
+//! A row is a set of parameters, what comes of it, and what is warned of. All against the embedded
+//! AWS, with real commands. What data cannot hold, functions, is given as a provider. (The
+//! section's SSO is in the tests of profiles, which need an environment of their own.)
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,17 +43,32 @@ struct Row {
 }
 
 fn row(name: &'static str, data: Value, expected: Expected) -> Row {
-    Row { name, data, provider: None, expected, warning: None }
+    Row {
+        name,
+        data,
+        provider: None,
+        expected,
+        warning: None,
+    }
 }
 
 fn warned(name: &'static str, data: Value, expected: Expected, warning: &'static str) -> Row {
-    Row { name, data, provider: None, expected, warning: Some(warning) }
+    Row {
+        name,
+        data,
+        provider: None,
+        expected,
+        warning: Some(warning),
+    }
 }
 
 /// A role with one further field.
 fn role(further: &Value) -> Value {
     let mut kwargs = json!({ "RoleArn": ROLE });
-    kwargs.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+    kwargs
+        .as_object_mut()
+        .unwrap()
+        .extend(further.as_object().unwrap().clone());
     json!({ "assume_role_kwargs": kwargs })
 }
 
@@ -60,7 +78,8 @@ fn client(settings: &Value) -> Value {
 
 /// A role with a device; each row has its own, so that codes are new.
 fn mfa(provider: Value, kwargs: Value) -> Value {
-    let mut out = json!({ "assume_role_kwargs": { "RoleArn": ROLE, "SerialNumber": "(the row's own)" } });
+    let mut out =
+        json!({ "assume_role_kwargs": { "RoleArn": ROLE, "SerialNumber": "(the row's own)" } });
     out["mfa_token_provider"] = provider;
     if !kwargs.is_null() {
         out["mfa_token_provider_kwargs"] = kwargs;
@@ -72,7 +91,11 @@ fn assume_role_rows() -> Vec<Row> {
     let arn = "arn:aws:iam::aws:policy/ReadOnlyAccess";
     let context = json!({ "ProviderArn": "arn:aws:iam::aws:contextProvider/x", "ContextAssertion": "signed" });
     vec![
-        row("assume_role_kwargs: RoleArn", role(&json!({})), Sent("RoleArn", ROLE)),
+        row(
+            "assume_role_kwargs: RoleArn",
+            role(&json!({})),
+            Sent("RoleArn", ROLE),
+        ),
         row(
             "assume_role_kwargs: RoleArn, 20 characters at least",
             json!({ "assume_role_kwargs": { "RoleArn": "arn:aws:iam::1:role" } }),
@@ -91,7 +114,10 @@ fn assume_role_rows() -> Vec<Row> {
         row(
             "assume_role_kwargs: PolicyArns",
             role(&json!({ "PolicyArns": [{ "arn": arn }] })),
-            Sent("PolicyArns.member.1.arn", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+            Sent(
+                "PolicyArns.member.1.arn",
+                "arn:aws:iam::aws:policy/ReadOnlyAccess",
+            ),
         ),
         row(
             "assume_role_kwargs: Policy",
@@ -103,7 +129,11 @@ fn assume_role_rows() -> Vec<Row> {
             role(&json!({ "DurationSeconds": 900 })),
             Sent("DurationSeconds", "900"),
         ),
-        row("assume_role_kwargs: ExternalId", role(&json!({ "ExternalId": "partner" })), Sent("ExternalId", "partner")),
+        row(
+            "assume_role_kwargs: ExternalId",
+            role(&json!({ "ExternalId": "partner" })),
+            Sent("ExternalId", "partner"),
+        ),
         row(
             "assume_role_kwargs: SerialNumber and TokenCode, six digits",
             role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "000123" })),
@@ -121,7 +151,9 @@ fn assume_role_rows() -> Vec<Row> {
         ),
         row(
             "assume_role_kwargs: TransitiveTagKeys",
-            role(&json!({ "TransitiveTagKeys": ["team"], "Tags": [{ "Key": "team", "Value": "blue" }] })),
+            role(
+                &json!({ "TransitiveTagKeys": ["team"], "Tags": [{ "Key": "team", "Value": "blue" }] }),
+            ),
             Sent("TransitiveTagKeys.member.1", "team"),
         ),
         row(
@@ -153,15 +185,31 @@ fn client_rows(aws: &EmbeddedAws) -> Vec<Row> {
         "proxies": { "https": "http://127.0.0.1:1" },
     });
     vec![
-        row("sts_client_kwargs: region_name", client(&json!({ "region_name": "eu-north-1" })), Sent("RoleArn", ROLE)),
-        row("sts_client_kwargs: api_version", client(&json!({ "api_version": "2011-06-15" })), Sent("RoleArn", ROLE)),
+        row(
+            "sts_client_kwargs: region_name",
+            client(&json!({ "region_name": "eu-north-1" })),
+            Sent("RoleArn", ROLE),
+        ),
+        row(
+            "sts_client_kwargs: api_version",
+            client(&json!({ "api_version": "2011-06-15" })),
+            Sent("RoleArn", ROLE),
+        ),
         row(
             "sts_client_kwargs: another api_version",
             client(&json!({ "api_version": "2020-01-01" })),
             Refused(Validation, "client.api_version", "2011-06-15"),
         ),
-        row("sts_client_kwargs: use_ssl", client(&json!({ "use_ssl": false })), Sent("RoleArn", ROLE)),
-        row("sts_client_kwargs: verify", client(&json!({ "verify": true })), Sent("RoleArn", ROLE)),
+        row(
+            "sts_client_kwargs: use_ssl",
+            client(&json!({ "use_ssl": false })),
+            Sent("RoleArn", ROLE),
+        ),
+        row(
+            "sts_client_kwargs: verify",
+            client(&json!({ "verify": true })),
+            Sent("RoleArn", ROLE),
+        ),
         row(
             "sts_client_kwargs: verify switched off",
             client(&json!({ "verify": false })),
@@ -177,13 +225,21 @@ fn client_rows(aws: &EmbeddedAws) -> Vec<Row> {
             client(&json!({ "endpoint_url": aws.endpoint_url() })),
             Sent("RoleArn", ROLE),
         ),
-        row("sts_client_kwargs: aws_access_key_id and aws_secret_access_key", client(&keys), Sent("RoleArn", ROLE)),
+        row(
+            "sts_client_kwargs: aws_access_key_id and aws_secret_access_key",
+            client(&keys),
+            Sent("RoleArn", ROLE),
+        ),
         row(
             "sts_client_kwargs: aws_session_token and aws_account_id",
             client(&temporary),
             Refused(ErrorKind::Request, "", "does not know the credentials"),
         ),
-        row("sts_client_kwargs: config", client(&json!({ "config": config })), Sent("RoleArn", ROLE)),
+        row(
+            "sts_client_kwargs: config",
+            client(&json!({ "config": config })),
+            Sent("RoleArn", ROLE),
+        ),
         warned(
             "sts_client_kwargs: service_name forced to sts with a warning",
             client(&json!({ "service_name": "s3" })),
@@ -201,8 +257,16 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         path.display().to_string()
     };
-    let pwd = program("pwd.sh", "#!/bin/sh\necho \"$(basename \"$PWD\") $BRS_CODE $HOME\"\n", 0o755);
-    let failing = program("failing.sh", "#!/bin/sh\necho 'try again later' >&2\nexit 3\n", 0o755);
+    let pwd = program(
+        "pwd.sh",
+        "#!/bin/sh\necho \"$(basename \"$PWD\") $BRS_CODE $HOME\"\n",
+        0o755,
+    );
+    let failing = program(
+        "failing.sh",
+        "#!/bin/sh\necho 'try again later' >&2\nexit 3\n",
+        0o755,
+    );
     let data = program("data", "271828", 0o644);
     let garbage = program("garbage", "\u{7f}no program", 0o755);
     let provider = "mfa_token_provider";
@@ -249,7 +313,11 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
         row(
             "SerialNumber without TokenCode",
             role(&json!({ "SerialNumber": "GAHT12345678" })),
-            Refused(Configuration, "assume_role.token_code", "mfa_token_provider"),
+            Refused(
+                Configuration,
+                "assume_role.token_code",
+                "mfa_token_provider",
+            ),
         ),
         row(
             "TokenCode without SerialNumber",
@@ -265,8 +333,16 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
             Sent("RoleArn", ROLE),
             "`token_code` is ignored",
         ),
-        row("command: empty string", mfa(json!(""), none.clone()), Refused(Configuration, provider, "empty")),
-        row("command: empty list", mfa(json!([]), none.clone()), Refused(Configuration, provider, "empty")),
+        row(
+            "command: empty string",
+            mfa(json!(""), none.clone()),
+            Refused(Configuration, provider, "empty"),
+        ),
+        row(
+            "command: empty list",
+            mfa(json!([]), none.clone()),
+            Refused(Configuration, provider, "empty"),
+        ),
         row(
             "command: unbalanced quotes",
             mfa(json!("echo '271828"), none.clone()),
@@ -320,7 +396,11 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
         row(
             "mfa_token_provider_kwargs: another name",
             mfa(json!("echo 271828"), json!({ "user": "root" })),
-            Refused(Validation, "mfa_token_provider_kwargs.user", "unknown field"),
+            Refused(
+                Validation,
+                "mfa_token_provider_kwargs.user",
+                "unknown field",
+            ),
         ),
         row(
             "mfa_token_provider_kwargs without a provider",
@@ -330,7 +410,11 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
     ];
     let callable = |name, provider| Row {
         provider: Some(provider),
-        ..row(name, role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "271828" })), Sent("RoleArn", ROLE))
+        ..row(
+            name,
+            role(&json!({ "SerialNumber": "(the row's own)", "TokenCode": "271828" })),
+            Sent("RoleArn", ROLE),
+        )
     };
     rows.extend([
         callable(
@@ -354,7 +438,11 @@ fn mfa_rows(folder: &Path) -> Vec<Row> {
         ("executable refused", json!({ "executable": "/bin/sh" })),
         ("preexec_fn refused", json!({ "preexec_fn": "f" })),
     ] {
-        rows.push(row(name, mfa(json!("echo 271828"), value), Refused(Configuration, kwargs, "not supported")));
+        rows.push(row(
+            name,
+            mfa(json!("echo 271828"), value),
+            Refused(Configuration, kwargs, "not supported"),
+        ));
     }
     rows
 }
@@ -380,11 +468,16 @@ async fn outcome(aws: &EmbeddedAws, row: &Row, number: usize) -> (Result<(), Err
     for code in CODES {
         aws.add_mfa_code(&serial_number, code);
     }
-    let data = row.data.to_string().replace("(the row's own)", &serial_number);
+    let data = row
+        .data
+        .to_string()
+        .replace("(the row's own)", &serial_number);
     let log = Log::default();
     let made = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || made.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || made.clone())
+        .finish();
     let result = {
         let _heard = tracing::subscriber::set_default(subscriber);
         let data = serde_json::from_str::<Value>(&data).unwrap();
@@ -392,12 +485,17 @@ async fn outcome(aws: &EmbeddedAws, row: &Row, number: usize) -> (Result<(), Err
             None => SessionBuilder::from_data("sts", data),
             Some(provider) => {
                 let params: brs::sts::Params = brs::Params::from(data).take().unwrap();
-                Ok(RefreshableSession::builder("sts", params.mfa_token_provider(provider.clone())))
+                Ok(RefreshableSession::builder(
+                    "sts",
+                    params.mfa_token_provider(provider.clone()),
+                ))
             }
         };
         match builder {
             Ok(builder) => {
-                let builder = builder.endpoint_url(aws.endpoint_url()).base_credentials(aws.credentials());
+                let builder = builder
+                    .endpoint_url(aws.endpoint_url())
+                    .base_credentials(aws.credentials());
                 builder.region("eu-west-1").build().await
             }
             Err(error) => Err(error),
@@ -415,7 +513,10 @@ async fn outcome(aws: &EmbeddedAws, row: &Row, number: usize) -> (Result<(), Err
 async fn every_row_of_the_python_packages_sts() {
     let aws = EmbeddedAws::start();
     let folder = tempfile::tempdir().unwrap();
-    let rows = assume_role_rows().into_iter().chain(client_rows(&aws)).chain(mfa_rows(folder.path()));
+    let rows = assume_role_rows()
+        .into_iter()
+        .chain(client_rows(&aws))
+        .chain(mfa_rows(folder.path()));
     for (number, row) in rows.enumerate() {
         let name = row.name;
         let before = aws.requests().len();
@@ -423,14 +524,27 @@ async fn every_row_of_the_python_packages_sts() {
         match (&row.expected, result) {
             (Sent(parameter, value), Ok(())) => {
                 let sent = &aws.requests()[before].parameters;
-                assert_eq!(sent.get(*parameter).map(String::as_str), Some(*value), "{name}");
+                assert_eq!(
+                    sent.get(*parameter).map(String::as_str),
+                    Some(*value),
+                    "{name}"
+                );
             }
             (Refused(kind, param, text), Err(error)) => {
                 assert_eq!(error.kind(), *kind, "{name}: {error:?}");
-                assert!(error.to_string().contains(text), "{name}: {error} {error:?}");
-                assert!(param.is_empty() || error.param() == Some(*param), "{name}: {error:?}");
+                assert!(
+                    error.to_string().contains(text),
+                    "{name}: {error} {error:?}"
+                );
+                assert!(
+                    param.is_empty() || error.param() == Some(*param),
+                    "{name}: {error:?}"
+                );
                 let shown = format!("{error} {error:?}");
-                assert!(CODES.iter().all(|code| !shown.contains(code)), "{name}: {shown}");
+                assert!(
+                    CODES.iter().all(|code| !shown.contains(code)),
+                    "{name}: {shown}"
+                );
             }
             (Sent(..), Err(error)) => panic!("{name}: {error:?}"),
             (Refused(..), Ok(())) => panic!("{name} is accepted"),

@@ -1,8 +1,13 @@
-//! No secret in any `Debug`, `Display`, event or log line: a full run at trace level, all of it collected.
+//! No secret in any `Debug`, `Display`, event or log line: a full run at trace level, all of it
+//! collected.
 //!
-//! In a binary of its own, since refreshes run on brs's own threads and only a global subscriber hears those.
+//! In a binary of its own, since refreshes run on brs's own threads and only a global subscriber
+//! hears those.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -11,7 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brs::command::Command;
-use brs::sts::{AssumeExt as _, AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity};
+use brs::sts::{
+    AssumeExt as _, AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity,
+};
 use brs::{Error, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
@@ -68,13 +75,28 @@ fn show(error: &Error, shown: &mut String) {
 #[tokio::test]
 async fn no_secret_is_shown_anywhere() {
     let log = Log::default();
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(log.clone())
+        .init();
     let clock = ManualClock::new(brs_now());
     let server = clock.clone();
     // Waiting for codes moves the clock, and SDK clients sign with the machine's.
-    let aws = EmbeddedAws::builder().clock(move || brs::Clock::now(&server)).allowed_skew(Duration::MAX).start();
+    let aws = EmbeddedAws::builder()
+        .clock(move || brs::Clock::now(&server))
+        .allowed_skew(Duration::MAX)
+        .start();
     let mut shown = String::new();
-    let mut secrets = [EXTERNAL_ID, ASSERTION, POLICY, TAG, "policy-hush", "proxy-hush"].map(str::to_owned).to_vec();
+    let mut secrets = [
+        EXTERNAL_ID,
+        ASSERTION,
+        POLICY,
+        TAG,
+        "policy-hush",
+        "proxy-hush",
+    ]
+    .map(str::to_owned)
+    .to_vec();
 
     let device = aws.add_mfa_device("arn:aws:iam::123456789012:mfa/me");
     let role = AssumeRole::new(ROLE)
@@ -84,9 +106,15 @@ async fn no_secret_is_shown_anywhere() {
         .serial_number(device.serial_number())
         .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", ASSERTION);
     let request = role.clone();
-    let client = StsClient::new().max_attempts(1).credentials(aws.access_key_id(), aws.secret_access_key(), None);
+    let client = StsClient::new().max_attempts(1).credentials(
+        aws.access_key_id(),
+        aws.secret_access_key(),
+        None,
+    );
     let totp = MfaTokenProvider::totp(device.otpauth_uri());
-    let role = Params::assume_role(role).client(client).mfa_token_provider(totp.clone());
+    let role = Params::assume_role(role)
+        .client(client)
+        .mfa_token_provider(totp.clone());
     let _ = write!(shown, "{role:?}");
     let builder = RefreshableSession::builder("sts", role)
         .region("eu-west-1")
@@ -99,8 +127,18 @@ async fn no_secret_is_shown_anywhere() {
     let set = session.credentials().await.unwrap();
     let client = aws_sdk_sts::Client::new(session.sdk_config());
     client.get_caller_identity().send().await.unwrap();
-    let _ = write!(shown, "{set:?}{session:?}{:?}{:?}", session.status(), session.whoami().await);
-    let _ = write!(shown, "{:?}{:?}", session.sdk_config(), session.credentials_provider());
+    let _ = write!(
+        shown,
+        "{set:?}{session:?}{:?}{:?}",
+        session.status(),
+        session.whoami().await
+    );
+    let _ = write!(
+        shown,
+        "{:?}{:?}",
+        session.sdk_config(),
+        session.credentials_provider()
+    );
     // Some of them are tried once more, with another code.
     for (failure, times) in [
         (Failure::Status(500), 2),
@@ -117,19 +155,26 @@ async fn no_secret_is_shown_anywhere() {
     }
     secrets.extend([device.secret(), device.otpauth_uri()]);
     let mut codes = mfa_troubles(&aws, &clock, &device, &mut shown, &mut secrets).await;
-    codes.extend(aws.mfa_attempts().into_iter().map(|attempt| attempt.token_code));
+    codes.extend(
+        aws.mfa_attempts()
+            .into_iter()
+            .map(|attempt| attempt.token_code),
+    );
     aws.fail_next_of("GetCallerIdentity", [Failure::Page(403)]);
     show(&session.whoami().await.unwrap_err(), &mut shown);
     clock.advance(HOUR);
     let _ = session.credentials().await;
-    // A request that cannot be made, or that goes nowhere, is one that the SDK's own errors like to print.
+    // A request that cannot be made, or that goes nowhere, is one that the SDK's own errors like to
+    // print.
     for client in [
         StsClient::new().endpoint_url("http://127.0.0.1:99999"),
         StsClient::new().endpoint_url("http://127.0.0.1:1/%zz"),
         StsClient::new().endpoint_url("http://[::1"),
         StsClient::new().endpoint_url("http://me:proxy-hush@127.0.0.1:1"),
         StsClient::new().proxy("http://me:proxy-hush@127.0.0.1:1"),
-        StsClient::new().endpoint_url("https://127.0.0.1:1").proxy("http://me:proxy-hush@127.0.0.1:1"),
+        StsClient::new()
+            .endpoint_url("https://127.0.0.1:1")
+            .proxy("http://me:proxy-hush@127.0.0.1:1"),
         StsClient::new().proxy("me:proxy-hush@nowhere"),
     ] {
         let _ = write!(shown, "{client:?}");
@@ -159,7 +204,9 @@ async fn no_secret_is_shown_anywhere() {
         function(json!("t-hush"), json!("hush-o'clock")),
         function(json!("t-hush"), json!(null)),
     ] {
-        let params = custom::Params::function_with(function, async |value: serde_json::Value| Ok::<_, Error>(value));
+        let params = custom::Params::function_with(function, async |value: serde_json::Value| {
+            Ok::<_, Error>(value)
+        });
         let _ = write!(shown, "{params:?}");
         let session = RefreshableSession::new("custom", params).await.unwrap();
         match session.credentials().await {
@@ -167,36 +214,82 @@ async fn no_secret_is_shown_anywhere() {
             Err(error) => show(&error, &mut shown),
         }
     }
-    for command in ["echo '{\"SecretAccessKey\":\"command-hush\"'", "sh -c 'echo command-hush; exit 3'"] {
-        let session = RefreshableSession::from_method("custom", json!({ "command": command })).await.unwrap();
-        let _ = write!(shown, "{session:?}{:?}", session.strategy::<custom::Custom>());
+    for command in [
+        "echo '{\"SecretAccessKey\":\"command-hush\"'",
+        "sh -c 'echo command-hush; exit 3'",
+    ] {
+        let session = RefreshableSession::from_method("custom", json!({ "command": command }))
+            .await
+            .unwrap();
+        let _ = write!(
+            shown,
+            "{session:?}{:?}",
+            session.strategy::<custom::Custom>()
+        );
         show(&session.credentials().await.unwrap_err(), &mut shown);
     }
     let wrong = json!({ "role_arn": ROLE, "TokenCode": 4711471147_u64, "ExternalId": { "x": EXTERNAL_ID } });
     let data = json!({ "assume_role": wrong });
-    show(&RefreshableSession::from_method("sts", data).await.unwrap_err(), &mut shown);
+    show(
+        &RefreshableSession::from_method("sts", data)
+            .await
+            .unwrap_err(),
+        &mut shown,
+    );
 
     while let Some(Some(event)) = events.next().now_or_never() {
         let _ = write!(shown, "{event:?}");
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    secrets.extend(["function-hush", "t-hush", "hush-o'clock", "command-hush", "4711471147"].map(str::to_owned));
+    secrets.extend(
+        [
+            "function-hush",
+            "t-hush",
+            "hush-o'clock",
+            "command-hush",
+            "4711471147",
+        ]
+        .map(str::to_owned),
+    );
     secrets.extend(aws.issued_secrets());
-    assert!(log.contains("refresh failed") && log.contains("refresh succeeded"), "the run was logged");
+    assert!(
+        log.contains("refresh failed") && log.contains("refresh succeeded"),
+        "the run was logged"
+    );
     for code in &codes {
         assert!(!stands_alone(&shown, code), "a code is shown");
         let line = log.lines().find(|line| stands_alone(line, code));
-        assert!(line.is_none(), "a code is logged: {}", line.unwrap_or_default().replace(code.as_str(), "***"));
+        assert!(
+            line.is_none(),
+            "a code is logged: {}",
+            line.unwrap_or_default().replace(code.as_str(), "***")
+        );
     }
-    let encoded: Vec<_> =
-        secrets.iter().map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>()).collect();
-    let percent: Vec<_> = encoded.iter().map(|secret| secret.replace('+', "%20")).collect();
-    let quoted: Vec<_> = secrets.iter().map(|secret| secret.escape_debug().to_string()).collect();
-    for secret in secrets.iter().chain(&encoded).chain(&percent).chain(&quoted) {
+    let encoded: Vec<_> = secrets
+        .iter()
+        .map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>())
+        .collect();
+    let percent: Vec<_> = encoded
+        .iter()
+        .map(|secret| secret.replace('+', "%20"))
+        .collect();
+    let quoted: Vec<_> = secrets
+        .iter()
+        .map(|secret| secret.escape_debug().to_string())
+        .collect();
+    for secret in secrets
+        .iter()
+        .chain(&encoded)
+        .chain(&percent)
+        .chain(&quoted)
+    {
         // The secret itself is not repeated here: this is a log, too.
         let start: String = secret.chars().take(4).collect();
         if let Some(at) = shown.find(secret.as_str()) {
-            panic!("a secret `{start}…` is shown after: {}", &shown[at.saturating_sub(300)..at]);
+            panic!(
+                "a secret `{start}…` is shown after: {}",
+                &shown[at.saturating_sub(300)..at]
+            );
         }
         for line in log.lines() {
             let masked = line.replace(secret.as_str(), "***");
@@ -205,7 +298,8 @@ async fn no_secret_is_shown_anywhere() {
     }
 }
 
-/// Every way in which codes, secrets of devices and tokens of identity providers can go wrong; gives the codes.
+/// Every way in which codes, secrets of devices and tokens of identity providers can go wrong;
+/// gives the codes.
 async fn mfa_troubles(
     aws: &EmbeddedAws,
     clock: &ManualClock,
@@ -214,21 +308,33 @@ async fn mfa_troubles(
     secrets: &mut Vec<String>,
 ) -> Vec<String> {
     let codes = ["918273", "817263", "716253"].map(str::to_owned).to_vec();
-    let of_command =
-        |text: &str| MfaTokenProvider::command(Command::parse(text).unwrap().timeout(Duration::from_secs(40)).unwrap());
-    let function = |code: &'static str| MfaTokenProvider::blocking_function(move || Ok::<_, io::Error>(code));
+    let of_command = |text: &str| {
+        MfaTokenProvider::command(
+            Command::parse(text)
+                .unwrap()
+                .timeout(Duration::from_secs(40))
+                .unwrap(),
+        )
+    };
+    let function =
+        |code: &'static str| MfaTokenProvider::blocking_function(move || Ok::<_, io::Error>(code));
     for provider in [
         function("918273"),
         function("918273 is what the phone says"),
-        MfaTokenProvider::function(|| async { Err::<String, _>(io::Error::other("no code today")) }),
+        MfaTokenProvider::function(|| async {
+            Err::<String, _>(io::Error::other("no code today"))
+        }),
         of_command("echo 817263"),
         of_command("echo otp817263"),
         of_command("sh -c 'echo 716253; exit 3'"),
         MfaTokenProvider::totp("totp-hush-secret"),
         MfaTokenProvider::totp("otpauth://totp/x?secret=TOTPHUSHSECRET"),
     ] {
-        let role = AssumeRole::new(ROLE).serial_number(device.serial_number()).token_code("716253");
-        let params = Params::assume_role(role).mfa_token_provider(provider.timeout(Duration::from_secs(40)));
+        let role = AssumeRole::new(ROLE)
+            .serial_number(device.serial_number())
+            .token_code("716253");
+        let params =
+            Params::assume_role(role).mfa_token_provider(provider.timeout(Duration::from_secs(40)));
         let _ = write!(shown, "{params:?}");
         let builder = RefreshableSession::builder("sts", params)
             .region("eu-west-1")
@@ -237,7 +343,11 @@ async fn mfa_troubles(
             .clock(Flowing(clock.clone()));
         match builder.build().await {
             Ok(session) => {
-                let _ = write!(shown, "{session:?}{:?}", session.strategy::<brs::sts::Sts>());
+                let _ = write!(
+                    shown,
+                    "{session:?}{:?}",
+                    session.strategy::<brs::sts::Sts>()
+                );
                 show(&session.refresh().await.unwrap_err(), shown);
                 show(&session.refresh().await.unwrap_err(), shown);
             }
@@ -246,7 +356,10 @@ async fn mfa_troubles(
     }
     secrets.extend(["totp-hush-secret", "TOTPHUSHSECRET", "eyJ.identity-hush"].map(str::to_owned));
 
-    let params = session_token::Params::new().mfa(device.serial_number(), MfaTokenProvider::totp(device.secret()));
+    let params = session_token::Params::new().mfa(
+        device.serial_number(),
+        MfaTokenProvider::totp(device.secret()),
+    );
     let _ = write!(shown, "{params:?}");
     let user = RefreshableSession::builder("sts-session-token", params)
         .region("eu-west-1")
@@ -257,12 +370,24 @@ async fn mfa_troubles(
         .unwrap();
     let child = user.assume(ROLE).await.unwrap();
     child.credentials().await.unwrap();
-    let _ = write!(shown, "{user:?}{child:?}{:?}{:?}", user.as_base(), user.strategy::<session_token::SessionToken>());
-    let _ = write!(shown, "{:?}{:?}", child.whoami().await, child.strategy::<brs::sts::Sts>());
+    let _ = write!(
+        shown,
+        "{user:?}{child:?}{:?}{:?}",
+        user.as_base(),
+        user.strategy::<session_token::SessionToken>()
+    );
+    let _ = write!(
+        shown,
+        "{:?}{:?}",
+        child.whoami().await,
+        child.strategy::<brs::sts::Sts>()
+    );
 
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "eyJ.identity-hush").unwrap();
-    let params = web_identity::Params::new().role_arn(ROLE).token_file(token.path());
+    let params = web_identity::Params::new()
+        .role_arn(ROLE)
+        .token_file(token.path());
     let session = RefreshableSession::builder("sts-web-identity", params)
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())
@@ -274,11 +399,13 @@ async fn mfa_troubles(
     codes
 }
 
-/// Whether a code stands somewhere by itself; six digits in a row happen to be in times and numbers, too.
+/// Whether a code stands somewhere by itself; six digits in a row happen to be in times and
+/// numbers, too.
 fn stands_alone(text: &str, code: &str) -> bool {
     let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
-    text.match_indices(code)
-        .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + code.len()..].chars().next()))
+    text.match_indices(code).any(|(at, _)| {
+        !is_part(text[..at].chars().next_back()) && !is_part(text[at + code.len()..].chars().next())
+    })
 }
 
 /// The machine's time, which the SDK client signs with.

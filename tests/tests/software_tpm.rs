@@ -1,7 +1,10 @@
 //! The software TPM itself, by its own commands: that it answers, keeps quiet and comes back.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -23,7 +26,9 @@ fn ask(stream: &mut UnixStream) -> io::Result<u32> {
 
 fn connect(tpm: &SoftwareTpm) -> UnixStream {
     let stream = UnixStream::connect(tpm.socket()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream
 }
 
@@ -47,10 +52,17 @@ fn a_software_tpm_that_is_frozen_says_nothing_until_it_is_thawed() {
     let mut stream = connect(&tpm);
     assert_eq!(ask(&mut stream).unwrap(), 0);
     tpm.freeze();
-    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert_eq!(ask(&mut stream).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert_eq!(
+        ask(&mut stream).unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
     tpm.thaw();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let mut late = [0; ANSWER_LENGTH];
     stream.read_exact(&mut late).unwrap();
     assert_eq!(late[6..10], [0; 4]);

@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: builds the benchmarks and what they are compared with, and starts them.
 //!
-//! Owns what has to be there: the programs in the wanted profile, the Python peers in a virtual environment, SoftHSM2.
-//! What is measured, and what comes of it, is the package `brs-tests-benches`'s business. A peer that cannot be set up
-//! is left out, and the report says so.
+//! Owns what has to be there: the programs in the wanted profile, the Python peers in a virtual
+//! environment, SoftHSM2. What is measured, and what comes of it, is the package
+//! `brs-tests-benches`'s business. A peer that cannot be set up is left out, and the report says
+//! so.
 
 use std::process::Command;
 
@@ -33,7 +34,13 @@ const VERSIONS: [&str; 8] = [
 ];
 
 /// The same of the Python peers.
-const PEERS: [&str; 5] = ["awscrt", "awsiotsdk", "boto3", "boto3-refresh-session", "botocore"];
+const PEERS: [&str; 5] = [
+    "awscrt",
+    "awsiotsdk",
+    "boto3",
+    "boto3-refresh-session",
+    "botocore",
+];
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -41,7 +48,8 @@ pub(crate) struct Options {
     /// Few rounds and short measurements: under two minutes once built
     #[arg(long)]
     quick: bool,
-    /// Fail where a goal is missed that is a ratio within the run, a count or a number of instructions
+    /// Fail where a goal is missed that is a ratio within the run, a count or a number of
+    /// instructions
     #[arg(long)]
     check: bool,
     /// Build with this profile; `bench` is soon built and good for trying
@@ -51,19 +59,39 @@ pub(crate) struct Options {
     rows: Vec<String>,
 }
 
-/// Builds, sets up, measures. `tests/benches/RESULTS.md` is written by a full run of all rows in release.
+/// Builds, sets up, measures. `tests/benches/RESULTS.md` is written by a full run of all rows in
+/// release.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let shell = workspace.shell()?;
     let profile = &options.profile;
-    cmd!(shell, "cargo build --locked --package {PACKAGE} --profile {profile}").run()?;
+    cmd!(
+        shell,
+        "cargo build --locked --package {PACKAGE} --profile {profile}"
+    )
+    .run()?;
     for (program, features) in [("program_sts", "sts"), ("program_sdk", "sdk-default")] {
         // One by one: in one build cargo would unite their features.
-        let selection = ["--no-default-features", "--features", features, "--bin", program];
-        cmd!(shell, "cargo build --locked --package {PROGRAMS} {selection...} --profile {profile}").run()?;
+        let selection = [
+            "--no-default-features",
+            "--features",
+            features,
+            "--bin",
+            program,
+        ];
+        cmd!(
+            shell,
+            "cargo build --locked --package {PROGRAMS} {selection...} --profile {profile}"
+        )
+        .run()?;
     }
     let mut arguments = Vec::new();
-    let mut argument = |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
-    let folder = workspace.target(if profile == "bench" { "release" } else { profile });
+    let mut argument =
+        |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
+    let folder = workspace.target(if profile == "bench" {
+        "release"
+    } else {
+        profile
+    });
     argument("out", &workspace.target("bench").display());
     argument("profile", profile);
     argument("programs", &folder.display());
@@ -89,34 +117,69 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         argument("missing", &format!("keys in a token: {failure}"));
         Vec::new()
     });
-    match cmd!(shell, "valgrind --version").quiet().ignore_stderr().read() {
+    match cmd!(shell, "valgrind --version")
+        .quiet()
+        .ignore_stderr()
+        .read()
+    {
         Ok(version) => argument("fact", &format!("instructions counted by={version}")),
         Err(_) => {
-            argument("missing", &"instruction counts: valgrind is not installed (apt-get install valgrind)");
+            argument(
+                "missing",
+                &"instruction counts: valgrind is not installed (apt-get install valgrind)",
+            );
         }
     }
     let switches = [("--quick", options.quick), ("--check", options.check)];
-    arguments.extend(switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name.to_owned()));
+    arguments.extend(
+        switches
+            .into_iter()
+            .filter(|(_, is_on)| *is_on)
+            .map(|(name, _)| name.to_owned()),
+    );
 
     let mut bench = Command::new(folder.join("bench"));
-    bench.arg("run").args(arguments).current_dir(workspace.root()).envs(debian);
-    bench.env("SOFTHSM2_CONF", tokens::empty_store(workspace, "bench-tokens")?);
+    bench
+        .arg("run")
+        .args(arguments)
+        .current_dir(workspace.root())
+        .envs(debian);
+    bench.env(
+        "SOFTHSM2_CONF",
+        tokens::empty_store(workspace, "bench-tokens")?,
+    );
     let status = bench.env("NO_PROXY", loopback_without_proxy()).status()?;
-    println!("report: {}", workspace.target("bench").join("report.md").display());
+    println!(
+        "report: {}",
+        workspace.target("bench").join("report.md").display()
+    );
     Ok(status.success())
 }
 
 /// What the report's head tells about the software.
 fn facts(workspace: &Workspace, shell: &Shell) -> Result<Vec<String>> {
-    let mut facts = vec![format!("compiler={}", cmd!(shell, "rustc --version").quiet().read()?)];
+    let mut facts = vec![format!(
+        "compiler={}",
+        cmd!(shell, "rustc --version").quiet().read()?
+    )];
     // A source archive has no history.
-    if let Ok(commit) = cmd!(shell, "git describe --always --dirty").quiet().ignore_stderr().read() {
+    if let Ok(commit) = cmd!(shell, "git describe --always --dirty")
+        .quiet()
+        .ignore_stderr()
+        .read()
+    {
         facts.push(format!("commit={commit}"));
     }
     let locked = workspace.metadata.packages.iter();
     let named = locked.filter(|package| VERSIONS.contains(&package.name.as_str()));
     facts.extend(named.map(|package| format!("{}={}", package.name, package.version)));
-    let pinned = REQUIREMENTS.lines().filter_map(|line| line.split_once("=="));
-    facts.extend(pinned.filter(|(name, _)| PEERS.contains(name)).map(|(name, version)| format!("{name}={version}")));
+    let pinned = REQUIREMENTS
+        .lines()
+        .filter_map(|line| line.split_once("=="));
+    facts.extend(
+        pinned
+            .filter(|(name, _)| PEERS.contains(name))
+            .map(|(name, version)| format!("{name}={version}")),
+    );
     Ok(facts)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check of the project as named and timed stages.
 //!
-//! The file that a CI service reads only calls this, so that a developer runs the same. All stages run, whatever fails
-//! before them: one round shows everything there is to fix.
+//! The file that a CI service reads only calls this, so that a developer runs the same. All stages
+//! run, whatever fails before them: one round shows everything there is to fix.
 
 use std::time::Instant;
 
@@ -29,7 +29,9 @@ const STAGES: [Stage; 8] = [
     ("features", features),
     ("tests", tests),
     ("rustdoc", rustdoc),
-    ("fuzz", |workspace| fuzz::run(workspace, &fuzz::Options::brief())),
+    ("fuzz", |workspace| {
+        fuzz::run(workspace, &fuzz::Options::brief())
+    }),
     ("deps", deps::run),
 ];
 
@@ -51,7 +53,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
 
     println!("\n{:<10}{:<8}{:>8}", "stage", "result", "seconds");
     for (name, good, seconds) in &table {
-        println!("{name:<10}{:<8}{seconds:>8.1}", if *good { "ok" } else { "FAILED" });
+        println!(
+            "{name:<10}{:<8}{seconds:>8.1}",
+            if *good { "ok" } else { "FAILED" }
+        );
     }
     Ok(table.iter().all(|&(_, good, _)| good))
 }
@@ -63,13 +68,17 @@ fn fmt(workspace: &Workspace) -> Result<()> {
 
 fn clippy(workspace: &Workspace) -> Result<()> {
     let shell = workspace.shell()?;
-    Ok(cmd!(shell, "cargo clippy --locked --workspace --all-targets --all-features -- -D warnings").run()?)
+    Ok(cmd!(
+        shell,
+        "cargo clippy --locked --workspace --all-targets --all-features -- -D warnings"
+    )
+    .run()?)
 }
 
 /// Each published crate without features and with each of them alone.
 ///
-/// Clippy instead of `check`: it compiles the same and turns warnings, such as an import that only one feature uses,
-/// into errors without compiling the dependencies again.
+/// Clippy instead of `check`: it compiles the same and turns warnings, such as an import that only
+/// one feature uses, into errors without compiling the dependencies again.
 fn features(workspace: &Workspace) -> Result<()> {
     let shell = workspace.shell()?;
     let mut failed = Vec::new();
@@ -77,12 +86,29 @@ fn features(workspace: &Workspace) -> Result<()> {
         let name = package.name.as_str();
         for feature in std::iter::once("").chain(package.features.keys().map(String::as_str)) {
             let alone = ["--no-default-features", "--features", feature];
-            if cmd!(shell, "cargo clippy --locked --quiet --package {name} {alone...} -- -D warnings").run().is_err() {
-                failed.push(format!("{name} with {}", if feature.is_empty() { "no feature" } else { feature }));
+            if cmd!(
+                shell,
+                "cargo clippy --locked --quiet --package {name} {alone...} -- -D warnings"
+            )
+            .run()
+            .is_err()
+            {
+                failed.push(format!(
+                    "{name} with {}",
+                    if feature.is_empty() {
+                        "no feature"
+                    } else {
+                        feature
+                    }
+                ));
             }
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join(", "))) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(failed.join(", ")))
+    }
 }
 
 fn tests(workspace: &Workspace) -> Result<()> {
@@ -97,7 +123,11 @@ fn rustdoc(workspace: &Workspace) -> Result<()> {
     let shell = workspace.shell()?;
     let _flags = shell.push_env("RUSTDOCFLAGS", "-D warnings");
     for private in [Some("--document-private-items"), None] {
-        cmd!(shell, "cargo doc --locked --workspace --no-deps --all-features {private...}").run()?;
+        cmd!(
+            shell,
+            "cargo doc --locked --workspace --no-deps --all-features {private...}"
+        )
+        .run()?;
     }
     Ok(())
 }
@@ -108,7 +138,10 @@ pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts now.
-    #[expect(clippy::disallowed_methods, reason = "a stage is real work in real time: there is no clock to inject")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a stage is real work in real time: there is no clock to inject"
+    )]
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }

@@ -1,7 +1,9 @@
-//! Programs and libraries that are distributed as Debian packages, found wherever they are and installed if need be.
+//! Programs and libraries that are distributed as Debian packages, found wherever they are and
+//! installed if need be.
 //!
-//! Looks for the things themselves and not for packages, so that another distribution's or a user's own are as good.
-//! Keeps whatever the user has named in the environment. Does not know what tests do with it.
+//! Looks for the things themselves and not for packages, so that another distribution's or a user's
+//! own are as good. Keeps whatever the user has named in the environment. Does not know what tests
+//! do with it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -30,21 +32,39 @@ enum Thing {
 
 /// What every run of the tests needs.
 const ALWAYS: &[Package] = &[
-    Package { name: "nginx", thing: Thing::Program("nginx"), variable: Some("BRS_NGINX") },
+    Package {
+        name: "nginx",
+        thing: Thing::Program("nginx"),
+        variable: Some("BRS_NGINX"),
+    },
     MOSQUITTO,
-    Package { name: "mosquitto-clients", thing: Thing::Program("mosquitto_sub"), variable: None },
+    Package {
+        name: "mosquitto-clients",
+        thing: Thing::Program("mosquitto_sub"),
+        variable: None,
+    },
     SOFTHSM2,
 ];
 
-const MOSQUITTO: Package =
-    Package { name: "mosquitto", thing: Thing::Program("mosquitto"), variable: Some("BRS_MOSQUITTO") };
+const MOSQUITTO: Package = Package {
+    name: "mosquitto",
+    thing: Thing::Program("mosquitto"),
+    variable: Some("BRS_MOSQUITTO"),
+};
 
-const SOFTHSM2: Package =
-    Package { name: "softhsm2", thing: Thing::Module("libsofthsm2.so"), variable: Some("BRS_SOFTHSM2_MODULE") };
+const SOFTHSM2: Package = Package {
+    name: "softhsm2",
+    thing: Thing::Module("libsofthsm2.so"),
+    variable: Some("BRS_SOFTHSM2_MODULE"),
+};
 
 /// What the tests of a software TPM need beyond that.
 const SOFTWARE_TPM: &[Package] = &[
-    Package { name: "swtpm", thing: Thing::Program("swtpm"), variable: None },
+    Package {
+        name: "swtpm",
+        thing: Thing::Program("swtpm"),
+        variable: None,
+    },
     Package {
         name: "libtpm2-pkcs11-1",
         thing: Thing::Module("libtpm2_pkcs11.so.1"),
@@ -56,7 +76,12 @@ const SOFTWARE_TPM: &[Package] = &[
 const PROGRAM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin"];
 
 /// Where libraries are, each with folders for architectures and for modules below it.
-const LIBRARY_FOLDERS: [&str; 4] = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/opt/homebrew/lib"];
+const LIBRARY_FOLDERS: [&str; 4] = [
+    "/usr/local/lib",
+    "/usr/lib",
+    "/usr/lib64",
+    "/opt/homebrew/lib",
+];
 const MODULE_FOLDERS: [&str; 3] = ["", "softhsm", "pkcs11"];
 
 /// Makes sure that everything for tests is there and returns what tells them where.
@@ -65,7 +90,10 @@ const MODULE_FOLDERS: [&str; 3] = ["", "softhsm", "pkcs11"];
 ///
 /// Exit code 2 with the packages' names when something is missing and cannot be installed.
 pub(crate) fn ensure(shell: &Shell, software_tpm: bool) -> Result<Vec<(&'static str, String)>> {
-    ensure_all(shell, &[ALWAYS, if software_tpm { SOFTWARE_TPM } else { &[] }])
+    ensure_all(
+        shell,
+        &[ALWAYS, if software_tpm { SOFTWARE_TPM } else { &[] }],
+    )
 }
 
 /// The same for what the demo with a token needs.
@@ -81,19 +109,32 @@ pub(crate) fn ensure_broker(shell: &Shell) -> Result<Vec<(&'static str, String)>
 fn ensure_all(shell: &Shell, sets: &[&[Package]]) -> Result<Vec<(&'static str, String)>> {
     let packages = || sets.iter().copied().flatten();
     if let Some((variable, path)) = packages().find_map(Package::misnamed) {
-        return Err(Failure::missing(format!("{variable} names {}, which is no file", path.display())));
+        return Err(Failure::missing(format!(
+            "{variable} names {}, which is no file",
+            path.display()
+        )));
     }
     let missing = |package: &&Package| package.find().is_none();
-    let wanted: Vec<&str> = packages().filter(missing).map(|package| package.name).collect();
+    let wanted: Vec<&str> = packages()
+        .filter(missing)
+        .map(|package| package.name)
+        .collect();
     if !wanted.is_empty() {
         println!("installing {}", wanted.join(", "));
         install(shell, &wanted);
     }
-    let left: Vec<&str> = packages().filter(missing).map(|package| package.name).collect();
+    let left: Vec<&str> = packages()
+        .filter(missing)
+        .map(|package| package.name)
+        .collect();
     if !left.is_empty() {
         return Err(Failure::missing(format!(
             "{} missing: apt-get install {}",
-            if left.len() == 1 { "a package is" } else { "packages are" },
+            if left.len() == 1 {
+                "a package is"
+            } else {
+                "packages are"
+            },
             left.join(" ")
         )));
     }
@@ -101,7 +142,8 @@ fn ensure_all(shell: &Shell, sets: &[&[Package]]) -> Result<Vec<(&'static str, S
     Ok(packages().filter_map(told).collect())
 }
 
-/// Installs packages, as root on Debian; anywhere else, and when it does not work, the thing stays missing.
+/// Installs packages, as root on Debian; anywhere else, and when it does not work, the thing stays
+/// missing.
 pub(crate) fn install(shell: &Shell, packages: &[&str]) {
     if !is_root(shell) || !Path::new("/usr/bin/apt-get").exists() {
         return;
@@ -111,11 +153,18 @@ pub(crate) fn install(shell: &Shell, packages: &[&str]) {
     // The package index of a fresh machine may be empty.
     cmd!(shell, "apt-get {patient...} update").run().ok();
     let install = ["install", "--yes", "--no-install-recommends"];
-    cmd!(shell, "apt-get {patient...} {install...} {packages...}").env("DEBIAN_FRONTEND", "noninteractive").run().ok();
+    cmd!(shell, "apt-get {patient...} {install...} {packages...}")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+        .ok();
 }
 
 fn is_root(shell: &Shell) -> bool {
-    cmd!(shell, "id -u").quiet().ignore_stderr().read().is_ok_and(|id| id == "0")
+    cmd!(shell, "id -u")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .is_ok_and(|id| id == "0")
 }
 
 impl Package {
@@ -126,7 +175,9 @@ impl Package {
 
     /// What the user has named and is not there.
     fn misnamed(&self) -> Option<(&'static str, PathBuf)> {
-        self.named().filter(|path| !path.is_file()).and_then(|path| Some((self.variable?, path)))
+        self.named()
+            .filter(|path| !path.is_file())
+            .and_then(|path| Some((self.variable?, path)))
     }
 
     /// Where the thing is; what the user has named counts alone.
@@ -136,35 +187,52 @@ impl Package {
         }
         let (folders, file) = match self.thing {
             Thing::Program(file) => (program_folders(env::var_os("PATH").as_deref()), file),
-            Thing::Module(file) => (module_folders(LIBRARY_FOLDERS.into_iter().map(Path::new)), file),
+            Thing::Module(file) => (
+                module_folders(LIBRARY_FOLDERS.into_iter().map(Path::new)),
+                file,
+            ),
         };
-        folders.into_iter().map(|folder| folder.join(file)).find(|path| path.is_file())
+        folders
+            .into_iter()
+            .map(|folder| folder.join(file))
+            .find(|path| path.is_file())
     }
 }
 
 fn program_folders(path: Option<&OsStr>) -> Vec<PathBuf> {
     let path = path.map(env::split_paths).into_iter().flatten();
-    path.chain(PROGRAM_FOLDERS.into_iter().map(PathBuf::from)).collect()
+    path.chain(PROGRAM_FOLDERS.into_iter().map(PathBuf::from))
+        .collect()
 }
 
-/// The folders themselves, then those of architectures below them, each with its folders for modules.
+/// The folders themselves, then those of architectures below them, each with its folders for
+/// modules.
 fn module_folders<'a>(bases: impl Iterator<Item = &'a Path>) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for base in bases {
         folders.push(base.to_owned());
-        let below = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+        let below = fs::read_dir(base)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         let mut architectures: Vec<PathBuf> = below.filter(|path| is_architecture(path)).collect();
         architectures.sort();
         folders.extend(architectures);
     }
-    folders.iter().flat_map(|folder| MODULE_FOLDERS.into_iter().map(|module| folder.join(module))).collect()
+    folders
+        .iter()
+        .flat_map(|folder| MODULE_FOLDERS.into_iter().map(|module| folder.join(module)))
+        .collect()
 }
 
-/// `x86_64-linux-gnu` and its like, of which this machine can load those that begin with its own architecture.
+/// `x86_64-linux-gnu` and its like, of which this machine can load those that begin with its own
+/// architecture.
 fn is_architecture(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    name.split_once('-')
-        .is_some_and(|(machine, system)| machine == env::consts::ARCH && system.starts_with("linux-gnu"))
+    name.split_once('-').is_some_and(|(machine, system)| {
+        machine == env::consts::ARCH && system.starts_with("linux-gnu")
+    })
 }
 
 #[cfg(test)]
@@ -174,7 +242,10 @@ mod tests {
     #[test]
     fn servers_are_found_where_ordinary_users_have_no_path() {
         let folders = program_folders(Some(OsStr::new("/home/me/bin:/usr/bin")));
-        assert_eq!(folders[..2], [PathBuf::from("/home/me/bin"), PathBuf::from("/usr/bin")]);
+        assert_eq!(
+            folders[..2],
+            [PathBuf::from("/home/me/bin"), PathBuf::from("/usr/bin")]
+        );
         assert!(folders.contains(&PathBuf::from("/usr/sbin")));
         assert_eq!(program_folders(None).len(), PROGRAM_FOLDERS.len());
     }
@@ -183,7 +254,12 @@ mod tests {
     fn only_libraries_of_this_architecture_are_looked_at() {
         let own = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
         assert!(is_architecture(Path::new(&own)));
-        for other in ["/usr/lib/s390-linux-gnu", "/usr/lib/python3", "/usr/lib", "/"] {
+        for other in [
+            "/usr/lib/s390-linux-gnu",
+            "/usr/lib/python3",
+            "/usr/lib",
+            "/",
+        ] {
             assert!(!is_architecture(Path::new(other)), "{other}");
         }
     }
@@ -198,7 +274,11 @@ mod tests {
     #[test]
     fn each_module_tells_the_tests_where_it_is() {
         for package in ALWAYS.iter().chain(SOFTWARE_TPM) {
-            assert!(package.variable.is_some() || matches!(package.thing, Thing::Program(_)), "{}", package.name);
+            assert!(
+                package.variable.is_some() || matches!(package.thing, Thing::Program(_)),
+                "{}",
+                package.name
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask deps`: what each feature set may build.
 //!
-//! Two halves: `deny.toml` holds for the whole tree and is read by cargo-deny; what a *single* feature set must not
-//! pull in is the table below, checked with `cargo tree`, which knows what is really built where the lock file also
-//! names what could be. The bans of `deny.toml` are applied to every feature set too.
+//! Two halves: `deny.toml` holds for the whole tree and is read by cargo-deny; what a *single*
+//! feature set must not pull in is the table below, checked with `cargo tree`, which knows what is
+//! really built where the lock file also names what could be. The bans of `deny.toml` are applied
+//! to every feature set too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,12 +35,25 @@ const NO_NETWORK: &[&str] = &[
 ];
 
 /// No AWS service and nothing that loads profiles: a device has its certificate.
-const NO_SDK: &[&str] =
-    &["async-tungstenite", "aws-config", "aws-sdk-*", "aws-sigv4", "aws-smithy-http-client", "h2", "rumqttc*"];
+const NO_SDK: &[&str] = &[
+    "async-tungstenite",
+    "aws-config",
+    "aws-sdk-*",
+    "aws-sigv4",
+    "aws-smithy-http-client",
+    "h2",
+    "rumqttc*",
+];
 
 /// What only MQTT needs.
-const NO_MQTT: &[&str] =
-    &["async-tungstenite", "brs-mqtt", "mqttbytes*", "rumqttc*", "tokio-io-timeout", "tungstenite"];
+const NO_MQTT: &[&str] = &[
+    "async-tungstenite",
+    "brs-mqtt",
+    "mqttbytes*",
+    "rumqttc*",
+    "tokio-io-timeout",
+    "tungstenite",
+];
 
 /// MQTT brings no service crate along.
 const NO_SERVICES: &[&str] = &["aws-config", "aws-sdk-*", "aws-smithy-http-client", "h2"];
@@ -52,8 +66,16 @@ struct Rule {
 }
 
 /// As [`NO_NETWORK`], but for hyper's types, which `object_store` names without an HTTP client.
-const NO_CLIENT: &[&str] =
-    &["aws-config", "aws-lc-*", "aws-sdk-*", "aws-smithy-http-client", "hyper-*", "reqwest", "rustls", "rustls-*"];
+const NO_CLIENT: &[&str] = &[
+    "aws-config",
+    "aws-lc-*",
+    "aws-sdk-*",
+    "aws-smithy-http-client",
+    "hyper-*",
+    "reqwest",
+    "rustls",
+    "rustls-*",
+];
 
 const RULES: [Rule; 9] = [
     Rule {
@@ -68,31 +90,68 @@ const RULES: [Rule; 9] = [
     },
     Rule {
         name: "brs with custom alone",
-        selection: &["--package", "brs", "--no-default-features", "--features", "custom"],
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "custom",
+        ],
         forbidden: NO_NETWORK,
     },
     Rule {
         name: "brs with iot alone",
-        selection: &["--package", "brs", "--no-default-features", "--features", "iot"],
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "iot",
+        ],
         forbidden: NO_SDK,
     },
     Rule {
         name: "brs with pkcs11 alone",
-        selection: &["--package", "brs", "--no-default-features", "--features", "pkcs11"],
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "pkcs11",
+        ],
         forbidden: NO_SDK,
     },
     Rule {
         name: "brs with mqtt alone",
-        selection: &["--package", "brs", "--no-default-features", "--features", "mqtt"],
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "mqtt",
+        ],
         forbidden: NO_SERVICES,
     },
     Rule {
         name: "brs with all but mqtt",
-        selection: &["--package", "brs", "--features", "sts,custom,pkcs11,object_store,test-util"],
+        selection: &[
+            "--package",
+            "brs",
+            "--features",
+            "sts,custom,pkcs11,object_store,test-util",
+        ],
         forbidden: NO_MQTT,
     },
-    Rule { name: "brs as it comes", selection: &["--package", "brs"], forbidden: NO_MQTT },
-    Rule { name: "everything", selection: &["--workspace", "--all-features"], forbidden: &[] },
+    Rule {
+        name: "brs as it comes",
+        selection: &["--package", "brs"],
+        forbidden: NO_MQTT,
+    },
+    Rule {
+        name: "everything",
+        selection: &["--workspace", "--all-features"],
+        forbidden: &[],
+    },
 ];
 
 /// Checks the table, then runs cargo-deny.
@@ -103,8 +162,18 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for rule in &RULES {
         let selection = rule.selection;
         // Platforms differ in what they build; a user on any of them gets the promise.
-        let scope = ["--locked", "--edges", "normal,build", "--target", "all", "--prefix", "none"];
-        let tree = cmd!(shell, "cargo tree {scope...} {selection...}").quiet().read()?;
+        let scope = [
+            "--locked",
+            "--edges",
+            "normal,build",
+            "--target",
+            "all",
+            "--prefix",
+            "none",
+        ];
+        let tree = cmd!(shell, "cargo tree {scope...} {selection...}")
+            .quiet()
+            .read()?;
         let built = parse_tree(&tree);
         println!("{}: {} crates", rule.name, built.len());
         findings.extend(check(rule.name, &built, rule.forbidden, &bans));
@@ -113,7 +182,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         println!("{finding}");
     }
     deny::run(workspace)?;
-    if findings.is_empty() { Ok(()) } else { Err(Failure::new(format!("{} findings", findings.len()))) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{} findings", findings.len())))
+    }
 }
 
 /// The part of `deny.toml` that names crates.
@@ -127,12 +200,20 @@ struct Bans {
 impl Bans {
     fn parse(deny_toml: &str) -> Result<Self> {
         let file: toml::Table = toml::from_str(deny_toml)?;
-        let entries = file.get("bans").and_then(|bans| bans.get("deny")).and_then(toml::Value::as_array);
+        let entries = file
+            .get("bans")
+            .and_then(|bans| bans.get("deny"))
+            .and_then(toml::Value::as_array);
         let mut bans = Self::default();
         for entry in entries.into_iter().flatten() {
             let name = entry.as_str().or_else(|| entry.get("crate")?.as_str());
-            let name = name.ok_or_else(|| Failure::new("deny.toml: an entry of bans.deny has no `crate`"))?.to_owned();
-            match entry.get("deny-multiple-versions").and_then(toml::Value::as_bool) {
+            let name = name
+                .ok_or_else(|| Failure::new("deny.toml: an entry of bans.deny has no `crate`"))?
+                .to_owned();
+            match entry
+                .get("deny-multiple-versions")
+                .and_then(toml::Value::as_bool)
+            {
                 Some(true) => bans.single.push(name),
                 _ => bans.forbidden.push(name),
             }
@@ -146,22 +227,39 @@ fn parse_tree(tree: &str) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut built = BTreeMap::<_, BTreeSet<_>>::new();
     for line in tree.lines() {
         if let Some((name, rest)) = line.split_once(" v") {
-            built.entry(name).or_default().insert(rest.split(' ').next().unwrap_or(rest));
+            built
+                .entry(name)
+                .or_default()
+                .insert(rest.split(' ').next().unwrap_or(rest));
         }
     }
     built
 }
 
-fn check(rule: &str, built: &BTreeMap<&str, BTreeSet<&str>>, forbidden: &[&str], bans: &Bans) -> Vec<String> {
+fn check(
+    rule: &str,
+    built: &BTreeMap<&str, BTreeSet<&str>>,
+    forbidden: &[&str],
+    bans: &Bans,
+) -> Vec<String> {
     let mut findings = Vec::new();
-    let patterns: Vec<&str> = forbidden.iter().copied().chain(bans.forbidden.iter().map(String::as_str)).collect();
+    let patterns: Vec<&str> = forbidden
+        .iter()
+        .copied()
+        .chain(bans.forbidden.iter().map(String::as_str))
+        .collect();
     for name in built.keys() {
         if patterns.iter().any(|pattern| matches(pattern, name)) {
-            findings.push(format!("{rule}: builds {name}; `cargo tree -i {name}` tells why"));
+            findings.push(format!(
+                "{rule}: builds {name}; `cargo tree -i {name}` tells why"
+            ));
         }
     }
     for name in &bans.single {
-        if let Some(versions) = built.get(name.as_str()).filter(|versions| versions.len() > 1) {
+        if let Some(versions) = built
+            .get(name.as_str())
+            .filter(|versions| versions.len() > 1)
+        {
             let versions = versions.iter().copied().collect::<Vec<_>>().join(" and ");
             findings.push(format!("{rule}: builds {name} {versions}; one must go"));
         }
@@ -191,15 +289,29 @@ mod tests {
         let bans = Bans::parse(DENY).unwrap();
         let findings = check("x", &parse_tree(TREE), &["aws-sdk-*"], &bans);
         assert_eq!(findings.len(), 3, "{findings:?}");
-        assert!(findings[0].starts_with("x: builds aws-sdk-sts;"), "{findings:?}");
+        assert!(
+            findings[0].starts_with("x: builds aws-sdk-sts;"),
+            "{findings:?}"
+        );
         assert!(findings[1].starts_with("x: builds ring;"), "{findings:?}");
-        assert!(findings[2].starts_with("x: builds hyper 0.14.1 and 1.12.0;"), "{findings:?}");
+        assert!(
+            findings[2].starts_with("x: builds hyper 0.14.1 and 1.12.0;"),
+            "{findings:?}"
+        );
     }
 
     #[test]
     fn a_crate_named_twice_in_one_version_is_one_crate() {
         let bans = Bans::parse(DENY).unwrap();
-        assert_eq!(check("x", &parse_tree("hyper v1.0.0\nhyper v1.0.0 (*)\n"), &[], &bans), [""; 0]);
+        assert_eq!(
+            check(
+                "x",
+                &parse_tree("hyper v1.0.0\nhyper v1.0.0 (*)\n"),
+                &[],
+                &bans
+            ),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The one error type of this program: a message for the terminal and an exit code.
 //!
-//! Nothing here is handled by code, it is only read by people, so every foreign error becomes its text at once. Exit
-//! code 1 says that the project is at fault, 2 that this machine lacks something.
+//! Nothing here is handled by code, it is only read by people, so every foreign error becomes its
+//! text at once. Exit code 1 says that the project is at fault, 2 that this machine lacks
+//! something.
 
 use std::fmt;
 
@@ -18,12 +19,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// The project is at fault.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self {
+            code: 1,
+            message: message.into(),
+        }
     }
 
     /// This machine lacks something; the message says what to install.
     pub(crate) fn missing(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self {
+            code: 2,
+            message: message.into(),
+        }
     }
 
     /// The exit code of the program.
@@ -48,4 +55,9 @@ macro_rules! from_display {
     };
 }
 
-from_display!(std::io::Error, xshell::Error, cargo_metadata::Error, toml::de::Error);
+from_display!(
+    std::io::Error,
+    xshell::Error,
+    cargo_metadata::Error,
+    toml::de::Error
+);

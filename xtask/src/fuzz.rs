@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: what reads input from outside, fed by libFuzzer.
 //!
-//! The targets are the programs of `tests/fuzz`. They are built with the compiler's own coverage, which any stable
-//! toolchain has, and without a sanitizer, which would look for what safe code has not. What a target finds interesting
-//! is kept below the target directory and used again; the seeds beside the targets are what it starts from.
+//! The targets are the programs of `tests/fuzz`. They are built with the compiler's own coverage,
+//! which any stable toolchain has, and without a sanitizer, which would look for what safe code has
+//! not. What a target finds interesting is kept below the target directory and used again; the
+//! seeds beside the targets are what it starts from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,10 @@ pub(crate) struct Options {
 impl Options {
     /// As `ci` runs it.
     pub(crate) fn brief() -> Self {
-        Self { seconds: 10, filter: None }
+        Self {
+            seconds: 10,
+            filter: None,
+        }
     }
 }
 
@@ -62,13 +66,22 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             failed.push(target.as_str());
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("{} failed", failed.join(", ")))) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{} failed", failed.join(", "))))
+    }
 }
 
 fn targets(workspace: &Workspace, filter: Option<&str>) -> Vec<String> {
     let packages = workspace.metadata.workspace_packages();
-    let package = packages.into_iter().find(|package| package.name.as_str() == PACKAGE);
-    let names = package.into_iter().flat_map(|package| &package.targets).filter(|target| target.is_bin());
+    let package = packages
+        .into_iter()
+        .find(|package| package.name.as_str() == PACKAGE);
+    let names = package
+        .into_iter()
+        .flat_map(|package| &package.targets)
+        .filter(|target| target.is_bin());
     names
         .filter_map(|target| target.name.strip_prefix(PREFIX))
         .filter(|name| filter.is_none_or(|filter| name.contains(filter)))
@@ -76,11 +89,14 @@ fn targets(workspace: &Workspace, filter: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-/// Returns the folder with the programs. With a target triple, cargo leaves build scripts uninstrumented.
+/// Returns the folder with the programs. With a target triple, cargo leaves build scripts
+/// uninstrumented.
 fn build(workspace: &Workspace, shell: &Shell) -> Result<PathBuf> {
     let version = cmd!(shell, "rustc --version --verbose").quiet().read()?;
     let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let triple = triple.ok_or_else(|| Failure::new("rustc does not tell its host"))?.to_owned();
+    let triple = triple
+        .ok_or_else(|| Failure::new("rustc does not tell its host"))?
+        .to_owned();
     let folder = workspace.target("fuzz");
     let _flags = shell.push_env("RUSTFLAGS", COVERAGE.join(" "));
     cmd!(shell, "cargo build --locked --package {PACKAGE} --profile fuzz --target {triple} --target-dir {folder}")
@@ -88,7 +104,13 @@ fn build(workspace: &Workspace, shell: &Shell) -> Result<PathBuf> {
     Ok(folder.join(triple).join("fuzz"))
 }
 
-fn fuzz(workspace: &Workspace, shell: &Shell, programs: &Path, target: &str, seconds: u32) -> Result<()> {
+fn fuzz(
+    workspace: &Workspace,
+    shell: &Shell,
+    programs: &Path,
+    target: &str,
+    seconds: u32,
+) -> Result<()> {
     let program = programs.join(format!("{PREFIX}{target}"));
     let corpus = workspace.target("fuzz").join("corpus").join(target);
     let seeds = workspace.root().join("tests/fuzz/seeds").join(target);
@@ -107,10 +129,19 @@ fn fuzz(workspace: &Workspace, shell: &Shell, programs: &Path, target: &str, sec
         "-verbosity=0".to_owned(),
         format!("-artifact_prefix={}/", artifacts.display()),
     ];
-    let output = cmd!(shell, "{program} {limits...} {folders...}").ignore_status().output()?;
+    let output = cmd!(shell, "{program} {limits...} {folders...}")
+        .ignore_status()
+        .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    // Of a good run the figures are of interest, and not all that it learned; of a bad one, how it ended.
-    let shown = said.lines().filter(|line| !output.status.success() || line.starts_with("stat::"));
+    // Of a good run the figures are of interest, and not all that it learned; of a bad one, how it
+    // ended.
+    let shown = said
+        .lines()
+        .filter(|line| !output.status.success() || line.starts_with("stat::"));
     shown.for_each(|line| println!("{line}"));
-    if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{target} failed"))) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{target} failed")))
+    }
 }

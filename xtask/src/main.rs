@@ -1,9 +1,10 @@
 //! The project's own commands: `cargo xtask demo | test | bench | ci | fuzz | tidy | deps`.
 //!
-//! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or a failed test,
-//! 2 is something missing on this machine. The work is done by one module per command. The program stays light on
-//! purpose: it starts cargo and the other packages' programs and links none of them, so that it builds in seconds
-//! and still runs while the rest of the workspace does not compile.
+//! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or
+//! a failed test, 2 is something missing on this machine. The work is done by one module per
+//! command. The program stays light on purpose: it starts cargo and the other packages' programs
+//! and links none of them, so that it builds in seconds and still runs while the rest of the
+//! workspace does not compile.
 
 mod bench;
 mod ci;
@@ -81,5 +82,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz(options) => fuzz::run(&Workspace::load()?, &options).map(|()| true)?,
         Command::Deps => deps::run(&Workspace::load()?).map(|()| true)?,
     };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

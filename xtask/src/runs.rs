@@ -1,7 +1,7 @@
 //! The table of test runs: every way in which the tests of this workspace are built and run.
 //!
-//! Each run is one cargo command with a name. Adding a feature set, a configuration or a tool means one more entry
-//! here and nothing elsewhere; `test` runs the table and counts.
+//! Each run is one cargo command with a name. Adding a feature set, a configuration or a tool means
+//! one more entry here and nothing elsewhere; `test` runs the table and counts.
 
 use std::env;
 use std::path::PathBuf;
@@ -38,7 +38,8 @@ pub(crate) struct Run {
     /// After `--`.
     harness: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    /// Whether it is a mistake when no test matches, as long as the user has not asked for some tests only.
+    /// Whether it is a mistake when no test matches, as long as the user has not asked for some
+    /// tests only.
     pub(crate) must_execute: bool,
 }
 
@@ -56,68 +57,143 @@ impl Run {
     /// The command, ready to start from the workspace's root.
     pub(crate) fn command(&self, workspace: &Workspace) -> Command {
         let mut command = Command::new("cargo");
-        command.args(["test", "--locked"]).args(&self.cargo).arg("--").args(&self.harness);
+        command
+            .args(["test", "--locked"])
+            .args(&self.cargo)
+            .arg("--")
+            .args(&self.harness);
         command.env("NO_PROXY", loopback_without_proxy());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value))).current_dir(workspace.root());
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(workspace.root());
         command
     }
 
     /// The command as one would type it.
     pub(crate) fn typed(&self) -> String {
-        let environment = self.environment.iter().map(|(name, value)| format!("{name}='{value}'"));
+        let environment = self
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}'"));
         let cargo = ["cargo".to_owned(), "test".to_owned(), "--locked".to_owned()]
             .into_iter()
             .chain(self.cargo.iter().cloned());
-        let harness = if self.harness.is_empty() { None } else { Some(format!("-- {}", self.harness.join(" "))) };
-        let quoted = cargo.map(|word| if word.is_empty() { "''".to_owned() } else { word });
-        environment.chain(quoted).chain(harness).collect::<Vec<_>>().join(" ")
+        let harness = if self.harness.is_empty() {
+            None
+        } else {
+            Some(format!("-- {}", self.harness.join(" ")))
+        };
+        let quoted = cargo.map(|word| {
+            if word.is_empty() {
+                "''".to_owned()
+            } else {
+                word
+            }
+        });
+        environment
+            .chain(quoted)
+            .chain(harness)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
-/// `NO_PROXY` with this machine in it: the servers of tests and demo are here, whatever proxy the user has to go
-/// through.
+/// `NO_PROXY` with this machine in it: the servers of tests and demo are here, whatever proxy the
+/// user has to go through.
 pub(crate) fn loopback_without_proxy() -> String {
-    let given = ["NO_PROXY", "no_proxy"].iter().find_map(|name| env::var(name).ok()).filter(|value| !value.is_empty());
-    given.into_iter().chain(["127.0.0.1".to_owned(), "localhost".to_owned()]).collect::<Vec<_>>().join(",")
+    let given = ["NO_PROXY", "no_proxy"]
+        .iter()
+        .find_map(|name| env::var(name).ok())
+        .filter(|value| !value.is_empty());
+    given
+        .into_iter()
+        .chain(["127.0.0.1".to_owned(), "localhost".to_owned()])
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-/// The runs in order; with `outside` the tests that need something from there are among them, `filter` is a part
-/// of tests' names.
-pub(crate) fn table(workspace: &Workspace, outside: Option<&Outside>, filter: Option<&str>) -> Vec<Run> {
+/// The runs in order; with `outside` the tests that need something from there are among them,
+/// `filter` is a part of tests' names.
+pub(crate) fn table(
+    workspace: &Workspace,
+    outside: Option<&Outside>,
+    filter: Option<&str>,
+) -> Vec<Run> {
     let mut runs = Vec::new();
 
     // A fuzz target brings a main function of its own, which knows nothing of tests.
-    let everything = ["--workspace", "--exclude", "brs-tests-fuzz", "--all-features", "--no-fail-fast"];
-    let mut tests = Run::new("tests", &[&everything[..], &["--lib", "--bins", "--tests", "--examples"]].concat());
+    let everything = [
+        "--workspace",
+        "--exclude",
+        "brs-tests-fuzz",
+        "--all-features",
+        "--no-fail-fast",
+    ];
+    let mut tests = Run::new(
+        "tests",
+        &[
+            &everything[..],
+            &["--lib", "--bins", "--tests", "--examples"],
+        ]
+        .concat(),
+    );
     if let Some(outside) = outside {
         tests.harness.push("--include-ignored".to_owned());
         if !outside.software_tpm {
-            tests.harness.extend(["--skip".to_owned(), SOFTWARE_TPM.to_owned()]);
+            tests
+                .harness
+                .extend(["--skip".to_owned(), SOFTWARE_TPM.to_owned()]);
         }
-        tests.environment.push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
-        tests.environment.push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));
+        tests
+            .environment
+            .push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
+        tests
+            .environment
+            .push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));
         tests.environment.extend(outside.debian.iter().cloned());
     }
     runs.push(tests);
 
-    // On their own: `--include-ignored` would also run the examples that are marked as not runnable.
+    // On their own: `--include-ignored` would also run the examples that are marked as not
+    // runnable.
     let mut examples = Run::new("doc tests", &[&everything[..], &["--doc"]].concat());
     examples.must_execute = false;
     runs.push(examples);
 
     if has_test_target(workspace, "brs", "methods") {
         for features in METHOD_SETS {
-            let name = if features.is_empty() { "none" } else { features };
-            let cargo = ["--package", "brs", "--no-default-features", "--features", features, "--test", "methods"];
+            let name = if features.is_empty() {
+                "none"
+            } else {
+                features
+            };
+            let cargo = [
+                "--package",
+                "brs",
+                "--no-default-features",
+                "--features",
+                features,
+                "--test",
+                "methods",
+            ];
             runs.push(Run::new(format!("methods of {name}"), &cargo));
         }
     }
 
-    // Other flags for the compiler rebuild every dependency: a target directory of its own keeps both warm.
+    // Other flags for the compiler rebuild every dependency: a target directory of its own keeps
+    // both warm.
     let target = workspace.target("model").display().to_string();
-    let mut model = Run::new("model", &["--package", "brs-core", "--lib", "--target-dir", &target]);
-    let flags = [env::var("RUSTFLAGS").unwrap_or_default(), "--cfg brs_model".to_owned()];
-    model.environment.push(("RUSTFLAGS", flags.join(" ").trim_start().to_owned()));
+    let mut model = Run::new(
+        "model",
+        &["--package", "brs-core", "--lib", "--target-dir", &target],
+    );
+    let flags = [
+        env::var("RUSTFLAGS").unwrap_or_default(),
+        "--cfg brs_model".to_owned(),
+    ];
+    model
+        .environment
+        .push(("RUSTFLAGS", flags.join(" ").trim_start().to_owned()));
 
     match filter {
         Some(filter) => {
@@ -140,7 +216,13 @@ pub(crate) fn table(workspace: &Workspace, outside: Option<&Outside>, filter: Op
 
 fn has_test_target(workspace: &Workspace, package: &str, target: &str) -> bool {
     let packages = workspace.metadata.workspace_packages();
-    let package = packages.iter().find(|candidate| candidate.name.as_str() == package);
-    package
-        .is_some_and(|package| package.targets.iter().any(|candidate| candidate.is_test() && candidate.name == target))
+    let package = packages
+        .iter()
+        .find(|candidate| candidate.name.as_str() == package);
+    package.is_some_and(|package| {
+        package
+            .targets
+            .iter()
+            .any(|candidate| candidate.is_test() && candidate.name == target)
+    })
 }

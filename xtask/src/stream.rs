@@ -1,7 +1,7 @@
 //! Runs a program, passes its output on as it comes, and lets the caller read each line.
 //!
-//! Standard output and standard error go through one pipe: cargo names a test binary on one and the binary prints its
-//! results on the other, and only their order tells which belongs to which.
+//! Standard output and standard error go through one pipe: cargo names a test binary on one and the
+//! binary prints its results on the other, and only their order tells which belongs to which.
 
 use std::io::{self, BufRead as _, BufReader, PipeReader, Write};
 use std::process::{Command, ExitStatus, Stdio};
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// How long the output stays open after the program's end before the rest is given up.
 ///
-/// A server that a crashed test left behind inherits the pipe; without a limit it would hang the run for ever.
+/// A server that a crashed test left behind inherits the pipe; without a limit it would hang the
+/// run for ever.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Runs `command` without standard input to its end; what it prints goes to `terminal`.
@@ -21,7 +22,10 @@ pub(crate) fn run(
     mut each_line: impl FnMut(&str),
 ) -> io::Result<ExitStatus> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
     let mut child = command.spawn()?;
     // The command owns our ends of the pipe: while they are open the reader sees no end of file.
     drop(command);
@@ -50,7 +54,10 @@ pub(crate) fn run(
 fn read(pipe: PipeReader, lines: &Sender<Vec<u8>>) {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
-    while pipe.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+    while pipe
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|length| length > 0)
+    {
         if lines.send(std::mem::take(&mut line)).is_err() {
             return;
         }
@@ -70,8 +77,12 @@ mod tests {
     #[test]
     fn both_streams_are_read_in_order() {
         let mut lines = Vec::new();
-        let status =
-            run(shell("echo a; echo b >&2; echo c; exit 3"), io::sink(), |line| lines.push(line.to_owned())).unwrap();
+        let status = run(
+            shell("echo a; echo b >&2; echo c; exit 3"),
+            io::sink(),
+            |line| lines.push(line.to_owned()),
+        )
+        .unwrap();
         assert_eq!(status.code(), Some(3));
         assert_eq!(lines, ["a", "b", "c"]);
     }
@@ -79,9 +90,17 @@ mod tests {
     #[test]
     fn a_process_left_behind_does_not_hang_the_run() {
         let mut lines = Vec::new();
-        let status = run(shell("sleep 30 & echo $!"), io::sink(), |line| lines.push(line.to_owned())).unwrap();
+        let status = run(shell("sleep 30 & echo $!"), io::sink(), |line| {
+            lines.push(line.to_owned())
+        })
+        .unwrap();
         assert!(status.success());
         let left_behind = &lines[0];
-        assert!(shell(&format!("kill {left_behind}")).status().unwrap().success());
+        assert!(
+            shell(&format!("kill {left_behind}"))
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }

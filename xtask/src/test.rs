@@ -1,8 +1,9 @@
-//! `cargo xtask test`: sets up what the tests need, runs the table of runs, and closes with one line that counts.
+//! `cargo xtask test`: sets up what the tests need, runs the table of runs, and closes with one
+//! line that counts.
 //!
-//! The closing line is exactly `N passed, N failed, N skipped` and also stands, after a full run, in
-//! `target/test-summary.txt`, for whoever has to repeat it after other output. Skipped are tests that are marked as
-//! ignored and were in no run.
+//! The closing line is exactly `N passed, N failed, N skipped` and also stands, after a full run,
+//! in `target/test-summary.txt`, for whoever has to repeat it after other output. Skipped are tests
+//! that are marked as ignored and were in no run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,11 +53,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         fs::remove_file(&summary).ok();
     }
 
-    let outside = if options.embedded { None } else { Some(outside(workspace, options.tpm)?) };
+    let outside = if options.embedded {
+        None
+    } else {
+        Some(outside(workspace, options.tpm)?)
+    };
     let mut outcome = Outcome::default();
-    if outside.as_ref().is_some_and(|outside| !outside.software_tpm) {
+    if outside
+        .as_ref()
+        .is_some_and(|outside| !outside.software_tpm)
+    {
         let tests = format!("tests with `{}` in their name", runs::SOFTWARE_TPM);
-        outcome.left_out.insert((tests, "run with `cargo xtask test --tpm`".to_owned()));
+        outcome
+            .left_out
+            .insert((tests, "run with `cargo xtask test --tpm`".to_owned()));
     }
     for run in runs::table(workspace, outside.as_ref(), options.filter.as_deref()) {
         outcome.add(&run, workspace)?;
@@ -69,13 +79,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if !outcome.left_out.is_empty() {
         println!("left out:");
         for (name, reason) in &outcome.left_out {
-            println!("  {name}: {}", if reason.is_empty() { "marked as ignored" } else { reason });
+            println!(
+                "  {name}: {}",
+                if reason.is_empty() {
+                    "marked as ignored"
+                } else {
+                    reason
+                }
+            );
         }
     }
     for complaint in &outcome.complaints {
         println!("error: {complaint}");
     }
-    let line = format!("{} passed, {} failed, {} skipped", outcome.sum.passed, outcome.sum.failed, outcome.sum.ignored);
+    let line = format!(
+        "{} passed, {} failed, {} skipped",
+        outcome.sum.passed, outcome.sum.failed, outcome.sum.ignored
+    );
     if is_full {
         fs::write(&summary, format!("{line}\n"))?;
     }
@@ -85,10 +105,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
 
 /// Everything that comes from outside the workspace.
 fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
-    let otherwise = |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
+    let otherwise =
+        |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
     let debian = debian::ensure(&workspace.shell()?, software_tpm).map_err(otherwise)?;
     let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
-    Ok(Outside { moto, debian, tokens: tokens::empty_store(workspace, "softhsm2")?, software_tpm })
+    Ok(Outside {
+        moto,
+        debian,
+        tokens: tokens::empty_store(workspace, "softhsm2")?,
+        software_tpm,
+    })
 }
 
 impl Outcome {
@@ -103,7 +129,13 @@ impl Outcome {
                 self.left_out.insert((name.to_owned(), reason.to_owned()));
             }
         })?;
-        println!("== {}: {} passed, {} failed, {:.1} s", run.name, tally.passed, tally.failed, stopwatch.seconds());
+        println!(
+            "== {}: {} passed, {} failed, {:.1} s",
+            run.name,
+            tally.passed,
+            tally.failed,
+            stopwatch.seconds()
+        );
         self.sum += tally;
         self.complaints.extend(judge(run, tally, status.success()));
         Ok(())
@@ -114,9 +146,13 @@ impl Outcome {
 fn judge(run: &Run, tally: Tally, success: bool) -> Option<String> {
     let name = &run.name;
     match (success, tally.failed) {
-        (false, 0) => Some(format!("run `{name}` ended without a failed test: it did not compile or it crashed")),
+        (false, 0) => Some(format!(
+            "run `{name}` ended without a failed test: it did not compile or it crashed"
+        )),
         (_, failed) if failed > 0 => Some(format!("run `{name}`: {failed} failed")),
-        _ if run.must_execute && tally.executed() == 0 => Some(format!("run `{name}` executed no test")),
+        _ if run.must_execute && tally.executed() == 0 => {
+            Some(format!("run `{name}` executed no test"))
+        }
         _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: what can be checked without compiling, in a second.
 //!
-//! Collects findings from three places and prints them sorted: `text` looks at single files, `manifest` at the
-//! `Cargo.toml` files, this file at the tree as a whole. A finding says where and what to do.
+//! Collects findings from three places and prints them sorted: `text` looks at single files,
+//! `manifest` at the `Cargo.toml` files, this file at the tree as a whole. A finding says where and
+//! what to do.
 
 mod manifest;
 mod text;
@@ -26,7 +27,11 @@ struct Finding {
 
 impl Finding {
     fn new(place: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { place: place.to_owned(), line, message: message.into() }
+        Self {
+            place: place.to_owned(),
+            line,
+            message: message.into(),
+        }
     }
 }
 
@@ -40,11 +45,18 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             findings.extend(text::check(file, &content));
         }
     }
-    findings.extend(top_level(&files, |file| fs::read_to_string(workspace.root().join(file)).ok()));
+    findings.extend(top_level(&files, |file| {
+        fs::read_to_string(workspace.root().join(file)).ok()
+    }));
     findings.extend(manifest::check(workspace)?);
     findings.sort();
 
-    for Finding { place, line, message } in &findings {
+    for Finding {
+        place,
+        line,
+        message,
+    } in &findings
+    {
         if *line == 0 {
             println!("{place}: {message}");
         } else {
@@ -52,7 +64,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         }
     }
     println!("tidy: {} files, {} findings", files.len(), findings.len());
-    if findings.is_empty() { Ok(()) } else { Err(Failure::new("the tree is not tidy")) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new("the tree is not tidy"))
+    }
 }
 
 /// What holds for the top level of the tree.
@@ -60,17 +76,29 @@ fn top_level(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<Fin
     let mut findings = Vec::new();
     for toolchain in ["rust-toolchain", "rust-toolchain.toml"] {
         if files.iter().any(|file| file == toolchain) {
-            findings.push(Finding::new(toolchain, 0, "remove it: any stable toolchain from `rust-version` on will do"));
+            findings.push(Finding::new(
+                toolchain,
+                0,
+                "remove it: any stable toolchain from `rust-version` on will do",
+            ));
         }
     }
     let readme = read("README.md").map_or(0, |text| text.lines().count());
     if readme > README_LINES {
-        let message = format!("{readme} lines, at most {README_LINES}: move details into the manual");
+        let message =
+            format!("{readme} lines, at most {README_LINES}: move details into the manual");
         findings.push(Finding::new("README.md", 0, message));
     }
     let changelog = read("CHANGELOG.md").unwrap_or_default();
-    if !changelog.lines().any(|line| line.starts_with("## ") && line.contains("Unreleased")) {
-        findings.push(Finding::new("CHANGELOG.md", 0, "add the heading `## [Unreleased]` and what changes for users"));
+    if !changelog
+        .lines()
+        .any(|line| line.starts_with("## ") && line.contains("Unreleased"))
+    {
+        findings.push(Finding::new(
+            "CHANGELOG.md",
+            0,
+            "add the heading `## [Unreleased]` and what changes for users",
+        ));
     }
     findings
 }
@@ -83,18 +111,37 @@ mod tests {
 
     fn places(files: &[&str], readme: &str, changelog: &str) -> Vec<String> {
         let files: Vec<String> = files.iter().map(|&file| file.to_owned()).collect();
-        let read = |file: &str| Some(if file == "README.md" { readme.to_owned() } else { changelog.to_owned() });
-        top_level(&files, read).into_iter().map(|finding| finding.place).collect()
+        let read = |file: &str| {
+            Some(if file == "README.md" {
+                readme.to_owned()
+            } else {
+                changelog.to_owned()
+            })
+        };
+        top_level(&files, read)
+            .into_iter()
+            .map(|finding| finding.place)
+            .collect()
     }
 
     #[test]
     fn an_ordinary_top_level_is_tidy() {
-        assert_eq!(places(&["Cargo.toml", "brs/rust-toolchain"], &"line\n".repeat(150), CHANGELOG), [""; 0]);
+        assert_eq!(
+            places(
+                &["Cargo.toml", "brs/rust-toolchain"],
+                &"line\n".repeat(150),
+                CHANGELOG
+            ),
+            [""; 0]
+        );
     }
 
     #[test]
     fn a_toolchain_file_is_found() {
-        assert_eq!(places(&["rust-toolchain.toml"], "", CHANGELOG), ["rust-toolchain.toml"]);
+        assert_eq!(
+            places(&["rust-toolchain.toml"], "", CHANGELOG),
+            ["rust-toolchain.toml"]
+        );
     }
 
     #[test]
@@ -104,6 +151,9 @@ mod tests {
 
     #[test]
     fn a_changelog_without_unreleased_is_found() {
-        assert_eq!(places(&[], "", "# Changelog\n\nUnreleased\n"), ["CHANGELOG.md"]);
+        assert_eq!(
+            places(&[], "", "# Changelog\n\nUnreleased\n"),
+            ["CHANGELOG.md"]
+        );
     }
 }

@@ -15,6 +15,12 @@ pub(crate) fn empty_store(workspace: &Workspace, name: &str) -> Result<PathBuf> 
     let tokens = folder.join("tokens");
     fs::create_dir_all(&tokens)?;
     let settings = folder.join("softhsm2.conf");
-    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()))?;
+    fs::write(
+        &settings,
+        format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\n",
+            tokens.display()
+        ),
+    )?;
     Ok(settings)
 }

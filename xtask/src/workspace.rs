@@ -1,7 +1,7 @@
 //! What the commands know about the workspace: its folders, its packages, its files.
 //!
-//! Read once per command from `cargo metadata`. Package lists come from there and are never written down a second
-//! time: the *published* crates are the workspace's default members.
+//! Read once per command from `cargo metadata`. Package lists come from there and are never written
+//! down a second time: the *published* crates are the workspace's default members.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,9 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn load() -> Result<Self> {
-        let metadata = MetadataCommand::new().other_options(vec!["--all-features".to_owned()]).exec()?;
+        let metadata = MetadataCommand::new()
+            .other_options(vec!["--all-features".to_owned()])
+            .exec()?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
         Ok(Self { metadata, root })
     }
@@ -34,7 +36,10 @@ impl Workspace {
 
     /// A file or folder below the target directory, wherever the user has put that.
     pub(crate) fn target(&self, name: &str) -> PathBuf {
-        self.metadata.target_directory.join(name).into_std_path_buf()
+        self.metadata
+            .target_directory
+            .join(name)
+            .into_std_path_buf()
     }
 
     /// A shell that stands in the workspace's root.
@@ -53,8 +58,8 @@ impl Workspace {
 
     /// Every file of the tree, as a path from the root with `/`, sorted.
     ///
-    /// Walks the folders instead of asking git, so that a new file is checked before it is added and a source archive
-    /// can be checked too.
+    /// Walks the folders instead of asking git, so that a new file is checked before it is added
+    /// and a source archive can be checked too.
     pub(crate) fn files(&self) -> Result<Vec<String>> {
         let mut files = Vec::new();
         let mut folders = vec![self.root.clone()];
@@ -70,7 +75,8 @@ impl Workspace {
                         folders.push(path);
                     }
                 } else if let Ok(relative) = path.strip_prefix(&self.root) {
-                    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+                    let parts: Vec<_> =
+                        relative.iter().map(|part| part.to_string_lossy()).collect();
                     files.push(parts.join("/"));
                 }
             }
@@ -81,7 +87,10 @@ impl Workspace {
 
     /// Whether a folder holds build output or another tool's data.
     fn is_foreign(&self, folder: &Path) -> bool {
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         folder == self.metadata.target_directory.as_std_path()
             || name == "target"
             || (name.starts_with('.') && !matches!(name, ".cargo" | ".ci"))

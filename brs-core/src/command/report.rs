@@ -1,7 +1,7 @@
 //! What is said about a command that cannot be run or did not succeed.
 //!
-//! Owns the wording, kind and details of every error. Nothing here sees arguments, values of the environment or
-//! standard output; what may be seen of the rest is [`shown`]'s.
+//! Owns the wording, kind and details of every error. Nothing here sees arguments, values of the
+//! environment or standard output; what may be seen of the rest is [`shown`]'s.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,10 @@ use super::{Command, STDOUT_LIMIT};
 use crate::error::Error;
 
 pub(super) fn empty() -> Error {
-    unusable("empty", "the command is empty: name a program, followed by its arguments")
+    unusable(
+        "empty",
+        "the command is empty: name a program, followed by its arguments",
+    )
 }
 
 pub(super) fn unbalanced() -> Error {
@@ -25,7 +28,10 @@ pub(super) fn unbalanced() -> Error {
 }
 
 pub(super) fn nul(what: &str) -> Error {
-    unusable("nul", format!("{what} holds a NUL character, which no program can be given"))
+    unusable(
+        "nul",
+        format!("{what} holds a NUL character, which no program can be given"),
+    )
 }
 
 pub(super) fn env_name(key: &OsStr) -> Error {
@@ -42,17 +48,25 @@ pub(super) fn env_name(key: &OsStr) -> Error {
 }
 
 fn unusable(problem: &str, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::configuration(message).unrecoverable().with_detail("problem", problem)
+    Error::configuration(message)
+        .unrecoverable()
+        .with_detail("problem", problem)
 }
 
 pub(super) fn not_started(command: &Command, error: io::Error) -> Error {
     let program = program_of(command);
     if let Some(path) = command.current_dir.as_deref().filter(|path| !path.is_dir()) {
         let path = shown::name(path.as_os_str());
-        let message = format!("working directory `{path}` of command `{program}` is not an existing directory");
-        return of(command, "working_directory", Error::configuration(message).unrecoverable())
-            .with_detail("current_dir", path)
-            .with_source(error);
+        let message = format!(
+            "working directory `{path}` of command `{program}` is not an existing directory"
+        );
+        return of(
+            command,
+            "working_directory",
+            Error::configuration(message).unrecoverable(),
+        )
+        .with_detail("current_dir", path)
+        .with_source(error);
     }
     let os_error = error.raw_os_error();
     let (problem, described) = match (shown::mistake(&command.program), error.kind()) {
@@ -100,12 +114,14 @@ pub(super) fn not_started(command: &Command, error: io::Error) -> Error {
 /// What to do about a text that is no program, alone or before arguments.
 fn advice(mistake: Mistake, alone: bool) -> (&'static str, &'static str) {
     match (mistake, alone) {
-        (Mistake::Variable, _) => {
-            ("variable_for_program", "setting a variable before the program takes a shell: set variables with `env`")
-        }
-        (Mistake::Line, true) => {
-            ("line_for_program", "this is one text in a list: give a text, or one word per element")
-        }
+        (Mistake::Variable, _) => (
+            "variable_for_program",
+            "setting a variable before the program takes a shell: set variables with `env`",
+        ),
+        (Mistake::Line, true) => (
+            "line_for_program",
+            "this is one text in a list: give a text, or one word per element",
+        ),
         (Mistake::Line, false) => (
             "line_for_program",
             "its name holds blanks: check the path, or give one word per element, options as elements of their own",
@@ -113,8 +129,8 @@ fn advice(mistake: Mistake, alone: bool) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether the program was given by a path at which there is a file: then, if none is found, it is the file's
-/// interpreter that is missing.
+/// Whether the program was given by a path at which there is a file: then, if none is found, it is
+/// the file's interpreter that is missing.
 fn is_there(command: &Command) -> bool {
     let path = Path::new(&command.program);
     let base = command.current_dir.as_deref().unwrap_or(Path::new(""));
@@ -140,7 +156,8 @@ pub(super) fn output_too_long(command: &Command) -> Error {
         program_of(command),
         STDOUT_LIMIT / 1024
     );
-    of(command, "output_too_long", Error::credential(message)).with_detail("limit_bytes", STDOUT_LIMIT)
+    of(command, "output_too_long", Error::credential(message))
+        .with_detail("limit_bytes", STDOUT_LIMIT)
 }
 
 pub(super) fn stderr_too_long(command: &Command, limit: u64) -> Error {
@@ -154,13 +171,24 @@ pub(super) fn stderr_too_long(command: &Command, limit: u64) -> Error {
 
 pub(super) fn failed(command: &Command, status: ExitStatus, stderr: &str) -> Error {
     let (how, detail) = match (status.code(), signal(status)) {
-        (Some(code), _) => (format!("failed with exit status {code}"), Some(("exit_status", code))),
-        (None, Some(signal)) => (format!("was ended by signal {signal}"), Some(("signal", signal))),
+        (Some(code), _) => (
+            format!("failed with exit status {code}"),
+            Some(("exit_status", code)),
+        ),
+        (None, Some(signal)) => (
+            format!("was ended by signal {signal}"),
+            Some(("signal", signal)),
+        ),
         (None, None) => ("failed".to_owned(), None),
     };
-    let said = if stderr.is_empty() { "it wrote nothing to its standard error" } else { stderr };
+    let said = if stderr.is_empty() {
+        "it wrote nothing to its standard error"
+    } else {
+        stderr
+    };
     let message = format!("command `{}` {how}: {said}", program_of(command));
-    let mut error = of(command, "failed", Error::configuration(message).retryable()).with_detail("stderr", stderr);
+    let mut error = of(command, "failed", Error::configuration(message).retryable())
+        .with_detail("stderr", stderr);
     if let Some((name, value)) = detail {
         error = error.with_detail(name, value);
     }
@@ -169,12 +197,17 @@ pub(super) fn failed(command: &Command, status: ExitStatus, stderr: &str) -> Err
 
 /// Reading a pipe or waiting failed: nothing a command or its user can help.
 pub(super) fn unwatched(command: &Command, error: io::Error) -> Error {
-    let message = format!("command `{}` could not be watched and was ended", program_of(command));
+    let message = format!(
+        "command `{}` could not be watched and was ended",
+        program_of(command)
+    );
     of(command, "os_error", Error::connection(message)).with_source(error)
 }
 
 fn of(command: &Command, problem: &str, error: Error) -> Error {
-    error.with_detail("command", program_of(command)).with_detail("problem", problem)
+    error
+        .with_detail("command", program_of(command))
+        .with_detail("problem", problem)
 }
 
 #[cfg(unix)]

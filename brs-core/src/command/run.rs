@@ -1,16 +1,18 @@
 //! Running a command: its group, its pipes, its end.
 //!
-//! One future does everything: it reads both pipes and waits for the command at the same time, so that neither a full
-//! pipe nor a silent command stalls it. The processes are owned by [`Group`]:
+//! One future does everything: it reads both pipes and waits for the command at the same time, so
+//! that neither a full pipe nor a silent command stalls it. The processes are owned by [`Group`]:
 //!
-//! 1. A group is either let go after its leader has exited and both pipes were closed, or killed; dropping it kills it.
-//! 2. Whoever kills a group has it reaped by a task on brs's own runtime, which never ends: no zombies, and nobody has
-//!    to wait.
-//! 3. The leader is waited for alone ([`Group::leader_exited`]): a descendant that lives on must not look like a
-//!    command that does.
-//! 4. The leader is not reaped before its group has been let go or killed. Until then the system cannot give its
-//!    number, which is the group's, to another process, so that the signal reaches nobody else even if all other
-//!    members have left. (A process that ignores SIGCHLD or reaps children that are not its own takes this away.)
+//! 1. A group is either let go after its leader has exited and both pipes were closed, or killed;
+//!    dropping it kills it.
+//! 2. Whoever kills a group has it reaped by a task on brs's own runtime, which never ends: no
+//!    zombies, and nobody has to wait.
+//! 3. The leader is waited for alone ([`Group::leader_exited`]): a descendant that lives on must
+//!    not look like a command that does.
+//! 4. The leader is not reaped before its group has been let go or killed. Until then the system
+//!    cannot give its number, which is the group's, to another process, so that the signal reaches
+//!    nobody else even if all other members have left. (A process that ignores SIGCHLD or reaps
+//!    children that are not its own takes this away.)
 //!
 //! - The time limit is reached: `a_hanging_command_is_ended_with_its_grandchild`.
 //! - The future is dropped: `dropping_the_future_ends_the_group`.
@@ -49,10 +51,15 @@ const STDERR_LIMIT: u64 = 16 * 1024 * 1024;
 /// The default of Linux, in bytes.
 const PIPE_CAPACITY: usize = 64 * 1024;
 
-/// How long a killed group is waited for; one that the system cannot end by then is left to its reaper.
+/// How long a killed group is waited for; one that the system cannot end by then is left to its
+/// reaper.
 const REAPING: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(command: &Command, clock: &Arc<dyn Clock>, limit: Duration) -> Result<Output, Error> {
+pub(super) async fn run(
+    command: &Command,
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+) -> Result<Output, Error> {
     let limit = command.timeout.min(limit);
     if limit.is_zero() {
         return Err(report::timed_out(command, limit));
@@ -69,8 +76,8 @@ pub(super) async fn run(command: &Command, clock: &Arc<dyn Clock>, limit: Durati
             group.let_go().await;
             break Ok(status);
         }
-        // In this order so that a command that finishes at the very limit has finished; what it can print meanwhile is
-        // bounded.
+        // In this order so that a command that finishes at the very limit has finished; what it can
+        // print meanwhile is bounded.
         tokio::select! {
             biased;
             exited = group.leader_exited(), if status.is_none() => match exited {
@@ -101,7 +108,10 @@ pub(super) async fn run(command: &Command, clock: &Arc<dyn Clock>, limit: Durati
     let status: ExitStatus = ended?;
     let stderr = shown::stderr(command, &stderr.kept, stderr.is_cut());
     if status.success() {
-        Ok(Output { stdout: stdout.finish(), stderr })
+        Ok(Output {
+            stdout: stdout.finish(),
+            stderr,
+        })
     } else {
         Err(report::failed(command, status, &stderr))
     }
@@ -109,13 +119,21 @@ pub(super) async fn run(command: &Command, clock: &Arc<dyn Clock>, limit: Durati
 
 /// Reads what is in the pipes once the command has exited: the runtime may not have noticed it yet.
 fn take_rest(command: &Command, stdout: &mut Stdout, stderr: &mut Stderr) -> Result<(), Error> {
-    stdout.read_now().and_then(|()| stderr.read_now()).map_err(|error| report::unwatched(command, error))?;
-    if stdout.filled > STDOUT_LIMIT { Err(report::output_too_long(command)) } else { Ok(()) }
+    stdout
+        .read_now()
+        .and_then(|()| stderr.read_now())
+        .map_err(|error| report::unwatched(command, error))?;
+    if stdout.filled > STDOUT_LIMIT {
+        Err(report::output_too_long(command))
+    } else {
+        Ok(())
+    }
 }
 
 fn spawn(command: &Command) -> Result<(Group, Stdout, Stderr), Error> {
-    let runtime = runtime::own()
-        .map_err(|error| Error::connection("no thread could be started to watch a command").with_source(error))?;
+    let runtime = runtime::own().map_err(|error| {
+        Error::connection("no thread could be started to watch a command").with_source(error)
+    })?;
     // Pipes and children belong to the runtime that is entered here, wherever they are awaited.
     let _entered = runtime.enter();
     let mut wrap = CommandWrap::with_new(&command.program, |native| {
@@ -132,15 +150,23 @@ fn spawn(command: &Command) -> Result<(Group, Stdout, Stderr), Error> {
         if let Some(path) = &command.current_dir {
             native.current_dir(path);
         }
-        native.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        native
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
     });
     wrap.wrap(KillOnDrop);
     #[cfg(unix)]
     wrap.wrap(ProcessGroup::leader());
     #[cfg(windows)]
     wrap.wrap(JobObject);
-    let mut child = wrap.spawn().map_err(|error| report::not_started(command, error))?;
-    let (stdout, stderr) = (Stdout::new(child.stdout().take()), Stderr::new(child.stderr().take()));
+    let mut child = wrap
+        .spawn()
+        .map_err(|error| report::not_started(command, error))?;
+    let (stdout, stderr) = (
+        Stdout::new(child.stdout().take()),
+        Stderr::new(child.stderr().take()),
+    );
     let mut group = Group {
         #[cfg(unix)]
         exit: None,
@@ -148,7 +174,9 @@ fn spawn(command: &Command) -> Result<(Group, Stdout, Stderr), Error> {
         runtime: runtime.clone(),
     };
     #[cfg(unix)]
-    group.watch().map_err(|error| report::unwatched(command, error))?;
+    group
+        .watch()
+        .map_err(|error| report::unwatched(command, error))?;
     Ok((group, stdout, stderr))
 }
 
@@ -163,22 +191,28 @@ struct Group {
 }
 
 impl Group {
-    /// Watches the leader from a thread of its own: there is no other way to wait without reaping that all systems
-    /// know.
+    /// Watches the leader from a thread of its own: there is no other way to wait without reaping
+    /// that all systems know.
     #[cfg(unix)]
     fn watch(&mut self) -> io::Result<()> {
-        let leader = self.child.as_ref().and_then(|child| unreaped::pid(child.id()?));
+        let leader = self
+            .child
+            .as_ref()
+            .and_then(|child| unreaped::pid(child.id()?));
         let leader = leader.ok_or_else(|| io::Error::other("the command has no process id"))?;
         let (tell, exit) = oneshot::channel();
-        std::thread::Builder::new().name("brs-command".into()).spawn(move || {
-            // Whoever asked may have left.
-            let _ = tell.send(unreaped::exited(leader));
-        })?;
+        std::thread::Builder::new()
+            .name("brs-command".into())
+            .spawn(move || {
+                // Whoever asked may have left.
+                let _ = tell.send(unreaped::exited(leader));
+            })?;
         self.exit = Some(exit);
         Ok(())
     }
 
-    /// Waits for the command itself, not for its descendants. May be dropped and called again, until it is ready.
+    /// Waits for the command itself, not for its descendants. May be dropped and called again,
+    /// until it is ready.
     #[cfg(unix)]
     async fn leader_exited(&mut self) -> io::Result<ExitStatus> {
         match &mut self.exit {
@@ -187,7 +221,8 @@ impl Group {
         }
     }
 
-    /// Waits for the command itself. The system keeps what is known of it as long as there is a handle.
+    /// Waits for the command itself. The system keeps what is known of it as long as there is a
+    /// handle.
     #[cfg(not(unix))]
     async fn leader_exited(&mut self) -> io::Result<ExitStatus> {
         match &mut self.child {
@@ -256,9 +291,13 @@ mod unreaped {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let status = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(process), options))?;
         // The two forms of a wait status: the code in the second byte, or the signal in the first.
-        let code = status.as_ref().and_then(|status| status.exit_status()).map(|code| (code & 0xff) << 8);
+        let code = status
+            .as_ref()
+            .and_then(|status| status.exit_status())
+            .map(|code| (code & 0xff) << 8);
         let raw = code.or_else(|| status.as_ref()?.terminating_signal());
-        raw.map(ExitStatus::from_raw).ok_or_else(|| io::Error::other("the system did not tell how it ended"))
+        raw.map(ExitStatus::from_raw)
+            .ok_or_else(|| io::Error::other("the system did not tell how it ended"))
     }
 }
 
@@ -272,7 +311,11 @@ struct Stdout {
 impl Stdout {
     fn new(pipe: Option<ChildStdout>) -> Self {
         // One byte more than allowed, so that too much can be told from just enough.
-        Self { pipe, buffer: Zeroizing::new(vec![0; STDOUT_LIMIT + 1]), filled: 0 }
+        Self {
+            pipe,
+            buffer: Zeroizing::new(vec![0; STDOUT_LIMIT + 1]),
+            filled: 0,
+        }
     }
 
     async fn read(&mut self) -> io::Result<()> {
@@ -306,7 +349,12 @@ struct Stderr {
 impl Stderr {
     fn new(pipe: Option<ChildStderr>) -> Self {
         let kept = Zeroizing::new(Vec::with_capacity(STDERR_KEPT));
-        Self { pipe, chunk: Zeroizing::new(vec![0; STDERR_KEPT]), kept, total: 0 }
+        Self {
+            pipe,
+            chunk: Zeroizing::new(vec![0; STDERR_KEPT]),
+            kept,
+            total: 0,
+        }
     }
 
     /// Whether the beginning of what was written is not kept.
@@ -345,7 +393,9 @@ impl Stderr {
 
 /// One read; the end of the pipe closes it. May be dropped: then nothing was read.
 async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> io::Result<usize> {
-    let Some(open) = pipe else { return std::future::pending().await };
+    let Some(open) = pipe else {
+        return std::future::pending().await;
+    };
     let count = open.read(buffer).await?;
     if count == 0 {
         *pipe = None;

@@ -1,9 +1,10 @@
 //! What of a command may be seen: its program's text, and the end of its standard error.
 //!
-//! Owns the cleaning of what comes from outside, and the masks over what brs itself was given: a tool that quotes its
-//! arguments or its environment (`unrecognized option '--pin=…'`, `sh -x`) must not put them into an error. A mask
-//! finds a text as it was given; one that the tool has quoted or encoded is not recognised. A line whose beginning was
-//! not kept is not shown: it may begin within a secret.
+//! Owns the cleaning of what comes from outside, and the masks over what brs itself was given: a
+//! tool that quotes its arguments or its environment (`unrecognized option '--pin=…'`, `sh -x`)
+//! must not put them into an error. A mask finds a text as it was given; one that the tool has
+//! quoted or encoded is not recognised. A line whose beginning was not kept is not shown: it may
+//! begin within a secret.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, is_separator};
@@ -37,20 +38,30 @@ pub(super) enum Mistake {
 /// What the text looks like, if not like a program. Whether there is such a file is not looked at.
 pub(super) fn mistake(program: &OsStr) -> Option<Mistake> {
     let text = program.to_string_lossy();
-    if first_word(&text).split(is_separator).next().is_some_and(|name| name.contains('=')) {
+    if first_word(&text)
+        .split(is_separator)
+        .next()
+        .is_some_and(|name| name.contains('='))
+    {
         Some(Mistake::Variable)
     } else {
         text.contains(char::is_whitespace).then_some(Mistake::Line)
     }
 }
 
-/// The part of a program's text that holds no value: up to the first `=` of a variable, the first word of a line. A
-/// file whose path holds blanks is a program.
+/// The part of a program's text that holds no value: up to the first `=` of a variable, the first
+/// word of a line. A file whose path holds blanks is a program.
 pub(super) fn harmless(program: &OsStr) -> OsString {
     let text = program.to_string_lossy();
     match mistake(program) {
-        Some(Mistake::Variable) => format!("{}=…", text.trim_start().split('=').next().unwrap_or_default()).into(),
-        Some(Mistake::Line) if !Path::new(program).is_file() => format!("{} …", first_word(&text)).into(),
+        Some(Mistake::Variable) => format!(
+            "{}=…",
+            text.trim_start().split('=').next().unwrap_or_default()
+        )
+        .into(),
+        Some(Mistake::Line) if !Path::new(program).is_file() => {
+            format!("{} …", first_word(&text)).into()
+        }
         Some(Mistake::Line) | None => program.to_owned(),
     }
 }
@@ -61,14 +72,21 @@ fn first_word(text: &str) -> &str {
 
 /// A name from outside, fit for a message.
 pub(super) fn name(name: &OsStr) -> String {
-    clean(&name.to_string_lossy()).chars().take(NAME_SHOWN).collect()
+    clean(&name.to_string_lossy())
+        .chars()
+        .take(NAME_SHOWN)
+        .collect()
 }
 
-/// The end of a command's standard error on one line: that is where the reason stands. `cut` says that `written` is not
-/// all of it.
+/// The end of a command's standard error on one line: that is where the reason stands. `cut` says
+/// that `written` is not all of it.
 pub(super) fn stderr(command: &Command, written: &[u8], cut: bool) -> String {
     let text = Zeroizing::new(String::from_utf8_lossy(written).into_owned());
-    let whole = if cut { text.split_once('\n').map_or("", |(_, whole)| whole) } else { &text };
+    let whole = if cut {
+        text.split_once('\n').map_or("", |(_, whole)| whole)
+    } else {
+        &text
+    };
     let line = joined(&masked(&lines(whole), &secrets(command)));
     let surplus = line.chars().count().saturating_sub(STDERR_SHOWN);
     if surplus > 0 {
@@ -105,7 +123,8 @@ fn secrets(command: &Command) -> Vec<Zeroizing<String>> {
     secrets
 }
 
-/// `text` with a mask over every occurrence of a secret, and what stands behind a secret's name; they may overlap.
+/// `text` with a mask over every occurrence of a secret, and what stands behind a secret's name;
+/// they may overlap.
 fn masked(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut is_secret = vec![false; text.len()];
     for value in named::values(text) {
@@ -140,7 +159,8 @@ fn joined(lines: &str) -> String {
     lines.replace('\n', "; ")
 }
 
-/// Removes control sequences, characters that change how others are shown, and what is blank around and between lines.
+/// Removes control sequences, characters that change how others are shown, and what is blank around
+/// and between lines.
 fn lines(text: &str) -> String {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text.chars().peekable();
@@ -159,11 +179,18 @@ fn lines(text: &str) -> String {
             '\n' | '\r' => plain.push('\n'),
             '\t' => plain.push(' '),
             c if c.is_control() => {}
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {}
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {}
             c => plain.push(c),
         }
     }
-    let lines: Vec<&str> = plain.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = plain
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     lines.join("\n")
 }
 
@@ -199,10 +226,16 @@ mod tests {
             (b"\n \r\n\t\n", ""),
             (b"no access\n", "no access"),
             (b"first\r\n  second\n\nthird", "first; second; third"),
-            (b"\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x1b\\ end", "red link end"),
+            (
+                b"\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x1b\\ end",
+                "red link end",
+            ),
             (b"\x1b(Bplain\x1bM\x08\x00!", "plain!"),
             (b"bad \xff byte", "bad \u{fffd} byte"),
-            ("\u{202e}turned\u{2069}\u{feff} \u{9b}31mred".as_bytes(), "turned red"),
+            (
+                "\u{202e}turned\u{2069}\u{feff} \u{9b}31mred".as_bytes(),
+                "turned red",
+            ),
             (b"cut off \x1b[3", "cut off"),
             (b"cut off \x1b", "cut off"),
             (b"cut off \x1b]0;title", "cut off"),
@@ -217,13 +250,30 @@ mod tests {
         written.push_str("the reason");
         let shown = stderr(&bare(), written.as_bytes(), false);
         assert_eq!(shown.chars().count(), 500);
-        assert!(shown.starts_with("…ä") && shown.ends_with("the reason"), "{shown}");
+        assert!(
+            shown.starts_with("…ä") && shown.ends_with("the reason"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn what_the_command_was_given_is_masked_in_its_standard_error() {
-        let command = Command::new(["tool", "--password=hush", "two\nlines", "ünïcode", "-v", "k=overlap"]).unwrap();
-        let command = command.env("PIN", "4711").unwrap().env("LONGER", "4711-0815").unwrap().env("D", "123").unwrap();
+        let command = Command::new([
+            "tool",
+            "--password=hush",
+            "two\nlines",
+            "ünïcode",
+            "-v",
+            "k=overlap",
+        ])
+        .unwrap();
+        let command = command
+            .env("PIN", "4711")
+            .unwrap()
+            .env("LONGER", "4711-0815")
+            .unwrap()
+            .env("D", "123")
+            .unwrap();
         for (written, expected) in [
             ("unknown option '--password=hush'", "unknown option '***'"),
             ("wrong password: hush", "wrong password: ***"),
@@ -235,7 +285,11 @@ mod tests {
             ("-v and 123 are too short", "-v and 123 are too short"),
             ("47 11 hus", "47 11 hus"),
         ] {
-            assert_eq!(stderr(&command, written.as_bytes(), false), expected, "{written}");
+            assert_eq!(
+                stderr(&command, written.as_bytes(), false),
+                expected,
+                "{written}"
+            );
         }
     }
 
@@ -247,16 +301,26 @@ mod tests {
 
     #[test]
     fn a_line_whose_beginning_was_not_kept_is_not_shown() {
-        for (written, expected) in
-            [("ter half of hush\ndenied", "…denied"), ("correct horse hush: denied", "…"), ("", "…")]
-        {
-            assert_eq!(stderr(&bare(), written.as_bytes(), true), expected, "{written}");
+        for (written, expected) in [
+            ("ter half of hush\ndenied", "…denied"),
+            ("correct horse hush: denied", "…"),
+            ("", "…"),
+        ] {
+            assert_eq!(
+                stderr(&bare(), written.as_bytes(), true),
+                expected,
+                "{written}"
+            );
         }
     }
 
     #[test]
     fn what_stands_behind_a_secrets_name_is_masked_over_lines() {
-        for written in ["SecretAccessKey:\n  hush\n", "password: |\r\n  hush\r\n  hush", "pin:\n\nhush"] {
+        for written in [
+            "SecretAccessKey:\n  hush\n",
+            "password: |\r\n  hush\r\n  hush",
+            "pin:\n\nhush",
+        ] {
             let shown = stderr(&bare(), written.as_bytes(), false);
             assert!(shown.ends_with(MASK) && !shown.contains("hush"), "{shown}");
         }
@@ -266,7 +330,10 @@ mod tests {
     fn a_mask_is_laid_before_the_text_is_shortened() {
         let long = "hush".repeat(200);
         let command = Command::new(["tool", &long]).unwrap();
-        assert_eq!(stderr(&command, format!("{long}: denied").as_bytes(), false), "***: denied");
+        assert_eq!(
+            stderr(&command, format!("{long}: denied").as_bytes(), false),
+            "***: denied"
+        );
     }
 
     #[test]
@@ -288,7 +355,11 @@ mod tests {
             (" ", " …", Some(Mistake::Line)),
             (file.to_str().unwrap(), file.to_str().unwrap(), None),
         ] {
-            assert_eq!(harmless(OsStr::new(program)), OsStr::new(expected), "{program}");
+            assert_eq!(
+                harmless(OsStr::new(program)),
+                OsStr::new(expected),
+                "{program}"
+            );
             assert_eq!(mistake(OsStr::new(program)), mistaken, "{program}");
         }
     }

@@ -1,10 +1,11 @@
 //! Reading a set from data: the Python names, those of `credential_process`, and brs's own.
 //!
-//! Everything that is missing is listed in one error, and no error repeats a value: a secret in the wrong place must
-//! not end up in a message. Empty strings count as missing; white space and control characters are refused, not
-//! trimmed. Data is a map: the order of a list means nothing. An expiration is an ISO 8601 text with an offset; a
-//! number or a time without an offset is refused, because its meaning is a guess. Credentials with a session token end,
-//! so a set with one and no expiration is refused too, but in the spelling of `credential_process`, where that means
+//! Everything that is missing is listed in one error, and no error repeats a value: a secret in the
+//! wrong place must not end up in a message. Empty strings count as missing; white space and
+//! control characters are refused, not trimmed. Data is a map: the order of a list means nothing.
+//! An expiration is an ISO 8601 text with an offset; a number or a time without an offset is
+//! refused, because its meaning is a guess. Credentials with a session token end, so a set with one
+//! and no expiration is refused too, but in the spelling of `credential_process`, where that means
 //! that they do not.
 
 use std::fmt;
@@ -28,9 +29,19 @@ const EXPIRATION: &str = "`expiry_time` (`Expiration`)";
 struct Wire {
     #[serde(default, rename = "version", alias = "Version")]
     _version: Option<Version>,
-    #[serde(default, alias = "AccessKeyId", alias = "access_key", alias = "aws_access_key_id")]
+    #[serde(
+        default,
+        alias = "AccessKeyId",
+        alias = "access_key",
+        alias = "aws_access_key_id"
+    )]
     access_key_id: Option<SecretString>,
-    #[serde(default, alias = "SecretAccessKey", alias = "secret_key", alias = "aws_secret_access_key")]
+    #[serde(
+        default,
+        alias = "SecretAccessKey",
+        alias = "secret_key",
+        alias = "aws_secret_access_key"
+    )]
     secret_access_key: Option<SecretString>,
     #[serde(default, alias = "token", alias = "aws_session_token")]
     session_token: Option<SecretString>,
@@ -45,7 +56,9 @@ struct Wire {
     account_id: Option<SecretString>,
 }
 
-fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<SecretString>>, D::Error> {
+fn even_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<SecretString>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -58,16 +71,19 @@ impl<'de> Deserialize<'de> for TemporaryCredentials {
 
 impl Wire {
     fn into_set(self) -> Result<TemporaryCredentials, String> {
-        let (process_token, other_token) = (given(self.process_session_token), given(self.session_token));
+        let (process_token, other_token) =
+            (given(self.process_session_token), given(self.session_token));
         if process_token.is_some() && other_token.is_some() {
             return Err(format!("{SESSION_TOKEN} is given twice"));
         }
         if self.expiry_time.is_some() && self.expiration.is_some() {
             return Err(format!("{EXPIRATION} is given twice"));
         }
-        let may_be_endless = other_token.is_none() && (process_token.is_none() || self.expiry_time.is_none());
+        let may_be_endless =
+            other_token.is_none() && (process_token.is_none() || self.expiry_time.is_none());
         let expiration = self.expiry_time.flatten().or(self.expiration);
-        let (access_key_id, secret_access_key) = (given(self.access_key_id), given(self.secret_access_key));
+        let (access_key_id, secret_access_key) =
+            (given(self.access_key_id), given(self.secret_access_key));
         let mut missing = Vec::new();
         if access_key_id.is_none() {
             missing.push(ACCESS_KEY_ID);
@@ -81,7 +97,11 @@ impl Wire {
         let (Some(access_key_id), Some(secret_access_key), true) =
             (access_key_id, secret_access_key, missing.is_empty())
         else {
-            let hint = if missing.contains(&EXPIRATION) { ": credentials with a session token end" } else { "" };
+            let hint = if missing.contains(&EXPIRATION) {
+                ": credentials with a session token end"
+            } else {
+                ""
+            };
             return Err(format!("missing {}{hint}", missing.join(", ")));
         };
         let (session_token, account_id) = (process_token.or(other_token), given(self.account_id));
@@ -90,7 +110,9 @@ impl Wire {
             (SECRET_ACCESS_KEY, Some(&secret_access_key)),
             (SESSION_TOKEN, session_token.as_ref()),
         ])?;
-        let expiration = expiration.map(|text| parse_iso8601(text.expose())).transpose()?;
+        let expiration = expiration
+            .map(|text| parse_iso8601(text.expose()))
+            .transpose()?;
         let set = TemporaryCredentials::new(
             access_key_id.expose(),
             secret_access_key.expose(),
@@ -111,14 +133,20 @@ fn given(value: Option<SecretString>) -> Option<SecretString> {
     value.filter(|value| !value.expose().is_empty())
 }
 
-/// Keys and tokens go into headers and signatures: what was read with them from a file or a terminal makes them
-/// useless.
-fn check_texts<'a>(texts: impl IntoIterator<Item = (&'static str, Option<&'a SecretString>)>) -> Result<(), String> {
+/// Keys and tokens go into headers and signatures: what was read with them from a file or a
+/// terminal makes them useless.
+fn check_texts<'a>(
+    texts: impl IntoIterator<Item = (&'static str, Option<&'a SecretString>)>,
+) -> Result<(), String> {
     let problems: Vec<String> = texts
         .into_iter()
         .filter_map(|(name, text)| Some(format!("{name} {}", problem_of_text(text?.expose())?)))
         .collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems.join(", and ")) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join(", and "))
+    }
 }
 
 fn problem_of_text(text: &str) -> Option<&'static str> {
@@ -128,12 +156,14 @@ fn problem_of_text(text: &str) -> Option<&'static str> {
         Some("ends in a line break: remove it where the text is read")
     } else {
         let odd = |c: char| c.is_whitespace() || c.is_control();
-        text.contains(odd).then_some("holds white space or control characters")
+        text.contains(odd)
+            .then_some("holds white space or control characters")
     }
 }
 
 fn parse_iso8601(text: &str) -> Result<SystemTime, String> {
-    let parsed = rfc3339(text.trim()).and_then(|text| DateTime::from_str(&text, Format::DateTimeWithOffset).ok());
+    let parsed = rfc3339(text.trim())
+        .and_then(|text| DateTime::from_str(&text, Format::DateTimeWithOffset).ok());
     parsed.and_then(|at| SystemTime::try_from(at).ok()).ok_or_else(|| {
         format!(
             "{EXPIRATION} must be an ISO 8601 time with an offset, such as `2030-01-31T12:00:00Z`: `Z`, `+02:00`, \
@@ -142,14 +172,17 @@ fn parse_iso8601(text: &str) -> Result<SystemTime, String> {
     })
 }
 
-/// The same time in the one form that the parser knows: `2030-01-31T12:00:00.5+02:00`. Numbers are left to the parser.
+/// The same time in the one form that the parser knows: `2030-01-31T12:00:00.5+02:00`. Numbers are
+/// left to the parser.
 ///
-/// ISO 8601 also has forms without separators, seconds, or minutes of the offset, and Python's `str(datetime)` puts a
-/// blank where it has a `T`.
+/// ISO 8601 also has forms without separators, seconds, or minutes of the offset, and Python's
+/// `str(datetime)` puts a blank where it has a `T`.
 fn rfc3339(text: &str) -> Option<String> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let (time, offset) = time.split_at(time.find(['Z', 'z', '+', '-'])?);
-    let (clock, fraction) = time.split_once(['.', ',']).map_or((time, None), |(clock, rest)| (clock, Some(rest)));
+    let (clock, fraction) = time
+        .split_once(['.', ','])
+        .map_or((time, None), |(clock, rest)| (clock, Some(rest)));
     let date = match parts(date, '-', &[4, 2, 2])?[..] {
         [year, month, day] => format!("{year}-{month}-{day}"),
         _ => return None,
@@ -162,14 +195,18 @@ fn rfc3339(text: &str) -> Option<String> {
     let (sign, offset) = offset.split_at(1);
     let offset = match (sign, offset) {
         ("Z" | "z", "") => "Z".to_owned(),
-        ("+" | "-", _) => match parts(offset, ':', &[2, 2]).or_else(|| parts(offset, ':', &[2]))?[..] {
-            [hours] => format!("{sign}{hours}:00"),
-            [hours, minutes] => format!("{sign}{hours}:{minutes}"),
-            _ => return None,
-        },
+        ("+" | "-", _) => {
+            match parts(offset, ':', &[2, 2]).or_else(|| parts(offset, ':', &[2]))?[..] {
+                [hours] => format!("{sign}{hours}:00"),
+                [hours, minutes] => format!("{sign}{hours}:{minutes}"),
+                _ => return None,
+            }
+        }
         _ => return None,
     };
-    let fraction = fraction.map(|digits| format!(".{digits}")).unwrap_or_default();
+    let fraction = fraction
+        .map(|digits| format!(".{digits}"))
+        .unwrap_or_default();
     Some(format!("{date}T{clock}{fraction}{offset}"))
 }
 
@@ -178,7 +215,11 @@ fn parts<'a>(text: &'a str, separator: char, lengths: &[usize]) -> Option<Vec<&'
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if text.contains(separator) {
         let parts: Vec<&str> = text.split(separator).collect();
-        let fit = parts.iter().map(|part| part.len()).eq(lengths.iter().copied()) && parts.iter().all(|p| is_number(p));
+        let fit = parts
+            .iter()
+            .map(|part| part.len())
+            .eq(lengths.iter().copied())
+            && parts.iter().all(|p| is_number(p));
         return fit.then_some(parts);
     }
     if !is_number(text) || text.len() != lengths.iter().sum::<usize>() {
@@ -227,15 +268,27 @@ impl<'de> Visitor<'de> for VersionVisitor {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Version, E> {
-        if number == 1 { Ok(Version) } else { Err(E::custom(OTHER_VERSION)) }
+        if number == 1 {
+            Ok(Version)
+        } else {
+            Err(E::custom(OTHER_VERSION))
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Version, E> {
-        if number == 1 { Ok(Version) } else { Err(E::custom(OTHER_VERSION)) }
+        if number == 1 {
+            Ok(Version)
+        } else {
+            Err(E::custom(OTHER_VERSION))
+        }
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Version, E> {
-        if number == 1.0 { Ok(Version) } else { Err(E::custom(OTHER_VERSION)) }
+        if number == 1.0 {
+            Ok(Version)
+        } else {
+            Err(E::custom(OTHER_VERSION))
+        }
     }
 
     refuse!(OTHER_VERSION, visit_bool: bool, visit_str: &str, visit_bytes: &[u8]);
@@ -296,23 +349,43 @@ mod tests {
 
     #[test]
     fn a_python_datetime_with_a_blank_is_read() {
-        assert!(read(r#"{"access_key":"A","secret_key":"S","expiry_time":"2030-01-31 12:00:00+00:00"}"#).is_ok());
+        assert!(
+            read(
+                r#"{"access_key":"A","secret_key":"S","expiry_time":"2030-01-31 12:00:00+00:00"}"#
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn everything_missing_is_listed_at_once() {
         let error = read(r#"{"token":"T","secret_key":""}"#).unwrap_err();
-        assert!(error.contains("access_key") && error.contains("secret_key"), "{error}");
+        assert!(
+            error.contains("access_key") && error.contains("secret_key"),
+            "{error}"
+        );
     }
 
     #[test]
     fn wrong_values_are_refused_without_being_shown() {
         for (text, hidden) in [
             (r#"{"access_key":"A","secret_key":4711}"#, "4711"),
-            (r#"{"access_key":"A","secret_key":"S","token":["hush"]}"#, "hush"),
-            (r#"{"access_key":"A","secret_key":"S","expiry_time":"tomorrow-ish"}"#, "tomorrow"),
-            (r#"{"access_key":"A","secret_key":"S","expiry_time":1893456000}"#, "1893456000"),
-            (r#"{"access_key":"A","secret_key":"S","expiry_time":"2030-01-31T12:00:00"}"#, "2030-01-31T12:00:00\""),
+            (
+                r#"{"access_key":"A","secret_key":"S","token":["hush"]}"#,
+                "hush",
+            ),
+            (
+                r#"{"access_key":"A","secret_key":"S","expiry_time":"tomorrow-ish"}"#,
+                "tomorrow",
+            ),
+            (
+                r#"{"access_key":"A","secret_key":"S","expiry_time":1893456000}"#,
+                "1893456000",
+            ),
+            (
+                r#"{"access_key":"A","secret_key":"S","expiry_time":"2030-01-31T12:00:00"}"#,
+                "2030-01-31T12:00:00\"",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(!error.contains(hidden), "{error}");
@@ -321,11 +394,24 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        for version in ["2", "0", "-1", "1.5", "4711", "\"hush\"", "[1]", "{\"hush\":1}", "true"] {
+        for version in [
+            "2",
+            "0",
+            "-1",
+            "1.5",
+            "4711",
+            "\"hush\"",
+            "[1]",
+            "{\"hush\":1}",
+            "true",
+        ] {
             let set = format!(r#"{{"Version":{version},"AccessKeyId":"A","SecretAccessKey":"S"}}"#);
             let error = read(&set).unwrap_err();
             assert!(error.contains("only 1 is known"), "{error}");
-            assert!(!error.contains("hush") && !error.contains("4711"), "{error}");
+            assert!(
+                !error.contains("hush") && !error.contains("4711"),
+                "{error}"
+            );
         }
         for version in ["1", "1.0", "1e0", "null"] {
             let set = format!(r#"{{"Version":{version},"AccessKeyId":"A","SecretAccessKey":"S"}}"#);
@@ -335,9 +421,22 @@ mod tests {
 
     #[test]
     fn only_a_map_is_read() {
-        for text in [r#"[1,"hush","hush"]"#, "[]", "\"hush\"", "4711", "-4711", "4711.5", "true"] {
+        for text in [
+            r#"[1,"hush","hush"]"#,
+            "[]",
+            "\"hush\"",
+            "4711",
+            "-4711",
+            "4711.5",
+            "true",
+        ] {
             let error = read(text).unwrap_err();
-            assert!(error.contains("must be a map") && !error.contains("hush") && !error.contains("4711"), "{error}");
+            assert!(
+                error.contains("must be a map")
+                    && !error.contains("hush")
+                    && !error.contains("4711"),
+                "{error}"
+            );
         }
         assert!(read("null").is_err());
         let value = serde_json::json!([1, "A", "S"]);
@@ -354,7 +453,10 @@ mod tests {
             r#"{"AccessKeyId":"A","SecretAccessKey":"S","SessionToken":"T","expiry_time":null}"#,
         ] {
             let error = read(endless).unwrap_err();
-            assert!(error.contains("missing `expiry_time` (`Expiration`)") && error.contains("token"), "{error}");
+            assert!(
+                error.contains("missing `expiry_time` (`Expiration`)") && error.contains("token"),
+                "{error}"
+            );
         }
         for endless in [
             r#"{"access_key":"A","secret_key":"S","token":null,"expiry_time":null}"#,
@@ -367,10 +469,20 @@ mod tests {
 
     #[test]
     fn what_is_given_in_two_spellings_is_refused() {
-        let error = read(r#"{"access_key":"A","secret_key":"S","token":"hush","SessionToken":"hush"}"#).unwrap_err();
-        assert!(error.contains("`token` (`SessionToken`) is given twice") && !error.contains("hush"), "{error}");
-        let error = read(r#"{"access_key":"A","secret_key":"S","expiration":"hush","expiry_time":null}"#).unwrap_err();
-        assert!(error.contains("is given twice") && !error.contains("hush"), "{error}");
+        let error =
+            read(r#"{"access_key":"A","secret_key":"S","token":"hush","SessionToken":"hush"}"#)
+                .unwrap_err();
+        assert!(
+            error.contains("`token` (`SessionToken`) is given twice") && !error.contains("hush"),
+            "{error}"
+        );
+        let error =
+            read(r#"{"access_key":"A","secret_key":"S","expiration":"hush","expiry_time":null}"#)
+                .unwrap_err();
+        assert!(
+            error.contains("is given twice") && !error.contains("hush"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -382,11 +494,26 @@ mod tests {
             error
         };
         for (error, expected) in [
-            (set("A", "hush\n", "T"), "`secret_key` (`SecretAccessKey`) ends in a line break"),
-            (set("A", "hush\r\n", "T"), "`secret_key` (`SecretAccessKey`) ends in a line break"),
-            (set("  ", "hush", "T"), "`access_key` (`AccessKeyId`) is nothing but white space"),
-            (set("A", " hush", "T"), "`secret_key` (`SecretAccessKey`) holds white space or control"),
-            (set("A", "hush", "hush\u{7}"), "`token` (`SessionToken`) holds white space or control"),
+            (
+                set("A", "hush\n", "T"),
+                "`secret_key` (`SecretAccessKey`) ends in a line break",
+            ),
+            (
+                set("A", "hush\r\n", "T"),
+                "`secret_key` (`SecretAccessKey`) ends in a line break",
+            ),
+            (
+                set("  ", "hush", "T"),
+                "`access_key` (`AccessKeyId`) is nothing but white space",
+            ),
+            (
+                set("A", " hush", "T"),
+                "`secret_key` (`SecretAccessKey`) holds white space or control",
+            ),
+            (
+                set("A", "hush", "hush\u{7}"),
+                "`token` (`SessionToken`) holds white space or control",
+            ),
             (set("A B", "hush\n", "T"), "characters, and `secret_key`"),
         ] {
             assert!(error.contains(expected), "{error}");
@@ -395,11 +522,24 @@ mod tests {
 
     #[test]
     fn an_account_id_is_12_digits() {
-        let set = |id: &str| format!(r#"{{"AccessKeyId":"A","SecretAccessKey":"S","AccountId":"{id}"}}"#);
-        assert_eq!(read(&set("123456789012")).unwrap().account_id(), Some("123456789012"));
-        for wrong in ["47114711", "1234567890123", "12345678901x", " 123456789012", "١٢٣٤٥٦٧٨٩٠١٢"] {
+        let set =
+            |id: &str| format!(r#"{{"AccessKeyId":"A","SecretAccessKey":"S","AccountId":"{id}"}}"#);
+        assert_eq!(
+            read(&set("123456789012")).unwrap().account_id(),
+            Some("123456789012")
+        );
+        for wrong in [
+            "47114711",
+            "1234567890123",
+            "12345678901x",
+            " 123456789012",
+            "١٢٣٤٥٦٧٨٩٠١٢",
+        ] {
             let error = read(&set(wrong)).unwrap_err();
-            assert!(error.contains("12 digits") && !error.contains(wrong), "{error}");
+            assert!(
+                error.contains("12 digits") && !error.contains(wrong),
+                "{error}"
+            );
         }
     }
 
@@ -428,7 +568,10 @@ mod tests {
             assert_eq!(parse_iso8601(text).as_ref(), Ok(&noon), "{text}");
         }
         let half = parse_iso8601("2040-01-31T12:00:00.500000+00:00").unwrap();
-        assert_eq!(half.duration_since(noon).unwrap(), std::time::Duration::from_millis(500));
+        assert_eq!(
+            half.duration_since(noon).unwrap(),
+            std::time::Duration::from_millis(500)
+        );
     }
 
     #[test]

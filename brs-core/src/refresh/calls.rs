@@ -33,13 +33,21 @@ impl State {
                 self.serve()
             }
             (Decision::Join, Some(flight)) => Answer::Wait(Arc::clone(flight)),
-            (Decision::Join | Decision::StartAndWait, _) => Answer::Wait(self.start(false, now, effects)),
+            (Decision::Join | Decision::StartAndWait, _) => {
+                Answer::Wait(self.start(false, now, effects))
+            }
             (Decision::Fail, _) => Answer::Now(Err(self.remembered())),
         }
     }
 
     /// A call for a set with at least `least` left.
-    pub(super) fn ask_for(&mut self, least: Duration, now: Moment, rules: &Rules, effects: &mut Effects) -> Answer {
+    pub(super) fn ask_for(
+        &mut self,
+        least: Duration,
+        now: Moment,
+        rules: &Rules,
+        effects: &mut Effects,
+    ) -> Answer {
         if self.closed {
             return Answer::Now(Err(closed()));
         }
@@ -78,17 +86,26 @@ impl State {
     }
 }
 
-/// How much less than asked for counts as enough where more is asked for than a set can have left once it is used: a
-/// hundredth of its lifetime, at least a second or a tenth of it, at most half a minute. Without it each call for the
-/// whole lifetime would be a refresh.
+/// How much less than asked for counts as enough where more is asked for than a set can have left
+/// once it is used: a hundredth of its lifetime, at least a second or a tenth of it, at most half a
+/// minute. Without it each call for the whole lifetime would be a refresh.
 fn slack(lifetime: Duration) -> Duration {
-    (lifetime / 100).clamp(Duration::from_secs(1).min(lifetime / 10), Duration::from_secs(30))
+    (lifetime / 100).clamp(
+        Duration::from_secs(1).min(lifetime / 10),
+        Duration::from_secs(30),
+    )
 }
 
 impl CachedSet {
     /// The set itself if at least `least` is left of it, less the slack.
-    pub(super) fn check_left(self: Arc<Self>, least: Duration, now: Moment) -> Result<Arc<Self>, Error> {
-        let Some(times) = self.times else { return Ok(self) };
+    pub(super) fn check_left(
+        self: Arc<Self>,
+        least: Duration,
+        now: Moment,
+    ) -> Result<Arc<Self>, Error> {
+        let Some(times) = self.times else {
+            return Ok(self);
+        };
         let slack = slack(times.lifetime);
         let attainable = if least <= times.lifetime.saturating_add(slack) {
             least.min(times.lifetime.saturating_sub(slack))
@@ -130,7 +147,10 @@ mod tests {
     #[test]
     fn the_slack_is_a_hundredth_between_a_second_and_half_a_minute() {
         for (lifetime, expected) in [(10, 1), (600, 6), (2000, 20), (3600, 30), (43_200, 30)] {
-            assert_eq!(slack(Duration::from_secs(lifetime)), Duration::from_secs(expected));
+            assert_eq!(
+                slack(Duration::from_secs(lifetime)),
+                Duration::from_secs(expected)
+            );
         }
     }
 }

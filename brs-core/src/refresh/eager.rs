@@ -1,9 +1,9 @@
 //! The task that refreshes though nobody calls.
 //!
-//! It runs where time is kept, sleeps on the session's clock until the advisory window begins or a backoff is over,
-//! but never longer than 30 s, so that a stepped wall clock or a resumed machine is noticed; then it starts a flight as
-//! any caller would. It holds the engine weakly between its steps (invariant 7) and is aborted when the engine is
-//! dropped.
+//! It runs where time is kept, sleeps on the session's clock until the advisory window begins or a
+//! backoff is over, but never longer than 30 s, so that a stepped wall clock or a resumed machine
+//! is noticed; then it starts a flight as any caller would. It holds the engine weakly between its
+//! steps (invariant 7) and is aborted when the engine is dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -26,8 +26,9 @@ pub(super) struct EagerTask(Mutex<Option<(u32, AbortHandle)>>);
 
 impl EagerTask {
     pub(super) fn start(&self, engine: &Arc<Engine>) -> Result<(), Error> {
-        let keeper = crate::runtime::keeper()
-            .map_err(|error| Error::connection("no thread could be started for eager refreshes").with_source(error))?;
+        let keeper = crate::runtime::keeper().map_err(|error| {
+            Error::connection("no thread could be started for eager refreshes").with_source(error)
+        })?;
         let task = keeper.spawn(run(Arc::downgrade(engine)));
         let process = std::process::id();
         match lock(&self.0).replace((process, task.abort_handle())) {
@@ -40,7 +41,9 @@ impl EagerTask {
 
     /// Whether there was a task in the process that this one has forked from.
     pub(super) fn was_forked(&self) -> bool {
-        lock(&self.0).as_ref().is_some_and(|(process, _)| *process != std::process::id())
+        lock(&self.0)
+            .as_ref()
+            .is_some_and(|(process, _)| *process != std::process::id())
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -63,12 +66,14 @@ impl Drop for EagerTask {
 
 async fn run(engine: Weak<Engine>) {
     loop {
-        // A step runs foreign code: clock, subscribers, and perhaps the end of the session. None of it belongs on the
-        // thread that keeps everybody's time.
+        // A step runs foreign code: clock, subscribers, and perhaps the end of the session. None of
+        // it belongs on the thread that keeps everybody's time.
         let engine = Weak::clone(&engine);
         let step = match crate::runtime::own() {
             // The pool panics if it cannot start a thread.
-            Ok(own) => match catch_unwind(AssertUnwindSafe(|| own.spawn_blocking(move || step(&engine.upgrade()?)))) {
+            Ok(own) => match catch_unwind(AssertUnwindSafe(|| {
+                own.spawn_blocking(move || step(&engine.upgrade()?))
+            })) {
                 Ok(step) => step.await.ok(),
                 Err(_) => None,
             },

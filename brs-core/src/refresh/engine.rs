@@ -1,12 +1,15 @@
 //! The engine: the state, its lock, and the snapshot that readers look at.
 //!
-//! Every call begins with a look at the snapshot: one immutable set and the moment until which it may be served without
-//! asking. That takes no lock, no allocation and no task. Otherwise the state is locked, `decide` is asked, and what it
-//! says is carried out after the lock is released (invariants 2, 4 and 6 of the module above).
+//! Every call begins with a look at the snapshot: one immutable set and the moment until which it
+//! may be served without asking. That takes no lock, no allocation and no task. Otherwise the state
+//! is locked, `decide` is asked, and what it says is carried out after the lock is released
+//! (invariants 2, 4 and 6 of the module above).
 //!
-//! - A caller leaves in mid-flight: `a_caller_dropped_in_mid_flight_cancels_nothing` (`tests/engine/callers.rs`).
+//! - A caller leaves in mid-flight: `a_caller_dropped_in_mid_flight_cancels_nothing`
+//!   (`tests/engine/callers.rs`).
 //! - The clock jumps: `tests/engine/clocks.rs`.
-//! - The last handle goes: `the_last_handle_ends_task_flight_and_set` (`tests/engine/lifetimes.rs`).
+//! - The last handle goes: `the_last_handle_ends_task_flight_and_set`
+//!   (`tests/engine/lifetimes.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +117,10 @@ impl Engine {
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Arc<CachedSet>) -> R) -> Option<R> {
         self.snapshot.read(|snapshot| {
             let snapshot = snapshot?;
-            (!snapshot.quiet_until.is_due(Moment::coarse(&*self.config.clock))).then(|| look(&snapshot.set))
+            (!snapshot
+                .quiet_until
+                .is_due(Moment::coarse(&*self.config.clock)))
+            .then(|| look(&snapshot.set))
         })
     }
 
@@ -124,10 +130,15 @@ impl Engine {
     }
 
     /// A set with at least `least` left, refreshed first if need be.
-    pub(crate) async fn valid_for(self: &Arc<Self>, least: Duration) -> Result<Arc<CachedSet>, Error> {
+    pub(crate) async fn valid_for(
+        self: &Arc<Self>,
+        least: Duration,
+    ) -> Result<Arc<CachedSet>, Error> {
         loop {
             let now = self.now();
-            let outcome = match self.change(|state, effects| state.ask_for(least, now, &self.config.rules, effects)) {
+            let outcome = match self
+                .change(|state, effects| state.ask_for(least, now, &self.config.rules, effects))
+            {
                 Answer::Now(result) => return result,
                 Answer::Wait(flight) => match flight.landing().await {
                     Some(outcome) => outcome,
@@ -139,7 +150,9 @@ impl Engine {
                 // Nothing could have more left; that the answer took a moment must not count.
                 Ok(set) => return set.check_lifetime(least),
                 Err(error) => {
-                    let left = outcome.served.and_then(|set| set.check_left(least, self.now()));
+                    let left = outcome
+                        .served
+                        .and_then(|set| set.check_left(least, self.now()));
                     return left.map_err(|_| error);
                 }
             }
@@ -164,8 +177,8 @@ impl Engine {
         }
     }
 
-    /// The first set of an eager session. A source that hands out what it has cached may give one that has expired: it
-    /// is asked once more.
+    /// The first set of an eager session. A source that hands out what it has cached may give one
+    /// that has expired: it is asked once more.
     pub(crate) async fn first(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
         match self.refresh().await {
             Err(_) if lock(&self.state).arrived_expired() => self.refresh().await,
@@ -202,7 +215,8 @@ impl Engine {
             || lock(&self.state).issued(access_key_id)
     }
 
-    /// In an eager session nobody should have to wait: an invalidated set is replaced before anybody asks.
+    /// In an eager session nobody should have to wait: an invalidated set is replaced before
+    /// anybody asks.
     fn start_if_eager(&self, state: &mut State, now: Moment, effects: &mut Effects) {
         if self.eager.is_running() && state.flight.is_none() && state.held(now).is_none() {
             state.start(false, now, effects);
@@ -225,8 +239,16 @@ impl Engine {
     pub(crate) fn left_to_serve(self: &Arc<Self>) -> Option<Arc<CachedSet>> {
         let now = self.now();
         self.change(|state, effects| {
-            let unrecoverable = state.failure.as_ref().is_some_and(|failure| failure.error.is_unrecoverable());
-            match fallback(state.set_situation().as_ref(), now, self.config.rules.policy, unrecoverable) {
+            let unrecoverable = state
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.error.is_unrecoverable());
+            match fallback(
+                state.set_situation().as_ref(),
+                now,
+                self.config.rules.policy,
+                unrecoverable,
+            ) {
                 Decision::Serve => state.set.clone(),
                 // An expired set counts only while the source is known to be in trouble.
                 Decision::ServeExpired if state.failure.is_some() => {
@@ -246,7 +268,8 @@ impl Engine {
         RefreshStatus::new(method, &state, now, self.config.rules.policy)
     }
 
-    /// Runs what belongs to the session but is no refresh, under the same time limit, wherever the caller sits.
+    /// Runs what belongs to the session but is no refresh, under the same time limit, wherever the
+    /// caller sits.
     pub(crate) async fn on_own_runtime<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -306,24 +329,41 @@ impl Engine {
             state.closed = true;
             state.set = None;
             effects.forgotten = state.failure.take();
-            effects.landed = state.flight.take().map(|flight| (flight, Outcome::failed(closed())));
+            effects.landed = state
+                .flight
+                .take()
+                .map(|flight| (flight, Outcome::failed(closed())));
         });
         self.eager.end();
         self.launcher.end();
         self.events.close();
     }
 
-    /// Takes in what a flight brought; called once for every flight, by its guard. What is logged is in `span`.
-    pub(super) fn land(self: &Arc<Self>, flight: &Arc<Flight>, mut fetched: Fetched, span: &tracing::Span) {
+    /// Takes in what a flight brought; called once for every flight, by its guard. What is logged
+    /// is in `span`.
+    pub(super) fn land(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        mut fetched: Fetched,
+        span: &tracing::Span,
+    ) {
         let now = self.now();
-        fetched.result = fetched.result.map(|credentials| match &self.config.account_id {
-            Some(account_id) if credentials.account_id().is_none() => credentials.with_account_id(account_id),
-            _ => credentials,
-        });
+        fetched.result = fetched
+            .result
+            .map(|credentials| match &self.config.account_id {
+                Some(account_id) if credentials.account_id().is_none() => {
+                    credentials.with_account_id(account_id)
+                }
+                _ => credentials,
+            });
         let mut fetched = Some(fetched);
         let effects = self.change_state(|state, effects| {
             // A closed session has taken the flight out and resolved it (invariant 5).
-            if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            if state
+                .flight
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, flight))
+            {
                 state.flight = None;
                 if let Some(fetched) = fetched.take() {
                     state.land(flight, fetched, now, &self.config.rules, effects);
@@ -331,16 +371,22 @@ impl Engine {
             }
         });
         self.carry_out(effects.1, span);
-        // What was not taken in is dropped here, without the lock: an error's source is foreign (invariant 4).
+        // What was not taken in is dropped here, without the lock: an error's source is foreign
+        // (invariant 4).
         drop(fetched);
     }
 
     /// Takes out a flight that cannot be landed, since a clock of the user's panics.
     pub(super) fn forget(&self, flight: &Arc<Flight>) {
         let mut state = lock(&self.state);
-        if state.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight)) {
+        if state
+            .flight
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, flight))
+        {
             state.flight = None;
-            // Without a clock there is no telling until when readers may be quiet: they ask from now on.
+            // Without a clock there is no telling until when readers may be quiet: they ask from
+            // now on.
             self.snapshot.store(None);
         }
     }
@@ -373,16 +419,21 @@ impl Engine {
 
     fn publish(&self, state: &State, now: Moment) {
         let quiet_until = quiet_until(&state.situation(), now, self.config.rules.policy);
-        let same = self.snapshot.read(|snapshot| match (snapshot, &state.set, quiet_until) {
-            (Some(snapshot), Some(set), Some(until)) => {
-                Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == until
-            }
-            (None, _, None) => true,
-            _ => false,
-        });
+        let same = self
+            .snapshot
+            .read(|snapshot| match (snapshot, &state.set, quiet_until) {
+                (Some(snapshot), Some(set), Some(until)) => {
+                    Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == until
+                }
+                (None, _, None) => true,
+                _ => false,
+            });
         if !same {
             let set = state.set.clone();
-            self.snapshot.store(set.zip(quiet_until).map(|(set, quiet_until)| Arc::new(Snapshot { set, quiet_until })));
+            self.snapshot.store(
+                set.zip(quiet_until)
+                    .map(|(set, quiet_until)| Arc::new(Snapshot { set, quiet_until })),
+            );
         }
     }
 
@@ -391,16 +442,22 @@ impl Engine {
     pub(super) fn snapshot_is_current(&self) -> bool {
         let now = self.now();
         let state = lock(&self.state);
-        let expected = state.set.clone().zip(quiet_until(&state.situation(), now, self.config.rules.policy));
+        let expected = state.set.clone().zip(quiet_until(
+            &state.situation(),
+            now,
+            self.config.rules.policy,
+        ));
         self.snapshot.read(|snapshot| match (snapshot, &expected) {
-            (Some(snapshot), Some((set, until))) => Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == *until,
+            (Some(snapshot), Some((set, until))) => {
+                Arc::ptr_eq(&snapshot.set, set) && snapshot.quiet_until == *until
+            }
             (None, None) => true,
             _ => false,
         })
     }
 
-    /// Waiters first, subscribers' logs last: those may be slow. Events go in before waiters are answered, which may
-    /// look for them.
+    /// Waiters first, subscribers' logs last: those may be slow. Events go in before waiters are
+    /// answered, which may look for them.
     fn carry_out(self: &Arc<Self>, effects: Effects, span: &tracing::Span) {
         for event in &effects.events {
             self.events.send(event.clone());
@@ -411,7 +468,11 @@ impl Engine {
         if let Some(launch) = effects.launch {
             let cx = RefreshContext {
                 // Counted again when the source is asked.
-                deadline: launch.flight.started.monotonic.saturating_add(self.config.refresh_timeout),
+                deadline: launch
+                    .flight
+                    .started
+                    .monotonic
+                    .saturating_add(self.config.refresh_timeout),
                 reason: launch.flight.reason,
                 attempt: launch.attempt,
                 previous_access_key_id: launch.previous_access_key_id,
@@ -419,14 +480,19 @@ impl Engine {
                 events: self.events.clone(),
             };
             let guard = Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight));
-            self.launcher.launch(&launch.flight, guard, cx, self.config.refresh_timeout);
+            self.launcher
+                .launch(&launch.flight, guard, cx, self.config.refresh_timeout);
         }
         if effects.events.is_empty() && effects.shortened.is_none() {
             return;
         }
         span.in_scope(|| {
             if let Some(times) = effects.shortened {
-                self.events.warn_shortened(times.lifetime, times.advisory_window, times.mandatory_window);
+                self.events.warn_shortened(
+                    times.lifetime,
+                    times.advisory_window,
+                    times.mandatory_window,
+                );
             }
             for event in &effects.events {
                 self.events.log(event);
@@ -454,7 +520,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_read_takes_no_lock() {
-        let policy = Policy { advisory_refresh: AdvisoryRefresh::Background, static_stability: false };
+        let policy = Policy {
+            advisory_refresh: AdvisoryRefresh::Background,
+            static_stability: false,
+        };
         let config = Config {
             rules: Rules {
                 method: "scripted",
@@ -468,12 +537,16 @@ mod tests {
             runtime: None,
             rng: fastrand::Rng::with_seed(7),
         };
-        let engine = Engine::new(Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared(), config);
+        let engine = Engine::new(
+            Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared(),
+            config,
+        );
         engine.current().await.unwrap();
         let (answer, answered) = mpsc::channel();
         let held = lock(&engine.state);
         let reader = Arc::clone(&engine);
-        let thread = std::thread::spawn(move || answer.send(reader.current().now_or_never().is_some()));
+        let thread =
+            std::thread::spawn(move || answer.send(reader.current().now_or_never().is_some()));
         // A reader that waits for the lock would wait for this very thread.
         let read = answered.recv_timeout(Duration::from_secs(10));
         drop(held);

@@ -1,11 +1,13 @@
 //! One call to the source, and those who wait for it.
 //!
-//! A flight is started by the caller that finds it necessary and landed exactly once, by its task or that task's guard.
-//! Waiting needs no runtime: a waiter leaves its waker and is woken when the outcome is there. All waiters get the same
-//! outcome. A waiter that is polled long after the landing must look again: the set may have expired by then.
+//! A flight is started by the caller that finds it necessary and landed exactly once, by its task
+//! or that task's guard. Waiting needs no runtime: a waiter leaves its waker and is woken when the
+//! outcome is there. All waiters get the same outcome. A waiter that is polled long after the
+//! landing must look again: the set may have expired by then.
 //!
 //! - The flight fails: `waiters_share_the_failure_of_their_flight`.
-//! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on` (`tests/engine/failures.rs`).
+//! - It panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on`
+//!   (`tests/engine/failures.rs`).
 //! - A caller leaves: `a_waiter_that_leaves_is_forgotten`.
 
 use std::collections::BTreeMap;
@@ -33,13 +35,18 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn failed(error: Error) -> Self {
-        Self { fetched: Err(error.clone()), served: Err(error), landed: None }
+        Self {
+            fetched: Err(error.clone()),
+            served: Err(error),
+            landed: None,
+        }
     }
 
     /// Whether the set has expired between the landing and `now`: its waiter was polled late.
     pub(crate) fn expired_since(&self, set: &CachedSet, now: Moment) -> bool {
         let end = set.times.map(|times| times.unusable);
-        end.zip(self.landed).is_some_and(|(end, landed)| end.is_over(now) && !end.is_over(landed))
+        end.zip(self.landed)
+            .is_some_and(|(end, landed)| end.is_over(now) && !end.is_over(landed))
     }
 }
 
@@ -98,11 +105,15 @@ impl Flight {
         }
     }
 
-    /// Is ready when the flight has landed; may be dropped at any time. A flight that is waited for moves up in line.
+    /// Is ready when the flight has landed; may be dropped at any time. A flight that is waited for
+    /// moves up in line.
     pub(crate) fn wait(self: &Arc<Self>) -> Wait {
         #[cfg(not(brs_model))]
         self.place.wait_for(self.method);
-        Wait { flight: Arc::clone(self), ticket: None }
+        Wait {
+            flight: Arc::clone(self),
+            ticket: None,
+        }
     }
 
     /// The outcome; `None`: the flight is the parent's, and callers look again.
@@ -113,7 +124,10 @@ impl Flight {
 
     /// The same as `wait` for a task that nobody waits for.
     pub(crate) fn watch(self: &Arc<Self>) -> Wait {
-        Wait { flight: Arc::clone(self), ticket: None }
+        Wait {
+            flight: Arc::clone(self),
+            ticket: None,
+        }
     }
 
     #[cfg(all(test, not(brs_model)))]
@@ -169,14 +183,25 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn flight() -> Arc<Flight> {
-        Flight::new("test", RefreshReason::First, Moment { wall: UNIX_EPOCH, monotonic: Duration::ZERO })
+        Flight::new(
+            "test",
+            RefreshReason::First,
+            Moment {
+                wall: UNIX_EPOCH,
+                monotonic: Duration::ZERO,
+            },
+        )
     }
 
     #[test]
     fn waiters_share_the_failure_of_their_flight() {
         let flight = flight();
         let mut waiters: Vec<_> = (0..3).map(|_| flight.wait()).collect();
-        assert!(waiters.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+        assert!(
+            waiters
+                .iter_mut()
+                .all(|waiter| waiter.now_or_never().is_none())
+        );
         flight.resolve(Outcome::failed(Error::connection("no answer")));
         for waiter in waiters {
             let outcome = waiter.now_or_never().unwrap();
@@ -207,6 +232,15 @@ mod tests {
         let flight = flight();
         flight.resolve(Outcome::failed(Error::connection("first")));
         flight.resolve(Outcome::failed(Error::connection("second")));
-        assert_eq!(flight.wait().now_or_never().unwrap().served.unwrap_err().to_string(), "first");
+        assert_eq!(
+            flight
+                .wait()
+                .now_or_never()
+                .unwrap()
+                .served
+                .unwrap_err()
+                .to_string(),
+            "first"
+        );
     }
 }

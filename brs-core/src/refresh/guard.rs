@@ -21,7 +21,11 @@ pub(super) struct Fetched {
 impl Fetched {
     /// The source was not asked, or its answer was not waited for.
     pub(super) fn failed(error: Error) -> Self {
-        Self { result: Err(error), asked: None, was_stopped: false }
+        Self {
+            result: Err(error),
+            asked: None,
+            was_stopped: false,
+        }
     }
 }
 
@@ -37,7 +41,11 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(engine: Weak<Engine>, flight: Arc<Flight>) -> Self {
-        Self { engine, flight: Some(flight), span: tracing::Span::none() }
+        Self {
+            engine,
+            flight: Some(flight),
+            span: tracing::Span::none(),
+        }
     }
 
     pub(super) fn set_span(&mut self, span: &tracing::Span) {
@@ -51,8 +59,8 @@ impl Guard {
     fn land_once(&mut self, fetched: Fetched) {
         let Some(flight) = &self.flight else { return };
         match self.engine.upgrade() {
-            // The flight stays in the guard until this has returned: should a clock of the user's panic in there, the
-            // guard's drop goes on with it.
+            // The flight stays in the guard until this has returned: should a clock of the user's
+            // panic in there, the guard's drop goes on with it.
             Some(engine) => engine.land(flight, fetched, &self.span),
             // Nobody is left to keep a set for; the eager task may still wait.
             None => flight.resolve(Outcome::failed(ended())),
@@ -63,7 +71,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(flight) = self.flight.clone() else { return };
+        let Some(flight) = self.flight.clone() else {
+            return;
+        };
         if std::thread::panicking() {
             // A clock of the user's panicked while the flight landed: it would again.
             if let Some(engine) = self.engine.upgrade() {

@@ -1,17 +1,21 @@
 //! Runs a flight: in its turn, on a runtime, within its time limit, answered whatever happens.
 //!
-//! Two tasks a flight. The *pilot* (`pilot`) calls the strategy, on the runtime the user chose or on brs's own. The
-//! *tower* runs where time is kept: it waits for the flight's turn, starts the pilot, and lands the flight at its time
-//! limit. It holds nothing foreign. So a strategy that panics, blocks its thread, or was put on a runtime that stands
-//! still or ends costs an error and not a hanging caller:
+//! Two tasks a flight. The *pilot* (`pilot`) calls the strategy, on the runtime the user chose or
+//! on brs's own. The *tower* runs where time is kept: it waits for the flight's turn, starts the
+//! pilot, and lands the flight at its time limit. It holds nothing foreign. So a strategy that
+//! panics, blocks its thread, or was put on a runtime that stands still or ends costs an error and
+//! not a hanging caller:
 //!
 //! - The pilot panics: `a_panicking_strategy_is_an_error_and_the_session_goes_on`.
-//! - Its runtime ends: `a_runtime_that_ends_in_mid_flight_hands_it_to_brs_s_own` (the flight moves).
+//! - Its runtime ends: `a_runtime_that_ends_in_mid_flight_hands_it_to_brs_s_own` (the flight
+//!   moves).
 //! - Its runtime stands still: `a_chosen_runtime_that_stands_still_costs_the_time_limit`.
-//! - It blocks its thread: `a_strategy_that_blocks_is_reported_and_not_called_again_meanwhile`; two of them:
-//!   `strategies_that_block_every_worker_do_not_stop_time`.
-//! - The session is closed or dropped between start and launch: `a_closed_session_launches_nothing` (below).
-//! - The process is stopped with a flight in the air: `tests/frozen.rs`. It forks: `tests/forked.rs`.
+//! - It blocks its thread: `a_strategy_that_blocks_is_reported_and_not_called_again_meanwhile`; two
+//!   of them: `strategies_that_block_every_worker_do_not_stop_time`.
+//! - The session is closed or dropped between start and launch: `a_closed_session_launches_nothing`
+//!   (below).
+//! - The process is stopped with a flight in the air: `tests/frozen.rs`. It forks:
+//!   `tests/forked.rs`.
 
 #[cfg(not(brs_model))]
 pub(super) use real::Launcher;
@@ -39,8 +43,8 @@ mod real {
     use crate::strategy::{RefreshContext, RefreshStrategy};
     use crate::turns::{self, Place, Ticket, Turn};
 
-    /// How long a call that was in the air while the process was stopped has for an answer that may be waiting, before
-    /// the source is asked again: its connection may be dead. Real time.
+    /// How long a call that was in the air while the process was stopped has for an answer that may
+    /// be waiting, before the source is asked again: its connection may be dead. Real time.
     const AFTER_STOP: Duration = Duration::from_secs(1);
 
     /// Where flights run.
@@ -48,8 +52,8 @@ mod real {
     pub(in super::super) struct Launcher {
         strategy: Arc<dyn RefreshStrategy>,
         chosen: Option<Handle>,
-        /// Locked from spawning a tower until its handle is stored, or two that launch one after the other could leave
-        /// the handle of the first.
+        /// Locked from spawning a tower until its handle is stored, or two that launch one after
+        /// the other could leave the handle of the first.
         current: Mutex<Current>,
     }
 
@@ -67,16 +71,35 @@ mod real {
     impl Default for Current {
         fn default() -> Self {
             let process = std::process::id();
-            Self { process, place: Blocking::default(), call: None, tower: None, ended: false }
+            Self {
+                process,
+                place: Blocking::default(),
+                call: None,
+                tower: None,
+                ended: false,
+            }
         }
     }
 
     impl Launcher {
-        pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, chosen: Option<Handle>) -> Self {
-            Self { strategy, chosen, current: Mutex::default() }
+        pub(in super::super) fn new(
+            strategy: Arc<dyn RefreshStrategy>,
+            chosen: Option<Handle>,
+        ) -> Self {
+            Self {
+                strategy,
+                chosen,
+                current: Mutex::default(),
+            }
         }
 
-        pub(in super::super) fn launch(&self, flight: &Arc<Flight>, guard: Guard, cx: RefreshContext, limit: Duration) {
+        pub(in super::super) fn launch(
+            &self,
+            flight: &Arc<Flight>,
+            guard: Guard,
+            cx: RefreshContext,
+            limit: Duration,
+        ) {
             let lined_up = Moment::now(&**cx.clock());
             let is_interactive = self.strategy.interactive();
             let runtimes = runtime::keeper().and_then(|keeper| Ok((keeper, runtime::own()?)));
@@ -84,14 +107,23 @@ mod real {
                 Ok(runtimes) => runtimes,
                 Err(error) => {
                     let message = "no thread could be started for the refresh";
-                    return guard.land(Fetched::failed(Error::connection(message).with_source(error)));
+                    return guard.land(Fetched::failed(
+                        Error::connection(message).with_source(error),
+                    ));
                 }
             };
             let mut current = lock(&self.current);
             if current.process != std::process::id() {
-                // The parent's: dropping tasks of a runtime whose threads are not here could wait for them.
+                // The parent's: dropping tasks of a runtime whose threads are not here could wait
+                // for them.
                 let ended = current.ended;
-                std::mem::forget(std::mem::replace(&mut *current, Current { ended, ..Current::default() }));
+                std::mem::forget(std::mem::replace(
+                    &mut *current,
+                    Current {
+                        ended,
+                        ..Current::default()
+                    },
+                ));
             }
             if current.ended {
                 // Dropping the guard lands the flight, which is not for under the lock.
@@ -157,12 +189,17 @@ mod real {
         own: Handle,
     }
 
-    /// Runs foreign code away from where time is kept. A thread of its own: the pool of brs's runtime panics if it
-    /// cannot start one. Then the code runs here after all, or its waiters would never be answered.
+    /// Runs foreign code away from where time is kept. A thread of its own: the pool of brs's
+    /// runtime panics if it cannot start one. Then the code runs here after all, or its waiters
+    /// would never be answered.
     fn elsewhere(code: impl FnOnce() + Send + 'static) {
         let code = Arc::new(Mutex::new(Some(code)));
         let there = Arc::clone(&code);
-        if std::thread::Builder::new().name("brs-landing".into()).spawn(move || run_once(&there)).is_err() {
+        if std::thread::Builder::new()
+            .name("brs-landing".into())
+            .spawn(move || run_once(&there))
+            .is_err()
+        {
             run_once(&code);
         }
     }
@@ -197,7 +234,9 @@ mod real {
     impl Tower {
         async fn run(self) {
             let ticket = self.place.line_up(self.method);
-            let Some((turn, waited)) = self.wait_for_turn(ticket).await else { return };
+            let Some((turn, waited)) = self.wait_for_turn(ticket).await else {
+                return;
+            };
             let Some(call) = self.call() else { return };
             let mut stops = 0;
             self.stops.was_stopped(&mut stops);
@@ -223,8 +262,8 @@ mod real {
             self.call().map(|call| call.sleep())
         }
 
-        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how many had succeeded
-        /// when the wait began, if it was no longer than one time limit.
+        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how
+        /// many had succeeded when the wait began, if it was no longer than one time limit.
         async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<(Arc<Turn>, Option<u64>)> {
             let mut stops = 0;
             let (mut successes, mut is_first) = (None, true);
@@ -255,12 +294,13 @@ mod real {
             }
         }
 
-        /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot lands it. `stops` were
-        /// before.
+        /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot
+        /// lands it. `stops` were before.
         async fn watch(&self, mut stops: u64) -> Option<Fetched> {
             let mut time_is_up = self.sleep()?;
             for runtime in self.chosen.iter().chain([&self.own]) {
-                // Aborts the pilot when it is dropped; the pilot's future is dropped on its own runtime.
+                // Aborts the pilot when it is dropped; the pilot's future is dropped on its own
+                // runtime.
                 let mut pilot = JoinSet::new();
                 let call = self.call()?;
                 pilot.spawn_on(Arc::clone(&*call).fly(), runtime);
@@ -319,7 +359,11 @@ mod real {
         /// What keeps the call from beginning.
         fn not_begun(&self, runtime: &Handle) -> Error {
             let limit = self.limit;
-            if self.chosen.as_ref().is_some_and(|chosen| chosen.id() == runtime.id()) {
+            if self
+                .chosen
+                .as_ref()
+                .is_some_and(|chosen| chosen.id() == runtime.id())
+            {
                 return Error::connection(format!(
                     "the refresh did not begin within {limit:?}: the runtime that was chosen for it stands still, or \
                      all its threads are blocked"
@@ -351,9 +395,17 @@ mod real {
             let flight = Flight::new("scripted", crate::RefreshReason::First, Moment::now(&clock));
             let guard = Guard::new(Weak::new(), Arc::clone(&flight));
             let limit = Duration::from_secs(30);
-            launcher.launch(&flight, guard, RefreshContext::for_test(Arc::new(clock), limit), limit);
+            launcher.launch(
+                &flight,
+                guard,
+                RefreshContext::for_test(Arc::new(clock), limit),
+                limit,
+            );
             let outcome = futures_util::FutureExt::now_or_never(flight.wait());
-            assert!(outcome.is_some_and(|outcome| outcome.served.is_err()), "who waits is answered");
+            assert!(
+                outcome.is_some_and(|outcome| outcome.served.is_err()),
+                "who waits is answered"
+            );
             assert_eq!(scripted.calls(), 0);
         }
     }
@@ -380,12 +432,22 @@ mod modelled {
             Self(strategy)
         }
 
-        pub(in super::super) fn launch(&self, _: &Arc<Flight>, guard: Guard, cx: RefreshContext, _: Duration) {
+        pub(in super::super) fn launch(
+            &self,
+            _: &Arc<Flight>,
+            guard: Guard,
+            cx: RefreshContext,
+            _: Duration,
+        ) {
             let strategy = Arc::clone(&self.0);
             drop(shuttle::future::spawn(async move {
                 let asked = Some(Moment::now(&**cx.clock()));
                 let result = strategy.refresh(&cx).await;
-                guard.land(Fetched { result, asked, was_stopped: false });
+                guard.land(Fetched {
+                    result,
+                    asked,
+                    was_stopped: false,
+                });
             }));
         }
 

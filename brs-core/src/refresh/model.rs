@@ -1,8 +1,8 @@
 //! The engine and its flights under a model-checking scheduler.
 //!
-//! Built and run with `--cfg brs_model`: shuttle then decides which thread goes on at every lock, spawn and wake, and
-//! tries thousands of schedules. A schedule in which a waiter is never answered ends as a deadlock, which shuttle
-//! reports with what is needed to replay it.
+//! Built and run with `--cfg brs_model`: shuttle then decides which thread goes on at every lock,
+//! spawn and wake, and tries thousands of schedules. A schedule in which a waiter is never answered
+//! ends as a deadlock, which shuttle reports with what is needed to replay it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,22 +44,47 @@ impl RefreshStrategy for Source {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        assert_eq!(self.running.fetch_add(1, Ordering::SeqCst), 0, "two flights at once");
+        assert_eq!(
+            self.running.fetch_add(1, Ordering::SeqCst),
+            0,
+            "two flights at once"
+        );
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         shuttle::future::yield_now().await;
-        assert_eq!(self.running.fetch_sub(1, Ordering::SeqCst), 1, "two flights at once");
+        assert_eq!(
+            self.running.fetch_sub(1, Ordering::SeqCst),
+            1,
+            "two flights at once"
+        );
         if number % 3 == 0 {
             return Err(Error::connection("every third call fails"));
         }
         let expiration = cx.clock().now() + Duration::from_secs(3600);
-        Ok(TemporaryCredentials::new(format!("ASIA{number}"), format!("secret-{number}"), None, Some(expiration)))
+        Ok(TemporaryCredentials::new(
+            format!("ASIA{number}"),
+            format!("secret-{number}"),
+            None,
+            Some(expiration),
+        ))
     }
 }
 
-fn engine(source: &Arc<Source>, clock: &ManualClock, advisory_refresh: AdvisoryRefresh) -> Arc<Engine> {
-    let policy = Policy { advisory_refresh, static_stability: false };
+fn engine(
+    source: &Arc<Source>,
+    clock: &ManualClock,
+    advisory_refresh: AdvisoryRefresh,
+) -> Arc<Engine> {
+    let policy = Policy {
+        advisory_refresh,
+        static_stability: false,
+    };
     let config = Config {
-        rules: Rules { method: "model", policy, windows: Windows::default(), backoff: RefreshBackoff::Adaptive },
+        rules: Rules {
+            method: "model",
+            policy,
+            windows: Windows::default(),
+            backoff: RefreshBackoff::Adaptive,
+        },
         refresh_timeout: Duration::from_secs(30),
         account_id: None,
         clock: Arc::new(clock.clone()),
@@ -76,10 +101,15 @@ fn clock() -> ManualClock {
 /// What a caller got is whole.
 fn check(set: &super::CachedSet) {
     let number = set.credentials.access_key_id().trim_start_matches("ASIA");
-    assert_eq!(set.credentials.secret_access_key(), format!("secret-{number}"), "a mixed set");
+    assert_eq!(
+        set.credentials.secret_access_key(),
+        format!("secret-{number}"),
+        "a mixed set"
+    );
 }
 
-/// Each test runs under random schedules and under those of the PCT algorithm, which finds rare orders sooner.
+/// Each test runs under random schedules and under those of the PCT algorithm, which finds rare
+/// orders sooner.
 fn explore(test: fn()) {
     shuttle::check_random(test, SCHEDULES);
     shuttle::check_pct(test, SCHEDULES, 3);
@@ -93,7 +123,9 @@ fn model_callers_at_a_cold_start_share_one_flight() {
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 let engine = Arc::clone(&engine);
-                thread::spawn(move || check(&block_on(engine.current()).expect("the first call succeeds")))
+                thread::spawn(move || {
+                    check(&block_on(engine.current()).expect("the first call succeeds"))
+                })
             })
             .collect();
         for caller in callers {
@@ -150,7 +182,9 @@ fn model_a_caller_that_leaves_cancels_nothing() {
             assert!(first.is_none_or(|result| result.is_ok()));
         });
         let staying = Arc::clone(&engine);
-        let stays = thread::spawn(move || check(&block_on(staying.current()).expect("the first call succeeds")));
+        let stays = thread::spawn(move || {
+            check(&block_on(staying.current()).expect("the first call succeeds"))
+        });
         leaves.join().unwrap();
         stays.join().unwrap();
         assert_eq!(source.calls.load(Ordering::SeqCst), 1);
@@ -171,7 +205,10 @@ fn model_closing_answers_who_waits() {
         if let Err(error) = answer {
             assert!(error.to_string().contains("closed"), "{error}");
         }
-        assert!(engine.status().access_key_id().is_none(), "no set outlives its session");
+        assert!(
+            engine.status().access_key_id().is_none(),
+            "no set outlives its session"
+        );
     });
 }
 
@@ -180,13 +217,20 @@ fn model_readers_look_at_the_newest_state() {
     explore(|| {
         let (source, clock) = (Arc::new(Source::default()), clock());
         let engine = engine(&source, &clock, AdvisoryRefresh::Background);
-        let key = block_on(engine.current()).expect("the first call succeeds").credentials.access_key_id().to_owned();
+        let key = block_on(engine.current())
+            .expect("the first call succeeds")
+            .credentials
+            .access_key_id()
+            .to_owned();
         let (refreshes, invalidates) = (Arc::clone(&engine), Arc::clone(&engine));
         let refreshes = thread::spawn(move || block_on(refreshes.refresh()).is_ok());
         let invalidates = thread::spawn(move || invalidates.invalidate(&key));
         refreshes.join().unwrap();
         invalidates.join().unwrap();
-        assert!(engine.snapshot_is_current(), "an older snapshot was stored over a newer one");
+        assert!(
+            engine.snapshot_is_current(),
+            "an older snapshot was stored over a newer one"
+        );
     });
 }
 
@@ -197,7 +241,8 @@ fn model_the_last_handle_frees_the_engine() {
         let engine = engine(&source, &clock, AdvisoryRefresh::Background);
         let freed = Arc::downgrade(&engine);
         let caller = Arc::clone(&engine);
-        let calls = thread::spawn(move || drop(futures_util::FutureExt::now_or_never(caller.current())));
+        let calls =
+            thread::spawn(move || drop(futures_util::FutureExt::now_or_never(caller.current())));
         drop(engine);
         calls.join().unwrap();
         while source.running.load(Ordering::SeqCst) > 0 || freed.strong_count() > 0 {

@@ -1,8 +1,9 @@
 //! How often a service's rejections may cause a refresh. Pure.
 //!
-//! A service that rejects every set must not become a storm on the source. A rejection of a set that has worked for a
-//! minute is honoured at once. One within a set's first minute is honoured too, but the next such one only 5 s later,
-//! then 10 s, doubling to 5 min, until a set lives through its first minute.
+//! A service that rejects every set must not become a storm on the source. A rejection of a set
+//! that has worked for a minute is honoured at once. One within a set's first minute is honoured
+//! too, but the next such one only 5 s later, then 10 s, doubling to 5 min, until a set lives
+//! through its first minute.
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub(crate) struct Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Honour,
-    /// Too soon; rejections are honoured again after this long. The first of a wait is worth telling, the thousands
-    /// that may follow are not.
+    /// Too soon; rejections are honoured again after this long. The first of a wait is worth
+    /// telling, the thousands that may follow are not.
     PassOver {
         wait: Duration,
         is_first: bool,
@@ -43,10 +44,15 @@ impl Pace {
         }
         if now < self.honoured_from {
             let is_first = !std::mem::replace(&mut self.passed_over, true);
-            return Verdict::PassOver { wait: self.honoured_from - now, is_first };
+            return Verdict::PassOver {
+                wait: self.honoured_from - now,
+                is_first,
+            };
         }
         self.passed_over = false;
-        let wait = FIRST_WAIT.saturating_mul(1 << self.waits.min(10)).min(LONGEST_WAIT);
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << self.waits.min(10))
+            .min(LONGEST_WAIT);
         self.waits = self.waits.saturating_add(1);
         self.honoured_from = now.saturating_add(wait);
         Verdict::Honour
@@ -70,7 +76,10 @@ mod tests {
     }
 
     fn pass_over(n: u64) -> Verdict {
-        Verdict::PassOver { wait: seconds(n), is_first: true }
+        Verdict::PassOver {
+            wait: seconds(n),
+            is_first: true,
+        }
     }
 
     #[test]
@@ -90,9 +99,17 @@ mod tests {
         for _ in 0..8 {
             assert_eq!(pace.rejected(seconds(1), now), Verdict::Honour);
             pace.replaced(seconds(1));
-            let Verdict::PassOver { wait, is_first } = pace.rejected(seconds(1), now) else { panic!("too soon") };
+            let Verdict::PassOver { wait, is_first } = pace.rejected(seconds(1), now) else {
+                panic!("too soon")
+            };
             assert!(is_first);
-            assert_eq!(pace.rejected(seconds(1), now), Verdict::PassOver { wait, is_first: false });
+            assert_eq!(
+                pace.rejected(seconds(1), now),
+                Verdict::PassOver {
+                    wait,
+                    is_first: false
+                }
+            );
             waits.push(wait.as_secs());
             now += wait;
         }
@@ -107,10 +124,17 @@ mod tests {
         assert_eq!(pace.rejected(seconds(2), seconds(102)), pass_over(3));
         assert_eq!(pace.rejected(seconds(5), seconds(105)), Verdict::Honour);
         pace.replaced(seconds(1));
-        assert!(matches!(pace.rejected(seconds(1), seconds(106)), Verdict::PassOver { .. }));
+        assert!(matches!(
+            pace.rejected(seconds(1), seconds(106)),
+            Verdict::PassOver { .. }
+        ));
         assert_eq!(pace.rejected(seconds(61), seconds(166)), Verdict::Honour);
         pace.replaced(seconds(1));
-        assert_eq!(pace.rejected(seconds(1), seconds(167)), pass_over(19), "the pace was not reset");
+        assert_eq!(
+            pace.rejected(seconds(1), seconds(167)),
+            pass_over(19),
+            "the pace was not reset"
+        );
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! One call to the source for a flight, and the task that makes it.
 //!
-//! The call runs where foreign code may run: on the chosen runtime or brs's own. What belongs to it (strategy, clock,
-//! span, the flight's guard) is in [`Call`], which the tower, where time is kept, holds weakly: nothing foreign is
-//! polled or dropped there.
+//! The call runs where foreign code may run: on the chosen runtime or brs's own. What belongs to it
+//! (strategy, clock, span, the flight's guard) is in [`Call`], which the tower, where time is kept,
+//! holds weakly: nothing foreign is polled or dropped there.
 //!
-//! A strategy whose future blocks its thread cannot be ended. It keeps its place until it returns, as synchronous code
-//! in [`Blocking`] does, and is not called again meanwhile; a call that has not begun takes no place, and never begins
-//! once its task is aborted.
+//! A strategy whose future blocks its thread cannot be ended. It keeps its place until it returns,
+//! as synchronous code in [`Blocking`] does, and is not called again meanwhile; a call that has not
+//! begun takes no place, and never begins once its task is aborted.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use crate::error::Error;
 use crate::strategy::{RefreshContext, RefreshStrategy};
 use crate::turns::{self, Turn};
 
-/// A turn that comes after this part of the time limit, none having succeeded meanwhile, comes too late.
+/// A turn that comes after this part of the time limit, none having succeeded meanwhile, comes too
+/// late.
 const WAITED_ENOUGH: f64 = 0.9;
 
 /// One call to the source.
@@ -61,7 +62,14 @@ pub(super) struct CallState {
 
 impl CallState {
     pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: Some(guard), turn: None, has_begun: false, waited: None, stops: 0, sleep: None }
+        Self {
+            guard: Some(guard),
+            turn: None,
+            has_begun: false,
+            waited: None,
+            stops: 0,
+            sleep: None,
+        }
     }
 }
 
@@ -101,11 +109,15 @@ impl Call {
             if let Some(sleep) = sleep {
                 sleep.end();
             }
-            guard.land(Fetched { was_stopped, ..fetched });
+            guard.land(Fetched {
+                was_stopped,
+                ..fetched
+            });
         })
     }
 
-    /// The flight is over: others may have its turn, unless code of the call still occupies a thread.
+    /// The flight is over: others may have its turn, unless code of the call still occupies a
+    /// thread.
     pub(super) fn end_turn(&self) {
         let turn = lock(&self.state).turn.take();
         if let Some(turn) = turn.filter(|turn| !turn.is_blocked()) {
@@ -128,27 +140,43 @@ impl Call {
         let span = span(self.strategy.method(), &self.cx);
         let (turn, waited) = {
             let mut state = lock(&self.state);
-            let Some(turn) = state.turn.clone() else { return Fetched::failed(ended()) };
+            let Some(turn) = state.turn.clone() else {
+                return Fetched::failed(ended());
+            };
             state.has_begun = true;
             if let Some(guard) = &mut state.guard {
                 guard.set_span(&span);
             }
             (turn, state.waited.take())
         };
-        let Ok(place) = self.place.take().await else { return Fetched::failed(blocks()) };
+        let Ok(place) = self.place.take().await else {
+            return Fetched::failed(blocks());
+        };
         let asked = Moment::now(&**self.cx.clock());
         // Those before it have run into their limit, and so will it: its own is as good as over.
         let waited_for = asked.monotonic.saturating_sub(self.lined_up.monotonic);
         let method = self.strategy.method();
-        if waited == Some(turns::successes(method)) && waited_for >= self.limit.mul_f64(WAITED_ENOUGH) {
+        if waited == Some(turns::successes(method))
+            && waited_for >= self.limit.mul_f64(WAITED_ENOUGH)
+        {
             return Fetched::failed(no_turn(method, self.limit));
         }
-        let cx = RefreshContext { deadline: asked.monotonic.saturating_add(self.limit), ..self.cx.clone() };
+        let cx = RefreshContext {
+            deadline: asked.monotonic.saturating_add(self.limit),
+            ..self.cx.clone()
+        };
         let refresh = async { self.strategy.refresh(&cx).await }.instrument(span);
-        let result = AssertUnwindSafe(turn.run(refresh)).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        let result = AssertUnwindSafe(turn.run(refresh))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(panicked()));
         // Free before anybody has the answer: they may call again at once.
         drop(place);
-        Fetched { result, asked: Some(asked), was_stopped: false }
+        Fetched {
+            result,
+            asked: Some(asked),
+            was_stopped: false,
+        }
     }
 }
 
@@ -162,8 +190,8 @@ pub(super) enum Progress {
     Blocked,
 }
 
-/// A span of its own: the caller that happened to start the flight has nothing to do with what it reports, and does not
-/// wait for its end.
+/// A span of its own: the caller that happened to start the flight has nothing to do with what it
+/// reports, and does not wait for its end.
 fn span(method: &'static str, cx: &RefreshContext) -> tracing::Span {
     tracing::info_span!(
         parent: None,

@@ -1,8 +1,8 @@
 //! What a caller gets: one pure function of (state, now, policy).
 //!
-//! No clock, lock or I/O: the engine calls [`decide`] under its lock and acts on the answer; [`quiet_until`] tells
-//! readers how long the answer stays [`Decision::Serve`], so that they need not ask; [`fallback`] is what is left when
-//! the source has failed.
+//! No clock, lock or I/O: the engine calls [`decide`] under its lock and acts on the answer;
+//! [`quiet_until`] tells readers how long the answer stays [`Decision::Serve`], so that they need
+//! not ask; [`fallback`] is what is left when the source has failed.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ pub enum AdvisoryRefresh {
     /// Everybody gets the cached set at once while one refresh runs in the background.
     #[default]
     Background,
-    /// The caller that starts the refresh waits for it, as in the AWS SDKs; all others get the cached set.
+    /// The caller that starts the refresh waits for it, as in the AWS SDKs; all others get the
+    /// cached set.
     Foreground,
 }
 
@@ -111,18 +112,27 @@ pub(crate) fn decide(situation: &Situation, now: Moment, policy: Policy) -> Deci
     }
 }
 
-/// What is left to give when the source has failed and may not be asked: [`Decision::Serve`], `ServeExpired` or `Fail`.
-pub(crate) fn fallback(set: Option<&SetSituation>, now: Moment, policy: Policy, unrecoverable: bool) -> Decision {
+/// What is left to give when the source has failed and may not be asked: [`Decision::Serve`],
+/// `ServeExpired` or `Fail`.
+pub(crate) fn fallback(
+    set: Option<&SetSituation>,
+    now: Moment,
+    policy: Policy,
+    unrecoverable: bool,
+) -> Decision {
     match set.map(|set| set.age(now)) {
         None => Decision::Fail,
         Some(Age::Expired) if policy.static_stability && !unrecoverable => Decision::ServeExpired,
         Some(Age::Expired) => Decision::Fail,
-        Some(_) if unrecoverable && policy.advisory_refresh == AdvisoryRefresh::Foreground => Decision::Fail,
+        Some(_) if unrecoverable && policy.advisory_refresh == AdvisoryRefresh::Foreground => {
+            Decision::Fail
+        }
         Some(_) => Decision::Serve,
     }
 }
 
-/// Until when [`decide`] says [`Decision::Serve`] whatever `now` is before it, by both clocks; `None`: ask each time.
+/// Until when [`decide`] says [`Decision::Serve`] whatever `now` is before it, by both clocks;
+/// `None`: ask each time.
 pub(crate) fn quiet_until(situation: &Situation, now: Moment, policy: Policy) -> Option<Moment> {
     /// Beyond every instant a set can have.
     const NEVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
@@ -137,7 +147,10 @@ pub(crate) fn quiet_until(situation: &Situation, now: Moment, policy: Policy) ->
         && fallback(Some(set), now, policy, hold.unrecoverable) == Decision::Serve
     {
         let end = stage(|times| times.unusable);
-        return Some(Moment { wall: end.wall, monotonic: end.monotonic.min(hold.until) });
+        return Some(Moment {
+            wall: end.wall,
+            monotonic: end.monotonic.min(hold.until),
+        });
     }
     (!set.invalidated).then(|| stage(|times| times.advisory))
 }
@@ -148,19 +161,42 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    const FOREGROUND: Policy = Policy { advisory_refresh: AdvisoryRefresh::Foreground, static_stability: false };
-    const BACKGROUND: Policy = Policy { advisory_refresh: AdvisoryRefresh::Background, static_stability: false };
-    const STABLE: Policy = Policy { advisory_refresh: AdvisoryRefresh::Background, static_stability: true };
+    const FOREGROUND: Policy = Policy {
+        advisory_refresh: AdvisoryRefresh::Foreground,
+        static_stability: false,
+    };
+    const BACKGROUND: Policy = Policy {
+        advisory_refresh: AdvisoryRefresh::Background,
+        static_stability: false,
+    };
+    const STABLE: Policy = Policy {
+        advisory_refresh: AdvisoryRefresh::Background,
+        static_stability: true,
+    };
 
     fn at(seconds: u64) -> Moment {
-        Moment { wall: UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds), monotonic: Duration::from_secs(seconds) }
+        Moment {
+            wall: UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds),
+            monotonic: Duration::from_secs(seconds),
+        }
     }
 
     /// Obtained at 0, lives an hour: advisory from 2700, mandatory from 3540, unusable from 3599.
     fn cached() -> Situation {
-        let obtained = Obtained { asked: at(0), now: at(0) };
-        let times = Times::new(Some(at(3600).wall), None, obtained, Windows::default(), 0.0).unwrap();
-        Situation { set: Some(SetSituation { times, invalidated: false }), flying: false, hold: None }
+        let obtained = Obtained {
+            asked: at(0),
+            now: at(0),
+        };
+        let times =
+            Times::new(Some(at(3600).wall), None, obtained, Windows::default(), 0.0).unwrap();
+        Situation {
+            set: Some(SetSituation {
+                times,
+                invalidated: false,
+            }),
+            flying: false,
+            hold: None,
+        }
     }
 
     const FRESH: u64 = 100;
@@ -175,18 +211,37 @@ mod tests {
     }
 
     fn held(unrecoverable: bool) -> Situation {
-        with(|s| s.hold = Some(Hold { until: Duration::from_secs(10_000), unrecoverable }))
+        with(|s| {
+            s.hold = Some(Hold {
+                until: Duration::from_secs(10_000),
+                unrecoverable,
+            })
+        })
     }
 
     fn empty() -> Situation {
-        Situation { set: None, flying: false, hold: None }
+        Situation {
+            set: None,
+            flying: false,
+            hold: None,
+        }
     }
 
     #[test]
     fn nothing_cached_waits_for_a_flight() {
         for policy in [BACKGROUND, FOREGROUND] {
             assert_eq!(decide(&empty(), at(0), policy), Decision::StartAndWait);
-            assert_eq!(decide(&Situation { flying: true, ..empty() }, at(0), policy), Decision::Join);
+            assert_eq!(
+                decide(
+                    &Situation {
+                        flying: true,
+                        ..empty()
+                    },
+                    at(0),
+                    policy
+                ),
+                Decision::Join
+            );
         }
     }
 
@@ -194,23 +249,44 @@ mod tests {
     fn a_fresh_set_is_served_whatever_else_is_going_on() {
         for policy in [BACKGROUND, FOREGROUND] {
             assert_eq!(decide(&cached(), at(FRESH), policy), Decision::Serve);
-            assert_eq!(decide(&with(|s| s.flying = true), at(FRESH), policy), Decision::Serve);
+            assert_eq!(
+                decide(&with(|s| s.flying = true), at(FRESH), policy),
+                Decision::Serve
+            );
             assert_eq!(decide(&held(true), at(FRESH), policy), Decision::Serve);
         }
     }
 
     #[test]
     fn in_the_advisory_window_background_serves_and_starts_one_refresh() {
-        assert_eq!(decide(&cached(), at(ADVISORY), BACKGROUND), Decision::ServeAndStart);
-        assert_eq!(decide(&with(|s| s.flying = true), at(ADVISORY), BACKGROUND), Decision::Serve);
-        assert_eq!(decide(&held(false), at(ADVISORY), BACKGROUND), Decision::Serve);
+        assert_eq!(
+            decide(&cached(), at(ADVISORY), BACKGROUND),
+            Decision::ServeAndStart
+        );
+        assert_eq!(
+            decide(&with(|s| s.flying = true), at(ADVISORY), BACKGROUND),
+            Decision::Serve
+        );
+        assert_eq!(
+            decide(&held(false), at(ADVISORY), BACKGROUND),
+            Decision::Serve
+        );
     }
 
     #[test]
     fn in_the_advisory_window_foreground_makes_the_first_caller_wait() {
-        assert_eq!(decide(&cached(), at(ADVISORY), FOREGROUND), Decision::StartAndWait);
-        assert_eq!(decide(&with(|s| s.flying = true), at(ADVISORY), FOREGROUND), Decision::Serve);
-        assert_eq!(decide(&held(false), at(ADVISORY), FOREGROUND), Decision::Serve);
+        assert_eq!(
+            decide(&cached(), at(ADVISORY), FOREGROUND),
+            Decision::StartAndWait
+        );
+        assert_eq!(
+            decide(&with(|s| s.flying = true), at(ADVISORY), FOREGROUND),
+            Decision::Serve
+        );
+        assert_eq!(
+            decide(&held(false), at(ADVISORY), FOREGROUND),
+            Decision::Serve
+        );
     }
 
     #[test]
@@ -218,41 +294,76 @@ mod tests {
         for policy in [BACKGROUND, FOREGROUND, STABLE] {
             for now in [MANDATORY, EXPIRED] {
                 assert_eq!(decide(&cached(), at(now), policy), Decision::StartAndWait);
-                assert_eq!(decide(&with(|s| s.flying = true), at(now), policy), Decision::Join);
+                assert_eq!(
+                    decide(&with(|s| s.flying = true), at(now), policy),
+                    Decision::Join
+                );
             }
         }
     }
 
     #[test]
     fn a_hold_serves_what_is_valid() {
-        assert_eq!(decide(&held(false), at(MANDATORY), BACKGROUND), Decision::Serve);
-        assert_eq!(decide(&held(true), at(MANDATORY), BACKGROUND), Decision::Serve);
-        assert_eq!(decide(&held(false), at(MANDATORY), FOREGROUND), Decision::Serve);
+        assert_eq!(
+            decide(&held(false), at(MANDATORY), BACKGROUND),
+            Decision::Serve
+        );
+        assert_eq!(
+            decide(&held(true), at(MANDATORY), BACKGROUND),
+            Decision::Serve
+        );
+        assert_eq!(
+            decide(&held(false), at(MANDATORY), FOREGROUND),
+            Decision::Serve
+        );
     }
 
     #[test]
     fn an_unrecoverable_failure_in_the_foreground_is_repeated_although_the_set_is_valid() {
-        assert_eq!(decide(&held(true), at(ADVISORY), FOREGROUND), Decision::Fail);
-        assert_eq!(decide(&held(true), at(MANDATORY), FOREGROUND), Decision::Fail);
+        assert_eq!(
+            decide(&held(true), at(ADVISORY), FOREGROUND),
+            Decision::Fail
+        );
+        assert_eq!(
+            decide(&held(true), at(MANDATORY), FOREGROUND),
+            Decision::Fail
+        );
     }
 
     #[test]
     fn an_expired_set_is_served_only_under_static_stability_and_after_a_recoverable_failure() {
-        assert_eq!(decide(&held(false), at(EXPIRED), STABLE), Decision::ServeExpired);
+        assert_eq!(
+            decide(&held(false), at(EXPIRED), STABLE),
+            Decision::ServeExpired
+        );
         assert_eq!(decide(&held(true), at(EXPIRED), STABLE), Decision::Fail);
-        assert_eq!(decide(&held(false), at(EXPIRED), BACKGROUND), Decision::Fail);
+        assert_eq!(
+            decide(&held(false), at(EXPIRED), BACKGROUND),
+            Decision::Fail
+        );
     }
 
     #[test]
     fn a_hold_with_nothing_cached_repeats_the_error() {
-        let situation = Situation { set: None, ..held(false) };
+        let situation = Situation {
+            set: None,
+            ..held(false)
+        };
         assert_eq!(decide(&situation, at(0), STABLE), Decision::Fail);
     }
 
     #[test]
     fn a_hold_that_is_over_holds_nothing() {
-        let situation = with(|s| s.hold = Some(Hold { until: Duration::from_secs(MANDATORY), unrecoverable: true }));
-        assert_eq!(decide(&situation, at(MANDATORY), BACKGROUND), Decision::StartAndWait);
+        let situation = with(|s| {
+            s.hold = Some(Hold {
+                until: Duration::from_secs(MANDATORY),
+                unrecoverable: true,
+            })
+        });
+        assert_eq!(
+            decide(&situation, at(MANDATORY), BACKGROUND),
+            Decision::StartAndWait
+        );
     }
 
     #[test]
@@ -263,35 +374,75 @@ mod tests {
                 s.set.as_mut().unwrap().invalidated = true;
             })
         };
-        assert_eq!(decide(&invalidated(None), at(FRESH), BACKGROUND), Decision::StartAndWait);
-        let hold = Hold { until: Duration::from_secs(10_000), unrecoverable: false };
-        assert_eq!(decide(&invalidated(Some(hold)), at(FRESH), BACKGROUND), Decision::Serve);
+        assert_eq!(
+            decide(&invalidated(None), at(FRESH), BACKGROUND),
+            Decision::StartAndWait
+        );
+        let hold = Hold {
+            until: Duration::from_secs(10_000),
+            unrecoverable: false,
+        };
+        assert_eq!(
+            decide(&invalidated(Some(hold)), at(FRESH), BACKGROUND),
+            Decision::Serve
+        );
         assert_eq!(quiet_until(&invalidated(None), at(FRESH), BACKGROUND), None);
     }
 
     #[test]
     fn a_set_without_an_end_is_served_until_it_is_invalidated() {
-        let endless = with(|s| s.set = Some(SetSituation { times: None, invalidated: false }));
-        assert_eq!(decide(&endless, at(1_000_000_000), BACKGROUND), Decision::Serve);
-        let invalidated = with(|s| s.set = Some(SetSituation { times: None, invalidated: true }));
-        assert_eq!(decide(&invalidated, at(FRESH), BACKGROUND), Decision::StartAndWait);
+        let endless = with(|s| {
+            s.set = Some(SetSituation {
+                times: None,
+                invalidated: false,
+            })
+        });
+        assert_eq!(
+            decide(&endless, at(1_000_000_000), BACKGROUND),
+            Decision::Serve
+        );
+        let invalidated = with(|s| {
+            s.set = Some(SetSituation {
+                times: None,
+                invalidated: true,
+            })
+        });
+        assert_eq!(
+            decide(&invalidated, at(FRESH), BACKGROUND),
+            Decision::StartAndWait
+        );
     }
 
     #[test]
     fn a_wall_clock_that_steps_does_not_end_a_hold() {
-        let day = Moment { wall: at(86_400).wall, monotonic: at(MANDATORY).monotonic };
-        let situation = with(|s| s.hold = Some(Hold { until: Duration::from_secs(3560), unrecoverable: false }));
+        let day = Moment {
+            wall: at(86_400).wall,
+            monotonic: at(MANDATORY).monotonic,
+        };
+        let situation = with(|s| {
+            s.hold = Some(Hold {
+                until: Duration::from_secs(3560),
+                unrecoverable: false,
+            })
+        });
         assert_eq!(decide(&situation, day, BACKGROUND), Decision::Serve);
     }
 
     #[test]
     fn readers_are_quiet_until_something_may_change() {
-        let quiet = |situation: &Situation, now| quiet_until(situation, at(now), BACKGROUND).unwrap();
+        let quiet =
+            |situation: &Situation, now| quiet_until(situation, at(now), BACKGROUND).unwrap();
         assert_eq!(quiet(&cached(), FRESH), at(2700));
         assert_eq!(quiet(&with(|s| s.flying = true), ADVISORY), at(3540));
-        let hold = Some(Hold { until: Duration::from_secs(3100), unrecoverable: false });
+        let hold = Some(Hold {
+            until: Duration::from_secs(3100),
+            unrecoverable: false,
+        });
         let held = quiet(&with(|s| s.hold = hold), ADVISORY);
-        assert_eq!((held.wall, held.monotonic), (at(3599).wall, Duration::from_secs(3100)));
+        assert_eq!(
+            (held.wall, held.monotonic),
+            (at(3599).wall, Duration::from_secs(3100))
+        );
         assert_eq!(quiet_until(&empty(), at(0), BACKGROUND), None);
     }
 }

@@ -1,7 +1,9 @@
-//! Properties of state and policy over random interleavings of calls, clock steps, outcomes and drops.
+//! Properties of state and policy over random interleavings of calls, clock steps, outcomes and
+//! drops.
 //!
-//! A world of plain data: the state as the engine has it, callers that wait, a source that lands when the interleaving
-//! says so. What the engine adds to it, the lock and the snapshot, is checked by the model and the stress test.
+//! A world of plain data: the state as the engine has it, callers that wait, a source that lands
+//! when the interleaving says so. What the engine adds to it, the lock and the snapshot, is checked
+//! by the model and the stress test.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -71,17 +73,37 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let windows = (prop::option::of(0_u64..5000), prop::option::of(0_u64..5000)).prop_map(|(advisory, mandatory)| {
-        Windows { advisory: advisory.map(Duration::from_secs), mandatory: mandatory.map(Duration::from_secs) }
-    });
+    let windows = (prop::option::of(0_u64..5000), prop::option::of(0_u64..5000)).prop_map(
+        |(advisory, mandatory)| Windows {
+            advisory: advisory.map(Duration::from_secs),
+            mandatory: mandatory.map(Duration::from_secs),
+        },
+    );
     let backoff = prop_oneof![
         Just(RefreshBackoff::Adaptive),
-        Just(RefreshBackoff::uniform(Duration::from_secs(300), Duration::from_secs(600))),
+        Just(RefreshBackoff::uniform(
+            Duration::from_secs(300),
+            Duration::from_secs(600)
+        )),
     ];
-    (any::<bool>(), any::<bool>(), windows, backoff).prop_map(|(foreground, static_stability, windows, backoff)| {
-        let advisory_refresh = if foreground { AdvisoryRefresh::Foreground } else { AdvisoryRefresh::Background };
-        Rules { method: "scripted", policy: Policy { advisory_refresh, static_stability }, windows, backoff }
-    })
+    (any::<bool>(), any::<bool>(), windows, backoff).prop_map(
+        |(foreground, static_stability, windows, backoff)| {
+            let advisory_refresh = if foreground {
+                AdvisoryRefresh::Foreground
+            } else {
+                AdvisoryRefresh::Background
+            };
+            Rules {
+                method: "scripted",
+                policy: Policy {
+                    advisory_refresh,
+                    static_stability,
+                },
+                windows,
+                backoff,
+            }
+        },
+    )
 }
 
 struct World {
@@ -95,18 +117,36 @@ struct World {
 
 impl World {
     fn new(rules: Rules, seed: u64) -> Self {
-        let now = Moment { wall: UNIX_EPOCH + Duration::from_secs(2_000_000_000), monotonic: Duration::ZERO };
+        let now = Moment {
+            wall: UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+            monotonic: Duration::ZERO,
+        };
         let state = State::new("scripted", fastrand::Rng::with_seed(seed));
-        Self { rules, state, now, waiting: Vec::new(), issued: BTreeSet::new(), numbers: 0 }
+        Self {
+            rules,
+            state,
+            now,
+            waiting: Vec::new(),
+            issued: BTreeSet::new(),
+            numbers: 0,
+        }
     }
 
     fn step(&mut self, op: &Op) -> Result<(), TestCaseError> {
         let mut effects = Effects::default();
-        let (flying, held) = (self.state.flight.is_some(), self.state.held(self.now).is_some());
+        let (flying, held) = (
+            self.state.flight.is_some(),
+            self.state.held(self.now).is_some(),
+        );
         match op {
             Op::Call => self.call(&mut effects)?,
             Op::ValidFor(least) => {
-                let answer = self.state.ask_for(Duration::from_secs(*least), self.now, &self.rules, &mut effects);
+                let answer = self.state.ask_for(
+                    Duration::from_secs(*least),
+                    self.now,
+                    &self.rules,
+                    &mut effects,
+                );
                 self.take(answer)?;
             }
             Op::Refresh => {
@@ -123,20 +163,35 @@ impl World {
             Op::Advance(seconds) => self.now = self.now.plus(Duration::from_secs(*seconds)),
             Op::StepWall(seconds) => {
                 let by = Duration::from_secs(seconds.unsigned_abs());
-                self.now.wall = if *seconds < 0 { self.now.wall - by } else { self.now.wall + by };
+                self.now.wall = if *seconds < 0 {
+                    self.now.wall - by
+                } else {
+                    self.now.wall + by
+                };
             }
             Op::Invalidate | Op::Reject => {
-                if let Some(key) = self.state.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()) {
+                if let Some(key) = self
+                    .state
+                    .set
+                    .as_ref()
+                    .map(|set| set.credentials.access_key_id().to_owned())
+                {
                     match op {
                         Op::Invalidate => self.state.invalidate(&key, &mut effects),
-                        _ => self.state.reject(&key, self.now, &self.rules, &mut effects) == Rejected::Honoured,
+                        _ => {
+                            self.state.reject(&key, self.now, &self.rules, &mut effects)
+                                == Rejected::Honoured
+                        }
                     };
                 }
             }
         }
         if effects.launch.is_some() {
             prop_assert!(!flying, "two flights at once");
-            prop_assert!(!held || matches!(op, Op::Refresh), "the source was asked although a backoff was running");
+            prop_assert!(
+                !held || matches!(op, Op::Refresh),
+                "the source was asked although a backoff was running"
+            );
         }
         self.quiet_is_quiet()
     }
@@ -144,7 +199,11 @@ impl World {
     fn call(&mut self, effects: &mut Effects) -> Result<(), TestCaseError> {
         let set = self.state.set_situation();
         let age = set.map(|set| set.age(self.now));
-        let unrecoverable = self.state.failure.as_ref().is_some_and(|failure| failure.error.is_unrecoverable());
+        let unrecoverable = self
+            .state
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.error.is_unrecoverable());
         let foreground = self.rules.policy.advisory_refresh == AdvisoryRefresh::Foreground;
         let answer = self.state.ask(self.now, &self.rules, effects);
         match (&answer, age) {
@@ -152,11 +211,17 @@ impl World {
                 prop_assert!(foreground && unrecoverable, "a valid set was withheld");
             }
             (Answer::Now(Ok(_)), Some(Age::Expired)) => {
-                prop_assert!(self.rules.policy.static_stability && !unrecoverable, "an expired set was served");
+                prop_assert!(
+                    self.rules.policy.static_stability && !unrecoverable,
+                    "an expired set was served"
+                );
             }
             (Answer::Wait(_), Some(Age::Fresh | Age::Advisory)) => {
                 let invalidated = set.is_some_and(|set| set.invalidated);
-                prop_assert!(invalidated || foreground, "a caller waits while a valid set is at hand");
+                prop_assert!(
+                    invalidated || foreground,
+                    "a caller waits while a valid set is at hand"
+                );
             }
             _ => {}
         }
@@ -169,7 +234,10 @@ impl World {
             Answer::Now(Err(_)) => Ok(()),
             Answer::Wait(flight) => {
                 let mut wait = flight.wait();
-                prop_assert!((&mut wait).now_or_never().is_none(), "the flight has not landed yet");
+                prop_assert!(
+                    (&mut wait).now_or_never().is_none(),
+                    "the flight has not landed yet"
+                );
                 self.waiting.push((flight, wait));
                 Ok(())
             }
@@ -180,58 +248,111 @@ impl World {
     fn whole(&self, set: &CachedSet) -> Result<(), TestCaseError> {
         let key = set.credentials.access_key_id();
         prop_assert!(self.issued.contains(key));
-        prop_assert_eq!(set.credentials.secret_access_key(), format!("secret-of-{key}"));
+        prop_assert_eq!(
+            set.credentials.secret_access_key(),
+            format!("secret-of-{key}")
+        );
         Ok(())
     }
 
     fn land(&mut self, outcome: &Outcome, effects: &mut Effects) -> Result<(), TestCaseError> {
-        let Some(flight) = self.state.flight.take() else { return Ok(()) };
-        let fetched = Fetched { result: self.source(outcome), asked: Some(self.now), was_stopped: false };
+        let Some(flight) = self.state.flight.take() else {
+            return Ok(());
+        };
+        let fetched = Fetched {
+            result: self.source(outcome),
+            asked: Some(self.now),
+            was_stopped: false,
+        };
         let healthy = matches!(outcome, Outcome::Fresh(_) | Outcome::Endless);
-        self.state.land(&flight, fetched, self.now, &self.rules, effects);
+        self.state
+            .land(&flight, fetched, self.now, &self.rules, effects);
         self.landed(&flight, healthy, effects)
     }
 
     fn land_after_stop(&mut self, outcome: &Outcome) -> Result<(), TestCaseError> {
         let mut effects = Effects::default();
-        let Some(flight) = self.state.flight.take() else { return Ok(()) };
+        let Some(flight) = self.state.flight.take() else {
+            return Ok(());
+        };
         let (failures, held) = (self.state.failures, self.state.held(self.now));
-        let fetched = Fetched { result: self.source(outcome), asked: Some(self.now), was_stopped: true };
-        self.state.land(&flight, fetched, self.now, &self.rules, &mut effects);
+        let fetched = Fetched {
+            result: self.source(outcome),
+            asked: Some(self.now),
+            was_stopped: true,
+        };
+        self.state
+            .land(&flight, fetched, self.now, &self.rules, &mut effects);
         if effects.landed.is_some() {
             return self.landed(&flight, false, &mut effects);
         }
-        let again = effects.launch.is_some_and(|launch| Arc::ptr_eq(&launch.flight, &flight));
-        prop_assert!(again && self.state.flight.is_some(), "the source is asked again, for the same waiters");
-        prop_assert_eq!((self.state.failures, self.state.held(self.now)), (failures, held), "no failure");
+        let again = effects
+            .launch
+            .is_some_and(|launch| Arc::ptr_eq(&launch.flight, &flight));
+        prop_assert!(
+            again && self.state.flight.is_some(),
+            "the source is asked again, for the same waiters"
+        );
+        prop_assert_eq!(
+            (self.state.failures, self.state.held(self.now)),
+            (failures, held),
+            "no failure"
+        );
         Ok(())
     }
 
-    fn landed(&mut self, flight: &Arc<Flight>, healthy: bool, effects: &mut Effects) -> Result<(), TestCaseError> {
-        let (landed, outcome) = effects.landed.take().expect("a landing resolves its flight");
+    fn landed(
+        &mut self,
+        flight: &Arc<Flight>,
+        healthy: bool,
+        effects: &mut Effects,
+    ) -> Result<(), TestCaseError> {
+        let (landed, outcome) = effects
+            .landed
+            .take()
+            .expect("a landing resolves its flight");
         prop_assert!(Arc::ptr_eq(&landed, flight));
         match &outcome.served {
             Ok(set) => {
                 self.whole(set)?;
                 if outcome.fetched.is_err()
-                    && self.state.set_situation().is_some_and(|set| set.age(self.now) == Age::Expired)
+                    && self
+                        .state
+                        .set_situation()
+                        .is_some_and(|set| set.age(self.now) == Age::Expired)
                 {
-                    let unrecoverable = outcome.fetched.as_ref().is_err_and(Error::is_unrecoverable);
-                    prop_assert!(self.rules.policy.static_stability && !unrecoverable, "an expired set was served");
+                    let unrecoverable =
+                        outcome.fetched.as_ref().is_err_and(Error::is_unrecoverable);
+                    prop_assert!(
+                        self.rules.policy.static_stability && !unrecoverable,
+                        "an expired set was served"
+                    );
                 }
             }
             Err(error) => {
-                let valid = self.state.set_situation().is_some_and(|set| set.age(self.now) != Age::Expired);
+                let valid = self
+                    .state
+                    .set_situation()
+                    .is_some_and(|set| set.age(self.now) != Age::Expired);
                 let foreground = self.rules.policy.advisory_refresh == AdvisoryRefresh::Foreground;
-                prop_assert!(!valid || foreground && error.is_unrecoverable(), "a valid set was withheld");
+                prop_assert!(
+                    !valid || foreground && error.is_unrecoverable(),
+                    "a valid set was withheld"
+                );
             }
         }
         landed.resolve(outcome);
         for (flight, wait) in std::mem::take(&mut self.waiting) {
-            prop_assert!(Arc::ptr_eq(&flight, &landed), "every waiter waits for the one flight");
+            prop_assert!(
+                Arc::ptr_eq(&flight, &landed),
+                "every waiter waits for the one flight"
+            );
             let outcome = wait.now_or_never();
             prop_assert!(outcome.is_some(), "every waiter is answered");
-            prop_assert!(!healthy || outcome.is_some_and(|o| o.served.is_ok()), "one source call is enough");
+            prop_assert!(
+                !healthy || outcome.is_some_and(|o| o.served.is_ok()),
+                "one source call is enough"
+            );
         }
         Ok(())
     }
@@ -253,13 +374,20 @@ impl World {
         self.numbers += 1;
         let key = format!("ASIA{}", self.numbers);
         self.issued.insert(key.clone());
-        Ok(TemporaryCredentials::new(&*key, format!("secret-of-{key}"), None, expiration))
+        Ok(TemporaryCredentials::new(
+            &*key,
+            format!("secret-of-{key}"),
+            None,
+            expiration,
+        ))
     }
 
     /// Before the moment that readers are given, the decision is always to serve.
     fn quiet_is_quiet(&self) -> Result<(), TestCaseError> {
         let situation = self.state.situation();
-        let Some(until) = quiet_until(&situation, self.now, self.rules.policy) else { return Ok(()) };
+        let Some(until) = quiet_until(&situation, self.now, self.rules.policy) else {
+            return Ok(());
+        };
         for part in 0..=8 {
             let ahead = until.left(self.now) / 8 * part;
             let then = self.now.plus(ahead);
@@ -297,7 +425,8 @@ proptest! {
         world.step(&Op::Call)?;
         world.step(&Op::Land(Outcome::Fresh(3600)))?;
         let mut calls = 0;
-        // Three hours of a call a second and a rejection every ten: an hour with the set, two without.
+        // Three hours of a call a second and a rejection every ten: an hour with the set, two
+        // without.
         for second in 0..3 * 3600 {
             let before = world.state.flight.is_some();
             world.step(&Op::Call)?;
@@ -310,8 +439,9 @@ proptest! {
             }
             world.step(&Op::Advance(1))?;
         }
-        // Unrecoverable errors are asked about every 5 s where they are shown. Past the end the adaptive backoff asks
-        // at least every 48 s (a minute less the jitter), the uniform one every five minutes.
+        // Unrecoverable errors are asked about every 5 s where they are shown. Past the end the
+        // adaptive backoff asks at least every 48 s (a minute less the jitter), the uniform one
+        // every five minutes.
         let most = match (denied, rules.backoff) {
             (true, _) => 3 * 3600 / 5 + 40,
             (false, RefreshBackoff::Adaptive) => 2 * 3600 / 48 + 40,

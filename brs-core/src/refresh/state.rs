@@ -1,6 +1,8 @@
-//! What the engine knows, and how it changes: methods of plain data that the engine calls under its lock.
+//! What the engine knows, and how it changes: methods of plain data that the engine calls under its
+//! lock.
 //!
-//! Nothing foreign runs in here (invariant 4): what a change brings about outside is collected in [`Effects`].
+//! Nothing foreign runs in here (invariant 4): what a change brings about outside is collected in
+//! [`Effects`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::strategy::RefreshReason;
 
-/// What a change of the state brings about outside of it, to be carried out after the lock is released.
+/// What a change of the state brings about outside of it, to be carried out after the lock is
+/// released.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) events: Vec<Event>,
@@ -91,7 +94,8 @@ pub(crate) struct State {
     rng: fastrand::Rng,
 }
 
-/// How many former keys are remembered: a call that was signed with one of them may still be on its way.
+/// How many former keys are remembered: a call that was signed with one of them may still be on its
+/// way.
 const FORMER: usize = 8;
 
 /// What became of a service's rejection.
@@ -138,11 +142,19 @@ impl State {
     }
 
     pub(crate) fn set_situation(&self) -> Option<SetSituation> {
-        self.set.as_ref().map(|set| SetSituation { times: set.times, invalidated: self.invalidated })
+        self.set.as_ref().map(|set| SetSituation {
+            times: set.times,
+            invalidated: self.invalidated,
+        })
     }
 
     /// Starts a flight; there is none yet.
-    pub(crate) fn start(&mut self, requested: bool, now: Moment, effects: &mut Effects) -> Arc<Flight> {
+    pub(crate) fn start(
+        &mut self,
+        requested: bool,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Arc<Flight> {
         debug_assert!(self.flight.is_none(), "invariant 1");
         let reason = match self.set_situation() {
             None => RefreshReason::First,
@@ -162,7 +174,11 @@ impl State {
 
     /// In a forked child the flight that was in the air is the parent's, and lands there.
     pub(crate) fn forget_the_parents_flight(&mut self) {
-        if self.flight.as_ref().is_some_and(|flight| flight.is_the_parents()) {
+        if self
+            .flight
+            .as_ref()
+            .is_some_and(|flight| flight.is_the_parents())
+        {
             // Dropping it would wake what waits for it, which is not here.
             std::mem::forget(self.flight.take());
         }
@@ -173,7 +189,10 @@ impl State {
         effects.launch = Some(Launch {
             flight: Arc::clone(flight),
             attempt: self.failures.saturating_add(1),
-            previous_access_key_id: self.set.as_ref().map(|set| set.credentials.access_key_id().to_owned()),
+            previous_access_key_id: self
+                .set
+                .as_ref()
+                .map(|set| set.credentials.access_key_id().to_owned()),
         });
     }
 
@@ -188,9 +207,16 @@ impl State {
     ) {
         let asked = fetched.asked.unwrap_or(flight.started);
         let duration = now.monotonic.saturating_sub(asked.monotonic);
-        let accepted = fetched.result.and_then(|credentials| self.accept(credentials, asked, now, rules));
-        if fetched.was_stopped && accepted.as_ref().is_err_and(|error| !error.is_unrecoverable()) {
-            // Nobody failed but the process: it was not there for the answer. The source is asked again.
+        let accepted = fetched
+            .result
+            .and_then(|credentials| self.accept(credentials, asked, now, rules));
+        if fetched.was_stopped
+            && accepted
+                .as_ref()
+                .is_err_and(|error| !error.is_unrecoverable())
+        {
+            // Nobody failed but the process: it was not there for the answer. The source is asked
+            // again.
             effects.dropped = accepted.err();
             self.launch(flight, effects);
             return;
@@ -200,7 +226,10 @@ impl State {
             Ok(set) => {
                 self.replace(&set, now);
                 effects.forgotten = self.failure.take();
-                if let Some(times) = set.times.filter(|times| times.shortened && !self.warned_shortened) {
+                if let Some(times) = set
+                    .times
+                    .filter(|times| times.shortened && !self.warned_shortened)
+                {
                     self.warned_shortened = true;
                     effects.shortened = Some(times);
                 }
@@ -209,21 +238,34 @@ impl State {
                     expiration: set.credentials.expiration(),
                     duration,
                 });
-                Outcome { fetched: Ok(Arc::clone(&set)), served: Ok(set), landed: Some(now) }
+                Outcome {
+                    fetched: Ok(Arc::clone(&set)),
+                    served: Ok(set),
+                    landed: Some(now),
+                }
             }
             Err(error) => {
                 let next_try = self.failed(&error, now, rules, effects);
-                effects.events.push(Event::RefreshFailed { error: error.clone(), duration, next_try });
+                effects.events.push(Event::RefreshFailed {
+                    error: error.clone(),
+                    duration,
+                    next_try,
+                });
                 let set = self.set_situation();
-                let served = match fallback(set.as_ref(), now, rules.policy, error.is_unrecoverable()) {
-                    Decision::Serve => self.set.clone(),
-                    Decision::ServeExpired => {
-                        self.announce_expired(effects);
-                        self.set.clone()
-                    }
-                    _ => None,
-                };
-                Outcome { fetched: Err(error.clone()), served: served.ok_or(error), landed: Some(now) }
+                let served =
+                    match fallback(set.as_ref(), now, rules.policy, error.is_unrecoverable()) {
+                        Decision::Serve => self.set.clone(),
+                        Decision::ServeExpired => {
+                            self.announce_expired(effects);
+                            self.set.clone()
+                        }
+                        _ => None,
+                    };
+                Outcome {
+                    fetched: Err(error.clone()),
+                    served: served.ok_or(error),
+                    landed: Some(now),
+                }
             }
         };
         effects.landed = Some((Arc::clone(flight), outcome));
@@ -238,10 +280,14 @@ impl State {
         rules: &Rules,
     ) -> Result<Arc<CachedSet>, Error> {
         if let Some(problem) = unusable(&credentials) {
-            return Err(Error::credential(format!("the source returned credentials that cannot be used: {problem}")));
+            return Err(Error::credential(format!(
+                "the source returned credentials that cannot be used: {problem}"
+            )));
         }
         let rejected = self.set.as_ref().filter(|_| self.invalidated);
-        if rejected.is_some_and(|set| set.credentials.access_key_id() == credentials.access_key_id()) {
+        if rejected
+            .is_some_and(|set| set.credentials.access_key_id() == credentials.access_key_id())
+        {
             return Err(Error::credential(format!(
                 "the source returned the credentials `{}` again, which have been rejected or invalidated",
                 credentials.access_key_id()
@@ -250,7 +296,13 @@ impl State {
         }
         let roll = self.roll(rules);
         let obtained = Obtained { asked, now };
-        let times = Times::new(credentials.expiration(), credentials.server_time(), obtained, rules.windows, roll);
+        let times = Times::new(
+            credentials.expiration(),
+            credentials.server_time(),
+            obtained,
+            rules.windows,
+            roll,
+        );
         self.arrived_expired = times.is_err();
         let times = times.map_err(|_| {
             let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
@@ -266,12 +318,16 @@ impl State {
     fn replace(&mut self, set: &Arc<CachedSet>, now: Moment) {
         let old = self.set.replace(Arc::clone(set));
         // The same set again is no new one: what was known of it stays.
-        if let Some(old) = old.filter(|old| old.credentials.access_key_id() != set.credentials.access_key_id()) {
-            self.pace.replaced(now.monotonic.saturating_sub(old.obtained.monotonic));
+        if let Some(old) =
+            old.filter(|old| old.credentials.access_key_id() != set.credentials.access_key_id())
+        {
+            self.pace
+                .replaced(now.monotonic.saturating_sub(old.obtained.monotonic));
             if self.former.len() == FORMER {
                 self.former.pop_front();
             }
-            self.former.push_back(old.credentials.access_key_id().to_owned());
+            self.former
+                .push_back(old.credentials.access_key_id().to_owned());
         }
         self.invalidated = false;
         self.failures = 0;
@@ -281,25 +337,50 @@ impl State {
     }
 
     /// Remembers a failure; returns when the source may be asked again, if not at once.
-    fn failed(&mut self, error: &Error, now: Moment, rules: &Rules, effects: &mut Effects) -> Option<SystemTime> {
+    fn failed(
+        &mut self,
+        error: &Error,
+        now: Moment,
+        rules: &Rules,
+        effects: &mut Effects,
+    ) -> Option<SystemTime> {
         self.failures = self.failures.saturating_add(1);
         let remaining = match self.set_situation() {
             None => Remaining::Nothing,
             Some(set) => match (set.age(now), set.times) {
                 (Age::Expired, _) => {
                     self.failures_expired = self.failures_expired.saturating_add(1);
-                    Remaining::Expired { failures: self.failures_expired }
+                    Remaining::Expired {
+                        failures: self.failures_expired,
+                    }
                 }
                 (_, None) => Remaining::Endless,
-                (_, Some(times)) => Remaining::Valid { left: times.end.left(now), lifetime: times.lifetime },
+                (_, Some(times)) => Remaining::Valid {
+                    left: times.end.left(now),
+                    lifetime: times.lifetime,
+                },
             },
         };
         let unrecoverable = error.is_unrecoverable();
         let advisory_refresh = rules.policy.advisory_refresh;
         let rolls = Rolls(self.rng.f64(), self.rng.f64());
-        let wait = wait_after(remaining, unrecoverable, self.failures, rules.backoff, advisory_refresh, rolls);
-        let unattended = if unrecoverable { unattended_wait(self.failures, rolls).max(wait) } else { wait };
-        let hold = wait.map(|wait| Hold { until: now.monotonic.saturating_add(wait), unrecoverable });
+        let wait = wait_after(
+            remaining,
+            unrecoverable,
+            self.failures,
+            rules.backoff,
+            advisory_refresh,
+            rolls,
+        );
+        let unattended = if unrecoverable {
+            unattended_wait(self.failures, rolls).max(wait)
+        } else {
+            wait
+        };
+        let hold = wait.map(|wait| Hold {
+            until: now.monotonic.saturating_add(wait),
+            unrecoverable,
+        });
         let next_try = wait.map(|wait| now.plus(wait).wall);
         effects.forgotten = self.failure.replace(Failure {
             error: error.clone(),
@@ -311,7 +392,8 @@ impl State {
         next_try
     }
 
-    /// Says that an expired set is being served: once for each failure, however many callers get it.
+    /// Says that an expired set is being served: once for each failure, however many callers get
+    /// it.
     pub(crate) fn announce_expired(&mut self, effects: &mut Effects) {
         if let Some(set) = self.set.as_ref().filter(|_| !self.announced_expired) {
             self.announced_expired = true;
@@ -325,7 +407,11 @@ impl State {
     /// The last error, with the time of the next try.
     pub(crate) fn remembered(&self) -> Error {
         match &self.failure {
-            Some(Failure { error, next_try: Some(at), .. }) => error.clone().with_refresh_allowed_at(*at),
+            Some(Failure {
+                error,
+                next_try: Some(at),
+                ..
+            }) => error.clone().with_refresh_allowed_at(*at),
             Some(failure) => failure.error.clone(),
             None => Error::credential("no credentials"),
         }
@@ -334,12 +420,16 @@ impl State {
     /// What is left of the current hold.
     pub(crate) fn held(&self, now: Moment) -> Option<Duration> {
         let hold = self.failure.as_ref()?.hold?;
-        hold.until.checked_sub(now.monotonic).filter(|left| !left.is_zero())
+        hold.until
+            .checked_sub(now.monotonic)
+            .filter(|left| !left.is_zero())
     }
 
     /// How long the eager task leaves the source alone.
     pub(crate) fn held_unattended(&self, now: Moment) -> Duration {
-        self.failure.as_ref().map_or(Duration::ZERO, |failure| failure.unattended_until.saturating_sub(now.monotonic))
+        self.failure.as_ref().map_or(Duration::ZERO, |failure| {
+            failure.unattended_until.saturating_sub(now.monotonic)
+        })
     }
 
     /// Marks the set as unusable if it has this key; says whether that changed anything.
@@ -348,7 +438,9 @@ impl State {
             return false;
         }
         self.invalidated = true;
-        effects.events.push(Event::Invalidated { access_key_id: access_key_id.to_owned() });
+        effects.events.push(Event::Invalidated {
+            access_key_id: access_key_id.to_owned(),
+        });
         true
     }
 
@@ -365,15 +457,31 @@ impl State {
         rules: &Rules,
         effects: &mut Effects,
     ) -> Rejected {
-        let Some(obtained) = self.set.as_ref().filter(|_| self.has_key(access_key_id)).map(|set| set.obtained) else {
-            return if self.issued(access_key_id) { Rejected::Replaced } else { Rejected::Foreign };
+        let Some(obtained) = self
+            .set
+            .as_ref()
+            .filter(|_| self.has_key(access_key_id))
+            .map(|set| set.obtained)
+        else {
+            return if self.issued(access_key_id) {
+                Rejected::Replaced
+            } else {
+                Rejected::Foreign
+            };
         };
         if self.invalidated {
             // While the source may not be asked the rejected set is all there is.
             let will_be_replaced = self.flight.is_some() || self.held(now).is_none();
-            return if will_be_replaced { Rejected::Replaced } else { Rejected::PassedOver };
+            return if will_be_replaced {
+                Rejected::Replaced
+            } else {
+                Rejected::PassedOver
+            };
         }
-        match self.pace.rejected(now.monotonic.saturating_sub(obtained.monotonic), now.monotonic) {
+        match self.pace.rejected(
+            now.monotonic.saturating_sub(obtained.monotonic),
+            now.monotonic,
+        ) {
             Verdict::Honour => {
                 self.invalidate(access_key_id, effects);
                 self.end_wait_with_a_valid_set(rules);
@@ -391,7 +499,8 @@ impl State {
         }
     }
 
-    /// A wait that a failure left while the set was valid counted on the set, which a service has now rejected.
+    /// A wait that a failure left while the set was valid counted on the set, which a service has
+    /// now rejected.
     fn end_wait_with_a_valid_set(&mut self, rules: &Rules) {
         if rules.backoff == RefreshBackoff::Adaptive
             && let Some(failure) = self.failure.as_mut().filter(|failure| failure.left_valid)
@@ -416,22 +525,48 @@ impl State {
     }
 
     fn has_key(&self, access_key_id: &str) -> bool {
-        self.set.as_ref().is_some_and(|set| set.credentials.access_key_id() == access_key_id)
+        self.set
+            .as_ref()
+            .is_some_and(|set| set.credentials.access_key_id() == access_key_id)
     }
 }
 
-/// What is wrong with a set that no service would accept, or that would not survive being put into a header.
+/// What is wrong with a set that no service would accept, or that would not survive being put into
+/// a header.
 fn unusable(credentials: &TemporaryCredentials) -> Option<&'static str> {
     let odd = |text: &str| text.chars().any(|c| c.is_whitespace() || c.is_control());
     let token = credentials.session_token();
     [
-        (credentials.access_key_id().is_empty(), "the access key id is empty"),
-        (odd(credentials.access_key_id()), "the access key id holds white space or control characters"),
-        (credentials.secret_access_key().is_empty(), "the secret access key is empty"),
-        (odd(credentials.secret_access_key()), "the secret access key holds white space or control characters"),
-        (token.is_some_and(str::is_empty), "the session token is empty"),
-        (token.is_some_and(odd), "the session token holds white space or control characters"),
-        (credentials.account_id().is_some_and(|id| !is_account_id(id)), "the account id is not 12 digits"),
+        (
+            credentials.access_key_id().is_empty(),
+            "the access key id is empty",
+        ),
+        (
+            odd(credentials.access_key_id()),
+            "the access key id holds white space or control characters",
+        ),
+        (
+            credentials.secret_access_key().is_empty(),
+            "the secret access key is empty",
+        ),
+        (
+            odd(credentials.secret_access_key()),
+            "the secret access key holds white space or control characters",
+        ),
+        (
+            token.is_some_and(str::is_empty),
+            "the session token is empty",
+        ),
+        (
+            token.is_some_and(odd),
+            "the session token holds white space or control characters",
+        ),
+        (
+            credentials
+                .account_id()
+                .is_some_and(|id| !is_account_id(id)),
+            "the account id is not 12 digits",
+        ),
     ]
     .into_iter()
     .find_map(|(wrong, problem)| wrong.then_some(problem))

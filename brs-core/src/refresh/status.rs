@@ -32,7 +32,12 @@ impl RefreshStatus {
         let times = set.and_then(|set| set.times);
         let failure = state.failure.as_ref();
         let is_serving_expired = failure.is_some_and(|failure| {
-            let left = fallback(state.set_situation().as_ref(), now, policy, failure.error.is_unrecoverable());
+            let left = fallback(
+                state.set_situation().as_ref(),
+                now,
+                policy,
+                failure.error.is_unrecoverable(),
+            );
             left == Decision::ServeExpired
         });
         Self {
@@ -43,7 +48,9 @@ impl RefreshStatus {
             mandatory_window: times.map(|times| times.mandatory_window),
             last_success: state.last_success,
             last_error: failure.map(|failure| failure.error.clone()),
-            refresh_allowed_at: failure.filter(|_| held).and_then(|failure| failure.next_try),
+            refresh_allowed_at: failure
+                .filter(|_| held)
+                .and_then(|failure| failure.next_try),
             refreshes: state.refreshes,
             consecutive_failures: state.failures,
             is_invalidated: state.invalidated,
@@ -112,7 +119,8 @@ impl RefreshStatus {
         self.is_refreshing
     }
 
-    /// Whether callers get an expired set because the source has a recoverable failure (static stability).
+    /// Whether callers get an expired set because the source has a recoverable failure (static
+    /// stability).
     pub fn is_serving_expired(&self) -> bool {
         self.is_serving_expired
     }

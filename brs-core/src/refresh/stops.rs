@@ -1,18 +1,18 @@
-//! Notices that the process was stopped: SIGSTOP, a paused container, AWS Lambda between invocations, a suspended
-//! machine.
+//! Notices that the process was stopped: SIGSTOP, a paused container, AWS Lambda between
+//! invocations, a suspended machine.
 //!
-//! While a process is stopped its sources go on, connections die, and time limits run out that nobody could keep. On
-//! return everything is overdue at once, so what a call was doing says nothing about its source. The watch beats a few
-//! times a second, in real time and only while a flight is in the air; a beat that comes more than a second late means
-//! a stop.
+//! While a process is stopped its sources go on, connections die, and time limits run out that
+//! nobody could keep. On return everything is overdue at once, so what a call was doing says
+//! nothing about its source. The watch beats a few times a second, in real time and only while a
+//! flight is in the air; a beat that comes more than a second late means a stop.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 
-/// A busy machine may be late by less than this; with a short time limit half of that counts, or the limit would run
-/// out unnoticed.
+/// A busy machine may be late by less than this; with a short time limit half of that counts, or
+/// the limit would run out unnoticed.
 const LATE: Duration = Duration::from_secs(1);
 const LEAST_LATE: Duration = Duration::from_millis(100);
 
@@ -30,14 +30,19 @@ impl StopWatch {
     /// For a call with that time limit.
     pub(super) fn new(limit: Duration) -> Self {
         let late = (limit / 2).clamp(LEAST_LATE, LATE);
-        Self { last: AtomicU64::new(now()), stops: AtomicU64::new(0), late }
+        Self {
+            last: AtomicU64::new(now()),
+            stops: AtomicU64::new(0),
+            late,
+        }
     }
 
     fn beat(&self) -> Duration {
         self.late / 4
     }
 
-    /// Beats, and is ready when the process has been stopped since `seen`, which then counts that stop, too.
+    /// Beats, and is ready when the process has been stopped since `seen`, which then counts that
+    /// stop, too.
     pub(super) async fn stopped(&self, seen: &mut u64) {
         while !self.was_stopped(seen) {
             tokio::time::sleep(self.beat()).await;
@@ -47,8 +52,8 @@ impl StopWatch {
     /// Whether the process has been stopped since `seen`, which then counts that stop, too.
     pub(super) fn was_stopped(&self, seen: &mut u64) -> bool {
         let now = now();
-        let late =
-            Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Acquire))) > self.beat() + self.late;
+        let late = Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Acquire)))
+            > self.beat() + self.late;
         if late {
             // Before the beat: who does not see the old beat sees the count.
             self.stops.fetch_add(1, Ordering::AcqRel);
@@ -69,7 +74,10 @@ mod tests {
 
     fn last_beat_before(limit: Duration, before: Duration) -> StopWatch {
         let watch = StopWatch::new(limit);
-        watch.last.fetch_sub(u64::try_from(before.as_millis()).expect("a few seconds"), Ordering::Relaxed);
+        watch.last.fetch_sub(
+            u64::try_from(before.as_millis()).expect("a few seconds"),
+            Ordering::Relaxed,
+        );
         watch
     }
 

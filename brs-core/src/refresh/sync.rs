@@ -1,8 +1,8 @@
 //! The synchronisation primitives, in one place so that a model checker can stand in for them.
 //!
-//! Built with `--cfg brs_model` the mutex is shuttle's and the lock-free cell is a mutex around an `Arc`: the checker
-//! sees its own primitives only. What that leaves out, the lock-free cell itself, has a stress test
-//! (`tests/stress.rs`).
+//! Built with `--cfg brs_model` the mutex is shuttle's and the lock-free cell is a mutex around an
+//! `Arc`: the checker sees its own primitives only. What that leaves out, the lock-free cell
+//! itself, has a stress test (`tests/stress.rs`).
 
 use std::sync::{Arc, PoisonError};
 
@@ -12,7 +12,8 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(brs_model)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
-/// Locks, whatever a panic elsewhere did: nothing here can panic half-way through a change (invariant 4).
+/// Locks, whatever a panic elsewhere did: nothing here can panic half-way through a change
+/// (invariant 4).
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,11 @@
 //! When a set is due and when it is over, on two clocks.
 //!
-//! A set's instants are fixed when it arrives and kept on the wall clock (what AWS writes expirations in) and on a
-//! monotonic one (which nobody steps). A refresh is *due* when either has reached the instant; a set is *expired* only
-//! when both have: a stepped clock or a suspended machine can cause an early refresh, but neither withholds a valid set
-//! nor keeps an expired one for long. Should the
-//! source be dead as well, a set counts as valid until both clocks say that it is over.
+//! A set's instants are fixed when it arrives and kept on the wall clock (what AWS writes
+//! expirations in) and on a monotonic one (which nobody steps). A refresh is *due* when either has
+//! reached the instant; a set is *expired* only when both have: a stepped clock or a suspended
+//! machine can cause an early refresh, but neither withholds a valid set nor keeps an expired one
+//! for long. Should the source be dead as well, a set counts as valid until both clocks say that it
+//! is over.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -14,14 +15,15 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
 
-/// A set with less left than this counts as already expired: it would not survive the request it is used for.
+/// A set with less left than this counts as already expired: it would not survive the request it is
+/// used for.
 const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// What a set must have beyond that when it arrives, or each call would refresh it.
 const LEAST_USE: Duration = Duration::from_millis(100);
 
-/// The longest life AWS gives temporary credentials (GetSessionToken). A source's clock by which a set lives longer is
-/// not believed.
+/// The longest life AWS gives temporary credentials (GetSessionToken). A source's clock by which a
+/// set lives longer is not believed.
 const LONGEST_AT_AWS: Duration = Duration::from_secs(36 * 3600);
 
 /// The default mandatory window.
@@ -42,7 +44,10 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now(clock: &dyn Clock) -> Self {
-        Self { wall: clock.now(), monotonic: clock.monotonic() }
+        Self {
+            wall: clock.now(),
+            monotonic: clock.monotonic(),
+        }
     }
 
     pub(crate) fn coarse(clock: &dyn Clock) -> Self {
@@ -67,11 +72,16 @@ impl Moment {
         now.wall >= self.wall && now.monotonic >= self.monotonic
     }
 
-    /// What is left from `now`: by the clock that says less, but by the other one where the first says nothing is.
+    /// What is left from `now`: by the clock that says less, but by the other one where the first
+    /// says nothing is.
     pub(crate) fn left(self, now: Moment) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         let monotonic = self.monotonic.saturating_sub(now.monotonic);
-        if wall.is_zero() || monotonic.is_zero() { wall.max(monotonic) } else { wall.min(monotonic) }
+        if wall.is_zero() || monotonic.is_zero() {
+            wall.max(monotonic)
+        } else {
+            wall.min(monotonic)
+        }
     }
 }
 
@@ -83,7 +93,8 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// The advisory and mandatory window for a lifetime, and whether a configured one had to be shortened.
+    /// The advisory and mandatory window for a lifetime, and whether a configured one had to be
+    /// shortened.
     fn for_lifetime(self, lifetime: Duration) -> (Duration, Duration, bool) {
         const MINUTE: Duration = Duration::from_secs(60);
         let default_advisory = if lifetime <= 20 * MINUTE {
@@ -94,9 +105,17 @@ impl Windows {
             60 * MINUTE
         };
         let wanted_advisory = self.advisory.unwrap_or(default_advisory);
-        let advisory = if wanted_advisory >= lifetime { lifetime / 2 } else { wanted_advisory };
+        let advisory = if wanted_advisory >= lifetime {
+            lifetime / 2
+        } else {
+            wanted_advisory
+        };
         let wanted_mandatory = self.mandatory.unwrap_or(MANDATORY_WINDOW);
-        let mandatory = if wanted_mandatory >= advisory { advisory / 2 } else { wanted_mandatory };
+        let mandatory = if wanted_mandatory >= advisory {
+            advisory / 2
+        } else {
+            wanted_mandatory
+        };
         let shortened = self.advisory.is_some_and(|wanted| wanted != advisory)
             || self.mandatory.is_some_and(|wanted| wanted != mandatory);
         (advisory, mandatory, shortened)
@@ -137,8 +156,8 @@ pub(crate) struct AlreadyExpired;
 impl Times {
     /// The instants of a set; `None` for a set without an end.
     ///
-    /// A lifetime by the source's own clock began when the source answered, so at the latest now and at the earliest
-    /// when it was asked: the end is counted from then, and is never late.
+    /// A lifetime by the source's own clock began when the source answered, so at the latest now
+    /// and at the earliest when it was asked: the end is counted from then, and is never late.
     /// `roll` in `0.0..1.0` moves the start of the advisory window earlier, by up to a tenth of it.
     pub(crate) fn new(
         expiration: Option<SystemTime>,
@@ -147,7 +166,9 @@ impl Times {
         windows: Windows,
         roll: f64,
     ) -> Result<Option<Self>, AlreadyExpired> {
-        let Some(expiration) = expiration else { return Ok(None) };
+        let Some(expiration) = expiration else {
+            return Ok(None);
+        };
         // By the source's own clock where it is known: the local one may be wrong by hours.
         let by = |clock: SystemTime| expiration.duration_since(clock).unwrap_or_default();
         let (start, lifetime) = match server_time.map(by) {
@@ -161,8 +182,11 @@ impl Times {
         }
         let lifetime = lifetime.min(LONGEST_LIFETIME);
         let (advisory_window, mandatory_window, shortened) = windows.for_lifetime(lifetime);
-        // With a configured window almost as long as the lifetime a tenth of it may be more than there is before it.
-        let earliest = advisory_window.mul_f64(ADVISORY_JITTER).min((lifetime - advisory_window) / 2);
+        // With a configured window almost as long as the lifetime a tenth of it may be more than
+        // there is before it.
+        let earliest = advisory_window
+            .mul_f64(ADVISORY_JITTER)
+            .min((lifetime - advisory_window) / 2);
         let early = earliest.mul_f64(roll.clamp(0.0, 1.0));
         // A set of a few seconds is unusable before its windows begin; they then begin with that.
         let usable = lifetime - LEAST_LIFETIME;
@@ -190,17 +214,27 @@ pub(crate) struct CachedSet {
 }
 
 impl CachedSet {
-    pub(crate) fn new(credentials: TemporaryCredentials, times: Option<Times>, obtained: Moment) -> Self {
-        Self { credentials, times, obtained, identity: OnceLock::new() }
+    pub(crate) fn new(
+        credentials: TemporaryCredentials,
+        times: Option<Times>,
+        obtained: Moment,
+    ) -> Self {
+        Self {
+            credentials,
+            times,
+            obtained,
+            identity: OnceLock::new(),
+        }
     }
 
     /// The set as the AWS SDK takes it, made once.
     pub(crate) fn identity(&self, source: &'static str) -> &Identity {
-        self.identity.get_or_init(|| self.credentials.to_sdk(source, self.sdk_expiry()).into())
+        self.identity
+            .get_or_init(|| self.credentials.to_sdk(source, self.sdk_expiry()).into())
     }
 
-    /// The expiry told to the AWS SDK: the start of the mandatory window, so that the SDK asks again in time and is
-    /// answered at once.
+    /// The expiry told to the AWS SDK: the start of the mandatory window, so that the SDK asks
+    /// again in time and is answered at once.
     pub(crate) fn sdk_expiry(&self) -> Option<SystemTime> {
         self.times.map(|times| times.mandatory.wall)
     }
@@ -212,15 +246,23 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     fn at(seconds: u64) -> Moment {
-        Moment { wall: UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds), monotonic: Duration::from_secs(seconds) }
+        Moment {
+            wall: UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds),
+            monotonic: Duration::from_secs(seconds),
+        }
     }
 
     fn obtained(seconds: u64) -> Obtained {
-        Obtained { asked: at(seconds), now: at(seconds) }
+        Obtained {
+            asked: at(seconds),
+            now: at(seconds),
+        }
     }
 
     fn times(lifetime: Duration, windows: Windows) -> Times {
-        Times::new(Some(at(0).wall + lifetime), None, obtained(0), windows, 0.0).unwrap().unwrap()
+        Times::new(Some(at(0).wall + lifetime), None, obtained(0), windows, 0.0)
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -235,7 +277,11 @@ mod tests {
         ] {
             let times = times(Duration::from_secs(lifetime), Windows::default());
             assert_eq!(
-                (times.advisory_window.as_secs(), times.mandatory_window.as_secs(), times.shortened),
+                (
+                    times.advisory_window.as_secs(),
+                    times.mandatory_window.as_secs(),
+                    times.shortened
+                ),
                 (advisory, mandatory, false),
                 "{lifetime}"
             );
@@ -253,17 +299,44 @@ mod tests {
     #[test]
     fn an_advisory_window_as_long_as_the_lifetime_is_halved() {
         let five_minutes = Duration::from_secs(300);
-        assert_eq!(times(five_minutes, Windows::default()).advisory_window, Duration::from_secs(150));
+        assert_eq!(
+            times(five_minutes, Windows::default()).advisory_window,
+            Duration::from_secs(150)
+        );
     }
 
     #[test]
     fn configured_windows_are_capped_in_the_same_way_and_say_so() {
         let seconds = |n| Some(Duration::from_secs(n));
-        let wide = times(Duration::from_secs(600), Windows { advisory: seconds(600), mandatory: seconds(300) });
-        assert_eq!((wide.advisory_window.as_secs(), wide.mandatory_window.as_secs()), (300, 150));
+        let wide = times(
+            Duration::from_secs(600),
+            Windows {
+                advisory: seconds(600),
+                mandatory: seconds(300),
+            },
+        );
+        assert_eq!(
+            (
+                wide.advisory_window.as_secs(),
+                wide.mandatory_window.as_secs()
+            ),
+            (300, 150)
+        );
         assert!(wide.shortened);
-        let fits = times(Duration::from_secs(600), Windows { advisory: seconds(500), mandatory: seconds(400) });
-        assert_eq!((fits.advisory_window.as_secs(), fits.mandatory_window.as_secs()), (500, 400));
+        let fits = times(
+            Duration::from_secs(600),
+            Windows {
+                advisory: seconds(500),
+                mandatory: seconds(400),
+            },
+        );
+        assert_eq!(
+            (
+                fits.advisory_window.as_secs(),
+                fits.mandatory_window.as_secs()
+            ),
+            (500, 400)
+        );
         assert!(!fits.shortened);
     }
 
@@ -271,7 +344,9 @@ mod tests {
     fn the_advisory_start_moves_earlier_by_at_most_a_tenth() {
         let start = |roll| {
             let expiration = Some(at(3600).wall);
-            Times::new(expiration, None, obtained(0), Windows::default(), roll).unwrap().unwrap()
+            Times::new(expiration, None, obtained(0), Windows::default(), roll)
+                .unwrap()
+                .unwrap()
         };
         assert_eq!(start(0.0).advisory, at(2700));
         assert_eq!(start(1.0).advisory, at(2610));
@@ -281,50 +356,94 @@ mod tests {
 
     #[test]
     fn a_window_almost_as_long_as_the_lifetime_leaves_half_of_the_rest() {
-        let windows = Windows { advisory: Some(Duration::from_secs(890)), mandatory: None };
-        let times = Times::new(Some(at(900).wall), None, obtained(0), windows, 1.0).unwrap().unwrap();
-        assert_eq!(times.advisory, at(5), "or the next refresh would be due at once");
+        let windows = Windows {
+            advisory: Some(Duration::from_secs(890)),
+            mandatory: None,
+        };
+        let times = Times::new(Some(at(900).wall), None, obtained(0), windows, 1.0)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            times.advisory,
+            at(5),
+            "or the next refresh would be due at once"
+        );
     }
 
     #[test]
     fn less_than_a_second_counts_as_already_expired() {
-        let arrive = |left: Duration| Times::new(Some(at(0).wall + left), None, obtained(0), Windows::default(), 0.0);
+        let arrive = |left: Duration| {
+            Times::new(
+                Some(at(0).wall + left),
+                None,
+                obtained(0),
+                Windows::default(),
+                0.0,
+            )
+        };
         assert_eq!(arrive(Duration::from_millis(999)), Err(AlreadyExpired));
-        assert_eq!(arrive(Duration::from_millis(1099)), Err(AlreadyExpired), "it would be over as soon as it is used");
+        assert_eq!(
+            arrive(Duration::from_millis(1099)),
+            Err(AlreadyExpired),
+            "it would be over as soon as it is used"
+        );
         assert!(arrive(Duration::from_millis(1100)).is_ok());
-        assert_eq!(Times::new(Some(UNIX_EPOCH), None, obtained(0), Windows::default(), 0.0), Err(AlreadyExpired));
+        assert_eq!(
+            Times::new(Some(UNIX_EPOCH), None, obtained(0), Windows::default(), 0.0),
+            Err(AlreadyExpired)
+        );
     }
 
     #[test]
     fn windows_begin_at_the_latest_when_the_set_becomes_unusable() {
         let times = times(Duration::from_millis(1500), Windows::default());
-        assert_eq!((times.advisory, times.mandatory), (times.unusable, times.unusable));
+        assert_eq!(
+            (times.advisory, times.mandatory),
+            (times.unusable, times.unusable)
+        );
     }
 
     #[test]
     fn a_known_server_clock_sets_the_local_deadline() {
         let off = Duration::from_secs(86_400);
         let server = at(0).wall + off;
-        let times =
-            Times::new(Some(server + Duration::from_secs(3600)), Some(server), obtained(0), Windows::default(), 0.0)
-                .unwrap()
-                .unwrap();
+        let times = Times::new(
+            Some(server + Duration::from_secs(3600)),
+            Some(server),
+            obtained(0),
+            Windows::default(),
+            0.0,
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!((times.lifetime.as_secs(), times.end), (3600, at(3600)));
     }
 
     #[test]
     fn a_server_clock_that_makes_no_sense_is_not_believed() {
         let hour = Duration::from_secs(3600);
-        let times = Times::new(Some(at(3600).wall), Some(UNIX_EPOCH), obtained(0), Windows::default(), 0.0);
+        let times = Times::new(
+            Some(at(3600).wall),
+            Some(UNIX_EPOCH),
+            obtained(0),
+            Windows::default(),
+            0.0,
+        );
         assert_eq!(times.unwrap().unwrap().lifetime, hour);
     }
 
     #[test]
     fn due_by_either_clock_and_over_only_by_both() {
         let end = at(100);
-        let stepped_forward = Moment { wall: at(3600).wall, monotonic: at(10).monotonic };
+        let stepped_forward = Moment {
+            wall: at(3600).wall,
+            monotonic: at(10).monotonic,
+        };
         assert!(end.is_due(stepped_forward) && !end.is_over(stepped_forward));
-        let stepped_back = Moment { wall: UNIX_EPOCH, monotonic: at(100).monotonic };
+        let stepped_back = Moment {
+            wall: UNIX_EPOCH,
+            monotonic: at(100).monotonic,
+        };
         assert!(end.is_due(stepped_back) && !end.is_over(stepped_back));
         assert!(end.is_over(at(100)) && !end.is_due(at(99)));
     }
@@ -333,15 +452,25 @@ mod tests {
     fn what_is_left_is_told_by_the_clock_that_says_less() {
         let end = at(100);
         assert_eq!(end.left(at(40)), Duration::from_secs(60));
-        let stepped_forward = Moment { wall: at(3600).wall, monotonic: at(10).monotonic };
+        let stepped_forward = Moment {
+            wall: at(3600).wall,
+            monotonic: at(10).monotonic,
+        };
         assert_eq!(end.left(stepped_forward), Duration::from_secs(90));
-        let stepped_back = Moment { wall: UNIX_EPOCH, monotonic: at(70).monotonic };
+        let stepped_back = Moment {
+            wall: UNIX_EPOCH,
+            monotonic: at(70).monotonic,
+        };
         assert_eq!(end.left(stepped_back), Duration::from_secs(30));
     }
 
     #[test]
     fn an_absurdly_late_expiration_does_no_harm() {
         let never = UNIX_EPOCH + Duration::from_secs(200_000_000_000);
-        assert!(Times::new(Some(never), None, obtained(0), Windows::default(), 1.0).unwrap().is_some());
+        assert!(
+            Times::new(Some(never), None, obtained(0), Windows::default(), 1.0)
+                .unwrap()
+                .is_some()
+        );
     }
 }

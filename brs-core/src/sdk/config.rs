@@ -1,9 +1,10 @@
 //! The configuration that SDK clients are built from.
 //!
-//! A session's configuration is its base configuration with the session's credentials in place of the base ones. The
-//! base comes from the caller, from the linked crate that offers a [`BaseLoader`](crate::BaseLoader), or, without
-//! either, from what is set here: region from parameter or environment, and otherwise what `aws_config::defaults` sets.
-//! What a base configuration built by hand lacks of that is filled in.
+//! A session's configuration is its base configuration with the session's credentials in place of
+//! the base ones. The base comes from the caller, from the linked crate that offers a
+//! [`BaseLoader`](crate::BaseLoader), or, without either, from what is set here: region from
+//! parameter or environment, and otherwise what `aws_config::defaults` sets. What a base
+//! configuration built by hand lacks of that is filled in.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use crate::registry::{BaseRequest, base_loader};
 /// The connect time-out of `aws_config::defaults`.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The origin of a configuration's HTTP client: the environment's where its CA bundle made it necessary.
+/// The origin of a configuration's HTTP client: the environment's where its CA bundle made it
+/// necessary.
 pub const HTTP_CLIENT: &str = "http_client";
 
 /// The session as a credentials provider.
@@ -46,16 +48,25 @@ pub(crate) fn session_config(
     retry_rejected: bool,
 ) -> SdkConfig {
     let cache = EngineIdentityCache::new(Arc::clone(engine), provider, base.identity_cache());
-    let mut config = base.to_builder().credentials_provider(provider.clone()).identity_cache(cache);
-    let version = base.behavior_version().unwrap_or_else(BehaviorVersion::latest);
+    let mut config = base
+        .to_builder()
+        .credentials_provider(provider.clone())
+        .identity_cache(cache);
+    let version = base
+        .behavior_version()
+        .unwrap_or_else(BehaviorVersion::latest);
     if let Some(http_client) = base.http_client().or_else(|| default_http_client(version)) {
         config = config.http_client(Watch::new(http_client, Arc::clone(engine), retry_rejected));
     }
     config.build()
 }
 
-/// The base configuration: the given one with the request's changes, else the base loader's, else a plain one.
-pub(crate) async fn base(given: Option<SdkConfig>, request: BaseRequest) -> Result<SdkConfig, Error> {
+/// The base configuration: the given one with the request's changes, else the base loader's, else a
+/// plain one.
+pub(crate) async fn base(
+    given: Option<SdkConfig>,
+    request: BaseRequest,
+) -> Result<SdkConfig, Error> {
     if let Some(given) = given {
         if request.profile_name.is_some() {
             return Err(Error::configuration(
@@ -130,9 +141,13 @@ fn plain(request: BaseRequest) -> Result<SdkConfig, Error> {
 }
 
 /// A variable that is empty counts as absent.
-fn region_of_environment(variable: impl Fn(&'static str) -> Option<OsString>) -> Result<Option<Region>, Error> {
+fn region_of_environment(
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Result<Option<Region>, Error> {
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        let Some(value) = variable(name) else { continue };
+        let Some(value) = variable(name) else {
+            continue;
+        };
         match value.to_str().map(str::trim) {
             Some("") => {}
             Some(region) if is_region(region) => return Ok(Some(Region::new(region.to_owned()))),
@@ -148,7 +163,8 @@ fn region_of_environment(variable: impl Fn(&'static str) -> Option<OsString>) ->
     Ok(None)
 }
 
-/// What `aws_config::defaults` sets and a configuration built by hand may lack; SDK clients panic without some of it.
+/// What `aws_config::defaults` sets and a configuration built by hand may lack; SDK clients panic
+/// without some of it.
 struct Defaults {
     behavior_version: bool,
     sleep_impl: bool,
@@ -157,7 +173,12 @@ struct Defaults {
 }
 
 impl Defaults {
-    const ALL: Self = Self { behavior_version: true, sleep_impl: true, retry_config: true, timeout_config: true };
+    const ALL: Self = Self {
+        behavior_version: true,
+        sleep_impl: true,
+        retry_config: true,
+        timeout_config: true,
+    };
 
     fn missing_in(config: &SdkConfig) -> Self {
         Self {
@@ -179,7 +200,11 @@ impl Defaults {
             config.set_retry_config(Some(RetryConfig::standard()));
         }
         if self.timeout_config {
-            config.set_timeout_config(Some(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()));
+            config.set_timeout_config(Some(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .build(),
+            ));
         }
     }
 }
@@ -192,16 +217,34 @@ mod tests {
     fn the_region_of_the_environment_is_judged() {
         let region = |usual: &str, other: &str| {
             let (usual, other) = (OsString::from(usual), OsString::from(other));
-            let found =
-                region_of_environment(|name| Some(if name == "AWS_REGION" { usual.clone() } else { other.clone() }));
+            let found = region_of_environment(|name| {
+                Some(if name == "AWS_REGION" {
+                    usual.clone()
+                } else {
+                    other.clone()
+                })
+            });
             found.map(|region| region.map(|region| region.to_string()))
         };
         assert_eq!(region("", " ").unwrap(), None);
-        assert_eq!(region(" eu-west-1\n", "eu-west-3").unwrap().as_deref(), Some("eu-west-1"));
-        assert_eq!(region("", "eu-west-3").unwrap().as_deref(), Some("eu-west-3"));
-        for (usual, other, param) in [("eu west", "", "AWS_REGION"), ("", "EU", "AWS_DEFAULT_REGION")] {
+        assert_eq!(
+            region(" eu-west-1\n", "eu-west-3").unwrap().as_deref(),
+            Some("eu-west-1")
+        );
+        assert_eq!(
+            region("", "eu-west-3").unwrap().as_deref(),
+            Some("eu-west-3")
+        );
+        for (usual, other, param) in [
+            ("eu west", "", "AWS_REGION"),
+            ("", "EU", "AWS_DEFAULT_REGION"),
+        ] {
             let error = region(usual, other).unwrap_err();
-            assert_eq!((error.param(), error.is_unrecoverable()), (Some(param), true), "{error}");
+            assert_eq!(
+                (error.param(), error.is_unrecoverable()),
+                (Some(param), true),
+                "{error}"
+            );
         }
     }
 }

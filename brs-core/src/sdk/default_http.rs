@@ -1,10 +1,11 @@
-//! The HTTP client where a base configuration has none: the SDK's default, one for each runtime of the process.
+//! The HTTP client where a base configuration has none: the SDK's default, one for each runtime of
+//! the process.
 //!
-//! Connections, certificates and names are then shared by all sessions on a runtime: the hundredth costs no file reads
-//! and no TLS set-up. They are not shared between runtimes: a pooled connection belongs to the runtime that opened it,
-//! and stands still with that one. All goes with the last configuration that could use it. Without a linked crate that
-//! brings the SDK's HTTPS client there is none. A crate that has a TLS stack can have its own client kept in the same
-//! way.
+//! Connections, certificates and names are then shared by all sessions on a runtime: the hundredth
+//! costs no file reads and no TLS set-up. They are not shared between runtimes: a pooled connection
+//! belongs to the runtime that opened it, and stands still with that one. All goes with the last
+//! configuration that could use it. Without a linked crate that brings the SDK's HTTPS client there
+//! is none. A crate that has a TLS stack can have its own client kept in the same way.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,31 +15,42 @@ use aws_smithy_runtime::client::defaults::default_http_client_plugin_v2;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::runtime::{Handle, Id};
 
-/// How many runtimes a client is kept for; beyond that the one that was asked for longest ago goes. A program has one
-/// runtime, or a few.
+/// How many runtimes a client is kept for; beyond that the one that was asked for longest ago goes.
+/// A program has one runtime, or a few.
 const KEPT: usize = 32;
 
 /// The clients of all living configurations; with the last of those they and their connections go.
 static SHARED: Mutex<Weak<Clients>> = Mutex::new(Weak::new());
 
-/// The default HTTP client, if the build has one. For strategies that speak to AWS through the SDK it is the one of the
-/// runtime that refreshes, hence not that of callers elsewhere.
+/// The default HTTP client, if the build has one. For strategies that speak to AWS through the SDK
+/// it is the one of the runtime that refreshes, hence not that of callers elsewhere.
 pub fn default_http_client(version: BehaviorVersion) -> Option<SharedHttpClient> {
     let clients = Clients::shared();
     let fallback = clients.fallback(version)?;
     let again = fallback.clone();
     let make = Box::new(move || build(version).unwrap_or_else(|| again.clone()));
-    Some(SharedHttpClient::new(PerRuntime { version, fallback, clients, make }))
+    Some(SharedHttpClient::new(PerRuntime {
+        version,
+        fallback,
+        clients,
+        make,
+    }))
 }
 
 /// An HTTP client that is made once for each runtime it is used on, by `make`.
-pub fn http_client_per_runtime(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> SharedHttpClient {
+pub fn http_client_per_runtime(
+    make: impl Fn() -> SharedHttpClient + Send + Sync + 'static,
+) -> SharedHttpClient {
     SharedHttpClient::new(PerRuntime::new(make))
 }
 
@@ -77,11 +89,16 @@ impl Clients {
 
     /// A client of no runtime, if the build has one at all.
     fn fallback(&self, version: BehaviorVersion) -> Option<SharedHttpClient> {
-        let fallbacks = || self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let fallbacks = || {
+            self.fallbacks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         if let Some((_, client)) = fallbacks().iter().find(|(of, _)| *of == version) {
             return Some(client.clone());
         }
-        // Without the lock, as below. Of two that are built at the same time one is found from then on.
+        // Without the lock, as below. Of two that are built at the same time one is found from then
+        // on.
         let client = build(version)?;
         fallbacks().push((version, client.clone()));
         Some(client)
@@ -112,8 +129,15 @@ impl Clients {
             return client;
         }
         let oldest = (0..kept.len()).min_by_key(|at| kept[*at].last_use.load(Ordering::Relaxed));
-        let evicted = oldest.filter(|_| kept.len() == KEPT).map(|at| kept.swap_remove(at));
-        kept.push(Kept { runtime, version, client: client.clone(), last_use: AtomicU64::new(now) });
+        let evicted = oldest
+            .filter(|_| kept.len() == KEPT)
+            .map(|at| kept.swap_remove(at));
+        kept.push(Kept {
+            runtime,
+            version,
+            client: client.clone(),
+            last_use: AtomicU64::new(now),
+        });
         drop(kept);
         drop(evicted);
         client
@@ -131,14 +155,21 @@ struct PerRuntime {
 
 impl fmt::Debug for PerRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerRuntime").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("PerRuntime")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
 impl PerRuntime {
     fn new(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
         let (version, fallback) = (BehaviorVersion::latest(), make());
-        Self { version, fallback, clients: Arc::default(), make: Box::new(make) }
+        Self {
+            version,
+            fallback,
+            clients: Arc::default(),
+            make: Box::new(make),
+        }
     }
 
     fn client(&self) -> SharedHttpClient {
@@ -148,7 +179,11 @@ impl PerRuntime {
 }
 
 impl HttpClient for PerRuntime {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         self.client().http_connector(settings, components)
     }
 
@@ -157,10 +192,15 @@ impl HttpClient for PerRuntime {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.client().validate_base_client_config(components, config)
+        self.client()
+            .validate_base_client_config(components, config)
     }
 
-    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
         self.client().validate_final_config(components, config)
     }
 
@@ -180,10 +220,17 @@ mod tests {
     }
 
     fn ids(count: usize) -> Vec<Id> {
-        let runtimes = (0..count).map(|_| tokio::runtime::Builder::new_current_thread().build().unwrap());
+        let runtimes = (0..count).map(|_| {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        });
         // An id is not given again while its runtime lives.
         let runtimes: Vec<_> = runtimes.collect();
-        runtimes.iter().map(|runtime| runtime.handle().id()).collect()
+        runtimes
+            .iter()
+            .map(|runtime| runtime.handle().id())
+            .collect()
     }
 
     #[test]
@@ -194,8 +241,18 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             client(1)
         });
-        assert_eq!(made.load(Ordering::SeqCst), 1, "for what no request is needed for");
-        let runtimes: Vec<_> = (0..2).map(|_| tokio::runtime::Builder::new_current_thread().build().unwrap()).collect();
+        assert_eq!(
+            made.load(Ordering::SeqCst),
+            1,
+            "for what no request is needed for"
+        );
+        let runtimes: Vec<_> = (0..2)
+            .map(|_| {
+                tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap()
+            })
+            .collect();
         for _ in 0..3 {
             for runtime in &runtimes {
                 runtime.block_on(async { clients.client() });

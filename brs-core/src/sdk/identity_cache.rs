@@ -1,10 +1,12 @@
 //! The identity cache of a session's clients: the engine itself, for the session's own credentials.
 //!
-//! The SDK resolves credentials through one identity cache per configuration. Its own keeps a set in its own way: it
-//! makes callers wait at a refresh, fails requests while valid credentials are at hand, goes on serving a rejected set,
-//! and forgets providers from the 65th on. This one recognises the session's provider by its partition and answers with
-//! an `Identity` that is built once per set; whatever else is resolved (S3 Express, bearer tokens, the credentials of
-//! an operation's override) goes to the cache of the base configuration, the SDK's lazy one unless it has another.
+//! The SDK resolves credentials through one identity cache per configuration. Its own keeps a set
+//! in its own way: it makes callers wait at a refresh, fails requests while valid credentials are
+//! at hand, goes on serving a rejected set, and forgets providers from the 65th on. This one
+//! recognises the session's provider by its partition and answers with an `Identity` that is built
+//! once per set; whatever else is resolved (S3 Express, bearer tokens, the credentials of an
+//! operation's override) goes to the cache of the base configuration, the SDK's lazy one unless it
+//! has another.
 //!
 //! The usual answer takes no lock and no allocation, and is ready at its first poll
 //! (`an_identity_is_ready_at_its_first_poll`, tests of whole sessions).
@@ -15,10 +17,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::identity::{
-    Identity, IdentityCachePartition, IdentityFuture, ResolveCachedIdentity, ResolveIdentity, SharedIdentityCache,
-    SharedIdentityResolver,
+    Identity, IdentityCachePartition, IdentityFuture, ResolveCachedIdentity, ResolveIdentity,
+    SharedIdentityCache, SharedIdentityResolver,
 };
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_types::config_bag::ConfigBag;
 
 use super::provider::to_sdk;
@@ -30,7 +34,8 @@ pub(crate) struct EngineIdentityCache {
     engine: Arc<Engine>,
     /// That of the session's provider.
     partition: Option<IdentityCachePartition>,
-    /// For whoever is not the session: the base configuration's, or one that is built when somebody needs it.
+    /// For whoever is not the session: the base configuration's, or one that is built when somebody
+    /// needs it.
     others: OnceLock<SharedIdentityCache>,
 }
 
@@ -41,7 +46,11 @@ impl EngineIdentityCache {
         others: Option<SharedIdentityCache>,
     ) -> Self {
         let others = others.map_or_else(OnceLock::new, OnceLock::from);
-        Self { engine, partition: provider.cache_partition(), others }
+        Self {
+            engine,
+            partition: provider.cache_partition(),
+            others,
+        }
     }
 
     fn others(&self) -> &SharedIdentityCache {
@@ -64,9 +73,14 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         config_bag: &'a ConfigBag,
     ) -> IdentityFuture<'a> {
         if Some(resolver.cache_partition()) != self.partition {
-            return self.others().resolve_cached_identity(resolver, runtime_components, config_bag);
+            return self
+                .others()
+                .resolve_cached_identity(resolver, runtime_components, config_bag);
         }
-        match self.engine.read(|set| set.identity(self.engine.strategy().source()).clone()) {
+        match self
+            .engine
+            .read(|set| set.identity(self.engine.strategy().source()).clone())
+        {
             Some(identity) => IdentityFuture::ready(Ok(identity)),
             None => IdentityFuture::new(self.wait()),
         }
@@ -77,7 +91,8 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         runtime_components: &RuntimeComponentsBuilder,
         config_bag: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.others().validate_base_client_config(runtime_components, config_bag)
+        self.others()
+            .validate_base_client_config(runtime_components, config_bag)
     }
 
     fn validate_final_config(
@@ -85,6 +100,7 @@ impl ResolveCachedIdentity for EngineIdentityCache {
         runtime_components: &RuntimeComponents,
         config_bag: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.others().validate_final_config(runtime_components, config_bag)
+        self.others()
+            .validate_final_config(runtime_components, config_bag)
     }
 }

@@ -1,8 +1,8 @@
 //! A session's engine as a credential provider of the crate `object_store`.
 //!
-//! That crate asks before every request and caches nothing, so it gets the engine's own behaviour. It does not say when
-//! a service has rejected credentials: rejected ones are replaced when an SDK client of the session meets the same, or
-//! when the program calls `invalidate`.
+//! That crate asks before every request and caches nothing, so it gets the engine's own behaviour.
+//! It does not say when a service has rejected credentials: rejected ones are replaced when an SDK
+//! client of the session meets the same, or when the program calls `invalidate`.
 
 use std::sync::{Arc, Weak};
 
@@ -29,7 +29,10 @@ struct Last {
 
 impl ObjectStoreCredentials {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, last: ArcSwapOption::empty() }
+        Self {
+            engine,
+            last: ArcSwapOption::empty(),
+        }
     }
 
     fn convert(&self, set: &Arc<CachedSet>) -> Arc<AwsCredential> {
@@ -43,7 +46,10 @@ impl ObjectStoreCredentials {
             secret_key: set.credentials.secret_access_key().to_owned(),
             token: set.credentials.session_token().map(str::to_owned),
         });
-        self.last.store(Some(Arc::new(Last { set: Arc::downgrade(set), credential: Arc::clone(&credential) })));
+        self.last.store(Some(Arc::new(Last {
+            set: Arc::downgrade(set),
+            credential: Arc::clone(&credential),
+        })));
         credential
     }
 }
@@ -55,7 +61,10 @@ impl CredentialProvider for ObjectStoreCredentials {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         match self.engine.current().await {
             Ok(set) => Ok(self.convert(&set)),
-            Err(error) => Err(object_store::Error::Generic { store: "S3", source: Box::new(error) }),
+            Err(error) => Err(object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            }),
         }
     }
 }

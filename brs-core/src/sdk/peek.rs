@@ -1,7 +1,8 @@
 //! Looking at the beginning of an answer's body without taking it away.
 //!
-//! Reads up to 64 KiB within 2 s and gives back a body that begins with what was read and goes on with the rest,
-//! however that goes on: broken off, endless, or at an end. The SDK then finds what it would have found.
+//! Reads up to 64 KiB within 2 s and gives back a body that begins with what was read and goes on
+//! with the rest, however that goes on: broken off, endless, or at an end. The SDK then finds what
+//! it would have found.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -31,8 +32,13 @@ pub(super) async fn peek(body: SdkBody, sleep: Option<SharedAsyncSleep>) -> (Vec
         return (beginning, body);
     }
     // Without a clock a body that never comes could not be given up.
-    let Some(sleep) = sleep else { return (Vec::new(), body) };
-    let mut rest = Rest { read: VecDeque::new(), rest: Some(body) };
+    let Some(sleep) = sleep else {
+        return (Vec::new(), body);
+    };
+    let mut rest = Rest {
+        read: VecDeque::new(),
+        rest: Some(body),
+    };
     let mut time_is_up = Box::pin(sleep.sleep(MAX_TIME));
     let mut beginning = Vec::new();
     while beginning.len() < MAX_BYTES && rest.read.len() < MAX_FRAMES {
@@ -78,8 +84,17 @@ impl Body for Rest {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.read.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
-        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let read = self
+            .read
+            .iter()
+            .flatten()
+            .filter_map(Frame::data_ref)
+            .map(|data| data.len() as u64)
+            .sum::<u64>();
+        let rest = self
+            .rest
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(read + rest.lower());
         if let Some(upper) = rest.upper() {

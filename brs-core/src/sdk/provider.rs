@@ -1,7 +1,8 @@
 //! A session's engine as an SDK credentials provider.
 //!
-//! When only the provider is used, the SDK's own cache is in front of it. The provider therefore reports an expiry at
-//! which the mandatory window begins: the SDK asks again inside the advisory window and is answered at once.
+//! When only the provider is used, the SDK's own cache is in front of it. The provider therefore
+//! reports an expiry at which the mandatory window begins: the SDK asks again inside the advisory
+//! window and is answered at once.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ impl EngineProvider {
     }
 
     fn convert(&self, set: &CachedSet) -> Credentials {
-        set.credentials.to_sdk(self.0.strategy().source(), set.sdk_expiry())
+        set.credentials
+            .to_sdk(self.0.strategy().source(), set.sdk_expiry())
     }
 }
 
@@ -41,7 +43,8 @@ impl ProvideCredentials for EngineProvider {
         }
     }
 
-    /// What the SDK takes when its own time limit for loading credentials (5 s) is shorter than the source's answer.
+    /// What the SDK takes when its own time limit for loading credentials (5 s) is shorter than the
+    /// source's answer.
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.0.left_to_serve().map(|set| self.convert(&set))
     }
@@ -50,7 +53,9 @@ impl ProvideCredentials for EngineProvider {
 /// The nearest of the SDK's own classes; the brs error stays its source.
 pub(crate) fn to_sdk(error: Error) -> CredentialsError {
     match error.kind() {
-        ErrorKind::Configuration | ErrorKind::Validation => CredentialsError::invalid_configuration(error),
+        ErrorKind::Configuration | ErrorKind::Validation => {
+            CredentialsError::invalid_configuration(error)
+        }
         _ => CredentialsError::provider_error(error),
     }
 }

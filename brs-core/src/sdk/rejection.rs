@@ -1,19 +1,26 @@
 //! Which answers say that the request's credentials are expired or invalid. Pure.
 //!
-//! AWS's protocols put the error's code in a header, a JSON or CBOR field, or an XML element. The headers
-//! `x-amzn-query-error` and `x-amzn-errortype` take precedence over the body, as in the SDK; only the first 64 KiB of a
-//! body are looked at, and they may break off anywhere.
+//! AWS's protocols put the error's code in a header, a JSON or CBOR field, or an XML element. The
+//! headers `x-amzn-query-error` and `x-amzn-errortype` take precedence over the body, as in the
+//! SDK; only the first 64 KiB of a body are looked at, and they may break off anywhere.
 
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// What services call credentials that were good once. New credentials do not cure other refusals (a wrong signature,
-/// an unknown key, a denied action), and AWS answers `AccessDenied` after an IAM revocation.
-const CODES: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"];
+/// What services call credentials that were good once. New credentials do not cure other refusals
+/// (a wrong signature, an unknown key, a denied action), and AWS answers `AccessDenied` after an
+/// IAM revocation.
+const CODES: [&str; 4] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidToken",
+    "TokenRefreshRequired",
+];
 /// EC2 uses it for an expired set, and for a clock that is wrong.
 const REQUEST_EXPIRED: &str = "RequestExpired";
-/// The fields in which JSON protocols have the code: the SDK reads the first two, botocore the third, too.
+/// The fields in which JSON protocols have the code: the SDK reads the first two, botocore the
+/// third, too.
 const FIELDS: [&str; 3] = ["code", "__type", "Code"];
 
 /// What an answer's code says about the credentials.
@@ -55,7 +62,9 @@ pub(super) fn may_be_one(status: u16) -> bool {
 /// What the headers say; `None` if the body decides.
 pub(super) fn of_headers(error_type: Option<&str>, query_error: Option<&str>) -> Option<Code> {
     let query_error = query_error.map(|text| Code::of(text.split(';').next().unwrap_or_default()));
-    let error_type = error_type.filter(|text| !text.trim().is_empty()).map(Code::of);
+    let error_type = error_type
+        .filter(|text| !text.trim().is_empty())
+        .map(Code::of);
     match (query_error, error_type) {
         // A service that has two names for an error may use the older one here.
         (Some(Code::Other), None) => None,
@@ -186,8 +195,14 @@ mod tests {
             ("ExpiredTokenException", Code::Rejection),
             ("InvalidToken", Code::Rejection),
             ("TokenRefreshRequired", Code::Rejection),
-            ("ExpiredTokenException:http://internal.amazon.com/coral/", Code::Rejection),
-            ("com.amazon.coral.service#ExpiredTokenException", Code::Rejection),
+            (
+                "ExpiredTokenException:http://internal.amazon.com/coral/",
+                Code::Rejection,
+            ),
+            (
+                "com.amazon.coral.service#ExpiredTokenException",
+                Code::Rejection,
+            ),
             ("aws.protocoltests#InvalidToken:http://x", Code::Rejection),
             ("#ExpiredToken", Code::Rejection),
             ("RequestExpired", Code::RequestExpired),
@@ -208,41 +223,91 @@ mod tests {
             (Some("ExpiredTokenException:http://x"), None, rejection),
             (None, Some("ExpiredToken;Sender"), rejection),
             (None, Some("ExpiredToken"), rejection),
-            (Some("ValidationException"), Some("InvalidToken;Sender"), rejection),
-            (Some("ExpiredTokenException"), Some("AWS.SimpleQueueService.Odd;Sender"), rejection),
-            (None, Some("RequestExpired;Sender"), Some(Code::RequestExpired)),
+            (
+                Some("ValidationException"),
+                Some("InvalidToken;Sender"),
+                rejection,
+            ),
+            (
+                Some("ExpiredTokenException"),
+                Some("AWS.SimpleQueueService.Odd;Sender"),
+                rejection,
+            ),
+            (
+                None,
+                Some("RequestExpired;Sender"),
+                Some(Code::RequestExpired),
+            ),
             (Some("AccessDenied"), None, Some(Code::Other)),
-            (Some("AccessDenied"), Some("AccessDenied;Sender"), Some(Code::Other)),
+            (
+                Some("AccessDenied"),
+                Some("AccessDenied;Sender"),
+                Some(Code::Other),
+            ),
             (None, Some("Sender;ExpiredToken"), None),
             (Some(""), None, None),
             (None, None, None),
         ] {
-            assert_eq!(of_headers(error_type, query_error), code, "{error_type:?} {query_error:?}");
+            assert_eq!(
+                of_headers(error_type, query_error),
+                code,
+                "{error_type:?} {query_error:?}"
+            );
         }
     }
 
     #[test]
     fn texts_are_read_in_all_protocols() {
         for (body, is) in [
-            (r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The security token"}"#, true),
-            (r#" { "message" : "x", "__type" : "ExpiredTokenException" } "#, true),
+            (
+                r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The security token"}"#,
+                true,
+            ),
+            (
+                r#" { "message" : "x", "__type" : "ExpiredTokenException" } "#,
+                true,
+            ),
             (r#"{"code":"ExpiredToken"}"#, true),
             (r#"{"reason":"code","code":"ExpiredToken"}"#, true),
             (r#"{"Code":"InvalidToken","Message":"m"}"#, true),
             (r#"{"code":403,"__type":"ExpiredTokenException"}"#, true),
             (r#"{"\u005f_type":"Expired\u0054oken"}"#, true),
-            (r#"{"a":{"b":[1,{}]},"__type":"ExpiredToken","rest":"breaks o"#, true),
-            (r#"{"__type":"AccessDeniedException","message":"ExpiredToken"}"#, false),
+            (
+                r#"{"a":{"b":[1,{}]},"__type":"ExpiredToken","rest":"breaks o"#,
+                true,
+            ),
+            (
+                r#"{"__type":"AccessDeniedException","message":"ExpiredToken"}"#,
+                false,
+            ),
             (r#"{"message":"\"code\" ExpiredToken"}"#, false),
             (r#"{"message":"\"code\":\"ExpiredToken\""}"#, false),
-            (r#"{"detail":{"code":"ExpiredToken"},"code":"AccessDenied"}"#, false),
+            (
+                r#"{"detail":{"code":"ExpiredToken"},"code":"AccessDenied"}"#,
+                false,
+            ),
             (r#"{"__type":"Expired"#, false),
-            ("<ErrorResponse xmlns=\"https://x/\"><Error><Type>Sender</Type><Code>ExpiredToken</Code></Error>", true),
-            ("<?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code><Message>The provided token</Message>", true),
-            ("<e:Error xmlns:e=\"y\"><e:Code>\n TokenRefreshRequired \n</e:Code></e:Error>", true),
+            (
+                "<ErrorResponse xmlns=\"https://x/\"><Error><Type>Sender</Type><Code>ExpiredToken</Code></Error>",
+                true,
+            ),
+            (
+                "<?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code><Message>The provided token</Message>",
+                true,
+            ),
+            (
+                "<e:Error xmlns:e=\"y\"><e:Code>\n TokenRefreshRequired \n</e:Code></e:Error>",
+                true,
+            ),
             ("<Error><Code lang=\"en\">InvalidToken</Code></Error>", true),
-            ("<Response><Errors><Error><Code>ExpiredToken</Code></Error></Errors></Response>", true),
-            ("<Error><Code>AccessDenied</Code><Message>ExpiredToken</Message></Error>", false),
+            (
+                "<Response><Errors><Error><Code>ExpiredToken</Code></Error></Errors></Response>",
+                true,
+            ),
+            (
+                "<Error><Code>AccessDenied</Code><Message>ExpiredToken</Message></Error>",
+                false,
+            ),
             ("<Error><CodeName>ExpiredToken</CodeName></Error>", false),
             ("<Error><Code>Expi", false),
             ("ExpiredToken", false),
@@ -264,30 +329,84 @@ mod tests {
 
     /// A text of indefinite length, in two pieces.
     fn split(whole: &str, at: usize) -> Vec<u8> {
-        [&[0x7f][..], &text(&whole[..at]), &text(&whole[at..]), &[0xff]].concat()
+        [
+            &[0x7f][..],
+            &text(&whole[..at]),
+            &text(&whole[at..]),
+            &[0xff],
+        ]
+        .concat()
     }
 
     #[test]
     fn cbor_is_read_in_all_its_forms() {
         let (name, code) = (text("__type"), text("ExpiredTokenException"));
-        let message = [text("message"), text("The security token included in the request is expired")].concat();
-        // Values that must be passed over: a list of indefinite length, a float, nested maps, a key that is no text.
-        let others = [text("a"), vec![0x9f, 1, 0xf9, 0x3c, 0, 0xff], text("b"), vec![0xa1, 0x61, b'c', 0xbf, 0xff]];
+        let message = [
+            text("message"),
+            text("The security token included in the request is expired"),
+        ]
+        .concat();
+        // Values that must be passed over: a list of indefinite length, a float, nested maps, a key
+        // that is no text.
+        let others = [
+            text("a"),
+            vec![0x9f, 1, 0xf9, 0x3c, 0, 0xff],
+            text("b"),
+            vec![0xa1, 0x61, b'c', 0xbf, 0xff],
+        ];
         let others = [others.concat(), vec![0x07, 0xf6]].concat();
         let nested = [text("cause"), vec![0xa1], name.clone(), code.clone()].concat();
         for (body, is) in [
             ([&[0xa1][..], &name, &code].concat(), true),
             ([&[0xbf][..], &name, &code, &[0xff]].concat(), true),
             ([&[0xa2][..], &message, &name, &code].concat(), true),
-            ([&[0xa5][..], &others, &message, &name, &code].concat(), true),
-            ([&[0xbf][..], &others, &message, &name, &code, &[0xff]].concat(), true),
-            ([&[0xa1][..], &name, &text("com.amazonaws.monitoring#ExpiredTokenException")].concat(), true),
-            ([&[0xa1][..], &name, &text("com.amazonaws#InvalidToken:http://x")].concat(), true),
-            ([&[0xa1][..], &split("__type", 3), &split("ExpiredToken", 7)].concat(), true),
+            (
+                [&[0xa5][..], &others, &message, &name, &code].concat(),
+                true,
+            ),
+            (
+                [&[0xbf][..], &others, &message, &name, &code, &[0xff]].concat(),
+                true,
+            ),
+            (
+                [
+                    &[0xa1][..],
+                    &name,
+                    &text("com.amazonaws.monitoring#ExpiredTokenException"),
+                ]
+                .concat(),
+                true,
+            ),
+            (
+                [
+                    &[0xa1][..],
+                    &name,
+                    &text("com.amazonaws#InvalidToken:http://x"),
+                ]
+                .concat(),
+                true,
+            ),
+            (
+                [&[0xa1][..], &split("__type", 3), &split("ExpiredToken", 7)].concat(),
+                true,
+            ),
             ([&[0xd9, 0xd9, 0xf7, 0xa1][..], &name, &code].concat(), true),
             // Cut off after the code.
-            ([&[0xbf][..], &name, &code, &text("message"), &[0x78, 200, b'T']].concat(), true),
-            ([&[0xa1][..], &name, &text("AccessDeniedException")].concat(), false),
+            (
+                [
+                    &[0xbf][..],
+                    &name,
+                    &code,
+                    &text("message"),
+                    &[0x78, 200, b'T'],
+                ]
+                .concat(),
+                true,
+            ),
+            (
+                [&[0xa1][..], &name, &text("AccessDeniedException")].concat(),
+                false,
+            ),
             ([&[0xa1][..], &nested].concat(), false),
             ([&[0xa1][..], &text("message"), &code].concat(), false),
             ([&[0xa1][..], &name, &code[..5]].concat(), false),

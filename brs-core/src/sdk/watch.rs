@@ -1,17 +1,20 @@
-//! The HTTP client of a session's SDK clients, which notices when a service rejects the session's credentials.
+//! The HTTP client of a session's SDK clients, which notices when a service rejects the session's
+//! credentials.
 //!
-//! `SdkConfig` carries neither interceptors nor retry classifiers, so this is the one place that sees every client's
-//! answers. It looks at each 400, 401 or 403: at its error headers, else at the beginning of its body. If it says that
-//! the credentials are expired or invalid, those that signed the request (their key is in its `Authorization`) are
-//! invalidated, at the engine's pace. Successful answers are never touched.
+//! `SdkConfig` carries neither interceptors nor retry classifiers, so this is the one place that
+//! sees every client's answers. It looks at each 400, 401 or 403: at its error headers, else at the
+//! beginning of its body. If it says that the credentials are expired or invalid, those that signed
+//! the request (their key is in its `Authorization`) are invalidated, at the engine's pace.
+//! Successful answers are never touched.
 //!
-//! The first such answer of a call gets a status that the SDK retries, if its request can be sent again: the SDK then
-//! retries within the same call, and resolves the new credentials for it. If its retry quota has no room, its caller
-//! still gets the service's own code and message: all but the status is as the service sent it. A second rejection
-//! passes untouched, and so does one that no other credentials would replace.
+//! The first such answer of a call gets a status that the SDK retries, if its request can be sent
+//! again: the SDK then retries within the same call, and resolves the new credentials for it. If
+//! its retry quota has no room, its caller still gets the service's own code and message: all but
+//! the status is as the service sent it. A second rejection passes untouched, and so does one that
+//! no other credentials would replace.
 //!
-//! EC2 answers `RequestExpired` to an expired set and to a wrong clock. It counts only if the answer's own `Date` is
-//! near the set's expiration or past it: both are AWS's time.
+//! EC2 answers `RequestExpired` to an expired set and to a wrong clock. It counts only if the
+//! answer's own `Date` is near the set's expiration or past it: both are AWS's time.
 //!
 //! Holds the engine, never the session.
 
@@ -24,10 +27,13 @@ use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
@@ -64,12 +70,23 @@ struct Watcher {
 
 impl Watch {
     pub(crate) fn new(inner: SharedHttpClient, engine: Arc<Engine>, retry: bool) -> Self {
-        Self { inner, watcher: Arc::new(Watcher { engine, retry, handed_back: Mutex::default() }) }
+        Self {
+            inner,
+            watcher: Arc::new(Watcher {
+                engine,
+                retry,
+                handed_back: Mutex::default(),
+            }),
+        }
     }
 }
 
 impl HttpClient for Watch {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(WatchedConnector {
             inner: self.inner.http_connector(settings, components),
             sleep: components.sleep_impl(),
@@ -85,7 +102,11 @@ impl HttpClient for Watch {
         self.inner.validate_base_client_config(components, config)
     }
 
-    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
         self.inner.validate_final_config(components, config)
     }
 
@@ -103,11 +124,15 @@ struct WatchedConnector {
 
 impl HttpConnector for WatchedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // What is not signed, in the query string, or by somebody else has nothing to do with the session's
-        // credentials: where one session stands on another's configuration, each looks at what it has signed itself.
+        // What is not signed, in the query string, or by somebody else has nothing to do with the
+        // session's credentials: where one session stands on another's configuration, each looks at
+        // what it has signed itself.
         let watcher = Arc::clone(&self.watcher);
-        let sent = Sent::of(&request, watcher.retry).filter(|sent| watcher.engine.issued(&sent.access_key_id));
-        let Some(sent) = sent else { return self.inner.call(request) };
+        let sent = Sent::of(&request, watcher.retry)
+            .filter(|sent| watcher.engine.issued(&sent.access_key_id));
+        let Some(sent) = sent else {
+            return self.inner.call(request);
+        };
         let expiration = watcher.expiration(&sent.access_key_id);
         let answer = self.inner.call(request);
         let sleep = self.sleep.clone();
@@ -133,13 +158,15 @@ impl HttpConnector for WatchedConnector {
     }
 }
 
-/// Whether the service's time is near an expiration or past it. An answer from a cache tells another time.
+/// Whether the service's time is near an expiration or past it. An answer from a cache tells
+/// another time.
 fn is_near(expiration: SystemTime, answer: &HttpResponse) -> bool {
     let headers = answer.headers();
     let date = headers.get("date").filter(|_| !headers.contains_key("age"));
     let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let date = date.and_then(|date| SystemTime::try_from(date).ok());
-    date.and_then(|date| date.checked_add(NEAR_END)).is_some_and(|date| date >= expiration)
+    date.and_then(|date| date.checked_add(NEAR_END))
+        .is_some_and(|date| date >= expiration)
 }
 
 /// What is to be known of a request once it is gone.
@@ -170,7 +197,13 @@ impl Sent {
 /// Whether a call may have another attempt: `attempt=1; max=3`.
 fn attempts_left(request: &str) -> bool {
     let number = |name: &str| {
-        request.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')?.parse::<u32>().ok())
+        request.split(';').find_map(|part| {
+            part.trim()
+                .strip_prefix(name)?
+                .strip_prefix('=')?
+                .parse::<u32>()
+                .ok()
+        })
     };
     matches!((number("attempt"), number("max")), (Some(attempt), Some(max)) if attempt < max)
 }
@@ -178,7 +211,10 @@ fn attempts_left(request: &str) -> bool {
 /// What an answer's code says, wherever the protocol puts it.
 async fn code(answer: &mut HttpResponse, is_head: bool, sleep: Option<SharedAsyncSleep>) -> Code {
     let headers = answer.headers();
-    if let Some(code) = rejection::of_headers(headers.get("x-amzn-errortype"), headers.get("x-amzn-query-error")) {
+    if let Some(code) = rejection::of_headers(
+        headers.get("x-amzn-errortype"),
+        headers.get("x-amzn-query-error"),
+    ) {
         return code;
     }
     if is_head {
@@ -195,7 +231,12 @@ impl Watcher {
     fn expiration(&self, access_key_id: &str) -> Option<SystemTime> {
         let of = |key: &str, expiration| (key == access_key_id).then_some(expiration).flatten();
         // Mostly no lock is needed to know.
-        let read = self.engine.read(|set| of(set.credentials.access_key_id(), set.credentials.expiration()));
+        let read = self.engine.read(|set| {
+            of(
+                set.credentials.access_key_id(),
+                set.credentials.expiration(),
+            )
+        });
         read.unwrap_or_else(|| {
             let status = self.engine.status();
             of(status.access_key_id()?, status.expiration())
@@ -207,8 +248,13 @@ impl Watcher {
         if !sent.can_be_repeated || !matches!(rejected, Rejected::Honoured | Rejected::Replaced) {
             return false;
         }
-        let Some(invocation) = &sent.invocation else { return false };
-        let mut calls = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(invocation) = &sent.invocation else {
+            return false;
+        };
+        let mut calls = self
+            .handed_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if calls.contains(invocation) {
             return false;
         }
@@ -222,7 +268,9 @@ impl Watcher {
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watcher").field("retry", &self.retry).finish_non_exhaustive()
+        f.debug_struct("Watcher")
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
     }
 }
 

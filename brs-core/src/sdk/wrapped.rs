@@ -10,8 +10,8 @@ use crate::strategy::{RefreshContext, RefreshStrategy};
 
 /// Asks an SDK provider.
 ///
-/// A provider that caches by itself may return the same set again; the windows shrink with what is left of it, so that
-/// this costs a bounded number of calls.
+/// A provider that caches by itself may return the same set again; the windows shrink with what is
+/// left of it, so that this costs a bounded number of calls.
 #[derive(Debug)]
 pub(crate) struct Wrapped(pub(crate) SharedCredentialsProvider);
 
@@ -33,13 +33,15 @@ impl RefreshStrategy for Wrapped {
 
 fn from_sdk(error: CredentialsError) -> Error {
     let brs = match &error {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            Error::configuration("the wrapped provider has no credentials: check its own configuration")
-        }
+        CredentialsError::CredentialsNotLoaded(_) => Error::configuration(
+            "the wrapped provider has no credentials: check its own configuration",
+        ),
         CredentialsError::InvalidConfiguration(_) => {
             Error::configuration("the wrapped provider is not configured properly").unrecoverable()
         }
-        CredentialsError::ProviderTimedOut(_) => Error::connection("the wrapped provider did not answer in time"),
+        CredentialsError::ProviderTimedOut(_) => {
+            Error::connection("the wrapped provider did not answer in time")
+        }
         // It says no more than that: assume that trying again may help.
         _ => Error::credential("the wrapped provider failed").retryable(),
     };

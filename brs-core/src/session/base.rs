@@ -1,15 +1,19 @@
-//! A session whose credentials another session's strategy calls its source with: one hop of a chain.
+//! A session whose credentials another session's strategy calls its source with: one hop of a
+//! chain.
 //!
-//! A [`BaseSession`] holds the engine, not the session, so a child keeps its parent's credentials fresh and neither its
-//! clients nor itself. What it gives is never an expired set: static stability is for callers who have nothing better
-//! to do, and a child does: it has a set of its own, and fails recoverably without calling anybody.
+//! A [`BaseSession`] holds the engine, not the session, so a child keeps its parent's credentials
+//! fresh and neither its clients nor itself. What it gives is never an expired set: static
+//! stability is for callers who have nothing better to do, and a child does: it has a set of its
+//! own, and fails recoverably without calling anybody.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::future;
-use aws_credential_types::provider::{ProvideCredentials, Result as ProviderResult, SharedCredentialsProvider};
+use aws_credential_types::provider::{
+    ProvideCredentials, Result as ProviderResult, SharedCredentialsProvider,
+};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
@@ -32,16 +36,24 @@ struct Inner {
 }
 
 impl BaseSession {
-    pub(super) fn new(engine: Arc<Engine>, base: Arc<SdkConfig>, parent: Option<BaseSession>) -> Self {
-        Self(Arc::new(Inner { engine, base, parent }))
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        base: Arc<SdkConfig>,
+        parent: Option<BaseSession>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            base,
+            parent,
+        }))
     }
 
     /// Credentials that have not expired, refreshed first where need be.
     ///
     /// # Errors
     ///
-    /// That of the session, with the hop's name before it; recoverable where the session's is. Credentials that have
-    /// expired are an error, even where the session itself would serve them.
+    /// That of the session, with the hop's name before it; recoverable where the session's is.
+    /// Credentials that have expired are an error, even where the session itself would serve them.
     ///
     /// # Cancel safety
     ///
@@ -51,12 +63,18 @@ impl BaseSession {
     }
 
     async fn current(&self) -> Result<Arc<CachedSet>, Error> {
-        self.0.engine.valid_for(Duration::ZERO).await.map_err(|error| error.at_hop(&self.name()))
+        self.0
+            .engine
+            .valid_for(Duration::ZERO)
+            .await
+            .map_err(|error| error.at_hop(&self.name()))
     }
 
     async fn provide(&self) -> ProviderResult {
         match self.current().await {
-            Ok(set) => Ok(set.credentials.to_sdk(self.strategy().source(), set.sdk_expiry())),
+            Ok(set) => Ok(set
+                .credentials
+                .to_sdk(self.strategy().source(), set.sdk_expiry())),
             Err(error) => Err(to_sdk(error)),
         }
     }
@@ -72,7 +90,8 @@ impl BaseSession {
         &**self.0.engine.strategy()
     }
 
-    /// The session's name in errors and identities: its method, and the role and its profile if it has them.
+    /// The session's name in errors and identities: its method, and the role and its profile if it
+    /// has them.
     pub fn name(&self) -> String {
         let strategy = self.strategy();
         let mut name = format!("`{}`", strategy.method());
@@ -117,7 +136,11 @@ impl BaseSession {
     /// The session's own base configuration, with its credentials.
     pub(crate) fn config(&self) -> SdkConfig {
         let provider = SharedCredentialsProvider::new(self.clone());
-        self.0.base.to_builder().credentials_provider(provider).build()
+        self.0
+            .base
+            .to_builder()
+            .credentials_provider(provider)
+            .build()
     }
 }
 
@@ -132,6 +155,8 @@ impl ProvideCredentials for BaseSession {
 
 impl fmt::Debug for BaseSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BaseSession").field(&format_args!("{}", self.name())).finish()
+        f.debug_tuple("BaseSession")
+            .field(&format_args!("{}", self.name()))
+            .finish()
     }
 }

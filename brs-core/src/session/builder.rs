@@ -1,7 +1,7 @@
 //! Opening a session: the options, their checks, and putting the parts together.
 //!
-//! A deferred session is built without contacting AWS or the source: the region comes from the option, the environment
-//! or the profile, never from instance metadata.
+//! A deferred session is built without contacting AWS or the source: the region comes from the
+//! option, the environment or the profile, never from instance metadata.
 
 use std::any::Any;
 use std::fmt;
@@ -75,18 +75,26 @@ impl SessionBuilder {
         Self::new(From::Strategy(Arc::new(Wrapped(provider))))
     }
 
-    /// A builder from data that holds a method's parameters and, beside them, the options of [`SessionConfig`].
+    /// A builder from data that holds a method's parameters and, beside them, the options of
+    /// [`SessionConfig`].
     ///
     /// # Errors
     ///
     /// A validation error that names the path of the wrong field.
     pub fn from_data(method: impl Into<String>, data: impl Serialize) -> Result<Self, Error> {
         let (name, mut params) = (method.into(), Params::data(data)?);
-        // A name that the method itself uses is the method's. An unknown method is reported when the session is built.
-        let schema = registry::method(&name).map(|method| method.schema()).unwrap_or_default();
-        let own = schema.get("properties").and_then(serde_json::Value::as_object);
-        let options =
-            SessionConfig::NAMES.iter().copied().filter(|name| own.is_none_or(|own| !own.contains_key(*name)));
+        // A name that the method itself uses is the method's. An unknown method is reported when
+        // the session is built.
+        let schema = registry::method(&name)
+            .map(|method| method.schema())
+            .unwrap_or_default();
+        let own = schema
+            .get("properties")
+            .and_then(serde_json::Value::as_object);
+        let options = SessionConfig::NAMES
+            .iter()
+            .copied()
+            .filter(|name| own.is_none_or(|own| !own.contains_key(*name)));
         let config: SessionConfig = params.split_off(options).take()?;
         Self::method(name, params).session_config(config)
     }
@@ -119,12 +127,26 @@ impl SessionBuilder {
     ///
     /// A configuration error if only some parts of static base credentials are given.
     pub fn session_config(mut self, config: SessionConfig) -> Result<Self, Error> {
-        let keys = [&config.access_key_id, &config.secret_access_key, &config.session_token];
-        if keys.into_iter().flatten().any(|key| key.expose().is_empty()) {
-            return Err(Error::configuration("base credentials are empty: give them, or leave them out altogether")
-                .with_param("access_key_id"));
+        let keys = [
+            &config.access_key_id,
+            &config.secret_access_key,
+            &config.session_token,
+        ];
+        if keys
+            .into_iter()
+            .flatten()
+            .any(|key| key.expose().is_empty())
+        {
+            return Err(Error::configuration(
+                "base credentials are empty: give them, or leave them out altogether",
+            )
+            .with_param("access_key_id"));
         }
-        match (config.access_key_id, config.secret_access_key, config.session_token) {
+        match (
+            config.access_key_id,
+            config.secret_access_key,
+            config.session_token,
+        ) {
             (Some(access_key_id), Some(secret_access_key), session_token) => {
                 let mut credentials = Credentials::builder()
                     .access_key_id(access_key_id.expose())
@@ -154,8 +176,10 @@ impl SessionBuilder {
         self.static_stability = config.static_stability.or(self.static_stability);
         self.refresh_timeout = config.refresh_timeout.or(self.refresh_timeout);
         let (capacity, policy) = self.client_cache;
-        self.client_cache =
-            (config.client_cache_capacity.unwrap_or(capacity), config.client_cache_policy.unwrap_or(policy));
+        self.client_cache = (
+            config.client_cache_capacity.unwrap_or(capacity),
+            config.client_cache_policy.unwrap_or(policy),
+        );
         self.retry_rejected = config.retry_rejected.unwrap_or(self.retry_rejected);
         Ok(self)
     }
@@ -166,34 +190,37 @@ impl SessionBuilder {
         self
     }
 
-    /// The profile of `~/.aws/config` to take base credentials and settings from. Default: `AWS_PROFILE`,
-    /// `AWS_DEFAULT_PROFILE`, then `default`.
+    /// The profile of `~/.aws/config` to take base credentials and settings from. Default:
+    /// `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, then `default`.
     pub fn profile_name(mut self, profile_name: impl Into<String>) -> Self {
         self.request.profile_name = Some(profile_name.into());
         self
     }
 
-    /// A ready base configuration, in place of what environment and profile say. Further options change it.
+    /// A ready base configuration, in place of what environment and profile say. Further options
+    /// change it.
     pub fn base(mut self, config: SdkConfig) -> Self {
         self.base = Some(config);
         self
     }
 
-    /// The credentials that the strategy uses to obtain temporary ones. Default: the profile's or the default chain's.
+    /// The credentials that the strategy uses to obtain temporary ones. Default: the profile's or
+    /// the default chain's.
     ///
-    /// A [`Credentials`] is taken for a key pair that never changes: once it has expired, only a person can mend it.
+    /// A [`Credentials`] is taken for a key pair that never changes: once it has expired, only a
+    /// person can mend it.
     pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         self.base_keys = (&provider as &dyn Any).is::<Credentials>();
         self.request.credentials = Some(SharedCredentialsProvider::new(provider));
         self
     }
 
-    /// Another session whose credentials the strategy uses to obtain its own: a hop of a role chain, an MFA session
-    /// beneath many roles.
+    /// Another session whose credentials the strategy uses to obtain its own: a hop of a role
+    /// chain, an MFA session beneath many roles.
     ///
-    /// Region, endpoint, HTTP client and whatever else its base configuration holds are inherited, and its clock;
-    /// options given here go before them. The other session's refreshes count into this one's time limit. Holds the
-    /// other session's engine: it may be dropped.
+    /// Region, endpoint, HTTP client and whatever else its base configuration holds are inherited,
+    /// and its clock; options given here go before them. The other session's refreshes count into
+    /// this one's time limit. Holds the other session's engine: it may be dropped.
     pub fn base_session(mut self, session: &RefreshableSession) -> Self {
         self.base_session = Some(session.as_base());
         self
@@ -205,15 +232,15 @@ impl SessionBuilder {
         self
     }
 
-    /// The 12-digit account, for credentials whose source does not name one; the SDK uses it for account-based
-    /// endpoints.
+    /// The 12-digit account, for credentials whose source does not name one; the SDK uses it for
+    /// account-based endpoints.
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
         self.account_id = Some(account_id.into());
         self
     }
 
-    /// The HTTP client of the base configuration. Default: the SDK's; with the feature `sts`, one that trusts what
-    /// `AWS_CA_BUNDLE` or the profile's `ca_bundle` names.
+    /// The HTTP client of the base configuration. Default: the SDK's; with the feature `sts`, one
+    /// that trusts what `AWS_CA_BUNDLE` or the profile's `ca_bundle` names.
     pub fn http_client(mut self, http_client: impl HttpClient + 'static) -> Self {
         self.request.http_client = Some(http_client.into_shared());
         self
@@ -225,8 +252,9 @@ impl SessionBuilder {
         self
     }
 
-    /// `true` (default): the first set is fetched when it is first needed. `false`: it is fetched by
-    /// [`build`](Self::build), whose error is the constructor's, and a task refreshes though nobody calls.
+    /// `true` (default): the first set is fetched when it is first needed. `false`: it is fetched
+    /// by [`build`](Self::build), whose error is the constructor's, and a task refreshes though
+    /// nobody calls.
     pub fn defer_refresh(mut self, defer_refresh: bool) -> Self {
         self.defer_refresh = defer_refresh;
         self
@@ -234,42 +262,45 @@ impl SessionBuilder {
 
     /// How long before its end a set is replaced while callers still get it at once.
     ///
-    /// Default by lifetime: up to 20 min → 5 min, under 90 min → 15 min, else 60 min. A larger window survives longer
-    /// outages and refreshes more often; one as long as the lifetime is cut to half of it.
+    /// Default by lifetime: up to 20 min → 5 min, under 90 min → 15 min, else 60 min. A larger
+    /// window survives longer outages and refreshes more often; one as long as the lifetime is cut
+    /// to half of it.
     pub fn advisory_window(mut self, window: Duration) -> Self {
         self.windows.advisory = Some(window);
         self
     }
 
-    /// How long before its end a set is no longer given without waiting for its replacement. Default: 60 s.
+    /// How long before its end a set is no longer given without waiting for its replacement.
+    /// Default: 60 s.
     ///
-    /// A larger window leaves requests more time with what they got; one as long as the advisory window is cut to half
-    /// of that.
+    /// A larger window leaves requests more time with what they got; one as long as the advisory
+    /// window is cut to half of that.
     pub fn mandatory_window(mut self, window: Duration) -> Self {
         self.windows.mandatory = Some(window);
         self
     }
 
-    /// Whether the caller that starts an advisory refresh waits for it. Default: it does not, unless the strategy asks
-    /// a person.
+    /// Whether the caller that starts an advisory refresh waits for it. Default: it does not,
+    /// unless the strategy asks a person.
     pub fn advisory_refresh(mut self, advisory_refresh: AdvisoryRefresh) -> Self {
         self.advisory_refresh = Some(advisory_refresh);
         self
     }
 
-    /// Whether an expired set is served while the source has a recoverable failure. Default: the strategy's.
+    /// Whether an expired set is served while the source has a recoverable failure. Default: the
+    /// strategy's.
     pub fn static_stability(mut self, static_stability: bool) -> Self {
         self.static_stability = Some(static_stability);
         self
     }
 
-    /// How long one refresh may take. Default: the strategy's, else 30 s; on top of another session, that one's limit
-    /// more.
+    /// How long one refresh may take. Default: the strategy's, else 30 s; on top of another
+    /// session, that one's limit more.
     ///
     /// It counts from the refresh's turn: of one method 64 run at a time, see
-    /// [`limit_concurrent_refreshes`](crate::limit_concurrent_refreshes). A refresh that has waited for its turn for as
-    /// long as this fails, unless one of its method has succeeded meanwhile. The time in which the process is stopped
-    /// does not count.
+    /// [`limit_concurrent_refreshes`](crate::limit_concurrent_refreshes). A refresh that has waited
+    /// for its turn for as long as this fails, unless one of its method has succeeded meanwhile.
+    /// The time in which the process is stopped does not count.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
         self.refresh_timeout = Some(limit);
         self
@@ -289,29 +320,31 @@ impl SessionBuilder {
 
     /// The runtime that strategies run on. Default: brs's own.
     ///
-    /// Time limits and eager refreshes stay on brs's own, and a refresh whose runtime ends moves there.
+    /// Time limits and eager refreshes stay on brs's own, and a refresh whose runtime ends moves
+    /// there.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// How many clients of [`RefreshableSession::client`] and its like are kept, at least 1, and which one goes when
-    /// there are more. Default: 64, [`ClientCachePolicy::Lru`].
+    /// How many clients of [`RefreshableSession::client`] and its like are kept, at least 1, and
+    /// which one goes when there are more. Default: 64, [`ClientCachePolicy::Lru`].
     ///
-    /// A client takes some 25 kB. One that was let go goes on working for whoever still holds it; asking for it again
-    /// builds another one.
+    /// A client takes some 25 kB. One that was let go goes on working for whoever still holds it;
+    /// asking for it again builds another one.
     pub fn client_cache(mut self, capacity: usize, policy: ClientCachePolicy) -> Self {
         self.client_cache = (capacity, policy);
         self
     }
 
-    /// Whether an SDK call whose credentials a service rejects as expired or invalid is made once more, with new ones,
-    /// within itself. Default: yes.
+    /// Whether an SDK call whose credentials a service rejects as expired or invalid is made once
+    /// more, with new ones, within itself. Default: yes.
     ///
-    /// It takes one of the call's attempts (the SDK has 3 unless configured otherwise), a body that can be sent again,
-    /// and room in the SDK's retry quota of the service and region: if credentials are rejected under more than some
-    /// thirty calls at once, the SDK does not retry those beyond. They fail with the service's own code and message
-    /// (the raw answer has the status 503, which asks the SDK to retry), and the next call has new credentials.
+    /// It takes one of the call's attempts (the SDK has 3 unless configured otherwise), a body that
+    /// can be sent again, and room in the SDK's retry quota of the service and region: if
+    /// credentials are rejected under more than some thirty calls at once, the SDK does not retry
+    /// those beyond. They fail with the service's own code and message (the raw answer has the
+    /// status 503, which asks the SDK to retry), and the next call has new credentials.
     pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
         self.retry_rejected = retry_rejected;
         self
@@ -328,8 +361,9 @@ impl SessionBuilder {
     ///
     /// # Errors
     ///
-    /// A validation error for an unknown method, wrong parameters or options out of their range; a configuration error
-    /// for what does not fit together or does not exist; for an eager session, the error of its first refresh.
+    /// A validation error for an unknown method, wrong parameters or options out of their range; a
+    /// configuration error for what does not fit together or does not exist; for an eager session,
+    /// the error of its first refresh.
     ///
     /// # Cancel safety
     ///
@@ -373,14 +407,21 @@ impl SessionBuilder {
         let strategy = match self.from {
             From::Strategy(strategy) => strategy,
             From::Method { name, params } => {
-                let setup =
-                    Setup { base: Arc::clone(&base), profile_name, base_credentials, clock: Arc::clone(&clock) };
+                let setup = Setup {
+                    base: Arc::clone(&base),
+                    profile_name,
+                    base_credentials,
+                    clock: Arc::clone(&clock),
+                };
                 registry::method(&name)?.build(params, setup).await?
             }
         };
         let base = match strategy.region() {
             Some(region) if base.region().is_none() => {
-                let base = base.to_builder().region(Region::new(region.to_owned())).build();
+                let base = base
+                    .to_builder()
+                    .region(Region::new(region.to_owned()))
+                    .build();
                 check::base(&base)?;
                 Arc::new(base)
             }
@@ -388,21 +429,44 @@ impl SessionBuilder {
         };
         let base_session = strategy.base_session().cloned().or(self.base_session);
         // What stands on a session that asks a person asks one, too.
-        let interactive = strategy.interactive() || base_session.as_ref().is_some_and(BaseSession::is_interactive);
-        let default_mode = if interactive { AdvisoryRefresh::Foreground } else { AdvisoryRefresh::Background };
+        let interactive = strategy.interactive()
+            || base_session
+                .as_ref()
+                .is_some_and(BaseSession::is_interactive);
+        let default_mode = if interactive {
+            AdvisoryRefresh::Foreground
+        } else {
+            AdvisoryRefresh::Background
+        };
         let policy = Policy {
             advisory_refresh: self.advisory_refresh.unwrap_or(default_mode),
-            static_stability: self.static_stability.unwrap_or_else(|| strategy.static_stability()),
+            static_stability: self
+                .static_stability
+                .unwrap_or_else(|| strategy.static_stability()),
         };
-        let own_limit = strategy.refresh_timeout().filter(|limit| !limit.is_zero()).unwrap_or(REFRESH_TIMEOUT);
-        let beneath = base_session.as_ref().map_or(Duration::ZERO, BaseSession::refresh_timeout);
+        let own_limit = strategy
+            .refresh_timeout()
+            .filter(|limit| !limit.is_zero())
+            .unwrap_or(REFRESH_TIMEOUT);
+        let beneath = base_session
+            .as_ref()
+            .map_or(Duration::ZERO, BaseSession::refresh_timeout);
         let config = Config {
-            rules: Rules { method: strategy.method(), policy, windows: self.windows, backoff: self.refresh_backoff },
-            refresh_timeout: self.refresh_timeout.unwrap_or(own_limit.saturating_add(beneath)),
+            rules: Rules {
+                method: strategy.method(),
+                policy,
+                windows: self.windows,
+                backoff: self.refresh_backoff,
+            },
+            refresh_timeout: self
+                .refresh_timeout
+                .unwrap_or(own_limit.saturating_add(beneath)),
             account_id: self.account_id,
             clock,
             runtime: self.runtime,
-            rng: self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            rng: self
+                .seed
+                .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
         };
         let engine = Engine::new(strategy, config);
         if !self.defer_refresh {
@@ -411,7 +475,13 @@ impl SessionBuilder {
                 engine.keep_fresh()?;
             }
         }
-        Ok(RefreshableSession::from_parts(engine, base, base_session, clients, self.retry_rejected))
+        Ok(RefreshableSession::from_parts(
+            engine,
+            base,
+            base_session,
+            clients,
+            self.retry_rejected,
+        ))
     }
 }
 

@@ -1,11 +1,12 @@
 //! The clients of a session: built once, kept, and handed out as clones.
 //!
-//! A client is found by the constructor's type, the region and a label, so that asking twice gives the same client and
-//! nothing else ever does. The map's lock is held for looking up and inserting only; a client is built in a slot of its
-//! own, once however many tasks ask at the same time. A constructor that panics leaves the slot empty for the next one.
+//! A client is found by the constructor's type, the region and a label, so that asking twice gives
+//! the same client and nothing else ever does. The map's lock is held for looking up and inserting
+//! only; a client is built in a slot of its own, once however many tasks ask at the same time. A
+//! constructor that panics leaves the slot empty for the next one.
 //!
-//! No cache crate does what is promised here (LRU or LFU by choice, and the client just built is always kept), and with
-//! a few dozen entries a scan finds the one to evict.
+//! No cache crate does what is promised here (LRU or LFU by choice, and the client just built is
+//! always kept), and with a few dozen entries a scan finds the one to evict.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -61,13 +62,21 @@ pub(super) struct Key {
 impl Key {
     /// A client of a constructor, in the session's region or in another one.
     pub(super) fn of<F: 'static>(region: Option<&str>) -> Self {
-        Self { constructor: TypeId::of::<F>(), region: region.map(str::to_owned), label: None }
+        Self {
+            constructor: TypeId::of::<F>(),
+            region: region.map(str::to_owned),
+            label: None,
+        }
     }
 
-    /// A client under a label. The client's own type is part of the key: another type under the same label is another
-    /// client.
+    /// A client under a label. The client's own type is part of the key: another type under the
+    /// same label is another client.
     pub(super) fn labelled<C: 'static>(label: &str) -> Self {
-        Self { constructor: TypeId::of::<C>(), region: None, label: Some(label.to_owned()) }
+        Self {
+            constructor: TypeId::of::<C>(),
+            region: None,
+            label: Some(label.to_owned()),
+        }
     }
 }
 
@@ -101,19 +110,30 @@ impl Clients {
     pub(super) fn new(capacity: usize, policy: ClientCachePolicy) -> Result<Self, Error> {
         if capacity == 0 {
             let message = "a client cache of capacity 0 keeps nothing: give at least 1";
-            return Err(Error::validation(message).with_param("client_cache").unrecoverable());
+            return Err(Error::validation(message)
+                .with_param("client_cache")
+                .unrecoverable());
         }
-        Ok(Self { capacity, policy, state: Mutex::default() })
+        Ok(Self {
+            capacity,
+            policy,
+            state: Mutex::default(),
+        })
     }
 
     /// The client under that key, built if it is not there.
-    pub(super) fn get<C: Clone + Send + Sync + 'static>(&self, key: Key, build: impl FnOnce() -> C) -> C {
+    pub(super) fn get<C: Clone + Send + Sync + 'static>(
+        &self,
+        key: Key,
+        build: impl FnOnce() -> C,
+    ) -> C {
         let (slot, evicted) = self.slot(key, || Arc::new(OnceLock::<C>::new()));
         // Here, without the lock: dropping a client may end connections.
         drop(evicted);
         match slot.downcast::<OnceLock<C>>() {
             Ok(slot) => slot.get_or_init(build).clone(),
-            // The key tells types apart, so there is no such case; a client of one's own is right in any.
+            // The key tells types apart, so there is no such case; a client of one's own is right
+            // in any.
             Err(_) => build(),
         }
     }
@@ -130,9 +150,20 @@ impl Clients {
             return (slot, None);
         }
         state.misses += 1;
-        let evicted = if state.entries.len() < self.capacity { None } else { state.evict(self.policy) };
+        let evicted = if state.entries.len() < self.capacity {
+            None
+        } else {
+            state.evict(self.policy)
+        };
         let slot = empty();
-        state.entries.insert(key, Entry { slot: Arc::clone(&slot), uses: 1, last_use: now });
+        state.entries.insert(
+            key,
+            Entry {
+                slot: Arc::clone(&slot),
+                uses: 1,
+                last_use: now,
+            },
+        );
         (slot, evicted)
     }
 
@@ -159,7 +190,11 @@ impl State {
             ClientCachePolicy::Lru => (0, entry.last_use),
             ClientCachePolicy::Lfu => (entry.uses, entry.last_use),
         };
-        let key = self.entries.iter().min_by_key(|(_, entry)| rank(entry)).map(|(key, _)| key.clone())?;
+        let key = self
+            .entries
+            .iter()
+            .min_by_key(|(_, entry)| rank(entry))
+            .map(|(key, _)| key.clone())?;
         self.evictions += 1;
         self.entries.remove(&key)
     }
@@ -192,7 +227,10 @@ mod tests {
             assert_eq!(get(&clients, label), label);
         }
         let stats = clients.stats();
-        assert_eq!((stats.hits, stats.misses, stats.evictions, stats.len), (3, 3, 1, 2));
+        assert_eq!(
+            (stats.hits, stats.misses, stats.evictions, stats.len),
+            (3, 3, 1, 2)
+        );
         get(&clients, "b");
         assert_eq!(clients.stats().misses, 4, "`b` had gone");
     }
@@ -208,7 +246,11 @@ mod tests {
         get(&clients, "a");
         let before = clients.stats().misses;
         get(&clients, "b");
-        assert_eq!(clients.stats().misses, before + 1, "`b` has gone, which was used less than `a`");
+        assert_eq!(
+            clients.stats().misses,
+            before + 1,
+            "`b` has gone, which was used less than `a`"
+        );
     }
 
     #[test]
@@ -243,13 +285,18 @@ mod tests {
     #[test]
     fn a_constructor_that_panics_leaves_the_place_to_the_next() {
         let clients = Clients::new(4, ClientCachePolicy::Lru).unwrap();
-        let panicking = std::panic::AssertUnwindSafe(|| clients.get(key("x"), || -> String { panic!("as wanted") }));
+        let panicking = std::panic::AssertUnwindSafe(|| {
+            clients.get(key("x"), || -> String { panic!("as wanted") })
+        });
         assert!(std::panic::catch_unwind(panicking).is_err());
         assert_eq!(get(&clients, "x"), "x");
     }
 
     #[test]
     fn a_capacity_of_zero_is_refused() {
-        assert_eq!(Clients::new(0, ClientCachePolicy::Lru).unwrap_err().param(), Some("client_cache"));
+        assert_eq!(
+            Clients::new(0, ClientCachePolicy::Lru).unwrap_err().param(),
+            Some("client_cache")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The options of a session that data files may hold, beside the method's own parameters.
 //!
-//! The names are brs's own and those of the Python package (`region_name`, `aws_access_key_id`, `advisory_timeout`, …).
-//! Durations are seconds, whole or not.
+//! The names are brs's own and those of the Python package (`region_name`, `aws_access_key_id`,
+//! `advisory_timeout`, …). Durations are seconds, whole or not.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::secret::SecretString;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// The region, such as `eu-west-1`; otherwise `AWS_REGION`, `AWS_DEFAULT_REGION`, then the profile's.
+    /// The region, such as `eu-west-1`; otherwise `AWS_REGION`, `AWS_DEFAULT_REGION`, then the
+    /// profile's.
     #[serde(alias = "region_name")]
     pub region: Option<String>,
     /// The profile of `~/.aws/config` to take base credentials and settings from.
@@ -47,11 +48,13 @@ pub struct SessionConfig {
     #[serde(alias = "mandatory_timeout", deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     pub mandatory_window: Option<Duration>,
-    /// Whether callers wait for an advisory refresh they started: `background` (default) or `foreground`.
+    /// Whether callers wait for an advisory refresh they started: `background` (default) or
+    /// `foreground`.
     #[serde(deserialize_with = "advisory_refresh")]
     #[schemars(with = "Option<String>")]
     pub advisory_refresh: Option<AdvisoryRefresh>,
-    /// Whether expired credentials are served while the source is in trouble. Default: the method's.
+    /// Whether expired credentials are served while the source is in trouble. Default: the
+    /// method's.
     pub static_stability: Option<bool>,
     /// How long one refresh may take, in seconds. Default: the method's, else 30.
     #[serde(deserialize_with = "seconds")]
@@ -61,7 +64,8 @@ pub struct SessionConfig {
     pub client_cache_capacity: Option<usize>,
     /// Which client goes when there are more: `lru` (default) or `lfu`.
     pub client_cache_policy: Option<ClientCachePolicy>,
-    /// Whether an SDK call whose credentials a service rejects is made once more within itself. Default: `true`.
+    /// Whether an SDK call whose credentials a service rejects is made once more within itself.
+    /// Default: `true`.
     pub retry_rejected: Option<bool>,
 }
 
@@ -116,23 +120,29 @@ impl SessionConfig {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     Duration::try_from_secs_f64(seconds)
         .map(Some)
         .map_err(|_| serde::de::Error::custom("must be a number of seconds, zero or more"))
 }
 
-fn advisory_refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AdvisoryRefresh>, D::Error> {
+fn advisory_refresh<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<AdvisoryRefresh>, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
     enum Name {
         Background,
         Foreground,
     }
-    Ok(Option::<Name>::deserialize(deserializer)?.map(|name| match name {
-        Name::Background => AdvisoryRefresh::Background,
-        Name::Foreground => AdvisoryRefresh::Foreground,
-    }))
+    Ok(
+        Option::<Name>::deserialize(deserializer)?.map(|name| match name {
+            Name::Background => AdvisoryRefresh::Background,
+            Name::Foreground => AdvisoryRefresh::Foreground,
+        }),
+    )
 }
 
 #[cfg(all(test, not(brs_model)))]
@@ -151,7 +161,10 @@ mod tests {
         .take()
         .unwrap();
         assert_eq!(config.region.as_deref(), Some("eu-west-1"));
-        assert_eq!(config.mandatory_window, Some(Duration::from_millis(600_500)));
+        assert_eq!(
+            config.mandatory_window,
+            Some(Duration::from_millis(600_500))
+        );
         assert!(!format!("{config:?}").contains("hush"));
     }
 
@@ -171,19 +184,27 @@ mod tests {
     #[test]
     fn every_name_is_known_to_the_reader() {
         for name in SessionConfig::NAMES {
-            let error = Params::from(json!({ *name: [] })).take::<SessionConfig>().unwrap_err();
+            let error = Params::from(json!({ *name: [] }))
+                .take::<SessionConfig>()
+                .unwrap_err();
             assert!(!error.to_string().contains("unknown field"), "{error}");
         }
     }
 
     #[test]
     fn every_option_is_a_name() {
-        assert!(SessionConfig::OPTIONS.iter().all(|option| SessionConfig::NAMES.contains(option)));
+        assert!(
+            SessionConfig::OPTIONS
+                .iter()
+                .all(|option| SessionConfig::NAMES.contains(option))
+        );
     }
 
     #[test]
     fn a_negative_window_is_refused_by_name() {
-        let error = Params::from(json!({ "advisory_window": -1 })).take::<SessionConfig>().unwrap_err();
+        let error = Params::from(json!({ "advisory_window": -1 }))
+            .take::<SessionConfig>()
+            .unwrap_err();
         assert_eq!(error.param(), Some("advisory_window"));
     }
 }

@@ -1,9 +1,11 @@
-//! Values that stand behind names of secrets in foreign texts: `"SecretAccessKey": "…"`, `export AWS_SESSION_TOKEN=…`.
+//! Values that stand behind names of secrets in foreign texts: `"SecretAccessKey": "…"`, `export
+//! AWS_SESSION_TOKEN=…`.
 //!
-//! A tool that fails may print what it was about to hand over. What brs gave it is hidden by value; what the tool knows
-//! by itself can be told by its name only. Names are compared without case, `_` and `-`. The rule prefers to hide too
-//! much: a value in quotes ends with its quote, one behind a tight `=` with its word, and any other with its line; with
-//! nothing on its line it is the rest of the text. Only what begins like a reason (`password: no such file`) is shown.
+//! A tool that fails may print what it was about to hand over. What brs gave it is hidden by value;
+//! what the tool knows by itself can be told by its name only. Names are compared without case, `_`
+//! and `-`. The rule prefers to hide too much: a value in quotes ends with its quote, one behind a
+//! tight `=` with its word, and any other with its line; with nothing on its line it is the rest of
+//! the text. Only what begins like a reason (`password: no such file`) is shown.
 
 use std::ops::Range;
 
@@ -106,7 +108,10 @@ fn key_blocks(text: &str) -> Vec<Range<usize>> {
     while let Some(at) = text[from..].find(LABEL) {
         let label = from + at;
         from = label + LABEL.len();
-        match text[..label].rfind("-----").map(|dashes| &text[dashes..label]) {
+        match text[..label]
+            .rfind("-----")
+            .map(|dashes| &text[dashes..label])
+        {
             Some(begin) if begin.starts_with("-----BEGIN") => open = Some(from),
             _ => found.push(open.take().unwrap_or(0)..label),
         }
@@ -119,7 +124,9 @@ fn key_blocks(text: &str) -> Vec<Range<usize>> {
 fn next_name(text: &str, from: usize) -> Option<Range<usize>> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let start = from + text[from..].find(part)?;
-    let end = text[start..].find(|c| !part(c)).map_or(text.len(), |length| start + length);
+    let end = text[start..]
+        .find(|c| !part(c))
+        .map_or(text.len(), |length| start + length);
     Some(start..end)
 }
 
@@ -137,7 +144,11 @@ enum Link {
 /// The value behind a name, if the name is a secret's and has one.
 fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     let written = &text[name.clone()];
-    let plain: String = written.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain: String = written
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase();
     let is_word = WORDS.iter().any(|known| plain.ends_with(known));
     if !is_word && !NAMES.iter().any(|known| plain.ends_with(known)) {
         return None;
@@ -150,17 +161,29 @@ fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     // What a language writes before a value: `Some("`, `$'`, `b"`, `["`.
     let wraps = text[start..].find(['"', '\'']).filter(|length| {
         let before = &text[start..start + length];
-        let opens = before.trim_end_matches('\\').ends_with(['(', '[', '$']) || before.trim_matches('\\').len() < 2;
-        *length < 12 && opens && before.chars().all(|c| c.is_ascii_alphanumeric() || "($[\\".contains(c))
+        let opens = before.trim_end_matches('\\').ends_with(['(', '[', '$'])
+            || before.trim_matches('\\').len() < 2;
+        *length < 12
+            && opens
+            && before
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "($[\\".contains(c))
     });
     if let Some(length) = wraps {
-        let escapes = text[..start + length].len() - text[..start + length].trim_end_matches('\\').len();
+        let escapes =
+            text[..start + length].len() - text[..start + length].trim_end_matches('\\').len();
         let (opening, inside) = (start + length - escapes, start + length + 1);
         return some(inside..closed(text, inside, &text[opening..inside]));
     }
-    let line = start..text[start..].find('\n').map_or(text.len(), |length| start + length);
+    let line = start
+        ..text[start..]
+            .find('\n')
+            .map_or(text.len(), |length| start + length);
     let shown = text[line.clone()].trim();
-    let word = text[start..].split(char::is_whitespace).next().unwrap_or_default();
+    let word = text[start..]
+        .split(char::is_whitespace)
+        .next()
+        .unwrap_or_default();
     let word = start..start + word.trim_end_matches(['"', '\'', '`']).len();
     match link {
         Link::Tight if plain.ends_with("authorization") => some(line),
@@ -169,7 +192,11 @@ fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
         Link::Blank => some(word).filter(|word| looks_random(&text[word.clone()])),
         Link::Loose if is_reason(shown) => None,
         // On the next lines, of which YAML may say how they are joined.
-        Link::Loose if shown.trim_start_matches(['|', '>', '-', '+', '"', '\'']).is_empty() => {
+        Link::Loose
+            if shown
+                .trim_start_matches(['|', '>', '-', '+', '"', '\''])
+                .is_empty() =>
+        {
             // A sentence ends with a colon, too: `could not load credentials:`.
             (!is_word || is_quoted).then_some(start..text.len())
         }
@@ -184,21 +211,34 @@ fn some(range: Range<usize>) -> Option<Range<usize>> {
 
 /// The text of an XML element, itself escaped or not, if the name is that of its start tag.
 fn element(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
-    [("<", ">"), ("&lt;", "&gt;")].iter().find_map(|(open, close)| {
-        // A prefix may stand before the name, attributes behind it.
-        let before = text[..name.start].rfind(open)? + open.len();
-        let is_prefix = text[before..name.start].chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
-        let after = text[name.end..].find(close)? + name.end;
-        let attributes = &text[name.end..after];
-        let is_tag = is_prefix && !attributes.contains(['<', '\n']) && !attributes.ends_with('/');
-        let start = after + close.len();
-        is_tag.then(|| start..text[start..].find(open).map_or(text.len(), |length| start + length))
-    })
+    [("<", ">"), ("&lt;", "&gt;")]
+        .iter()
+        .find_map(|(open, close)| {
+            // A prefix may stand before the name, attributes behind it.
+            let before = text[..name.start].rfind(open)? + open.len();
+            let is_prefix = text[before..name.start]
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == ':');
+            let after = text[name.end..].find(close)? + name.end;
+            let attributes = &text[name.end..after];
+            let is_tag =
+                is_prefix && !attributes.contains(['<', '\n']) && !attributes.ends_with('/');
+            let start = after + close.len();
+            is_tag.then(|| {
+                start
+                    ..text[start..]
+                        .find(open)
+                        .map_or(text.len(), |length| start + length)
+            })
+        })
 }
 
 /// Where the value begins, and how; also whether the name stands in quotes.
 fn link(text: &str, end: usize) -> Option<(usize, Link, bool)> {
-    let closing = length_of(&text[end..], &["\\", "\"", "'", "%22", "%27", "%5C", "%5c", "&quot;", "]"]);
+    let closing = length_of(
+        &text[end..],
+        &["\\", "\"", "'", "%22", "%27", "%5C", "%5c", "&quot;", "]"],
+    );
     let after = end + closing;
     let blanks = length_of(&text[after..], &[" ", "\t", "%20"]);
     let sign = after + blanks;
@@ -210,8 +250,13 @@ fn link(text: &str, end: usize) -> Option<(usize, Link, bool)> {
     let signs = length_of(rest, &[":=", "=>", "->", ":", "="]);
     if signs > 0 {
         let start = sign + signs;
-        let is_tight = &rest[..signs] == "=" && blanks == 0 && !text[start..].starts_with([' ', '\t']);
-        return Some((start, if is_tight { Link::Tight } else { Link::Loose }, closing > 0));
+        let is_tight =
+            &rest[..signs] == "=" && blanks == 0 && !text[start..].starts_with([' ', '\t']);
+        return Some((
+            start,
+            if is_tight { Link::Tight } else { Link::Loose },
+            closing > 0,
+        ));
     }
     if closing > 0 && rest.starts_with(',') {
         return Some((sign + 1, Link::Loose, true));
@@ -236,11 +281,18 @@ fn looks_random(word: &str) -> bool {
 /// Whether a text behind a name tells why something failed.
 fn is_reason(text: &str) -> bool {
     let text = text.trim_start_matches(['`', '(']).to_ascii_lowercase();
-    let code = text.split([':', ' ']).next().unwrap_or_default().trim_end_matches(['.', ',', ')']);
-    code.ends_with("exception") || code.ends_with("error") || REASONS.iter().any(|reason| text.starts_with(reason))
+    let code = text
+        .split([':', ' '])
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(['.', ',', ')']);
+    code.ends_with("exception")
+        || code.ends_with("error")
+        || REASONS.iter().any(|reason| text.starts_with(reason))
 }
 
-/// Where the value that `quote` opened ends: at the same quote, not escaped any further, or at the end of the text.
+/// Where the value that `quote` opened ends: at the same quote, not escaped any further, or at the
+/// end of the text.
 fn closed(text: &str, from: usize, quote: &str) -> usize {
     let mut at = from;
     while let Some(length) = text[at..].find(quote) {
@@ -318,10 +370,19 @@ mod tests {
         ] {
             let text = with_secret(form);
             let shown = without_values(&text, "***");
-            assert!(!shown.contains(&SECRET[..8]) && shown.contains("***"), "{text}: {shown}");
+            assert!(
+                !shown.contains(&SECRET[..8]) && shown.contains("***"),
+                "{text}: {shown}"
+            );
         }
         // Letters alone are a value, too.
-        for text in ["pin: hush", "secret: hushhush", "password: correct horse hush", "token: hush", "otp=hush"] {
+        for text in [
+            "pin: hush",
+            "secret: hushhush",
+            "password: correct horse hush",
+            "token: hush",
+            "otp=hush",
+        ] {
             assert!(!without_values(text, "***").contains("hush"), "{text}");
         }
     }
@@ -329,11 +390,23 @@ mod tests {
     #[test]
     fn what_follows_a_value_is_shown_where_its_end_is_known() {
         for (text, expected) in [
-            ("AWS_SESSION_TOKEN=x aws s3 ls: no access", "AWS_SESSION_TOKEN=*** aws s3 ls: no access"),
-            (r#"{"SecretAccessKey": "x"}: no access"#, r#"{"SecretAccessKey": "***"}: no access"#),
+            (
+                "AWS_SESSION_TOKEN=x aws s3 ls: no access",
+                "AWS_SESSION_TOKEN=*** aws s3 ls: no access",
+            ),
+            (
+                r#"{"SecretAccessKey": "x"}: no access"#,
+                r#"{"SecretAccessKey": "***"}: no access"#,
+            ),
             ("password: x y\nno access", "password: ***\nno access"),
-            ("x\n-----END PRIVATE KEY-----\nno access", "***PRIVATE KEY-----\nno access"),
-            ("<Password>x</Password> no access", "<Password>***</Password> no access"),
+            (
+                "x\n-----END PRIVATE KEY-----\nno access",
+                "***PRIVATE KEY-----\nno access",
+            ),
+            (
+                "<Password>x</Password> no access",
+                "<Password>***</Password> no access",
+            ),
         ] {
             assert_eq!(without_values(text, "***"), expected);
         }
@@ -346,7 +419,11 @@ mod tests {
         for (at, c) in chars.iter().enumerate() {
             let next = chars.get(at + 1).is_some_and(|c| c.is_ascii_alphanumeric());
             let before = at > 0 && chars[at - 1].is_ascii_alphabetic();
-            if *c == 'S' && !next && !before { out.push_str(SECRET) } else { out.push(*c) }
+            if *c == 'S' && !next && !before {
+                out.push_str(SECRET)
+            } else {
+                out.push(*c)
+            }
         }
         out
     }

@@ -30,8 +30,16 @@ struct Inner {
 impl ManualClock {
     /// A clock whose wall time is `now`.
     pub fn new(now: SystemTime) -> Self {
-        let inner = Inner { wall: now, monotonic: Duration::ZERO, sleeping: BTreeMap::new(), next_ticket: 0 };
-        Self { inner: Arc::new(Mutex::new(inner)), sleepers: watch::Sender::new(0) }
+        let inner = Inner {
+            wall: now,
+            monotonic: Duration::ZERO,
+            sleeping: BTreeMap::new(),
+            next_ticket: 0,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            sleepers: watch::Sender::new(0),
+        }
     }
 
     /// Both clocks move on; who has slept long enough wakes.
@@ -61,7 +69,8 @@ impl ManualClock {
         self.step_wall(wall);
     }
 
-    /// Is ready once at least `least` sleeps are under way: the moment to [`advance`](Self::advance).
+    /// Is ready once at least `least` sleeps are under way: the moment to
+    /// [`advance`](Self::advance).
     pub async fn sleepers(&self, least: usize) {
         let mut sleepers = self.sleepers.subscribe();
         // The sender lives as long as `self`.
@@ -94,7 +103,11 @@ impl Clock for ManualClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         let end = self.monotonic().saturating_add(duration);
-        Box::pin(ManualSleep { clock: self.clone(), end, ticket: None })
+        Box::pin(ManualSleep {
+            clock: self.clone(),
+            end,
+            ticket: None,
+        })
     }
 }
 
@@ -117,7 +130,9 @@ impl Future for ManualSleep {
             inner.next_ticket += 1;
             inner.next_ticket
         });
-        inner.sleeping.insert((self.end, ticket), cx.waker().clone());
+        inner
+            .sleeping
+            .insert((self.end, ticket), cx.waker().clone());
         clock.sleepers.send_replace(inner.sleeping.len());
         Poll::Pending
     }

@@ -1,8 +1,9 @@
 //! The contract that every strategy must keep, as a suite for its author's tests.
 //!
-//! The author says how to put the strategy in front of a source that behaves in a given way ([`Subject`]); [`check`]
-//! tries each behaviour and panics with the clause that was broken. Behaviours that a source cannot show are left out
-//! and listed, so that a test can insist on the list it expects:
+//! The author says how to put the strategy in front of a source that behaves in a given way
+//! ([`Subject`]); [`check`] tries each behaviour and panics with the clause that was broken.
+//! Behaviours that a source cannot show are left out and listed, so that a test can insist on the
+//! list it expects:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -60,7 +61,8 @@ pub enum Source {
     Hanging,
     /// The code that the strategy calls panics.
     Panicking,
-    /// The code that the strategy calls blocks its thread until the gate is open, then behaves as healthy.
+    /// The code that the strategy calls blocks its thread until the gate is open, then behaves as
+    /// healthy.
     Blocking(Gate),
 }
 
@@ -76,7 +78,8 @@ pub trait Subject: Send + Sync {
     /// The strategy in front of a source that behaves like this; `None` where the source cannot.
     async fn strategy(&self, source: Source) -> Option<Arc<dyn RefreshStrategy>>;
 
-    /// The wall time at which the checks run. Default: [`now`]; sources with a clock of their own need another.
+    /// The wall time at which the checks run. Default: [`now`]; sources with a clock of their own
+    /// need another.
     fn now(&self) -> SystemTime {
         now()
     }
@@ -158,7 +161,11 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(subject: &'a dyn Subject, strategy: Arc<dyn RefreshStrategy>) -> Self {
-        Self { subject, strategy, clock: ManualClock::new(subject.now()) }
+        Self {
+            subject,
+            strategy,
+            clock: ManualClock::new(subject.now()),
+        }
     }
 
     async fn session(&self) -> RefreshableSession {
@@ -180,7 +187,10 @@ impl<'a> Case<'a> {
 
     async fn healthy(&self) {
         let strategy = &self.strategy;
-        assert!(!strategy.method().is_empty() && !strategy.source().is_empty(), "method and source have names");
+        assert!(
+            !strategy.method().is_empty() && !strategy.source().is_empty(),
+            "method and source have names"
+        );
         // Dropped after ever more polls: the next call must work all the same.
         for polls in 1..=4 {
             let cx = self.context();
@@ -194,12 +204,32 @@ impl<'a> Case<'a> {
         }
         let session = self.session().await;
         let mut events = session.events();
-        let set = session.credentials().await.expect("a healthy source's credentials arrive after dropped refreshes");
-        let again = session.refresh().await.expect("a healthy source gives credentials a second time");
-        let identity = strategy.identity(&set).await.expect("the strategy can tell who the credentials are");
-        assert_eq!(identity.method, strategy.method(), "the identity names the method");
-        assert_eq!(identity.access_key_id, set.access_key_id(), "the identity names the access key id");
-        let mut shown = format!("{strategy:?}{session:?}{identity:?}{:?}{set:?}", session.status());
+        let set = session
+            .credentials()
+            .await
+            .expect("a healthy source's credentials arrive after dropped refreshes");
+        let again = session
+            .refresh()
+            .await
+            .expect("a healthy source gives credentials a second time");
+        let identity = strategy
+            .identity(&set)
+            .await
+            .expect("the strategy can tell who the credentials are");
+        assert_eq!(
+            identity.method,
+            strategy.method(),
+            "the identity names the method"
+        );
+        assert_eq!(
+            identity.access_key_id,
+            set.access_key_id(),
+            "the identity names the access key id"
+        );
+        let mut shown = format!(
+            "{strategy:?}{session:?}{identity:?}{:?}{set:?}",
+            session.status()
+        );
         while let Some(Some(event)) = events.next().now_or_never() {
             let _ = write!(shown, "{event:?}");
         }
@@ -208,7 +238,10 @@ impl<'a> Case<'a> {
 
     async fn expired(&self) {
         let error = self.fails("credentials that are already expired").await;
-        assert!(!error.is_unrecoverable(), "already expired credentials are a recoverable failure: {error:?}");
+        assert!(
+            !error.is_unrecoverable(),
+            "already expired credentials are a recoverable failure: {error:?}"
+        );
     }
 
     async fn failing(&self) {
@@ -217,11 +250,15 @@ impl<'a> Case<'a> {
 
     async fn hanging(&self) {
         let waits = Arc::new(Notify::new());
-        let watched = Watched { strategy: Arc::clone(&self.strategy), waits: Arc::clone(&waits) };
+        let watched = Watched {
+            strategy: Arc::clone(&self.strategy),
+            waits: Arc::clone(&waits),
+        };
         let session = self.session_of(Arc::new(watched)).await;
         let call = Box::pin(session.credentials());
         let time_passes = Box::pin(async {
-            // Not before the strategy has been asked and waits: one that answers must have had its chance.
+            // Not before the strategy has been asked and waits: one that answers must have had its
+            // chance.
             waits.notified().await;
             self.clock.sleepers(1).await;
             self.clock.advance(LIMIT + Duration::from_secs(1));
@@ -232,13 +269,19 @@ impl<'a> Case<'a> {
             Either::Right(((), call)) => call.await,
         };
         let error = result.expect_err("a source that never answers ends in the time limit");
-        assert!(error.is_retryable(), "a time limit is worth another try: {error:?}");
+        assert!(
+            error.is_retryable(),
+            "a time limit is worth another try: {error:?}"
+        );
         self.assert_no_secret(&show(&error), &[]);
     }
 
     async fn panicking(&self) {
         let error = self.fails("a panic").await;
-        assert!(!error.is_unrecoverable(), "a panic is a recoverable failure: {error:?}");
+        assert!(
+            !error.is_unrecoverable(),
+            "a panic is a recoverable failure: {error:?}"
+        );
     }
 
     /// Polls on a thread of its own, since a strategy that breaks this clause would stop the test.
@@ -253,15 +296,26 @@ impl<'a> Case<'a> {
         });
         let first = has_polled.recv_timeout(PATIENCE);
         gate.open();
-        assert!(first.is_ok(), "a strategy must not block the thread that polls it: see `Blocking`");
-        assert_eq!(first, Ok(false), "a source that blocks has not answered yet");
+        assert!(
+            first.is_ok(),
+            "a strategy must not block the thread that polls it: see `Blocking`"
+        );
+        assert_eq!(
+            first,
+            Ok(false),
+            "a source that blocks has not answered yet"
+        );
         let session = self.session().await;
-        // The abandoned call may still be on its thread; the engine's rules then say: an error, and another try.
+        // The abandoned call may still be on its thread; the engine's rules then say: an error, and
+        // another try.
         let deadline = SystemClockDeadline::new();
         loop {
             match session.refresh().await {
                 Ok(_) => break,
-                Err(error) => assert!(!deadline.is_over(), "once it has returned, the next refresh works: {error}"),
+                Err(error) => assert!(
+                    !deadline.is_over(),
+                    "once it has returned, the next refresh works: {error}"
+                ),
             }
             tokio::task::yield_now().await;
         }
@@ -269,9 +323,18 @@ impl<'a> Case<'a> {
 
     async fn fails(&self, what: &str) -> Error {
         let session = self.session().await;
-        let Err(error) = session.credentials().await else { panic!("{what} must not become credentials") };
-        assert_eq!(error.method(), Some(self.strategy.method()), "the error names the method");
-        assert!(session.credentials().await.is_err(), "the session goes on after {what}");
+        let Err(error) = session.credentials().await else {
+            panic!("{what} must not become credentials")
+        };
+        assert_eq!(
+            error.method(),
+            Some(self.strategy.method()),
+            "the error names the method"
+        );
+        assert!(
+            session.credentials().await.is_err(),
+            "the session goes on after {what}"
+        );
         self.assert_no_secret(&show(&error), &[]);
         error
     }
@@ -282,9 +345,16 @@ impl<'a> Case<'a> {
             secrets.push(set.secret_access_key().to_owned());
             secrets.extend(set.session_token().map(str::to_owned));
         }
-        let leak = secrets.iter().filter(|secret| !secret.is_empty()).any(|secret| shown.contains(secret.as_str()));
+        let leak = secrets
+            .iter()
+            .filter(|secret| !secret.is_empty())
+            .any(|secret| shown.contains(secret.as_str()));
         // The text itself is not repeated here: it holds the secret.
-        assert!(!leak, "a secret is shown by `Debug` or by an error of the strategy `{}`", self.strategy.method());
+        assert!(
+            !leak,
+            "a secret is shown by `Debug` or by an error of the strategy `{}`",
+            self.strategy.method()
+        );
     }
 }
 

@@ -30,7 +30,8 @@ pub enum Step {
     Panic,
     /// Waits until the gate is open, then does the other step.
     After(Gate, Box<Step>),
-    /// Blocks its thread until the gate is open, then does the other step: what a strategy must not do.
+    /// Blocks its thread until the gate is open, then does the other step: what a strategy must not
+    /// do.
     Block(Gate, Box<Step>),
 }
 
@@ -57,7 +58,11 @@ impl Gate {
 
     /// Lets everybody through, from now on.
     pub fn open(&self) {
-        *self.0.blocking.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .0
+            .blocking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.0.opened.notify_all();
         self.0.open.send_replace(true);
     }
@@ -70,9 +75,17 @@ impl Gate {
 
     /// Blocks the thread until the gate is open.
     pub fn block(&self) {
-        let mut open = self.0.blocking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .0
+            .blocking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         while !*open {
-            open = self.0.opened.wait(open).unwrap_or_else(PoisonError::into_inner);
+            open = self
+                .0
+                .opened
+                .wait(open)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -83,7 +96,8 @@ impl Default for Gate {
     }
 }
 
-/// A strategy for tests: does what its script says, then the same step for ever. Clones are the same strategy.
+/// A strategy for tests: does what its script says, then the same step for ever. Clones are the
+/// same strategy.
 #[derive(Clone)]
 pub struct Scripted(Arc<Inner>);
 
@@ -165,7 +179,12 @@ impl Scripted {
     /// Is ready once `least` calls have begun.
     pub async fn called(&self, least: usize) {
         // The sender lives as long as `self`.
-        let _ = self.0.calls.subscribe().wait_for(|calls| *calls >= least).await;
+        let _ = self
+            .0
+            .calls
+            .subscribe()
+            .wait_for(|calls| *calls >= least)
+            .await;
     }
 
     /// Why each call was made.
@@ -245,8 +264,13 @@ impl RefreshStrategy for Scripted {
             let mut script = self.script();
             script.reasons.push(cx.reason());
             script.attempts.push(cx.attempt());
-            script.previous.push(cx.previous_access_key_id().map(str::to_owned));
-            script.steps.pop_front().unwrap_or_else(|| script.otherwise.clone())
+            script
+                .previous
+                .push(cx.previous_access_key_id().map(str::to_owned));
+            script
+                .steps
+                .pop_front()
+                .unwrap_or_else(|| script.otherwise.clone())
         };
         self.0.calls.send_modify(|calls| *calls += 1);
         loop {
@@ -279,6 +303,8 @@ impl RefreshStrategy for Scripted {
 
 impl fmt::Debug for Scripted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scripted").field("calls", &self.calls()).finish_non_exhaustive()
+        f.debug_struct("Scripted")
+            .field("calls", &self.calls())
+            .finish_non_exhaustive()
     }
 }

@@ -51,7 +51,11 @@ async fn a_callers_own_time_out_neither_cancels_nor_restarts_a_refresh() {
     let session = session(&strategy, &clock).await;
     for _ in 0..20 {
         let limit = std::time::Duration::from_millis(1);
-        assert!(tokio::time::timeout(limit, session.credentials()).await.is_err());
+        assert!(
+            tokio::time::timeout(limit, session.credentials())
+                .await
+                .is_err()
+        );
     }
     gate.open();
     assert_eq!(key(&session).await, key_number(1));
@@ -73,7 +77,10 @@ fn a_runtime_that_stands_still_hinders_nobody_else() {
     let gate = Gate::new();
     let clock = clock();
     let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
-    let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let still = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let session = still.block_on(session(&strategy, &clock));
     // The first caller starts the flight from a runtime that is then not driven any more.
     let mut first = {
@@ -85,7 +92,10 @@ fn a_runtime_that_stands_still_hinders_nobody_else() {
         assert!(first.as_mut().now_or_never().is_none());
     }
     gate.open();
-    let elsewhere = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let elsewhere = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     assert_eq!(elsewhere.block_on(key(&session)), key_number(1));
     assert_eq!(still.block_on(first), key_number(1));
     assert_eq!(strategy.calls(), 1);
@@ -96,7 +106,10 @@ fn a_callers_runtime_that_ends_in_mid_flight_takes_the_refresh_with_it_not() {
     let gate = Gate::new();
     let clock = clock();
     let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
-    let ends = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ends = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let session = ends.block_on(async {
         let session = session(&strategy, &clock).await;
         let caller = session.clone();
@@ -134,7 +147,8 @@ async fn waiters_on_several_runtimes_share_one_flight() {
 async fn refresh_joins_a_flight_that_is_running() {
     let gate = Gate::new();
     let clock = clock();
-    let strategy = Scripted::always(Step::Fresh(HOUR)).first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
+    let strategy = Scripted::always(Step::Fresh(HOUR))
+        .first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
     let session = session(&strategy, &clock).await;
     let mut first = Box::pin(session.credentials());
     assert!(first.as_mut().now_or_never().is_none());
@@ -156,7 +170,10 @@ pub(crate) fn pollster<F: std::future::Future>(future: F) -> F::Output {
     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
     let mut future = std::pin::pin!(future);
     loop {
-        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+        match future
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker))
+        {
             std::task::Poll::Ready(output) => return output,
             std::task::Poll::Pending => std::thread::park(),
         }
@@ -168,11 +185,18 @@ async fn a_waiter_that_is_polled_after_the_end_looks_again() {
     type Call = fn(RefreshableSession) -> std::pin::Pin<Box<dyn Future<Output = String>>>;
     let calls: [Call; 3] = [
         |session| Box::pin(async move { key(&session).await }),
-        |session| Box::pin(async move { session.refresh().await.unwrap().access_key_id().to_owned() }),
         |session| {
-            Box::pin(
-                async move { session.credentials_valid_for(seconds(60)).await.unwrap().access_key_id().to_owned() },
-            )
+            Box::pin(async move { session.refresh().await.unwrap().access_key_id().to_owned() })
+        },
+        |session| {
+            Box::pin(async move {
+                session
+                    .credentials_valid_for(seconds(60))
+                    .await
+                    .unwrap()
+                    .access_key_id()
+                    .to_owned()
+            })
         },
     ];
     for call in calls {

@@ -18,8 +18,16 @@ async fn a_wall_clock_that_steps_forward_refreshes_but_withholds_nothing() {
         key(&session).await;
         strategy.otherwise(Step::Fail(dead()));
         clock.step_wall(start() + step);
-        assert_eq!(key(&session).await, key_number(1), "the monotonic clock says that the set is valid");
-        assert_eq!(strategy.calls(), 2, "the wall clock says that a refresh is due");
+        assert_eq!(
+            key(&session).await,
+            key_number(1),
+            "the monotonic clock says that the set is valid"
+        );
+        assert_eq!(
+            strategy.calls(),
+            2,
+            "the wall clock says that a refresh is due"
+        );
         assert_eq!(at_once(&session).unwrap(), key_number(1));
     }
 }
@@ -32,7 +40,11 @@ async fn a_wall_clock_that_steps_back_does_not_keep_an_expired_set() {
         key(&session).await;
         clock.step_wall(start() - step);
         clock.advance(HOUR);
-        assert_eq!(key(&session).await, key_number(2), "the monotonic clock says that a refresh is due");
+        assert_eq!(
+            key(&session).await,
+            key_number(2),
+            "the monotonic clock says that a refresh is due"
+        );
     }
 }
 
@@ -75,12 +87,20 @@ async fn a_device_whose_clock_is_wrong_refreshes_in_time() {
     // The source's clock is a day ahead of or behind the device's; its sets live an hour.
     for ahead in [true, false] {
         let clock = clock();
-        let server = ServerClock { clock: clock.clone(), ahead };
-        let strategy = Scripted::always(server.set("SECOND", HOUR)).first([server.set("FIRST", HOUR)]);
+        let server = ServerClock {
+            clock: clock.clone(),
+            ahead,
+        };
+        let strategy =
+            Scripted::always(server.set("SECOND", HOUR)).first([server.set("FIRST", HOUR)]);
         let session = session(&strategy, &clock).await;
         assert_eq!(key(&session).await, "FIRST");
         let reported = session.status().expiration().unwrap();
-        assert_eq!(reported, server.now() + HOUR, "the source's own expiration is what is reported");
+        assert_eq!(
+            reported,
+            server.now() + HOUR,
+            "the source's own expiration is what is reported"
+        );
         clock.advance(ADVISORY - seconds(91));
         assert_eq!(at_once(&session).unwrap(), "FIRST");
         assert_eq!(strategy.calls(), 1);
@@ -99,7 +119,10 @@ struct Fragile {
 
 impl Clock for Fragile {
     fn now(&self) -> std::time::SystemTime {
-        assert!(!self.broken.load(std::sync::atomic::Ordering::SeqCst), "as the test wants");
+        assert!(
+            !self.broken.load(std::sync::atomic::Ordering::SeqCst),
+            "as the test wants"
+        );
         self.inner.now()
     }
 
@@ -115,18 +138,32 @@ impl Clock for Fragile {
 #[tokio::test]
 async fn a_clock_that_panics_hangs_nobody() {
     let gate = brs_core::test_util::Gate::new();
-    let clock = Fragile { inner: clock(), broken: std::sync::Arc::default() };
+    let clock = Fragile {
+        inner: clock(),
+        broken: std::sync::Arc::default(),
+    };
     let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
-    let session =
-        brs_core::RefreshableSession::with_strategy(strategy.shared()).clock(clock.clone()).build().await.unwrap();
+    let session = brs_core::RefreshableSession::with_strategy(strategy.shared())
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap();
     let mut waiter = Box::pin(session.credentials());
     assert!(futures_util::FutureExt::now_or_never(waiter.as_mut()).is_none());
     strategy.called(1).await;
-    clock.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    clock
+        .broken
+        .store(true, std::sync::atomic::Ordering::SeqCst);
     gate.open();
     waiter.await.unwrap_err();
-    clock.broken.store(false, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(key(&session).await, key_number(2), "and the session goes on");
+    clock
+        .broken
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(
+        key(&session).await,
+        key_number(2),
+        "and the session goes on"
+    );
 }
 
 struct ServerClock {
@@ -136,7 +173,11 @@ struct ServerClock {
 
 impl ServerClock {
     fn now(&self) -> std::time::SystemTime {
-        if self.ahead { self.clock.now() + DAY } else { self.clock.now() - DAY }
+        if self.ahead {
+            self.clock.now() + DAY
+        } else {
+            self.clock.now() - DAY
+        }
     }
 
     fn set(&self, key: &str, lifetime: Duration) -> Step {
@@ -150,9 +191,14 @@ async fn a_set_by_the_servers_clock_ends_by_the_start_of_its_flight() {
     // The answer is 289 s late, and the server's clock is a day ahead.
     let (gate, clock) = (Gate::new(), clock());
     let server = start() + DAY;
-    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(server + HOUR)).with_server_time(server);
+    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(server + HOUR))
+        .with_server_time(server);
     let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Give(given)))]);
-    let session = builder(&strategy, &clock).refresh_timeout(HOUR).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .refresh_timeout(HOUR)
+        .build()
+        .await
+        .unwrap();
     let mut caller = Box::pin(key(&session));
     assert!(caller.as_mut().now_or_never().is_none());
     strategy.called(1).await;
@@ -167,13 +213,24 @@ async fn a_set_by_the_servers_clock_ends_by_the_start_of_its_flight() {
 #[tokio::test]
 async fn a_set_whose_answer_comes_after_its_end_is_already_expired() {
     let (gate, clock) = (Gate::new(), clock());
-    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(start() + HOUR)).with_server_time(start());
+    let given = TemporaryCredentials::new("ASIALATE", "s", None, Some(start() + HOUR))
+        .with_server_time(start());
     let strategy = hourly().first([Step::After(gate.clone(), Box::new(Step::Give(given)))]);
-    let session = builder(&strategy, &clock).refresh_timeout(2 * HOUR).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .refresh_timeout(2 * HOUR)
+        .build()
+        .await
+        .unwrap();
     let mut caller = Box::pin(session.credentials());
     assert!(caller.as_mut().now_or_never().is_none());
     strategy.called(1).await;
     clock.advance(HOUR);
     gate.open();
-    assert!(caller.await.unwrap_err().to_string().contains("already expired"));
+    assert!(
+        caller
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("already expired")
+    );
 }

@@ -29,7 +29,9 @@ pub(crate) fn hourly() -> Scripted {
 }
 
 pub(crate) fn builder(strategy: &Scripted, clock: &ManualClock) -> SessionBuilder {
-    RefreshableSession::with_strategy(strategy.shared()).clock(clock.clone()).seed(7)
+    RefreshableSession::with_strategy(strategy.shared())
+        .clock(clock.clone())
+        .seed(7)
 }
 
 pub(crate) async fn session(strategy: &Scripted, clock: &ManualClock) -> RefreshableSession {
@@ -38,12 +40,20 @@ pub(crate) async fn session(strategy: &Scripted, clock: &ManualClock) -> Refresh
 
 /// The key of what `credentials()` gives; it must be ready at its first poll.
 pub(crate) fn at_once(session: &RefreshableSession) -> Result<String, Error> {
-    let ready = session.credentials().now_or_never().expect("`credentials()` is ready at its first poll");
+    let ready = session
+        .credentials()
+        .now_or_never()
+        .expect("`credentials()` is ready at its first poll");
     ready.map(|set| set.access_key_id().to_owned())
 }
 
 pub(crate) async fn key(session: &RefreshableSession) -> String {
-    session.credentials().await.unwrap().access_key_id().to_owned()
+    session
+        .credentials()
+        .await
+        .unwrap()
+        .access_key_id()
+        .to_owned()
 }
 
 pub(crate) fn key_number(number: usize) -> String {
@@ -79,7 +89,12 @@ pub(crate) async fn succeeded(events: &mut Events) -> String {
 /// What has been told so far.
 pub(crate) fn so_far(events: &mut Events) -> Vec<Event> {
     // Unconstrained: what is there is to be read, however often the task has polled already.
-    std::iter::from_fn(|| tokio::task::unconstrained(events.next()).now_or_never().flatten()).collect()
+    std::iter::from_fn(|| {
+        tokio::task::unconstrained(events.next())
+            .now_or_never()
+            .flatten()
+    })
+    .collect()
 }
 
 pub(crate) fn dead() -> Error {
@@ -87,5 +102,7 @@ pub(crate) fn dead() -> Error {
 }
 
 pub(crate) fn denied() -> Error {
-    Error::request("access denied").unrecoverable().with_status(403)
+    Error::request("access denied")
+        .unrecoverable()
+        .with_status(403)
 }

@@ -20,8 +20,12 @@ impl Subject for Subjected {
     async fn strategy(&self, source: Source) -> Option<Arc<dyn RefreshStrategy>> {
         let scripted = |step| Some(Scripted::always(step).shared());
         match source {
-            Source::Healthy if self.break_clause == Some("secret") => Some(Arc::new(Leaky { secret: "hush".into() })),
-            Source::Healthy if self.break_clause == Some("dropped") => Some(Arc::new(Stuck::default())),
+            Source::Healthy if self.break_clause == Some("secret") => Some(Arc::new(Leaky {
+                secret: "hush".into(),
+            })),
+            Source::Healthy if self.break_clause == Some("dropped") => {
+                Some(Arc::new(Stuck::default()))
+            }
             Source::Healthy => scripted(Step::Fresh(HOUR)),
             Source::Expired if self.break_clause == Some("expired") => scripted(Step::Fresh(HOUR)),
             Source::Expired => scripted(Step::Fresh(seconds(0))),
@@ -35,7 +39,10 @@ impl Subject for Subjected {
             Source::Blocking(gate) if self.break_clause == Some("blocking") => {
                 scripted(Step::Block(gate, Box::new(Step::Fresh(HOUR))))
             }
-            Source::Blocking(gate) => Some(Arc::new(OnItsOwnThread { place: Blocking::new(), gate })),
+            Source::Blocking(gate) => Some(Arc::new(OnItsOwnThread {
+                place: Blocking::new(),
+                gate,
+            })),
             _ => None,
         }
     }
@@ -63,7 +70,12 @@ impl RefreshStrategy for Leaky {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        Ok(TemporaryCredentials::new("ASIALEAKY", "s", None, Some(cx.clock().now() + HOUR)))
+        Ok(TemporaryCredentials::new(
+            "ASIALEAKY",
+            "s",
+            None,
+            Some(cx.clock().now() + HOUR),
+        ))
     }
 }
 
@@ -89,7 +101,12 @@ impl RefreshStrategy for Stuck {
         }
         tokio::task::yield_now().await;
         self.busy.store(false, std::sync::atomic::Ordering::SeqCst);
-        Ok(TemporaryCredentials::new("ASIASTUCK", "s", None, Some(cx.clock().now() + HOUR)))
+        Ok(TemporaryCredentials::new(
+            "ASIASTUCK",
+            "s",
+            None,
+            Some(cx.clock().now() + HOUR),
+        ))
     }
 }
 
@@ -113,14 +130,29 @@ impl RefreshStrategy for OnItsOwnThread {
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let gate = self.gate.clone();
         self.place.run(move || gate.block()).await?;
-        Ok(TemporaryCredentials::new("ASIABLOCKING", "s", None, Some(cx.clock().now() + HOUR)))
+        Ok(TemporaryCredentials::new(
+            "ASIABLOCKING",
+            "s",
+            None,
+            Some(cx.clock().now() + HOUR),
+        ))
     }
 }
 
 #[tokio::test]
 async fn a_strategy_that_keeps_the_contract_passes() {
     let report = contract::check(&Subjected { break_clause: None }).await;
-    assert_eq!(report.checked(), ["healthy", "expired", "failing", "hanging", "panicking", "blocking"]);
+    assert_eq!(
+        report.checked(),
+        [
+            "healthy",
+            "expired",
+            "failing",
+            "hanging",
+            "panicking",
+            "blocking"
+        ]
+    );
     assert!(report.left_out().is_empty());
 }
 
@@ -134,10 +166,19 @@ async fn a_strategy_that_breaks_a_clause_is_caught() {
         ("panic", "a panic is a recoverable failure"),
         ("blocking", "must not block the thread"),
     ] {
-        let subject = Subjected { break_clause: Some(clause) };
-        let panic = std::panic::AssertUnwindSafe(contract::check(&subject)).catch_unwind().await.unwrap_err();
+        let subject = Subjected {
+            break_clause: Some(clause),
+        };
+        let panic = std::panic::AssertUnwindSafe(contract::check(&subject))
+            .catch_unwind()
+            .await
+            .unwrap_err();
         let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = panic.downcast_ref::<String>().cloned().or(literal).unwrap_or_default();
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or(literal)
+            .unwrap_or_default();
         assert!(text.contains(message), "{clause}: {text}");
     }
 }

@@ -17,7 +17,11 @@ async fn failing(
     mode: AdvisoryRefresh,
     error: brs_core::Error,
 ) -> brs_core::RefreshableSession {
-    let session = builder(strategy, clock).advisory_refresh(mode).build().await.unwrap();
+    let session = builder(strategy, clock)
+        .advisory_refresh(mode)
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     strategy.otherwise(Step::Fail(error));
     session
@@ -39,8 +43,15 @@ async fn a_recoverable_failure_serves_the_valid_set_and_backs_off() {
         let status = session.status();
         assert_eq!(status.consecutive_failures(), 1);
         assert_eq!(status.last_error().unwrap().to_string(), dead().to_string());
-        let wait = status.refresh_allowed_at().unwrap().duration_since(start() + ADVISORY).unwrap();
-        assert!((seconds(300)..=seconds(600)).contains(&wait), "half of 900 s, at most 5 to 10 min: {wait:?}");
+        let wait = status
+            .refresh_allowed_at()
+            .unwrap()
+            .duration_since(start() + ADVISORY)
+            .unwrap();
+        assert!(
+            (seconds(300)..=seconds(600)).contains(&wait),
+            "half of 900 s, at most 5 to 10 min: {wait:?}"
+        );
     }
 }
 
@@ -49,7 +60,11 @@ async fn while_the_backoff_runs_the_mandatory_window_serves_the_valid_set_at_onc
     let (strategy, clock) = (hourly(), clock());
     let session = failing(&strategy, &clock, BACKGROUND, dead()).await;
     clock.advance(MANDATORY);
-    assert_eq!(key(&session).await, key_number(1), "the waiter gets what is still valid");
+    assert_eq!(
+        key(&session).await,
+        key_number(1),
+        "the waiter gets what is still valid"
+    );
     assert_eq!(at_once(&session).unwrap(), key_number(1));
     assert_eq!(strategy.calls(), 2);
 }
@@ -59,13 +74,35 @@ async fn past_the_end_a_recoverable_failure_is_the_error_without_static_stabilit
     let (strategy, clock) = (hourly(), clock());
     let session = failing(&strategy, &clock, BACKGROUND, dead()).await;
     clock.advance(2 * HOUR);
-    assert_eq!(session.credentials().await.unwrap_err().refresh_allowed_at(), None, "the flight's own error");
+    assert_eq!(
+        session
+            .credentials()
+            .await
+            .unwrap_err()
+            .refresh_allowed_at(),
+        None,
+        "the flight's own error"
+    );
     session.credentials().await.unwrap_err();
-    assert_eq!(strategy.calls(), 3, "the first failure past the end starts no wait");
+    assert_eq!(
+        strategy.calls(),
+        3,
+        "the first failure past the end starts no wait"
+    );
     let remembered = at_once(&session).unwrap_err();
-    let allowed = remembered.refresh_allowed_at().unwrap().duration_since(start() + 2 * HOUR).unwrap();
-    assert!((Duration::from_millis(800)..=seconds(1)).contains(&allowed), "{allowed:?}");
-    assert!(remembered.to_string().contains("next one is allowed at"), "{remembered}");
+    let allowed = remembered
+        .refresh_allowed_at()
+        .unwrap()
+        .duration_since(start() + 2 * HOUR)
+        .unwrap();
+    assert!(
+        (Duration::from_millis(800)..=seconds(1)).contains(&allowed),
+        "{allowed:?}"
+    );
+    assert!(
+        remembered.to_string().contains("next one is allowed at"),
+        "{remembered}"
+    );
     assert_eq!(strategy.calls(), 3);
     clock.advance(seconds(1));
     session.credentials().await.unwrap_err();
@@ -79,7 +116,10 @@ async fn past_the_end_a_recoverable_failure_serves_the_expired_set_under_static_
         let session = failing(&strategy, &clock, mode, dead()).await;
         let mut events = session.events();
         clock.advance(2 * HOUR);
-        assert!(!session.status().is_serving_expired(), "nobody has been given it yet");
+        assert!(
+            !session.status().is_serving_expired(),
+            "nobody has been given it yet"
+        );
         for _ in 0..2 {
             assert_eq!(key(&session).await, key_number(1));
         }
@@ -93,7 +133,10 @@ async fn past_the_end_a_recoverable_failure_serves_the_expired_set_under_static_
                 |event| matches!(event, Event::ServingExpired { access_key_id, .. } if *access_key_id == key_number(1)),
             )
             .count();
-        assert_eq!(announced, 2, "announced after each failure, and not once per caller");
+        assert_eq!(
+            announced, 2,
+            "announced after each failure, and not once per caller"
+        );
         assert_eq!(strategy.calls(), 3);
     }
 }
@@ -108,7 +151,10 @@ async fn serving_an_expired_set_is_announced_after_each_failure() {
         assert_eq!(key(&session).await, key_number(1));
         clock.advance(seconds(60));
     }
-    let announced = so_far(&mut events).iter().filter(|event| matches!(event, Event::ServingExpired { .. })).count();
+    let announced = so_far(&mut events)
+        .iter()
+        .filter(|event| matches!(event, Event::ServingExpired { .. }))
+        .count();
     assert_eq!((announced, strategy.calls()), (3, 4));
 }
 
@@ -124,20 +170,29 @@ async fn an_unrecoverable_failure_in_the_foreground_past_the_end_is_the_error_to
 
 #[tokio::test]
 async fn the_strategy_is_told_which_attempt_it_is_and_what_it_replaces() {
-    let (strategy, clock) = (hourly().first([Step::Fail(dead()), Step::Fail(dead())]), clock());
+    let (strategy, clock) = (
+        hourly().first([Step::Fail(dead()), Step::Fail(dead())]),
+        clock(),
+    );
     let session = session(&strategy, &clock).await;
     for _ in 0..4 {
         let _ = session.refresh().await;
     }
     assert_eq!(strategy.attempts(), [1, 2, 3, 1]);
-    assert_eq!(strategy.previous_access_key_ids(), [None, None, None, Some(key_number(1))]);
+    assert_eq!(
+        strategy.previous_access_key_ids(),
+        [None, None, None, Some(key_number(1))]
+    );
 }
 
 #[tokio::test]
 async fn a_set_that_expires_during_a_backoff_is_announced_too() {
     let (strategy, clock) = (Scripted::statically_stable(Step::Fresh(HOUR)), clock());
-    let session =
-        builder(&strategy, &clock).refresh_backoff(RefreshBackoff::uniform(2 * HOUR, 2 * HOUR)).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .refresh_backoff(RefreshBackoff::uniform(2 * HOUR, 2 * HOUR))
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     strategy.otherwise(Step::Fail(dead()));
     clock.advance(MANDATORY);
@@ -145,14 +200,25 @@ async fn a_set_that_expires_during_a_backoff_is_announced_too() {
     let mut events = session.events();
     clock.advance(HOUR);
     assert_eq!(at_once(&session).unwrap(), key_number(1));
-    assert!(so_far(&mut events).iter().any(|event| matches!(event, Event::ServingExpired { .. })));
+    assert!(
+        so_far(&mut events)
+            .iter()
+            .any(|event| matches!(event, Event::ServingExpired { .. }))
+    );
 }
 
 #[tokio::test]
 async fn the_user_decides_on_static_stability() {
-    for (chosen, strategy) in [(true, hourly()), (false, Scripted::statically_stable(Step::Fresh(HOUR)))] {
+    for (chosen, strategy) in [
+        (true, hourly()),
+        (false, Scripted::statically_stable(Step::Fresh(HOUR))),
+    ] {
         let clock = clock();
-        let session = builder(&strategy, &clock).static_stability(chosen).build().await.unwrap();
+        let session = builder(&strategy, &clock)
+            .static_stability(chosen)
+            .build()
+            .await
+            .unwrap();
         key(&session).await;
         strategy.otherwise(Step::Fail(dead()));
         clock.advance(2 * HOUR);
@@ -198,7 +264,11 @@ async fn an_unrecoverable_failure_past_the_end_is_the_error_even_under_static_st
 async fn an_unrecoverable_failure_with_nothing_cached_is_repeated_from_memory_for_five_seconds() {
     for mode in [BACKGROUND, FOREGROUND] {
         let (strategy, clock) = (Scripted::always(Step::Fail(denied())), clock());
-        let session = builder(&strategy, &clock).advisory_refresh(mode).build().await.unwrap();
+        let session = builder(&strategy, &clock)
+            .advisory_refresh(mode)
+            .build()
+            .await
+            .unwrap();
         session.credentials().await.unwrap_err();
         assert_eq!(at_once(&session).unwrap_err().status(), Some(403));
         clock.advance(Duration::from_millis(4999));
@@ -217,11 +287,18 @@ async fn an_unrecoverable_failure_in_the_foreground_is_the_error_to_whoever_wait
         let session = failing(&strategy, &clock, FOREGROUND, denied()).await;
         clock.advance(age);
         assert!(session.credentials().await.unwrap_err().is_unrecoverable());
-        assert!(at_once(&session).unwrap_err().is_unrecoverable(), "repeated from memory");
+        assert!(
+            at_once(&session).unwrap_err().is_unrecoverable(),
+            "repeated from memory"
+        );
         assert_eq!(strategy.calls(), 2);
         clock.advance(seconds(5));
         strategy.otherwise(Step::Fresh(HOUR));
-        assert_eq!(key(&session).await, key_number(2), "no backoff beyond the five seconds");
+        assert_eq!(
+            key(&session).await,
+            key_number(2),
+            "no backoff beyond the five seconds"
+        );
     }
 }
 
@@ -239,13 +316,21 @@ async fn with_nothing_cached_the_first_failure_starts_no_wait_and_later_ones_do(
     let mut longest = Duration::ZERO;
     for _ in 0..20 {
         let now = brs_core::Clock::now(&clock);
-        let wait = session.status().refresh_allowed_at().unwrap().duration_since(now).unwrap();
+        let wait = session
+            .status()
+            .refresh_allowed_at()
+            .unwrap()
+            .duration_since(now)
+            .unwrap();
         longest = longest.max(wait);
         clock.advance(wait);
         session.credentials().await.unwrap_err();
     }
     assert_eq!(strategy.calls(), 22);
-    assert!((seconds(48)..=seconds(60)).contains(&longest), "doubling up to 60 s, with jitter: {longest:?}");
+    assert!(
+        (seconds(48)..=seconds(60)).contains(&longest),
+        "doubling up to 60 s, with jitter: {longest:?}"
+    );
 }
 
 #[tokio::test]
@@ -265,7 +350,11 @@ async fn a_success_clears_backoff_memory_and_count() {
     strategy.otherwise(Step::Fail(dead()));
     clock.advance(2 * HOUR);
     session.credentials().await.unwrap_err();
-    assert_eq!(session.status().refresh_allowed_at(), None, "the waits begin again");
+    assert_eq!(
+        session.status().refresh_allowed_at(),
+        None,
+        "the waits begin again"
+    );
 }
 
 #[tokio::test]
@@ -283,8 +372,15 @@ async fn a_set_that_is_already_expired_is_a_recoverable_failure() {
     let clock = clock();
     for lifetime in [Duration::ZERO, Duration::from_millis(999)] {
         let strategy = Scripted::always(Step::Fresh(lifetime));
-        let error = session(&strategy, &clock).await.credentials().await.unwrap_err();
-        assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Credential, false));
+        let error = session(&strategy, &clock)
+            .await
+            .credentials()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_unrecoverable()),
+            (ErrorKind::Credential, false)
+        );
         assert!(error.to_string().contains("already expired"), "{error}");
     }
 }
@@ -293,17 +389,48 @@ async fn a_set_that_is_already_expired_is_a_recoverable_failure() {
 async fn a_set_that_no_service_would_accept_is_a_failure() {
     let end = Some(start() + HOUR);
     for (set, problem) in [
-        (TemporaryCredentials::new("", "s", None, end), "access key id is empty"),
-        (TemporaryCredentials::new("A B", "s", None, end), "access key id holds white space"),
-        (TemporaryCredentials::new("A", "", None, end), "secret access key is empty"),
-        (TemporaryCredentials::new("A", "hush\n", None, end), "secret access key holds white space"),
-        (TemporaryCredentials::new("A", "s", Some(String::new()), end), "session token is empty"),
-        (TemporaryCredentials::new("A", "s", Some("hush\r".into()), end), "session token holds white space"),
-        (TemporaryCredentials::new("A", "s", None, end).with_account_id("1:x"), "account id is not 12 digits"),
+        (
+            TemporaryCredentials::new("", "s", None, end),
+            "access key id is empty",
+        ),
+        (
+            TemporaryCredentials::new("A B", "s", None, end),
+            "access key id holds white space",
+        ),
+        (
+            TemporaryCredentials::new("A", "", None, end),
+            "secret access key is empty",
+        ),
+        (
+            TemporaryCredentials::new("A", "hush\n", None, end),
+            "secret access key holds white space",
+        ),
+        (
+            TemporaryCredentials::new("A", "s", Some(String::new()), end),
+            "session token is empty",
+        ),
+        (
+            TemporaryCredentials::new("A", "s", Some("hush\r".into()), end),
+            "session token holds white space",
+        ),
+        (
+            TemporaryCredentials::new("A", "s", None, end).with_account_id("1:x"),
+            "account id is not 12 digits",
+        ),
     ] {
-        let error = session(&Scripted::always(Step::Give(set)), &clock()).await.credentials().await.unwrap_err();
-        assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Credential, false));
-        assert!(error.to_string().contains(problem) && !format!("{error:?}").contains("hush"), "{error:?}");
+        let error = session(&Scripted::always(Step::Give(set)), &clock())
+            .await
+            .credentials()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_unrecoverable()),
+            (ErrorKind::Credential, false)
+        );
+        assert!(
+            error.to_string().contains(problem) && !format!("{error:?}").contains("hush"),
+            "{error:?}"
+        );
     }
 }
 
@@ -311,12 +438,19 @@ async fn a_set_that_no_service_would_accept_is_a_failure() {
 async fn an_uniform_backoff_waits_as_configured() {
     let (strategy, clock) = (hourly(), clock());
     let backoff = RefreshBackoff::uniform(seconds(42), seconds(42));
-    let session = builder(&strategy, &clock).refresh_backoff(backoff).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .refresh_backoff(backoff)
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     strategy.otherwise(Step::Fail(dead()));
     clock.advance(MANDATORY);
     key(&session).await;
-    assert_eq!(session.status().refresh_allowed_at(), Some(start() + MANDATORY + seconds(42)));
+    assert_eq!(
+        session.status().refresh_allowed_at(),
+        Some(start() + MANDATORY + seconds(42))
+    );
 }
 
 #[tokio::test]
@@ -328,10 +462,18 @@ async fn a_source_that_is_dead_for_the_whole_advisory_window_is_asked_a_bounded_
         strategy.otherwise(step);
         clock.advance(ADVISORY);
         for _ in 0..890 {
-            assert_eq!(key(&session).await, key_number(1), "no caller sees an error while the set is valid");
+            assert_eq!(
+                key(&session).await,
+                key_number(1),
+                "no caller sees an error while the set is valid"
+            );
             clock.advance(seconds(1));
         }
-        assert!((2..=12).contains(&strategy.calls()), "{} calls", strategy.calls());
+        assert!(
+            (2..=12).contains(&strategy.calls()),
+            "{} calls",
+            strategy.calls()
+        );
     }
 }
 
@@ -356,7 +498,11 @@ async fn a_source_that_hangs_ends_in_the_time_limit_and_the_valid_set_is_served(
 #[tokio::test]
 async fn the_time_limit_is_the_users_else_thirty_seconds() {
     let (strategy, clock) = (Scripted::always(Step::Hang), clock());
-    let session = builder(&strategy, &clock).refresh_timeout(seconds(3)).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .refresh_timeout(seconds(3))
+        .build()
+        .await
+        .unwrap();
     let (result, ()) = futures_util::future::join(session.credentials(), async {
         strategy.called(1).await;
         clock.sleepers(1).await;
@@ -380,7 +526,10 @@ impl brs_core::RefreshStrategy for Patient {
         "patient"
     }
 
-    async fn refresh(&self, cx: &brs_core::RefreshContext) -> Result<TemporaryCredentials, brs_core::Error> {
+    async fn refresh(
+        &self,
+        cx: &brs_core::RefreshContext,
+    ) -> Result<TemporaryCredentials, brs_core::Error> {
         *self.0.lock().unwrap() = cx.time_left();
         std::future::pending().await
     }
@@ -408,7 +557,11 @@ async fn the_time_limit_is_the_strategys_own_where_the_user_says_nothing() {
     })
     .await;
     assert_eq!(result.unwrap_err().details()["limit"], "300s");
-    assert_eq!(*patient.0.lock().unwrap(), seconds(300), "the strategy is told");
+    assert_eq!(
+        *patient.0.lock().unwrap(),
+        seconds(300),
+        "the strategy is told"
+    );
 }
 
 #[tokio::test]
@@ -416,7 +569,10 @@ async fn a_panicking_strategy_is_an_error_and_the_session_goes_on() {
     let (strategy, clock) = (hourly().first([Step::Panic]), clock());
     let session = session(&strategy, &clock).await;
     let error = session.credentials().await.unwrap_err();
-    assert!(error.to_string().contains("panicked") && error.is_retryable(), "{error}");
+    assert!(
+        error.to_string().contains("panicked") && error.is_retryable(),
+        "{error}"
+    );
     assert_eq!(key(&session).await, key_number(1));
 }
 
@@ -440,7 +596,11 @@ async fn all_waiters_get_the_same_failure() {
 #[tokio::test]
 async fn an_error_names_the_method_that_failed() {
     let (strategy, clock) = (Scripted::always(Step::Fail(dead())), clock());
-    let error = session(&strategy, &clock).await.credentials().await.unwrap_err();
+    let error = session(&strategy, &clock)
+        .await
+        .credentials()
+        .await
+        .unwrap_err();
     assert_eq!(error.method(), Some("scripted"));
 }
 
@@ -453,6 +613,13 @@ async fn the_same_rejected_set_again_is_a_recoverable_failure() {
     key(&session).await;
     session.invalidate("ASIASAME");
     let error = session.refresh().await.unwrap_err();
-    assert!(error.to_string().contains("ASIASAME") && !error.is_unrecoverable(), "{error}");
-    assert_eq!(at_once(&session).unwrap(), "ASIASAME", "the old set stays as fallback");
+    assert!(
+        error.to_string().contains("ASIASAME") && !error.is_unrecoverable(),
+        "{error}"
+    );
+    assert_eq!(
+        at_once(&session).unwrap(),
+        "ASIASAME",
+        "the old set stays as fallback"
+    );
 }

@@ -55,17 +55,29 @@ async fn an_invalidation_respects_a_running_backoff() {
 #[tokio::test]
 async fn an_eager_session_replaces_an_invalidated_set_before_anybody_asks() {
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     let mut events = session.events();
     clock.sleepers(1).await;
     session.invalidate(&key_number(1));
-    assert_eq!(succeeded(&mut events).await, key_number(2), "though the task sleeps on");
+    assert_eq!(
+        succeeded(&mut events).await,
+        key_number(2),
+        "though the task sleeps on"
+    );
 }
 
 #[tokio::test]
 async fn an_eager_session_respects_the_backoff_after_an_invalidation() {
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     strategy.otherwise(Step::Fail(dead()));
     session.refresh().await.unwrap_err();
     session.invalidate(&key_number(1));
@@ -84,12 +96,20 @@ async fn a_healthy_set_ends_the_pace_of_rejections() {
     }
     assert_eq!(key(&session).await, key_number(5));
     clock.advance(MANDATORY);
-    assert_eq!(key(&session).await, key_number(6), "the fifth has lived through its first minute");
+    assert_eq!(
+        key(&session).await,
+        key_number(6),
+        "the fifth has lived through its first minute"
+    );
     session.report_rejected(&key_number(6));
     assert_eq!(key(&session).await, key_number(7));
     clock.advance(seconds(5));
     session.report_rejected(&key_number(7));
-    assert_eq!(key(&session).await, key_number(8), "and the waits begin anew");
+    assert_eq!(
+        key(&session).await,
+        key_number(8),
+        "and the waits begin anew"
+    );
 }
 
 #[tokio::test]
@@ -101,8 +121,13 @@ async fn a_service_that_rejects_everything_does_not_become_a_storm() {
         session.report_rejected(&key);
         clock.advance(seconds(1));
     }
-    // Honoured at once, then after 5, 10, 20, 40, 80, 160 and 300 s: 8 in ten minutes, after the first set.
-    assert!((7..=9).contains(&strategy.calls()), "{} calls", strategy.calls());
+    // Honoured at once, then after 5, 10, 20, 40, 80, 160 and 300 s: 8 in ten minutes, after the
+    // first set.
+    assert!(
+        (7..=9).contains(&strategy.calls()),
+        "{} calls",
+        strategy.calls()
+    );
 }
 
 #[tokio::test]
@@ -114,10 +139,12 @@ async fn a_rejection_that_is_passed_over_is_told() {
         key(&session).await;
         session.report_rejected(&key_number(number));
     }
-    let from = so_far(&mut events).into_iter().find_map(|event| match event {
-        Event::RejectionPassedOver { honoured_from, .. } => Some(honoured_from),
-        _ => None,
-    });
+    let from = so_far(&mut events)
+        .into_iter()
+        .find_map(|event| match event {
+            Event::RejectionPassedOver { honoured_from, .. } => Some(honoured_from),
+            _ => None,
+        });
     assert_eq!(from, Some(start() + seconds(5)));
     assert_eq!(at_once(&session).unwrap(), key_number(2));
 }
@@ -135,7 +162,10 @@ async fn a_rejection_after_the_first_minute_is_honoured_at_once() {
 
 #[tokio::test]
 async fn a_dead_source_whose_set_is_rejected_is_asked_as_the_backoff_allows() {
-    let (strategy, clock) = (Scripted::always(Step::Fail(dead())).first([Step::Fresh(HOUR)]), clock());
+    let (strategy, clock) = (
+        Scripted::always(Step::Fail(dead())).first([Step::Fresh(HOUR)]),
+        clock(),
+    );
     let session = session(&strategy, &clock).await;
     key(&session).await;
     for _ in 0..600 {
@@ -148,17 +178,29 @@ async fn a_dead_source_whose_set_is_rejected_is_asked_as_the_backoff_allows() {
 
 #[tokio::test]
 async fn a_rejection_ends_the_wait_that_a_failure_with_a_valid_set_has_left() {
-    for (backoff, starts) in [(RefreshBackoff::Adaptive, true), (RefreshBackoff::uniform(HOUR / 12, HOUR / 6), false)] {
+    for (backoff, starts) in [
+        (RefreshBackoff::Adaptive, true),
+        (RefreshBackoff::uniform(HOUR / 12, HOUR / 6), false),
+    ] {
         let (strategy, clock) = (hourly(), clock());
-        let session = builder(&strategy, &clock).refresh_backoff(backoff).build().await.unwrap();
+        let session = builder(&strategy, &clock)
+            .refresh_backoff(backoff)
+            .build()
+            .await
+            .unwrap();
         let mut events = session.events();
         key(&session).await;
         strategy.otherwise(Step::Fail(dead()));
         clock.advance(ADVISORY);
         key(&session).await;
         failed(&mut events).await;
-        assert_eq!((at_once(&session).unwrap(), strategy.calls()), (key_number(1), 2), "a wait is running");
-        // One flight, whose failure starts a wait again, and no more for further rejections of the same set.
+        assert_eq!(
+            (at_once(&session).unwrap(), strategy.calls()),
+            (key_number(1), 2),
+            "a wait is running"
+        );
+        // One flight, whose failure starts a wait again, and no more for further rejections of the
+        // same set.
         session.report_rejected(&key_number(1));
         assert_eq!(session.status().refresh_allowed_at().is_none(), starts);
         assert_eq!(key(&session).await, key_number(1));
@@ -193,5 +235,8 @@ async fn an_invalidation_by_the_user_ends_no_wait() {
     key(&session).await;
     failed(&mut events).await;
     session.invalidate(&key_number(1));
-    assert_eq!((at_once(&session).unwrap(), strategy.calls()), (key_number(1), 2));
+    assert_eq!(
+        (at_once(&session).unwrap(), strategy.calls()),
+        (key_number(1), 2)
+    );
 }

@@ -46,7 +46,11 @@ async fn the_last_handle_ends_task_flight_and_set() {
 #[tokio::test]
 async fn the_last_handle_ends_a_task_that_sleeps() {
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     clock.sleepers(1).await;
     drop(session);
     while clock.sleeping() > 0 {
@@ -59,7 +63,11 @@ async fn configurations_and_providers_keep_the_engine_alive() {
     let (script, clock) = (hourly(), clock());
     let strategy = script.shared();
     let freed = Arc::downgrade(&strategy);
-    let session = brs_core::RefreshableSession::with_strategy(strategy).clock(clock.clone()).build().await.unwrap();
+    let session = brs_core::RefreshableSession::with_strategy(strategy)
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap();
     let (provider, config) = (session.credentials_provider(), session.sdk_config().clone());
     drop(session);
     assert!(freed.strong_count() > 0);
@@ -108,13 +116,15 @@ async fn closing_answers_who_waits_and_every_later_call() {
 async fn no_flight_outlives_the_last_handle_however_launches_overlap() {
     for _ in 0..300 {
         let clock = clock();
-        let strategy = brs_core::test_util::Scripted::always(Step::Hang).first([Step::Fail(dead())]);
+        let strategy =
+            brs_core::test_util::Scripted::always(Step::Hang).first([Step::Fail(dead())]);
         let session = session(&strategy, &clock).await;
         let callers: Vec<_> = (0..2)
             .map(|_| {
                 let session = session.clone();
                 tokio::spawn(async move {
-                    // The first flight fails without a wait; who comes next starts the one that hangs.
+                    // The first flight fails without a wait; who comes next starts the one that
+                    // hangs.
                     let _ = session.credentials().await.map(drop);
                     let _ = session.credentials().now_or_never();
                 })
@@ -150,7 +160,11 @@ async fn closing_ends_the_events() {
 #[tokio::test]
 async fn closing_ends_the_eager_task() {
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).defer_refresh(false).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     clock.sleepers(1).await;
     session.close();
     while clock.sleeping() > 0 {

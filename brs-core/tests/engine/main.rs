@@ -1,6 +1,9 @@
 //! The engine's behaviour, row by row, with a scripted strategy on a manual clock.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 mod base_sessions;
 mod callers;

@@ -11,13 +11,22 @@ async fn status_tells_what_the_session_knows() {
     let (strategy, clock) = (hourly(), clock());
     let session = session(&strategy, &clock).await;
     let empty = session.status();
-    assert_eq!((empty.method(), empty.access_key_id(), empty.refreshes()), ("scripted", None, 0));
+    assert_eq!(
+        (empty.method(), empty.access_key_id(), empty.refreshes()),
+        ("scripted", None, 0)
+    );
     key(&session).await;
     let status = session.status();
     assert_eq!(status.access_key_id(), Some(key_number(1).as_str()));
     assert_eq!(status.expiration(), Some(start() + HOUR));
-    assert_eq!((status.advisory_window(), status.mandatory_window()), (Some(seconds(900)), Some(seconds(60))));
-    assert_eq!((status.refreshes(), status.last_success()), (1, Some(start())));
+    assert_eq!(
+        (status.advisory_window(), status.mandatory_window()),
+        (Some(seconds(900)), Some(seconds(60)))
+    );
+    assert_eq!(
+        (status.refreshes(), status.last_success()),
+        (1, Some(start()))
+    );
     assert!(!status.is_refreshing() && status.last_error().is_none());
 }
 
@@ -35,7 +44,9 @@ async fn events_tell_the_story() {
         .map(|event| match event {
             Event::RefreshStarted { reason } => format!("started {reason:?}"),
             Event::RefreshSucceeded { access_key_id, .. } => format!("succeeded {access_key_id}"),
-            Event::RefreshFailed { next_try, .. } => format!("failed, next try {}", next_try.is_some()),
+            Event::RefreshFailed { next_try, .. } => {
+                format!("failed, next try {}", next_try.is_some())
+            }
             Event::Invalidated { access_key_id } => format!("invalidated {access_key_id}"),
             other => format!("{other:?}"),
         })
@@ -62,7 +73,11 @@ async fn a_subscriber_that_does_not_read_delays_no_refresh() {
         session.refresh().await.unwrap();
     }
     let told = so_far(&mut lazy);
-    assert!(matches!(told[0], Event::Missed { count: 744 }), "{:?}", told[0]);
+    assert!(
+        matches!(told[0], Event::Missed { count: 744 }),
+        "{:?}",
+        told[0]
+    );
     assert_eq!(told.len(), 257);
 }
 
@@ -80,16 +95,31 @@ impl brs_core::RefreshStrategy for Certified {
         "certified"
     }
 
-    async fn refresh(&self, cx: &brs_core::RefreshContext) -> Result<brs_core::TemporaryCredentials, Error> {
-        cx.emit(Event::CertificateExpiring { subject: "CN=device".into(), not_after: start() + HOUR });
-        Ok(brs_core::TemporaryCredentials::new("ASIACERTIFIED", "s", None, Some(cx.clock().now() + HOUR)))
+    async fn refresh(
+        &self,
+        cx: &brs_core::RefreshContext,
+    ) -> Result<brs_core::TemporaryCredentials, Error> {
+        cx.emit(Event::CertificateExpiring {
+            subject: "CN=device".into(),
+            not_after: start() + HOUR,
+        });
+        Ok(brs_core::TemporaryCredentials::new(
+            "ASIACERTIFIED",
+            "s",
+            None,
+            Some(cx.clock().now() + HOUR),
+        ))
     }
 }
 
 #[tokio::test]
 async fn a_strategy_can_tell_the_subscribers_something() {
     let strategy = std::sync::Arc::new(Certified);
-    let session = RefreshableSession::with_strategy(strategy).clock(clock()).build().await.unwrap();
+    let session = RefreshableSession::with_strategy(strategy)
+        .clock(clock())
+        .build()
+        .await
+        .unwrap();
     let mut events = session.events();
     key(&session).await;
     let told = so_far(&mut events);
@@ -114,7 +144,10 @@ async fn ready_is_whether_a_call_would_be_answered_at_once() {
     assert!(!session.ready(), "the next call waits");
     strategy.otherwise(Step::Fail(dead()));
     key(&session).await;
-    assert!(session.ready(), "while the backoff runs, what is valid is served at once");
+    assert!(
+        session.ready(),
+        "while the backoff runs, what is valid is served at once"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +218,10 @@ async fn a_subscriber_that_panics_hangs_nobody() {
 async fn whoami_names_method_source_and_key() {
     let (strategy, clock) = (hourly(), clock());
     let identity = session(&strategy, &clock).await.whoami().await.unwrap();
-    assert_eq!((identity.method.as_str(), identity.source.as_str()), ("scripted", "scripted"));
+    assert_eq!(
+        (identity.method.as_str(), identity.source.as_str()),
+        ("scripted", "scripted")
+    );
     assert_eq!(identity.access_key_id, key_number(1));
     assert_eq!(identity.caller, None, "this build has no `sts`");
 }
@@ -204,27 +240,49 @@ async fn debug_shows_no_secret() {
     let session = session(&strategy, &clock).await;
     let set = session.credentials().await.unwrap();
     let provider = session.credentials_provider();
-    let shown = format!("{session:?}{:?}{provider:?}{:?}{set:?}", session.status(), session.sdk_config());
+    let shown = format!(
+        "{session:?}{:?}{provider:?}{:?}{set:?}",
+        session.status(),
+        session.sdk_config()
+    );
     assert!(shown.contains(&key_number(1)));
-    assert!(!shown.contains("scripted-secret") && !shown.contains("scripted-token"), "{shown}");
+    assert!(
+        !shown.contains("scripted-secret") && !shown.contains("scripted-token"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
 async fn an_unknown_method_is_a_validation_error_that_lists_the_registered_ones() {
-    let error = RefreshableSession::new("stss", json!({})).await.unwrap_err();
-    assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("method")));
+    let error = RefreshableSession::new("stss", json!({}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.param()),
+        (ErrorKind::Validation, Some("method"))
+    );
     assert!(error.to_string().contains("registered: `vault`"), "{error}");
 }
 
 #[tokio::test]
 async fn wrong_options_are_refused_by_name() {
     let clock = clock();
-    let refused = async |change: fn(brs_core::SessionBuilder) -> brs_core::SessionBuilder| -> Error {
-        change(builder(&hourly(), &clock)).build().await.unwrap_err()
-    };
+    let refused =
+        async |change: fn(brs_core::SessionBuilder) -> brs_core::SessionBuilder| -> Error {
+            change(builder(&hourly(), &clock))
+                .build()
+                .await
+                .unwrap_err()
+        };
     for (error, param) in [
-        (refused(|b| b.refresh_timeout(seconds(0))).await, "refresh_timeout"),
-        (refused(|b| b.refresh_backoff(RefreshBackoff::uniform(seconds(2), seconds(1)))).await, "refresh_backoff"),
+        (
+            refused(|b| b.refresh_timeout(seconds(0))).await,
+            "refresh_timeout",
+        ),
+        (
+            refused(|b| b.refresh_backoff(RefreshBackoff::uniform(seconds(2), seconds(1)))).await,
+            "refresh_backoff",
+        ),
         (refused(|b| b.account_id("12345")).await, "account_id"),
         (refused(|b| b.profile_name("dev")).await, "profile_name"),
     ] {
@@ -236,12 +294,28 @@ async fn wrong_options_are_refused_by_name() {
 async fn wrong_regions_and_endpoints_are_refused_when_the_session_is_built() {
     let clock = clock();
     for region in ["", "eu west 1", "eu-west-1.evil.example"] {
-        let error = builder(&hourly(), &clock).region(region).build().await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("region")), "{error}");
+        let error = builder(&hourly(), &clock)
+            .region(region)
+            .build()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Validation, Some("region")),
+            "{error}"
+        );
     }
     for url in ["", "not a url", "localhost:5000", "https://user:hush@host"] {
-        let error = builder(&hourly(), &clock).endpoint_url(url).build().await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("endpoint_url")), "{error}");
+        let error = builder(&hourly(), &clock)
+            .endpoint_url(url)
+            .build()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Validation, Some("endpoint_url")),
+            "{error}"
+        );
         assert!(!format!("{error:?}").contains("hush"));
     }
 }
@@ -254,7 +328,11 @@ struct VaultParams {
 }
 
 async fn build_vault(params: VaultParams, setup: brs_core::Setup) -> Result<Scripted, Error> {
-    assert_eq!(setup.base().endpoint_url(), None, "the option was not given");
+    assert_eq!(
+        setup.base().endpoint_url(),
+        None,
+        "the option was not given"
+    );
     assert_eq!(params.endpoint_url, "vault:8200");
     Ok(Scripted::always(Step::Fresh(HOUR)))
 }
@@ -269,15 +347,22 @@ brs_core::register_method! {
 #[tokio::test]
 async fn a_parameter_with_the_name_of_an_option_is_the_methods() {
     let data = json!({ "endpoint_url": "vault:8200", "region": "eu-west-1" });
-    let session = RefreshableSession::from_method("vault", data).await.unwrap();
+    let session = RefreshableSession::from_method("vault", data)
+        .await
+        .unwrap();
     assert_eq!(session.sdk_config().region().unwrap().as_ref(), "eu-west-1");
 }
 
 #[tokio::test]
 async fn an_unknown_name_in_data_lists_the_options_too() {
     let data = json!({ "endpoint_url": "vault:8200", "regoin": "eu-west-1" });
-    let error = RefreshableSession::from_method("vault", data).await.unwrap_err();
-    assert!(error.to_string().contains("`endpoint_url`") && error.to_string().contains("`region`"), "{error}");
+    let error = RefreshableSession::from_method("vault", data)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("`endpoint_url`") && error.to_string().contains("`region`"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -290,10 +375,18 @@ async fn an_option_among_the_parameters_says_where_it_belongs() {
 #[tokio::test]
 async fn half_of_the_base_credentials_is_a_configuration_error() {
     for (data, message) in [
-        (json!({ "aws_access_key_id": "AKID" }), "`secret_access_key`"),
-        (json!({ "aws_access_key_id": "", "aws_secret_access_key": "" }), "are empty"),
+        (
+            json!({ "aws_access_key_id": "AKID" }),
+            "`secret_access_key`",
+        ),
+        (
+            json!({ "aws_access_key_id": "", "aws_secret_access_key": "" }),
+            "are empty",
+        ),
     ] {
-        let error = RefreshableSession::from_method("vault", data).await.unwrap_err();
+        let error = RefreshableSession::from_method("vault", data)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains(message), "{error}");
     }

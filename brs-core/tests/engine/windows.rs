@@ -45,21 +45,35 @@ async fn in_the_advisory_window_everybody_is_answered_at_once_and_one_refresh_ru
     assert_eq!(succeeded(&mut events).await, key_number(2));
     assert_eq!(at_once(&session).unwrap(), key_number(2));
     assert_eq!((strategy.calls(), strategy.most_running()), (2, 1));
-    assert_eq!(strategy.reasons(), [RefreshReason::First, RefreshReason::Advisory]);
+    assert_eq!(
+        strategy.reasons(),
+        [RefreshReason::First, RefreshReason::Advisory]
+    );
 }
 
 #[tokio::test]
 async fn in_the_mandatory_window_callers_wait_for_one_flight() {
-    for (age, reason) in [(MANDATORY, RefreshReason::Mandatory), (2 * HOUR, RefreshReason::Expired)] {
+    for (age, reason) in [
+        (MANDATORY, RefreshReason::Mandatory),
+        (2 * HOUR, RefreshReason::Expired),
+    ] {
         for mode in [AdvisoryRefresh::Background, AdvisoryRefresh::Foreground] {
             let gate = Gate::new();
             let (strategy, clock) = (hourly(), clock());
-            let session = builder(&strategy, &clock).advisory_refresh(mode).build().await.unwrap();
+            let session = builder(&strategy, &clock)
+                .advisory_refresh(mode)
+                .build()
+                .await
+                .unwrap();
             key(&session).await;
             strategy.then([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
             clock.advance(age);
             let mut callers: Vec<_> = (0..100).map(|_| Box::pin(key(&session))).collect();
-            assert!(callers.iter_mut().all(|caller| caller.as_mut().now_or_never().is_none()));
+            assert!(
+                callers
+                    .iter_mut()
+                    .all(|caller| caller.as_mut().now_or_never().is_none())
+            );
             gate.open();
             for caller in callers {
                 assert_eq!(caller.await, key_number(2));
@@ -73,7 +87,11 @@ async fn in_the_mandatory_window_callers_wait_for_one_flight() {
 async fn in_the_foreground_the_caller_that_starts_the_refresh_waits_and_others_do_not() {
     let gate = Gate::new();
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).advisory_refresh(AdvisoryRefresh::Foreground).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .advisory_refresh(AdvisoryRefresh::Foreground)
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     strategy.then([Step::After(gate.clone(), Box::new(Step::Fresh(HOUR)))]);
     clock.advance(ADVISORY);
@@ -94,7 +112,11 @@ async fn a_strategy_that_asks_a_person_is_refreshed_in_the_foreground() {
     let session = session(&strategy, &clock).await;
     key(&session).await;
     clock.advance(ADVISORY);
-    assert_eq!(key(&session).await, key_number(2), "the caller has waited for the refresh it started");
+    assert_eq!(
+        key(&session).await,
+        key_number(2),
+        "the caller has waited for the refresh it started"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +126,11 @@ async fn background_refreshes_begin_up_to_a_tenth_of_the_window_early() {
         let (strategy, clock) = (hourly(), clock());
         let session = builder(&strategy, &clock).seed(seed).build().await.unwrap();
         key(&session).await;
-        assert_eq!(session.status().advisory_window(), Some(seconds(900)), "status tells the window itself");
+        assert_eq!(
+            session.status().advisory_window(),
+            Some(seconds(900)),
+            "status tells the window itself"
+        );
         clock.advance(ADVISORY - seconds(90));
         let mut early = 90;
         while !session.status().is_refreshing() && session.status().refreshes() == 1 {
@@ -123,7 +149,11 @@ async fn background_refreshes_begin_up_to_a_tenth_of_the_window_early() {
 #[tokio::test]
 async fn in_the_foreground_the_advisory_window_begins_exactly() {
     let (strategy, clock) = (hourly(), clock());
-    let session = builder(&strategy, &clock).advisory_refresh(AdvisoryRefresh::Foreground).build().await.unwrap();
+    let session = builder(&strategy, &clock)
+        .advisory_refresh(AdvisoryRefresh::Foreground)
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     clock.advance(ADVISORY - seconds(1));
     assert_eq!(at_once(&session).unwrap(), key_number(1));
@@ -133,7 +163,8 @@ async fn in_the_foreground_the_advisory_window_begins_exactly() {
 
 #[tokio::test]
 async fn a_source_whose_sets_are_always_about_to_expire_is_asked_a_bounded_number_of_times() {
-    // A caching provider gives the same set until its end: each answer has less left, and the windows shrink with it.
+    // A caching provider gives the same set until its end: each answer has less left, and the
+    // windows shrink with it.
     let clock = clock();
     let set = TemporaryCredentials::new("ASIASAME", "s", None, Some(start() + seconds(600)));
     let strategy = Scripted::always(Step::Give(set));
@@ -143,7 +174,11 @@ async fn a_source_whose_sets_are_always_about_to_expire_is_asked_a_bounded_numbe
         clock.advance(std::time::Duration::from_millis(100));
         let _ = session.credentials().await;
     }
-    assert!(strategy.calls() < 40, "{} calls in ten minutes", strategy.calls());
+    assert!(
+        strategy.calls() < 40,
+        "{} calls in ten minutes",
+        strategy.calls()
+    );
 }
 
 #[tokio::test]
@@ -172,7 +207,10 @@ async fn configured_windows_are_used_in_both_modes() {
             .unwrap();
         key(&session).await;
         let status = session.status();
-        assert_eq!((status.advisory_window(), status.mandatory_window()), (Some(seconds(1800)), Some(seconds(900))));
+        assert_eq!(
+            (status.advisory_window(), status.mandatory_window()),
+            (Some(seconds(1800)), Some(seconds(900)))
+        );
     }
 }
 
@@ -182,7 +220,11 @@ async fn credentials_valid_for_refreshes_first_if_less_is_left() {
     let session = session(&strategy, &clock).await;
     key(&session).await;
     clock.advance(seconds(1800));
-    let enough = session.credentials_valid_for(seconds(1800)).now_or_never().expect("enough is left").unwrap();
+    let enough = session
+        .credentials_valid_for(seconds(1800))
+        .now_or_never()
+        .expect("enough is left")
+        .unwrap();
     assert_eq!(enough.access_key_id(), key_number(1));
     let fresh = session.credentials_valid_for(seconds(1801)).await.unwrap();
     assert_eq!(fresh.access_key_id(), key_number(2));
@@ -195,7 +237,10 @@ async fn credentials_valid_for_longer_than_the_source_gives_is_an_error_and_no_s
     let session = session(&strategy, &clock).await;
     for _ in 0..100 {
         let error = session.credentials_valid_for(2 * HOUR).await.unwrap_err();
-        assert!(error.to_string().contains("3600s") && error.to_string().contains("7200s"), "{error}");
+        assert!(
+            error.to_string().contains("3600s") && error.to_string().contains("7200s"),
+            "{error}"
+        );
     }
     assert_eq!(strategy.calls(), 1);
 }
@@ -238,7 +283,11 @@ async fn credentials_valid_for_starts_what_is_due_like_any_call() {
     let session = session(&strategy, &clock).await;
     key(&session).await;
     clock.advance(ADVISORY);
-    let ready = session.credentials_valid_for(seconds(60)).now_or_never().expect("enough is left").unwrap();
+    let ready = session
+        .credentials_valid_for(seconds(60))
+        .now_or_never()
+        .expect("enough is left")
+        .unwrap();
     assert_eq!(ready.access_key_id(), key_number(1));
     strategy.called(2).await;
 }
@@ -250,7 +299,14 @@ async fn credentials_valid_for_gives_what_has_enough_left_though_the_refresh_fai
     key(&session).await;
     strategy.otherwise(Step::Fail(dead()));
     clock.advance(MANDATORY);
-    assert_eq!(session.credentials_valid_for(seconds(30)).await.unwrap().access_key_id(), key_number(1));
+    assert_eq!(
+        session
+            .credentials_valid_for(seconds(30))
+            .await
+            .unwrap()
+            .access_key_id(),
+        key_number(1)
+    );
 }
 
 #[tokio::test]
@@ -293,11 +349,20 @@ async fn windows_stay_as_they_were_after_a_failure() {
     let (strategy, clock) = (hourly(), clock());
     let session = session(&strategy, &clock).await;
     key(&session).await;
-    let before = (session.status().advisory_window(), session.status().mandatory_window());
+    let before = (
+        session.status().advisory_window(),
+        session.status().mandatory_window(),
+    );
     strategy.otherwise(Step::Fail(dead()));
     clock.advance(MANDATORY);
     key(&session).await;
-    assert_eq!((session.status().advisory_window(), session.status().mandatory_window()), before);
+    assert_eq!(
+        (
+            session.status().advisory_window(),
+            session.status().mandatory_window()
+        ),
+        before
+    );
 }
 
 #[tokio::test]
@@ -311,5 +376,9 @@ async fn credentials_valid_for_respects_a_running_backoff() {
         assert!(session.credentials_valid_for(seconds(3000)).await.is_err());
     }
     assert_eq!(strategy.calls(), 2);
-    assert_eq!(at_once(&session).unwrap(), key_number(1), "the valid set is still there for everybody else");
+    assert_eq!(
+        at_once(&session).unwrap(),
+        key_number(1),
+        "the valid set is still there for everybody else"
+    );
 }

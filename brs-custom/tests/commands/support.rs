@@ -24,7 +24,10 @@ pub(crate) struct TestClock {
 
 impl TestClock {
     pub(crate) fn new() -> Self {
-        Self { manual: ManualClock::new(UNIX_EPOCH), asked: watch::Sender::new(Vec::new()) }
+        Self {
+            manual: ManualClock::new(UNIX_EPOCH),
+            asked: watch::Sender::new(Vec::new()),
+        }
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn Clock> {
@@ -37,7 +40,11 @@ impl TestClock {
 
     /// Is ready once somebody sleeps for exactly this long.
     pub(crate) async fn asked_for(&self, duration: Duration) {
-        self.asked.subscribe().wait_for(|asked| asked.contains(&duration)).await.unwrap();
+        self.asked
+            .subscribe()
+            .wait_for(|asked| asked.contains(&duration))
+            .await
+            .unwrap();
     }
 }
 
@@ -81,21 +88,34 @@ impl Place {
     pub(crate) fn sh_with(&self, script: &str, args: &[&str]) -> Command {
         let path = self.file("script.sh");
         std::fs::write(&path, script).unwrap();
-        let words = ["/bin/sh", path.to_str().unwrap()].into_iter().chain(args.iter().copied());
+        let words = ["/bin/sh", path.to_str().unwrap()]
+            .into_iter()
+            .chain(args.iter().copied());
         Command::new(words).unwrap().current_dir(self.path())
     }
 
     /// The number that a script writes to a file of that name, once it is there.
     pub(crate) async fn pid(&self, name: &str) -> u32 {
-        let read = || std::fs::read_to_string(self.file(name)).ok()?.strip_suffix('\n')?.parse().ok();
+        let read = || {
+            std::fs::read_to_string(self.file(name))
+                .ok()?
+                .strip_suffix('\n')?
+                .parse()
+                .ok()
+        };
         eventually(read).await
     }
 }
 
 /// Whether a process runs: a zombie does not.
 pub(crate) fn is_running(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or_default().starts_with(['Z', 'X']))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(") ")
+            .next()
+            .unwrap_or_default()
+            .starts_with(['Z', 'X'])
+    })
 }
 
 /// Whether a process is known to the system at all: false once it has been reaped.
@@ -112,7 +132,8 @@ pub(crate) fn mentioned(text: &str) -> bool {
     })
 }
 
-/// Looks again and again until there is something to see; other processes' doings cannot be awaited.
+/// Looks again and again until there is something to see; other processes' doings cannot be
+/// awaited.
 pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
     let clock = SystemClock::new();
     let deadline = clock.monotonic() + PATIENCE;
@@ -120,7 +141,10 @@ pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(clock.monotonic() < deadline, "nothing happened for {PATIENCE:?}");
+        assert!(
+            clock.monotonic() < deadline,
+            "nothing happened for {PATIENCE:?}"
+        );
         clock.sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! A key that signs by a call that blocks. The rest of a call has its tests where there is an endpoint.
+//! A key that signs by a call that blocks. The rest of a call has its tests where there is an
+//! endpoint.
 
 use std::sync::{Weak, mpsc};
 use std::time::SystemTime;
@@ -69,7 +70,10 @@ fn identity() -> Identity {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().der().clone();
-    Identity { certificate, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
+    Identity {
+        certificate,
+        key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+    }
 }
 
 /// Answers one request of that device, where it `answers`; gives the port.
@@ -77,7 +81,8 @@ fn serve(server: Identity, device: &CertificateDer<'static>, answers: bool) -> u
     let mut roots = RootCertStore::empty();
     roots.add(device.clone()).unwrap();
     let provider = Arc::new(default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -86,7 +91,10 @@ fn serve(server: Identity, device: &CertificateDer<'static>, answers: bool) -> u
         .unwrap();
     let (port, ports) = mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             port.send(listener.local_addr().unwrap().port()).unwrap();
@@ -127,8 +135,14 @@ impl Slowly {
         let (server, own) = (identity(), identity());
         let port = serve(server, &own.certificate, answers);
         let (release, released) = mpsc::channel();
-        let gate = Arc::new(Gate { signing: Notify::new(), release: std::sync::Mutex::new(released) });
-        let key = Arc::new(Slow { key: any_supported_type(&own.key).unwrap(), gate: Arc::clone(&gate) });
+        let gate = Arc::new(Gate {
+            signing: Notify::new(),
+            release: std::sync::Mutex::new(released),
+        });
+        let key = Arc::new(Slow {
+            key: any_supported_type(&own.key).unwrap(),
+            gate: Arc::clone(&gate),
+        });
         let limit = Arc::new(std::sync::Mutex::new(Weak::new()));
         let noted = Arc::clone(&limit);
         let note = move |limit| {
@@ -138,18 +152,52 @@ impl Slowly {
         };
         let device = Arc::new(Device::of_token(vec![own.certificate], key, Arc::new(note)));
         // A self-signed server is believed here: what is tried is who waits for whom.
-        let set = Set { device: Arc::clone(&device), trust: Trust::Anybody, generation: 0, problem: None };
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000));
+        let set = Set {
+            device: Arc::clone(&device),
+            trust: Trust::Anybody,
+            generation: 0,
+            problem: None,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(
+            SystemTime::UNIX_EPOCH + PATIENCE * 90_000_000,
+        ));
         let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
         let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
-        let clients = Clients::new(&url, None, None, [PATIENCE; 2], None, Arc::clone(&clock), server_time).unwrap();
+        let clients = Clients::new(
+            &url,
+            None,
+            None,
+            [PATIENCE; 2],
+            None,
+            Arc::clone(&clock),
+            server_time,
+        )
+        .unwrap();
         let cx = RefreshContext::for_test(clock, PATIENCE * 2);
-        Self { device, clients, set, cx, gate, release, limit }
+        Self {
+            device,
+            clients,
+            set,
+            cx,
+            gate,
+            release,
+            limit,
+        }
     }
 
     async fn fetch(&self) -> Result<TemporaryCredentials, Failed> {
-        let limits = Limits { timeout: PATIENCE, max_attempts: 1 };
-        fetch(&self.clients, &self.set, limits, &call(&self.device), &self.cx).await
+        let limits = Limits {
+            timeout: PATIENCE,
+            max_attempts: 1,
+        };
+        fetch(
+            &self.clients,
+            &self.set,
+            limits,
+            &call(&self.device),
+            &self.cx,
+        )
+        .await
     }
 
     fn limit(&self) -> Option<Arc<Duration>> {
@@ -220,12 +268,23 @@ fn a_status_says_more_than_a_body_that_is_not_all_there() {
             body: Zeroizing::new(b"{\"mess".to_vec()),
         };
         let broken = reqwest::Proxy::http("not a URL").unwrap_err();
-        for outcome in [Outcome::TooLong(answer()), Outcome::CutOff(answer(), broken)] {
+        for outcome in [
+            Outcome::TooLong(answer()),
+            Outcome::CutOff(answer(), broken),
+        ] {
             // A success that broke off is the one that is asked for again.
             let again = again || status == 200 && matches!(outcome, Outcome::CutOff(..));
             let failed = judge(outcome, &call(&device)).unwrap_err();
-            assert_eq!((failed.again, failed.fresh), (again, true), "{status}: {}", failed.error);
-            assert_eq!((failed.error.status(), failed.error.code()), (Some(status), code));
+            assert_eq!(
+                (failed.again, failed.fresh),
+                (again, true),
+                "{status}: {}",
+                failed.error
+            );
+            assert_eq!(
+                (failed.error.status(), failed.error.code()),
+                (Some(status), code)
+            );
         }
     }
 }

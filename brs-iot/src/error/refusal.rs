@@ -24,10 +24,14 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>, body: &[u8]) -> Self {
-        let says = |part: &str| message.is_some_and(|text| text.to_ascii_lowercase().contains(part));
+        let says =
+            |part: &str| message.is_some_and(|text| text.to_ascii_lowercase().contains(part));
         match status {
             429 => Self::Throttled,
-            _ if code.is_some_and(|code| code.starts_with("Throttl") || code == "TooManyRequestsException") => {
+            _ if code.is_some_and(|code| {
+                code.starts_with("Throttl") || code == "TooManyRequestsException"
+            }) =>
+            {
                 Self::Throttled
             }
             // RFC 9110 and RFC 8470: the request came too late, or too early.
@@ -47,7 +51,11 @@ impl Refusal {
 
     /// Message and remedy.
     pub(super) fn text(self, status: u16, message: Option<&str>, call: &Call<'_>) -> String {
-        let (alias, endpoint, certificate) = (call.role_alias, call.endpoint, call.device.certificate_sha256());
+        let (alias, endpoint, certificate) = (
+            call.role_alias,
+            call.endpoint,
+            call.device.certificate_sha256(),
+        );
         match self {
             Self::ThingNotAttached => match call.thing_name {
                 Some(thing) => format!(
@@ -71,7 +79,9 @@ impl Refusal {
                  iot update-certificate --new-status ACTIVE`), and check that the endpoint is that account's own"
             ),
             Self::NoRoleAlias => {
-                format!("role alias `{alias}` does not exist ({status}): check `aws iot list-role-aliases`")
+                format!(
+                    "role alias `{alias}` does not exist ({status}): check `aws iot list-role-aliases`"
+                )
             }
             Self::CannotAssume => format!(
                 "the role of role alias `{alias}` does not exist or cannot be assumed ({status}): check `aws iot \
@@ -107,7 +117,9 @@ impl Refusal {
                 call.device.certificate_subject()
             ),
             Self::Other => match message {
-                Some(message) => format!("`{endpoint}` refused role alias `{alias}` ({status}): {message}"),
+                Some(message) => {
+                    format!("`{endpoint}` refused role alias `{alias}` ({status}): {message}")
+                }
                 None => format!("`{endpoint}` refused role alias `{alias}` ({status})"),
             },
         }
@@ -116,6 +128,10 @@ impl Refusal {
 
 /// nginx finishes the handshake with whomever it does not know, and tells so by a page.
 fn is_certificate_page(body: &[u8]) -> bool {
-    let said: [&[u8]; 2] = [b"SSL certificate error", b"No required SSL certificate was sent"];
-    said.iter().any(|said| body.windows(said.len()).any(|part| part == *said))
+    let said: [&[u8]; 2] = [
+        b"SSL certificate error",
+        b"No required SSL certificate was sent",
+    ];
+    said.iter()
+        .any(|said| body.windows(said.len()).any(|part| part == *said))
 }

@@ -1,7 +1,8 @@
 //! What TLS says, told apart: whom this machine does not trust, and who does not trust this device.
 //!
-//! Verdicts on a certificate are final for the call: another try would hear the same. The endpoint's may pass by
-//! itself, so the engine goes on at its own pace; the device's is for a person to mend.
+//! Verdicts on a certificate are final for the call: another try would hear the same. The
+//! endpoint's may pass by itself, so the engine goes on at its own pace; the device's is for a
+//! person to mend.
 
 use std::error::Error as StdError;
 
@@ -37,22 +38,42 @@ pub(crate) fn failed(
                 _ => Refused::Nobody,
             };
             let error = told(not_trusted(verdict, peer)).not_retryable();
-            Failed { fresh: true, refused, ..Failed::at_rest(error) }
+            Failed {
+                fresh: true,
+                refused,
+                ..Failed::at_rest(error)
+            }
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if is_about_the_device(*alert) => {
             let error = told(device_refused(*alert, peer, device));
-            Failed { fresh: true, refused: Refused::Device, ..Failed::at_rest(error) }
+            Failed {
+                fresh: true,
+                refused: Refused::Device,
+                ..Failed::at_rest(error)
+            }
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if may_be_about_the_device(*alert) => {
             let error = told(no_agreement(*alert, peer, device)).not_retryable();
-            Failed { fresh: true, refused: Refused::PerhapsDevice, ..Failed::at_rest(error) }
+            Failed {
+                fresh: true,
+                refused: Refused::PerhapsDevice,
+                ..Failed::at_rest(error)
+            }
         }
         (rustls::Error::AlertReceived(Alert::UnrecognisedName), _) => {
             let error = told(unknown_name(peer)).not_retryable();
-            Failed { fresh: true, ..Failed::at_rest(error) }
+            Failed {
+                fresh: true,
+                ..Failed::at_rest(error)
+            }
         }
-        (rustls::Error::AlertReceived(alert), _) if passes(*alert) => Failed::transport(told(no_tls(peer))),
-        _ => Failed { fresh: true, ..Failed::at_rest(told(no_tls(peer)).not_retryable()) },
+        (rustls::Error::AlertReceived(alert), _) if passes(*alert) => {
+            Failed::transport(told(no_tls(peer)))
+        }
+        _ => Failed {
+            fresh: true,
+            ..Failed::at_rest(told(no_tls(peer)).not_retryable())
+        },
     }
 }
 
@@ -87,7 +108,11 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     if let Verdict::Other(other) = verdict
         && let Some(told) = other.0.downcast_ref::<OutOfTime>()
     {
-        let problem = if told.now < told.not_before { "is not valid yet" } else { "has ended" };
+        let problem = if told.now < told.not_before {
+            "is not valid yet"
+        } else {
+            "has ended"
+        };
         return out_of_time(problem, Some(told), peer);
     }
     match verdict {
@@ -125,18 +150,26 @@ fn out_of_time(problem: &str, told: Option<&OutOfTime>, peer: &Peer<'_>) -> Erro
         None => format!("the certificate of `{endpoint}`, or of its authority,"),
     };
     let validity = told.map(|told| (iso8601(told.not_before), iso8601(told.not_after)));
-    let span = validity.as_ref().map(|(from, to)| format!(": it is valid from {from} to {to}")).unwrap_or_default();
+    let span = validity
+        .as_ref()
+        .map(|(from, to)| format!(": it is valid from {from} to {to}"))
+        .unwrap_or_default();
     let now = told.map_or(peer.now, |told| told.now);
     let shows = iso8601(now);
     let apart = peer.server_time.and_then(|server| apart(now, server));
-    let behind = apart.as_ref().map(|text| format!(", {text} the last answer's")).unwrap_or_default();
+    let behind = apart
+        .as_ref()
+        .map(|text| format!(", {text} the last answer's"))
+        .unwrap_or_default();
     let mut error = Error::connection(format!(
         "{whose} {problem}{span}, and this machine's clock shows {shows}{behind}: if that time is wrong, set the \
          clock; else check what answers there"
     ))
     .with_detail("local_time", shows);
     if let Some((from, to)) = validity {
-        error = error.with_detail("not_before", from).with_detail("not_after", to);
+        error = error
+            .with_detail("not_before", from)
+            .with_detail("not_after", to);
     }
     match (apart, peer.server_time) {
         (Some(_), Some(server)) => error.with_detail("server_time", iso8601(server)),
@@ -144,7 +177,8 @@ fn out_of_time(problem: &str, told: Option<&OutOfTime>, peer: &Peer<'_>) -> Erro
     }
 }
 
-/// How far this machine's clock is from the endpoint's; `None` for what is no difference worth telling.
+/// How far this machine's clock is from the endpoint's; `None` for what is no difference worth
+/// telling.
 fn apart(now: SystemTime, server: SystemTime) -> Option<String> {
     let (apart, side) = match now.duration_since(server) {
         Ok(ahead) => (ahead, "ahead of"),
@@ -200,12 +234,17 @@ fn is_about_the_device(alert: Alert) -> bool {
     )
 }
 
-/// What is said of a device's certificate and key, and of much else too: no common ground, or a wrong signature.
+/// What is said of a device's certificate and key, and of much else too: no common ground, or a
+/// wrong signature.
 fn may_be_about_the_device(alert: Alert) -> bool {
     matches!(alert, Alert::HandshakeFailure | Alert::DecryptError)
 }
 
-/// What is said of a moment: trouble at the peer, somebody who left, bytes that were damaged on the way.
+/// What is said of a moment: trouble at the peer, somebody who left, bytes that were damaged on the
+/// way.
 fn passes(alert: Alert) -> bool {
-    matches!(alert, Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify | Alert::BadRecordMac)
+    matches!(
+        alert,
+        Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify | Alert::BadRecordMac
+    )
 }

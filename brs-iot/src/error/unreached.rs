@@ -28,16 +28,21 @@ impl Unreached {
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         let all = causes(error, &[]);
         // The outermost may name the URL, in which anything may stand.
-        if error.to_string().starts_with("tunnel error") || all.contains("tunnel") || all.contains("proxy") {
+        if error.to_string().starts_with("tunnel error")
+            || all.contains("tunnel")
+            || all.contains("proxy")
+        {
             return Self::Proxy;
         }
         if all.contains("dns error") || all.contains("failed to lookup address") {
             return Self::Name;
         }
         match find::<io::Error>(error).map(io::Error::kind) {
-            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
-                Self::Route
-            }
+            Some(
+                io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkDown,
+            ) => Self::Route,
             Some(io::ErrorKind::ConnectionRefused) => Self::Nobody,
             Some(
                 io::ErrorKind::ConnectionReset
@@ -52,7 +57,9 @@ impl Unreached {
     /// What it is and what to check, as the end of a sentence.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Proxy => "the proxy opened no way to it: check the proxy's URL, user and password, and its rules",
+            Self::Proxy => {
+                "the proxy opened no way to it: check the proxy's URL, user and password, and its rules"
+            }
             Self::Name => "its name is not known: check `endpoint` and this machine's name servers",
             Self::Route => "there is no route to it: check this machine's network",
             Self::Nobody => "nothing listens there: check `endpoint`, its port and the proxy",

@@ -1,8 +1,9 @@
 //! Private keys out of files, each content opened once.
 //!
-//! Owns the thread that decrypts and asks for pass phrases, and what came of it last: a key whose opening outlives the
-//! look that began it is there for the next one, and a person is not asked twice about the same content. What a
-//! function for a pass phrase could not tell is asked again; what is wrong with a key stays so until it changes.
+//! Owns the thread that decrypts and asks for pass phrases, and what came of it last: a key whose
+//! opening outlives the look that began it is there for the next one, and a person is not asked
+//! twice about the same content. What a function for a pass phrase could not tell is asked again;
+//! what is wrong with a key stays so until it changes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +23,10 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new() -> Self {
-        Self { place: Blocking::new(), last: Arc::default() }
+        Self {
+            place: Blocking::new(),
+            last: Arc::default(),
+        }
     }
 
     /// The key in `bytes`. `digest` is that of everything the outcome depends on.
@@ -34,7 +38,8 @@ impl Keys {
         let opening = move || {
             let opened = device.open_key(&bytes);
             if opened.as_ref().err().is_none_or(Error::is_unrecoverable) {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, opened.clone()));
+                *last.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((digest, opened.clone()));
             }
             opened
         };
@@ -57,6 +62,8 @@ impl Keys {
 
     fn remembered(&self, digest: Digest) -> Option<Opened> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(of, _)| *of == digest).map(|(_, opened)| opened.clone())
+        last.as_ref()
+            .filter(|(of, _)| *of == digest)
+            .map(|(_, opened)| opened.clone())
     }
 }

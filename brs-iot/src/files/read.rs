@@ -20,12 +20,29 @@ pub(super) async fn read_device(
     limit: Duration,
 ) -> Result<Contents, Error> {
     let device = device.clone();
-    bounded(clock, limit, "certificate and private key", place.run(move || device.read())).await.flatten().flatten()
+    bounded(
+        clock,
+        limit,
+        "certificate and private key",
+        place.run(move || device.read()),
+    )
+    .await
+    .flatten()
+    .flatten()
 }
 
-pub(super) async fn read_trust(place: &Blocking, trust_store: Option<&Pem>) -> Result<Option<Bytes>, Error> {
-    let Some(pem) = trust_store.cloned() else { return Ok(None) };
-    place.run(move || Trust::read(&pem)).await.flatten().map(Some)
+pub(super) async fn read_trust(
+    place: &Blocking,
+    trust_store: Option<&Pem>,
+) -> Result<Option<Bytes>, Error> {
+    let Some(pem) = trust_store.cloned() else {
+        return Ok(None);
+    };
+    place
+        .run(move || Trust::read(&pem))
+        .await
+        .flatten()
+        .map(Some)
 }
 
 pub(super) async fn system(place: &Blocking) -> Result<Trust, Error> {

@@ -1,4 +1,5 @@
-//! What a look costs, and what is opened again. Taking over has its tests where there is an endpoint.
+//! What a look costs, and what is opened again. Taking over has its tests where there is an
+//! endpoint.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -28,7 +29,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
-        let bench = Self { directory: tempfile::tempdir().unwrap(), clock: ManualClock::new(now) };
+        let bench = Self {
+            directory: tempfile::tempdir().unwrap(),
+            clock: ManualClock::new(now),
+        };
         bench.write_pair();
         bench.write("roots", &Self::pair().0);
         bench
@@ -36,7 +40,14 @@ impl Bench {
 
     fn pair() -> (String, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        (CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem(), key)
+        (
+            CertificateParams::new(Vec::new())
+                .unwrap()
+                .self_signed(&key)
+                .unwrap()
+                .pem(),
+            key,
+        )
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -46,10 +57,14 @@ impl Bench {
     /// The key that the new pair has.
     fn write_pair(&self) -> KeyPair {
         let (certificate, key) = Self::pair();
-        let scheme = Parameters::generate_pbkdf2_sha256_aes256cbc(1000, b"saltsalt", [7; 16]).unwrap();
+        let scheme =
+            Parameters::generate_pbkdf2_sha256_aes256cbc(1000, b"saltsalt", [7; 16]).unwrap();
         let data = scheme.encrypt("hush", &key.serialize_der()).unwrap();
         let encrypted_data = OctetStringRef::new(&data).unwrap();
-        let info = EncryptedPrivateKeyInfoRef { encryption_algorithm: scheme.into(), encrypted_data };
+        let info = EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: scheme.into(),
+            encrypted_data,
+        };
         self.write("key", info.to_der().unwrap());
         self.write("certificate", certificate);
         key
@@ -61,10 +76,20 @@ impl Bench {
 
     async fn load(&self, passphrase: Passphrase) -> Files {
         let path = |name| self.directory.path().join(name);
-        let device = DeviceParams::new().certificate(path("certificate")).private_key(path("key"));
+        let device = DeviceParams::new()
+            .certificate(path("certificate"))
+            .private_key(path("key"));
         let device = device.private_key_passphrase(passphrase);
         let server_time = Arc::new(ServerTime::new(self.clock()));
-        Files::load(device, Some(Pem::file(path("roots"))), false, &self.clock(), server_time).await.unwrap()
+        Files::load(
+            device,
+            Some(Pem::file(path("roots"))),
+            false,
+            &self.clock(),
+            server_time,
+        )
+        .await
+        .unwrap()
     }
 }
 
@@ -98,7 +123,11 @@ async fn a_look_that_hangs_ends_at_its_limit_and_the_old_pair_stays() {
         tokio::task::yield_now().await;
     }
     let set = files.look(&clock, LEFT).await;
-    assert!(set.problem.is_none() && set.device.certificate_sha256() != old, "{:?}", set.problem);
+    assert!(
+        set.problem.is_none() && set.device.certificate_sha256() != old,
+        "{:?}",
+        set.problem
+    );
     assert!(asks.try_recv().is_err());
 }
 
@@ -110,14 +139,24 @@ async fn a_trust_store_and_a_device_are_taken_over_apart_and_both_problems_told(
     bench.write("key", "broken");
     bench.write("roots", Bench::pair().0);
     let set = files.look(&clock, LEFT).await;
-    assert_eq!(set.generation, first.generation + 1, "the trust store is new");
+    assert_eq!(
+        set.generation,
+        first.generation + 1,
+        "the trust store is new"
+    );
     assert!(set.problem.unwrap().to_string().contains("holds no key"));
     bench.write("roots", "broken");
     let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
-    assert!(problem.contains("holds no key") && problem.contains("holds no certificate"), "{problem}");
+    assert!(
+        problem.contains("holds no key") && problem.contains("holds no certificate"),
+        "{problem}"
+    );
     bench.write_pair();
     let set = files.look(&clock, LEFT).await;
-    assert_ne!(set.device.certificate_sha256(), first.device.certificate_sha256());
+    assert_ne!(
+        set.device.certificate_sha256(),
+        first.device.certificate_sha256()
+    );
     assert!(set.problem.unwrap().to_string().contains("the trust store"));
 }
 
@@ -133,11 +172,18 @@ async fn a_pass_phrase_is_asked_for_only_when_the_keys_file_has_changed() {
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
     let old = files.current();
     files.reopen();
-    assert_eq!(files.look(&clock, LEFT).await.generation, old.generation, "refused, and what it was");
+    assert_eq!(
+        files.look(&clock, LEFT).await.generation,
+        old.generation,
+        "refused, and what it was"
+    );
     bench.write_pair();
     for _ in 0..3 {
         let problem = files.look(&clock, LEFT).await.problem.unwrap();
-        assert!(problem.to_string().contains("check the pass phrase"), "{problem}");
+        assert!(
+            problem.to_string().contains("check the pass phrase"),
+            "{problem}"
+        );
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
     bench.write_pair();
@@ -157,9 +203,20 @@ async fn a_certificate_that_is_renewed_for_the_same_key_asks_nobody() {
         Ok::<SecretString, std::io::Error>("hush".into())
     });
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
-    bench.write("certificate", CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem());
+    bench.write(
+        "certificate",
+        CertificateParams::new(Vec::new())
+            .unwrap()
+            .self_signed(&key)
+            .unwrap()
+            .pem(),
+    );
     let set = files.look(&clock, LEFT).await;
-    assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
+    assert!(
+        set.problem.is_none() && set.generation == 1,
+        "{:?}",
+        set.problem
+    );
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
@@ -167,11 +224,21 @@ async fn a_certificate_that_is_renewed_for_the_same_key_asks_nobody() {
 async fn a_pass_phrases_file_that_is_mended_opens_a_key_that_stayed_the_same() {
     let bench = Bench::new();
     bench.write("passphrase", "hush");
-    let files = bench.load(Passphrase::file(bench.directory.path().join("passphrase"))).await;
+    let files = bench
+        .load(Passphrase::file(bench.directory.path().join("passphrase")))
+        .await;
     let clock = bench.clock();
     bench.write("passphrase", "wrong");
     bench.write_pair();
-    assert!(files.look(&clock, LEFT).await.problem.unwrap().to_string().contains("check the pass phrase"));
+    assert!(
+        files
+            .look(&clock, LEFT)
+            .await
+            .problem
+            .unwrap()
+            .to_string()
+            .contains("check the pass phrase")
+    );
     bench.write("passphrase", "hush");
     assert!(files.look(&clock, LEFT).await.problem.is_none());
 }
@@ -196,7 +263,11 @@ async fn a_pair_that_is_written_while_it_is_read_is_read_once_more() {
     // The certificate comes when the key has just been read.
     *coming.lock().unwrap() = Some(new);
     let set = files.look(&clock, LEFT).await;
-    assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
+    assert!(
+        set.problem.is_none() && set.generation == 1,
+        "{:?}",
+        set.problem
+    );
 }
 
 #[tokio::test]
@@ -230,15 +301,25 @@ async fn a_new_pair_is_too_early_only_if_both_clocks_say_so() {
     bench.clock.step_wall(start + 10 * day);
     certify(start + 5 * day, start + 50 * day);
     let set = files.look(&clock, LEFT).await;
-    assert!(set.problem.is_none() && set.generation == 1, "{:?}", set.problem);
+    assert!(
+        set.problem.is_none() && set.generation == 1,
+        "{:?}",
+        set.problem
+    );
     certify(start + 11 * day, start + 50 * day);
     let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
-    assert!(problem.contains("not valid yet") && problem.contains("the endpoint's clock"), "{problem}");
+    assert!(
+        problem.contains("not valid yet") && problem.contains("the endpoint's clock"),
+        "{problem}"
+    );
     // What has ended by a clock that is never ahead has ended, whatever another says.
     bench.clock.step_wall(start - 10 * day);
     certify(start - 20 * day, start - day);
     let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
-    assert!(problem.contains("has ended") && problem.contains("the endpoint's clock"), "{problem}");
+    assert!(
+        problem.contains("has ended") && problem.contains("the endpoint's clock"),
+        "{problem}"
+    );
 }
 
 #[tokio::test]
@@ -246,21 +327,33 @@ async fn the_device_before_stays_until_the_new_one_is_accepted() {
     let bench = Bench::new();
     let (files, clock) = (bench.load("hush".into()).await, bench.clock());
     let first = files.current();
-    assert!(files.refused(&first, &clock).is_none(), "there is none before it");
+    assert!(
+        files.refused(&first, &clock).is_none(),
+        "there is none before it"
+    );
     files.accepted(&first);
     bench.write_pair();
     let second = files.look(&clock, LEFT).await;
     assert!(Arc::ptr_eq(&files.device(), &second.device));
     let back = files.refused(&second, &clock).unwrap();
-    assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
+    assert_eq!(
+        back.device.certificate_sha256(),
+        first.device.certificate_sha256()
+    );
     files.went_back_to(&back);
-    assert!(Arc::ptr_eq(&files.device(), &first.device), "for other connections, too");
+    assert!(
+        Arc::ptr_eq(&files.device(), &first.device),
+        "for other connections, too"
+    );
     assert!(back.generation != first.generation && back.generation != second.generation);
     // Refused: what comes after it goes back to the first again, and not to it.
     bench.write_pair();
     let third = files.look(&clock, LEFT).await;
     let back = files.refused(&third, &clock).unwrap();
-    assert_eq!(back.device.certificate_sha256(), first.device.certificate_sha256());
+    assert_eq!(
+        back.device.certificate_sha256(),
+        first.device.certificate_sha256()
+    );
     files.accepted(&third);
     assert!(Arc::ptr_eq(&files.device(), &third.device));
     assert!(files.refused(&third, &clock).is_none());

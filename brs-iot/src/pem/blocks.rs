@@ -1,8 +1,9 @@
 //! PEM taken apart: labels and their bytes, each in memory that wipes itself.
 //!
-//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, or `\n` in two characters as environment
-//! variables have them, lines of any length. One block that cannot be read does not hide the others: whether they are
-//! used is the caller's decision. Nothing it says about a block shows its content.
+//! Follows RFC 7468, leniently: text around blocks, line breaks of any system, or `\n` in two
+//! characters as environment variables have them, lines of any length. One block that cannot be
+//! read does not hide the others: whether they are used is the caller's decision. Nothing it says
+//! about a block shows its content.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -16,7 +17,8 @@ pub(crate) struct Block {
 
 pub(crate) enum Content {
     Der(Zeroizing<Vec<u8>>),
-    /// OpenSSL's own encryption, told by headers within the block (`Proc-Type: 4,ENCRYPTED`), with the cipher's name.
+    /// OpenSSL's own encryption, told by headers within the block (`Proc-Type: 4,ENCRYPTED`), with
+    /// the cipher's name.
     LegacyEncrypted(String),
     Broken(Broken),
 }
@@ -54,8 +56,8 @@ pub(crate) fn whole(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     Ok(blocks)
 }
 
-/// The blocks in some text; none where there is no PEM in it. Text around them may be in any encoding. A last block
-/// without an end is an error: the file may still be being written.
+/// The blocks in some text; none where there is no PEM in it. Text around them may be in any
+/// encoding. A last block without an end is an error: the file may still be being written.
 pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     let mut rest = bytes;
     let mut blocks = Vec::new();
@@ -65,10 +67,16 @@ pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
         let block = match parts(own) {
             Some((name, body)) => {
                 let content = std::str::from_utf8(body).ok().and_then(content);
-                Block { label: label(name), content: content.unwrap_or(Content::Broken(Broken::Base64)) }
+                Block {
+                    label: label(name),
+                    content: content.unwrap_or(Content::Broken(Broken::Base64)),
+                }
             }
             None if next.is_empty() => return Err(NotPem::NoEnd(blocks.len() + 1)),
-            None => Block { label: label(own), content: Content::Broken(Broken::NoEnd) },
+            None => Block {
+                label: label(own),
+                content: Content::Broken(Broken::NoEnd),
+            },
         };
         blocks.push(block);
         rest = next;
@@ -98,13 +106,22 @@ fn parts(begun: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What can be shown of a label.
 fn label(bytes: &[u8]) -> String {
-    let line = bytes.split(|&byte| byte == b'\n' || byte == b'-').next().unwrap_or_default();
-    String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(40).collect()
+    let line = bytes
+        .split(|&byte| byte == b'\n' || byte == b'-')
+        .next()
+        .unwrap_or_default();
+    String::from_utf8_lossy(line)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(40)
+        .collect()
 }
 
-/// Whether it begins as UTF-16 does: with its mark, or with ASCII that has a zero in every other place.
+/// Whether it begins as UTF-16 does: with its mark, or with ASCII that has a zero in every other
+/// place.
 fn is_utf16(bytes: &[u8]) -> bool {
-    let has_zeros = |at: usize| bytes.len() > 8 && bytes[..8].iter().skip(at).step_by(2).all(|&byte| byte == 0);
+    let has_zeros =
+        |at: usize| bytes.len() > 8 && bytes[..8].iter().skip(at).step_by(2).all(|&byte| byte == 0);
     bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || has_zeros(0) || has_zeros(1)
 }
 
@@ -119,7 +136,9 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 
 fn content(body: &str) -> Option<Content> {
     if body.contains("Proc-Type:") {
-        return body.contains("ENCRYPTED").then(|| Content::LegacyEncrypted(cipher(body)));
+        return body
+            .contains("ENCRYPTED")
+            .then(|| Content::LegacyEncrypted(cipher(body)));
     }
     // Allocated once, at its full size: a text that grows leaves copies behind.
     let mut packed = Zeroizing::new(String::with_capacity(body.len()));
@@ -134,7 +153,9 @@ fn content(body: &str) -> Option<Content> {
     }
     let mut der = Zeroizing::new(vec![0; packed.len() / 4 * 3]);
     use base64ct::Encoding as _;
-    let length = base64ct::Base64::decode(packed.as_bytes(), &mut der).ok()?.len();
+    let length = base64ct::Base64::decode(packed.as_bytes(), &mut der)
+        .ok()?
+        .len();
     der[length..].zeroize();
     der.truncate(length);
     (length > 0).then_some(Content::Der(der))
@@ -143,10 +164,18 @@ fn content(body: &str) -> Option<Content> {
 /// The cipher of `DEK-Info: AES-256-CBC,…`.
 fn cipher(body: &str) -> String {
     let info = body.split_once("DEK-Info:").map_or("", |(_, info)| info);
-    let name = info.split([',', '\r', '\n']).next().unwrap_or_default().trim();
+    let name = info
+        .split([',', '\r', '\n'])
+        .next()
+        .unwrap_or_default()
+        .trim();
     let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
     let name: String = name.chars().take_while(is_name).take(40).collect();
-    if name.is_empty() { "unknown cipher".into() } else { name }
+    if name.is_empty() {
+        "unknown cipher".into()
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +183,11 @@ mod tests {
     use super::*;
 
     fn labels(text: &str) -> Vec<String> {
-        blocks(text.as_bytes()).unwrap().into_iter().map(|block| block.label).collect()
+        blocks(text.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|block| block.label)
+            .collect()
     }
 
     #[test]
@@ -162,23 +195,37 @@ mod tests {
         let text = "\u{feff}Bag Attributes\n-----BEGIN A-----\r\nAAECAw==\r\n-----END A-----\r\nfoot\n\
                     -----BEGIN B C-----\nAA\nEC\n-----END B C-----";
         let found = blocks(text.as_bytes()).unwrap();
-        let Content::Der(first) = &found[0].content else { panic!("not decoded") };
+        let Content::Der(first) = &found[0].content else {
+            panic!("not decoded")
+        };
         assert_eq!(first.as_slice(), [0, 1, 2, 3]);
         assert_eq!(labels(text), ["A", "B C"]);
         for line_break in ["\r", " ", "\\n", "\\r\\n"] {
             let text = text.replace("\r\n", "\n").replace('\n', line_break);
             let found = blocks(text.as_bytes()).unwrap();
-            let Content::Der(second) = &found[1].content else { panic!("not decoded: {text}") };
-            assert_eq!((labels(&text), &second[..]), (vec!["A".to_owned(), "B C".to_owned()], &[0, 1, 2][..]));
+            let Content::Der(second) = &found[1].content else {
+                panic!("not decoded: {text}")
+            };
+            assert_eq!(
+                (labels(&text), &second[..]),
+                (vec!["A".to_owned(), "B C".to_owned()], &[0, 1, 2][..])
+            );
         }
         assert_eq!(labels("no PEM at all"), [""; 0]);
     }
 
     #[test]
     fn comments_may_be_in_any_encoding_and_begin_with_any_digit() {
-        let text = [&b"0 Z\xfcrich\n"[..], b"-----BEGIN A-----\nAAEC\n-----END A-----\n\xff"].concat();
+        let text = [
+            &b"0 Z\xfcrich\n"[..],
+            b"-----BEGIN A-----\nAAEC\n-----END A-----\n\xff",
+        ]
+        .concat();
         let found = blocks(&text).unwrap();
-        assert_eq!((found.len(), found[0].label.as_str(), has_begin(&text)), (1, "A", true));
+        assert_eq!(
+            (found.len(), found[0].label.as_str(), has_begin(&text)),
+            (1, "A", true)
+        );
         let odd = b"-----BEGIN A-----\nAA\xfcEC\n-----END A-----\n";
         assert_eq!(whole(odd).err(), Some(NotPem::Damaged(1)));
     }
@@ -187,10 +234,19 @@ mod tests {
     fn what_is_cut_off_or_damaged_is_told_by_number() {
         let whole_block = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
         for (text, expected) in [
-            (format!("{whole_block}-----BEGIN A-----\nAAEC\n"), NotPem::NoEnd(2)),
-            (format!("-----BEGIN A-----\nAA\n{whole_block}"), NotPem::NoEnd(1)),
+            (
+                format!("{whole_block}-----BEGIN A-----\nAAEC\n"),
+                NotPem::NoEnd(2),
+            ),
+            (
+                format!("-----BEGIN A-----\nAA\n{whole_block}"),
+                NotPem::NoEnd(1),
+            ),
             ("-----BEGIN A".to_owned(), NotPem::NoEnd(1)),
-            ("-----BEGIN A-----\nAAEC\n-----END B-----\n".to_owned(), NotPem::NoEnd(1)),
+            (
+                "-----BEGIN A-----\nAAEC\n-----END B-----\n".to_owned(),
+                NotPem::NoEnd(1),
+            ),
             (whole_block.replace("AAEC", "A*EC"), NotPem::Damaged(1)),
             (whole_block.replace("AAEC", "AAE"), NotPem::Damaged(1)),
             (whole_block.replace("AAEC\n", ""), NotPem::Damaged(1)),
@@ -209,7 +265,11 @@ mod tests {
             Content::Broken(broken) => (block.label.as_str(), Some(broken)),
             _ => (block.label.as_str(), None),
         });
-        let expected = [("A", Some(Broken::NoEnd)), ("B", Some(Broken::Base64)), ("C", None)];
+        let expected = [
+            ("A", Some(Broken::NoEnd)),
+            ("B", Some(Broken::Base64)),
+            ("C", None),
+        ];
         assert_eq!(states.collect::<Vec<_>>(), expected);
     }
 
@@ -228,8 +288,14 @@ mod tests {
     fn the_encryption_of_old_is_recognised_with_its_cipher() {
         let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAEC\n\
                     -----END RSA PRIVATE KEY-----\n";
-        for (text, name) in [(text.to_owned(), "AES-256-CBC"), (text.replace("DEK", "D"), "unknown cipher")] {
-            let Content::LegacyEncrypted(cipher) = &blocks(text.as_bytes()).unwrap()[0].content else { panic!("not") };
+        for (text, name) in [
+            (text.to_owned(), "AES-256-CBC"),
+            (text.replace("DEK", "D"), "unknown cipher"),
+        ] {
+            let Content::LegacyEncrypted(cipher) = &blocks(text.as_bytes()).unwrap()[0].content
+            else {
+                panic!("not")
+            };
             assert_eq!(cipher, name);
         }
     }

@@ -1,7 +1,9 @@
-//! What a file holds, told by its PEM labels or by the shape of its DER: so that an error can name what was given in
-//! place of a certificate or a key, and the command that makes the right thing of it.
+//! What a file holds, told by its PEM labels or by the shape of its DER: so that an error can name
+//! what was given in place of a certificate or a key, and the command that makes the right thing of
+//! it.
 //!
-//! Shapes are those of the outermost structures only; whether what is within is in order is its reader's to find out.
+//! Shapes are those of the outermost structures only; whether what is within is in order is its
+//! reader's to find out.
 
 use std::fmt;
 
@@ -52,8 +54,13 @@ impl Thing {
     /// What text without PEM may be.
     pub(crate) fn of_text(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
-        let text = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).trim_end();
-        let starts = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        let text = text
+            .trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
+            .trim_end();
+        let starts = |word: &str| {
+            text.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
         if ["ssh-", "ecdsa-sha2-", "sk-ssh-"].into_iter().any(starts) {
             return Some(Self::OpenSshPublicKey);
         }
@@ -64,7 +71,8 @@ impl Thing {
             return Some(Self::WebPage);
         }
         let is_packed = |c: char| c.is_ascii_alphanumeric() || "+/=\r\n".contains(c);
-        (text.starts_with("MI") && text.len() >= 64 && text.chars().all(is_packed)).then_some(Self::BareBase64)
+        (text.starts_with("MI") && text.len() >= 64 && text.chars().all(is_packed))
+            .then_some(Self::BareBase64)
     }
 
     pub(crate) fn of_der(der: &[u8]) -> Option<Self> {
@@ -103,18 +111,29 @@ impl Thing {
             (Self::Pkcs12, Certificate) => {
                 "`openssl pkcs12 -nokeys -in <file> -out <new file>` takes the certificates out"
             }
-            (Self::Pkcs12, PrivateKey) => "`openssl pkcs12 -nocerts -in <file> -out <new file>` takes the key out",
-            (Self::Putty, PrivateKey) => "`puttygen <file> -O private-openssh -o <new file>` converts it",
-            (Self::WebPage, _) => "what a server answered in place of the file was saved; download it again",
-            (Self::BareBase64, Certificate) => "put `-----BEGIN CERTIFICATE-----` and its end around it",
-            (Self::BareBase64, PrivateKey) => "put `-----BEGIN PRIVATE KEY-----` and its end around it",
+            (Self::Pkcs12, PrivateKey) => {
+                "`openssl pkcs12 -nocerts -in <file> -out <new file>` takes the key out"
+            }
+            (Self::Putty, PrivateKey) => {
+                "`puttygen <file> -O private-openssh -o <new file>` converts it"
+            }
+            (Self::WebPage, _) => {
+                "what a server answered in place of the file was saved; download it again"
+            }
+            (Self::BareBase64, Certificate) => {
+                "put `-----BEGIN CERTIFICATE-----` and its end around it"
+            }
+            (Self::BareBase64, PrivateKey) => {
+                "put `-----BEGIN PRIVATE KEY-----` and its end around it"
+            }
             (_, Certificate) => "give the certificate's own file",
             (_, PrivateKey) => "give the private key's own file",
         }
     }
 }
 
-/// That nothing of what is wanted is there, as the end of a sentence; `others` is what PEM or DER held.
+/// That nothing of what is wanted is there, as the end of a sentence; `others` is what PEM or DER
+/// held.
 pub(crate) fn missing(bytes: &[u8], others: &[Thing], wanted: Wanted) -> String {
     let (what, form) = match wanted {
         Wanted::Certificate => ("certificate", "certificate in PEM or DER"),
@@ -124,7 +143,11 @@ pub(crate) fn missing(bytes: &[u8], others: &[Thing], wanted: Wanted) -> String 
         Some(first) => {
             let mut names: Vec<String> = others.iter().map(Thing::to_string).collect();
             names.dedup();
-            let names = if names.is_empty() { first.to_string() } else { names.join(", ") };
+            let names = if names.is_empty() {
+                first.to_string()
+            } else {
+                names.join(", ")
+            };
             format!("holds no {what}, but {names}: {}", first.remedy(wanted))
         }
         None if bytes.is_empty() => format!("is empty: it holds no {form}"),
@@ -137,10 +160,11 @@ fn signed(content: &[u8]) -> Option<Thing> {
     use Tag::{ContextSpecific, GeneralizedTime, Integer, Sequence, UtcTime};
     let tags: Vec<Tag> = all(content)?.iter().map(|part| part.tag()).collect();
     Some(match tags[..] {
-        [ContextSpecific { .. }, Integer, Sequence, ..] | [Integer, Sequence, Sequence, Sequence, Sequence, ..] => {
-            Thing::Certificate
+        [ContextSpecific { .. }, Integer, Sequence, ..]
+        | [Integer, Sequence, Sequence, Sequence, Sequence, ..] => Thing::Certificate,
+        [Integer, Sequence, Sequence] | [Integer, Sequence, Sequence, ContextSpecific { .. }] => {
+            Thing::Request
         }
-        [Integer, Sequence, Sequence] | [Integer, Sequence, Sequence, ContextSpecific { .. }] => Thing::Request,
         [Sequence, Sequence, UtcTime | GeneralizedTime, ..]
         | [Integer, Sequence, Sequence, UtcTime | GeneralizedTime, ..] => Thing::RevocationList,
         _ => return None,
@@ -150,7 +174,11 @@ fn signed(content: &[u8]) -> Option<Thing> {
 /// The parts of a sequence.
 pub(crate) fn parts(der: &[u8]) -> Option<Vec<AnyRef<'_>>> {
     let (whole, _) = AnyRef::from_der_partial(der).ok()?;
-    if whole.tag() == Tag::Sequence { all(whole.value()) } else { None }
+    if whole.tag() == Tag::Sequence {
+        all(whole.value())
+    } else {
+        None
+    }
 }
 
 /// All values in a row, of which there are few in everything that is looked at.
@@ -165,30 +193,40 @@ pub(crate) fn all(mut rest: &[u8]) -> Option<Vec<AnyRef<'_>>> {
     Some(found)
 }
 
-/// Whether bytes are meant as DER, or BER, and not as PEM, which may have a comment that begins with the digit 0.
+/// Whether bytes are meant as DER, or BER, and not as PEM, which may have a comment that begins
+/// with the digit 0.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && !super::blocks::has_begin(bytes)
 }
 
-/// One DER structure: its bytes and what is behind it, or what is wrong, as the end of a sentence. Line breaks, blanks
-/// and zeros behind it are no part of anything: editors and copying programs leave them.
+/// One DER structure: its bytes and what is behind it, or what is wrong, as the end of a sentence.
+/// Line breaks, blanks and zeros behind it are no part of anything: editors and copying programs
+/// leave them.
 pub(crate) fn one(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    let Some(length) = length(bytes) else { return Ok((bytes, &[])) };
+    let Some(length) = length(bytes) else {
+        return Ok((bytes, &[]));
+    };
     if length > bytes.len() {
-        return Err(format!("was cut off: it has {} of the {length} bytes that its DER tells", bytes.len()));
+        return Err(format!(
+            "was cut off: it has {} of the {length} bytes that its DER tells",
+            bytes.len()
+        ));
     }
     let (der, rest) = bytes.split_at(length);
     let padding = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
     Ok((der, if rest.iter().all(padding) { &[] } else { rest }))
 }
 
-/// The length of a DER structure, its head included; `None` for BER's indefinite one and for nonsense.
+/// The length of a DER structure, its head included; `None` for BER's indefinite one and for
+/// nonsense.
 fn length(bytes: &[u8]) -> Option<usize> {
     match *bytes.get(1)? {
         short @ ..=0x7f => Some(2 + usize::from(short)),
         long @ 0x81..=0x84 => {
             let digits = bytes.get(2..2 + usize::from(long & 0x7f))?;
-            let value = digits.iter().fold(0, |value: u64, &digit| value << 8 | u64::from(digit));
+            let value = digits
+                .iter()
+                .fold(0, |value: u64, &digit| value << 8 | u64::from(digit));
             usize::try_from(value).ok()?.checked_add(2 + digits.len())
         }
         _ => None,
@@ -225,15 +263,26 @@ mod tests {
             let text = [&der[..], padding.as_bytes()].concat();
             assert_eq!(one(&text).unwrap(), (&der[..], &[][..]));
         }
-        assert_eq!(one(&[0x30, 1, 7, 8]).unwrap(), (&[0x30, 1, 7][..], &[8][..]));
+        assert_eq!(
+            one(&[0x30, 1, 7, 8]).unwrap(),
+            (&[0x30, 1, 7][..], &[8][..])
+        );
         for (text, words) in [
             (&[0x30, 3, 2, 1][..], "4 of the 5 bytes"),
             (&[0x30, 0x82, 1, 0], "4 of the 260 bytes"),
-            (&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], "6 of the 4294967301 bytes"),
+            (
+                &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+                "6 of the 4294967301 bytes",
+            ),
         ] {
             assert!(one(text).unwrap_err().contains(words), "{text:?}");
         }
-        for odd in [&[0x30][..], &[0x30, 0x80, 0, 0], &[0x30, 0x85, 1, 1, 1, 1, 1], &[0x30, 0x82, 1]] {
+        for odd in [
+            &[0x30][..],
+            &[0x30, 0x80, 0, 0],
+            &[0x30, 0x85, 1, 1, 1, 1, 1],
+            &[0x30, 0x82, 1],
+        ] {
             assert_eq!(one(odd).unwrap(), (odd, &[][..]));
         }
     }
@@ -244,7 +293,10 @@ mod tests {
         for (text, thing) in [
             ("ssh-ed25519 AAAA me@host", Some(Thing::OpenSshPublicKey)),
             ("ecdsa-sha2-nistp256 AAAA", Some(Thing::OpenSshPublicKey)),
-            ("PuTTY-User-Key-File-3: ecdsa-sha2-nistp256", Some(Thing::Putty)),
+            (
+                "PuTTY-User-Key-File-3: ecdsa-sha2-nistp256",
+                Some(Thing::Putty),
+            ),
             ("\u{feff}\n<!DOCTYPE html>", Some(Thing::WebPage)),
             (&base64, Some(Thing::BareBase64)),
             ("hush", None),

@@ -1,7 +1,8 @@
 //! Work on a token that may need a PIN first.
 //!
-//! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is asked for, elsewhere,
-//! and the job is queued again with it: a person who takes two minutes to type it stops no other session on the token.
+//! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is
+//! asked for, elsewhere, and the job is queued again with it: a person who takes two minutes to
+//! type it stops no other session on the token.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -14,13 +15,17 @@ use super::failure::Failure;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
-/// What is done on the token's thread, perhaps more than once, with the PIN if there is one by then.
+/// What is done on the token's thread, perhaps more than once, with the PIN if there is one by
+/// then.
 pub(super) trait Work<T>:
     Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static
 {
 }
 
-impl<T, W: Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static> Work<T> for W {}
+impl<T, W: Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static>
+    Work<T> for W
+{
+}
 
 /// The one time limit of several steps.
 #[derive(Clone, Copy)]
@@ -31,26 +36,43 @@ pub(super) struct Until {
 
 impl Until {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { end: SystemClock::new().monotonic().saturating_add(limit), limit }
+        Self {
+            end: SystemClock::new().monotonic().saturating_add(limit),
+            limit,
+        }
     }
 
     /// What is left, in whole milliseconds: errors tell it.
     pub(super) fn left(self) -> Duration {
         let left = self.end.saturating_sub(SystemClock::new().monotonic());
-        let up = Duration::from_nanos(u64::from(left.subsec_nanos().next_multiple_of(1_000_000) - left.subsec_nanos()));
+        let up = Duration::from_nanos(u64::from(
+            left.subsec_nanos().next_multiple_of(1_000_000) - left.subsec_nanos(),
+        ));
         left.saturating_add(up)
     }
 
     /// Awaits the future as long as there is time; `late` begins the error's sentence.
-    pub(super) async fn or_late<T>(self, future: impl Future<Output = T>, late: &str) -> Result<T, Error> {
-        match select(std::pin::pin!(future), SystemClock::new().sleep(self.left())).await {
+    pub(super) async fn or_late<T>(
+        self,
+        future: impl Future<Output = T>,
+        late: &str,
+    ) -> Result<T, Error> {
+        match select(
+            std::pin::pin!(future),
+            SystemClock::new().sleep(self.left()),
+        )
+        .await
+        {
             Either::Left((done, _)) => Ok(done),
             Either::Right(_) => Err(self.late(late)),
         }
     }
 
     fn late(self, what: &str) -> Error {
-        Error::connection(format!("{what} within {:?}: raise `signature_timeout` if that is too short", self.limit))
+        Error::connection(format!(
+            "{what} within {:?}: raise `signature_timeout` if that is too short",
+            self.limit
+        ))
     }
 }
 
@@ -70,12 +92,16 @@ pub(super) async fn work<T: Send + 'static>(
         thread.call(until.left(), move |desk| work(desk, pin.as_ref()))
     };
     let done = once(at_hand(key)).await?;
-    let (Err(Failure::PinWanted), Some(pin)) = (&done, &key.pin) else { return Ok(done) };
+    let (Err(Failure::PinWanted), Some(pin)) = (&done, &key.pin) else {
+        return Ok(done);
+    };
     let late = format!("the PIN of {thread} was not given");
     let _turn = until.or_late(pin.turn(), &late).await?;
     // Whoever had the turn before may have logged in, with the same PIN.
     let done = once(None).await?;
-    let Err(Failure::PinWanted) = done else { return Ok(done) };
+    let Err(Failure::PinWanted) = done else {
+        return Ok(done);
+    };
     let pin = until.or_late(pin.ask(), &late).await??;
     once(Some(pin)).await
 }
@@ -90,10 +116,14 @@ pub(super) fn work_blocking<T: Send + 'static>(
     let (first, pin) = (Arc::clone(&job), at_hand(key));
     let begun = thread.begin(until.left(), move |desk| first(desk, pin.as_ref()))?;
     let done = begun.wait()?;
-    let (Err(Failure::PinWanted), Some(_)) = (&done, &key.pin) else { return Ok(done) };
-    // Rare enough for the detour: nothing may be awaited here, and the caller's runtime may be the one that waits.
-    let runtime = own_runtime()
-        .map_err(|error| Error::connection("no thread could be started to ask for a PIN").with_source(error))?;
+    let (Err(Failure::PinWanted), Some(_)) = (&done, &key.pin) else {
+        return Ok(done);
+    };
+    // Rare enough for the detour: nothing may be awaited here, and the caller's runtime may be the
+    // one that waits.
+    let runtime = own_runtime().map_err(|error| {
+        Error::connection("no thread could be started to ask for a PIN").with_source(error)
+    })?;
     let (answer, answered) = mpsc::sync_channel(1);
     let (on_thread, key) = (thread.clone(), Arc::clone(key));
     runtime.spawn(async move {
@@ -101,7 +131,9 @@ pub(super) fn work_blocking<T: Send + 'static>(
     });
     // The work ends at its own limit, a moment before.
     let limit = until.left().saturating_add(Duration::from_secs(1));
-    answered.recv_timeout(limit).map_err(|_| until.late(&format!("{thread} has not answered")))?
+    answered
+        .recv_timeout(limit)
+        .map_err(|_| until.late(&format!("{thread} has not answered")))?
 }
 
 fn at_hand(key: &KeyRef) -> Option<SecretString> {

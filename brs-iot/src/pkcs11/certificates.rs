@@ -1,8 +1,10 @@
-//! Certificates on a token: those that are meant, the one that is used, and what leads from it to its root.
+//! Certificates on a token: those that are meant, the one that is used, and what leads from it to
+//! its root.
 //!
-//! Several may be meant: a renewed certificate often lies beside the one before it, with the same id and label. Which
-//! of them belong to the key is for a signature to show (`prove.rs`); of those, the one that is valid is used. A chain
-//! is built by the certificates' signatures: names alone would pick any authority that was ever called the same.
+//! Several may be meant: a renewed certificate often lies beside the one before it, with the same
+//! id and label. Which of them belong to the key is for a signature to show (`prove.rs`); of those,
+//! the one that is valid is used. A chain is built by the certificates' signatures: names alone
+//! would pick any authority that was ever called the same.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -41,7 +43,8 @@ pub(super) struct Stored {
     pub(super) certificate: CertificateDer<'static>,
 }
 
-/// Reads the certificates that are meant: unless that is said, those of the key's id, or else of its label.
+/// Reads the certificates that are meant: unless that is said, those of the key's id, or else of
+/// its label.
 pub(super) fn read(
     session: &Session,
     selector: &ObjectSelector,
@@ -62,7 +65,9 @@ pub(super) fn read(
     .into_iter();
     let mut last = selector;
     let seen = loop {
-        let Some(next) = meant.next() else { return Err(missing(session, &class, last, token)) };
+        let Some(next) = meant.next() else {
+            return Err(missing(session, &class, last, token));
+        };
         last = next;
         match find::several(session, &class, next, token, WHAT) {
             Ok(seen) if !seen.is_empty() => break seen,
@@ -72,9 +77,16 @@ pub(super) fn read(
         }
     };
     let mut candidates = Vec::new();
-    for find::Seen { handle, label, id, .. } in &seen {
+    for find::Seen {
+        handle, label, id, ..
+    } in &seen
+    {
         if let Some(certificate) = value(session, *handle)? {
-            candidates.push(Stored { label: label.clone(), id: id.clone(), certificate });
+            candidates.push(Stored {
+                label: label.clone(),
+                id: id.clone(),
+                certificate,
+            });
         }
     }
     if candidates.is_empty() {
@@ -86,7 +98,10 @@ pub(super) fn read(
         tracing::warn!(%token, "the token holds too many certificates to look at all: the chain may lack one");
     }
     // Another's certificate that cannot be read is not missed until the chain is checked.
-    let all = handles.into_iter().filter_map(|handle| value(session, handle).ok().flatten()).collect();
+    let all = handles
+        .into_iter()
+        .filter_map(|handle| value(session, handle).ok().flatten())
+        .collect();
     Ok(OnToken { candidates, all })
 }
 
@@ -99,31 +114,51 @@ fn class() -> [Attribute; 3] {
 }
 
 fn of_key(label: Option<&str>, id: Option<&Id>) -> ObjectSelector {
-    ObjectSelector { label: label.map(str::to_owned), id: id.cloned() }
+    ObjectSelector {
+        label: label.map(str::to_owned),
+        id: id.cloned(),
+    }
 }
 
-fn missing(session: &Session, class: &[Attribute], selector: &ObjectSelector, token: &dyn fmt::Display) -> Failure {
+fn missing(
+    session: &Session,
+    class: &[Attribute],
+    selector: &ObjectSelector,
+    token: &dyn fmt::Display,
+) -> Failure {
     let seen = match find::every(session, class) {
         Ok((seen, _)) => seen,
         Err(failure) => return failure,
     };
-    let list = find::listed(seen.iter().map(|seen| match value(session, seen.handle) {
-        Ok(Some(certificate)) => Stored { label: seen.label.clone(), id: seen.id.clone(), certificate }.to_string(),
-        _ => format!("{seen}, which cannot be read"),
+    let list = find::listed(seen.iter().map(|seen| {
+        match value(session, seen.handle) {
+            Ok(Some(certificate)) => Stored {
+                label: seen.label.clone(),
+                id: seen.id.clone(),
+                certificate,
+            }
+            .to_string(),
+            _ => format!("{seen}, which cannot be read"),
+        }
     }));
     let text = format!("{token} has no certificate with {selector}: there are: {list}");
     Failure::Missing(Error::configuration(text).unrecoverable())
 }
 
-fn value(session: &Session, handle: ObjectHandle) -> Result<Option<CertificateDer<'static>>, Failure> {
-    Ok(match find::attribute(session, handle, AttributeType::Value)? {
-        Some(Attribute::Value(value)) if !value.is_empty() => Some(CertificateDer::from(value)),
-        _ => None,
-    })
+fn value(
+    session: &Session,
+    handle: ObjectHandle,
+) -> Result<Option<CertificateDer<'static>>, Failure> {
+    Ok(
+        match find::attribute(session, handle, AttributeType::Value)? {
+            Some(Attribute::Value(value)) if !value.is_empty() => Some(CertificateDer::from(value)),
+            _ => None,
+        },
+    )
 }
 
-/// The one of a key's certificates that is to be used. Several that are valid must be renewals of one another: then
-/// it is the one that ends last.
+/// The one of a key's certificates that is to be used. Several that are valid must be renewals of
+/// one another: then it is the one that ends last.
 pub(super) fn choose<'a>(
     fitting: &'a [Stored],
     now: SystemTime,
@@ -140,18 +175,30 @@ pub(super) fn choose<'a>(
     chosen.dedup_by(|one, other| one.certificate == other.certificate);
     let several = |problem: &str| {
         let list = find::listed(chosen.iter().map(|stored| stored.to_string()));
-        let remedy = match find::are_alike(chosen.iter().map(|stored| (&*stored.label, &stored.id))) {
+        let remedy = match find::are_alike(chosen.iter().map(|stored| (&*stored.label, &stored.id)))
+        {
             true => "give one another label or id with the token's own tool, or remove it",
             false => "choose by label and id, or remove one",
         };
-        let text = format!("{token} has {} certificates for the key {problem}: {remedy}, from: {list}", chosen.len());
-        Err(Error::configuration(text).unrecoverable().with_param("certificate"))
+        let text = format!(
+            "{token} has {} certificates for the key {problem}: {remedy}, from: {list}",
+            chosen.len()
+        );
+        Err(Error::configuration(text)
+            .unrecoverable()
+            .with_param("certificate"))
     };
     match chosen[..] {
-        [] => Err(Error::configuration(format!("{token} has no certificate for the key")).unrecoverable()),
+        [] => Err(
+            Error::configuration(format!("{token} has no certificate for the key")).unrecoverable(),
+        ),
         [only] => Ok(&only.certificate),
         [.., before, last] if ends(before) == ends(last) => several("that end at the same time"),
-        [.., last] if chosen.iter().all(|stored| are_of_one(&stored.certificate, &last.certificate)) => {
+        [.., last]
+            if chosen
+                .iter()
+                .all(|stored| are_of_one(&stored.certificate, &last.certificate)) =>
+        {
             Ok(&last.certificate)
         }
         _ => several("that do not renew each other"),
@@ -172,10 +219,15 @@ fn are_of_one(one: &CertificateDer<'_>, other: &CertificateDer<'_>) -> bool {
 
 impl OnToken {
     /// From the leaf upwards, without a root: whoever checks the chain has that.
-    pub(super) fn chain(&self, leaf: &CertificateDer<'static>, now: SystemTime) -> Vec<CertificateDer<'static>> {
+    pub(super) fn chain(
+        &self,
+        leaf: &CertificateDer<'static>,
+        now: SystemTime,
+    ) -> Vec<CertificateDer<'static>> {
         let mut chain = vec![leaf.clone()];
         while let (Some(last), true) = (chain.last(), chain.len() < MAX_CHAIN) {
-            let above = |other: &&CertificateDer<'static>| !chain.contains(*other) && issued(other, last);
+            let above =
+                |other: &&CertificateDer<'static>| !chain.contains(*other) && issued(other, last);
             let above: Vec<_> = self.all.iter().filter(above).collect();
             let valid = above.iter().find(|other| is_valid(other, now));
             match valid.or(above.first()) {
@@ -189,19 +241,27 @@ impl OnToken {
 
 /// Whether the upper certificate is an authority's, not a root, whose key has signed the lower one.
 fn issued(upper: &CertificateDer<'_>, lower: &CertificateDer<'_>) -> bool {
-    let (Ok(above), Ok(below)) = (EndEntityCert::try_from(upper), EndEntityCert::try_from(lower)) else {
+    let (Ok(above), Ok(below)) = (
+        EndEntityCert::try_from(upper),
+        EndEntityCert::try_from(lower),
+    ) else {
         return false;
     };
     if above.subject() != below.issuer() || above.subject() == above.issuer() {
         return false;
     }
     signed_parts(lower).is_some_and(|(content, algorithm, signature)| {
-        let known = ALL_VERIFICATION_ALGS.iter().filter(|known| known.signature_alg_id().as_ref() == algorithm);
-        known.into_iter().any(|known| above.verify_signature(*known, content, signature).is_ok())
+        let known = ALL_VERIFICATION_ALGS
+            .iter()
+            .filter(|known| known.signature_alg_id().as_ref() == algorithm);
+        known
+            .into_iter()
+            .any(|known| above.verify_signature(*known, content, signature).is_ok())
     })
 }
 
-/// A certificate's signed content, the algorithm of its signature, and that signature, as they stand there.
+/// A certificate's signed content, the algorithm of its signature, and that signature, as they
+/// stand there.
 fn signed_parts<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
     let whole = AnyRef::from_der(certificate).ok()?.value();
     let (_, rest) = AnyRef::from_der_partial(whole).ok()?;
@@ -209,8 +269,10 @@ fn signed_parts<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'
     let (algorithm, rest) = AnyRef::from_der_partial(rest).ok()?;
     let signature = AnyRef::from_der(rest).ok()?;
     // A bit string of whole bytes.
-    let signature =
-        signature.value().strip_prefix(&[0]).filter(|_| signature.tag() == x509_cert::der::Tag::BitString)?;
+    let signature = signature
+        .value()
+        .strip_prefix(&[0])
+        .filter(|_| signature.tag() == x509_cert::der::Tag::BitString)?;
     Some((content, algorithm.value(), signature))
 }
 
@@ -218,7 +280,12 @@ impl fmt::Display for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "label `{}`, id {}", clean(&self.label, &[]), self.id)?;
         match Facts::of(&self.certificate) {
-            Some(facts) => write!(f, ", SHA-256 {}, until {}", facts.sha256, iso8601(facts.not_after)),
+            Some(facts) => write!(
+                f,
+                ", SHA-256 {}, until {}",
+                facts.sha256,
+                iso8601(facts.not_after)
+            ),
             None => f.write_str(", which is no X.509 certificate"),
         }
     }

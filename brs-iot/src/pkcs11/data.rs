@@ -52,13 +52,17 @@ impl Data {
         let mut read = match &self.uri {
             Some(uri) => Pkcs11::from_uri_with(uri.expose(), self.module_path.as_deref())?,
             None => Pkcs11::new(self.module_path.ok_or_else(|| {
-                Error::validation("`module_path` is missing: the path of the token's PKCS#11 library").unrecoverable()
+                Error::validation(
+                    "`module_path` is missing: the path of the token's PKCS#11 library",
+                )
+                .unrecoverable()
             })?),
         };
         let given = |name: &str, is_given: bool| match is_given {
-            true => {
-                Err(Error::validation(format!("`{name}` is given twice: in the URI and beside it")).unrecoverable())
-            }
+            true => Err(Error::validation(format!(
+                "`{name}` is given twice: in the URI and beside it"
+            ))
+            .unrecoverable()),
             false => Ok(()),
         };
         macro_rules! set {
@@ -78,7 +82,11 @@ impl Data {
             certificate_label, read.certificate.label, self.certificate_label;
             certificate_id, read.certificate.id, id("certificate_id", self.certificate_id)?;
         }
-        let pins = [self.pin.map(Pin::value), self.pin_file.map(Pin::file), self.pin_env.map(Pin::environment)];
+        let pins = [
+            self.pin.map(Pin::value),
+            self.pin_file.map(Pin::file),
+            self.pin_env.map(Pin::environment),
+        ];
         for pin in pins.into_iter().flatten() {
             if read.pin.replace(pin).is_some() {
                 return Err(Error::validation(
@@ -101,13 +109,22 @@ fn id(name: &str, text: Option<String>) -> Result<Option<super::find::Id>, Error
     let Some(text) = text else { return Ok(None) };
     let digits: Vec<u8> = text.bytes().filter(|&byte| byte != b':').collect();
     let byte = |pair: &[u8]| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        u8::from_str_radix(pair, 16).ok().filter(|_| pair.len() == 2)
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        u8::from_str_radix(pair, 16)
+            .ok()
+            .filter(|_| pair.len() == 2)
     };
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.map(|bytes| Some(super::find::Id(bytes))).ok_or_else(|| {
-        Error::validation(format!("`{name}` must be bytes in hexadecimal, such as `0a1b` or `0a:1b`")).unrecoverable()
-    })
+    bytes
+        .map(|bytes| Some(super::find::Id(bytes)))
+        .ok_or_else(|| {
+            Error::validation(format!(
+                "`{name}` must be bytes in hexadecimal, such as `0a1b` or `0a:1b`"
+            ))
+            .unrecoverable()
+        })
 }
 
 impl<'de> Deserialize<'de> for Pkcs11 {
@@ -130,7 +147,9 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Pkcs11, A::Error> {
-        Data::deserialize(MapAccessDeserializer::new(map))?.read().map_err(A::Error::custom)
+        Data::deserialize(MapAccessDeserializer::new(map))?
+            .read()
+            .map_err(A::Error::custom)
     }
 }
 
@@ -165,12 +184,18 @@ mod tests {
         });
         let shown = format!("{:?}", read(python).unwrap());
         assert_eq!(shown, format!("{:?}", read(own).unwrap()));
-        assert!(!shown.contains("hush") && shown.contains("/usr/lib/m.so"), "{shown}");
+        assert!(
+            !shown.contains("hush") && shown.contains("/usr/lib/m.so"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn a_uri_stands_alone_or_is_added_to() {
-        let alone = read(json!("pkcs11:token=t;object=k;id=%0a?module-path=/m.so&pin-source=/run/pin")).unwrap();
+        let alone = read(json!(
+            "pkcs11:token=t;object=k;id=%0a?module-path=/m.so&pin-source=/run/pin"
+        ))
+        .unwrap();
         let added = read(json!({
             "uri": "pkcs11:token=t;object=k", "key_id": "0A", "module_path": "/m.so", "pin_file": "/run/pin",
         }));
@@ -183,24 +208,57 @@ mod tests {
             (json!({}), "`module_path` is missing"),
             (json!("pkcs11:token=t"), "module-path"),
             (json!({ "module_path": "m.so" }), "absolute"),
-            (json!({ "uri": "pkcs11:?module-path=/m.so", "module_path": "/m.so" }), "`module_path` is given twice"),
+            (
+                json!({ "uri": "pkcs11:?module-path=/m.so", "module_path": "/m.so" }),
+                "`module_path` is given twice",
+            ),
             (
                 json!({ "uri": "pkcs11:token=hush?module-path=/m.so", "token_label": "x" }),
                 "`token_label` is given twice",
             ),
-            (json!({ "module_path": "/m.so", "key_id": "hush" }), "hexadecimal"),
-            (json!({ "module_path": "/m.so", "key_id": "0a1" }), "hexadecimal"),
-            (json!({ "module_path": "/m.so", "pin": "hush", "pin_env": "PIN" }), "PIN is given twice"),
-            (json!({ "uri": "pkcs11:?module-path=/m.so&pin-value=hush", "pin": "hush" }), "PIN is given twice"),
-            (json!({ "module_path": "/m.so", "pin": 4711 }), "must be a text"),
-            (json!({ "module_path": "/m.so", "signature_timeout": -1.0 }), "`signature_timeout`"),
-            (json!({ "module_path": "/m.so", "signature_timeout": 0 }), "`signature_timeout`"),
-            (json!({ "module_path": "/m.so", "signature_timeout": 1e9 }), "`signature_timeout`"),
-            (json!({ "module_path": "/m.so", "pins": 1 }), "unknown field"),
+            (
+                json!({ "module_path": "/m.so", "key_id": "hush" }),
+                "hexadecimal",
+            ),
+            (
+                json!({ "module_path": "/m.so", "key_id": "0a1" }),
+                "hexadecimal",
+            ),
+            (
+                json!({ "module_path": "/m.so", "pin": "hush", "pin_env": "PIN" }),
+                "PIN is given twice",
+            ),
+            (
+                json!({ "uri": "pkcs11:?module-path=/m.so&pin-value=hush", "pin": "hush" }),
+                "PIN is given twice",
+            ),
+            (
+                json!({ "module_path": "/m.so", "pin": 4711 }),
+                "must be a text",
+            ),
+            (
+                json!({ "module_path": "/m.so", "signature_timeout": -1.0 }),
+                "`signature_timeout`",
+            ),
+            (
+                json!({ "module_path": "/m.so", "signature_timeout": 0 }),
+                "`signature_timeout`",
+            ),
+            (
+                json!({ "module_path": "/m.so", "signature_timeout": 1e9 }),
+                "`signature_timeout`",
+            ),
+            (
+                json!({ "module_path": "/m.so", "pins": 1 }),
+                "unknown field",
+            ),
         ] {
             let problem = read(value.clone()).map(|_| ()).unwrap_err();
             assert!(problem.contains(words), "{value}: {problem}");
-            assert!(!problem.contains("hush") && !problem.contains("4711"), "{problem}");
+            assert!(
+                !problem.contains("hush") && !problem.contains("4711"),
+                "{problem}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What goes wrong at a token, and the error a user sees.
 //!
-//! Owns the wording for PKCS#11's return values. The text that `cryptoki` has for them is the specification's prose and
-//! is left out; the value's name (`CKR_…`) is the error's code.
+//! Owns the wording for PKCS#11's return values. The text that `cryptoki` has for them is the
+//! specification's prose and is left out; the value's name (`CKR_…`) is the error's code.
 
 use brs_core::Error;
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -10,7 +10,10 @@ use cryptoki::error::{Error as ModuleError, RvError};
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The module said no while `doing` something.
-    Module { error: ModuleError, doing: &'static str },
+    Module {
+        error: ModuleError,
+        doing: &'static str,
+    },
     /// Something that was asked for is not there, or not only once.
     Missing(Error),
     /// The signature does not fit the certificate.
@@ -30,9 +33,10 @@ impl Failure {
     /// Whether a new session may do better: the old one is dead, logged out, or another's by now.
     pub(super) fn may_be_stale(&self) -> bool {
         match self {
-            Self::Module { error: ModuleError::Pkcs11(value, _), .. } => {
-                !is_about_the_pin(*value) && !is_about_the_mechanism(*value)
-            }
+            Self::Module {
+                error: ModuleError::Pkcs11(value, _),
+                ..
+            } => !is_about_the_pin(*value) && !is_about_the_mechanism(*value),
             Self::Missing(_) | Self::Mismatch => true,
             Self::Module { .. } | Self::PinWanted | Self::Other(_) => false,
         }
@@ -46,9 +50,15 @@ impl Failure {
     /// Whether the token cannot do what it was asked to with this key.
     pub(super) fn is_incapable(&self) -> bool {
         match self {
-            Self::Module { error: ModuleError::Pkcs11(value, _), .. } => is_about_the_mechanism(*value),
+            Self::Module {
+                error: ModuleError::Pkcs11(value, _),
+                ..
+            } => is_about_the_mechanism(*value),
             Self::Module { error, .. } => {
-                matches!(error, ModuleError::NotSupported | ModuleError::NullFunctionPointer)
+                matches!(
+                    error,
+                    ModuleError::NotSupported | ModuleError::NullFunctionPointer
+                )
             }
             Self::Mismatch => true,
             Self::Missing(_) | Self::PinWanted | Self::Other(_) => false,
@@ -57,8 +67,17 @@ impl Failure {
 
     /// Whether it may be that the token cannot do this, or that it was something passing.
     pub(super) fn is_unclear(&self) -> bool {
-        let Self::Module { error: ModuleError::Pkcs11(value, _), .. } = self else { return false };
-        matches!(value, RvError::FunctionFailed | RvError::GeneralError | RvError::ArgumentsBad)
+        let Self::Module {
+            error: ModuleError::Pkcs11(value, _),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        matches!(
+            value,
+            RvError::FunctionFailed | RvError::GeneralError | RvError::ArgumentsBad
+        )
     }
 
     /// The error a user sees; `what` is the token or module.
@@ -113,14 +132,24 @@ fn is_about_the_mechanism(value: RvError) -> bool {
 
 /// Whether a refused login means that this PIN is not the token's.
 pub(super) fn refuses_the_pin(error: &ModuleError) -> bool {
-    let ModuleError::Pkcs11(value, _) = error else { return false };
-    matches!(value, RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange)
+    let ModuleError::Pkcs11(value, _) = error else {
+        return false;
+    };
+    matches!(
+        value,
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange
+    )
 }
 
 /// Whether a failed login may or may not have been for the PIN.
 pub(super) fn says_nothing(error: &ModuleError) -> bool {
-    let ModuleError::Pkcs11(value, _) = error else { return false };
-    matches!(value, RvError::GeneralError | RvError::FunctionFailed | RvError::DeviceError)
+    let ModuleError::Pkcs11(value, _) = error else {
+        return false;
+    };
+    matches!(
+        value,
+        RvError::GeneralError | RvError::FunctionFailed | RvError::DeviceError
+    )
 }
 
 fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -> Error {
@@ -135,8 +164,10 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
             .with_source(error);
         }
         ModuleError::MissingSymbol(symbol) => {
-            return Error::configuration(format!("{what} is not a PKCS#11 library: it has no `{symbol}`"))
-                .unrecoverable();
+            return Error::configuration(format!(
+                "{what} is not a PKCS#11 library: it has no `{symbol}`"
+            ))
+            .unrecoverable();
         }
         error => return Error::connection(format!("{what}: {doing} failed")).with_source(error),
     };
@@ -209,9 +240,18 @@ mod tests {
     #[test]
     fn errors_name_token_step_and_pkcs11_code() {
         let error = failure(RvError::FunctionFailed).into_error(&"token `x`");
-        assert_eq!(error.to_string(), "token `x`: signing failed (CKR_FUNCTION_FAILED)");
-        assert_eq!((error.code(), error.is_retryable()), (Some("CKR_FUNCTION_FAILED"), true));
-        assert_eq!(code(RvError::UnknownErrorCode(0x8000_0001)), "CKR 0x80000001");
+        assert_eq!(
+            error.to_string(),
+            "token `x`: signing failed (CKR_FUNCTION_FAILED)"
+        );
+        assert_eq!(
+            (error.code(), error.is_retryable()),
+            (Some("CKR_FUNCTION_FAILED"), true)
+        );
+        assert_eq!(
+            code(RvError::UnknownErrorCode(0x8000_0001)),
+            "CKR 0x80000001"
+        );
     }
 
     #[test]
@@ -233,7 +273,11 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_reason_is_not_taken_for_inability() {
-        for value in [RvError::GeneralError, RvError::FunctionFailed, RvError::ArgumentsBad] {
+        for value in [
+            RvError::GeneralError,
+            RvError::FunctionFailed,
+            RvError::ArgumentsBad,
+        ] {
             assert!(failure(value).is_unclear() && !failure(value).is_incapable());
         }
         assert!(!failure(RvError::MechanismInvalid).is_unclear());
@@ -241,11 +285,16 @@ mod tests {
 
     #[test]
     fn a_dead_session_is_worth_a_new_one_and_an_impossible_mechanism_is_not() {
-        for value in [RvError::SessionHandleInvalid, RvError::CryptokiNotInitialized, RvError::DeviceRemoved] {
+        for value in [
+            RvError::SessionHandleInvalid,
+            RvError::CryptokiNotInitialized,
+            RvError::DeviceRemoved,
+        ] {
             assert!(failure(value).may_be_stale() && !failure(value).is_incapable());
         }
         assert!(
-            !failure(RvError::MechanismInvalid).may_be_stale() && failure(RvError::MechanismInvalid).is_incapable()
+            !failure(RvError::MechanismInvalid).may_be_stale()
+                && failure(RvError::MechanismInvalid).is_incapable()
         );
     }
 }

@@ -1,8 +1,10 @@
-//! Finding token, key and certificates by what the user said, and telling what is there when that is not enough.
+//! Finding token, key and certificates by what the user said, and telling what is there when that
+//! is not enough.
 //!
-//! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is not there, or not
-//! only once, is an error with a list of labels, serial numbers and ids. Keys of one label and one id are listed by
-//! what else is known of them: only the token's owner can make them choosable.
+//! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is
+//! not there, or not only once, is an error with a list of labels, serial numbers and ids. Keys of
+//! one label and one id are listed by what else is known of them: only the token's owner can make
+//! them choosable.
 
 use std::fmt;
 
@@ -17,7 +19,8 @@ use cryptoki::slot::Slot;
 use super::failure::{Failure, reason};
 use super::kind::kind;
 
-/// More objects of a kind than any device's token holds; what is asked for by label and id is found among any number.
+/// More objects of a kind than any device's token holds; what is asked for by label and id is found
+/// among any number.
 const MAX_OBJECTS: usize = 1024;
 /// How many of them an error lists.
 const MAX_LISTED: usize = 16;
@@ -76,19 +79,33 @@ pub(super) struct FoundKey {
 
 impl fmt::Display for FoundKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "private key `{}` (id {})", clean(&self.label, &[]), self.id)
+        write!(
+            f,
+            "private key `{}` (id {})",
+            clean(&self.label, &[]),
+            self.id
+        )
     }
 }
 
 /// The token that is meant among those that are there now.
-pub(super) fn token(module: &Module, selector: &TokenSelector, what: &dyn fmt::Display) -> Result<Identity, Failure> {
+pub(super) fn token(
+    module: &Module,
+    selector: &TokenSelector,
+    what: &dyn fmt::Display,
+) -> Result<Identity, Failure> {
     let Tokens { seen, unreadable } = tokens(module)?;
-    let mut matching = seen.iter().filter(|(slot, token)| selector.matches(slot.id(), token));
+    let mut matching = seen
+        .iter()
+        .filter(|(slot, token)| selector.matches(slot.id(), token));
     let (chosen, more) = (matching.next(), matching.next());
     let (problem, remedy) = match (chosen, more) {
         (Some((_, token)), None) => return Ok(token.clone()),
         (None, _) => ("has no token", "plug it in, or choose one of"),
-        (Some(_), Some(_)) => ("has several tokens", "choose one by slot id, label or serial number from"),
+        (Some(_), Some(_)) => (
+            "has several tokens",
+            "choose one by slot id, label or serial number from",
+        ),
     };
     let seen = seen.iter().map(|(slot, token)| {
         format!(
@@ -98,7 +115,9 @@ pub(super) fn token(module: &Module, selector: &TokenSelector, what: &dyn fmt::D
             clean(&token.model, &[])
         )
     });
-    let unreadable = unreadable.iter().map(|(slot, why)| format!("slot id {slot}: one that cannot be read ({why})"));
+    let unreadable = unreadable
+        .iter()
+        .map(|(slot, why)| format!("slot id {slot}: one that cannot be read ({why})"));
     let list = listed(seen.chain(unreadable).collect::<Vec<_>>().into_iter());
     let text = format!("{what} {problem} with {selector}: {remedy}: {list}");
     // A token that is not there may come back; several do not become one.
@@ -117,13 +136,21 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
             && seen.model == token.model
             && token.slot_id.is_none_or(|id| id == slot.id())
     };
-    let mut found = tokens(module)?.seen.into_iter().filter(|(slot, seen)| is_it(seen, *slot)).map(|(slot, _)| slot);
+    let mut found = tokens(module)?
+        .seen
+        .into_iter()
+        .filter(|(slot, seen)| is_it(seen, *slot))
+        .map(|(slot, _)| slot);
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot),
-        (None, _) => Err(Failure::Other(Error::connection(format!("{token} is not there any more: plug it in again")))),
+        (None, _) => Err(Failure::Other(Error::connection(format!(
+            "{token} is not there any more: plug it in again"
+        )))),
         (Some(_), Some(_)) => Err(Failure::Other(
-            Error::configuration(format!("{token} is there twice by now: unplug one, or choose one by slot id"))
-                .unrecoverable(),
+            Error::configuration(format!(
+                "{token} is there twice by now: unplug one, or choose one by slot id"
+            ))
+            .unrecoverable(),
         )),
     }
 }
@@ -135,9 +162,12 @@ struct Tokens {
     unreadable: Vec<(Slot, String)>,
 }
 
-/// A token that cannot be read, such as one in another reader, does not stand in the way of those that can.
+/// A token that cannot be read, such as one in another reader, does not stand in the way of those
+/// that can.
 fn tokens(module: &Module) -> Result<Tokens, Failure> {
-    let slots = module.get_slots_with_token().map_err(Failure::while_("listing the slots"))?;
+    let slots = module
+        .get_slots_with_token()
+        .map_err(Failure::while_("listing the slots"))?;
     let mut seen: Vec<(Slot, Identity)> = Vec::new();
     let mut unreadable = Vec::new();
     for slot in slots {
@@ -166,9 +196,18 @@ fn tokens(module: &Module) -> Result<Tokens, Failure> {
 }
 
 /// The private key that is meant.
-pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt::Display) -> Result<FoundKey, Failure> {
-    let class = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true)];
-    let Seen { handle, label, id, .. } = one(session, &class, selector, token, "private key")?;
+pub(super) fn key(
+    session: &Session,
+    selector: &ObjectSelector,
+    token: &dyn fmt::Display,
+) -> Result<FoundKey, Failure> {
+    let class = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Token(true),
+    ];
+    let Seen {
+        handle, label, id, ..
+    } = one(session, &class, selector, token, "private key")?;
     let flag = |kind| match attribute(session, handle, kind) {
         Ok(Some(Attribute::Sign(flag) | Attribute::AlwaysAuthenticate(flag))) => Ok(Some(flag)),
         Ok(_) => Ok(None),
@@ -179,7 +218,10 @@ pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt:
         _ => None,
     };
     let wrong = |problem: &str| {
-        let text = format!("{token}: private key `{}` (id {id}) {problem}", clean(&label, &[]));
+        let text = format!(
+            "{token}: private key `{}` (id {id}) {problem}",
+            clean(&label, &[])
+        );
         Err(Failure::Other(Error::configuration(text).unrecoverable()))
     };
     if flag(AttributeType::Sign)? == Some(false) {
@@ -188,10 +230,20 @@ pub(super) fn key(session: &Session, selector: &ObjectSelector, token: &dyn fmt:
     let is_rsa = match key_type {
         Some(KeyType::RSA) => true,
         Some(KeyType::EC) => false,
-        _ => return wrong("is of an unsupported kind: keys are RSA of 2048 to 4096 bits, P-256 or P-384"),
+        _ => {
+            return wrong(
+                "is of an unsupported kind: keys are RSA of 2048 to 4096 bits, P-256 or P-384",
+            );
+        }
     };
     let always_authenticate = flag(AttributeType::AlwaysAuthenticate)? == Some(true);
-    Ok(FoundKey { handle, label, id, is_rsa, always_authenticate })
+    Ok(FoundKey {
+        handle,
+        label,
+        id,
+        is_rsa,
+        always_authenticate,
+    })
 }
 
 /// The one object of a class that fits.
@@ -213,24 +265,37 @@ fn one(
     let text = match matching.len() {
         0 => format!("{token} has no {what} with {selector}: there are: {list}"),
         count if are_alike(matching.iter().map(|seen| (&*seen.label, &seen.id))) => {
-            let kinds = listed(matching.iter().map(|seen| format!("{seen}, {}", kind(session, seen.handle))));
+            let kinds = listed(
+                matching
+                    .iter()
+                    .map(|seen| format!("{seen}, {}", kind(session, seen.handle))),
+            );
             format!(
                 "{token} has {count} {what}s of the same label and id, so that neither chooses one: give one another \
                  label or id with the token's own tool, or remove it: {kinds}"
             )
         }
-        count => format!("{token} has {count} {what}s with {selector}: choose by label and id from: {list}"),
+        count => format!(
+            "{token} has {count} {what}s with {selector}: choose by label and id from: {list}"
+        ),
     };
     let error = Error::configuration(text).unrecoverable();
-    Err(if matching.is_empty() { Failure::Missing(error) } else { Failure::Other(error) })
+    Err(if matching.is_empty() {
+        Failure::Missing(error)
+    } else {
+        Failure::Other(error)
+    })
 }
 
 /// Whether labels and ids are the same of all.
 pub(super) fn are_alike<'a>(mut names: impl Iterator<Item = (&'a str, &'a Id)>) -> bool {
-    names.next().is_some_and(|(label, id)| names.all(|other| other == (label, id)))
+    names
+        .next()
+        .is_some_and(|(label, id)| names.all(|other| other == (label, id)))
 }
 
-/// All objects of a class that fit: those the token finds by label and id, else those that fit but for padding.
+/// All objects of a class that fit: those the token finds by label and id, else those that fit but
+/// for padding.
 pub(super) fn several(
     session: &Session,
     class: &[Attribute],
@@ -238,36 +303,67 @@ pub(super) fn several(
     token: &dyn fmt::Display,
     what: &str,
 ) -> Result<Vec<Seen>, Failure> {
-    let named = selector.label.as_ref().map(|label| Attribute::Label(label.as_bytes().to_vec()));
-    let named = named.into_iter().chain(selector.id.as_ref().map(|id| Attribute::Id(id.0.clone())));
+    let named = selector
+        .label
+        .as_ref()
+        .map(|label| Attribute::Label(label.as_bytes().to_vec()));
+    let named = named
+        .into_iter()
+        .chain(selector.id.as_ref().map(|id| Attribute::Id(id.0.clone())));
     let template: Vec<Attribute> = class.iter().cloned().chain(named).collect();
     let too_many = |problem: String| {
-        Failure::Other(Error::configuration(format!("{token} has {problem}: choose by label and id")).unrecoverable())
+        Failure::Other(
+            Error::configuration(format!("{token} has {problem}: choose by label and id"))
+                .unrecoverable(),
+        )
     };
     let (found, more) = every(session, &template)?;
     if more {
-        return Err(too_many(format!("more than {} {what}s with {selector}", max_objects())));
+        return Err(too_many(format!(
+            "more than {} {what}s with {selector}",
+            max_objects()
+        )));
     }
     if !found.is_empty() || template.len() == class.len() {
         return Ok(found.into_iter().filter(|seen| seen.readable).collect());
     }
     let (all, more) = every(session, class)?;
-    let found: Vec<Seen> = all.into_iter().filter(|seen| selector.matches(seen)).collect();
+    let found: Vec<Seen> = all
+        .into_iter()
+        .filter(|seen| selector.matches(seen))
+        .collect();
     if found.is_empty() && more {
-        return Err(too_many(format!("no {what} with exactly {selector}, and more than {} others", max_objects())));
+        return Err(too_many(format!(
+            "no {what} with exactly {selector}, and more than {} others",
+            max_objects()
+        )));
     }
     Ok(found)
 }
 
 /// All objects that fit a template, and whether there are more of them than are looked at.
-pub(super) fn every(session: &Session, template: &[Attribute]) -> Result<(Vec<Seen>, bool), Failure> {
+pub(super) fn every(
+    session: &Session,
+    template: &[Attribute],
+) -> Result<(Vec<Seen>, bool), Failure> {
     let (handles, more) = handles(session, template)?;
-    Ok((handles.into_iter().map(|handle| Seen::read(session, handle)).collect(), more))
+    Ok((
+        handles
+            .into_iter()
+            .map(|handle| Seen::read(session, handle))
+            .collect(),
+        more,
+    ))
 }
 
 /// The same without looking at them.
-pub(super) fn handles(session: &Session, template: &[Attribute]) -> Result<(Vec<ObjectHandle>, bool), Failure> {
-    let objects = session.iter_objects(template).map_err(Failure::while_("searching"))?;
+pub(super) fn handles(
+    session: &Session,
+    template: &[Attribute],
+) -> Result<(Vec<ObjectHandle>, bool), Failure> {
+    let objects = session
+        .iter_objects(template)
+        .map_err(Failure::while_("searching"))?;
     let found: Result<Vec<_>, _> = objects.take(max_objects() + 1).collect();
     let mut found = found.map_err(Failure::while_("searching"))?;
     let more = found.len() > max_objects();
@@ -309,7 +405,12 @@ impl Seen {
             Ok(Some(Attribute::Id(id))) => Id(id),
             _ => Id::default(),
         };
-        Self { handle, label, id, readable }
+        Self {
+            handle,
+            label,
+            id,
+            readable,
+        }
     }
 }
 
@@ -324,7 +425,9 @@ impl fmt::Display for Seen {
 
 impl TokenSelector {
     fn matches(&self, slot_id: u64, token: &Identity) -> bool {
-        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| bare(wanted) == is);
+        let is = |wanted: &Option<String>, is: &str| {
+            wanted.as_ref().is_none_or(|wanted| bare(wanted) == is)
+        };
         self.slot_id.is_none_or(|wanted| wanted == slot_id)
             && is(&self.label, &token.label)
             && is(&self.serial, &token.serial)
@@ -336,12 +439,16 @@ impl TokenSelector {
 impl ObjectSelector {
     fn matches(&self, object: &Seen) -> bool {
         object.readable
-            && self.label.as_ref().is_none_or(|wanted| bare(wanted) == bare(&object.label))
+            && self
+                .label
+                .as_ref()
+                .is_none_or(|wanted| bare(wanted) == bare(&object.label))
             && self.id.as_ref().is_none_or(|wanted| *wanted == object.id)
     }
 }
 
-/// Without the padding that PKCS#11 has for fixed fields, whether by the standard's spaces or by zeros.
+/// Without the padding that PKCS#11 has for fixed fields, whether by the standard's spaces or by
+/// zeros.
 fn bare(text: &str) -> &str {
     text.trim_end_matches([' ', '\0'])
 }
@@ -352,8 +459,16 @@ pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String
         return "none".into();
     }
     let more = items.len().saturating_sub(MAX_LISTED);
-    let list = items.by_ref().take(MAX_LISTED).collect::<Vec<_>>().join("; ");
-    if more == 0 { list } else { format!("{list}; and {more} more") }
+    let list = items
+        .by_ref()
+        .take(MAX_LISTED)
+        .collect::<Vec<_>>()
+        .join("; ");
+    if more == 0 {
+        list
+    } else {
+        format!("{list}; and {more} more")
+    }
 }
 
 /// `label `a`, serial `1``, or `any name` if nothing is said.
@@ -361,11 +476,20 @@ fn said(f: &mut fmt::Formatter<'_>, parts: &[(&str, Option<&dyn fmt::Display>)])
     let mut first = true;
     for (name, value) in parts {
         if let Some(value) = value {
-            write!(f, "{}{name} `{}`", if first { "" } else { ", " }, clean(&value.to_string(), &[]))?;
+            write!(
+                f,
+                "{}{name} `{}`",
+                if first { "" } else { ", " },
+                clean(&value.to_string(), &[])
+            )?;
             first = false;
         }
     }
-    if first { f.write_str("any name") } else { Ok(()) }
+    if first {
+        f.write_str("any name")
+    } else {
+        Ok(())
+    }
 }
 
 fn shown<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
@@ -396,7 +520,11 @@ impl fmt::Display for ObjectSelector {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "token `{}`", clean(&self.label, &[]))?;
-        if self.serial.is_empty() { Ok(()) } else { write!(f, " (serial {})", clean(&self.serial, &[])) }
+        if self.serial.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (serial {})", clean(&self.serial, &[]))
+        }
     }
 }
 

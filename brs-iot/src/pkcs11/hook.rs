@@ -1,5 +1,5 @@
-//! Hooks for tests: tokens whose signatures take long, never end, or fail for no reason that could be told, and tokens
-//! that hold more than is looked at.
+//! Hooks for tests: tokens whose signatures take long, never end, or fail for no reason that could
+//! be told, and tokens that hold more than is looked at.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,10 +35,17 @@ pub(super) fn run(scheme: SignatureScheme) -> Result<(), Failure> {
     if let Some(hook) = hook {
         hook();
     }
-    if !FAILING.lock().unwrap_or_else(PoisonError::into_inner).contains(&scheme) {
+    if !FAILING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&scheme)
+    {
         return Ok(());
     }
-    Err(Failure::while_("signing")(Error::Pkcs11(RvError::GeneralError, Function::Sign)))
+    Err(Failure::while_("signing")(Error::Pkcs11(
+        RvError::GeneralError,
+        Function::Sign,
+    )))
 }
 
 /// From now on no more than so many objects are looked at at once.

@@ -1,11 +1,13 @@
-//! A token's key as rustls wants it: a `SigningKey` whose signatures are made on the token's thread.
+//! A token's key as rustls wants it: a `SigningKey` whose signatures are made on the token's
+//! thread.
 //!
-//! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of the method `iot`
-//! tokio is told of it, so that the other tasks of the worker go on elsewhere; whoever else drives a handshake does so
-//! on a thread that may block. tokio offers no way to ask whether a worker may, and answers a wrong guess with a panic.
+//! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of
+//! the method `iot` tokio is told of it, so that the other tasks of the worker go on elsewhere;
+//! whoever else drives a handshake does so on a thread that may block. tokio offers no way to ask
+//! whether a worker may, and answers a wrong guess with a panic.
 //!
-//! What the token has to say about a signature that failed goes through rustls as it is, with the handshake's error:
-//! two connections that sign with one key at one time each hear of their own.
+//! What the token has to say about a signature that failed goes through rustls as it is, with the
+//! handshake's error: two connections that sign with one key at one time each hear of their own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -34,13 +36,14 @@ pub(super) struct Inner {
     pub(super) schemes: Vec<SignatureScheme>,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
-    /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the try keeps it.
+    /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the
+    /// try keeps it.
     pub(super) until: Mutex<Weak<Duration>>,
 }
 
 impl TokenKey {
-    /// Signatures end within this time, from now on, as long as what this gives is kept; then each has the key's own
-    /// limit only. A later one takes its place, and outlives it.
+    /// Signatures end within this time, from now on, as long as what this gives is kept; then each
+    /// has the key's own limit only. A later one takes its place, and outlives it.
     pub(super) fn set_limit(&self, limit: Duration) -> Arc<Duration> {
         let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
         *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
@@ -48,7 +51,12 @@ impl TokenKey {
     }
 
     fn limit(&self) -> Duration {
-        let until = self.0.until.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let until = self
+            .0
+            .until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
         let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
         left.map_or(self.0.limit, |left| left.min(self.0.limit))
     }
@@ -56,8 +64,15 @@ impl TokenKey {
 
 impl SigningKey for TokenKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let scheme = *self.0.schemes.iter().find(|scheme| offered.contains(scheme))?;
-        Some(Box::new(TokenSigner { key: self.clone(), scheme }))
+        let scheme = *self
+            .0
+            .schemes
+            .iter()
+            .find(|scheme| offered.contains(scheme))?;
+        Some(Box::new(TokenSigner {
+            key: self.clone(),
+            scheme,
+        }))
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -77,11 +92,18 @@ struct TokenSigner {
 
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        let Inner { thread, key, certificate, .. } = &*self.key.0;
-        let (signing, certificate, message) = (Arc::clone(key), Arc::clone(certificate), message.to_vec());
+        let Inner {
+            thread,
+            key,
+            certificate,
+            ..
+        } = &*self.key.0;
+        let (signing, certificate, message) =
+            (Arc::clone(key), Arc::clone(certificate), message.to_vec());
         let scheme = self.scheme;
-        let work =
-            move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&signing, pin, scheme, &message, &certificate);
+        let work = move |desk: &mut Desk, pin: Option<&SecretString>| {
+            desk.sign(&signing, pin, scheme, &message, &certificate)
+        };
         let until = Until::new(self.key.limit());
         telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
             .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)))

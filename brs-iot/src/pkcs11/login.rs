@@ -1,8 +1,9 @@
-//! Logging in to a token, as its user or for one signature: whether a PIN is tried at all, and what came of it.
+//! Logging in to a token, as its user or for one signature: whether a PIN is tried at all, and what
+//! came of it.
 //!
-//! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not tried where somebody
-//! in the process is logged in, where the token refused it before (`pin.rs` remembers), where it is shorter or longer
-//! than the token's PINs, or on a token's last try.
+//! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not
+//! tried where somebody in the process is logged in, where the token refused it before (`pin.rs`
+//! remembers), where it is shorter or longer than the token's PINs, or on a token's last try.
 
 use brs_core::{Error, SecretString};
 use cryptoki::context::Pkcs11 as Module;
@@ -44,27 +45,41 @@ pub(super) fn login(
         return Err(Failure::PinWanted);
     }
     match at.log_in(UserType::User, info, pin) {
-        Ok(()) => {
-            Ok(pin.zip(key.pin.as_ref()).map(|(pin, source)| Accepted { pin: pin.clone(), source: source.clone() }))
-        }
-        Err(Failure::Module { error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _), .. }) => Ok(None),
+        Ok(()) => Ok(pin.zip(key.pin.as_ref()).map(|(pin, source)| Accepted {
+            pin: pin.clone(),
+            source: source.clone(),
+        })),
+        Err(Failure::Module {
+            error: ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _),
+            ..
+        }) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 impl At<'_> {
     pub(super) fn info(&self) -> Result<TokenInfo, Failure> {
-        self.module.get_token_info(self.slot).map_err(Failure::while_("reading the token's information"))
+        self.module
+            .get_token_info(self.slot)
+            .map_err(Failure::while_("reading the token's information"))
     }
 
-    /// Tries a PIN, unless the token has refused it before or would lock itself if it were wrong. `None`: the person
-    /// types it at the reader.
-    pub(super) fn log_in(&self, user: UserType, info: &TokenInfo, pin: Option<&SecretString>) -> Result<(), Failure> {
+    /// Tries a PIN, unless the token has refused it before or would lock itself if it were wrong.
+    /// `None`: the person types it at the reader.
+    pub(super) fn log_in(
+        &self,
+        user: UserType,
+        info: &TokenInfo,
+        pin: Option<&SecretString>,
+    ) -> Result<(), Failure> {
         let Some(pin) = pin else {
             if !info.protected_authentication_path() {
                 return Err(Failure::Other(needs_a_pin(self.token)));
             }
-            return self.session.login(user, None).map_err(Failure::while_("logging in"));
+            return self
+                .session
+                .login(user, None)
+                .map_err(Failure::while_("logging in"));
         };
         if info.user_pin_final_try() && !info.user_pin_locked() {
             let text = format!(
@@ -72,15 +87,23 @@ impl At<'_> {
                  PIN, then try again",
                 self.token
             );
-            return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
+            return Err(Failure::Other(
+                Error::configuration(text).unrecoverable().with_param("pin"),
+            ));
         }
-        if let Some(problem) = pin::out_of_range(pin, info.min_pin_length(), info.max_pin_length()) {
+        if let Some(problem) = pin::out_of_range(pin, info.min_pin_length(), info.max_pin_length())
+        {
             let text = format!("{} {problem}", self.token);
-            return Err(Failure::Other(Error::configuration(text).unrecoverable().with_param("pin")));
+            return Err(Failure::Other(
+                Error::configuration(text).unrecoverable().with_param("pin"),
+            ));
         }
         let account = Account::new(self.token, matches!(user, UserType::ContextSpecific));
         pin::may_be_tried(&account, pin, self.token).map_err(Failure::Other)?;
-        let error = match self.session.login(user, Some(&AuthPin::new(Box::from(pin.expose())))) {
+        let error = match self
+            .session
+            .login(user, Some(&AuthPin::new(Box::from(pin.expose()))))
+        {
             Ok(()) => {
                 pin::accept(&account, pin);
                 return Ok(());
@@ -109,5 +132,10 @@ fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
 /// Whether somebody in the process is logged in, as the token's user.
 pub(super) fn is_logged_in(session: &Session) -> bool {
     let info = session.get_session_info();
-    info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
+    info.is_ok_and(|info| {
+        matches!(
+            info.session_state(),
+            SessionState::RoUser | SessionState::RwUser
+        )
+    })
 }

@@ -1,7 +1,8 @@
 //! What a key can do and whose it is, found out by letting it sign.
 //!
-//! A certificate belongs to a key when it fits the key's signatures; nothing else tells for sure. Each scheme that TLS
-//! is offered has been tried: lists of mechanisms promise what modules do not do, and do not name what they do.
+//! A certificate belongs to a key when it fits the key's signatures; nothing else tells for sure.
+//! Each scheme that TLS is offered has been tried: lists of mechanisms promise what modules do not
+//! do, and do not name what they do.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,10 +22,16 @@ use super::token::{Desk, KeyRef};
 /// What is signed to see whether key and certificate belong together.
 pub(super) const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
 
-const PSS: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PSS_SHA512];
-const PKCS1: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PKCS1_SHA384, SignatureScheme::RSA_PKCS1_SHA512];
+const PSS: [SignatureScheme; 3] = [
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+];
+const PKCS1: [SignatureScheme; 3] = [
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
 
 /// A certificate that is the key's, and what the key has signed.
 pub(super) struct Proof {
@@ -61,7 +68,9 @@ enum Algorithm {
 impl Prover<'_> {
     /// A chain that was given: its first certificate must be the key's.
     pub(super) async fn given(&self, chain: &[CertificateDer<'static>]) -> Result<Proof, Error> {
-        let Some((leaf, others)) = chain.split_first() else { return Err(self.wrong("no certificate is given")) };
+        let Some((leaf, others)) = chain.split_first() else {
+            return Err(self.wrong("no certificate is given"));
+        };
         let refused = match self.prove(leaf).await? {
             Ok(proof) => return Ok(proof),
             Err(refused) => refused,
@@ -92,7 +101,10 @@ impl Prover<'_> {
                     Err(error) => refused.push((public_key.clone(), error)),
                 }
             }
-            if proof.as_ref().is_some_and(|proof| Some(&proof.public_key) == public_key.as_ref()) {
+            if proof
+                .as_ref()
+                .is_some_and(|proof| Some(&proof.public_key) == public_key.as_ref())
+            {
                 fitting.push(stored.clone());
             }
         }
@@ -107,14 +119,20 @@ impl Prover<'_> {
             });
         };
         let leaf = choose(&fitting, now, self.thread)?;
-        let proof = Proof { leaf: Arc::new(leaf.clone()), ..proof };
+        let proof = Proof {
+            leaf: Arc::new(leaf.clone()),
+            ..proof
+        };
         Ok((found.chain(leaf, now), proof))
     }
 
-    /// Lets the key sign all that it may have to; the inner error is that the certificate is not the key's.
+    /// Lets the key sign all that it may have to; the inner error is that the certificate is not
+    /// the key's.
     async fn prove(&self, leaf: &CertificateDer<'static>) -> Result<Result<Proof, Error>, Error> {
         let Some(public_key) = public_key(leaf) else {
-            return Ok(Err(self.wrong("its certificate cannot be read: it must be X.509 version 3")));
+            return Ok(Err(self.wrong(
+                "its certificate cannot be read: it must be X.509 version 3",
+            )));
         };
         let Some(algorithm) = algorithm(&public_key, self.found.is_rsa) else {
             return Ok(Err(self.wrong(
@@ -131,7 +149,11 @@ impl Prover<'_> {
         let (mut schemes, mut unclear, mut failed) = (Vec::new(), None, None);
         for family in families {
             // A login for each signature, perhaps a person's: then the first has to do.
-            let tried = if self.found.always_authenticate { &family[..1] } else { family };
+            let tried = if self.found.always_authenticate {
+                &family[..1]
+            } else {
+                family
+            };
             for scheme in tried {
                 match self.sign(*scheme, &leaf).await? {
                     Ok(_) => schemes.push(*scheme),
@@ -154,9 +176,18 @@ impl Prover<'_> {
             Some(failure) if schemes.is_empty() => {
                 let is_another = matches!(failure, Failure::Mismatch);
                 let error = failure.into_error(&self.what());
-                if is_another { Ok(Err(error)) } else { Err(error) }
+                if is_another {
+                    Ok(Err(error))
+                } else {
+                    Err(error)
+                }
             }
-            _ => Ok(Ok(Proof { leaf, public_key, schemes, unclear })),
+            _ => Ok(Ok(Proof {
+                leaf,
+                public_key,
+                schemes,
+                unclear,
+            })),
         }
     }
 
@@ -166,7 +197,9 @@ impl Prover<'_> {
         leaf: &Arc<CertificateDer<'static>>,
     ) -> Result<Result<Vec<u8>, Failure>, Error> {
         let (key, leaf) = (Arc::clone(self.key), Arc::clone(leaf));
-        let sign = move |desk: &mut Desk, pin: Option<&SecretString>| desk.sign(&key, pin, scheme, TEST_MESSAGE, &leaf);
+        let sign = move |desk: &mut Desk, pin: Option<&SecretString>| {
+            desk.sign(&key, pin, scheme, TEST_MESSAGE, &leaf)
+        };
         work(self.thread, self.key, self.until, Arc::new(sign)).await
     }
 
@@ -180,13 +213,20 @@ impl Prover<'_> {
 }
 
 /// The key that a certificate is for; `None` for what is no X.509 certificate of version 3.
-pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+pub(super) fn public_key(
+    certificate: &CertificateDer<'_>,
+) -> Option<SubjectPublicKeyInfoDer<'static>> {
     let parsed = EndEntityCert::try_from(certificate).ok()?;
     Some(parsed.subject_public_key_info())
 }
 
 fn algorithm(public_key: &SubjectPublicKeyInfoDer<'_>, key_is_rsa: bool) -> Option<Algorithm> {
-    let has = |id: &[u8]| public_key.windows(id.len()).take(16).any(|window| window == id);
+    let has = |id: &[u8]| {
+        public_key
+            .windows(id.len())
+            .take(16)
+            .any(|window| window == id)
+    };
     match key_is_rsa {
         true if has(&alg_id::RSA_ENCRYPTION) => Some(Algorithm::Rsa),
         false if has(&alg_id::ECDSA_P256) => Some(Algorithm::P256),

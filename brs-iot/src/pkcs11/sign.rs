@@ -1,10 +1,11 @@
 //! Signatures of a token in the form that TLS wants, and the check that they fit the certificate.
 //!
-//! Digests are made in software: what every module has is the plain signature, `CKM_RSA_PKCS` over a DigestInfo,
-//! `CKM_RSA_PKCS_PSS` over a digest, `CKM_ECDSA` over a digest with r and s side by side, which TLS wants as DER. A
-//! mechanism that digests by itself is used where the plain one is missing, and where a login must come between the
-//! beginning of a signature and its end: the standard allows signing in several steps only there. A module that takes
-//! `CKM_ECDSA` in one step and has no `CKM_ECDSA_SHA256` (SoftHSM2 up to 2.6) cannot sign with such a key by way of
+//! Digests are made in software: what every module has is the plain signature, `CKM_RSA_PKCS` over
+//! a DigestInfo, `CKM_RSA_PKCS_PSS` over a digest, `CKM_ECDSA` over a digest with r and s side by
+//! side, which TLS wants as DER. A mechanism that digests by itself is used where the plain one is
+//! missing, and where a login must come between the beginning of a signature and its end: the
+//! standard allows signing in several steps only there. A module that takes `CKM_ECDSA` in one step
+//! and has no `CKM_ECDSA_SHA256` (SoftHSM2 up to 2.6) cannot sign with such a key by way of
 //! `cryptoki`, which has no single `C_Sign` that a login could come before.
 
 use std::borrow::Cow;
@@ -33,12 +34,18 @@ enum Kind {
 }
 
 /// DigestInfo of RFC 8017, appendix B.1, without the digest itself.
-const SHA256_INFO: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
-const SHA384_INFO: [u8; 19] =
-    [0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30];
-const SHA512_INFO: [u8; 19] =
-    [0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40];
+const SHA256_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+    0x00, 0x04, 0x20,
+];
+const SHA384_INFO: [u8; 19] = [
+    0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05,
+    0x00, 0x04, 0x30,
+];
+const SHA512_INFO: [u8; 19] = [
+    0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05,
+    0x00, 0x04, 0x40,
+];
 
 /// How the module is to sign; `in_steps`: it must take the data after the signature has begun.
 pub(super) fn recipe<'a>(
@@ -56,14 +63,22 @@ pub(super) fn recipe<'a>(
     let digesting = hash.digesting(kind);
     let has = |mechanism: &Mechanism<'_>| mechanisms.contains(&mechanism.mechanism_type());
     if has(&digesting) && (in_steps || !has(&plain)) {
-        return Some(Recipe { mechanism: digesting, name: hash.name(kind), data: Cow::Borrowed(message) });
+        return Some(Recipe {
+            mechanism: digesting,
+            name: hash.name(kind),
+            data: Cow::Borrowed(message),
+        });
     }
     let digest = digest::digest(hash.algorithm, message);
     let data = match kind {
         Kind::Pkcs1 => [hash.info, digest.as_ref()].concat(),
         Kind::Pss | Kind::Ecdsa => digest.as_ref().to_vec(),
     };
-    Some(Recipe { mechanism: plain, name: kind.name(), data: Cow::Owned(data) })
+    Some(Recipe {
+        mechanism: plain,
+        name: kind.name(),
+        data: Cow::Owned(data),
+    })
 }
 
 /// The module's signature as TLS wants it; `None` if it cannot be one.
@@ -83,7 +98,11 @@ pub(super) fn encoded(scheme: SignatureScheme, signature: Vec<u8>) -> Option<Vec
 
 /// An unsigned number of at most 126 bytes as a DER INTEGER.
 fn integer(number: &[u8]) -> Vec<u8> {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count().min(number.len() - 1);
+    let zeros = number
+        .iter()
+        .take_while(|&&byte| byte == 0)
+        .count()
+        .min(number.len() - 1);
     let number = &number[zeros..];
     let sign: &[u8] = if number[0] & 0x80 == 0 { &[] } else { &[0] };
     [&[0x02, (sign.len() + number.len()) as u8], sign, number].concat()
@@ -96,10 +115,14 @@ pub(super) fn fits(
     signature: &[u8],
     certificate: &CertificateDer<'_>,
 ) -> bool {
-    let (Some(algorithm), Ok(certificate)) = (algorithm(scheme), EndEntityCert::try_from(certificate)) else {
+    let (Some(algorithm), Ok(certificate)) =
+        (algorithm(scheme), EndEntityCert::try_from(certificate))
+    else {
         return false;
     };
-    certificate.verify_signature(algorithm, message, signature).is_ok()
+    certificate
+        .verify_signature(algorithm, message, signature)
+        .is_ok()
 }
 
 fn algorithm(scheme: SignatureScheme) -> Option<&'static dyn SignatureVerificationAlgorithm> {
@@ -122,9 +145,21 @@ struct Hash {
     bits: u32,
 }
 
-static SHA256: Hash = Hash { algorithm: &digest::SHA256, info: &SHA256_INFO, bits: 256 };
-static SHA384: Hash = Hash { algorithm: &digest::SHA384, info: &SHA384_INFO, bits: 384 };
-static SHA512: Hash = Hash { algorithm: &digest::SHA512, info: &SHA512_INFO, bits: 512 };
+static SHA256: Hash = Hash {
+    algorithm: &digest::SHA256,
+    info: &SHA256_INFO,
+    bits: 256,
+};
+static SHA384: Hash = Hash {
+    algorithm: &digest::SHA384,
+    info: &SHA384_INFO,
+    bits: 384,
+};
+static SHA512: Hash = Hash {
+    algorithm: &digest::SHA512,
+    info: &SHA512_INFO,
+    bits: 512,
+};
 
 fn kind(scheme: SignatureScheme) -> Option<(Kind, &'static Hash)> {
     Some(match scheme {
@@ -178,7 +213,11 @@ impl Hash {
             384 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
             _ => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512),
         };
-        PkcsPssParams { hash_alg, mgf, s_len: cryptoki::types::Ulong::new((self.bits / 8).into()) }
+        PkcsPssParams {
+            hash_alg,
+            mgf,
+            s_len: cryptoki::types::Ulong::new((self.bits / 8).into()),
+        }
     }
 
     fn digesting(&self, kind: Kind) -> Mechanism<'static> {
@@ -202,7 +241,11 @@ mod tests {
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{self, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey};
 
-    const ALL: [MechanismType; 3] = [MechanismType::ECDSA, MechanismType::ECDSA_SHA256, MechanismType::SHA256_RSA_PKCS];
+    const ALL: [MechanismType; 3] = [
+        MechanismType::ECDSA,
+        MechanismType::ECDSA_SHA256,
+        MechanismType::SHA256_RSA_PKCS,
+    ];
 
     #[test]
     fn numbers_are_as_short_as_der_wants() {
@@ -238,7 +281,9 @@ mod tests {
                 let message = round.to_be_bytes();
                 let side_by_side = key.sign(&random, &message).unwrap();
                 let signature = encoded(scheme, side_by_side.as_ref().to_vec()).unwrap();
-                UnparsedPublicKey::new(der, key.public_key()).verify(&message, &signature).unwrap();
+                UnparsedPublicKey::new(der, key.public_key())
+                    .verify(&message, &signature)
+                    .unwrap();
             }
         }
     }
@@ -254,18 +299,55 @@ mod tests {
     fn each_mechanism_has_the_name_of_the_standard() {
         // `CKM_…` of PKCS#11 2.40.
         for (scheme, mechanism, name) in [
-            (SignatureScheme::RSA_PKCS1_SHA256, MechanismType::SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS"),
-            (SignatureScheme::RSA_PKCS1_SHA384, MechanismType::SHA384_RSA_PKCS, "CKM_SHA384_RSA_PKCS"),
-            (SignatureScheme::RSA_PKCS1_SHA512, MechanismType::SHA512_RSA_PKCS, "CKM_SHA512_RSA_PKCS"),
-            (SignatureScheme::RSA_PSS_SHA256, MechanismType::SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS"),
-            (SignatureScheme::RSA_PSS_SHA384, MechanismType::SHA384_RSA_PKCS_PSS, "CKM_SHA384_RSA_PKCS_PSS"),
-            (SignatureScheme::RSA_PSS_SHA512, MechanismType::SHA512_RSA_PKCS_PSS, "CKM_SHA512_RSA_PKCS_PSS"),
-            (SignatureScheme::ECDSA_NISTP256_SHA256, MechanismType::ECDSA_SHA256, "CKM_ECDSA_SHA256"),
-            (SignatureScheme::ECDSA_NISTP384_SHA384, MechanismType::ECDSA_SHA384, "CKM_ECDSA_SHA384"),
+            (
+                SignatureScheme::RSA_PKCS1_SHA256,
+                MechanismType::SHA256_RSA_PKCS,
+                "CKM_SHA256_RSA_PKCS",
+            ),
+            (
+                SignatureScheme::RSA_PKCS1_SHA384,
+                MechanismType::SHA384_RSA_PKCS,
+                "CKM_SHA384_RSA_PKCS",
+            ),
+            (
+                SignatureScheme::RSA_PKCS1_SHA512,
+                MechanismType::SHA512_RSA_PKCS,
+                "CKM_SHA512_RSA_PKCS",
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA256,
+                MechanismType::SHA256_RSA_PKCS_PSS,
+                "CKM_SHA256_RSA_PKCS_PSS",
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA384,
+                MechanismType::SHA384_RSA_PKCS_PSS,
+                "CKM_SHA384_RSA_PKCS_PSS",
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA512,
+                MechanismType::SHA512_RSA_PKCS_PSS,
+                "CKM_SHA512_RSA_PKCS_PSS",
+            ),
+            (
+                SignatureScheme::ECDSA_NISTP256_SHA256,
+                MechanismType::ECDSA_SHA256,
+                "CKM_ECDSA_SHA256",
+            ),
+            (
+                SignatureScheme::ECDSA_NISTP384_SHA384,
+                MechanismType::ECDSA_SHA384,
+                "CKM_ECDSA_SHA384",
+            ),
         ] {
-            let recipe = |mechanisms: &[MechanismType]| recipe(scheme, b"message", mechanisms, true).unwrap();
+            let recipe = |mechanisms: &[MechanismType]| {
+                recipe(scheme, b"message", mechanisms, true).unwrap()
+            };
             let digesting = recipe(&[mechanism]);
-            assert_eq!((digesting.mechanism.mechanism_type(), digesting.name), (mechanism, name));
+            assert_eq!(
+                (digesting.mechanism.mechanism_type(), digesting.name),
+                (mechanism, name)
+            );
             assert_eq!(wanted_in_steps(scheme), name);
             let plain = recipe(&[]);
             let names = [
@@ -273,20 +355,33 @@ mod tests {
                 (MechanismType::RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS"),
                 (MechanismType::ECDSA, "CKM_ECDSA"),
             ];
-            assert!(names.contains(&(plain.mechanism.mechanism_type(), plain.name)), "{}", plain.name);
+            assert!(
+                names.contains(&(plain.mechanism.mechanism_type(), plain.name)),
+                "{}",
+                plain.name
+            );
         }
     }
 
     #[test]
     fn plain_mechanisms_come_first_unless_a_login_comes_between() {
         let mechanism = |scheme, mechanisms: &[MechanismType], in_steps| {
-            recipe(scheme, b"message", mechanisms, in_steps).unwrap().mechanism.mechanism_type()
+            recipe(scheme, b"message", mechanisms, in_steps)
+                .unwrap()
+                .mechanism
+                .mechanism_type()
         };
         let ecdsa = SignatureScheme::ECDSA_NISTP256_SHA256;
         assert_eq!(mechanism(ecdsa, &ALL, false), MechanismType::ECDSA);
         assert_eq!(mechanism(ecdsa, &ALL, true), MechanismType::ECDSA_SHA256);
-        assert_eq!(mechanism(ecdsa, &[MechanismType::ECDSA], true), MechanismType::ECDSA);
-        assert_eq!(mechanism(SignatureScheme::RSA_PKCS1_SHA256, &ALL, false), MechanismType::SHA256_RSA_PKCS);
+        assert_eq!(
+            mechanism(ecdsa, &[MechanismType::ECDSA], true),
+            MechanismType::ECDSA
+        );
+        assert_eq!(
+            mechanism(SignatureScheme::RSA_PKCS1_SHA256, &ALL, false),
+            MechanismType::SHA256_RSA_PKCS
+        );
         assert!(recipe(SignatureScheme::ED25519, b"message", &ALL, false).is_none());
     }
 }

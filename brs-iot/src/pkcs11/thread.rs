@@ -1,19 +1,24 @@
-//! One thread per token (and one per module while tokens are looked for), shared by everyone in the process.
+//! One thread per token (and one per module while tokens are looked for), shared by everyone in the
+//! process.
 //!
-//! Token modules are synchronous, may take arbitrarily long and cannot be interrupted. So each token has a thread that
-//! owns everything which belongs to it; callers queue a job and wait with a time limit, and nobody joins the thread.
+//! Token modules are synchronous, may take arbitrarily long and cannot be interrupted. So each
+//! token has a thread that owns everything which belongs to it; callers queue a job and wait with a
+//! time limit, and nobody joins the thread.
 //!
 //! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
-//! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10 s at least,
-//!    whatever the limits of those who wait. Then further jobs fail at once, until that job returns: a hung token costs
-//!    one thread, not one per try. Whose limit is over takes its own job out of the queue and nobody else's.
-//! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread. Whether it ends is
-//!    decided under the registry's lock: whoever comes before that finds it and it stays.
+//! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10
+//!    s at least, whatever the limits of those who wait. Then further jobs fail at once, until that
+//!    job returns: a hung token costs one thread, not one per try. Whose limit is over takes its
+//!    own job out of the queue and nobody else's.
+//! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread.
+//!    Whether it ends is decided under the registry's lock: whoever comes before that finds it and
+//!    it stays.
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
 //!
 //! A job panics: `a_panic_is_an_error_and_the_thread_goes_on`. Its caller leaves:
-//! `an_async_caller_may_leave_and_has_its_limit`, `a_job_that_begins_late_is_not_hung_when_its_caller_leaves`. It
-//! hangs: `a_hung_job_fails_all_that_come_after_at_once_until_it_returns`,
+//! `an_async_caller_may_leave_and_has_its_limit`,
+//! `a_job_that_begins_late_is_not_hung_when_its_caller_leaves`. It hangs:
+//! `a_hung_job_fails_all_that_come_after_at_once_until_it_returns`,
 //! `a_hung_thread_without_users_is_found_again`.
 
 #[cfg(test)]
@@ -88,14 +93,24 @@ impl TokenThread {
             shared.lock().users += 1;
             return Ok(Self(Arc::clone(shared)));
         }
-        let state = Mutex::new(State { users: 1, ..State::default() });
+        let state = Mutex::new(State {
+            users: 1,
+            ..State::default()
+        });
         let process = std::process::id();
-        let shared = Arc::new(Shared { place: place.clone(), process, state, woken: Condvar::new() });
+        let shared = Arc::new(Shared {
+            place: place.clone(),
+            process,
+            state,
+            woken: Condvar::new(),
+        });
         let on_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("brs-pkcs11".into())
             .spawn(move || on_thread.work())
-            .map_err(|error| Error::connection("no thread could be started for a token").with_source(error))?;
+            .map_err(|error| {
+                Error::connection("no thread could be started for a token").with_source(error)
+            })?;
         threads.insert(place, Arc::clone(&shared));
         Ok(Self(shared))
     }
@@ -104,7 +119,8 @@ impl TokenThread {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a job that has begun running; one that has not begun is taken out of the queue.
+    /// Dropping the future leaves a job that has begun running; one that has not begun is taken out
+    /// of the queue.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -119,11 +135,16 @@ impl TokenThread {
                 }
             }),
         )?;
-        let _leaving = Leaving { shared: &self.0, id };
+        let _leaving = Leaving {
+            shared: &self.0,
+            id,
+        };
         match select(answered, SystemClock::new().sleep(limit)).await {
             Either::Left((Ok(result), _)) => Ok(result),
             Either::Left((Err(_), _)) => Err(self.0.panicked()),
-            Either::Right((_, mut answered)) => answered.try_recv().map_err(|_| self.0.time_is_up(id, limit)),
+            Either::Right((_, mut answered)) => answered
+                .try_recv()
+                .map_err(|_| self.0.time_is_up(id, limit)),
         }
     }
 
@@ -140,7 +161,12 @@ impl TokenThread {
                 let _ = answer.send(job(desk));
             }),
         )?;
-        Ok(Begun { thread: self, id, limit, answered })
+        Ok(Begun {
+            thread: self,
+            id,
+            limit,
+            answered,
+        })
     }
 
     /// Queues a job and gives its number.
@@ -188,9 +214,10 @@ impl<T> Begun<'_, T> {
         match self.answered.recv_timeout(self.limit) {
             Ok(result) => Ok(result),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.panicked()),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                self.answered.try_recv().map_err(|_| self.thread.0.time_is_up(self.id, self.limit))
-            }
+            Err(mpsc::RecvTimeoutError::Timeout) => self
+                .answered
+                .try_recv()
+                .map_err(|_| self.thread.0.time_is_up(self.id, self.limit)),
         }
     }
 }
@@ -201,13 +228,18 @@ impl Running {
         let patience = super::hook::patience().unwrap_or(PATIENCE);
         #[cfg(not(feature = "test-util"))]
         let patience = PATIENCE;
-        Self { hung_from: SystemClock::new().monotonic().saturating_add(limit.max(patience)) }
+        Self {
+            hung_from: SystemClock::new()
+                .monotonic()
+                .saturating_add(limit.max(patience)),
+        }
     }
 }
 
 impl State {
     fn is_hung(&self) -> bool {
-        self.running.is_some_and(|running| SystemClock::new().monotonic() >= running.hung_from)
+        self.running
+            .is_some_and(|running| SystemClock::new().monotonic() >= running.hung_from)
     }
 }
 
@@ -259,7 +291,8 @@ impl Shared {
     fn work(self: Arc<Self>) {
         let mut desk = Desk::new(self.place.clone());
         while let Some(job) = self.next(&mut desk) {
-            // A panic may have left half of something behind: a new start closes it, which calls the module, too.
+            // A panic may have left half of something behind: a new start closes it, which calls
+            // the module, too.
             if catch_unwind(AssertUnwindSafe(|| (job.run)(&mut desk))).is_err() {
                 let fresh = Desk::new(self.place.clone());
                 let left = std::mem::replace(&mut desk, fresh);
@@ -278,10 +311,14 @@ impl Shared {
                 return Some(job);
             }
             if state.users > 0 {
-                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .woken
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            // Closing calls the module and may hang as any call: whoever comes meanwhile waits for it as for a job.
+            // Closing calls the module and may hang as any call: whoever comes meanwhile waits for
+            // it as for a job.
             state.running = Some(Running::new(Duration::ZERO));
             drop(state);
             let _ = catch_unwind(AssertUnwindSafe(|| desk.close()));
@@ -321,7 +358,9 @@ impl Shared {
             return self.hung();
         }
         let what = &self.place;
-        Error::connection(format!("{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`"))
+        Error::connection(format!(
+            "{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`"
+        ))
     }
 
     fn hung(&self) -> Error {

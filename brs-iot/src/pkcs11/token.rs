@@ -1,9 +1,9 @@
 //! What a token's thread owns: one session, logged in, and the keys that were found.
 //!
-//! A session dies when the token is unplugged, when someone else in the process finalises the module or logs out. Then
-//! it is given up, and the work is tried once more in a new one: module initialised, token found by what makes it that
-//! token, logged in, key found again. Modules stay loaded for the life of the process and are never finalised, which
-//! is not for a library to do.
+//! A session dies when the token is unplugged, when someone else in the process finalises the
+//! module or logs out. Then it is given up, and the work is tried once more in a new one: module
+//! initialised, token found by what makes it that token, logged in, key found again. Modules stay
+//! loaded for the life of the process and are never finalised, which is not for a library to do.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ struct Open {
     keys: HashMap<(Option<String>, Option<Vec<u8>>), FoundKey>,
 }
 
-/// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without code.
+/// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without
+/// code.
 static MODULES: LazyLock<Mutex<HashMap<PathBuf, Module>>> = LazyLock::new(Mutex::default);
 
 impl Desk {
@@ -67,11 +68,17 @@ impl Desk {
     /// Looks which token is meant.
     pub(super) fn find_token(&self, selector: &TokenSelector) -> Result<Identity, Error> {
         let what = &self.place;
-        module(&what.module).and_then(|module| find::token(&module, selector, what)).map_err(|f| f.into_error(what))
+        module(&what.module)
+            .and_then(|module| find::token(&module, selector, what))
+            .map_err(|f| f.into_error(what))
     }
 
     /// Looks which key is meant.
-    pub(super) fn find_key(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<FoundKey, Failure> {
+    pub(super) fn find_key(
+        &mut self,
+        key: &KeyRef,
+        pin: Option<&SecretString>,
+    ) -> Result<FoundKey, Failure> {
         self.check_pin(key, pin)?;
         self.twice(key, pin, |_, found, _| Ok(found.clone()))
     }
@@ -83,7 +90,9 @@ impl Desk {
         pin: Option<&SecretString>,
         selector: &ObjectSelector,
     ) -> Result<OnToken, Failure> {
-        self.twice(key, pin, |open, found, place| certificates::read(&open.session, selector, found, place))
+        self.twice(key, pin, |open, found, place| {
+            certificates::read(&open.session, selector, found, place)
+        })
     }
 
     /// Signs a message and checks the signature.
@@ -100,7 +109,8 @@ impl Desk {
         })
     }
 
-    /// Whether the session at hand makes this signature by now. Nothing is opened, closed or asked for.
+    /// Whether the session at hand makes this signature by now. Nothing is opened, closed or asked
+    /// for.
     pub(super) fn try_to_sign(
         &self,
         key: &KeyRef,
@@ -110,12 +120,24 @@ impl Desk {
     ) -> bool {
         self.at_hand(key).is_some_and(|(open, found)| {
             !found.always_authenticate
-                && open.checked_signature(&self.place, (key, None), &found, scheme, (message, certificate)).is_ok()
+                && open
+                    .checked_signature(
+                        &self.place,
+                        (key, None),
+                        &found,
+                        scheme,
+                        (message, certificate),
+                    )
+                    .is_ok()
         })
     }
 
     /// The certificates that are meant, by the session at hand.
-    pub(super) fn look_at_certificates(&self, key: &KeyRef, selector: &ObjectSelector) -> Option<OnToken> {
+    pub(super) fn look_at_certificates(
+        &self,
+        key: &KeyRef,
+        selector: &ObjectSelector,
+    ) -> Option<OnToken> {
         let (open, found) = self.at_hand(key)?;
         certificates::read(&open.session, selector, &found, &self.place).ok()
     }
@@ -123,10 +145,14 @@ impl Desk {
     /// The session and the key, if the session is in order.
     fn at_hand(&self, key: &KeyRef) -> Option<(&Open, FoundKey)> {
         let open = self.open.as_ref().filter(|open| open.is_in_order())?;
-        Some((open, find::key(&open.session, &key.selector, &self.place).ok()?))
+        Some((
+            open,
+            find::key(&open.session, &key.selector, &self.place).ok()?,
+        ))
     }
 
-    /// Does the work, and once more in a new session if the one at hand may be the reason for a failure.
+    /// Does the work, and once more in a new session if the one at hand may be the reason for a
+    /// failure.
     fn twice<T>(
         &mut self,
         key: &KeyRef,
@@ -143,17 +169,34 @@ impl Desk {
                 if failure.is_about_what_was_found()
                     && let Some(open) = self.open.as_mut().filter(|open| open.is_in_order())
                 {
-                    // Others use this session: it is not closed because one of them looks for something else.
+                    // Others use this session: it is not closed because one of them looks for
+                    // something else.
                     open.keys.clear();
                     return self.once(key, pin, &work);
                 }
-                // For what may be no fault of the session's nobody is asked for a PIN that was accepted a moment ago.
-                let accepted = self.open.take().and_then(|open| open.accepted).filter(|accepted| {
-                    failure.is_unclear() && key.pin.as_ref().is_some_and(|source| source.is(&accepted.source))
-                });
+                // For what may be no fault of the session's nobody is asked for a PIN that was
+                // accepted a moment ago.
+                let accepted = self
+                    .open
+                    .take()
+                    .and_then(|open| open.accepted)
+                    .filter(|accepted| {
+                        failure.is_unclear()
+                            && key
+                                .pin
+                                .as_ref()
+                                .is_some_and(|source| source.is(&accepted.source))
+                    });
                 tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
-                let again = self.once(key, pin.or(accepted.as_ref().map(|accepted| &accepted.pin)), &work);
-                if again.as_ref().is_err_and(|again| again.may_be_stale() && !again.is_about_what_was_found()) {
+                let again = self.once(
+                    key,
+                    pin.or(accepted.as_ref().map(|accepted| &accepted.pin)),
+                    &work,
+                );
+                if again
+                    .as_ref()
+                    .is_err_and(|again| again.may_be_stale() && !again.is_about_what_was_found())
+                {
                     self.close();
                 }
                 again
@@ -172,7 +215,10 @@ impl Desk {
             Some(open) => open,
             none => none.insert(Open::new(&self.place, key, pin)?),
         };
-        let name = (key.selector.label.clone(), key.selector.id.as_ref().map(|id| id.0.clone()));
+        let name = (
+            key.selector.label.clone(),
+            key.selector.id.as_ref().map(|id| id.0.clone()),
+        );
         let found = match open.keys.get(&name) {
             Some(found) => found.clone(),
             None => {
@@ -182,7 +228,11 @@ impl Desk {
             }
         };
         let result = work(open, &found, &self.place);
-        if found.always_authenticate && result.as_ref().is_err_and(|failure| !matches!(failure, Failure::PinWanted)) {
+        if found.always_authenticate
+            && result
+                .as_ref()
+                .is_err_and(|failure| !matches!(failure, Failure::PinWanted))
+        {
             // A signature without its login stays begun, and the session takes no other.
             self.close();
         }
@@ -191,15 +241,30 @@ impl Desk {
 
     /// Whoever uses a token that another session logged in to must have its PIN, too.
     fn check_pin(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<(), Failure> {
-        let Some(open) = &self.open else { return Ok(()) };
-        let Open { needs_login: true, accepted: Some(accepted), .. } = open else { return Ok(()) };
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        let Open {
+            needs_login: true,
+            accepted: Some(accepted),
+            ..
+        } = open
+        else {
+            return Ok(());
+        };
         let token = &self.place;
-        let Some(source) = &key.pin else { return Err(Failure::Other(needs_a_pin(token))) };
+        let Some(source) = &key.pin else {
+            return Err(Failure::Other(needs_a_pin(token)));
+        };
         if source.is(&accepted.source) {
             return Ok(());
         }
-        let Some(pin) = pin else { return Err(Failure::PinWanted) };
-        if verify_slices_are_equal(pin.expose().as_bytes(), accepted.pin.expose().as_bytes()).is_ok() {
+        let Some(pin) = pin else {
+            return Err(Failure::PinWanted);
+        };
+        if verify_slices_are_equal(pin.expose().as_bytes(), accepted.pin.expose().as_bytes())
+            .is_ok()
+        {
             return Ok(());
         }
         if !open.is_in_order() {
@@ -222,17 +287,38 @@ impl Open {
     /// Opens a session on the place's token and logs in.
     fn new(place: &Place, key: &KeyRef, pin: Option<&SecretString>) -> Result<Self, Failure> {
         let Some(token) = &place.token else {
-            return Err(Failure::Other(Error::configuration(format!("{place} is no token"))));
+            return Err(Failure::Other(Error::configuration(format!(
+                "{place} is no token"
+            ))));
         };
         let module = module(&place.module)?;
         let slot = find::slot(&module, token)?;
-        let info = module.get_token_info(slot).map_err(Failure::while_("reading the token's information"))?;
-        let mechanisms = module.get_mechanism_list(slot).map_err(Failure::while_("listing the mechanisms"))?;
-        let session = module.open_ro_session(slot).map_err(Failure::while_("opening a session"))?;
-        let at = At { module: &module, slot, session: &session, token };
+        let info = module
+            .get_token_info(slot)
+            .map_err(Failure::while_("reading the token's information"))?;
+        let mechanisms = module
+            .get_mechanism_list(slot)
+            .map_err(Failure::while_("listing the mechanisms"))?;
+        let session = module
+            .open_ro_session(slot)
+            .map_err(Failure::while_("opening a session"))?;
+        let at = At {
+            module: &module,
+            slot,
+            session: &session,
+            token,
+        };
         let accepted = login(&at, &info, key, pin)?;
         let needs_login = info.login_required();
-        Ok(Self { module, slot, session, mechanisms, needs_login, accepted, keys: HashMap::new() })
+        Ok(Self {
+            module,
+            slot,
+            session,
+            mechanisms,
+            needs_login,
+            accepted,
+            keys: HashMap::new(),
+        })
     }
 
     /// A signature as TLS wants it, which fits the certificate.
@@ -249,12 +335,19 @@ impl Open {
         let signature = self.sign(place, login, found, scheme, message)?;
         if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
             let bits = signature.len() * 8;
-            let text = format!("{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits");
+            let text = format!(
+                "{place}: an RSA key of {bits} bits is not supported: use one of 2048 to 4096 bits"
+            );
             return Err(Failure::Other(Error::configuration(text).unrecoverable()));
         }
         let signature = sign::encoded(scheme, signature).ok_or(Failure::Mismatch)?;
-        // A replaced key, another object under an old handle or a faulty token is noticed here, not by the server.
-        if sign::fits(scheme, message, &signature, certificate) { Ok(signature) } else { Err(Failure::Mismatch) }
+        // A replaced key, another object under an old handle or a faulty token is noticed here, not
+        // by the server.
+        if sign::fits(scheme, message, &signature, certificate) {
+            Ok(signature)
+        } else {
+            Err(Failure::Mismatch)
+        }
     }
 
     fn sign(
@@ -266,9 +359,12 @@ impl Open {
         message: &[u8],
     ) -> Result<Vec<u8>, Failure> {
         let in_steps = found.always_authenticate;
-        let recipe = sign::recipe(scheme, message, &self.mechanisms, in_steps).ok_or_else(|| {
-            Failure::Other(Error::configuration(format!("{place} was asked for an unknown signature: {scheme:?}")))
-        })?;
+        let recipe =
+            sign::recipe(scheme, message, &self.mechanisms, in_steps).ok_or_else(|| {
+                Failure::Other(Error::configuration(format!(
+                    "{place} was asked for an unknown signature: {scheme:?}"
+                )))
+            })?;
         if !in_steps {
             return self
                 .session
@@ -281,21 +377,44 @@ impl Open {
             (None, None, Some(_)) => return Err(Failure::PinWanted),
             (None, pin, _) => pin,
         };
-        self.session.sign_init(&recipe.mechanism, found.handle).map_err(Failure::while_("beginning a signature"))?;
+        self.session
+            .sign_init(&recipe.mechanism, found.handle)
+            .map_err(Failure::while_("beginning a signature"))?;
         self.log_in_for_the_signature(place, pin)?;
-        self.session.sign_update(&recipe.data).map_err(|error| match error {
-            ModuleError::Pkcs11(RvError::OperationNotInitialized | RvError::FunctionNotSupported, _) => {
-                Failure::Other(no_steps(place, found, recipe.name, sign::wanted_in_steps(scheme)))
-            }
-            error => Failure::while_("signing in steps")(error),
-        })?;
-        self.session.sign_final().map_err(Failure::while_("ending a signature"))
+        self.session
+            .sign_update(&recipe.data)
+            .map_err(|error| match error {
+                ModuleError::Pkcs11(
+                    RvError::OperationNotInitialized | RvError::FunctionNotSupported,
+                    _,
+                ) => Failure::Other(no_steps(
+                    place,
+                    found,
+                    recipe.name,
+                    sign::wanted_in_steps(scheme),
+                )),
+                error => Failure::while_("signing in steps")(error),
+            })?;
+        self.session
+            .sign_final()
+            .map_err(Failure::while_("ending a signature"))
     }
 
     /// The login that a key with `CKA_ALWAYS_AUTHENTICATE` wants for each signature.
-    fn log_in_for_the_signature(&self, place: &Place, pin: Option<&SecretString>) -> Result<(), Failure> {
-        let Some(token) = &place.token else { return Ok(()) };
-        let at = At { module: &self.module, slot: self.slot, session: &self.session, token };
+    fn log_in_for_the_signature(
+        &self,
+        place: &Place,
+        pin: Option<&SecretString>,
+    ) -> Result<(), Failure> {
+        let Some(token) = &place.token else {
+            return Ok(());
+        };
+        let at = At {
+            module: &self.module,
+            slot: self.slot,
+            session: &self.session,
+            token,
+        };
         at.log_in(UserType::ContextSpecific, &at.info()?, pin)
     }
 
@@ -308,9 +427,14 @@ impl Open {
     }
 }
 
-/// The error for a key that wants a login for each signature, on a module that leaves no room for one.
+/// The error for a key that wants a login for each signature, on a module that leaves no room for
+/// one.
 fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
-    let other = if taken == wanted { String::new() } else { format!(", or a module that has {wanted}") };
+    let other = if taken == wanted {
+        String::new()
+    } else {
+        format!(", or a module that has {wanted}")
+    };
     Error::configuration(format!(
         "{place}: {key} wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), between its beginning and its end, \
          and the module signs with {taken} in one step only: use a key without that attribute{other}"
@@ -321,7 +445,11 @@ fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
 /// The module at a path, loaded once and initialised now.
 fn module(path: &Path) -> Result<Module, Failure> {
     // Not held while a module is loaded or initialised: that runs foreign code, which may hang.
-    let known = MODULES.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    let known = MODULES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(path)
+        .cloned();
     let module = match known {
         Some(module) => module,
         None => {
@@ -338,6 +466,9 @@ fn module(path: &Path) -> Result<Module, Failure> {
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("place", &self.place).field("open", &self.open.is_some()).finish()
+        f.debug_struct("Desk")
+            .field("place", &self.place)
+            .field("open", &self.open.is_some())
+            .finish()
     }
 }

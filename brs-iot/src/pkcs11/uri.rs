@@ -1,10 +1,11 @@
 //! `pkcs11:` URIs as RFC 7512 defines them: from one text to the parts that brs uses.
 //!
-//! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. An attribute of the path that
-//! is not understood, a vendor's or a misspelt one, is refused: to ignore it would widen what the URI means, and the
-//! RFC wants nothing to match it. One of the query is ignored, as the RFC wants, with a warning. Names may have the
-//! padding that tokens have in fixed fields, blanks and zeros (`%20`, `%00`) at their ends: it is no part of them. A
-//! URI may hold a PIN (`pin-value`), so that no error and no warning repeats any value.
+//! Owns the syntax only: percent-encoding, the attributes of path and query, duplicates. An
+//! attribute of the path that is not understood, a vendor's or a misspelt one, is refused: to
+//! ignore it would widen what the URI means, and the RFC wants nothing to match it. One of the
+//! query is ignored, as the RFC wants, with a warning. Names may have the padding that tokens have
+//! in fixed fields, blanks and zeros (`%20`, `%00`) at their ends: it is no part of them. A URI may
+//! hold a PIN (`pin-value`), so that no error and no warning repeats any value.
 
 use std::path::PathBuf;
 
@@ -43,7 +44,10 @@ impl Uri {
         // A line break of the file that it comes from, say.
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         if text.len() > MAX_LENGTH {
-            return Err(wrong(format!("has {} bytes, at most {MAX_LENGTH} are allowed", text.len())));
+            return Err(wrong(format!(
+                "has {} bytes, at most {MAX_LENGTH} are allowed",
+                text.len()
+            )));
         }
         // Schemes are case-insensitive.
         let rest = match text.get(..SCHEME.len()) {
@@ -58,9 +62,9 @@ impl Uri {
         let mut seen = Vec::new();
         for (part, separator, more) in [(path, ';', ""), (query, '&', "/?|")] {
             for attribute in part.split(separator).filter(|_| !part.is_empty()) {
-                let (name, value) = attribute
-                    .split_once('=')
-                    .ok_or_else(|| wrong("has an attribute without `=`: attributes are `name=value`"))?;
+                let (name, value) = attribute.split_once('=').ok_or_else(|| {
+                    wrong("has an attribute without `=`: attributes are `name=value`")
+                })?;
                 if !is_name(name) {
                     return Err(wrong(
                         "has an attribute whose name has other characters than letters, digits, `-`, `_`",
@@ -68,14 +72,21 @@ impl Uri {
                 }
                 let value = decode(name, value, more)?;
                 if separator == '&' && !QUERY.contains(&name) {
-                    tracing::warn!(name, "an attribute in the query of a PKCS#11 URI is not known and ignored");
+                    tracing::warn!(
+                        name,
+                        "an attribute in the query of a PKCS#11 URI is not known and ignored"
+                    );
                     continue;
                 }
                 if seen.contains(&name) {
                     return Err(wrong(format!("has the attribute `{name}` twice")));
                 }
                 seen.push(name);
-                if separator == ';' { uri.set_path(name, &value)? } else { uri.set_query(name, &value)? }
+                if separator == ';' {
+                    uri.set_path(name, &value)?
+                } else {
+                    uri.set_query(name, &value)?
+                }
             }
         }
         if uri.pin_file.is_some() && uri.pin_value.is_some() {
@@ -92,14 +103,21 @@ impl Uri {
             "model" => self.model = Some(bare(name, value)?),
             "slot-id" => {
                 let number = text(name, value)?;
-                let number = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+                let number =
+                    Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
                 let number = number.and_then(|number| number.parse().ok());
-                self.slot_id = Some(number.ok_or_else(|| wrong("has a `slot-id` that is not a decimal number"))?);
+                self.slot_id = Some(
+                    number.ok_or_else(|| wrong("has a `slot-id` that is not a decimal number"))?,
+                );
             }
             "object" => self.object = Some(bare(name, value)?),
             "id" => self.id = Some(value.to_vec()),
             "type" if value == b"private" => {}
-            "type" => return Err(wrong("must be about a private key: `type=private`, or no `type`")),
+            "type" => {
+                return Err(wrong(
+                    "must be about a private key: `type=private`, or no `type`",
+                ));
+            }
             "library-manufacturer"
             | "library-description"
             | "library-version"
@@ -111,7 +129,9 @@ impl Uri {
                 )));
             }
             "module-path" | "module-name" | "pin-source" | "pin-value" => {
-                return Err(wrong(format!("has `{name}` in its path: it belongs behind the `?`")));
+                return Err(wrong(format!(
+                    "has `{name}` in its path: it belongs behind the `?`"
+                )));
             }
             name => {
                 return Err(wrong(format!(
@@ -126,12 +146,16 @@ impl Uri {
         match name {
             "module-path" => self.module_path = Some(file(name, text(name, value)?)?),
             "module-name" => {
-                return Err(wrong("has `module-name`: give the module's file as `module-path=/…` instead"));
+                return Err(wrong(
+                    "has `module-name`: give the module's file as `module-path=/…` instead",
+                ));
             }
             "pin-source" => {
                 let source = text(name, value)?;
                 if source.starts_with('|') {
-                    return Err(wrong("has a command as `pin-source`: brs runs none, use a file or `Pin::function`"));
+                    return Err(wrong(
+                        "has a command as `pin-source`: brs runs none, use a file or `Pin::function`",
+                    ));
                 }
                 self.pin_file = Some(file(name, source)?);
             }
@@ -152,11 +176,20 @@ fn file(name: &str, value: &str) -> Result<PathBuf, Error> {
         None => value.to_owned(),
     };
     let path = PathBuf::from(path);
-    if path.is_absolute() { Ok(path) } else { Err(wrong(format!("has a `{name}` that is not an absolute path"))) }
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(wrong(format!(
+            "has a `{name}` that is not an absolute path"
+        )))
+    }
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The bytes of a value; `more` are the characters that are allowed beside those of a path.
@@ -166,11 +199,15 @@ fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Err
     while let Some(byte) = bytes.next() {
         let allowed = byte.is_ascii_alphanumeric() || PATH.as_bytes().contains(&byte);
         if !allowed && !more.as_bytes().contains(&byte) {
-            return Err(wrong(format!("has a character in `{name}` that must be percent-encoded")));
+            return Err(wrong(format!(
+                "has a character in `{name}` that must be percent-encoded"
+            )));
         }
         let mut is_digit = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
         if byte == b'%' && !(is_digit() && is_digit()) {
-            return Err(wrong(format!("has a `%` in `{name}` that two hexadecimal digits do not follow")));
+            return Err(wrong(format!(
+                "has a `%` in `{name}` that two hexadecimal digits do not follow"
+            )));
         }
     }
     // Reserved beforehand, so that no half-filled buffer is left behind.
@@ -181,17 +218,25 @@ fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Err
 
 /// A name without the padding of fixed fields.
 fn bare(name: &str, value: &[u8]) -> Result<String, Error> {
-    let end = value.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1);
+    let end = value
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | 0))
+        .map_or(0, |last| last + 1);
     if end == 0 && !value.is_empty() {
-        return Err(wrong(format!("has a `{name}` of blanks and zeros only: leave it out, or give the name")));
+        return Err(wrong(format!(
+            "has a `{name}` of blanks and zeros only: leave it out, or give the name"
+        )));
     }
     text(name, &value[..end]).map(str::to_owned)
 }
 
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
-    let text = std::str::from_utf8(value).map_err(|_| wrong(format!("has a `{name}` that is not a text (UTF-8)")))?;
+    let text = std::str::from_utf8(value)
+        .map_err(|_| wrong(format!("has a `{name}` that is not a text (UTF-8)")))?;
     match text.contains('\0') {
-        true => Err(wrong(format!("has a `{name}` with a NUL (`%00`) in it, which can only be padding at its end"))),
+        true => Err(wrong(format!(
+            "has a `{name}` with a NUL (`%00`) in it, which can only be padding at its end"
+        ))),
         false => Ok(text),
     }
 }
@@ -219,8 +264,14 @@ mod tests {
         .unwrap();
         assert_eq!(uri.token.as_deref(), Some("My token;"));
         assert_eq!(uri.serial.as_deref(), Some("00/1"));
-        assert_eq!((uri.manufacturer.as_deref(), uri.model.as_deref()), (Some("a"), Some("b%")));
-        assert_eq!((uri.slot_id, uri.object.as_deref()), (Some(327), Some("deviceé")));
+        assert_eq!(
+            (uri.manufacturer.as_deref(), uri.model.as_deref()),
+            (Some("a"), Some("b%"))
+        );
+        assert_eq!(
+            (uri.slot_id, uri.object.as_deref()),
+            (Some(327), Some("deviceé"))
+        );
         assert_eq!(uri.id.as_deref(), Some(&[0, 255][..]));
         assert_eq!(uri.module_path.as_deref(), Some(Path::new("/usr/lib/m.so")));
         assert_eq!(uri.pin_file.as_deref(), Some(Path::new("/run/pin")));
@@ -238,13 +289,21 @@ mod tests {
     #[test]
     fn padding_at_a_names_end_is_no_part_of_it() {
         for padding in ["", "%00", "%00%00", "%20%20", "%20%00"] {
-            let text = format!("pkcs11:token=a%20b{padding};serial=1{padding};model=m{padding};object=k{padding}\n");
+            let text = format!(
+                "pkcs11:token=a%20b{padding};serial=1{padding};model=m{padding};object=k{padding}\n"
+            );
             let uri = Uri::parse(&text).unwrap();
             let names = [uri.token, uri.serial, uri.model, uri.object].map(Option::unwrap);
             assert_eq!(names, ["a b", "1", "m", "k"], "{text}");
         }
-        assert_eq!(Uri::parse("pkcs11:object=").unwrap().object.as_deref(), Some(""));
-        assert_eq!(Uri::parse("pkcs11:id=%01%00").unwrap().id.as_deref(), Some(&[1, 0][..]));
+        assert_eq!(
+            Uri::parse("pkcs11:object=").unwrap().object.as_deref(),
+            Some("")
+        );
+        assert_eq!(
+            Uri::parse("pkcs11:id=%01%00").unwrap().id.as_deref(),
+            Some(&[1, 0][..])
+        );
     }
 
     #[test]
@@ -255,7 +314,11 @@ mod tests {
             ("pkcs11:?pin-source=file:%2Frun%2Fpin", "/run/pin"),
             ("pkcs11:?pin-source=file://localhost/run/pin", "/run/pin"),
         ] {
-            assert_eq!(Uri::parse(text).unwrap().pin_file.as_deref(), Some(Path::new(path)), "{text}");
+            assert_eq!(
+                Uri::parse(text).unwrap().pin_file.as_deref(),
+                Some(Path::new(path)),
+                "{text}"
+            );
         }
     }
 
@@ -298,7 +361,10 @@ mod tests {
             ("pkcs11:?pin-source=|cat%20/run/pin", "command"),
             ("pkcs11:?pin-source=file:pin", "absolute"),
             ("pkcs11:?pin-source=/run/pin&pin-value=1", "keep one"),
-            (&format!("pkcs11:token={}", "a".repeat(MAX_LENGTH)), "at most 4096"),
+            (
+                &format!("pkcs11:token={}", "a".repeat(MAX_LENGTH)),
+                "at most 4096",
+            ),
         ] {
             assert!(problem(text).contains(words), "{text}: {}", problem(text));
         }
@@ -317,7 +383,10 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("hush"), "{text}");
         }
         let uri = Uri::parse("pkcs11:?pin-value=hush").unwrap();
-        assert_eq!(uri.pin_value.as_ref().map(SecretString::expose), Some("hush"));
+        assert_eq!(
+            uri.pin_value.as_ref().map(SecretString::expose),
+            Some("hush")
+        );
         assert!(!format!("{uri:?}").contains("hush"));
     }
 

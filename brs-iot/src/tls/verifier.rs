@@ -1,7 +1,7 @@
 //! rustls's own judgement of a server's certificate, with what it leaves out.
 //!
-//! A certificate that is out of its time is told with one bound of its validity. A device whose clock is a decade off
-//! has a good certificate before it, and only both bounds show that.
+//! A certificate that is out of its time is told with one bound of its validity. A device whose
+//! clock is a decade off has a good certificate before it, and only both bounds show that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme,
+};
 
 use crate::certificate::Facts;
 
@@ -33,19 +36,38 @@ pub(crate) struct OutOfTime {
 }
 
 impl Verifier {
-    pub(super) fn new(roots: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    pub(super) fn new(
+        roots: Arc<RootCertStore>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Error> {
         let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-        built.map(Self).map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))
+        built
+            .map(Self)
+            .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))
     }
 }
 
 impl OutOfTime {
     /// The first certificate out of its time; `None` where none is, as far as can be read.
-    fn of(chain: &[&CertificateDer<'_>], now: SystemTime, verdict: &CertificateError) -> Option<Self> {
+    fn of(
+        chain: &[&CertificateDer<'_>],
+        now: SystemTime,
+        verdict: &CertificateError,
+    ) -> Option<Self> {
         chain.iter().enumerate().find_map(|(index, certificate)| {
-            let Facts { not_before, not_after, .. } = Facts::of(certificate)?;
+            let Facts {
+                not_before,
+                not_after,
+                ..
+            } = Facts::of(certificate)?;
             let is_out = now < not_before || now > not_after;
-            is_out.then(|| Self { is_own: index == 0, not_before, not_after, now, verdict: verdict.clone() })
+            is_out.then(|| Self {
+                is_own: index == 0,
+                not_before,
+                not_after,
+                now,
+                verdict: verdict.clone(),
+            })
         })
     }
 }
@@ -67,22 +89,24 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.0.verify_server_cert(own, authorities, name, ocsp, now).map_err(|error| match error {
-            rustls::Error::InvalidCertificate(
-                verdict @ (CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. }),
-            ) => {
-                let chain: Vec<_> = std::iter::once(own).chain(authorities).collect();
-                let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-                match OutOfTime::of(&chain, now, &verdict) {
-                    Some(told) => CertificateError::Other(OtherError(Arc::new(told))).into(),
-                    None => verdict.into(),
+        self.0
+            .verify_server_cert(own, authorities, name, ocsp, now)
+            .map_err(|error| match error {
+                rustls::Error::InvalidCertificate(
+                    verdict @ (CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. }),
+                ) => {
+                    let chain: Vec<_> = std::iter::once(own).chain(authorities).collect();
+                    let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
+                    match OutOfTime::of(&chain, now, &verdict) {
+                        Some(told) => CertificateError::Other(OtherError(Arc::new(told))).into(),
+                        None => verdict.into(),
+                    }
                 }
-            }
-            other => other,
-        })
+                other => other,
+            })
     }
 
     fn verify_tls12_signature(

@@ -1,7 +1,7 @@
 //! The connection as programs see it.
 //!
-//! Owns the handle and its calls; what happens to them is the driver's. All clones are one connection, which ends with
-//! [`disconnect`](Connection::disconnect) or with its last handle.
+//! Owns the handle and its calls; what happens to them is the driver's. All clones are one
+//! connection, which ends with [`disconnect`](Connection::disconnect) or with its last handle.
 
 use std::fmt;
 use std::pin::Pin;
@@ -70,8 +70,8 @@ pub(crate) struct Shared {
 
 /// A connection to the broker that stays up.
 ///
-/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped, if the process lives on for as
-/// long as that takes: await [`disconnect`](Self::disconnect) at a program's end.
+/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped, if the process
+/// lives on for as long as that takes: await [`disconnect`](Self::disconnect) at a program's end.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -81,29 +81,40 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>, state: watch::Receiver<State>) -> Self {
-        Self { shared, commands, state, next_id: Arc::default() }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Sender<Command>,
+        state: watch::Receiver<State>,
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            state,
+            next_id: Arc::default(),
+        }
     }
 
-    /// Publishes a message: ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to the socket.
+    /// Publishes a message: ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to
+    /// the socket.
     ///
-    /// Without a connection a message of QoS 1 waits in the outbox until there is one. A connection that is being
-    /// replaced counts as one for as long as the new one has not failed.
+    /// Without a connection a message of QoS 1 waits in the outbox until there is one. A connection
+    /// that is being replaced counts as one for as long as the new one has not failed.
     ///
     /// # Errors
     ///
-    /// A validation error for what MQTT cannot carry, or AWS IoT does not take, before it is sent. Then, by their
-    /// [code](Error::code): `Full` and `Dropped` (see [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a
-    /// connection, or with one that was lost meanwhile, `SessionLost` (see
-    /// [`WhenSessionLost`](crate::WhenSessionLost)), `Closed`; or the server's refusal.
+    /// A validation error for what MQTT cannot carry, or AWS IoT does not take, before it is sent.
+    /// Then, by their [code](Error::code): `Full` and `Dropped` (see
+    /// [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, or with one that
+    /// was lost meanwhile, `SessionLost` (see [`WhenSessionLost`](crate::WhenSessionLost)),
+    /// `Closed`; or the server's refusal.
     ///
-    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: the server soon closed four connections with this as
-    /// the oldest message in flight.
+    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: the server soon closed four
+    /// connections with this as the oldest message in flight.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the outbox has taken the message, nothing is published. Dropped later, it is published all the
-    /// same.
+    /// Dropped before the outbox has taken the message, nothing is published. Dropped later, it is
+    /// published all the same.
     pub async fn publish(&self, message: Publish) -> Result<(), Error> {
         message.validate()?;
         if self.shared.is_aws {
@@ -112,31 +123,43 @@ impl Connection {
         if self.shared.protocol == Protocol::V311 && message.needs_v5() {
             return Err(error::needs_v5());
         }
-        self.shared.outbox.add(message).await?.await.unwrap_or_else(|_| Err(error::closed()))
+        self.shared
+            .outbox
+            .add(message)
+            .await?
+            .await
+            .unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// Subscribes to a topic filter: ready when the server has granted it, which waits for a connection.
+    /// Subscribes to a topic filter: ready when the server has granted it, which waits for a
+    /// connection.
     ///
-    /// The subscription is kept up: over a connection to a server that has not kept the session, it is asked for again.
+    /// The subscription is kept up: over a connection to a server that has not kept the session, it
+    /// is asked for again.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter and for QoS 2; the server's refusal; by their [code](Error::code)
-    /// `Closed`, and `Unsubscribed` when [`unsubscribe`](Self::unsubscribe) was called before there was an answer.
+    /// A validation error for a wrong filter and for QoS 2; the server's refusal; by their
+    /// [code](Error::code) `Closed`, and `Unsubscribed` when [`unsubscribe`](Self::unsubscribe) was
+    /// called before there was an answer.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it may or may not be subscribed to; what comes is then acknowledged and dropped.
     pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, Error> {
-        self.subscribe_all([subscribe.into()]).await?.pop().unwrap_or_else(|| Err(error::no_filters()))
+        self.subscribe_all([subscribe.into()])
+            .await?
+            .pop()
+            .unwrap_or_else(|| Err(error::no_filters()))
     }
 
-    /// Subscribes to up to eight filters in one packet, each with a stream and an answer of its own.
+    /// Subscribes to up to eight filters in one packet, each with a stream and an answer of its
+    /// own.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is asked for. Each
-    /// filter has the server's refusal, `Unsubscribed`, or `Closed`.
+    /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is
+    /// asked for. Each filter has the server's refusal, `Unsubscribed`, or `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -153,42 +176,65 @@ impl Connection {
         }
         let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
         for subscribe in subscribes {
-            let Subscribe { filter, qos, manual_ack, capacity } = subscribe;
+            let Subscribe {
+                filter,
+                qos,
+                manual_ack,
+                capacity,
+            } = subscribe;
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let capacity = capacity.unwrap_or(self.shared.stream_capacity);
             let (route, receiver) = routes::route(Some((id, filter.clone())), capacity, manual_ack);
             let (reply, replied) = oneshot::channel();
-            wanted.push(Wanted { id, filter: filter.clone(), qos, route, reply });
+            wanted.push(Wanted {
+                id,
+                filter: filter.clone(),
+                qos,
+                route,
+                reply,
+            });
             waiting.push((filter, receiver, replied));
         }
         self.send(Command::Subscribe(wanted)).await?;
         let mut subscriptions = Vec::new();
         for (filter, receiver, replied) in waiting {
             let granted = replied.await.unwrap_or_else(|_| Err(error::closed()));
-            subscriptions.push(granted.map(|granted| Subscription { filter, granted, receiver }));
+            subscriptions.push(granted.map(|granted| Subscription {
+                filter,
+                granted,
+                receiver,
+            }));
         }
         Ok(subscriptions)
     }
 
-    /// Ends the subscriptions to those filters, their streams included: ready when the server has agreed.
+    /// Ends the subscriptions to those filters, their streams included: ready when the server has
+    /// agreed.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter and for more than eight; the server's refusal; `Closed`.
+    /// A validation error for a wrong filter and for more than eight; the server's refusal;
+    /// `Closed`.
     ///
     /// # Cancel safety
     ///
     /// Dropped once it has been polled, the subscriptions end all the same.
-    pub async fn unsubscribe(&self, filters: impl IntoIterator<Item = impl Into<String>>) -> Result<(), Error> {
+    pub async fn unsubscribe(
+        &self,
+        filters: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<(), Error> {
         let filters: Vec<String> = filters.into_iter().map(Into::into).collect();
         check_count(filters.len())?;
-        filters.iter().try_for_each(|filter| self.check_filter(filter))?;
+        filters
+            .iter()
+            .try_for_each(|filter| self.check_filter(filter))?;
         let (reply, replied) = oneshot::channel();
         self.send(Command::Unsubscribe(filters, reply)).await?;
         replied.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// All messages from now on, of all subscriptions, those without a stream of their own included.
+    /// All messages from now on, of all subscriptions, those without a stream of their own
+    /// included.
     ///
     /// # Cancel safety
     ///
@@ -200,21 +246,22 @@ impl Connection {
         Messages(receiver)
     }
 
-    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye. Without a limit
-    /// (`None`) it waits for 10 s at most.
+    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye.
+    /// Without a limit (`None`) it waits for 10 s at most.
     ///
-    /// Await it before the program ends: a process that ends first says no goodbye, and the server publishes the last
-    /// will.
+    /// Await it before the program ends: a process that ends first says no goodbye, and the server
+    /// publishes the last will.
     ///
-    /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes and unsubscribes the
-    /// server has not answered. New ones end with the code `Closed` from now on, and what is outstanding when the limit
-    /// is up does, too. Of several limits the one that is up first counts. The last will is not published, but where a
-    /// connection was lost before, or is just being made.
+    /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes
+    /// and unsubscribes the server has not answered. New ones end with the code `Closed` from now
+    /// on, and what is outstanding when the limit is up does, too. Of several limits the one that
+    /// is up first counts. The last will is not published, but where a connection was lost before,
+    /// or is just being made.
     ///
     /// # Errors
     ///
-    /// A connection error with the code `Closed` when something was left over, or when the runtime that drives the
-    /// connection ends meanwhile. Of a connection that has ended already, none.
+    /// A connection error with the code `Closed` when something was left over, or when the runtime
+    /// that drives the connection ends meanwhile. Of a connection that has ended already, none.
     ///
     /// # Cancel safety
     ///
@@ -228,12 +275,14 @@ impl Connection {
         replied.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// Replaces the network connection by a new one, with the certificate and the credentials of the moment.
+    /// Replaces the network connection by a new one, with the certificate and the credentials of
+    /// the moment.
     ///
-    /// Publishes in flight are waited for, for 10 s at most; what is left then is sent again with a [session that
-    /// is kept](crate::Options::session_expiry), and else as [`WhenSessionLost`](crate::WhenSessionLost) says. A
-    /// session that is kept goes on; where none is, the server sends nothing of what comes for the client between the
-    /// two connections. While the connection is lost, the next try is made at once: what a device does that has its
+    /// Publishes in flight are waited for, for 10 s at most; what is left then is sent again with a
+    /// [session that is kept](crate::Options::session_expiry), and else as
+    /// [`WhenSessionLost`](crate::WhenSessionLost) says. A session that is kept goes on; where none
+    /// is, the server sends nothing of what comes for the client between the two connections. While
+    /// the connection is lost, the next try is made at once: what a device does that has its
     /// network back.
     ///
     /// # Cancel safety
@@ -259,7 +308,11 @@ impl Connection {
     /// Cancel safe.
     pub async fn connected(&self) -> Result<(), Error> {
         let mut state = self.state.clone();
-        match state.wait_for(|state| matches!(state, State::Connected | State::Closed)).await.as_deref() {
+        match state
+            .wait_for(|state| matches!(state, State::Connected | State::Closed))
+            .await
+            .as_deref()
+        {
             Ok(State::Connected) => Ok(()),
             _ => Err(error::closed()),
         }
@@ -269,7 +322,11 @@ impl Connection {
     pub fn events(&self) -> Events {
         let events = self.shared.events.subscribe();
         // It may have been told before.
-        if self.state() == State::Closed { Events::of_closed() } else { events }
+        if self.state() == State::Closed {
+            Events::of_closed()
+        } else {
+            events
+        }
     }
 
     /// The client id.
@@ -279,11 +336,18 @@ impl Connection {
 
     fn check_filter(&self, filter: &str) -> Result<(), Error> {
         check_filter(filter)?;
-        if self.shared.is_aws { check_for_aws(filter, "filter") } else { Ok(()) }
+        if self.shared.is_aws {
+            check_for_aws(filter, "filter")
+        } else {
+            Ok(())
+        }
     }
 
     async fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).await.map_err(|_| error::closed())
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| error::closed())
     }
 }
 
@@ -316,7 +380,12 @@ pub struct Subscribe {
 impl Subscribe {
     /// A subscription of QoS 1 to a topic filter; `$share/<group>/<filter>` shares it with others.
     pub fn new(filter: impl Into<String>) -> Self {
-        Self { filter: filter.into(), qos: Qos::default(), manual_ack: false, capacity: None }
+        Self {
+            filter: filter.into(),
+            qos: Qos::default(),
+            manual_ack: false,
+            capacity: None,
+        }
     }
 
     /// How surely messages are to come at most. Default: at least once.
@@ -326,15 +395,16 @@ impl Subscribe {
         self
     }
 
-    /// Whether the reader acknowledges each message ([`Message::ack`]). Default: no, taking it from the stream does.
+    /// Whether the reader acknowledges each message ([`Message::ack`]). Default: no, taking it from
+    /// the stream does.
     #[must_use]
     pub fn manual_ack(mut self, manual_ack: bool) -> Self {
         self.manual_ack = manual_ack;
         self
     }
 
-    /// How many messages of QoS 0 the stream holds; of QoS 1 it holds the server's window beyond that. Default:
-    /// [`Options::stream_capacity`](crate::Options).
+    /// How many messages of QoS 0 the stream holds; of QoS 1 it holds the server's window beyond
+    /// that. Default: [`Options::stream_capacity`](crate::Options).
     #[must_use]
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
@@ -356,8 +426,8 @@ impl From<String> for Subscribe {
 
 /// A subscription that the server has granted: the stream of its messages.
 ///
-/// Dropped, the messages that still come are acknowledged and dropped, but for [`Connection::messages`], which has
-/// them, too; [`Connection::unsubscribe`] ends it.
+/// Dropped, the messages that still come are acknowledged and dropped, but for
+/// [`Connection::messages`], which has them, too; [`Connection::unsubscribe`] ends it.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Subscription {

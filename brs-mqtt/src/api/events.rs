@@ -1,7 +1,8 @@
-//! What a connection tells those who watch it: its state at a moment, and a bounded stream of events.
+//! What a connection tells those who watch it: its state at a moment, and a bounded stream of
+//! events.
 //!
-//! Owns both types and the channel. A subscriber that reads slowly loses the oldest events and is told how many; it
-//! never delays the connection. Events hold no secret.
+//! Owns both types and the channel. A subscriber that reads slowly loses the oldest events and is
+//! told how many; it never delays the connection. Events hold no secret.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -54,7 +55,8 @@ pub enum Event {
         /// When the next try is made.
         next_try: SystemTime,
     },
-    /// The server had not kept the session, was asked again for all subscriptions, and has answered.
+    /// The server had not kept the session, was asked again for all subscriptions, and has
+    /// answered.
     Resubscribed {
         /// How many it has granted; for each of the others there is a
         /// [`SubscriptionRefused`](Self::SubscriptionRefused).
@@ -72,30 +74,34 @@ pub enum Event {
         /// Whether the server has said so; otherwise it is what the losses look like.
         certain: bool,
     },
-    /// Messages of QoS 0, or more of QoS 1 than the server may have on their way, found their stream full.
+    /// Messages of QoS 0, or more of QoS 1 than the server may have on their way, found their
+    /// stream full.
     MessagesDropped {
         /// The subscription's filter; empty for the stream of all messages.
         filter: String,
         /// How many since the last such event.
         count: u64,
     },
-    /// Messages that the session had kept from before this process, and to which nobody has subscribed within a minute
-    /// of the first connection, were acknowledged and dropped: unread they would have kept others from being sent. So
-    /// were those for which there was no room to wait.
+    /// Messages that the session had kept from before this process, and to which nobody has
+    /// subscribed within a minute of the first connection, were acknowledged and dropped: unread
+    /// they would have kept others from being sent. So were those for which there was no room to
+    /// wait.
     Unclaimed {
         /// How many.
         count: usize,
     },
-    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server leaves
-    /// unacknowledged, as far as that is known: it sends nothing more of QoS 1, to any stream.
+    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server
+    /// leaves unacknowledged, as far as that is known: it sends nothing more of QoS 1, to any
+    /// stream.
     WindowFull {
         /// The filter of the stream that holds most; empty for the stream of all messages.
         filter: String,
         /// How many messages that stream holds.
         count: usize,
     },
-    /// A message is larger than what is read ([`Options::max_incoming_packet_size`](crate::Options)): it was
-    /// acknowledged, if it was of QoS 1, and dropped. Left unacknowledged, it would come again over each connection.
+    /// A message is larger than what is read
+    /// ([`Options::max_incoming_packet_size`](crate::Options)): it was acknowledged, if it was of
+    /// QoS 1, and dropped. Left unacknowledged, it would come again over each connection.
     TooLarge {
         /// The topic.
         topic: String,
@@ -136,10 +142,19 @@ impl EventSender {
                 tracing::warn!(client_id, filter, %error, "MQTT subscription refused");
             }
             Event::DuplicateClientId { certain } => {
-                tracing::warn!(client_id, certain, "another client uses this client id: each needs one of its own");
+                tracing::warn!(
+                    client_id,
+                    certain,
+                    "another client uses this client id: each needs one of its own"
+                );
             }
             Event::MessagesDropped { filter, count } => {
-                tracing::warn!(client_id, filter, count, "messages were dropped: their stream is full");
+                tracing::warn!(
+                    client_id,
+                    filter,
+                    count,
+                    "messages were dropped: their stream is full"
+                );
             }
             Event::Unclaimed { count } => {
                 tracing::warn!(
@@ -149,13 +164,29 @@ impl EventSender {
                 );
             }
             Event::WindowFull { filter, count } => {
-                tracing::warn!(client_id, filter, count, "a stream that is not read fills the server's window");
+                tracing::warn!(
+                    client_id,
+                    filter,
+                    count,
+                    "a stream that is not read fills the server's window"
+                );
             }
             Event::TooLarge { topic, size, limit } => {
-                tracing::warn!(client_id, topic, size, limit, "a message was dropped: it is larger than what is read");
+                tracing::warn!(
+                    client_id,
+                    topic,
+                    size,
+                    limit,
+                    "a message was dropped: it is larger than what is read"
+                );
             }
             Event::Unanswered { count, waited } => {
-                tracing::warn!(client_id, count, ?waited, "the server does not answer: the connection is replaced");
+                tracing::warn!(
+                    client_id,
+                    count,
+                    ?waited,
+                    "the server does not answer: the connection is replaced"
+                );
             }
             other => tracing::debug!(client_id, event = ?other, "MQTT connection"),
         }
@@ -202,8 +233,13 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let event = match &mut self.0 {
-            Reading::Channel(events) => std::task::ready!(Pin::new(events).poll_next(cx))
-                .map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed { count })),
+            Reading::Channel(events) => {
+                std::task::ready!(Pin::new(events).poll_next(cx)).map(|event| {
+                    event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed {
+                        count,
+                    })
+                })
+            }
             Reading::Closed => Some(Event::Closed),
             Reading::Ended => None,
         };

@@ -1,8 +1,9 @@
 //! Messages: what is published and what is received, with its acknowledgement.
 //!
-//! Owns both types and who acknowledges when. A received message of QoS 1 is acknowledged when every stream that got it
-//! has handed it over (or, with manual acknowledgement, when its reader said so), or had no room for it, which is told;
-//! never before: what a process has not seen when it ends, the server still has.
+//! Owns both types and who acknowledges when. A received message of QoS 1 is acknowledged when
+//! every stream that got it has handed it over (or, with manual acknowledgement, when its reader
+//! said so), or had no room for it, which is told; never before: what a process has not seen when
+//! it ends, the server still has.
 
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +97,8 @@ impl Publish {
         self
     }
 
-    /// How long the server keeps it for subscribers that are away, in whole seconds (MQTT 5). Default: without end.
+    /// How long the server keeps it for subscribers that are away, in whole seconds (MQTT 5).
+    /// Default: without end.
     #[must_use]
     pub fn message_expiry(mut self, expiry: Duration) -> Self {
         self.properties.message_expiry = Some(expiry);
@@ -131,12 +133,14 @@ impl Publish {
         self
     }
 
-    /// Checks the message by what MQTT and this crate can carry. Publishing also checks AWS IoT's own limits if the
-    /// endpoint is one of AWS's: 128 KB of payload, 256 bytes and seven slashes in a topic.
+    /// Checks the message by what MQTT and this crate can carry. Publishing also checks AWS IoT's
+    /// own limits if the endpoint is one of AWS's: 128 KB of payload, 256 bytes and seven slashes
+    /// in a topic.
     ///
     /// # Errors
     ///
-    /// A validation error: a topic that none can publish to, QoS 2, properties that MQTT 5 cannot carry.
+    /// A validation error: a topic that none can publish to, QoS 2, properties that MQTT 5 cannot
+    /// carry.
     pub fn validate(&self) -> Result<(), Error> {
         check_name(&self.topic)?;
         self.qos.check()?;
@@ -164,33 +168,52 @@ impl Publish {
 
     /// What it costs in memory, roughly.
     pub(crate) fn size(&self) -> usize {
-        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
-        self.topic.len() + self.payload.len() + self.properties.lengths().sum::<usize>() + user + 128
+        let user: usize = self
+            .properties
+            .user
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 48)
+            .sum();
+        self.topic.len()
+            + self.payload.len()
+            + self.properties.lengths().sum::<usize>()
+            + user
+            + 128
     }
 }
 
 impl Properties {
     fn check(&self) -> Result<(), Error> {
         let refused = |param: &str, problem: &str| {
-            Err(Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable())
+            Err(Error::validation(format!("`{param}` {problem}"))
+                .with_param(param)
+                .unrecoverable())
         };
         if let Some(topic) = &self.response_topic
             && (topic.is_empty() || topic.contains(['+', '#']))
         {
-            return refused("response_topic", "must be a topic that an answer can be published to, without wildcards");
+            return refused(
+                "response_topic",
+                "must be a topic that an answer can be published to, without wildcards",
+            );
         }
-        if self
-            .message_expiry
-            .is_some_and(|expiry| expiry.subsec_nanos() != 0 || u32::try_from(expiry.as_secs()).is_err())
-        {
+        if self.message_expiry.is_some_and(|expiry| {
+            expiry.subsec_nanos() != 0 || u32::try_from(expiry.as_secs()).is_err()
+        }) {
             return refused("message_expiry", "must be whole seconds, fewer than 2^32");
         }
         if self.lengths().any(|length| length > MAX_TEXT) {
             return refused("properties", "must have at most 65535 bytes each");
         }
-        for (param, text) in [("content_type", &self.content_type), ("response_topic", &self.response_topic)] {
+        for (param, text) in [
+            ("content_type", &self.content_type),
+            ("response_topic", &self.response_topic),
+        ] {
             if text.as_ref().is_some_and(|text| text.contains('\0')) {
-                return refused(param, "must not hold the character NUL, which MQTT does not carry");
+                return refused(
+                    param,
+                    "must not hold the character NUL, which MQTT does not carry",
+                );
             }
         }
         check_user_properties(&self.user)
@@ -198,18 +221,26 @@ impl Properties {
 
     /// Those of all but the user's own.
     fn lengths(&self) -> impl Iterator<Item = usize> {
-        let texts = [self.content_type.as_deref(), self.response_topic.as_deref()].map(|text| text.map_or(0, str::len));
-        texts.into_iter().chain([self.correlation_data.as_ref().map_or(0, Bytes::len)])
+        let texts = [self.content_type.as_deref(), self.response_topic.as_deref()]
+            .map(|text| text.map_or(0, str::len));
+        texts
+            .into_iter()
+            .chain([self.correlation_data.as_ref().map_or(0, Bytes::len)])
     }
 }
 
 /// MQTT 5, section 1.5.4: a text that cannot be encoded would end each connection it is sent over.
 pub(crate) fn check_user_properties(pairs: &[(String, String)]) -> Result<(), Error> {
     let is_wrong = |text: &String| text.len() > MAX_TEXT || text.contains('\0');
-    if pairs.iter().any(|(key, value)| is_wrong(key) || is_wrong(value)) {
-        let problem =
-            "`user_property` must have keys and values of at most 65535 bytes each, without the character NUL";
-        return Err(Error::validation(problem).with_param("user_property").unrecoverable());
+    if pairs
+        .iter()
+        .any(|(key, value)| is_wrong(key) || is_wrong(value))
+    {
+        let problem = "`user_property` must have keys and values of at most 65535 bytes each, \
+                       without the character NUL";
+        return Err(Error::validation(problem)
+            .with_param("user_property")
+            .unrecoverable());
     }
     Ok(())
 }
@@ -227,7 +258,8 @@ impl fmt::Debug for Publish {
 
 /// A message that was received.
 ///
-/// Taken from a stream, it is acknowledged; with manual acknowledgement that is [`ack`](Self::ack)'s.
+/// Taken from a stream, it is acknowledged; with manual acknowledgement that is
+/// [`ack`](Self::ack)'s.
 #[derive(Clone)]
 pub struct Message {
     pub(crate) received: Arc<Received>,
@@ -299,16 +331,19 @@ impl Message {
         &self.received.properties.user
     }
 
-    /// Whether a server that goes on with the session will send it again, over the connection of that number.
+    /// Whether a server that goes on with the session will send it again, over the connection of
+    /// that number.
     pub(crate) fn comes_again_after(&self, generation: u64) -> bool {
-        self.share.as_ref().is_some_and(|share| share.0.pending.generation < generation)
+        self.share
+            .as_ref()
+            .is_some_and(|share| share.0.pending.generation < generation)
     }
 
     /// Acknowledges it, where that is left to the reader; otherwise nothing is to be done.
     ///
-    /// A message that is never acknowledged stays in the server's window, and comes again over the next connection that
-    /// goes on with the session. After the connection over which it came is lost, an acknowledgement does nothing: the
-    /// server sends the message again.
+    /// A message that is never acknowledged stays in the server's window, and comes again over the
+    /// next connection that goes on with the session. After the connection over which it came is
+    /// lost, an acknowledgement does nothing: the server sends the message again.
     pub fn ack(&self) {
         if let Some(share) = &self.share {
             share.done();
@@ -379,14 +414,28 @@ impl Drop for OneShare {
 
 impl Pending {
     /// `generation` is the connection's: an acknowledgement is of no use over another one.
-    pub(crate) fn new(parts: usize, generation: u64, ack: Ack, acks: UnboundedSender<(u64, Ack)>) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(parts), generation, ack, acks })
+    pub(crate) fn new(
+        parts: usize,
+        generation: u64,
+        ack: Ack,
+        acks: UnboundedSender<(u64, Ack)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(parts),
+            generation,
+            ack,
+            acks,
+        })
     }
 
     /// One stream's share; `held` counts those of it that are not done.
     pub(crate) fn share(self: &Arc<Self>, held: &Arc<AtomicUsize>) -> Share {
         held.fetch_add(1, Ordering::AcqRel);
-        Share(Arc::new(OneShare { pending: Arc::clone(self), done: false.into(), held: Arc::clone(held) }))
+        Share(Arc::new(OneShare {
+            pending: Arc::clone(self),
+            done: false.into(),
+            held: Arc::clone(held),
+        }))
     }
 }
 
@@ -410,10 +459,13 @@ mod tests {
 
     #[test]
     fn what_aws_does_not_take_is_refused_before_it_is_sent() {
-        Publish::new("a/b", vec![0; MAX_PAYLOAD]).check_for_aws().unwrap();
-        for (message, param) in
-            [(Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload"), (Publish::new("x".repeat(257), ""), "topic")]
-        {
+        Publish::new("a/b", vec![0; MAX_PAYLOAD])
+            .check_for_aws()
+            .unwrap();
+        for (message, param) in [
+            (Publish::new("a", vec![0; MAX_PAYLOAD + 1]), "payload"),
+            (Publish::new("x".repeat(257), ""), "topic"),
+        ] {
             message.validate().unwrap();
             assert_eq!(message.check_for_aws().unwrap_err().param(), Some(param));
         }
@@ -423,18 +475,57 @@ mod tests {
     fn what_no_broker_takes_is_refused_before_it_is_sent() {
         for (message, param, problem) in [
             (Publish::new("a/#", ""), "topic", "wildcard"),
-            (Publish::new("a", "").qos(Qos::ExactlyOnce), "qos", "no QoS 2"),
-            (Publish::new("a", "").response_topic("b/+"), "response_topic", "wildcards"),
-            (Publish::new("a", "").message_expiry(Duration::from_millis(1500)), "message_expiry", "whole seconds"),
-            (Publish::new("a", "").content_type("x".repeat(65_536)), "properties", "65535 bytes"),
-            (Publish::new("a", "").content_type("x\0"), "content_type", "NUL"),
-            (Publish::new("a", "").response_topic("x\0"), "response_topic", "NUL"),
-            (Publish::new("a", "").user_property("k", "x".repeat(65_536)), "user_property", "65535 bytes"),
-            (Publish::new("a", "").user_property("k\0", "x"), "user_property", "NUL"),
-            (Publish::new("a", "").user_property("k", "x\0"), "user_property", "NUL"),
+            (
+                Publish::new("a", "").qos(Qos::ExactlyOnce),
+                "qos",
+                "no QoS 2",
+            ),
+            (
+                Publish::new("a", "").response_topic("b/+"),
+                "response_topic",
+                "wildcards",
+            ),
+            (
+                Publish::new("a", "").message_expiry(Duration::from_millis(1500)),
+                "message_expiry",
+                "whole seconds",
+            ),
+            (
+                Publish::new("a", "").content_type("x".repeat(65_536)),
+                "properties",
+                "65535 bytes",
+            ),
+            (
+                Publish::new("a", "").content_type("x\0"),
+                "content_type",
+                "NUL",
+            ),
+            (
+                Publish::new("a", "").response_topic("x\0"),
+                "response_topic",
+                "NUL",
+            ),
+            (
+                Publish::new("a", "").user_property("k", "x".repeat(65_536)),
+                "user_property",
+                "65535 bytes",
+            ),
+            (
+                Publish::new("a", "").user_property("k\0", "x"),
+                "user_property",
+                "NUL",
+            ),
+            (
+                Publish::new("a", "").user_property("k", "x\0"),
+                "user_property",
+                "NUL",
+            ),
         ] {
             let error = message.validate().unwrap_err();
-            assert!(error.to_string().contains(problem) && error.param() == Some(param), "{error}");
+            assert!(
+                error.to_string().contains(problem) && error.param() == Some(param),
+                "{error}"
+            );
         }
     }
 

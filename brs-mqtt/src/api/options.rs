@@ -1,8 +1,8 @@
 //! What a connection is given.
 //!
-//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s. A value may be wrong until it has been
-//! [validated](Options::validate), which connecting does first. Certificate and key are `brs-iot`'s; the meaning of
-//! each value is here.
+//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s. A value may be wrong
+//! until it has been [validated](Options::validate), which connecting does first. Certificate and
+//! key are `brs-iot`'s; the meaning of each value is here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +76,8 @@ pub enum WhenSessionLost {
 /// # Ok::<(), brs_core::Error>(())
 /// ```
 ///
-/// The same as data, for configuration files; the names are those of the methods or those of the Python package,
-/// durations are numbers of seconds:
+/// The same as data, for configuration files; the names are those of the methods or those of the
+/// Python package, durations are numbers of seconds:
 ///
 /// ```
 /// let options = brs_mqtt::Options::from_data(serde_json::json!({
@@ -128,10 +128,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// A connection to the account's data endpoint, as a client with that id (1–128 bytes; one connection per id).
+    /// A connection to the account's data endpoint, as a client with that id (1–128 bytes; one
+    /// connection per id).
     ///
-    /// `aws iot describe-endpoint --endpoint-type iot:Data-ATS` tells the endpoint; a custom domain's name and an
-    /// address of another broker are taken too. A port may stand after a colon.
+    /// `aws iot describe-endpoint --endpoint-type iot:Data-ATS` tells the endpoint; a custom
+    /// domain's name and an address of another broker are taken too. A port may stand after a
+    /// colon.
     pub fn new(endpoint: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -170,12 +172,13 @@ impl Options {
         }
     }
 
-    /// The options from data: a map, a configuration file's table, or any structure that can be serialised.
+    /// The options from data: a map, a configuration file's table, or any structure that can be
+    /// serialised.
     ///
     /// # Errors
     ///
-    /// A validation error that names the wrong field's path ([`Error::param`]), never its value. What the values mean
-    /// together is checked by [`validate`](Self::validate).
+    /// A validation error that names the wrong field's path ([`Error::param`]), never its value.
+    /// What the values mean together is checked by [`validate`](Self::validate).
     pub fn from_data(data: impl Serialize) -> Result<Self, Error> {
         Params::data(data)?.take()
     }
@@ -198,8 +201,8 @@ impl Options {
         self
     }
 
-    /// Whether the TLS extension ALPN asks for `x-amzn-mqtt-ca`, which is what MQTT on port 443 needs. Default: on
-    /// that port.
+    /// Whether the TLS extension ALPN asks for `x-amzn-mqtt-ca`, which is what MQTT on port 443
+    /// needs. Default: on that port.
     ///
     /// It leads through firewalls that let only 443 pass, unless they rewrite TLS.
     pub fn alpn(mut self, alpn: bool) -> Self {
@@ -235,10 +238,11 @@ impl Options {
         self
     }
 
-    /// The key within a PKCS#11 token, in place of a private key; the certificate too, where none is given.
+    /// The key within a PKCS#11 token, in place of a private key; the certificate too, where none
+    /// is given.
     ///
-    /// A signature has the token's own limit and that of the try to connect: a token that waits for a person wants a
-    /// longer [`connect_timeout`](Self::connect_timeout), too.
+    /// A signature has the token's own limit and that of the try to connect: a token that waits for
+    /// a person wants a longer [`connect_timeout`](Self::connect_timeout), too.
     #[cfg(feature = "pkcs11")]
     pub fn pkcs11(mut self, pkcs11: brs_iot::Pkcs11) -> Self {
         self.device = self.device.pkcs11(pkcs11);
@@ -246,68 +250,77 @@ impl Options {
         self
     }
 
-    /// The authorities that the server's certificate may come from. Default: the session's, else the system's.
+    /// The authorities that the server's certificate may come from. Default: the session's, else
+    /// the system's.
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());
         self
     }
 
-    /// The region that WebSocket requests are signed for. Default: that in the endpoint's name, else the session's.
+    /// The region that WebSocket requests are signed for. Default: that in the endpoint's name,
+    /// else the session's.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the connection is tunnelled.
-    /// Default: that of the environment when the connection is opened (`HTTPS_PROXY`, else `ALL_PROXY`, unless
-    /// `NO_PROXY` excepts the endpoint; upper or lower case). Never shown.
+    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the
+    /// connection is tunnelled. Default: that of the environment when the connection is opened
+    /// (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` excepts the endpoint; upper or lower
+    /// case). Never shown.
     ///
-    /// As for a session of the method `iot`, one of the environment must be an `http://` proxy, too.
+    /// As for a session of the method `iot`, one of the environment must be an `http://` proxy,
+    /// too.
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
         self
     }
 
-    /// The user's name in CONNECT: for an authorizer of the account's own in AWS IoT, which also reads parameters from
-    /// it (`name?x-amz-customauthorizer-name=…`), and for other brokers. Default: none. Never shown, since it may hold
-    /// a token.
+    /// The user's name in CONNECT: for an authorizer of the account's own in AWS IoT, which also
+    /// reads parameters from it (`name?x-amz-customauthorizer-name=…`), and for other brokers.
+    /// Default: none. Never shown, since it may hold a token.
     ///
-    /// With a name, a connection needs no certificate: without one it shows only name and password, and goes to port
-    /// 443 of AWS IoT with `mqtt` in [`alpn`](Self::alpn), where AWS wants it.
+    /// With a name, a connection needs no certificate: without one it shows only name and password,
+    /// and goes to port 443 of AWS IoT with `mqtt` in [`alpn`](Self::alpn), where AWS wants it.
     pub fn username(mut self, username: impl Into<SecretString>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// The user's password in CONNECT. Default: none. Never shown, and held in memory that is wiped.
+    /// The user's password in CONNECT. Default: none. Never shown, and held in memory that is
+    /// wiped.
     pub fn password(mut self, password: impl Into<SecretString>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// After how long without a word from the server, whatever is sent to it, the client asks whether it is there:
-    /// 5–1200 s, AWS's maximum. Default: 60 s, or what a server of MQTT 5 wants.
+    /// After how long without a word from the server, whatever is sent to it, the client asks
+    /// whether it is there: 5–1200 s, AWS's maximum. Default: 60 s, or what a server of MQTT 5
+    /// wants.
     ///
-    /// The connection is lost when there is no answer within half of it. A shorter one notices a dead line sooner and
-    /// costs traffic; AWS counts 1.5 times the value. It also bounds how long what is sent may find no room on its way
-    /// or, on Linux, no confirmation, and how long publishes may be in flight without any acknowledgement: 1.5 times
-    /// the value, 12 s at least and 60 s at most ([`Event::Unanswered`](crate::Event::Unanswered)).
+    /// The connection is lost when there is no answer within half of it. A shorter one notices a
+    /// dead line sooner and costs traffic; AWS counts 1.5 times the value. It also bounds how long
+    /// what is sent may find no room on its way or, on Linux, no confirmation, and how long
+    /// publishes may be in flight without any acknowledgement: 1.5 times the value, 12 s at least
+    /// and 60 s at most ([`Event::Unanswered`](crate::Event::Unanswered)).
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Whether the first connection begins with a new session, forgetting an older one of this client id. Default: yes.
+    /// Whether the first connection begins with a new session, forgetting an older one of this
+    /// client id. Default: yes.
     ///
-    /// Later connections of this client go on with its session for as long as [`session_expiry`](Self::session_expiry)
-    /// says.
+    /// Later connections of this client go on with its session for as long as
+    /// [`session_expiry`](Self::session_expiry) says.
     pub fn clean_start(mut self, clean_start: bool) -> Self {
         self.clean_start = clean_start;
         self
     }
 
-    /// How long the server keeps the session, subscriptions and undelivered messages, after the connection is lost:
-    /// whole seconds. Default: 0, not at all. AWS keeps it an hour, or up to seven days.
+    /// How long the server keeps the session, subscriptions and undelivered messages, after the
+    /// connection is lost: whole seconds. Default: 0, not at all. AWS keeps it an hour, or up to
+    /// seven days.
     ///
     /// MQTT 3.1.1 knows only whether: with more than 0 it needs `clean_start(false)`.
     pub fn session_expiry(mut self, session_expiry: Duration) -> Self {
@@ -315,7 +328,8 @@ impl Options {
         self
     }
 
-    /// The message that the server publishes when the connection is lost without a word. Default: none.
+    /// The message that the server publishes when the connection is lost without a word. Default:
+    /// none.
     pub fn last_will(mut self, last_will: Publish) -> Self {
         self.last_will = Some(last_will);
         self
@@ -327,16 +341,17 @@ impl Options {
         self
     }
 
-    /// How long one try to connect may take, from the name's look-up to the end of TLS's or the WebSocket's handshake:
-    /// 1–300 s. Default: 30 s. The server's answer to the client's name (CONNACK) may take 5 s more; a refresh that a
-    /// WebSocket's signature waits for comes before it, and has the session's own limit.
+    /// How long one try to connect may take, from the name's look-up to the end of TLS's or the
+    /// WebSocket's handshake: 1–300 s. Default: 30 s. The server's answer to the client's name
+    /// (CONNACK) may take 5 s more; a refresh that a WebSocket's signature waits for comes before
+    /// it, and has the session's own limit.
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = connect_timeout;
         self
     }
 
-    /// Whether connecting returns at once and goes on trying until it succeeds. Default: it returns with the first
-    /// connection or the first try's error.
+    /// Whether connecting returns at once and goes on trying until it succeeds. Default: it returns
+    /// with the first connection or the first try's error.
     ///
     /// For devices that start without a network: what is published meanwhile waits in the outbox.
     pub fn defer_connect(mut self, defer_connect: bool) -> Self {
@@ -344,9 +359,11 @@ impl Options {
         self
     }
 
-    /// The shortest and the longest wait between tries. Default: 1 s and 128 s, as AWS's device SDKs have it.
+    /// The shortest and the longest wait between tries. Default: 1 s and 128 s, as AWS's device
+    /// SDKs have it.
     ///
-    /// The wait doubles with each failure, has jitter, and starts anew after 30 s of a stable connection.
+    /// The wait doubles with each failure, has jitter, and starts anew after 30 s of a stable
+    /// connection.
     pub fn reconnect_backoff(mut self, shortest: Duration, longest: Duration) -> Self {
         self.backoff = (shortest, longest);
         self
@@ -372,40 +389,43 @@ impl Options {
         self
     }
 
-    /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they end with the code
-    /// `Offline`. So does, in any case, the one that was being handed over when the connection was lost.
+    /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they
+    /// end with the code `Offline`. So does, in any case, the one that was being handed over when
+    /// the connection was lost.
     pub fn hold_at_most_once(mut self, hold: bool) -> Self {
         self.hold_at_most_once = hold;
         self
     }
 
-    /// What becomes of publishes in flight when the server has not kept the session. Default: they are published again.
+    /// What becomes of publishes in flight when the server has not kept the session. Default: they
+    /// are published again.
     pub fn when_session_lost(mut self, when_session_lost: WhenSessionLost) -> Self {
         self.when_session_lost = when_session_lost;
         self
     }
 
-    /// How many messages of QoS 1 the server may send before their acknowledgement (MQTT 5): 1–65535. Default: 100,
-    /// AWS's maximum.
+    /// How many messages of QoS 1 the server may send before their acknowledgement (MQTT 5):
+    /// 1–65535. Default: 100, AWS's maximum.
     pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
         self.receive_maximum = receive_maximum;
         self
     }
 
-    /// The largest packet that is read, in bytes: 1024 – 268,435,460, MQTT's own largest. Default: 256 KiB from AWS
-    /// IoT, whose messages have at most 128 KB, and 8 MiB from other brokers.
+    /// The largest packet that is read, in bytes: 1024 – 268,435,460, MQTT's own largest. Default:
+    /// 256 KiB from AWS IoT, whose messages have at most 128 KB, and 8 MiB from other brokers.
     ///
-    /// A server of MQTT 5 is told and sends nothing larger. A larger message of one that sends it all the same, as one
-    /// of MQTT 3.1.1 does, is passed over without being held in memory, acknowledged, and told as
-    /// [`Event::TooLarge`](crate::Event::TooLarge). A larger limit costs memory for as many such messages as streams
-    /// hold.
+    /// A server of MQTT 5 is told and sends nothing larger. A larger message of one that sends it
+    /// all the same, as one of MQTT 3.1.1 does, is passed over without being held in memory,
+    /// acknowledged, and told as [`Event::TooLarge`](crate::Event::TooLarge). A larger limit costs
+    /// memory for as many such messages as streams hold.
     pub fn max_incoming_packet_size(mut self, bytes: usize) -> Self {
         self.max_incoming_packet_size = Some(bytes);
         self
     }
 
-    /// The largest packet that is sent, in bytes: 1024 – 268,435,460. Default: what the server says (MQTT 5), else no
-    /// limit; to AWS IoT, also payloads of at most 128 KB and topics of at most 256 bytes and seven slashes.
+    /// The largest packet that is sent, in bytes: 1024 – 268,435,460. Default: what the server says
+    /// (MQTT 5), else no limit; to AWS IoT, also payloads of at most 128 KB and topics of at most
+    /// 256 bytes and seven slashes.
     ///
     /// A larger message fails at once, and costs no connection.
     pub fn max_outgoing_packet_size(mut self, bytes: usize) -> Self {
@@ -413,14 +433,15 @@ impl Options {
         self
     }
 
-    /// How many messages of QoS 0 a stream holds for a reader that is slow; of QoS 1 it holds the server's window, at
-    /// least 1024, beyond that. Default: 256.
+    /// How many messages of QoS 0 a stream holds for a reader that is slow; of QoS 1 it holds the
+    /// server's window, at least 1024, beyond that. Default: 256.
     pub fn stream_capacity(mut self, stream_capacity: usize) -> Self {
         self.stream_capacity = stream_capacity;
         self
     }
 
-    /// When a WebSocket connection is replaced, since AWS ends it after 24 hours: 60 s – 23 h 50 min. Default: 23 h.
+    /// When a WebSocket connection is replaced, since AWS ends it after 24 hours: 60 s – 23 h 50
+    /// min. Default: 23 h.
     ///
     /// Up to a twentieth earlier, at random, so that a fleet does not move in step.
     pub fn renew_after(mut self, renew_after: Duration) -> Self {

@@ -1,14 +1,19 @@
 //! The outbox: publishes that are accepted and not finished, bounded in messages and bytes.
 //!
 //! Invariants:
-//! 1. A message takes its room before it is queued and gives it back when its publish ends, whatever way: what is in
-//!    flight counts. So memory is bounded, and so is what a lost connection can bring back.
+//! 1. A message takes its room before it is queued and gives it back when its publish ends,
+//!    whatever way: what is in flight counts. So memory is bounded, and so is what a lost
+//!    connection can bring back.
 //! 2. Whoever waits for room is served in turn; who leaves before has published nothing.
-//! 3. Messages leave in the order in which they came; what comes back from a lost connection goes to its old place.
-//! 4. Every message that was taken ends in exactly one answer to its publisher, also when the outbox is dropped.
-//! 5. Where messages of QoS 0 do not wait for a connection, none is queued while there is none: whether there is one is
-//!    changed and looked at under the queue's lock. One that is being replaced counts until the new one has failed.
-//! 6. Who has begun to add when the outbox begins to refuse is served, and counts as not done until then.
+//! 3. Messages leave in the order in which they came; what comes back from a lost connection goes
+//!    to its old place.
+//! 4. Every message that was taken ends in exactly one answer to its publisher, also when the
+//!    outbox is dropped.
+//! 5. Where messages of QoS 0 do not wait for a connection, none is queued while there is none:
+//!    whether there is one is changed and looked at under the queue's lock. One that is being
+//!    replaced counts until the new one has failed.
+//! 6. Who has begun to add when the outbox begins to refuse is served, and counts as not done until
+//!    then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,11 +65,18 @@ pub(crate) struct Closed {
 impl Closed {
     /// The same of all.
     pub(crate) fn plainly() -> Self {
-        Self { sent: error::closed(), unsent: error::closed() }
+        Self {
+            sent: error::closed(),
+            unsent: error::closed(),
+        }
     }
 
     fn of(&self, entry: &Entry) -> Error {
-        if entry.handed { self.sent.clone() } else { self.unsent.clone() }
+        if entry.handed {
+            self.sent.clone()
+        } else {
+            self.unsent.clone()
+        }
     }
 }
 
@@ -114,7 +126,12 @@ impl Entry {
 
 impl Outbox {
     /// Bounded in messages and bytes, and offline until it is told otherwise.
-    pub(crate) fn new(messages: usize, bytes: usize, when_full: WhenFull, holds_at_most_once: bool) -> Self {
+    pub(crate) fn new(
+        messages: usize,
+        bytes: usize,
+        when_full: WhenFull,
+        holds_at_most_once: bool,
+    ) -> Self {
         let max_bytes = bytes.min(Semaphore::MAX_PERMITS);
         Self {
             when_full,
@@ -128,8 +145,12 @@ impl Outbox {
         }
     }
 
-    /// Takes a message, waiting for room if that is what a full outbox means; its answer comes through the receiver.
-    pub(crate) async fn add(&self, publish: Publish) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    /// Takes a message, waiting for room if that is what a full outbox means; its answer comes
+    /// through the receiver.
+    pub(crate) async fn add(
+        &self,
+        publish: Publish,
+    ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let size = publish.size();
         let Some(permits) = u32::try_from(size).ok().filter(|_| size <= self.max_bytes) else {
             return Err(error::larger_than_the_outbox(size, self.max_bytes));
@@ -177,7 +198,13 @@ impl Outbox {
         }
         let number = queue.next;
         queue.next += 1;
-        queue.entries.push_back(Entry { number, handed: false, publish, answer, _room: room });
+        queue.entries.push_back(Entry {
+            number,
+            handed: false,
+            publish,
+            answer,
+            _room: room,
+        });
         drop(queue);
         self.work.notify_one();
         drop(began);
@@ -203,9 +230,18 @@ impl Outbox {
     /// By invariant 2 dropping the future in here leaves nothing behind.
     async fn wait_for_room(&self, publish: &Publish, bytes: u32) -> Result<Room, Error> {
         let room = async {
-            let message = Arc::clone(&self.messages).acquire_owned().await.map_err(|_| self.closed())?;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(|_| self.closed())?;
-            Ok(Room { _message: message, _bytes: bytes })
+            let message = Arc::clone(&self.messages)
+                .acquire_owned()
+                .await
+                .map_err(|_| self.closed())?;
+            let bytes = Arc::clone(&self.bytes)
+                .acquire_many_owned(bytes)
+                .await
+                .map_err(|_| self.closed())?;
+            Ok(Room {
+                _message: message,
+                _bytes: bytes,
+            })
         };
         tokio::select! {
             room = room => room,
@@ -213,7 +249,8 @@ impl Outbox {
         }
     }
 
-    /// Ready once there is no connection, for a message that does not wait for one; never for another.
+    /// Ready once there is no connection, for a message that does not wait for one; never for
+    /// another.
     pub(crate) fn offline(&self, publish: &Publish) -> impl Future<Output = ()> + Send + use<> {
         let online = (!self.waits_for_a_connection(publish)).then(|| self.online.subscribe());
         async move {
@@ -229,18 +266,24 @@ impl Outbox {
     /// The next message, if one of its QoS is wanted.
     #[cfg(test)]
     pub(crate) fn take(&self, wanted: impl Fn(Qos) -> bool) -> Option<Entry> {
-        let mut entry = self.lock().entries.pop_front_if(|entry| wanted(entry.publish.qos))?;
+        let mut entry = self
+            .lock()
+            .entries
+            .pop_front_if(|entry| wanted(entry.publish.qos))?;
         entry.handed = true;
         Some(entry)
     }
 
-    /// The next messages in their order: no more of QoS 1 than there is room for, and until they take so many bytes.
+    /// The next messages in their order: no more of QoS 1 than there is room for, and until they
+    /// take so many bytes.
     pub(crate) fn take_some(&self, mut room: usize, bytes: usize, into: &mut Vec<Entry>) {
         let mut queue = self.lock();
         let mut taken = 0;
         while taken < bytes {
             let fits = |entry: &mut Entry| room > 0 || entry.publish.qos == Qos::AtMostOnce;
-            let Some(mut entry) = queue.entries.pop_front_if(fits) else { return };
+            let Some(mut entry) = queue.entries.pop_front_if(fits) else {
+                return;
+            };
             entry.handed = true;
             taken += entry.publish.size();
             room -= usize::from(entry.publish.qos != Qos::AtMostOnce);
@@ -256,7 +299,9 @@ impl Outbox {
             let error = closed.of(&entry);
             return entry.finish(Err(error));
         }
-        let place = queue.entries.partition_point(|other| other.number < entry.number);
+        let place = queue
+            .entries
+            .partition_point(|other| other.number < entry.number);
         queue.entries.insert(place, entry);
         drop(queue);
         self.work.notify_one();
@@ -270,12 +315,14 @@ impl Outbox {
 
     /// There is a connection.
     pub(crate) fn go_online(&self) {
-        // In this order, and the other one below: who finds the queue online is not sent away by an older value here.
+        // In this order, and the other one below: who finds the queue online is not sent away by an
+        // older value here.
         self.online.send_replace(true);
         self.lock().online = true;
     }
 
-    /// There is none any more: what does not wait for one ends, whoever waits for room with it included.
+    /// There is none any more: what does not wait for one ends, whoever waits for room with it
+    /// included.
     pub(crate) fn go_offline(&self) {
         let out = {
             let mut queue = self.lock();
@@ -317,7 +364,10 @@ impl Outbox {
     fn room(&self, bytes: u32) -> Option<Room> {
         let message = Arc::clone(&self.messages).try_acquire_owned().ok()?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?;
-        Some(Room { _message: message, _bytes: bytes })
+        Some(Room {
+            _message: message,
+            _bytes: bytes,
+        })
     }
 
     /// Takes out the oldest message, unless even all that is queued would not make room enough.
@@ -331,11 +381,17 @@ impl Outbox {
     }
 
     fn full(&self) -> Error {
-        self.lock().closed.as_ref().map_or_else(error::full, |closed| closed.unsent.clone())
+        self.lock()
+            .closed
+            .as_ref()
+            .map_or_else(error::full, |closed| closed.unsent.clone())
     }
 
     fn closed(&self) -> Error {
-        self.lock().closed.as_ref().map_or_else(error::closed, |closed| closed.unsent.clone())
+        self.lock()
+            .closed
+            .as_ref()
+            .map_or_else(error::closed, |closed| closed.unsent.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

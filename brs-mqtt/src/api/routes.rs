@@ -1,9 +1,9 @@
 //! Which stream gets which message.
 //!
-//! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection or its keep-alive: a
-//! full stream takes no more messages of QoS 0 (counted and told), while those of QoS 1 wait in the server, which sends
-//! no more than it may have unacknowledged. That window is the connection's: whoever leaves all of it unread leaves
-//! nothing of QoS 1 for the others.
+//! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection
+//! or its keep-alive: a full stream takes no more messages of QoS 0 (counted and told), while those
+//! of QoS 1 wait in the server, which sends no more than it may have unacknowledged. That window is
+//! the connection's: whoever leaves all of it unread leaves nothing of QoS 1 for the others.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ mod queue;
 
 use queue::{Reader, Sender, queue};
 
-/// What a stream holds of QoS 1 beyond its capacity, at least: AWS has at most 100 on their way, and MQTT 3.1.1 leaves
-/// it to the server. In MQTT 5 it has as many as it is told.
+/// What a stream holds of QoS 1 beyond its capacity, at least: AWS has at most 100 on their way,
+/// and MQTT 3.1.1 leaves it to the server. In MQTT 5 it has as many as it is told.
 const WINDOW: usize = 1024;
 
 /// The streams.
@@ -33,7 +33,8 @@ pub(crate) struct Routes {
     window: usize,
     /// Whether messages for which there was no stream yet wait for one.
     keeps_unclaimed: bool,
-    /// Each with the connection it came over: over another one its acknowledgement would be of something else.
+    /// Each with the connection it came over: over another one its acknowledgement would be of
+    /// something else.
     unclaimed: Vec<(Received, u64, Ack)>,
     /// How many more found no room to wait.
     beyond: usize,
@@ -43,8 +44,8 @@ pub(crate) struct Routes {
     identifiers: Vec<(String, u32)>,
     /// Those of subscriptions that have ended: what a server still sends for them is nobody's.
     retired: Vec<u32>,
-    /// How many messages of QoS 1 the server leaves unacknowledged, as far as is known, and how many it has over this
-    /// connection.
+    /// How many messages of QoS 1 the server leaves unacknowledged, as far as is known, and how
+    /// many it has over this connection.
     most: usize,
     outstanding: usize,
     full: Full,
@@ -78,21 +79,37 @@ pub(crate) struct Receiver {
 }
 
 /// A stream for a subscription, or for all messages.
-pub(crate) fn route(target: Option<(Id, String)>, capacity: usize, manual: bool) -> (Route, Receiver) {
+pub(crate) fn route(
+    target: Option<(Id, String)>,
+    capacity: usize,
+    manual: bool,
+) -> (Route, Receiver) {
     let (sender, messages) = queue();
-    let route = Route { target, capacity, sender, dropped: AtomicU64::new(0), held: Arc::default() };
+    let route = Route {
+        target,
+        capacity,
+        sender,
+        dropped: AtomicU64::new(0),
+        held: Arc::default(),
+    };
     (route, Receiver { messages, manual })
 }
 
 impl Routes {
-    /// A session that goes on brings messages before anybody has subscribed: where `keeps_unclaimed`, they wait.
+    /// A session that goes on brings messages before anybody has subscribed: where
+    /// `keeps_unclaimed`, they wait.
     pub(crate) fn new(keeps_unclaimed: bool, receive_maximum: u16) -> Self {
         let most = usize::from(receive_maximum);
-        Self { keeps_unclaimed, window: WINDOW.max(most), most, ..Self::default() }
+        Self {
+            keeps_unclaimed,
+            window: WINDOW.max(most),
+            most,
+            ..Self::default()
+        }
     }
 
-    /// What came over earlier connections and was not acknowledged will come again over that one, if the session goes
-    /// on; if it does not, here is the only copy.
+    /// What came over earlier connections and was not acknowledged will come again over that one,
+    /// if the session goes on; if it does not, here is the only copy.
     pub(crate) fn begin_connection(&mut self, generation: u64, session_present: bool, most: usize) {
         self.most = most;
         (self.outstanding, self.full) = (0, Full::No);
@@ -101,16 +118,24 @@ impl Routes {
         }
         if session_present {
             self.unclaimed.clear();
-            self.routes.iter().for_each(|route| route.sender.forget_before(generation));
+            self.routes
+                .iter()
+                .for_each(|route| route.sender.forget_before(generation));
         }
     }
 
     /// The identifiers of the subscriptions.
     pub(crate) fn know(&mut self, identifiers: Vec<(String, u32)>) {
-        let before =
-            std::mem::replace(&mut self.identifiers, identifiers).into_iter().map(|(_, identifier)| identifier);
-        let is_known = |identifier: &u32| self.identifiers.iter().any(|(_, known)| known == identifier);
-        self.retired.extend(before.filter(|identifier| !is_known(identifier)));
+        let before = std::mem::replace(&mut self.identifiers, identifiers)
+            .into_iter()
+            .map(|(_, identifier)| identifier);
+        let is_known = |identifier: &u32| {
+            self.identifiers
+                .iter()
+                .any(|(_, known)| known == identifier)
+        };
+        self.retired
+            .extend(before.filter(|identifier| !is_known(identifier)));
         self.retired.dedup();
         let beyond = self.retired.len().saturating_sub(WINDOW);
         self.retired.drain(..beyond);
@@ -131,7 +156,11 @@ impl Routes {
         }
         self.full = Full::Told;
         let held = |route: &&Route| route.held.load(Ordering::Relaxed);
-        let fullest = self.routes.iter().max_by_key(held).filter(|route| held(route) > 0)?;
+        let fullest = self
+            .routes
+            .iter()
+            .max_by_key(held)
+            .filter(|route| held(route) > 0)?;
         Some((fullest.filter(), held(&fullest)))
     }
 
@@ -139,8 +168,8 @@ impl Routes {
         self.keeps_unclaimed
     }
 
-    /// Whoever has not subscribed by now does not want what the session brought: it is acknowledged, and nothing waits
-    /// any more. How many messages that are.
+    /// Whoever has not subscribed by now does not want what the session brought: it is
+    /// acknowledged, and nothing waits any more. How many messages that are.
     pub(crate) fn end_waiting(&mut self, acks: &mpsc::UnboundedSender<(u64, Ack)>) -> usize {
         self.keeps_unclaimed = false;
         self.claimed = Vec::new();
@@ -161,7 +190,9 @@ impl Routes {
         }
         let (ours, others) = std::mem::take(&mut self.unclaimed)
             .into_iter()
-            .partition::<Vec<_>, _>(|(received, ..)| route.target.is_some() && route.wants(&received.topic));
+            .partition::<Vec<_>, _>(|(received, ..)| {
+                route.target.is_some() && route.wants(&received.topic)
+            });
         self.unclaimed = others;
         self.routes.push(route);
         for (received, generation, ack) in ours {
@@ -176,17 +207,25 @@ impl Routes {
 
     /// Whether that subscription still has its stream.
     pub(crate) fn has(&self, id: Id) -> bool {
-        self.routes.iter().any(|route| route.target.as_ref().is_some_and(|(other, _)| *other == id))
+        self.routes
+            .iter()
+            .any(|route| route.target.as_ref().is_some_and(|(other, _)| *other == id))
     }
 
     /// Ends the streams of those filters.
     pub(crate) fn remove(&mut self, filters: &[String]) {
-        self.routes.retain(|route| !route.target.as_ref().is_some_and(|(_, filter)| filters.contains(filter)));
+        self.routes.retain(|route| {
+            !route
+                .target
+                .as_ref()
+                .is_some_and(|(_, filter)| filters.contains(filter))
+        });
     }
 
     /// Ends one stream.
     pub(crate) fn remove_one(&mut self, id: Id) {
-        self.routes.retain(|route| route.target.as_ref().is_none_or(|(other, _)| *other != id));
+        self.routes
+            .retain(|route| route.target.as_ref().is_none_or(|(other, _)| *other != id));
     }
 
     /// Hands a message to every stream it belongs to. What no stream takes is acknowledged at once.
@@ -213,8 +252,18 @@ impl Routes {
     ) {
         self.forget_left();
         let through = self.through(&received);
-        let takers: Vec<&Route> = self.routes.iter().filter(|route| route.takes(&received, &through)).collect();
-        let is_early = || self.keeps_unclaimed && !self.claimed.iter().any(|filter| matches(filter, &received.topic));
+        let takers: Vec<&Route> = self
+            .routes
+            .iter()
+            .filter(|route| route.takes(&received, &through))
+            .collect();
+        let is_early = || {
+            self.keeps_unclaimed
+                && !self
+                    .claimed
+                    .iter()
+                    .any(|filter| matches(filter, &received.topic))
+        };
         if takers.is_empty() {
             if let Some(ack) = ack {
                 if is_early() {
@@ -238,11 +287,15 @@ impl Routes {
             };
             if route.sender.len() >= limit {
                 route.dropped.fetch_add(1, Ordering::Relaxed);
-                // It is told, and must not take up the server's window for the rest of the connection.
+                // It is told, and must not take up the server's window for the rest of the
+                // connection.
                 share.inspect(Share::done);
                 continue;
             }
-            if let Err(message) = route.sender.send(Message { received: Arc::clone(&received), share }) {
+            if let Err(message) = route.sender.send(Message {
+                received: Arc::clone(&received),
+                share,
+            }) {
                 message.ack();
             }
         }
@@ -267,18 +320,31 @@ enum Through<'a> {
 }
 
 impl Routes {
-    /// Where several subscriptions match, a server may send one message for each: a stream is to have it once.
+    /// Where several subscriptions match, a server may send one message for each: a stream is to
+    /// have it once.
     fn through(&self, received: &Received) -> Through<'_> {
         if received.identifiers.is_empty() {
             return Through::Any;
         }
-        let matching = self.identifiers.iter().filter(|(filter, _)| matches(filter, &received.topic));
+        let matching = self
+            .identifiers
+            .iter()
+            .filter(|(filter, _)| matches(filter, &received.topic));
         let is_of = |identifier: &u32| received.identifiers.contains(identifier);
-        let filters: Vec<&str> =
-            matching.clone().filter(|(_, one)| is_of(one)).map(|(filter, _)| filter.as_str()).collect();
+        let filters: Vec<&str> = matching
+            .clone()
+            .filter(|(_, one)| is_of(one))
+            .map(|(filter, _)| filter.as_str())
+            .collect();
         match matching.map(|(_, identifier)| identifier).min() {
-            Some(first) if !filters.is_empty() => Through::These { filters, first: is_of(first) },
-            _ if self.retired.iter().any(is_of) => Through::These { filters, first: false },
+            Some(first) if !filters.is_empty() => Through::These {
+                filters,
+                first: is_of(first),
+            },
+            _ if self.retired.iter().any(is_of) => Through::These {
+                filters,
+                first: false,
+            },
             // Of a subscription that was made by an earlier process.
             _ => Through::Any,
         }
@@ -287,7 +353,9 @@ impl Routes {
 
 impl Route {
     fn wants(&self, topic: &str) -> bool {
-        self.target.as_ref().is_none_or(|(_, filter)| matches(filter, topic))
+        self.target
+            .as_ref()
+            .is_none_or(|(_, filter)| matches(filter, topic))
     }
 
     fn takes(&self, received: &Received, through: &Through<'_>) -> bool {
@@ -300,7 +368,10 @@ impl Route {
 
     /// Empty for the stream of all messages.
     fn filter(&self) -> String {
-        self.target.as_ref().map(|(_, filter)| filter.clone()).unwrap_or_default()
+        self.target
+            .as_ref()
+            .map(|(_, filter)| filter.clone())
+            .unwrap_or_default()
     }
 }
 

@@ -1,7 +1,8 @@
-//! Topic names and topic filters: MQTT 5, section 4.7, and AWS IoT's shorter limits, for its own endpoints.
+//! Topic names and topic filters: MQTT 5, section 4.7, and AWS IoT's shorter limits, for its own
+//! endpoints.
 //!
-//! Owns their checks and the matching of a message's topic to the filters of subscriptions, shared subscriptions
-//! (`$share/<group>/<filter>`) included.
+//! Owns their checks and the matching of a message's topic to the filters of subscriptions, shared
+//! subscriptions (`$share/<group>/<filter>`) included.
 
 use brs_core::Error;
 
@@ -11,7 +12,8 @@ pub(crate) const MAX_FILTERS: usize = 8;
 /// Tells one subscription from another, also to the same filter.
 pub(crate) type Id = u64;
 
-/// AWS IoT Core: a topic has at most 256 bytes, what `$aws/rules/<rule>/` and `$share/<group>/` take not counted.
+/// AWS IoT Core: a topic has at most 256 bytes, what `$aws/rules/<rule>/` and `$share/<group>/`
+/// take not counted.
 const MAX_BYTES: usize = 256;
 /// AWS IoT Core: at most 7 slashes.
 const MAX_SLASHES: usize = 7;
@@ -22,7 +24,10 @@ const RULES: &str = "$aws/rules/";
 pub(crate) fn check_name(topic: &str) -> Result<(), Error> {
     check(topic, topic, "topic")?;
     if topic.contains(['+', '#']) {
-        return Err(refused("topic", "holds a wildcard, `+` or `#`: a message goes to one topic"));
+        return Err(refused(
+            "topic",
+            "holds a wildcard, `+` or `#`: a message goes to one topic",
+        ));
     }
     Ok(())
 }
@@ -45,7 +50,9 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
     let levels: Vec<&str> = inner.split('/').collect();
     for (place, level) in levels.iter().enumerate() {
         let is_last = place + 1 == levels.len();
-        if (level.contains('+') && *level != "+") || (level.contains('#') && (*level != "#" || !is_last)) {
+        if (level.contains('+') && *level != "+")
+            || (level.contains('#') && (*level != "#" || !is_last))
+        {
             return Err(refused(
                 "filter",
                 "has a wildcard in a wrong place: `+` is a whole level, `#` the whole last one",
@@ -57,14 +64,25 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
 
 /// Checks a topic or a filter by the limits of AWS IoT, which knows no longer ones.
 pub(crate) fn check_for_aws(text: &str, param: &str) -> Result<(), Error> {
-    let within = |prefix, text: &'_ str| text.strip_prefix(prefix).and_then(|rest: &str| rest.find('/'));
-    let counted = [RULES, SHARE].iter().find_map(|prefix| Some(&text[prefix.len() + within(*prefix, text)? + 1..]));
+    let within = |prefix, text: &'_ str| {
+        text.strip_prefix(prefix)
+            .and_then(|rest: &str| rest.find('/'))
+    };
+    let counted = [RULES, SHARE]
+        .iter()
+        .find_map(|prefix| Some(&text[prefix.len() + within(*prefix, text)? + 1..]));
     let counted = counted.unwrap_or(text);
     if counted.len() > MAX_BYTES {
-        return Err(refused(param, "is longer than the 256 bytes that AWS IoT takes"));
+        return Err(refused(
+            param,
+            "is longer than the 256 bytes that AWS IoT takes",
+        ));
     }
     if counted.matches('/').count() > MAX_SLASHES && !text.starts_with("$aws/") {
-        return Err(refused(param, "has more than the 7 slashes that AWS IoT takes"));
+        return Err(refused(
+            param,
+            "has more than the 7 slashes that AWS IoT takes",
+        ));
     }
     Ok(())
 }
@@ -74,7 +92,10 @@ fn check(whole: &str, inner: &str, param: &str) -> Result<(), Error> {
         return Err(refused(param, "is empty"));
     }
     if whole.len() > usize::from(u16::MAX) {
-        return Err(refused(param, "is longer than the 65535 bytes that MQTT carries"));
+        return Err(refused(
+            param,
+            "is longer than the 65535 bytes that MQTT carries",
+        ));
     }
     if whole.chars().any(|c| c == '\0' || c.is_control()) {
         return Err(refused(param, "holds a control character"));
@@ -83,7 +104,9 @@ fn check(whole: &str, inner: &str, param: &str) -> Result<(), Error> {
 }
 
 fn refused(param: &str, problem: &str) -> Error {
-    Error::validation(format!("the {param} {problem}")).with_param(param).unrecoverable()
+    Error::validation(format!("the {param} {problem}"))
+        .with_param(param)
+        .unrecoverable()
 }
 
 /// Whether messages of `topic` come through a subscription to `filter`.
@@ -112,9 +135,15 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 /// Whether there may be a topic that both filters match.
 pub(crate) fn overlap(one: &str, other: &str) -> bool {
     let inner = |filter: &'_ str| -> usize {
-        filter.strip_prefix(SHARE).and_then(|rest| rest.find('/')).map_or(0, |place| SHARE.len() + place + 1)
+        filter
+            .strip_prefix(SHARE)
+            .and_then(|rest| rest.find('/'))
+            .map_or(0, |place| SHARE.len() + place + 1)
     };
-    let (mut one, mut other) = (one[inner(one)..].split('/'), other[inner(other)..].split('/'));
+    let (mut one, mut other) = (
+        one[inner(one)..].split('/'),
+        other[inner(other)..].split('/'),
+    );
     loop {
         match (one.next(), other.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -154,7 +183,11 @@ mod tests {
             ("$share/group/a/+", "a/b", true),
             ("$share/group/#", "$SYS/a", false),
             ("$share/group/a", "group/a", false),
-            ("$aws/things/+/shadow/update/accepted", "$aws/things/x/shadow/update/accepted", true),
+            (
+                "$aws/things/+/shadow/update/accepted",
+                "$aws/things/x/shadow/update/accepted",
+                true,
+            ),
         ] {
             assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
         }
@@ -187,9 +220,17 @@ mod tests {
             ("a\nb", "control character"),
         ] {
             let error = check_name(topic).unwrap_err();
-            assert!(error.to_string().contains(problem) && error.param() == Some("topic"), "{topic}: {error}");
+            assert!(
+                error.to_string().contains(problem) && error.param() == Some("topic"),
+                "{topic}: {error}"
+            );
         }
-        assert!(check_name(&"x".repeat(65_536)).unwrap_err().to_string().contains("65535 bytes"));
+        assert!(
+            check_name(&"x".repeat(65_536))
+                .unwrap_err()
+                .to_string()
+                .contains("65535 bytes")
+        );
     }
 
     #[test]
@@ -199,10 +240,20 @@ mod tests {
             ("a/b/c/d/e/f/g/h/i", "7 slashes"),
             ("$share/group/a/b/c/d/e/f/g/h/i", "7 slashes"),
         ] {
-            assert!(check_for_aws(topic, "topic").unwrap_err().to_string().contains(problem), "{topic}");
+            assert!(
+                check_for_aws(topic, "topic")
+                    .unwrap_err()
+                    .to_string()
+                    .contains(problem),
+                "{topic}"
+            );
         }
         let long = format!("$share/group/{}", "x".repeat(256));
-        for topic in ["$aws/rules/a_rule/a/b/c/d/e/f/g", "$share/group/a/b/c/d/e/f/g/h", &long] {
+        for topic in [
+            "$aws/rules/a_rule/a/b/c/d/e/f/g",
+            "$share/group/a/b/c/d/e/f/g/h",
+            &long,
+        ] {
             check_for_aws(topic, "topic").unwrap();
         }
         check_name(&"x".repeat(257)).unwrap();
@@ -222,7 +273,10 @@ mod tests {
             ("$share/group/", "is empty"),
         ] {
             let error = check_filter(filter).unwrap_err();
-            assert!(error.to_string().contains(problem) && error.param() == Some("filter"), "{filter}: {error}");
+            assert!(
+                error.to_string().contains(problem) && error.param() == Some("filter"),
+                "{filter}: {error}"
+            );
         }
         for filter in ["#", "+", "/", "a/+/b/#", "$share/group/a/#", "$SYS/#"] {
             check_filter(filter).unwrap();

@@ -1,7 +1,8 @@
 //! How long to wait before the next try to connect.
 //!
-//! Doubles from the shortest to the longest wait, each with jitter, and starts anew only after a connection that was
-//! stable: one that is accepted and lost at once, as with a client id used twice, must not be tried in a tight loop.
+//! Doubles from the shortest to the longest wait, each with jitter, and starts anew only after a
+//! connection that was stable: one that is accepted and lost at once, as with a client id used
+//! twice, must not be tried in a tight loop.
 
 use std::time::Duration;
 
@@ -18,14 +19,21 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(shortest: Duration, longest: Duration) -> Self {
-        Self { shortest, longest, next: shortest }
+        Self {
+            shortest,
+            longest,
+            next: shortest,
+        }
     }
 
-    /// The wait before the next try; `spread`, of 0 to 1, is the jitter: half of the wait to all of it.
+    /// The wait before the next try; `spread`, of 0 to 1, is the jitter: half of the wait to all of
+    /// it.
     pub(crate) fn wait(&mut self, spread: f64) -> Duration {
         let wait = self.next;
         self.next = wait.saturating_mul(2).min(self.longest);
-        (wait / 2).saturating_add((wait / 2).mul_f64(spread.clamp(0.0, 1.0))).max(self.shortest / 2)
+        (wait / 2)
+            .saturating_add((wait / 2).mul_f64(spread.clamp(0.0, 1.0)))
+            .max(self.shortest / 2)
     }
 
     /// A connection has stood for that long.

@@ -24,11 +24,16 @@ use crate::wire::{Codec, Incoming};
 const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Driver {
-    /// The connection is to end within the limit, or that of an earlier call where that is up sooner.
+    /// The connection is to end within the limit, or that of an earlier call where that is up
+    /// sooner.
     pub(super) fn close(&mut self, limit: Duration, reply: Option<Reply>) {
         self.shared.outbox.refuse();
         let deadline = self.shared.clock.monotonic().saturating_add(limit);
-        let closing = self.closing.get_or_insert_with(|| Closing { limit, deadline, replies: Vec::new() });
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            limit,
+            deadline,
+            replies: Vec::new(),
+        });
         if deadline < closing.deadline {
             (closing.limit, closing.deadline) = (limit, deadline);
         }
@@ -45,8 +50,8 @@ impl Driver {
             && self.shared.outbox.is_done()
     }
 
-    /// Whether an unsubscribe waits for a connection: with a session that is not kept, its end was that of its
-    /// subscriptions.
+    /// Whether an unsubscribe waits for a connection: with a session that is not kept, its end was
+    /// that of its subscriptions.
     fn owes_unsubscribes(&self) -> bool {
         !self.unsubscribes.is_empty() && (self.generation == 0 || self.keeps_session())
     }
@@ -55,20 +60,23 @@ impl Driver {
     pub(super) fn note_end(&mut self, line: &Line, lost: &Lost) {
         let stood = self.stood();
         self.backoff.stood_for(stood);
-        // A server reads in order: were it a message at which it closed, then the oldest that is not acknowledged. What
-        // the network does says nothing of any.
+        // A server reads in order: were it a message at which it closed, then the oldest that is
+        // not acknowledged. What the network does says nothing of any.
         if !lost.may_be_a_message {
             return;
         }
-        let oldest = self.in_flight.suspect(line.touched()).filter(|_| stood < STABLE);
+        let oldest = self
+            .in_flight
+            .suspect(line.touched())
+            .filter(|_| stood < STABLE);
         self.suspect = oldest.map(|oldest| match self.suspect {
             Some((number, times)) if number == oldest => (number, times + 1),
             _ => (oldest, 1),
         });
     }
 
-    /// Takes back what a connection that is gone had, and forgets what it had asked. What the last one had in flight is
-    /// told at the task's end.
+    /// Takes back what a connection that is gone had, and forgets what it had asked. What the last
+    /// one had in flight is told at the task's end.
     pub(super) fn settle(&mut self, line: &Line, is_last: bool) {
         let touched = line.touched();
         for (begin, end, entry) in std::mem::take(&mut self.handing) {
@@ -76,13 +84,18 @@ impl Driver {
                 self.shared.outbox.put_back(entry);
             } else {
                 // Whether the rest of them went out is nobody's to know; they are not sent twice.
-                entry.finish(if end <= line.sent() { Ok(()) } else { Err(error::unsure()) });
+                entry.finish(if end <= line.sent() {
+                    Ok(())
+                } else {
+                    Err(error::unsure())
+                });
             }
         }
         for entry in self.in_flight.cut(touched) {
             self.shared.outbox.put_back(entry);
         }
-        // Sent again and again, it would end each connection, and nothing else would be sent any more.
+        // Sent again and again, it would end each connection, and nothing else would be sent any
+        // more.
         if let Some((number, times)) = self.suspect.filter(|(_, times)| *times >= MAX_CLOSED)
             && let Some(entry) = self.in_flight.give_up(number)
         {
@@ -113,14 +126,21 @@ impl Driver {
     }
 
     pub(super) fn stood(&self) -> Duration {
-        self.shared.clock.monotonic().saturating_sub(self.connected_at)
+        self.shared
+            .clock
+            .monotonic()
+            .saturating_sub(self.connected_at)
     }
 
     /// A connection or a try is lost: the wait before the next; `None` where there is none.
     pub(super) fn lost(&mut self, lost: Lost) -> Option<Sleep> {
         let was_connected = *self.state.borrow() == State::Connected;
         let mut error = lost.error;
-        if was_connected && let Some(verdict) = self.takeovers.lost(self.stood(), lost.taken_over, lost.silent) {
+        if was_connected
+            && let Some(verdict) = self
+                .takeovers
+                .lost(self.stood(), lost.taken_over, lost.silent)
+        {
             let certain = verdict == Verdict::Certain;
             error = error::duplicate_client_id(&self.shared.client_id, certain).with_source(error);
             self.tell(Event::DuplicateClientId { certain });
@@ -140,8 +160,8 @@ impl Driver {
         Some(sleep)
     }
 
-    /// Says goodbye over a connection that stands, for as long as that may take: without it the server would publish
-    /// the last will.
+    /// Says goodbye over a connection that stands, for as long as that may take: without it the
+    /// server would publish the last will.
     pub(super) async fn say_goodbye(&mut self, line: &mut Line) {
         while let Ok((generation, ack)) = self.acks.try_recv() {
             if generation == self.generation {
@@ -167,10 +187,12 @@ impl Driver {
     /// The end, when the line is gone: everybody who waits is told.
     pub(super) fn end(mut self) {
         let closing = self.closing.take();
-        let closed = closing.as_ref().map_or_else(Closed::plainly, |closing| Closed {
-            sent: error::unfinished(closing.limit),
-            unsent: error::unsent(closing.limit),
-        });
+        let closed = closing
+            .as_ref()
+            .map_or_else(Closed::plainly, |closing| Closed {
+                sent: error::unfinished(closing.limit),
+                unsent: error::unsent(closing.limit),
+            });
         let mut left = self.shared.outbox.close(&closed);
         for entry in self.in_flight.clear() {
             left = true;
@@ -186,11 +208,17 @@ impl Driver {
         self.commands.close();
         let late = std::iter::from_fn(|| self.commands.try_recv().ok());
         let late: Vec<Reply> = late.filter_map(Command::into_disconnect).collect();
-        let (limit, replies) = closing.map(|closing| (closing.limit, closing.replies)).unwrap_or_default();
+        let (limit, replies) = closing
+            .map(|closing| (closing.limit, closing.replies))
+            .unwrap_or_default();
         // Whoever hears that it has ended sees it, too.
         self.set_state(State::Closed);
         for reply in replies.into_iter().chain(late) {
-            let _ = reply.send(if left { Err(error::left_over(limit)) } else { Ok(()) });
+            let _ = reply.send(if left {
+                Err(error::left_over(limit))
+            } else {
+                Ok(())
+            });
         }
     }
 }

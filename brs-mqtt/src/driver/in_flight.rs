@@ -1,10 +1,12 @@
 //! Publishes of QoS 1 that have been given to a connection and are not acknowledged.
 //!
 //! Invariants:
-//! 1. In the order in which they were first sent, which is that of the outbox: they are sent again in that order, each
-//!    under its old packet id (MQTT 5, 4.4 and 4.6).
-//! 2. How many are on their way is what a server's window bounds (4.9); which packet ids they have is nobody's limit.
-//! 3. Those that are on their way over the current connection come before those that it has yet to send again.
+//! 1. In the order in which they were first sent, which is that of the outbox: they are sent again
+//!    in that order, each under its old packet id (MQTT 5, 4.4 and 4.6).
+//! 2. How many are on their way is what a server's window bounds (4.9); which packet ids they have
+//!    is nobody's limit.
+//! 3. Those that are on their way over the current connection come before those that it has yet to
+//!    send again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,7 +55,13 @@ impl InFlight {
 
     /// One more, sent for the first time; all others have been sent again.
     pub(crate) fn push(&mut self, id: u16, entry: Entry, place: (u64, u64)) {
-        self.all.push_back(Sent { id, entry, again: false, place, since: Duration::ZERO });
+        self.all.push_back(Sent {
+            id,
+            entry,
+            again: false,
+            place,
+            since: Duration::ZERO,
+        });
         self.current += 1;
     }
 
@@ -93,18 +101,25 @@ impl InFlight {
 
     /// The oldest that the server may have had over the current connection.
     pub(crate) fn suspect(&self, touched: u64) -> Option<u64> {
-        let first = self.all.front().filter(|sent| self.current > 0 && sent.place.0 < touched)?;
+        let first = self
+            .all
+            .front()
+            .filter(|sent| self.current > 0 && sent.place.0 < touched)?;
         Some(first.entry.number())
     }
 
-    /// The connection is gone, and of what begins at that position or later it has sent nothing: those that were never
-    /// sent at all.
+    /// The connection is gone, and of what begins at that position or later it has sent nothing:
+    /// those that were never sent at all.
     pub(crate) fn cut(&mut self, touched: u64) -> Vec<Entry> {
         for (place, sent) in self.all.iter_mut().enumerate() {
             sent.again |= place < self.current && sent.place.0 < touched;
         }
         (self.current, self.timed) = (0, 0);
-        let unsent = self.all.iter().position(|sent| !sent.again).unwrap_or(self.all.len());
+        let unsent = self
+            .all
+            .iter()
+            .position(|sent| !sent.again)
+            .unwrap_or(self.all.len());
         self.all.drain(unsent..).map(|sent| sent.entry).collect()
     }
 
@@ -116,7 +131,11 @@ impl InFlight {
 
     /// Takes out the one with that number.
     pub(crate) fn give_up(&mut self, number: u64) -> Option<Entry> {
-        let id = self.all.iter().find(|sent| sent.entry.number() == number)?.id;
+        let id = self
+            .all
+            .iter()
+            .find(|sent| sent.entry.number() == number)?
+            .id;
         self.take(id).map(|sent| sent.entry)
     }
 }

@@ -15,7 +15,11 @@ use crate::wire::{Codec, Incoming};
 
 impl Driver {
     /// The line has sent or received something, or has broken.
-    pub(super) fn progressed(&mut self, line: &mut Line, progress: Result<Progress, Broken>) -> Result<(), Lost> {
+    pub(super) fn progressed(
+        &mut self,
+        line: &mut Line,
+        progress: Result<Progress, Broken>,
+    ) -> Result<(), Lost> {
         match progress {
             Ok(Progress::Flushed) => self.flushed(line),
             Ok(Progress::Received(incoming)) => {
@@ -40,7 +44,8 @@ impl Driver {
 
     fn flushed(&mut self, line: &Line) {
         self.pulse.sent(self.shared.clock.monotonic());
-        while let Some((_, _, entry)) = self.handing.pop_front_if(|(_, end, _)| *end <= line.sent()) {
+        while let Some((_, _, entry)) = self.handing.pop_front_if(|(_, end, _)| *end <= line.sent())
+        {
             entry.finish(Ok(()));
         }
     }
@@ -64,7 +69,10 @@ impl Driver {
             }
             Incoming::Accepted(_) | Incoming::Refused(_) => {
                 let twice = std::io::Error::other("a second CONNACK");
-                return Err(Lost::told(lost::not_mqtt(&self.connector.endpoint.host, &twice)));
+                return Err(Lost::told(lost::not_mqtt(
+                    &self.connector.endpoint.host,
+                    &twice,
+                )));
             }
             Incoming::Other => {}
         }
@@ -72,7 +80,8 @@ impl Driver {
     }
 
     pub(super) fn message(&mut self, received: Received, ack: Option<crate::api::message::Ack>) {
-        self.routes.deliver(received, ack, self.generation, &self.ack_sender);
+        self.routes
+            .deliver(received, ack, self.generation, &self.ack_sender);
         for (filter, count) in self.routes.take_dropped() {
             self.tell(Event::MessagesDropped { filter, count });
         }
@@ -81,10 +90,20 @@ impl Driver {
         }
     }
 
-    /// It is acknowledged: what a server may not send it is to treat as sent (MQTT 5, 3.1.2.11.4), and one that does
-    /// not know the limit would send it over each connection.
-    fn too_large(&mut self, line: &mut Line, topic: String, size: usize, ack: Option<crate::api::message::Ack>) {
-        self.tell(Event::TooLarge { topic, size, limit: line.codec.max_incoming });
+    /// It is acknowledged: what a server may not send it is to treat as sent (MQTT 5, 3.1.2.11.4),
+    /// and one that does not know the limit would send it over each connection.
+    fn too_large(
+        &mut self,
+        line: &mut Line,
+        topic: String,
+        size: usize,
+        ack: Option<crate::api::message::Ack>,
+    ) {
+        self.tell(Event::TooLarge {
+            topic,
+            size,
+            limit: line.codec.max_incoming,
+        });
         if let Some(ack) = ack {
             line.put(|output| Codec::acknowledge(ack, output));
         }
@@ -104,11 +123,16 @@ impl Driver {
     }
 
     fn granted(&mut self, id: u16, answers: Vec<Result<Qos, u8>>) {
-        let Some(What::Subscribe(ids, filters)) = self.answer(id) else { return };
+        let Some(What::Subscribe(ids, filters)) = self.answer(id) else {
+            return;
+        };
         // What is refused has no identifier any more.
         self.asks = true;
         for ((id, filter), answer) in ids.into_iter().zip(filters).zip(answers) {
-            self.subscribed(id, answer.map_err(|code| reason::subscribe_refused(code, &filter)));
+            self.subscribed(
+                id,
+                answer.map_err(|code| reason::subscribe_refused(code, &filter)),
+            );
         }
     }
 
@@ -117,14 +141,18 @@ impl Driver {
         if !granted {
             self.routes.remove_one(id);
         }
-        if let Answered::Withdrawn(filter, error) = self.subscriptions.answered(self.generation, id, answer) {
+        if let Answered::Withdrawn(filter, error) =
+            self.subscriptions.answered(self.generation, id, answer)
+        {
             self.tell(Event::SubscriptionRefused { filter, error });
         }
         self.resubscribed(id, granted);
     }
 
     fn unsubscribed(&mut self, id: u16, refusal: Option<u8>) {
-        let Some(What::Unsubscribe(_, reply)) = self.answer(id) else { return };
+        let Some(What::Unsubscribe(_, reply)) = self.answer(id) else {
+            return;
+        };
         let _ = reply.send(refusal.map_or(Ok(()), |code| Err(reason::unsubscribe_refused(code))));
     }
 
@@ -138,8 +166,12 @@ impl Driver {
     }
 
     pub(super) fn resubscribed(&mut self, id: Id, granted: bool) {
-        let Some(resubscribing) = &mut self.resubscribing else { return };
-        let Some(place) = resubscribing.left.iter().position(|other| *other == id) else { return };
+        let Some(resubscribing) = &mut self.resubscribing else {
+            return;
+        };
+        let Some(place) = resubscribing.left.iter().position(|other| *other == id) else {
+            return;
+        };
         resubscribing.left.swap_remove(place);
         resubscribing.granted += usize::from(granted);
         if resubscribing.left.is_empty() {

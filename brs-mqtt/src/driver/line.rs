@@ -1,9 +1,11 @@
 //! One connection to a server: bytes in, bytes out, packets.
 //!
 //! Invariants:
-//! 1. What is queued leaves in the order in which it was queued, in pieces that a WebSocket may carry.
-//! 2. Positions count the bytes that were ever queued: what ends at or before [`sent`](Line::sent) has been handed to
-//!    the socket, and of what begins at or after [`touched`](Line::touched) nothing has.
+//! 1. What is queued leaves in the order in which it was queued, in pieces that a WebSocket may
+//!    carry.
+//! 2. Positions count the bytes that were ever queued: what ends at or before [`sent`](Line::sent)
+//!    has been handed to the socket, and of what begins at or after [`touched`](Line::touched)
+//!    nothing has.
 //! 3. What the server has said is read to the end before a failed write is told: it may say why.
 
 use std::future::poll_fn;
@@ -54,7 +56,8 @@ pub(crate) enum Progress {
 /// Why there is nothing more to come.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The server has closed in an orderly way: by TLS's `close_notify`, or a WebSocket's close frame. Nobody else can.
+    /// The server has closed in an orderly way: by TLS's `close_notify`, or a WebSocket's close
+    /// frame. Nobody else can.
     Ended,
     /// The network, or either end of it.
     Cut(io::Error),
@@ -78,9 +81,15 @@ impl Line {
     }
 
     /// Sends CONNECT and gives what the server answers first. What is sent may hold a password.
-    pub(crate) async fn introduce(&mut self, options: &Options, clean: bool) -> Result<Incoming, Broken> {
+    pub(crate) async fn introduce(
+        &mut self,
+        options: &Options,
+        clean: bool,
+    ) -> Result<Incoming, Broken> {
         let mut packet = BytesMut::with_capacity(4096);
-        self.codec.connect(options, clean, &mut packet).map_err(Broken::Malformed)?;
+        self.codec
+            .connect(options, clean, &mut packet)
+            .map_err(Broken::Malformed)?;
         let written = match self.stream.write_all(&packet).await {
             Ok(()) => self.stream.flush().await,
             Err(error) => Err(error),
@@ -149,7 +158,9 @@ impl Line {
         }
         match self.poll_receive(cx) {
             Poll::Ready(received) => Poll::Ready(received.map(Progress::Received)),
-            Poll::Pending if std::mem::take(&mut self.flushed) => Poll::Ready(Ok(Progress::Flushed)),
+            Poll::Pending if std::mem::take(&mut self.flushed) => {
+                Poll::Ready(Ok(Progress::Flushed))
+            }
             Poll::Pending => match self.failed.take() {
                 Some(error) => Poll::Ready(Err(Broken::Cut(error))),
                 None => Poll::Pending,
@@ -199,8 +210,8 @@ impl Line {
         }
     }
 
-    /// Sends what is queued and closes this end; the other one is read until it is closed, too, since a socket that is
-    /// closed with something unread tears away what it has sent.
+    /// Sends what is queued and closes this end; the other one is read until it is closed, too,
+    /// since a socket that is closed with something unread tears away what it has sent.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Broken>> {
         if !self.closed {
             let closing = match self.poll_send(cx) {

@@ -24,7 +24,10 @@ pub(super) async fn open(
     connector.prepare().await.map_err(Lost::told)?;
     let stream = connector.open().await.map_err(Lost::told)?;
     let endpoint = &connector.endpoint;
-    let mut line = Line::new(stream, Codec::new(options.protocol, options.max_incoming(endpoint)));
+    let mut line = Line::new(
+        stream,
+        Codec::new(options.protocol, options.max_incoming(endpoint)),
+    );
     let time_is_up = connector.clock.sleep(TO_ANSWER);
     let answer = tokio::select! {
         biased;
@@ -33,15 +36,25 @@ pub(super) async fn open(
     };
     match answer {
         Ok(Incoming::Accepted(welcome)) => Ok((line, welcome)),
-        Ok(Incoming::Refused(code)) => Err(Lost::told(reason::connect_refused(code, &options.client_id))),
-        Ok(Incoming::Goodbye { code, text }) => Err(Lost::told(reason::disconnected(code, text.as_deref()))),
+        Ok(Incoming::Refused(code)) => Err(Lost::told(reason::connect_refused(
+            code,
+            &options.client_id,
+        ))),
+        Ok(Incoming::Goodbye { code, text }) => {
+            Err(Lost::told(reason::disconnected(code, text.as_deref())))
+        }
         Ok(other) => {
             let unexpected = format!("an answer to CONNECT that is none: {}", kind(&other));
-            Err(Lost::told(lost::not_mqtt(&endpoint.host, &std::io::Error::other(unexpected))))
+            Err(Lost::told(lost::not_mqtt(
+                &endpoint.host,
+                &std::io::Error::other(unexpected),
+            )))
         }
-        Err(Broken::Ended) => {
-            Err(Lost::told(lost::closed_at_connect(&endpoint.host, &options.client_id, connector.security.to_check())))
-        }
+        Err(Broken::Ended) => Err(Lost::told(lost::closed_at_connect(
+            &endpoint.host,
+            &options.client_id,
+            connector.security.to_check(),
+        ))),
         Err(broken) => Err(self::broken(&connector, broken, false)),
     }
 }
@@ -56,14 +69,17 @@ fn kind(incoming: &Incoming) -> &'static str {
     }
 }
 
-/// What a broken line means, for a connection that stood or for one whose server had not answered yet.
+/// What a broken line means, for a connection that stood or for one whose server had not answered
+/// yet.
 pub(super) fn broken(connector: &Connector, broken: Broken, stood: bool) -> Lost {
     let endpoint = &connector.endpoint.host;
     match broken {
         Broken::Ended => Lost::silent(lost::closed(endpoint)),
         Broken::Cut(error) => {
             let timed_out = |error: &(dyn std::error::Error + 'static)| {
-                error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+                error
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
             };
             Lost::told(match connector.explain(&error) {
                 Some(explained) => explained,

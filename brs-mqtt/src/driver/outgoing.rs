@@ -1,7 +1,7 @@
 //! What goes out: commands, subscribes, unsubscribes, publishes, acknowledgements.
 //!
-//! Keeps invariants 2 and 4 of the driver: what the outbox has given out is answered or goes back, and what is
-//! subscribed to goes before it.
+//! Keeps invariants 2 and 4 of the driver: what the outbox has given out is answered or goes back,
+//! and what is subscribed to goes before it.
 
 use super::asked::{Asked, What};
 use super::{Ack, BATCH, DRAIN, Driver};
@@ -41,7 +41,9 @@ impl Driver {
             return;
         }
         while line.backlog() < BACKLOG && self.in_flight.current() < self.limits.window {
-            let Some(sent) = self.in_flight.next_again() else { break };
+            let Some(sent) = self.in_flight.next_again() else {
+                break;
+            };
             let (id, number) = (sent.id, sent.entry.number());
             match queue(line, &sent.entry.publish, id, true, self.limits.packet) {
                 Ok(place) => self.in_flight.sent_again(place),
@@ -95,15 +97,28 @@ impl Driver {
     }
 
     fn ask(&mut self, line: &mut Line, before: bool) {
-        for (identifier, batch) in self.subscriptions.due(self.generation, self.limits.identifiers) {
+        for (identifier, batch) in self
+            .subscriptions
+            .due(self.generation, self.limits.identifiers)
+        {
             let ids: Vec<Id> = batch.iter().map(|(id, ..)| *id).collect();
-            let filters: Vec<(String, Qos)> = batch.into_iter().map(|(_, filter, qos)| (filter, qos)).collect();
+            let filters: Vec<(String, Qos)> = batch
+                .into_iter()
+                .map(|(_, filter, qos)| (filter, qos))
+                .collect();
             let id = self.next_id();
-            let queued = line.queue(|codec, output| codec.subscribe(&filters, id, identifier, output));
+            let queued =
+                line.queue(|codec, output| codec.subscribe(&filters, id, identifier, output));
             match queued {
                 Ok((_, end)) => {
                     let filters = filters.into_iter().map(|(filter, _)| filter).collect();
-                    self.asked.push(Asked { id, what: What::Subscribe(ids, filters), end, since: None, before });
+                    self.asked.push(Asked {
+                        id,
+                        what: What::Subscribe(ids, filters),
+                        end,
+                        since: None,
+                        before,
+                    });
                     self.before += usize::from(before);
                 }
                 Err(_) => {
@@ -128,7 +143,13 @@ impl Driver {
             match line.queue(|codec, output| codec.unsubscribe(&filters, id, output)) {
                 Ok((_, end)) => {
                     let what = What::Unsubscribe(filters, reply);
-                    self.asked.push(Asked { id, what, end, since: None, before: false });
+                    self.asked.push(Asked {
+                        id,
+                        what,
+                        end,
+                        since: None,
+                        before: false,
+                    });
                 }
                 Err(_) => drop(reply.send(Err(reason::unsubscribe_refused(0x8F)))),
             }
@@ -138,7 +159,9 @@ impl Driver {
     pub(super) fn acknowledge(&mut self, line: &mut Line, first: Ack) {
         let mut next = Some(first);
         for _ in 0..BATCH {
-            let Some((generation, ack)) = next else { return };
+            let Some((generation, ack)) = next else {
+                return;
+            };
             if generation == self.generation {
                 line.put(|output| Codec::acknowledge(ack, output));
                 self.routes.acknowledged();
@@ -161,11 +184,15 @@ impl Driver {
             Some(Command::Subscribe(wanted)) => {
                 self.routes.forget_left();
                 for wanted in wanted {
-                    for id in self.subscriptions.forget(&wanted.filter, |id| !self.routes.has(id)) {
+                    for id in self
+                        .subscriptions
+                        .forget(&wanted.filter, |id| !self.routes.has(id))
+                    {
                         self.resubscribed(id, false);
                     }
                     self.routes.add(wanted.route, &self.ack_sender);
-                    self.subscriptions.want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
+                    self.subscriptions
+                        .want(wanted.id, wanted.filter, wanted.qos, wanted.reply);
                 }
                 self.asks = true;
             }
@@ -194,12 +221,22 @@ impl Driver {
 }
 
 /// Queues a PUBLISH: where it begins and ends.
-fn queue(line: &mut Line, publish: &Publish, id: u16, again: bool, most: usize) -> Result<(u64, u64), Unfit> {
+fn queue(
+    line: &mut Line,
+    publish: &Publish,
+    id: u16,
+    again: bool,
+    most: usize,
+) -> Result<(u64, u64), Unfit> {
     line.queue(|codec, output| {
         let length = output.len();
         codec.publish(publish, id, again, output)?;
         let size = output.len() - length;
-        if size > most { Err(Unfit::Large(size)) } else { Ok(()) }
+        if size > most {
+            Err(Unfit::Large(size))
+        } else {
+            Ok(())
+        }
     })
 }
 

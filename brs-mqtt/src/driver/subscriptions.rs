@@ -1,11 +1,13 @@
 //! What is subscribed to, and what has to be asked for after a connection has been made.
 //!
-//! Owns the list of wanted filters and the answers to them. A server that has kept the session knows the subscriptions
-//! it has granted; one that has not is asked again for all of them, at most eight in a packet. Nothing here touches a
-//! socket: the driver sends what is due and brings the answers back.
+//! Owns the list of wanted filters and the answers to them. A server that has kept the session
+//! knows the subscriptions it has granted; one that has not is asked again for all of them, at most
+//! eight in a packet. Nothing here touches a socket: the driver sends what is due and brings the
+//! answers back.
 //!
-//! A server of MQTT 5 sends a message once for each of a client's subscriptions that it matches, or once with the
-//! identifiers of all. So each packet has an identifier, and filters that one topic can match are in different packets.
+//! A server of MQTT 5 sends a message once for each of a client's subscriptions that it matches, or
+//! once with the identifiers of all. So each packet has an identifier, and filters that one topic
+//! can match are in different packets.
 
 use brs_core::Error;
 use tokio::sync::oneshot;
@@ -29,8 +31,12 @@ pub(crate) struct Subscriptions {
 
 impl Default for Subscriptions {
     fn default() -> Self {
-        // A session that an earlier process has left may have subscriptions with identifiers of their own.
-        Self { wanted: Vec::new(), last_identifier: fastrand::u32(1..=MAX_IDENTIFIER) }
+        // A session that an earlier process has left may have subscriptions with identifiers of
+        // their own.
+        Self {
+            wanted: Vec::new(),
+            last_identifier: fastrand::u32(1..=MAX_IDENTIFIER),
+        }
     }
 }
 
@@ -66,23 +72,43 @@ pub(crate) enum Answered {
 
 impl Subscriptions {
     /// One more filter.
-    pub(crate) fn want(&mut self, id: Id, filter: String, qos: Qos, reply: oneshot::Sender<Result<Qos, Error>>) {
+    pub(crate) fn want(
+        &mut self,
+        id: Id,
+        filter: String,
+        qos: Qos,
+        reply: oneshot::Sender<Result<Qos, Error>>,
+    ) {
         let same = self.wanted.iter().find(|wanted| wanted.filter == filter);
         let identifier = same.and_then(|wanted| wanted.identifier);
-        self.wanted.push(Wanted { id, filter, qos, state: State::Due, identifier, reply: Some(reply) });
+        self.wanted.push(Wanted {
+            id,
+            filter,
+            qos,
+            state: State::Due,
+            identifier,
+            reply: Some(reply),
+        });
     }
 
-    /// Forgets those to a filter that is asked for anew whose streams nobody reads: else a program that subscribes and
-    /// lets go again and again would have ever more of them. Which they were.
+    /// Forgets those to a filter that is asked for anew whose streams nobody reads: else a program
+    /// that subscribes and lets go again and again would have ever more of them. Which they were.
     pub(crate) fn forget(&mut self, filter: &str, is_left: impl Fn(Id) -> bool) -> Vec<Id> {
         let is_forgotten = |wanted: &mut Wanted| wanted.filter == filter && is_left(wanted.id);
-        self.wanted.extract_if(.., is_forgotten).map(|wanted| wanted.id).collect()
+        self.wanted
+            .extract_if(.., is_forgotten)
+            .map(|wanted| wanted.id)
+            .collect()
     }
 
-    /// Forgets all subscriptions to those filters; who still waits for one is told. Which they were.
+    /// Forgets all subscriptions to those filters; who still waits for one is told. Which they
+    /// were.
     pub(crate) fn unwant(&mut self, filters: &[String]) -> Vec<Id> {
         let mut ids = Vec::new();
-        for wanted in self.wanted.extract_if(.., |wanted| filters.contains(&wanted.filter)) {
+        for wanted in self
+            .wanted
+            .extract_if(.., |wanted| filters.contains(&wanted.filter))
+        {
             ids.push(wanted.id);
             if let Some(reply) = wanted.reply {
                 let _ = reply.send(Err(error::unsubscribed(&wanted.filter)));
@@ -98,18 +124,36 @@ impl Subscriptions {
 
     /// Whether somebody waits for an answer.
     pub(crate) fn owes(&self) -> bool {
-        self.wanted.iter().any(|wanted| wanted.reply.as_ref().is_some_and(|reply| !reply.is_closed()))
+        self.wanted.iter().any(|wanted| {
+            wanted
+                .reply
+                .as_ref()
+                .is_some_and(|reply| !reply.is_closed())
+        })
     }
 
-    /// The server has not kept the session: everything is to be asked for again. Which of it had been granted.
+    /// The server has not kept the session: everything is to be asked for again. Which of it had
+    /// been granted.
     pub(crate) fn lost(&mut self) -> Vec<Id> {
-        let granted = self.wanted.iter().filter(|wanted| wanted.reply.is_none()).map(|wanted| wanted.id).collect();
-        self.wanted.iter_mut().for_each(|wanted| (wanted.state, wanted.identifier) = (State::Due, None));
+        let granted = self
+            .wanted
+            .iter()
+            .filter(|wanted| wanted.reply.is_none())
+            .map(|wanted| wanted.id)
+            .collect();
+        self.wanted
+            .iter_mut()
+            .for_each(|wanted| (wanted.state, wanted.identifier) = (State::Due, None));
         granted
     }
 
-    /// What is to be asked for over that connection, each packet with its identifier if the server takes such.
-    pub(crate) fn due(&mut self, generation: u64, with_identifiers: bool) -> Vec<(Option<u32>, Batch)> {
+    /// What is to be asked for over that connection, each packet with its identifier if the server
+    /// takes such.
+    pub(crate) fn due(
+        &mut self,
+        generation: u64,
+        with_identifiers: bool,
+    ) -> Vec<(Option<u32>, Batch)> {
         let mut batches: Vec<(Option<u32>, Batch)> = Vec::new();
         for place in 0..self.wanted.len() {
             if self.wanted[place].state != State::Due {
@@ -117,7 +161,11 @@ impl Subscriptions {
             }
             let filter = self.wanted[place].filter.clone();
             let same = |wanted: &&Wanted| wanted.filter == filter && wanted.identifier.is_some();
-            let known = self.wanted.iter().find(same).and_then(|wanted| wanted.identifier);
+            let known = self
+                .wanted
+                .iter()
+                .find(same)
+                .and_then(|wanted| wanted.identifier);
             let fits = |(identifier, batch): &(Option<u32>, Batch)| {
                 let is_apart = || batch.iter().all(|(_, other, _)| !overlap(other, &filter));
                 batch.len() < MAX_FILTERS
@@ -126,7 +174,8 @@ impl Subscriptions {
             let batch = match batches.iter().position(fits) {
                 Some(batch) => batch,
                 None => {
-                    let identifier = with_identifiers.then(|| known.unwrap_or_else(|| self.next_identifier()));
+                    let identifier =
+                        with_identifiers.then(|| known.unwrap_or_else(|| self.next_identifier()));
                     batches.push((identifier, Batch::new()));
                     batches.len() - 1
                 }
@@ -151,8 +200,15 @@ impl Subscriptions {
     }
 
     /// The answer for one filter that was asked for over that connection.
-    pub(crate) fn answered(&mut self, generation: u64, id: Id, answer: Result<Qos, Error>) -> Answered {
-        let Some(place) = self.wanted.iter().position(|wanted| wanted.id == id) else { return Answered::Settled };
+    pub(crate) fn answered(
+        &mut self,
+        generation: u64,
+        id: Id,
+        answer: Result<Qos, Error>,
+    ) -> Answered {
+        let Some(place) = self.wanted.iter().position(|wanted| wanted.id == id) else {
+            return Answered::Settled;
+        };
         let wanted = &mut self.wanted[place];
         // An answer over an older connection says nothing about the session of this one.
         if wanted.state != State::Asked(generation) {
@@ -179,9 +235,14 @@ impl Subscriptions {
         }
     }
 
-    /// The packet with those filters has not been answered because its connection is gone; the next one asks again.
+    /// The packet with those filters has not been answered because its connection is gone; the next
+    /// one asks again.
     pub(crate) fn unanswered(&mut self, generation: u64, ids: &[Id]) {
-        for wanted in self.wanted.iter_mut().filter(|wanted| ids.contains(&wanted.id)) {
+        for wanted in self
+            .wanted
+            .iter_mut()
+            .filter(|wanted| ids.contains(&wanted.id))
+        {
             if wanted.state == State::Asked(generation) {
                 wanted.state = State::Due;
             }
@@ -217,7 +278,14 @@ mod tests {
     #[test]
     fn a_packet_holds_at_most_eight_filters() {
         let (mut subscriptions, _replies) = wanting(19);
-        assert_eq!(subscriptions.due(1, false).iter().map(|(_, batch)| batch.len()).collect::<Vec<_>>(), [8, 8, 3]);
+        assert_eq!(
+            subscriptions
+                .due(1, false)
+                .iter()
+                .map(|(_, batch)| batch.len())
+                .collect::<Vec<_>>(),
+            [8, 8, 3]
+        );
         assert!(subscriptions.due(1, false).is_empty(), "asked for once");
     }
 
@@ -225,22 +293,45 @@ mod tests {
     fn filters_that_one_topic_can_match_have_identifiers_of_their_own() {
         let mut subscriptions = Subscriptions::default();
         let mut want = |id, filter: &str| {
-            subscriptions.want(id, filter.to_owned(), Qos::AtLeastOnce, oneshot::channel().0);
+            subscriptions.want(
+                id,
+                filter.to_owned(),
+                Qos::AtLeastOnce,
+                oneshot::channel().0,
+            );
         };
         for (id, filter) in (0..).zip(["a/+", "a/b", "b", "#", "a/b"]) {
             want(id, filter);
         }
         let due = subscriptions.due(1, true);
-        let packets: Vec<Vec<Id>> = due.iter().map(|(_, batch)| batch.iter().map(|(id, ..)| *id).collect()).collect();
+        let packets: Vec<Vec<Id>> = due
+            .iter()
+            .map(|(_, batch)| batch.iter().map(|(id, ..)| *id).collect())
+            .collect();
         assert_eq!(packets, [vec![0, 2], vec![1, 4], vec![3]]);
-        let identifiers: Vec<u32> = due.iter().map(|(identifier, _)| identifier.unwrap()).collect();
-        assert!(identifiers.iter().all(|one| identifiers.iter().filter(|other| one == *other).count() == 1));
-        assert!(identifiers.iter().all(|identifier| (1..=MAX_IDENTIFIER).contains(identifier)));
+        let identifiers: Vec<u32> = due
+            .iter()
+            .map(|(identifier, _)| identifier.unwrap())
+            .collect();
+        assert!(
+            identifiers
+                .iter()
+                .all(|one| identifiers.iter().filter(|other| one == *other).count() == 1)
+        );
+        assert!(
+            identifiers
+                .iter()
+                .all(|identifier| (1..=MAX_IDENTIFIER).contains(identifier))
+        );
         // One more stream of a filter does not take its identifier away.
         subscriptions.want(5, "b".to_owned(), Qos::AtLeastOnce, oneshot::channel().0);
         let again = subscriptions.due(1, true);
         assert_eq!((again.len(), again[0].0), (1, Some(identifiers[0])));
-        assert!(subscriptions.identifiers().contains(&("b".to_owned(), identifiers[0])));
+        assert!(
+            subscriptions
+                .identifiers()
+                .contains(&("b".to_owned(), identifiers[0]))
+        );
         // Without them all of it goes into one packet.
         subscriptions.lost();
         let due = subscriptions.due(2, false);
@@ -255,7 +346,10 @@ mod tests {
             subscriptions.answered(1, id, Ok(Qos::AtLeastOnce));
         }
         assert_eq!(replies[0].try_recv().unwrap().unwrap(), Qos::AtLeastOnce);
-        assert!(subscriptions.due(2, false).is_empty(), "the session lives on");
+        assert!(
+            subscriptions.due(2, false).is_empty(),
+            "the session lives on"
+        );
         assert_eq!(subscriptions.lost(), [0, 1]);
         assert_eq!(subscriptions.due(3, false)[0].1.len(), 2);
     }
@@ -289,8 +383,18 @@ mod tests {
             assert_eq!(subscriptions.forget("f/0", |other| other != 1).len(), 1);
             subscriptions.want(id, "f/0".to_owned(), Qos::AtLeastOnce, oneshot::channel().0);
         }
-        assert!(subscriptions.forget("f/1", |other| other != 1).is_empty(), "it is read");
-        assert_eq!(subscriptions.due(1, false)[0].1.iter().map(|(id, ..)| *id).collect::<Vec<_>>(), [1, 99]);
+        assert!(
+            subscriptions.forget("f/1", |other| other != 1).is_empty(),
+            "it is read"
+        );
+        assert_eq!(
+            subscriptions.due(1, false)[0]
+                .1
+                .iter()
+                .map(|(id, ..)| *id)
+                .collect::<Vec<_>>(),
+            [1, 99]
+        );
     }
 
     #[test]
@@ -298,7 +402,10 @@ mod tests {
         let (mut subscriptions, mut replies) = wanting(1);
         assert!(subscriptions.owes() && subscriptions.wants("f/0"));
         subscriptions.unwant(&["f/0".to_owned()]);
-        assert_eq!(replies[0].try_recv().unwrap().unwrap_err().code(), Some("Unsubscribed"));
+        assert_eq!(
+            replies[0].try_recv().unwrap().unwrap_err().code(),
+            Some("Unsubscribed")
+        );
         assert!(!subscriptions.owes() && !subscriptions.wants("f/0"));
     }
 
@@ -306,7 +413,10 @@ mod tests {
     fn a_refusal_ends_the_subscription() {
         let (mut subscriptions, mut replies) = wanting(1);
         subscriptions.due(1, false);
-        assert!(matches!(subscriptions.answered(1, 0, Err(Error::request("no"))), Answered::Settled));
+        assert!(matches!(
+            subscriptions.answered(1, 0, Err(Error::request("no"))),
+            Answered::Settled
+        ));
         assert!(replies[0].try_recv().unwrap().is_err());
         assert!(subscriptions.due(2, false).is_empty());
     }

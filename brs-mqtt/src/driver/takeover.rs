@@ -1,8 +1,9 @@
 //! Two clients with one client id: noticed and told.
 //!
-//! A server lets the newer connection of a client id win and closes the older one, so two programs with one id take
-//! turns at evicting each other, for ever. MQTT 5 servers say so; with MQTT 3.1.1, and servers that say nothing, all
-//! that shows is a connection that is accepted and lost soon after, again and again.
+//! A server lets the newer connection of a client id win and closes the older one, so two programs
+//! with one id take turns at evicting each other, for ever. MQTT 5 servers say so; with MQTT 3.1.1,
+//! and servers that say nothing, all that shows is a connection that is accepted and lost soon
+//! after, again and again.
 
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub(crate) enum Verdict {
 }
 
 impl Takeovers {
-    /// A connection that stood for `stood` was lost: because another took it over (`told`), or closed without a word
-    /// (`silent`).
+    /// A connection that stood for `stood` was lost: because another took it over (`told`), or
+    /// closed without a word (`silent`).
     pub(crate) fn lost(&mut self, stood: Duration, told: bool, silent: bool) -> Option<Verdict> {
         if told {
             self.in_a_row += 1;
@@ -61,7 +62,10 @@ mod tests {
 
     #[test]
     fn what_the_server_says_is_certain_at_once() {
-        assert_eq!(Takeovers::default().lost(Duration::from_secs(3600), true, false), Some(Verdict::Certain));
+        assert_eq!(
+            Takeovers::default().lost(Duration::from_secs(3600), true, false),
+            Some(Verdict::Certain)
+        );
     }
 
     #[test]
@@ -69,7 +73,12 @@ mod tests {
         let (mut takeovers, soon) = (Takeovers::default(), Duration::from_secs(2));
         assert_eq!(
             [(); 4].map(|()| takeovers.lost(soon, false, true)),
-            [None, None, Some(Verdict::Suspected), Some(Verdict::Suspected)]
+            [
+                None,
+                None,
+                Some(Verdict::Suspected),
+                Some(Verdict::Suspected)
+            ]
         );
     }
 

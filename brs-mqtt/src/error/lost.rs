@@ -1,7 +1,8 @@
 //! What ended a connection or a try to connect, told apart.
 //!
-//! Owns the sentences for TCP, proxies and servers that close without a word; what TLS says is looked for first, since
-//! a refusal of the device's certificate under TLS 1.3 comes only after the handshake.
+//! Owns the sentences for TCP, proxies and servers that close without a word; what TLS says is
+//! looked for first, since a refusal of the device's certificate under TLS 1.3 comes only after the
+//! handshake.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -24,21 +25,41 @@ pub(crate) struct Lost {
 
 impl Lost {
     pub(crate) fn told(error: Error) -> Self {
-        Self { error, taken_over: false, silent: false, may_be_a_message: false }
+        Self {
+            error,
+            taken_over: false,
+            silent: false,
+            may_be_a_message: false,
+        }
     }
 
     pub(crate) fn silent(error: Error) -> Self {
-        Self { error, taken_over: false, silent: true, may_be_a_message: true }
+        Self {
+            error,
+            taken_over: false,
+            silent: true,
+            may_be_a_message: true,
+        }
     }
 }
 
 /// TCP, the proxy or TLS failed. What TLS has to say is said already.
-pub(crate) fn unreached(endpoint: &str, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
+pub(crate) fn unreached(
+    endpoint: &str,
+    error: &(dyn StdError + 'static),
+    hidden: &[&str],
+) -> Error {
     let what = match Unreached::of(error) {
-        Unreached::Cut => "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)",
+        Unreached::Cut => {
+            "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)"
+        }
         other => other.words(),
     };
-    with_cause(Error::connection(format!("`{endpoint}` was not reached: {what}")), error, hidden)
+    with_cause(
+        Error::connection(format!("`{endpoint}` was not reached: {what}")),
+        error,
+        hidden,
+    )
 }
 
 pub(crate) fn late(endpoint: &str, limit: Duration) -> Error {
@@ -75,7 +96,9 @@ pub(crate) fn cut_at_connect(endpoint: &str, error: &(dyn StdError + 'static)) -
 
 /// The server closed in an orderly way and gave no reason, as MQTT 3.1.1 has none.
 pub(crate) fn closed(endpoint: &str) -> Error {
-    Error::connection(format!("`{endpoint}` closed the connection without giving a reason"))
+    Error::connection(format!(
+        "`{endpoint}` closed the connection without giving a reason"
+    ))
 }
 
 /// The server is there, and does not answer what it was sent.
@@ -90,18 +113,30 @@ pub(crate) fn unanswered(endpoint: &str, count: usize, waited: Duration) -> Erro
 
 /// The network ended the connection while it stood.
 pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
-    with_cause(Error::connection(format!("the connection to `{endpoint}` was cut")), error, &[])
+    with_cause(
+        Error::connection(format!("the connection to `{endpoint}` was cut")),
+        error,
+        &[],
+    )
 }
 
 /// The server did not answer the keep-alive, or has not taken for as long what was sent.
 pub(crate) fn dead(endpoint: &str) -> Error {
-    Error::connection(format!("`{endpoint}` did not answer within the keep-alive: the line is dead"))
+    Error::connection(format!(
+        "`{endpoint}` did not answer within the keep-alive: the line is dead"
+    ))
 }
 
 /// The server answered something that is not MQTT.
 pub(crate) fn not_mqtt(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
-    let message = format!("what `{endpoint}` says cannot be understood: check that a broker for MQTT answers there");
-    with_cause(Error::connection(message).with_detail("said", error), error, &[])
+    let message = format!(
+        "what `{endpoint}` says cannot be understood: check that a broker for MQTT answers there"
+    );
+    with_cause(
+        Error::connection(message).with_detail("said", error),
+        error,
+        &[],
+    )
 }
 
 /// ALPN asked for MQTT, and nobody took it up.

@@ -1,7 +1,8 @@
 //! MQTT's reason codes in words, with what to do about each.
 //!
-//! Owns the tables for answers to CONNECT, PUBLISH, SUBSCRIBE and UNSUBSCRIBE and for a server's DISCONNECT: MQTT 5,
-//! section 2.4, and the five of MQTT 3.1.1, section 3.2.2.3. AWS's own meaning is added where it is narrower.
+//! Owns the tables for answers to CONNECT, PUBLISH, SUBSCRIBE and UNSUBSCRIBE and for a server's
+//! DISCONNECT: MQTT 5, section 2.4, and the five of MQTT 3.1.1, section 3.2.2.3. AWS's own meaning
+//! is added where it is narrower.
 
 use brs_core::Error;
 use brs_core::shown::clean;
@@ -49,7 +50,10 @@ pub(crate) fn in_words(code: u8) -> Option<&'static str> {
 }
 
 fn words(code: u8) -> String {
-    in_words(code).map_or_else(|| format!("reason 0x{code:02x}"), |words| format!("{words} (0x{code:02x})"))
+    in_words(code).map_or_else(
+        || format!("reason 0x{code:02x}"),
+        |words| format!("{words} (0x{code:02x})"),
+    )
 }
 
 /// Only a person can mend these.
@@ -80,7 +84,13 @@ pub(crate) fn connect_refused(code: u8, client_id: &str) -> Error {
         0x9A | 0x9B => "check the last will: the server takes no such QoS, or no retained messages",
         _ => "try again later",
     };
-    classed(Error::request(format!("the server refuses the client `{client_id}`: {}: {what}", words(code))), code)
+    classed(
+        Error::request(format!(
+            "the server refuses the client `{client_id}`: {}: {what}",
+            words(code)
+        )),
+        code,
+    )
 }
 
 /// MQTT 3.1.1's codes, in MQTT 5's numbers.
@@ -98,13 +108,21 @@ pub(crate) fn of_v4(code: u8) -> u8 {
 /// The server refused a PUBLISH.
 pub(crate) fn publish_refused(code: u8, topic: &str) -> Error {
     let what = match code {
-        0x87 => "check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained)",
+        0x87 => {
+            "check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained)"
+        }
         0x90 => "check the topic",
         0x97 => "too many messages: see AWS IoT's quotas",
         _ => "see AWS IoT's logs in CloudWatch",
     };
-    classed(Error::request(format!("the server refuses the message to `{topic}`: {}: {what}", words(code))), code)
-        .with_detail("topic", topic)
+    classed(
+        Error::request(format!(
+            "the server refuses the message to `{topic}`: {}: {what}",
+            words(code)
+        )),
+        code,
+    )
+    .with_detail("topic", topic)
 }
 
 /// The server refused a filter of a SUBSCRIBE.
@@ -117,13 +135,25 @@ pub(crate) fn subscribe_refused(code: u8, filter: &str) -> Error {
         0x97 => "too many subscriptions: AWS IoT takes 50 a connection",
         _ => "see AWS IoT's logs in CloudWatch",
     };
-    classed(Error::request(format!("the server refuses the subscription to `{filter}`: {}: {what}", words(code))), code)
-        .with_detail("filter", filter)
+    classed(
+        Error::request(format!(
+            "the server refuses the subscription to `{filter}`: {}: {what}",
+            words(code)
+        )),
+        code,
+    )
+    .with_detail("filter", filter)
 }
 
 /// The server refused an UNSUBSCRIBE.
 pub(crate) fn unsubscribe_refused(code: u8) -> Error {
-    classed(Error::request(format!("the server refuses to end the subscription: {}", words(code))), code)
+    classed(
+        Error::request(format!(
+            "the server refuses to end the subscription: {}",
+            words(code)
+        )),
+        code,
+    )
 }
 
 /// Whether a server that ends the connection for it may mean a message that it was sent.
@@ -140,10 +170,15 @@ pub(crate) fn disconnected(code: u8, text: Option<&str>) -> Error {
         0x93 | 0x96 | 0x97 | 0x9F => ": publish less, or more slowly",
         _ => "",
     };
-    let said = text.map(|text| format!(", `{}`", clean(text, &[]))).unwrap_or_default();
+    let said = text
+        .map(|text| format!(", `{}`", clean(text, &[])))
+        .unwrap_or_default();
     // The connection is tried again in any case, so no class is said of it.
-    Error::connection(format!("the server closed the connection: {}{said}{what}", words(code)))
-        .with_code(format!("0x{code:02x}"))
+    Error::connection(format!(
+        "the server closed the connection: {}{said}{what}",
+        words(code)
+    ))
+    .with_code(format!("0x{code:02x}"))
 }
 
 #[cfg(test)]
@@ -168,7 +203,10 @@ mod tests {
     fn what_the_server_says_is_one_line_of_bounded_length() {
         let said = format!("go\n\u{1b}[2J{}", "x".repeat(60_000));
         let error = disconnected(0x87, Some(&said)).to_string();
-        assert!(error.contains("go") && error.len() < 5000 && !error.contains(['\n', '\u{1b}']), "{error}");
+        assert!(
+            error.contains("go") && error.len() < 5000 && !error.contains(['\n', '\u{1b}']),
+            "{error}"
+        );
     }
 
     #[test]

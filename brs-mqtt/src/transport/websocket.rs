@@ -1,7 +1,9 @@
-//! WebSockets: a URL signed with the session's credentials of the moment, and the handshake with it.
+//! WebSockets: a URL signed with the session's credentials of the moment, and the handshake with
+//! it.
 //!
-//! Owns the signature (SigV4 in the query, service `iotdevicegateway`, the session token after the signature as AWS IoT
-//! wants it) and what a refusal means. A signed URL is a secret: it is wiped and never shown.
+//! Owns the signature (SigV4 in the query, service `iotdevicegateway`, the session token after the
+//! signature as AWS IoT wants it) and what a refusal means. A signed URL is a secret: it is wiped
+//! and never shown.
 
 use std::fmt;
 use std::pin::pin;
@@ -69,27 +71,41 @@ pub(crate) struct Signed {
 
 impl fmt::Debug for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signed").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        f.debug_struct("Signed")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Signed {
-    /// What a server may repeat and nobody is to see: the URL, and its telling parts, however they are written.
+    /// What a server may repeat and nobody is to see: the URL, and its telling parts, however they
+    /// are written.
     fn secrets(&self) -> Vec<Zeroizing<String>> {
         const TELLING: [&str; 2] = ["X-Amz-Signature", "X-Amz-Security-Token"];
-        let values = self.target.split(['?', '&']).filter_map(|pair| pair.split_once('='));
-        let values = values.filter(|(name, _)| TELLING.contains(name)).flat_map(|(_, value)| {
-            let plain = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-            [value.to_owned(), plain]
-        });
-        values.chain([self.target.to_string(), self.access_key_id.clone()]).map(Zeroizing::new).collect()
+        let values = self
+            .target
+            .split(['?', '&'])
+            .filter_map(|pair| pair.split_once('='));
+        let values = values
+            .filter(|(name, _)| TELLING.contains(name))
+            .flat_map(|(_, value)| {
+                let plain = percent_encoding::percent_decode_str(value)
+                    .decode_utf8_lossy()
+                    .into_owned();
+                [value.to_owned(), plain]
+            });
+        values
+            .chain([self.target.to_string(), self.access_key_id.clone()])
+            .map(Zeroizing::new)
+            .collect()
     }
 }
 
 impl Signer {
     /// A URL signed with the current credentials, which are refreshed first where that is due.
     pub(crate) async fn sign(&self, endpoint: &Endpoint) -> Result<Signed, Error> {
-        // An expired set, which the session may keep for a source that is away, signs nothing that is let in.
+        // An expired set, which the session may keep for a source that is away, signs nothing that
+        // is let in.
         let set = self.session.credentials_valid_for(FOR_A_HANDSHAKE).await?;
         let identity = Credentials::new(
             set.access_key_id(),
@@ -104,7 +120,11 @@ impl Signer {
         settings.session_token_mode = SessionTokenMode::Exclude;
         settings.expires_in = Some(VALID_FOR);
         let failed = |error: &(dyn std::error::Error + 'static)| {
-            with_cause(Error::credential("the WebSocket's URL could not be signed"), error, &[])
+            with_cause(
+                Error::credential("the WebSocket's URL could not be signed"),
+                error,
+                &[],
+            )
         };
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -118,13 +138,23 @@ impl Signer {
         let authority = endpoint.authority();
         let plain = format!("https://{authority}/mqtt");
         let headers = [("host", authority.as_str())].into_iter();
-        let signable =
-            SignableRequest::new("GET", &plain, headers, SignableBody::Bytes(b"")).map_err(|error| failed(&error))?;
-        let (instructions, _) = sign(signable, &params).map_err(|error| failed(&error))?.into_parts();
-        let mut request = http::Request::get(&plain).body(()).map_err(|error| failed(&error))?;
+        let signable = SignableRequest::new("GET", &plain, headers, SignableBody::Bytes(b""))
+            .map_err(|error| failed(&error))?;
+        let (instructions, _) = sign(signable, &params)
+            .map_err(|error| failed(&error))?
+            .into_parts();
+        let mut request = http::Request::get(&plain)
+            .body(())
+            .map_err(|error| failed(&error))?;
         instructions.apply_to_request_http1x(&mut request);
-        let target = request.uri().path_and_query().map(|target| Zeroizing::new(target.as_str().to_owned()));
-        Ok(Signed { target: target.unwrap_or_default(), access_key_id: set.access_key_id().to_owned() })
+        let target = request
+            .uri()
+            .path_and_query()
+            .map(|target| Zeroizing::new(target.as_str().to_owned()));
+        Ok(Signed {
+            target: target.unwrap_or_default(),
+            access_key_id: set.access_key_id().to_owned(),
+        })
     }
 }
 
@@ -149,30 +179,46 @@ pub(crate) async fn open(
         .header(header::SEC_WEBSOCKET_KEY, &key)
         .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         .body(Empty::<Bytes>::new())
-        .map_err(|_| Error::connection("the WebSocket's request could not be made of the endpoint"))?;
+        .map_err(|_| {
+            Error::connection("the WebSocket's request could not be made of the endpoint")
+        })?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreached(&error))?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| unreached(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| unreached(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status != StatusCode::SWITCHING_PROTOCOLS {
             // For as long as the try may take; one that breaks off is told by its status.
             let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
             let body = body.map(Collected::to_bytes).unwrap_or_default();
-            return Err(refused(status.as_u16(), &headers, &body, endpoint, signer, &signed));
+            return Err(refused(
+                status.as_u16(),
+                &headers,
+                &body,
+                endpoint,
+                signer,
+                &signed,
+            ));
         }
         let is = |name, expected: &str| headers.get(name).is_some_and(|value| value == expected);
         let accepted = derive_accept_key(key.as_bytes());
-        if !is(header::SEC_WEBSOCKET_ACCEPT, &accepted) || !is(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        if !is(header::SEC_WEBSOCKET_ACCEPT, &accepted)
+            || !is(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        {
             return Err(Error::connection(format!(
                 "`{}` opened a WebSocket but speaks no MQTT over it: check the endpoint and the port",
                 endpoint.host
             )));
         }
-        hyper::upgrade::on(response).await.map_err(|error| unreached(&error))
+        hyper::upgrade::on(response)
+            .await
+            .map_err(|error| unreached(&error))
     };
     let (connection, exchange) = (pin!(connection.with_upgrades()), pin!(exchange));
     let upgraded = match select(exchange, connection).await {
@@ -180,16 +226,22 @@ pub(crate) async fn open(
         // What the connection has read, and how it ended, is the exchange's.
         Either::Right((_, exchange)) => exchange.await,
     }?;
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
     let stream = TokioAdapter::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
     let (sender, receiver) = socket.split();
-    // The reader would take a ping's text for data, an empty one for the end, and the reason of a close for data, too.
+    // The reader would take a ping's text for data, an empty one for the end, and the reason of a
+    // close for data, too.
     let receiver = receiver
         .take_while(|message| ready(!matches!(message, Ok(Message::Close(_)))))
         .filter(|message| ready(!matches!(message, Ok(Message::Ping(_) | Message::Pong(_)))))
         .filter(|message| ready(!matches!(message, Ok(message) if message.is_empty())));
-    Ok(Box::new(tokio::io::join(ByteReader::new(receiver), ByteWriter::new(sender))))
+    Ok(Box::new(tokio::io::join(
+        ByteReader::new(receiver),
+        ByteWriter::new(sender),
+    )))
 }
 
 /// The server answered the handshake with something else.
@@ -206,7 +258,9 @@ fn refused(
     let hidden: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
     let said = clean(said(body).trim(), &hidden);
     let now = signer.clock.now();
-    let apart = header("date").and_then(http_date).map(|date| (apart(now, date), date));
+    let apart = header("date")
+        .and_then(http_date)
+        .map(|date| (apart(now, date), date));
     let clock = match apart {
         Some((apart, date)) if apart >= CLOCKS_APART => format!(
             "; this machine's clock shows {} and the server's {}, too far apart for a signature: set the clock",
@@ -215,26 +269,38 @@ fn refused(
         ),
         _ => String::new(),
     };
-    let quoted = if said.is_empty() { String::new() } else { format!(", `{said}`") };
+    let quoted = if said.is_empty() {
+        String::new()
+    } else {
+        format!(", `{said}`")
+    };
     let message = match status {
         403 if clock.is_empty() => format!(
             "`{}` refused the WebSocket (403{quoted}): check that the credentials' policy allows `iot:Connect`, that \
              the endpoint belongs to their account, and that the region is `{}`",
             endpoint.host, signer.region
         ),
-        403 => format!("`{}` refused the WebSocket (403{quoted}){clock}", endpoint.host),
+        403 => format!(
+            "`{}` refused the WebSocket (403{quoted}){clock}",
+            endpoint.host
+        ),
         404 | 426 | 200..=399 => format!(
             "`{}` answered the WebSocket with {status}: check that this is the account's data endpoint",
             endpoint.host
         ),
-        _ => format!("`{}` answered the WebSocket with {status}{clock}", endpoint.host),
+        _ => format!(
+            "`{}` answered the WebSocket with {status}{clock}",
+            endpoint.host
+        ),
     };
     let mut error = match status {
         403 => Error::request(message),
         429 => Error::request(message).throttled(),
         _ => Error::request(message).retryable(),
     };
-    error = error.with_status(status).with_detail("access_key_id", &signed.access_key_id);
+    error = error
+        .with_status(status)
+        .with_detail("access_key_id", &signed.access_key_id);
     if !said.is_empty() {
         error = error.with_detail("aws_message", &said);
     }
@@ -255,15 +321,17 @@ fn refused(
     error
 }
 
-/// The text of `{"message": "…"}`, which is how AWS IoT answers, else whatever was answered: as a whole, since of a
-/// secret that is cut in two nothing would be recognised.
+/// The text of `{"message": "…"}`, which is how AWS IoT answers, else whatever was answered: as a
+/// whole, since of a secret that is cut in two nothing would be recognised.
 fn said(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Answer {
         message: String,
     }
-    serde_json::from_slice(body)
-        .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |Answer { message }| message)
+    serde_json::from_slice(body).map_or_else(
+        |_| String::from_utf8_lossy(body).into_owned(),
+        |Answer { message }| message,
+    )
 }
 
 /// For fuzzing: what is read of an answer.
@@ -272,11 +340,15 @@ pub(crate) fn read_answer(date: &str, body: &[u8]) {
 }
 
 fn http_date(text: &str) -> Option<SystemTime> {
-    DateTime::from_str(text, Format::HttpDate).ok()?.try_into().ok()
+    DateTime::from_str(text, Format::HttpDate)
+        .ok()?
+        .try_into()
+        .ok()
 }
 
 fn apart(one: SystemTime, other: SystemTime) -> Duration {
-    one.duration_since(other).unwrap_or_else(|error| error.duration())
+    one.duration_since(other)
+        .unwrap_or_else(|error| error.duration())
 }
 
 #[cfg(test)]
@@ -285,7 +357,10 @@ mod tests {
 
     #[test]
     fn the_message_is_found_in_what_aws_answers() {
-        assert_eq!(said(br#"{"message":"say \"no\"","traceId":"x"}"#), "say \"no\"");
+        assert_eq!(
+            said(br#"{"message":"say \"no\"","traceId":"x"}"#),
+            "say \"no\""
+        );
         for other in ["<html>", r#"{"error": {"message": 1}}"#, ""] {
             assert_eq!(said(other.as_bytes()), other);
         }
@@ -294,15 +369,29 @@ mod tests {
     #[test]
     fn what_a_server_repeats_of_a_signed_url_is_not_shown() {
         let token = format!("to/ken+{}=", "x".repeat(2000));
-        let encoded = percent_encoding::utf8_percent_encode(&token, percent_encoding::NON_ALPHANUMERIC);
-        let target = format!("/mqtt?X-Amz-Algorithm=A&X-Amz-Signature=0123abcd&X-Amz-Security-Token={encoded}");
-        let signed = Signed { target: Zeroizing::new(target.clone()), access_key_id: "ASIAHIDDEN".to_owned() };
+        let encoded =
+            percent_encoding::utf8_percent_encode(&token, percent_encoding::NON_ALPHANUMERIC);
+        let target = format!(
+            "/mqtt?X-Amz-Algorithm=A&X-Amz-Signature=0123abcd&X-Amz-Security-Token={encoded}"
+        );
+        let signed = Signed {
+            target: Zeroizing::new(target.clone()),
+            access_key_id: "ASIAHIDDEN".to_owned(),
+        };
         let secrets = signed.secrets();
         let hidden: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
         let escaped = target.replace('&', "&amp;");
-        for body in [&target, &escaped, &token, &format!("{}{target}", "y".repeat(200))] {
+        for body in [
+            &target,
+            &escaped,
+            &token,
+            &format!("{}{target}", "y".repeat(200)),
+        ] {
             let shown = clean(&said(body.as_bytes()), &hidden);
-            assert!(!shown.contains("0123abcd") && !shown.contains("xxx") && !shown.contains("ASIA"), "{shown}");
+            assert!(
+                !shown.contains("0123abcd") && !shown.contains("xxx") && !shown.contains("ASIA"),
+                "{shown}"
+            );
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v5::{
-    Connect, ConnectAuth, ConnectProperties, ConnectReturnCode, LastWill, LastWillProperties, Packet, PubAckReason,
-    Publish as PublishPacket, PublishProperties, Subscribe, SubscribeFilter, SubscribeProperties, SubscribeReasonCode,
-    UnsubAckReason, Unsubscribe,
+    Connect, ConnectAuth, ConnectProperties, ConnectReturnCode, LastWill, LastWillProperties,
+    Packet, PubAckReason, Publish as PublishPacket, PublishProperties, Subscribe, SubscribeFilter,
+    SubscribeProperties, SubscribeReasonCode, UnsubAckReason, Unsubscribe,
 };
 use rumqttc_v5 as rumqttc;
 
@@ -36,7 +36,10 @@ pub(super) fn connect(
         (None, Some(password)) => ConnectAuth::Password { password },
         (None, None) => ConnectAuth::None,
     };
-    write(&Packet::Connect(connect, options.last_will.as_ref().map(last_will), auth), output)
+    write(
+        &Packet::Connect(connect, options.last_will.as_ref().map(last_will), auth),
+        output,
+    )
 }
 
 fn seconds(duration: Duration) -> u32 {
@@ -44,7 +47,13 @@ fn seconds(duration: Duration) -> u32 {
 }
 
 fn last_will(will: &Publish) -> LastWill {
-    let Properties { message_expiry, content_type, response_topic, correlation_data, user } = will.properties.clone();
+    let Properties {
+        message_expiry,
+        content_type,
+        response_topic,
+        correlation_data,
+        user,
+    } = will.properties.clone();
     let properties = LastWillProperties {
         delay_interval: None,
         payload_format_indicator: None,
@@ -54,13 +63,29 @@ fn last_will(will: &Publish) -> LastWill {
         correlation_data,
         user_properties: user,
     };
-    LastWill::new(will.topic.clone(), will.payload.to_vec(), qos(will.qos), will.retain, Some(properties))
+    LastWill::new(
+        will.topic.clone(),
+        will.payload.to_vec(),
+        qos(will.qos),
+        will.retain,
+        Some(properties),
+    )
 }
 
-pub(super) fn publish(publish: &Publish, id: u16, duplicate: bool, output: &mut BytesMut) -> Result<(), Malformed> {
+pub(super) fn publish(
+    publish: &Publish,
+    id: u16,
+    duplicate: bool,
+    output: &mut BytesMut,
+) -> Result<(), Malformed> {
     let properties = (publish.properties != Properties::default()).then(|| {
-        let Properties { message_expiry, content_type, response_topic, correlation_data, user } =
-            publish.properties.clone();
+        let Properties {
+            message_expiry,
+            content_type,
+            response_topic,
+            correlation_data,
+            user,
+        } = publish.properties.clone();
         PublishProperties {
             message_expiry_interval: message_expiry.map(seconds),
             content_type,
@@ -70,7 +95,12 @@ pub(super) fn publish(publish: &Publish, id: u16, duplicate: bool, output: &mut 
             ..PublishProperties::default()
         }
     });
-    let mut packet = PublishPacket::new(&*publish.topic, qos(publish.qos), publish.payload.clone(), properties);
+    let mut packet = PublishPacket::new(
+        &*publish.topic,
+        qos(publish.qos),
+        publish.payload.clone(),
+        properties,
+    );
     (packet.pkid, packet.dup, packet.retain) = (id, duplicate, publish.retain);
     write(&Packet::Publish(packet), output)
 }
@@ -81,16 +111,31 @@ pub(super) fn subscribe(
     identifier: Option<u32>,
     output: &mut BytesMut,
 ) -> Result<(), Malformed> {
-    let filters = filters.iter().map(|(filter, level)| SubscribeFilter::new(&**filter, qos(*level)));
-    let properties = identifier
-        .map(|identifier| SubscribeProperties { id: usize::try_from(identifier).ok(), user_properties: Vec::new() });
+    let filters = filters
+        .iter()
+        .map(|(filter, level)| SubscribeFilter::new(&**filter, qos(*level)));
+    let properties = identifier.map(|identifier| SubscribeProperties {
+        id: usize::try_from(identifier).ok(),
+        user_properties: Vec::new(),
+    });
     let mut packet = Subscribe::new_many(filters, properties);
     packet.pkid = id;
     write(&Packet::Subscribe(packet), output)
 }
 
-pub(super) fn unsubscribe(filters: &[String], id: u16, output: &mut BytesMut) -> Result<(), Malformed> {
-    write(&Packet::Unsubscribe(Unsubscribe { pkid: id, filters: filters.to_vec(), properties: None }), output)
+pub(super) fn unsubscribe(
+    filters: &[String],
+    id: u16,
+    output: &mut BytesMut,
+) -> Result<(), Malformed> {
+    write(
+        &Packet::Unsubscribe(Unsubscribe {
+            pkid: id,
+            filters: filters.to_vec(),
+            properties: None,
+        }),
+        output,
+    )
 }
 
 fn write(packet: &Packet, output: &mut BytesMut) -> Result<(), Malformed> {
@@ -105,13 +150,17 @@ pub(super) fn read(input: &mut BytesMut) -> Result<Incoming, Malformed> {
             let is_on = |flag: Option<u8>| flag != Some(0);
             Incoming::Accepted(Box::new(Welcome {
                 session_present: answer.session_present,
-                window: properties.and_then(|given| given.receive_max).unwrap_or(u16::MAX),
+                window: properties
+                    .and_then(|given| given.receive_max)
+                    .unwrap_or(u16::MAX),
                 max_packet: properties
                     .and_then(|given| given.max_packet_size)
                     .and_then(|size| usize::try_from(size).ok()),
                 keep_alive: properties.and_then(|given| given.server_keep_alive),
                 takes_retained: is_on(properties.and_then(|given| given.retain_available)),
-                takes_identifiers: is_on(properties.and_then(|given| given.subscription_identifiers_available)),
+                takes_identifiers: is_on(
+                    properties.and_then(|given| given.subscription_identifiers_available),
+                ),
             }))
         }
         Packet::ConnAck(answer) => Incoming::Refused(connect_code(answer.code)),
@@ -120,8 +169,14 @@ pub(super) fn read(input: &mut BytesMut) -> Result<Incoming, Malformed> {
             Incoming::Message(Box::new(received(publish)), ack)
         }
         Packet::PubAck(answer) => {
-            let fine = matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
-            Incoming::Taken { id: answer.pkid, code: if fine { 0 } else { answer.reason as u8 } }
+            let fine = matches!(
+                answer.reason,
+                PubAckReason::Success | PubAckReason::NoMatchingSubscribers
+            );
+            Incoming::Taken {
+                id: answer.pkid,
+                code: if fine { 0 } else { answer.reason as u8 },
+            }
         }
         Packet::PubRel(release) => Incoming::Released { id: release.pkid },
         Packet::SubAck(answer) => {
@@ -129,16 +184,30 @@ pub(super) fn read(input: &mut BytesMut) -> Result<Incoming, Malformed> {
                 SubscribeReasonCode::Success(granted) => Ok(qos_back(*granted)),
                 code => Err(subscribe_code(*code)),
             });
-            Incoming::Granted { id: answer.pkid, answers: answers.collect() }
+            Incoming::Granted {
+                id: answer.pkid,
+                answers: answers.collect(),
+            }
         }
         Packet::UnsubAck(answer) => {
-            let harmless = [UnsubAckReason::Success, UnsubAckReason::NoSubscriptionExisted];
-            let refusal = answer.reasons.iter().find(|reason| !harmless.contains(reason));
-            Incoming::Unsubscribed { id: answer.pkid, refusal: refusal.map(|reason| *reason as u8) }
+            let harmless = [
+                UnsubAckReason::Success,
+                UnsubAckReason::NoSubscriptionExisted,
+            ];
+            let refusal = answer
+                .reasons
+                .iter()
+                .find(|reason| !harmless.contains(reason));
+            Incoming::Unsubscribed {
+                id: answer.pkid,
+                refusal: refusal.map(|reason| *reason as u8),
+            }
         }
         Packet::Disconnect(goodbye) => Incoming::Goodbye {
             code: goodbye.reason_code as u8,
-            text: goodbye.properties.and_then(|properties| properties.reason_string),
+            text: goodbye
+                .properties
+                .and_then(|properties| properties.reason_string),
         },
         _ => Incoming::Other,
     })
@@ -154,13 +223,17 @@ fn received(publish: PublishPacket) -> Received {
         retain: publish.retain,
         duplicate: publish.dup,
         properties: Properties {
-            message_expiry: properties.message_expiry_interval.map(|seconds| Duration::from_secs(seconds.into())),
+            message_expiry: properties
+                .message_expiry_interval
+                .map(|seconds| Duration::from_secs(seconds.into())),
             content_type: properties.content_type,
             response_topic: properties.response_topic,
             correlation_data: properties.correlation_data,
             user: properties.user_properties,
         },
-        identifiers: identifiers.filter_map(|identifier| u32::try_from(identifier).ok()).collect(),
+        identifiers: identifiers
+            .filter_map(|identifier| u32::try_from(identifier).ok())
+            .collect(),
     }
 }
 
@@ -183,7 +256,8 @@ fn connect_code(code: ConnectReturnCode) -> u8 {
         ConnectReturnCode::MalformedPacket => 0x81,
         ConnectReturnCode::ProtocolError => 0x82,
         ConnectReturnCode::ImplementationSpecificError => 0x83,
-        ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion => 0x84,
+        ConnectReturnCode::UnsupportedProtocolVersion
+        | ConnectReturnCode::RefusedProtocolVersion => 0x84,
         ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => 0x85,
         ConnectReturnCode::BadUserNamePassword => 0x86,
         ConnectReturnCode::NotAuthorized => 0x87,

@@ -51,29 +51,44 @@ impl Config {
             self.proxies = beneath.proxies.clone();
         }
         self.use_fips_endpoint = self.use_fips_endpoint.or(beneath.use_fips_endpoint);
-        self.use_dualstack_endpoint = self.use_dualstack_endpoint.or(beneath.use_dualstack_endpoint);
+        self.use_dualstack_endpoint = self
+            .use_dualstack_endpoint
+            .or(beneath.use_dualstack_endpoint);
         self.app_name = self.app_name.or_else(|| beneath.app_name.clone());
         self
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         self.retries.validate()?;
-        for (field, timeout) in [("connect_timeout", self.connect_timeout), ("read_timeout", self.read_timeout)] {
+        for (field, timeout) in [
+            ("connect_timeout", self.connect_timeout),
+            ("read_timeout", self.read_timeout),
+        ] {
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
-                return Err(Invalid::Shape("must be more than 0 seconds").at(format!("client.config.{field}")));
+                return Err(Invalid::Shape("must be more than 0 seconds")
+                    .at(format!("client.config.{field}")));
             }
         }
         for (field, url) in [("http", &self.proxies.http), ("https", &self.proxies.https)] {
-            if url.as_ref().is_some_and(|url| ProxyConfig::all(url.expose()).is_err()) {
+            if url
+                .as_ref()
+                .is_some_and(|url| ProxyConfig::all(url.expose()).is_err())
+            {
                 return Err(Invalid::Shape(
                     "must be a proxy's URL, `http://` or `https://`, a host and perhaps a port",
                 )
                 .at(format!("client.config.proxies.{field}")));
             }
         }
-        if self.app_name.as_ref().is_some_and(|name| AppName::new(name.clone()).is_err()) {
-            return Err(Invalid::Shape("may hold only letters, digits and any of ``!#$%&'*+-.^_`|~``")
-                .at("client.config.app_name"));
+        if self
+            .app_name
+            .as_ref()
+            .is_some_and(|name| AppName::new(name.clone()).is_err())
+        {
+            return Err(Invalid::Shape(
+                "may hold only letters, digits and any of ``!#$%&'*+-.^_`|~``",
+            )
+            .at("client.config.app_name"));
         }
         Ok(())
     }
@@ -94,7 +109,8 @@ impl Retries {
 
     /// How often the call is tried, the first one included.
     pub(crate) fn total(&self) -> Option<u32> {
-        self.total_max_attempts.or(self.max_attempts.map(|again| again.saturating_add(1)))
+        self.total_max_attempts
+            .or(self.max_attempts.map(|again| again.saturating_add(1)))
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -104,9 +120,13 @@ impl Retries {
         ] {
             if let Some(found) = found.filter(|found| !(min..=max).contains(found)) {
                 let (min, max, found) = (min.into(), max.into(), found.into());
-                return Err(
-                    Invalid::Range { min, max, unit: "attempts", found }.at(format!("client.config.retries.{field}"))
-                );
+                return Err(Invalid::Range {
+                    min,
+                    max,
+                    unit: "attempts",
+                    found,
+                }
+                .at(format!("client.config.retries.{field}")));
             }
         }
         Ok(())
@@ -130,6 +150,7 @@ pub enum RetryMode {
     Standard,
     /// The same, and the client slows down by itself when it is throttled.
     Adaptive,
-    /// Botocore's oldest mode, accepted for its settings: the same as [`Standard`](Self::Standard), with a warning.
+    /// Botocore's oldest mode, accepted for its settings: the same as [`Standard`](Self::Standard),
+    /// with a warning.
     Legacy,
 }

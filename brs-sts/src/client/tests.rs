@@ -25,17 +25,27 @@ fn botocore_names_are_accepted() {
     assert_eq!(client.config.retries.total(), Some(5));
     assert_eq!(client.config.retries.mode, Some(RetryMode::Adaptive));
     assert_eq!(client.config.connect_timeout, Some(Duration::from_secs(2)));
-    assert_eq!(client.config.read_timeout, Some(Duration::from_millis(7500)));
+    assert_eq!(
+        client.config.read_timeout,
+        Some(Duration::from_millis(7500))
+    );
     let shown = format!("{client:?}");
-    assert!(shown.contains("AKIDEXAMPLE") && !shown.contains("hush"), "{shown}");
+    assert!(
+        shown.contains("AKIDEXAMPLE") && !shown.contains("hush"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn absent_values_are_accepted() {
-    for data in [json!({}), json!({ "region": null, "verify": null, "config": null })] {
+    for data in [
+        json!({}),
+        json!({ "region": null, "verify": null, "config": null }),
+    ] {
         read(data).unwrap();
     }
-    read(json!({ "config": { "retries": null, "proxies": null, "connect_timeout": null } })).unwrap();
+    read(json!({ "config": { "retries": null, "proxies": null, "connect_timeout": null } }))
+        .unwrap();
     read(json!({ "use_ssl": false, "endpoint_url": "http://127.0.0.1:5000/sts" })).unwrap();
     read(json!({ "service_name": "s3" })).unwrap();
 }
@@ -47,8 +57,14 @@ fn what_is_wrong_names_its_field_and_shows_no_value() {
         ("region", json!({ "region": "" })),
         ("endpoint_url", json!({ "endpoint_url": "hush" })),
         ("endpoint_url", json!({ "endpoint_url": "https://" })),
-        ("endpoint_url", json!({ "endpoint_url": "https://me:hush@host" })),
-        ("endpoint_url", json!({ "endpoint_url": "https://host/?hush" })),
+        (
+            "endpoint_url",
+            json!({ "endpoint_url": "https://me:hush@host" }),
+        ),
+        (
+            "endpoint_url",
+            json!({ "endpoint_url": "https://host/?hush" }),
+        ),
         ("verify", json!({ "verify": false })),
         ("verify", json!({ "verify": 4711 })),
         ("api_version", json!({ "api_version": "hush" })),
@@ -56,26 +72,71 @@ fn what_is_wrong_names_its_field_and_shows_no_value() {
             "aws_session_token",
             json!({ "aws_access_key_id": "A", "aws_secret_access_key": "B", "aws_session_token": "" }),
         ),
-        ("aws_account_id", json!({ "aws_access_key_id": "A", "aws_secret_access_key": "B", "aws_account_id": "hush" })),
-        ("config.retries.total_max_attempts", json!({ "config": { "retries": { "total_max_attempts": 0 } } })),
-        ("config.retries.total_max_attempts", json!({ "config": { "retries": { "total_max_attempts": 101 } } })),
-        ("config.retries.max_attempts", json!({ "config": { "retries": { "max_attempts": 100 } } })),
+        (
+            "aws_account_id",
+            json!({ "aws_access_key_id": "A", "aws_secret_access_key": "B", "aws_account_id": "hush" }),
+        ),
+        (
+            "config.retries.total_max_attempts",
+            json!({ "config": { "retries": { "total_max_attempts": 0 } } }),
+        ),
+        (
+            "config.retries.total_max_attempts",
+            json!({ "config": { "retries": { "total_max_attempts": 101 } } }),
+        ),
+        (
+            "config.retries.max_attempts",
+            json!({ "config": { "retries": { "max_attempts": 100 } } }),
+        ),
         ("config", json!({ "config": ["hush"] })),
         ("config.retries", json!({ "config": { "retries": [4711] } })),
-        ("config.retries.mode", json!({ "config": { "retries": { "mode": "hush" } } })),
-        ("config.connect_timeout", json!({ "config": { "connect_timeout": 0 } })),
-        ("config.connect_timeout", json!({ "config": { "connect_timeout": -1 } })),
-        ("config.read_timeout", json!({ "config": { "read_timeout": "hush" } })),
-        ("config.proxies.https", json!({ "config": { "proxies": { "https": "hush" } } })),
-        ("config.app_name", json!({ "config": { "app_name": "hush hush" } })),
-        ("config.max_pool_connections", json!({ "config": { "max_pool_connections": 4711 } })),
-        ("config.signature_version", json!({ "config": { "signature_version": "hush" } })),
+        (
+            "config.retries.mode",
+            json!({ "config": { "retries": { "mode": "hush" } } }),
+        ),
+        (
+            "config.connect_timeout",
+            json!({ "config": { "connect_timeout": 0 } }),
+        ),
+        (
+            "config.connect_timeout",
+            json!({ "config": { "connect_timeout": -1 } }),
+        ),
+        (
+            "config.read_timeout",
+            json!({ "config": { "read_timeout": "hush" } }),
+        ),
+        (
+            "config.proxies.https",
+            json!({ "config": { "proxies": { "https": "hush" } } }),
+        ),
+        (
+            "config.app_name",
+            json!({ "config": { "app_name": "hush hush" } }),
+        ),
+        (
+            "config.max_pool_connections",
+            json!({ "config": { "max_pool_connections": 4711 } }),
+        ),
+        (
+            "config.signature_version",
+            json!({ "config": { "signature_version": "hush" } }),
+        ),
     ] {
         let error = read(data).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
-        assert_eq!(error.param().map(|param| param.trim_start_matches("client.")), Some(field), "{error}");
+        assert_eq!(
+            error
+                .param()
+                .map(|param| param.trim_start_matches("client.")),
+            Some(field),
+            "{error}"
+        );
         let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("hush") && !shown.contains("4711"), "{shown}");
+        assert!(
+            !shown.contains("hush") && !shown.contains("4711"),
+            "{shown}"
+        );
     }
 }
 
@@ -85,7 +146,10 @@ fn base_credentials_are_whole_or_absent() {
         ("aws_secret_access_key", json!({ "aws_access_key_id": "A" })),
         ("aws_access_key_id", json!({ "aws_secret_access_key": "B" })),
         ("aws_access_key_id", json!({ "aws_session_token": "C" })),
-        ("aws_access_key_id", json!({ "aws_account_id": "123456789012" })),
+        (
+            "aws_access_key_id",
+            json!({ "aws_account_id": "123456789012" }),
+        ),
     ] {
         let error = read(data).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
@@ -93,19 +157,41 @@ fn base_credentials_are_whole_or_absent() {
     }
     let both = StsClient::new()
         .credentials("A", "B", None)
-        .credentials_provider(aws_credential_types::Credentials::new("A", "B", None, None, "test"));
-    assert_eq!(both.validate().unwrap_err().kind(), ErrorKind::Configuration);
+        .credentials_provider(aws_credential_types::Credentials::new(
+            "A", "B", None, None, "test",
+        ));
+    assert_eq!(
+        both.validate().unwrap_err().kind(),
+        ErrorKind::Configuration
+    );
 }
 
 #[test]
 fn retries_count_as_they_do_in_botocore() {
-    let total = |retries: Value| read(json!({ "config": { "retries": retries } })).unwrap().config.retries.total();
+    let total = |retries: Value| {
+        read(json!({ "config": { "retries": retries } }))
+            .unwrap()
+            .config
+            .retries
+            .total()
+    };
     assert_eq!(total(json!({})), None);
-    assert_eq!(total(json!({ "max_attempts": 0 })), Some(1), "no retries are one call");
+    assert_eq!(
+        total(json!({ "max_attempts": 0 })),
+        Some(1),
+        "no retries are one call"
+    );
     assert_eq!(total(json!({ "max_attempts": 4 })), Some(5));
     assert_eq!(total(json!({ "total_max_attempts": 4 })), Some(4));
-    assert_eq!(total(json!({ "max_attempts": 9, "total_max_attempts": 4 })), Some(4), "the total wins");
-    assert_eq!(StsClient::new().max_attempts(4).config.retries.total(), Some(4));
+    assert_eq!(
+        total(json!({ "max_attempts": 9, "total_max_attempts": 4 })),
+        Some(4),
+        "the total wins"
+    );
+    assert_eq!(
+        StsClient::new().max_attempts(4).config.retries.total(),
+        Some(4)
+    );
     assert!(StsClient::new().max_attempts(0).validate().is_err());
 }
 
@@ -113,6 +199,14 @@ fn retries_count_as_they_do_in_botocore() {
 fn without_tls_is_said_by_the_endpoint_url() {
     let client = read(json!({ "use_ssl": false })).unwrap();
     assert!(client.check_use_ssl(true).is_ok());
-    assert_eq!(client.check_use_ssl(false).unwrap_err().param(), Some("client.use_ssl"));
-    assert!(read(json!({ "use_ssl": true })).unwrap().check_use_ssl(false).is_ok());
+    assert_eq!(
+        client.check_use_ssl(false).unwrap_err().param(),
+        Some("client.use_ssl")
+    );
+    assert!(
+        read(json!({ "use_ssl": true }))
+            .unwrap()
+            .check_use_ssl(false)
+            .is_ok()
+    );
 }

@@ -1,7 +1,8 @@
 //! Endpoint URLs from environment and profile, for all services and for one.
 //!
-//! SDK clients ask for theirs when they are built, through [`LoadServiceConfig`]. aws-config's own answer takes an
-//! empty variable for an endpoint and keeps white space, so it is asked only for what the profile says.
+//! SDK clients ask for theirs when they are built, through [`LoadServiceConfig`]. aws-config's own
+//! answer takes an empty variable for an endpoint and keeps white space, so it is asked only for
+//! what the profile says.
 
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;
@@ -25,11 +26,16 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Reads what counts for all services and checks it, and what the environment says for single ones.
+    /// Reads what counts for all services and checks it, and what the environment says for single
+    /// ones.
     pub(super) fn read(reader: &Reader<'_>, ignored: bool) -> Result<Self, Error> {
         let variables = reader.variables.clone();
         if ignored {
-            return Ok(Self { variables, ignored, for_all: None });
+            return Ok(Self {
+                variables,
+                ignored,
+                for_all: None,
+            });
         }
         for name in variables.names(&format!("{VARIABLE}_")) {
             if let Some(url) = variables.get(&name)? {
@@ -40,21 +46,31 @@ impl Endpoints {
         if let Some((url, place)) = &for_all {
             check(url, place)?;
         }
-        Ok(Self { variables, ignored, for_all })
+        Ok(Self {
+            variables,
+            ignored,
+            for_all,
+        })
     }
 
     /// The endpoint URL for all services, and its origin.
     pub(super) fn for_all(&self) -> (Option<String>, Origin) {
         match &self.for_all {
             None => (None, Origin::unknown()),
-            Some((url, Place::Variable(_))) => (Some(url.clone()), Origin::shared_environment_variable()),
+            Some((url, Place::Variable(_))) => {
+                (Some(url.clone()), Origin::shared_environment_variable())
+            }
             Some((url, Place::Profile(..))) => (Some(url.clone()), Origin::shared_profile_file()),
         }
     }
 
     /// The same as what SDK clients ask, over what aws-config has loaded.
     pub(super) fn over(self, loaded: SdkConfig) -> impl LoadServiceConfig + 'static {
-        OfServices { variables: self.variables, ignored: self.ignored, loaded }
+        OfServices {
+            variables: self.variables,
+            ignored: self.ignored,
+            loaded,
+        }
     }
 }
 
@@ -79,8 +95,14 @@ impl OfServices {
     }
 
     fn of_profile(&self, key: &ServiceConfigKey<'_>) -> Option<String> {
-        let profile = ServiceConfigKey::builder().service_id(key.service_id()).env(NO_VARIABLE).profile(key.profile());
-        let value = self.loaded.service_config()?.load_config(profile.build().ok()?)?;
+        let profile = ServiceConfigKey::builder()
+            .service_id(key.service_id())
+            .env(NO_VARIABLE)
+            .profile(key.profile());
+        let value = self
+            .loaded
+            .service_config()?
+            .load_config(profile.build().ok()?)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
@@ -91,7 +113,13 @@ impl LoadServiceConfig for OfServices {
         if self.ignored && key.env() == VARIABLE {
             return None;
         }
-        let of_service = format!("{}_{}", key.env(), key.service_id().to_uppercase().replace(' ', "_"));
-        self.variable(&of_service).or_else(|| self.variable(key.env())).or_else(|| self.of_profile(&key))
+        let of_service = format!(
+            "{}_{}",
+            key.env(),
+            key.service_id().to_uppercase().replace(' ', "_")
+        );
+        self.variable(&of_service)
+            .or_else(|| self.variable(key.env()))
+            .or_else(|| self.of_profile(&key))
     }
 }

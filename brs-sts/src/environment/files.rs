@@ -1,6 +1,7 @@
 //! The profile files: where they are, and whether they can be read.
 //!
-//! aws-config takes a file that it cannot read for an empty one, and an empty variable for a file that does not exist.
+//! aws-config takes a file that it cannot read for an empty one, and an empty variable for a file
+//! that does not exist.
 
 use std::env::home_dir;
 use std::io;
@@ -13,31 +14,39 @@ use super::Variables;
 
 const FILES: [(EnvConfigFileKind, &str, &str); 2] = [
     (EnvConfigFileKind::Config, "AWS_CONFIG_FILE", "config"),
-    (EnvConfigFileKind::Credentials, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+    (
+        EnvConfigFileKind::Credentials,
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "credentials",
+    ),
 ];
 
 /// One of them, if there is a place for it, and the variable that names it.
 type Place = (EnvConfigFileKind, Option<PathBuf>, Option<&'static str>);
 
-/// Checks the files that variables name, and that the usual ones are text. One that does not exist is an empty one:
-/// tools name one so to have none.
+/// Checks the files that variables name, and that the usual ones are text. One that does not exist
+/// is an empty one: tools name one so to have none.
 pub(crate) async fn check(variables: &Variables) -> Result<(), Error> {
     let places = places(variables)?;
     let check = move || {
-        places
-            .iter()
-            .try_for_each(|(_, path, variable)| path.as_ref().map_or(Ok(()), |path| check_file(path, *variable)))
+        places.iter().try_for_each(|(_, path, variable)| {
+            path.as_ref()
+                .map_or(Ok(()), |path| check_file(path, *variable))
+        })
     };
     Blocking::new().run(check).await?
 }
 
-/// What to give to aws-config; its own rules do where no variable is empty or has white space around its value.
+/// What to give to aws-config; its own rules do where no variable is empty or has white space
+/// around its value.
 pub(crate) fn for_loader(variables: &Variables) -> EnvConfigFiles {
     let as_it_is = |name: &str| match variables.raw(name) {
         None => true,
         Some(raw) => matches!(variables.get(name), Ok(Some(value)) if raw == *value),
     };
-    let Ok(places) = places(variables) else { return EnvConfigFiles::default() };
+    let Ok(places) = places(variables) else {
+        return EnvConfigFiles::default();
+    };
     if FILES.iter().all(|(_, variable, _)| as_it_is(variable)) {
         return EnvConfigFiles::default();
     }
@@ -55,14 +64,21 @@ fn places(variables: &Variables) -> Result<Vec<Place>, Error> {
     let place = |(kind, variable, usual)| {
         Ok(match variables.get(variable)? {
             Some(path) => (kind, Some(expanded(&path)), Some(variable)),
-            None => (kind, home_dir().map(|home| home.join(".aws").join(usual)), None),
+            None => (
+                kind,
+                home_dir().map(|home| home.join(".aws").join(usual)),
+                None,
+            ),
         })
     };
     FILES.into_iter().map(place).collect()
 }
 
 fn expanded(path: &str) -> PathBuf {
-    match path.strip_prefix("~/").and_then(|rest| Some(home_dir()?.join(rest))) {
+    match path
+        .strip_prefix("~/")
+        .and_then(|rest| Some(home_dir()?.join(rest)))
+    {
         Some(path) => path,
         None => path.into(),
     }
@@ -73,11 +89,20 @@ fn check_file(path: &Path, variable: Option<&'static str>) -> Result<(), Error> 
         Ok(bytes) if std::str::from_utf8(&bytes).is_ok() => return Ok(()),
         Ok(_) => "is not UTF-8".to_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if variable.is_some() => format!("cannot be read ({error}): check the path and its permissions"),
+        Err(error) if variable.is_some() => {
+            format!("cannot be read ({error}): check the path and its permissions")
+        }
         // The home directory of somebody else is no place for settings.
         Err(_) => return Ok(()),
     };
-    let by = variable.map(|variable| format!(", which `{variable}` names,")).unwrap_or_default();
-    let error = Error::configuration(format!("the profile file `{}`{by} {problem}", path.display()));
-    Err(error.with_param(variable.unwrap_or("profile_name")).unrecoverable())
+    let by = variable
+        .map(|variable| format!(", which `{variable}` names,"))
+        .unwrap_or_default();
+    let error = Error::configuration(format!(
+        "the profile file `{}`{by} {problem}",
+        path.display()
+    ));
+    Err(error
+        .with_param(variable.unwrap_or("profile_name"))
+        .unrecoverable())
 }

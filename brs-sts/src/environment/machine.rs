@@ -1,7 +1,7 @@
 //! The credentials of where the program runs: the container's, the instance's.
 //!
-//! aws-config's providers take a variable that is empty for a setting, and fail. So it is decided here which of them
-//! there are, by the rule that an empty variable counts as absent.
+//! aws-config's providers take a variable that is empty for a setting, and fail. So it is decided
+//! here which of them there are, by the rule that an empty variable counts as absent.
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds;
@@ -16,9 +16,15 @@ const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 
 /// The container's credentials, if variables say where.
-pub(crate) fn container(providers: &ProviderConfig) -> Result<Option<EcsCredentialsProvider>, Error> {
+pub(crate) fn container(
+    providers: &ProviderConfig,
+) -> Result<Option<EcsCredentialsProvider>, Error> {
     let variables = &Variables::Process;
-    Ok(has_container(variables)?.then(|| EcsCredentialsProvider::builder().configure(providers).build()))
+    Ok(has_container(variables)?.then(|| {
+        EcsCredentialsProvider::builder()
+            .configure(providers)
+            .build()
+    }))
 }
 
 /// Whether there is a container, and that its provider can read it.
@@ -28,24 +34,48 @@ pub(super) fn has_container(variables: &Variables) -> Result<bool, Error> {
         return Ok(false);
     }
     // The SDK's provider would take these two for set, and nothing here can tell it otherwise.
-    let blocking = [(RELATIVE_URI, relative.is_none()), (TOKEN_FILE, variables.get(TOKEN_FILE)?.is_none())];
+    let blocking = [
+        (RELATIVE_URI, relative.is_none()),
+        (TOKEN_FILE, variables.get(TOKEN_FILE)?.is_none()),
+    ];
     for (name, is_empty) in blocking {
         if is_empty && variables.is_set(name) {
-            return Err(super::Place::variable(name).wrong("is empty, and the SDK cannot pass over it: unset it"));
+            return Err(super::Place::variable(name)
+                .wrong("is empty, and the SDK cannot pass over it: unset it"));
         }
     }
     Ok(true)
 }
 
 /// The instance's credentials, from the metadata service that variables or the profile name.
-pub(crate) fn instance(providers: &ProviderConfig, reader: &Reader<'_>) -> Result<ImdsCredentialsProvider, Error> {
-    let endpoint = reader.find(&["AWS_EC2_METADATA_SERVICE_ENDPOINT"], &["ec2_metadata_service_endpoint"])?;
-    let mode = reader.find(&["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"], &["ec2_metadata_service_endpoint_mode"])?;
+pub(crate) fn instance(
+    providers: &ProviderConfig,
+    reader: &Reader<'_>,
+) -> Result<ImdsCredentialsProvider, Error> {
+    let endpoint = reader.find(
+        &["AWS_EC2_METADATA_SERVICE_ENDPOINT"],
+        &["ec2_metadata_service_endpoint"],
+    )?;
+    let mode = reader.find(
+        &["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"],
+        &["ec2_metadata_service_endpoint_mode"],
+    )?;
     let is_ipv6 = mode.is_some_and(|(mode, _)| mode.eq_ignore_ascii_case("ipv6"));
-    let usual = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
+    let usual = if is_ipv6 {
+        "http://[fd00:ec2::254]"
+    } else {
+        "http://169.254.169.254"
+    };
     let url = endpoint.as_ref().map_or(usual, |(url, _)| url);
-    let client = imds::Client::builder().configure(providers).endpoint(url).map_err(|_| {
-        Error::configuration("the endpoint of the instance metadata service is not a URL").unrecoverable()
-    })?;
-    Ok(ImdsCredentialsProvider::builder().configure(providers).imds_client(client.build()).build())
+    let client = imds::Client::builder()
+        .configure(providers)
+        .endpoint(url)
+        .map_err(|_| {
+            Error::configuration("the endpoint of the instance metadata service is not a URL")
+                .unrecoverable()
+        })?;
+    Ok(ImdsCredentialsProvider::builder()
+        .configure(providers)
+        .imds_client(client.build())
+        .build())
 }

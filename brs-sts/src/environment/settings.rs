@@ -1,6 +1,7 @@
 //! Every setting of aws-config's loader: read, judged, and handed to it.
 //!
-//! What is old is taken for its nearest meaning with a warning. What the session is given explicitly is not looked up.
+//! What is old is taken for its nearest meaning with a warning. What the session is given
+//! explicitly is not looked up.
 
 use std::str::FromStr;
 
@@ -45,7 +46,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn read(reader: &Reader<'_>, request: &BaseRequest) -> Result<Self, Error> {
-        let boolean = |variable: &str, key: &str| parsed(reader.find(&[variable], &[key])?, BOOLEAN, boolean);
+        let boolean =
+            |variable: &str, key: &str| parsed(reader.find(&[variable], &[key])?, BOOLEAN, boolean);
         Ok(Self {
             region: match &request.region {
                 Some(region) => Some(region.clone()),
@@ -60,28 +62,43 @@ impl Settings {
                 "is not an application id: it may hold only letters, digits and any of ``!#$%&'*+-.^_`|~``",
                 |text| AppName::new(text.to_owned()).ok(),
             )?,
-            disable_request_compression: boolean("AWS_DISABLE_REQUEST_COMPRESSION", "disable_request_compression")?,
+            disable_request_compression: boolean(
+                "AWS_DISABLE_REQUEST_COMPRESSION",
+                "disable_request_compression",
+            )?,
             disable_clock_skew_correction: boolean(
                 "AWS_DISABLE_CLOCK_SKEW_CORRECTION",
                 "disable_clock_skew_correction",
             )?,
             request_min_compression_size_bytes: parsed(
-                reader.find(&["AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES"], &["request_min_compression_size_bytes"])?,
+                reader.find(
+                    &["AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES"],
+                    &["request_min_compression_size_bytes"],
+                )?,
                 "is not a size: it must be a whole number of bytes, 0 to 10485760",
                 |text| text.parse().ok().filter(|size| *size <= MAX_COMPRESSION),
             )?,
             account_id_endpoint_mode: parsed(
-                reader.find(&["AWS_ACCOUNT_ID_ENDPOINT_MODE"], &["account_id_endpoint_mode"])?,
+                reader.find(
+                    &["AWS_ACCOUNT_ID_ENDPOINT_MODE"],
+                    &["account_id_endpoint_mode"],
+                )?,
                 "is not a mode: it must be `preferred`, `disabled` or `required`",
                 by_name,
             )?,
             request_checksum_calculation: parsed(
-                reader.find(&["AWS_REQUEST_CHECKSUM_CALCULATION"], &["request_checksum_calculation"])?,
+                reader.find(
+                    &["AWS_REQUEST_CHECKSUM_CALCULATION"],
+                    &["request_checksum_calculation"],
+                )?,
                 "must be `when_supported` or `when_required`",
                 by_name,
             )?,
             response_checksum_validation: parsed(
-                reader.find(&["AWS_RESPONSE_CHECKSUM_VALIDATION"], &["response_checksum_validation"])?,
+                reader.find(
+                    &["AWS_RESPONSE_CHECKSUM_VALIDATION"],
+                    &["response_checksum_validation"],
+                )?,
                 "must be `when_supported` or `when_required`",
                 by_name,
             )?,
@@ -91,7 +108,10 @@ impl Settings {
                 schemes,
             )?,
             sigv4a_signing_region_set: parsed(
-                reader.find(&["AWS_SIGV4A_SIGNING_REGION_SET"], &["sigv4a_signing_region_set"])?,
+                reader.find(
+                    &["AWS_SIGV4A_SIGNING_REGION_SET"],
+                    &["sigv4a_signing_region_set"],
+                )?,
                 "is not a set of regions: it must be regions or `*`, with commas in between",
                 region_set,
             )?,
@@ -99,8 +119,11 @@ impl Settings {
                 Some(_) => None,
                 None => Some(Endpoints::read(
                     reader,
-                    boolean("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls")?
-                        .unwrap_or_default(),
+                    boolean(
+                        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                        "ignore_configured_endpoint_urls",
+                    )?
+                    .unwrap_or_default(),
                 )?),
             },
         })
@@ -108,7 +131,9 @@ impl Settings {
 
     /// Gives the loader all of it, so that it looks up nothing itself but the profile.
     pub(crate) fn give(&self, mut loader: ConfigLoader) -> ConfigLoader {
-        loader = loader.region(self.region.clone()).retry_config(self.retry.clone());
+        loader = loader
+            .region(self.region.clone())
+            .retry_config(self.retry.clone());
         if let Some(on) = self.use_fips {
             loader = loader.use_fips(on);
         }
@@ -145,8 +170,9 @@ impl Settings {
         loader
     }
 
-    /// Sets what the loader has no setter for, and where each setting came from: what is set in the program counts for
-    /// more than what the environment says, and the loader takes all that it was given for set in the program.
+    /// Sets what the loader has no setter for, and where each setting came from: what is set in the
+    /// program counts for more than what the environment says, and the loader takes all that it was
+    /// given for set in the program.
     pub(crate) fn complete(self, loaded: SdkConfig) -> SdkConfig {
         let mut config = loaded.to_builder();
         config.insert_origin("retry_config", Origin::unknown());
@@ -162,7 +188,11 @@ impl Settings {
 }
 
 /// A value that is there has to be understood.
-fn parsed<T>(found: Option<Found>, problem: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Error> {
+fn parsed<T>(
+    found: Option<Found>,
+    problem: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Error> {
     match found {
         None => Ok(None),
         Some((value, place)) => parse(&value).map(Some).ok_or_else(|| place.wrong(problem)),
@@ -170,7 +200,9 @@ fn parsed<T>(found: Option<Found>, problem: &str, parse: impl FnOnce(&str) -> Op
 }
 
 pub(super) fn boolean(text: &str) -> Option<bool> {
-    [("true", true), ("false", false)].into_iter().find_map(|(name, on)| text.eq_ignore_ascii_case(name).then_some(on))
+    [("true", true), ("false", false)]
+        .into_iter()
+        .find_map(|(name, on)| text.eq_ignore_ascii_case(name).then_some(on))
 }
 
 fn by_name<T: FromStr>(text: &str) -> Option<T> {
@@ -207,10 +239,13 @@ fn retry(reader: &Reader<'_>) -> Result<RetryConfig, Error> {
 
 fn retry_mode(text: &str, place: &Place) -> Result<RetryMode, Error> {
     if text.eq_ignore_ascii_case("legacy") {
-        tracing::warn!("{place} is `legacy`, a retry mode of botocore's: `standard` is used, set it to silence this");
+        tracing::warn!(
+            "{place} is `legacy`, a retry mode of botocore's: `standard` is used, set it to silence this"
+        );
         return Ok(RetryMode::Standard);
     }
-    text.parse().map_err(|_| place.wrong("is not a retry mode: it must be `standard` or `adaptive`"))
+    text.parse()
+        .map_err(|_| place.wrong("is not a retry mode: it must be `standard` or `adaptive`"))
 }
 
 fn schemes(text: &str) -> Option<AuthSchemePreference> {
@@ -221,12 +256,20 @@ fn schemes(text: &str) -> Option<AuthSchemePreference> {
     if names.iter().any(String::is_empty) {
         return None;
     }
-    let ids: Vec<_> = names.into_iter().map(|name| AuthSchemeId::from(std::borrow::Cow::Owned(name))).collect();
+    let ids: Vec<_> = names
+        .into_iter()
+        .map(|name| AuthSchemeId::from(std::borrow::Cow::Owned(name)))
+        .collect();
     Some(ids.into())
 }
 
 fn region_set(text: &str) -> Option<SigningRegionSet> {
-    let regions: Vec<_> = text.split(',').map(str::trim).filter(|region| !region.is_empty()).collect();
+    let regions: Vec<_> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|region| !region.is_empty())
+        .collect();
     let is_pattern = |region: &str| is_region(&region.replace('*', "x"));
-    (!regions.is_empty() && regions.iter().all(|region| is_pattern(region))).then(|| regions.into_iter().collect())
+    (!regions.is_empty() && regions.iter().all(|region| is_pattern(region)))
+        .then(|| regions.into_iter().collect())
 }

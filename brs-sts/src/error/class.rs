@@ -34,10 +34,14 @@ impl Class {
     /// What an answer means. MFA has no codes of its own, only messages.
     pub(super) fn of(code: Option<&str>, status: u16, message: Option<&str>) -> Self {
         match (Self::by_code(code, status), message) {
-            (Self::AccessDenied, Some(message)) if message.contains("invalid MFA one time pass code") => {
+            (Self::AccessDenied, Some(message))
+                if message.contains("invalid MFA one time pass code") =>
+            {
                 Self::WrongCode
             }
-            (Self::AccessDenied, Some(message)) if message.contains("unable to validate MFA code") => {
+            (Self::AccessDenied, Some(message))
+                if message.contains("unable to validate MFA code") =>
+            {
                 Self::UnknownDevice
             }
             // Quoted, so not where the message may quote the request.
@@ -108,14 +112,16 @@ impl Class {
             | Self::MalformedPolicy
             | Self::PolicyTooLarge
             | Self::Invalid => (false, true),
-            // Expired base credentials are often renewed by what provides them, a clock is often set by itself, and a
-            // network that wants a login first is often left.
-            Self::ExpiredCredentials | Self::BadSignature | Self::Foreign | Self::Other => (false, false),
+            // Expired base credentials are often renewed by what provides them, a clock is often
+            // set by itself, and a network that wants a login first is often left.
+            Self::ExpiredCredentials | Self::BadSignature | Self::Foreign | Self::Other => {
+                (false, false)
+            }
         }
     }
 
-    /// Whether AWS's own message may be repeated. For a signature it quotes the signed headers, the session token among
-    /// them.
+    /// Whether AWS's own message may be repeated. For a signature it quotes the signed headers, the
+    /// session token among them.
     pub(super) fn is_quotable(self) -> bool {
         self != Self::BadSignature
     }
@@ -136,10 +142,14 @@ impl Class {
                 call.device.unwrap_or_default()
             ),
             (Self::ExpiredCredentials, Operation::WebIdentity { token_file, .. }) => {
-                format!("the web identity token in `{token_file}` has expired: check what renews it")
+                format!(
+                    "the web identity token in `{token_file}` has expired: check what renews it"
+                )
             }
             (Self::ExpiredCredentials, _) => {
-                format!("the credentials that sign the call to STS ({credentials}) have expired: renew them")
+                format!(
+                    "the credentials that sign the call to STS ({credentials}) have expired: renew them"
+                )
             }
             (Self::UnknownCredentials, _) => format!(
                 "STS in {place} does not know the credentials that sign the call ({credentials}): check the \
@@ -150,18 +160,26 @@ impl Class {
                     "STS refused the signature made with {credentials}: this machine's clock is {difference} of AWS's, \
                      set it"
                 ),
-                None => format!("STS refused the signature made with {credentials}: check the secret access key"),
+                None => format!(
+                    "STS refused the signature made with {credentials}: check the secret access key"
+                ),
             },
             (Self::WrongScope, _) => says(format!(
                 "STS in {place} refused the signature since it is for another region: check `client.region` and the \
                  session's region against the endpoint URL"
             )),
             (Self::RegionDisabled, _) => {
-                format!("STS is not active in {place} for this account: activate it in the account settings of IAM")
+                format!(
+                    "STS is not active in {place} for this account: activate it in the account settings of IAM"
+                )
             }
-            (Self::MalformedPolicy, _) => says("STS cannot read the session policy `policy`".into()),
+            (Self::MalformedPolicy, _) => {
+                says("STS cannot read the session policy `policy`".into())
+            }
             (Self::PolicyTooLarge, _) => {
-                let size = aws.and_then(percentage).map(|size| format!(" ({size} % of what AWS takes)"));
+                let size = aws
+                    .and_then(percentage)
+                    .map(|size| format!(" ({size} % of what AWS takes)"));
                 says(format!(
                     "session policies and tags are too large together{}: shorten `policy`, `policy_arns` or `tags`",
                     size.unwrap_or_default()
@@ -173,7 +191,9 @@ impl Class {
                  identity provider in IAM, and the role's trust policy"
             )),
             (Self::BadToken, _) => says("STS does not take the identity token".into()),
-            (Self::Throttled, _) => format!("STS in {place} is throttling: too many calls for this account and region"),
+            (Self::Throttled, _) => {
+                format!("STS in {place} is throttling: too many calls for this account and region")
+            }
             (Self::ServiceTrouble, _) => says(format!("STS in {place} has trouble of its own")),
             (Self::Foreign, _) => format!(
                 "what answered for STS in {place} is not STS, a {status} without an AWS error code: check the proxy, \
@@ -184,37 +204,75 @@ impl Class {
     }
 }
 
-/// Where a refusal comes from by AWS's own words, and what to look at; a trust policy is a resource-based policy there.
+/// Where a refusal comes from by AWS's own words, and what to look at; a trust policy is a
+/// resource-based policy there.
 const DENIED_BY: [(&str, &str); 9] = [
-    ("sts:TagSession", "session tags need `sts:TagSession` in the role's trust policy and the caller's permissions"),
+    (
+        "sts:TagSession",
+        "session tags need `sts:TagSession` in the role's trust policy and the caller's permissions",
+    ),
     (
         "sts:SetSourceIdentity",
         "a source identity needs `sts:SetSourceIdentity` in the role's trust policy and the caller's permissions",
     ),
-    ("service control policy", "a service control policy of the organization does not allow it: ask who manages that"),
+    (
+        "service control policy",
+        "a service control policy of the organization does not allow it: ask who manages that",
+    ),
     (
         "resource control policy",
         "a resource control policy of the organization does not allow it: ask who manages that",
     ),
-    ("permissions boundary", "the caller's permissions boundary does not allow it"),
-    ("session policy", "the session policy of the caller's own session does not allow it"),
-    ("VPC endpoint policy", "the policy of the VPC endpoint that the call goes through does not allow it"),
-    ("explicit deny in an identity-based policy", "a policy of the caller's own denies it explicitly"),
-    ("explicit deny in a resource-based policy", "the role's trust policy denies it explicitly"),
+    (
+        "permissions boundary",
+        "the caller's permissions boundary does not allow it",
+    ),
+    (
+        "session policy",
+        "the session policy of the caller's own session does not allow it",
+    ),
+    (
+        "VPC endpoint policy",
+        "the policy of the VPC endpoint that the call goes through does not allow it",
+    ),
+    (
+        "explicit deny in an identity-based policy",
+        "a policy of the caller's own denies it explicitly",
+    ),
+    (
+        "explicit deny in a resource-based policy",
+        "the role's trust policy denies it explicitly",
+    ),
 ];
 
 fn denied(call: &Call<'_>, aws: Option<&str>) -> String {
     match &call.operation {
-        Operation::AssumeRole { role_arn, with_external_id } => {
-            let by =
-                aws.and_then(|aws| DENIED_BY.iter().find(|(words, _)| aws.contains(words)).map(|(_, by)| (by, aws)));
+        Operation::AssumeRole {
+            role_arn,
+            with_external_id,
+        } => {
+            let by = aws.and_then(|aws| {
+                DENIED_BY
+                    .iter()
+                    .find(|(words, _)| aws.contains(words))
+                    .map(|(_, by)| (by, aws))
+            });
             if let Some((by, aws)) = by {
-                return format!("role `{role_arn}` may not be assumed with {}: {by} ({aws})", call.credentials);
+                return format!(
+                    "role `{role_arn}` may not be assumed with {}: {by} ({aws})",
+                    call.credentials
+                );
             }
-            let id = if *with_external_id { "its external id" } else { "whether it asks for an external id" };
+            let id = if *with_external_id {
+                "its external id"
+            } else {
+                "whether it asks for an external id"
+            };
             let mfa = match call.device {
                 Some(_) => "",
-                None => ", and whether it asks for MFA (`serial_number` with an MFA token provider)",
+                None => {
+                    ", and whether it asks for MFA (`serial_number` with an MFA token provider)"
+                }
             };
             format!(
                 "role `{role_arn}` may not be assumed with {}: check the role's trust policy, {id}, the caller's \
@@ -227,7 +285,10 @@ fn denied(call: &Call<'_>, aws: Option<&str>) -> String {
              another session",
             call.credentials
         ),
-        Operation::WebIdentity { role_arn, token_file } => format!(
+        Operation::WebIdentity {
+            role_arn,
+            token_file,
+        } => format!(
             "role `{role_arn}` may not be assumed with the web identity token in `{token_file}`: check the role's \
              trust policy, its identity provider, audience and subject"
         ),
@@ -251,7 +312,9 @@ fn wrong_code(call: &Call<'_>) -> String {
 }
 
 fn invalid(aws: Option<&str>) -> String {
-    let Some(aws) = aws else { return "STS refused a value of the request".into() };
+    let Some(aws) = aws else {
+        return "STS refused a value of the request".into();
+    };
     if aws.contains("role chaining") {
         format!(
             "the base credentials are themselves a role's, and AWS grants a role assumed with them an hour at most: \
@@ -270,6 +333,9 @@ fn invalid(aws: Option<&str>) -> String {
 /// The number before the first `%`.
 pub(super) fn percentage(text: &str) -> Option<u32> {
     let before = &text[..text.find('%')?];
-    let digits = before.trim_end().rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    let digits = before
+        .trim_end()
+        .rsplit(|c: char| !c.is_ascii_digit())
+        .next()?;
     digits.parse().ok()
 }

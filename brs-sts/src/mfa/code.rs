@@ -21,7 +21,9 @@ impl Code {
     pub(crate) fn last_in(output: &[u8]) -> Option<Self> {
         let text = Zeroizing::new(String::from_utf8_lossy(output).into_owned());
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        text.split(|c| !is_word(c)).rfind(|word| is_code(word)).map(|word| Self(word.into()))
+        text.split(|c| !is_word(c))
+            .rfind(|word| is_code(word))
+            .map(|word| Self(word.into()))
     }
 
     pub(crate) fn expose(&self) -> &str {
@@ -59,9 +61,16 @@ mod tests {
             ("١٢٣٤٥٦", None),
             ("", None),
         ] {
-            assert_eq!(Code::last_in(output.as_bytes()).as_ref().map(Code::expose), code, "{output}");
+            assert_eq!(
+                Code::last_in(output.as_bytes()).as_ref().map(Code::expose),
+                code,
+                "{output}"
+            );
         }
-        assert_eq!(Code::last_in(b"\xff 123456 \xfe").unwrap().expose(), "123456");
+        assert_eq!(
+            Code::last_in(b"\xff 123456 \xfe").unwrap().expose(),
+            "123456"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! An MFA token provider as data: a command in the Python package's form, or a map that says which kind it is.
+//! An MFA token provider as data: a command in the Python package's form, or a map that says which
+//! kind it is.
 //!
-//! Kept as it is read, so that what is wrong with a command is a configuration error of its own and not one of the
-//! reader's.
+//! Kept as it is read, so that what is wrong with a command is a configuration error of its own and
+//! not one of the reader's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +35,8 @@ pub(crate) enum Data {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Kind {
-    /// A command that prints a code: a list of words, or one text that is split by the rules of a POSIX shell.
+    /// A command that prints a code: a list of words, or one text that is split by the rules of a
+    /// POSIX shell.
     command: Option<CommandLine>,
     /// The device's secret: base32, or an `otpauth://totp/…` URI.
     totp: Option<SecretString>,
@@ -44,7 +46,8 @@ pub(crate) struct Kind {
     totp_env: Option<String>,
     /// `true`: a person is asked at the terminal.
     prompt: Option<bool>,
-    /// How many seconds an answer may take: above 0, at most 43200; 30 for commands and 300 for prompts unless set.
+    /// How many seconds an answer may take: above 0, at most 43200; 30 for commands and 300 for
+    /// prompts unless set.
     #[serde(deserialize_with = "data::seconds")]
     #[schemars(with = "Option<f64>")]
     timeout: Option<Duration>,
@@ -55,7 +58,8 @@ pub(crate) struct Kind {
     current_dir: Option<PathBuf>,
 }
 
-/// The Python package's arguments for the command: those of `subprocess.run`, of which these have a meaning here.
+/// The Python package's arguments for the command: those of `subprocess.run`, of which these have a
+/// meaning here.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Kwargs {
@@ -101,17 +105,27 @@ impl Data {
 impl Kind {
     fn provider(&self) -> Result<MfaTokenProvider, Error> {
         let settings = self.env.is_some() || self.current_dir.is_some();
-        let mut provider = match (&self.command, &self.totp, &self.totp_file, &self.totp_env, self.prompt) {
+        let mut provider = match (
+            &self.command,
+            &self.totp,
+            &self.totp_file,
+            &self.totp_env,
+            self.prompt,
+        ) {
             (Some(line), None, None, None, None) => {
                 let mut command = command(line)?;
                 for (name, value) in self.env.iter().flatten() {
-                    command = command.env(name, value.expose()).map_err(|error| error.with_param(PARAM))?;
+                    command = command
+                        .env(name, value.expose())
+                        .map_err(|error| error.with_param(PARAM))?;
                 }
                 if let Some(path) = &self.current_dir {
                     command = command.current_dir(path);
                 }
                 if let Some(limit) = self.timeout {
-                    command = command.timeout(limit).map_err(|error| error.with_param("mfa_token_provider.timeout"))?;
+                    command = command
+                        .timeout(limit)
+                        .map_err(|error| error.with_param("mfa_token_provider.timeout"))?;
                 }
                 return Ok(MfaTokenProvider::command(command));
             }
@@ -126,7 +140,9 @@ impl Kind {
             }
         };
         if settings {
-            return Err(wrong("has `env` or `current_dir`, which go with `command` only"));
+            return Err(wrong(
+                "has `env` or `current_dir`, which go with `command` only",
+            ));
         }
         if let Some(limit) = self.timeout {
             provider = provider.timeout(limit);
@@ -138,7 +154,11 @@ impl Kind {
 impl Kwargs {
     /// The provider with these arguments.
     pub(crate) fn apply(&self, provider: &MfaTokenProvider) -> Result<MfaTokenProvider, Error> {
-        let wrong = |message: String| Err(Error::configuration(message).with_param(KWARGS).unrecoverable());
+        let wrong = |message: String| {
+            Err(Error::configuration(message)
+                .with_param(KWARGS)
+                .unrecoverable())
+        };
         for (name, refused) in [
             ("stdout", self.stdout),
             ("stderr", self.stderr),
@@ -179,13 +199,18 @@ fn command(line: &CommandLine) -> Result<Command, Error> {
 }
 
 fn wrong(problem: &str) -> Error {
-    Error::configuration(format!("`{PARAM}` {problem}")).with_param(PARAM).unrecoverable()
+    Error::configuration(format!("`{PARAM}` {problem}"))
+        .with_param(PARAM)
+        .unrecoverable()
 }
 
 impl<'de> Deserialize<'de> for MfaTokenProvider {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let data = deserializer.deserialize_any(DataVisitor)?;
-        Ok(Self { source: Source::Data(Arc::new(data), None), timeout: None })
+        Ok(Self {
+            source: Source::Data(Arc::new(data), None),
+            timeout: None,
+        })
     }
 }
 
@@ -203,7 +228,8 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<Data, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(words)).map(|words| Data::Line(CommandLine::Words(words)))
+        Vec::deserialize(SeqAccessDeserializer::new(words))
+            .map(|words| Data::Line(CommandLine::Words(words)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Data, A::Error> {

@@ -2,14 +2,14 @@
 //!
 //! Invariants:
 //!
-//! 1. A [`Taken`] code is recorded as sent before anybody has it, so no two calls of this process carry the same one
-//!    (`two_sessions_share_a_device_and_no_code`, tests of whole sessions).
-//! 2. Waiting goes through the session's clock and never beyond the refresh's time limit: where the next code comes
-//!    later than that, the error says so at once.
+//! 1. A [`Taken`] code is recorded as sent before anybody has it, so no two calls of this process
+//!    carry the same one (`two_sessions_share_a_device_and_no_code`, tests of whole sessions).
+//! 2. Waiting goes through the session's clock and never beyond the refresh's time limit: where the
+//!    next code comes later than that, the error says so at once.
 //! 3. What asks does so within the provider's own limit.
 //!
-//! What differs between providers is what a used or refused code costs: a TOTP and a command are simply read again in
-//! the device's next step, a function and a person are asked once more.
+//! What differs between providers is what a used or refused code costs: a TOTP and a command are
+//! simply read again in the device's next step, a function and a person are asked once more.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,9 @@ use brs_core::{Blocking, Error, RefreshContext};
 
 use super::code::Code;
 use super::totp::Totp;
-use super::{AnyError, Asked, AsyncFunction, BlockingFunction, MfaTokenProvider, Source, prompt, used};
+use super::{
+    AnyError, Asked, AsyncFunction, BlockingFunction, MfaTokenProvider, Source, prompt, used,
+};
 use crate::time::Time;
 
 /// The step of AWS's devices, for providers that do not say theirs.
@@ -47,7 +49,8 @@ enum Ready {
     Command(Command),
     Totp(Totp),
     Prompt,
-    /// The one code that the user gave, and whether it is spent: AWS would not take it later either.
+    /// The one code that the user gave, and whether it is spent: AWS would not take it later
+    /// either.
     Fixed(Code, AtomicBool),
 }
 
@@ -78,22 +81,37 @@ pub(crate) enum Reason<'a> {
 
 impl Device {
     /// The device with its provider, whose values have been checked. Reads the secret of a TOTP.
-    pub(crate) async fn new(serial_number: &str, provider: &MfaTokenProvider) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        serial_number: &str,
+        provider: &MfaTokenProvider,
+    ) -> Result<Self, Error> {
         let source = match &provider.source {
             Source::Async(function) => Ready::Async(AsyncFunction::clone(function)),
-            Source::Blocking(function) => Ready::Blocking(BlockingFunction::clone(function), Blocking::new()),
+            Source::Blocking(function) => {
+                Ready::Blocking(BlockingFunction::clone(function), Blocking::new())
+            }
             Source::Command(command) => Ready::Command(command.clone()),
             Source::Totp(source) => Ready::Totp(source.load().await?),
             Source::Prompt => Ready::Prompt,
-            Source::Data(..) => return Box::pin(Self::new(serial_number, &provider.checked()?)).await,
+            Source::Data(..) => {
+                return Box::pin(Self::new(serial_number, &provider.checked()?)).await;
+            }
         };
-        Ok(Self { serial_number: serial_number.to_owned(), source, limit: provider.limit() })
+        Ok(Self {
+            serial_number: serial_number.to_owned(),
+            source,
+            limit: provider.limit(),
+        })
     }
 
     /// The device with the one code that the user gave.
     pub(crate) fn fixed(serial_number: &str, code: &str) -> Option<Self> {
         let source = Ready::Fixed(Code::parse(code)?, AtomicBool::new(false));
-        Some(Self { serial_number: serial_number.to_owned(), source, limit: Duration::ZERO })
+        Some(Self {
+            serial_number: serial_number.to_owned(),
+            source,
+            limit: Duration::ZERO,
+        })
     }
 
     pub(crate) fn serial_number(&self) -> &str {
@@ -124,13 +142,19 @@ impl Device {
     /// # Cancel safety
     ///
     /// A code that was taken and then dropped counts as sent.
-    pub(crate) async fn code(&self, reason: Reason<'_>, time: &Time, cx: &RefreshContext) -> Result<Taken, Error> {
+    pub(crate) async fn code(
+        &self,
+        reason: Reason<'_>,
+        time: &Time,
+        cx: &RefreshContext,
+    ) -> Result<Taken, Error> {
         match &self.source {
             Ready::Fixed(code, spent) => {
                 if spent.swap(true, Ordering::AcqRel) {
                     return Err(self.fixed_is_used());
                 }
-                self.take(code.clone(), time.now(), cx).map_err(|_| self.fixed_is_used())
+                self.take(code.clone(), time.now(), cx)
+                    .map_err(|_| self.fixed_is_used())
             }
             Ready::Totp(totp) => loop {
                 let now = time.now();
@@ -175,14 +199,23 @@ impl Device {
 
     fn take(&self, code: Code, at: SystemTime, cx: &RefreshContext) -> Result<Taken, Code> {
         if used::take(&self.serial_number, &code, cx.clock()) {
-            Ok(Taken { code, serial_number: self.serial_number.clone(), at })
+            Ok(Taken {
+                code,
+                serial_number: self.serial_number.clone(),
+                at,
+            })
         } else {
             Err(code)
         }
     }
 
     /// Before a provider is asked again, its device must have moved on.
-    async fn after(&self, reason: &Reason<'_>, time: &Time, cx: &RefreshContext) -> Result<(), Error> {
+    async fn after(
+        &self,
+        reason: &Reason<'_>,
+        time: &Time,
+        cx: &RefreshContext,
+    ) -> Result<(), Error> {
         match reason {
             Reason::First => Ok(()),
             Reason::Again(sent) => self.next_step(sent.at, STEP, time, cx).await,
@@ -197,13 +230,19 @@ impl Device {
         time: &Time,
         cx: &RefreshContext,
     ) -> Result<(), Error> {
-        let number = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() / step.as_nanos();
+        let number = |at: SystemTime| {
+            at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() / step.as_nanos()
+        };
         loop {
             let now = time.now();
             if number(now) != number(since) {
                 return Ok(());
             }
-            let into = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() % step.as_nanos();
+            let into = now
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos()
+                % step.as_nanos();
             let left = step - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
             if cx.time_left() < left + FOR_THE_CALL {
                 return Err(Error::connection(format!(
@@ -220,8 +259,10 @@ impl Device {
     }
 
     async fn run(&self, command: &Command, cx: &RefreshContext) -> Result<Code, Error> {
-        let output =
-            command.run(cx.clock(), self.limit.min(cx.time_left())).await.map_err(|error| of_command(&error))?;
+        let output = command
+            .run(cx.clock(), self.limit.min(cx.time_left()))
+            .await
+            .map_err(|error| of_command(&error))?;
         Code::last_in(output.stdout()).ok_or_else(|| {
             self.no_code(&format!("the command `{}`", command.name()))
                 .with_detail("command", command.name())
@@ -259,7 +300,12 @@ impl Device {
     }
 
     /// Asks the person, twice at most.
-    async fn ask(&self, reason: &Reason<'_>, time: &Time, cx: &RefreshContext) -> Result<Taken, Error> {
+    async fn ask(
+        &self,
+        reason: &Reason<'_>,
+        time: &Time,
+        cx: &RefreshContext,
+    ) -> Result<Taken, Error> {
         let device = &self.serial_number;
         let mut text = match reason {
             Reason::First => format!("MFA code for {device}: "),
@@ -276,7 +322,9 @@ impl Device {
             match self.take(code, time.now(), cx) {
                 Ok(taken) => return Ok(taken),
                 Err(_) => {
-                    text = format!("That code has been used, wait for the next one. MFA code for {device}: ");
+                    text = format!(
+                        "That code has been used, wait for the next one. MFA code for {device}: "
+                    );
                     problem = Some(self.used("it was typed again"));
                 }
             }
@@ -322,13 +370,18 @@ impl fmt::Debug for Device {
             Ready::Prompt => "prompt",
             Ready::Fixed(..) => "fixed code",
         };
-        f.debug_struct("Device").field("serial_number", &self.serial_number).field("source", &source).finish()
+        f.debug_struct("Device")
+            .field("serial_number", &self.serial_number)
+            .field("source", &source)
+            .finish()
     }
 }
 
 /// A command that fails is a matter of configuration here, whatever its failure is elsewhere.
 fn of_command(error: &Error) -> Error {
-    let mut out = Error::configuration(format!("no MFA code: {error}")).with_param(PARAM).with_source(error.clone());
+    let mut out = Error::configuration(format!("no MFA code: {error}"))
+        .with_param(PARAM)
+        .with_source(error.clone());
     for (name, value) in error.details() {
         out = out.with_detail(name.as_str(), value);
     }
@@ -343,6 +396,8 @@ fn of_command(error: &Error) -> Error {
 fn of_function(error: AnyError) -> Error {
     match error.downcast::<Error>() {
         Ok(own) => *own,
-        Err(other) => Error::configuration("the function for MFA codes failed").with_param(PARAM).with_source(other),
+        Err(other) => Error::configuration("the function for MFA codes failed")
+            .with_param(PARAM)
+            .with_source(other),
     }
 }

@@ -1,8 +1,8 @@
 //! Asking a person at the terminal: one prompt at a time in a process, without echo.
 //!
-//! A prompt cannot be interrupted. When its refresh has given up it stays on the terminal until somebody presses Enter,
-//! and further prompts fail at once and say so. Ctrl-C is SIGINT to this process, as ever; where that ends it, the
-//! shell puts the terminal's echo back.
+//! A prompt cannot be interrupted. When its refresh has given up it stays on the terminal until
+//! somebody presses Enter, and further prompts fail at once and say so. Ctrl-C is SIGINT to this
+//! process, as ever; where that ends it, the shell puts the terminal's echo back.
 
 use std::sync::LazyLock;
 
@@ -62,7 +62,8 @@ mod tests {
 
     use super::*;
 
-    /// The end of a terminal at which a person sits, the other, which keeps it alive, and that one's path.
+    /// The end of a terminal at which a person sits, the other, which keeps it alive, and that
+    /// one's path.
     fn terminal() -> (File, File, String) {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
@@ -90,33 +91,55 @@ mod tests {
             for code in ["123456\n", "654321\n"] {
                 read_until(&mut person, "Code: ");
                 // The prompt is on the screen a moment before the echo is off.
-                while tcgetattr(&watched).unwrap().local_modes.contains(LocalModes::ECHO) {
+                while tcgetattr(&watched)
+                    .unwrap()
+                    .local_modes
+                    .contains(LocalModes::ECHO)
+                {
                     std::thread::yield_now();
                 }
                 person.write_all(code.as_bytes()).unwrap();
             }
             person
         });
-        let (first, second) =
-            tokio::join!(ask_at("Code: ".into(), Some(path.clone())), ask_at("Code: ".into(), Some(path.clone())));
-        assert_eq!((first.unwrap().as_str(), second.unwrap().as_str()), ("123456", "654321"));
+        let (first, second) = tokio::join!(
+            ask_at("Code: ".into(), Some(path.clone())),
+            ask_at("Code: ".into(), Some(path.clone()))
+        );
+        assert_eq!(
+            (first.unwrap().as_str(), second.unwrap().as_str()),
+            ("123456", "654321")
+        );
         let mut person = typing.join().unwrap();
 
         // A refresh that gives up leaves its prompt behind; nobody asks beside it.
         let mut given_up = Box::pin(ask_at("Code: ".into(), Some(path.clone())));
         assert!(given_up.as_mut().now_or_never().is_none());
         let seen = read_until(&mut person, "Code: ");
-        assert!(!seen.contains("654321"), "the terminal showed what was typed: {seen}");
+        assert!(
+            !seen.contains("654321"),
+            "the terminal showed what was typed: {seen}"
+        );
         drop(given_up);
-        let error = ask_at("Code: ".into(), Some(path.clone())).await.unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("press Enter"), "{error}");
+        let error = ask_at("Code: ".into(), Some(path.clone()))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_retryable() && error.to_string().contains("press Enter"),
+            "{error}"
+        );
         person.write_all(b"\n").unwrap();
         while PLACE.is_busy() {
             tokio::task::yield_now().await;
         }
 
-        let error = ask_at("Code: ".into(), Some("/nonexistent/terminal".into())).await.unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("no terminal"), "{error}");
+        let error = ask_at("Code: ".into(), Some("/nonexistent/terminal".into()))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_unrecoverable() && error.to_string().contains("no terminal"),
+            "{error}"
+        );
         drop((person, other));
     }
 }

@@ -1,7 +1,7 @@
 //! Codes from a device's secret: TOTP, RFC 6238.
 //!
-//! Owns where a secret comes from and how it is spelled; the arithmetic is `totp-rs`'s. Whatever is wrong with a secret
-//! is said without a character of it.
+//! Owns where a secret comes from and how it is spelled; the arithmetic is `totp-rs`'s. Whatever is
+//! wrong with a secret is said without a character of it.
 
 use std::env::VarError;
 use std::fmt;
@@ -18,7 +18,8 @@ use super::code::{Code, DIGITS};
 
 /// How much of a secret's file is read.
 const MAX_BYTES: u64 = 4096;
-/// The steps that devices have: 30 s at AWS. A code has to be forgotten before it could come again by its step.
+/// The steps that devices have: 30 s at AWS. A code has to be forgotten before it could come again
+/// by its step.
 const STEPS: std::ops::RangeInclusive<u64> = 1..=90;
 const PERIOD: &str = "has a period that is not 1 to 90 s; AWS's devices have 30 s";
 const OTHER_DIGITS: &str = "is of a device with other than six digits, which AWS does not take";
@@ -57,17 +58,28 @@ impl fmt::Debug for TotpSource {
 }
 
 fn read_file(path: &Path) -> Result<Totp, Error> {
-    let what = format!("the file `{}` for the secret of the MFA device", path.display());
-    let failed =
-        |error: std::io::Error| refused(&what, "cannot be read: check path and permissions").with_source(error);
+    let what = format!(
+        "the file `{}` for the secret of the MFA device",
+        path.display()
+    );
+    let failed = |error: std::io::Error| {
+        refused(&what, "cannot be read: check path and permissions").with_source(error)
+    };
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(refused(&what, "is not a file"));
     }
     // Of full size from the start: a text that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 1));
-    File::open(path).map_err(failed)?.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    File::open(path)
+        .map_err(failed)?
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(refused(&what, "has more than 4 KiB: give one that holds the secret and nothing else"));
+        return Err(refused(
+            &what,
+            "has more than 4 KiB: give one that holds the secret and nothing else",
+        ));
     }
     Totp::read(&text, &what)
 }
@@ -82,7 +94,9 @@ fn read_env(name: &str) -> Result<Totp, Error> {
 }
 
 fn refused(what: &str, problem: &str) -> Error {
-    Error::configuration(format!("{what} {problem}")).with_param(PARAM).unrecoverable()
+    Error::configuration(format!("{what} {problem}"))
+        .with_param(PARAM)
+        .unrecoverable()
 }
 
 /// A device's secret, ready for use.
@@ -92,11 +106,16 @@ impl Totp {
     /// Reads base32 or an `otpauth://` URI; `what` names the text in an error.
     fn read(text: &str, what: &str) -> Result<Self, Error> {
         let text = text.trim();
-        let totp = if text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("otpauth:")) {
+        let totp = if text
+            .get(..8)
+            .is_some_and(|start| start.eq_ignore_ascii_case("otpauth:"))
+        {
             totp_rs::Totp::from_url(text)
         } else {
             let mut spelled = Zeroizing::new(String::with_capacity(text.len()));
-            let meant = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '='));
+            let meant = text
+                .chars()
+                .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '='));
             spelled.extend(meant.map(|c| c.to_ascii_uppercase()));
             Secret::try_from_base32(&*spelled)
                 .map_err(|_| TotpError::InvalidSecret)
@@ -104,12 +123,19 @@ impl Totp {
         };
         // The library's errors quote what they were given.
         let totp = totp.map_err(|error| match error {
-            TotpError::SecretTooShort { .. } => refused(what, "is too short: a secret has 26 characters or more"),
-            TotpError::InvalidSecret => refused(what, "is not base32 (letters and the digits 2 to 7)"),
+            TotpError::SecretTooShort { .. } => {
+                refused(what, "is too short: a secret has 26 characters or more")
+            }
+            TotpError::InvalidSecret => {
+                refused(what, "is not base32 (letters and the digits 2 to 7)")
+            }
             TotpError::SecretNotSet => refused(what, "is an `otpauth://` URI without `secret`"),
             TotpError::InvalidStepZero => refused(what, PERIOD),
             TotpError::InvalidDigits { .. } => refused(what, OTHER_DIGITS),
-            _ => refused(what, "cannot be read: a URI looks like `otpauth://totp/name?secret=…`"),
+            _ => refused(
+                what,
+                "cannot be read: a URI looks like `otpauth://totp/name?secret=…`",
+            ),
         })?;
         if usize::from(totp.digits()) != DIGITS {
             return Err(refused(what, OTHER_DIGITS));
@@ -123,7 +149,9 @@ impl Totp {
     /// The code at that time.
     pub(super) fn at(&self, now: SystemTime) -> Option<Code> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Code::parse(&Zeroizing::new(self.0.generate(since.as_secs()).to_string()))
+        Code::parse(&Zeroizing::new(
+            self.0.generate(since.as_secs()).to_string(),
+        ))
     }
 
     /// How long a code is good.
@@ -140,7 +168,10 @@ mod tests {
     const RFC: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
     fn code(totp: &Totp, at: u64) -> String {
-        totp.at(UNIX_EPOCH + Duration::from_secs(at)).unwrap().expose().to_owned()
+        totp.at(UNIX_EPOCH + Duration::from_secs(at))
+            .unwrap()
+            .expose()
+            .to_owned()
     }
 
     #[test]
@@ -167,9 +198,17 @@ mod tests {
             &format!("otpauth://totp/AWS:alice?secret={RFC}&issuer=AWS"),
             &format!("OTPAUTH://totp/alice?secret={RFC}&digits=6&period=30&algorithm=SHA1\n"),
         ] {
-            assert_eq!(code(&Totp::read(text, "the secret").unwrap(), 59), "287082", "{text}");
+            assert_eq!(
+                code(&Totp::read(text, "the secret").unwrap(), 59),
+                "287082",
+                "{text}"
+            );
         }
-        let slow = Totp::read(&format!("otpauth://totp/a?secret={RFC}&period=60"), "the secret").unwrap();
+        let slow = Totp::read(
+            &format!("otpauth://totp/a?secret={RFC}&period=60"),
+            "the secret",
+        )
+        .unwrap();
         assert_eq!(slow.step(), Duration::from_secs(60));
     }
 
@@ -178,18 +217,38 @@ mod tests {
         for (text, problem) in [
             ("".to_owned(), "too short"),
             ("JBSWY3DPEHPK3PXP".to_owned(), "too short"),
-            ("HUSH1HUSH1HUSH1HUSH1HUSH1HUSH1HUSH1".to_owned(), "not base32"),
-            (format!("otpauth://hotp/a?secret={RFC}&counter=1"), "otpauth"),
+            (
+                "HUSH1HUSH1HUSH1HUSH1HUSH1HUSH1HUSH1".to_owned(),
+                "not base32",
+            ),
+            (
+                format!("otpauth://hotp/a?secret={RFC}&counter=1"),
+                "otpauth",
+            ),
             ("otpauth://totp/HUSH".to_owned(), "without `secret`"),
             ("otpauth://totp/a?secret=HUSH1".to_owned(), "not base32"),
-            (format!("otpauth://totp/a?secret={RFC}&digits=8"), "six digits"),
-            (format!("otpauth://totp/a?secret={RFC}&digits=HUSH"), "cannot be read"),
+            (
+                format!("otpauth://totp/a?secret={RFC}&digits=8"),
+                "six digits",
+            ),
+            (
+                format!("otpauth://totp/a?secret={RFC}&digits=HUSH"),
+                "cannot be read",
+            ),
             (format!("otpauth://totp/a?secret={RFC}&period=0"), "period"),
             (format!("otpauth://totp/a?secret={RFC}&period=91"), "period"),
-            (format!("otpauth://totp/a?secret={RFC}&period=86400"), "period"),
-            (format!("otpauth://totp/a?secret={RFC}&algorithm=HUSH"), "cannot be read"),
+            (
+                format!("otpauth://totp/a?secret={RFC}&period=86400"),
+                "period",
+            ),
+            (
+                format!("otpauth://totp/a?secret={RFC}&algorithm=HUSH"),
+                "cannot be read",
+            ),
         ] {
-            let Err(error) = Totp::read(&text, "the secret") else { panic!("{text}") };
+            let Err(error) = Totp::read(&text, "the secret") else {
+                panic!("{text}")
+            };
             assert!(error.to_string().contains(problem), "{text}: {error}");
             assert!(error.is_unrecoverable() && error.param() == Some(PARAM));
             let shown = format!("{error} {error:?}");
@@ -202,16 +261,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, format!("{RFC}\n")).unwrap();
-        assert_eq!(code(&TotpSource::File(path.clone()).load().await.unwrap(), 59), "287082");
+        assert_eq!(
+            code(&TotpSource::File(path.clone()).load().await.unwrap(), 59),
+            "287082"
+        );
         std::fs::write(&path, "A".repeat(4097)).unwrap();
         for (source, problem) in [
             (TotpSource::File(path), "4 KiB"),
             (TotpSource::File(folder.path().into()), "not a file"),
-            (TotpSource::File(folder.path().join("none")), "cannot be read"),
+            (
+                TotpSource::File(folder.path().join("none")),
+                "cannot be read",
+            ),
             (TotpSource::Env("BRS_NO_SUCH_VARIABLE".into()), "is not set"),
             (TotpSource::Env("PATH".into()), "not base32"),
         ] {
-            let Err(error) = source.load().await else { panic!("{source:?}") };
+            let Err(error) = source.load().await else {
+                panic!("{source:?}")
+            };
             assert!(error.to_string().contains(problem), "{error}");
         }
     }

@@ -1,8 +1,9 @@
 //! Which codes this process has sent, for every MFA device: AWS takes each one once.
 //!
-//! Process-wide, since two sessions may share a device. A code is taken before it is sent, under one lock, so that two
-//! refreshes that have the same one in hand cannot both send it; it is forgotten when it is 90 s old, by when AWS does
-//! not take it any more anyway. Kept in memory that is wiped.
+//! Process-wide, since two sessions may share a device. A code is taken before it is sent, under
+//! one lock, so that two refreshes that have the same one in hand cannot both send it; it is
+//! forgotten when it is 90 s old, by when AWS does not take it any more anyway. Kept in memory that
+//! is wiped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -41,7 +42,11 @@ pub(super) fn take(serial_number: &str, code: &Code, clock: &Arc<dyn Clock>) -> 
     if codes.iter().any(|sent| sent.code == *code) {
         return false;
     }
-    codes.push(Sent { code: code.clone(), clock: Arc::clone(clock), at: clock.monotonic() });
+    codes.push(Sent {
+        code: code.clone(),
+        clock: Arc::clone(clock),
+        at: clock.monotonic(),
+    });
     true
 }
 

@@ -33,9 +33,18 @@ fn python_names_are_accepted() {
     let role = &params.assume_role;
     assert_eq!(role.policy_arns.len(), 2);
     assert_eq!(role.duration, Some(Duration::from_secs(900)));
-    assert_eq!(role.tags.iter().map(|tag| tag.key.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(
+        role.tags
+            .iter()
+            .map(|tag| tag.key.as_str())
+            .collect::<Vec<_>>(),
+        ["b", "a"]
+    );
     assert_eq!(role.token_code.as_ref().unwrap().expose(), "123456");
-    assert_eq!(role.provided_contexts[0].context_assertion.expose(), "signed");
+    assert_eq!(
+        role.provided_contexts[0].context_assertion.expose(),
+        "signed"
+    );
 }
 
 #[test]
@@ -55,7 +64,14 @@ fn snake_case_names_and_absent_values_are_accepted() {
 
 #[test]
 fn the_role_alone_is_enough() {
-    assert_eq!(read(json!({ "role_arn": ROLE })).unwrap().assume_role.role_arn.as_deref(), Some(ROLE));
+    assert_eq!(
+        read(json!({ "role_arn": ROLE }))
+            .unwrap()
+            .assume_role
+            .role_arn
+            .as_deref(),
+        Some(ROLE)
+    );
 }
 
 #[test]
@@ -68,19 +84,49 @@ fn the_role_is_named_once() {
 #[test]
 fn wrong_data_names_the_path_and_not_the_value() {
     for (data, path) in [
-        (json!({ "assume_role": { "role_arn": 4711 } }), "assume_role.role_arn"),
-        (json!({ "assume_role": { "role_arn": ROLE, "DurationSeconds": "hush" } }), "assume_role.DurationSeconds"),
-        (json!({ "assume_role": { "role_arn": ROLE, "token_code": 4711 } }), "assume_role.token_code"),
-        (json!({ "assume_role": { "role_arn": ROLE, "policy_arns": [{ "arn": 4711 }] } }), "policy_arns[0].arn"),
-        (json!({ "assume_role": { "role_arn": ROLE, "policy_arns": ["x", 4711] } }), "policy_arns[1]"),
-        (json!({ "assume_role": { "role_arn": ROLE, "Tags": [{ "Key": "a" }] } }), "assume_role.Tags[0]"),
-        (json!({ "assume_role_kwargs": { "RoleArn": ROLE, "ExternalID": "hush" } }), "assume_role_kwargs.ExternalID"),
-        (json!({ "assume_role": { "role_arn": ROLE }, "client": { "retries": "hush" } }), "client.retries"),
+        (
+            json!({ "assume_role": { "role_arn": 4711 } }),
+            "assume_role.role_arn",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "DurationSeconds": "hush" } }),
+            "assume_role.DurationSeconds",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "token_code": 4711 } }),
+            "assume_role.token_code",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "policy_arns": [{ "arn": 4711 }] } }),
+            "policy_arns[0].arn",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "policy_arns": ["x", 4711] } }),
+            "policy_arns[1]",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "Tags": [{ "Key": "a" }] } }),
+            "assume_role.Tags[0]",
+        ),
+        (
+            json!({ "assume_role_kwargs": { "RoleArn": ROLE, "ExternalID": "hush" } }),
+            "assume_role_kwargs.ExternalID",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE }, "client": { "retries": "hush" } }),
+            "client.retries",
+        ),
     ] {
         let error = read(data).unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(error.param().is_some_and(|param| param.contains(path)), "{path}: {shown}");
-        assert!(!shown.contains("4711") && !shown.contains("hush"), "{shown}");
+        assert!(
+            error.param().is_some_and(|param| param.contains(path)),
+            "{path}: {shown}"
+        );
+        assert!(
+            !shown.contains("4711") && !shown.contains("hush"),
+            "{shown}"
+        );
     }
 }
 
@@ -91,7 +137,10 @@ fn debug_shows_no_secret() {
         .policy(r#"{"Statement":[]}"#)
         .serial_number("GAHT12345678")
         .token_code("135790")
-        .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", "signed-assertion");
+        .provided_context(
+            "arn:aws:iam::aws:contextProvider/IdentityCenter",
+            "signed-assertion",
+        );
     let shown = format!("{params:?}");
     for secret in ["semi-secret", "Statement", "135790", "signed-assertion"] {
         assert!(!shown.contains(secret), "{shown}");
@@ -106,5 +155,11 @@ fn the_schema_has_the_documented_names() {
     for name in ["assume_role", "client", "role_arn"] {
         assert!(names.contains_key(name), "{schema}");
     }
-    assert_eq!(schema["$defs"]["AssumeRole"]["properties"].as_object().unwrap().len(), 12);
+    assert_eq!(
+        schema["$defs"]["AssumeRole"]["properties"]
+            .as_object()
+            .unwrap()
+            .len(),
+        12
+    );
 }

@@ -1,26 +1,44 @@
-//! What becomes of profiles: the cases that the AWS SDK publishes for its own reader (`assume-role-tests.json` of
-//! aws-config), in words of our own, and what brs reads beyond them.
+//! What becomes of profiles: the cases that the AWS SDK publishes for its own reader
+//! (`assume-role-tests.json` of aws-config), in words of our own, and what brs reads beyond them.
 
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::*;
 
 async fn profiles(config: &str) -> ProfileSet {
-    let env = Env::from_slice(&[("AWS_CONFIG_FILE", "/config"), ("AWS_SHARED_CREDENTIALS_FILE", "/credentials")]);
+    let env = Env::from_slice(&[
+        ("AWS_CONFIG_FILE", "/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/credentials"),
+    ]);
     let fs = Fs::from_slice(&[("/config", config)]);
-    aws_config::profile::load(&fs, &env, &Default::default(), None).await.unwrap()
+    aws_config::profile::load(&fs, &env, &Default::default(), None)
+        .await
+        .unwrap()
 }
 
 /// The chain in a line, the outermost role first: `A:arn:…:role/RoleA name=… < keys abc123`.
 async fn read(name: &str, config: &str) -> Result<String, Error> {
     let profiles = profiles(config).await;
-    let Some(chain) = resolve(&profiles, name)? else { return Ok("nothing".into()) };
+    let Some(chain) = resolve(&profiles, name)? else {
+        return Ok("nothing".into());
+    };
     let mut parts: Vec<_> = chain.roles.iter().map(shown_role).collect();
     parts.push(match &chain.base {
         Base::WebIdentity(web) => {
-            let name = web.role_session_name.as_deref().map(|name| format!(" name={name}")).unwrap_or_default();
-            let duration = web.duration.map(|limit| format!(" {}s", limit.as_secs())).unwrap_or_default();
-            format!("web {} {}{name}{duration}", web.role_arn, web.token_file.display())
+            let name = web
+                .role_session_name
+                .as_deref()
+                .map(|name| format!(" name={name}"))
+                .unwrap_or_default();
+            let duration = web
+                .duration
+                .map(|limit| format!(" {}s", limit.as_secs()))
+                .unwrap_or_default();
+            format!(
+                "web {} {}{name}{duration}",
+                web.role_arn,
+                web.token_file.display()
+            )
         }
         Base::Leaf(owner) => shown_leaf(&leaf(&profiles, owner)?.unwrap()),
     });
@@ -29,8 +47,11 @@ async fn read(name: &str, config: &str) -> Result<String, Error> {
 
 fn shown_role(role: &Role) -> String {
     let mut out = format!("{}:{}", role.profile, role.role_arn);
-    for (key, value) in [("name", &role.role_session_name), ("external", &role.external_id), ("mfa", &role.mfa_serial)]
-    {
+    for (key, value) in [
+        ("name", &role.role_session_name),
+        ("external", &role.external_id),
+        ("mfa", &role.mfa_serial),
+    ] {
         out.extend(value.iter().map(|value| format!(" {key}={value}")));
     }
     out.extend(role.duration.map(|limit| format!(" {}s", limit.as_secs())));
@@ -40,8 +61,15 @@ fn shown_role(role: &Role) -> String {
 fn shown_leaf(leaf: &Leaf) -> String {
     match leaf {
         Leaf::Keys(keys) => {
-            let account = keys.account_id().map(|id| format!(" {}", id.as_str())).unwrap_or_default();
-            format!("keys {} {}{account}", keys.access_key_id(), keys.secret_access_key())
+            let account = keys
+                .account_id()
+                .map(|id| format!(" {}", id.as_str()))
+                .unwrap_or_default();
+            format!(
+                "keys {} {}{account}",
+                keys.access_key_id(),
+                keys.secret_access_key()
+            )
         }
         Leaf::Source(source) => source.to_string(),
         Leaf::Sso(login) => format!(
@@ -53,7 +81,10 @@ fn shown_leaf(leaf: &Leaf) -> String {
             login.role_name
         ),
         Leaf::Login(arn) => format!("login {arn}"),
-        Leaf::Process { command, account_id } => format!("process {command} {}", account_id.as_deref().unwrap_or("-")),
+        Leaf::Process {
+            command,
+            account_id,
+        } => format!("process {command} {}", account_id.as_deref().unwrap_or("-")),
     }
 }
 
@@ -204,17 +235,29 @@ async fn what_the_sdk_refuses_names_the_profile_and_the_problem() {
 async fn refused(config: &str, profile: &str, problem: &str) {
     let error = read("A", config).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains(&format!("the profile `{profile}` cannot be used")), "{config}: {text}");
+    assert!(
+        text.contains(&format!("the profile `{profile}` cannot be used")),
+        "{config}: {text}"
+    );
     assert!(text.contains(problem), "{config}: {text}");
-    assert!(error.is_unrecoverable() && error.details()["profile"] == profile, "{error:?}");
+    assert!(
+        error.is_unrecoverable() && error.details()["profile"] == profile,
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
 async fn sources_of_every_kind_stand_in_the_profile_itself_too() {
     let process = "credential_process = cat keys";
     for (config, expected) in [
-        (format!("[profile A]\n{A}\nsource_profile = A\n{process}"), format!("{ROLE_A} < process cat keys -")),
-        (format!("[profile A]\n{A}\nsource_profile = A\n{process}\n{KEYS}"), format!("{ROLE_A} < process cat keys -")),
+        (
+            format!("[profile A]\n{A}\nsource_profile = A\n{process}"),
+            format!("{ROLE_A} < process cat keys -"),
+        ),
+        (
+            format!("[profile A]\n{A}\nsource_profile = A\n{process}\n{KEYS}"),
+            format!("{ROLE_A} < process cat keys -"),
+        ),
         (
             format!(
                 "[profile A]\n{A}\nsource_profile = A\nsso_account_id = 0123\nsso_region = us-east-7\n\
@@ -223,18 +266,30 @@ async fn sources_of_every_kind_stand_in_the_profile_itself_too() {
             format!("{ROLE_A} < sso - https://foo.bar us-east-7 0123 testrole"),
         ),
         (
-            format!("[profile A]\n{A}\nsource_profile = B\n[profile B]\n{B}\nsource_profile = B\n{process}"),
+            format!(
+                "[profile A]\n{A}\nsource_profile = B\n[profile B]\n{B}\nsource_profile = B\n{process}"
+            ),
             format!("{ROLE_A} < B:arn:aws:iam::123456789:role/RoleB < process cat keys -"),
         ),
         (
-            format!("[profile A]\n{A}\nsource_profile = B\n[profile B]\n{B}\nsource_profile = B\n{process}\n{KEYS}"),
+            format!(
+                "[profile A]\n{A}\nsource_profile = B\n[profile B]\n{B}\nsource_profile = B\n{process}\n{KEYS}"
+            ),
             format!("{ROLE_A} < keys abc123 def456"),
         ),
-        ("[profile A]\ncredential_source = EcsContainer".into(), "the container".into()),
+        (
+            "[profile A]\ncredential_source = EcsContainer".into(),
+            "the container".into(),
+        ),
     ] {
         assert_eq!(read("A", &config).await.unwrap(), expected, "{config}");
     }
-    refused(&format!("[profile A]\n{A}\nsource_profile = A"), "A", "its own `source_profile`").await;
+    refused(
+        &format!("[profile A]\n{A}\nsource_profile = A"),
+        "A",
+        "its own `source_profile`",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -243,9 +298,18 @@ async fn a_web_identity_takes_precedence_over_a_source_profile() {
         "[profile A]\n{A}\nweb_identity_token_file = /t\nduration_seconds = 900\n\
          source_profile = B\n[profile B]\n{KEYS}"
     );
-    assert_eq!(read("A", &config).await.unwrap(), "web arn:aws:iam::123456789:role/RoleA /t 900s");
-    let config = format!("[profile A]\n{A}\nweb_identity_token_file = /t\ncredential_source = Environment");
-    refused(&config, "A", "both `web_identity_token_file` and `credential_source`").await;
+    assert_eq!(
+        read("A", &config).await.unwrap(),
+        "web arn:aws:iam::123456789:role/RoleA /t 900s"
+    );
+    let config =
+        format!("[profile A]\n{A}\nweb_identity_token_file = /t\ncredential_source = Environment");
+    refused(
+        &config,
+        "A",
+        "both `web_identity_token_file` and `credential_source`",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -257,20 +321,38 @@ async fn the_case_of_a_credential_source_does_not_matter() {
         ("ECSCONTAINER", "the container"),
     ] {
         let config = format!("[profile A]\n{A}\ncredential_source = {text}");
-        assert_eq!(read("A", &config).await.unwrap(), format!("{ROLE_A} < {source}"));
+        assert_eq!(
+            read("A", &config).await.unwrap(),
+            format!("{ROLE_A} < {source}")
+        );
     }
 }
 
 #[tokio::test]
 async fn an_empty_value_counts_as_absent() {
     let empty = "role_arn =\nsource_profile =\ncredential_source =\nweb_identity_token_file =\nmfa_serial =";
-    assert_eq!(read("A", &format!("[profile A]\n{KEYS}\n{empty}")).await.unwrap(), "keys abc123 def456");
-    let config = format!("[profile A]\n{A}\nduration_seconds =\nmfa_serial =\nsource_profile = B\n[profile B]\n{KEYS}");
-    assert_eq!(read("A", &config).await.unwrap(), format!("{ROLE_A} < keys abc123 def456"));
+    assert_eq!(
+        read("A", &format!("[profile A]\n{KEYS}\n{empty}"))
+            .await
+            .unwrap(),
+        "keys abc123 def456"
+    );
+    let config = format!(
+        "[profile A]\n{A}\nduration_seconds =\nmfa_serial =\nsource_profile = B\n[profile B]\n{KEYS}"
+    );
+    assert_eq!(
+        read("A", &config).await.unwrap(),
+        format!("{ROLE_A} < keys abc123 def456")
+    );
     // Without its role it would be the source.
     let config = format!("[profile A]\nrole_arn =\nsource_profile = B\n[profile B]\n{KEYS}");
     refused(&config, "A", "`role_arn` is empty").await;
-    refused("[profile A]\naws_access_key_id =\naws_secret_access_key =", "A", "is missing").await;
+    refused(
+        "[profile A]\naws_access_key_id =\naws_secret_access_key =",
+        "A",
+        "is missing",
+    )
+    .await;
 }
 
 #[tokio::test]

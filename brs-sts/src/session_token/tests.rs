@@ -19,7 +19,10 @@ fn limits_hold_at_their_edges() {
         (seconds(900), None),
         (seconds(129_600), None),
         (seconds(129_601), Some("duration")),
-        (Params::new().duration(Duration::from_millis(900_500)), Some("duration")),
+        (
+            Params::new().duration(Duration::from_millis(900_500)),
+            Some("duration"),
+        ),
         (with("12345678"), Some("serial_number")),
         (with("123456789"), None),
         (with(&"x".repeat(256)), None),
@@ -27,18 +30,31 @@ fn limits_hold_at_their_edges() {
         (with("with blank"), Some("serial_number")),
     ] {
         let error = params.validate().err();
-        assert_eq!(error.as_ref().and_then(Error::param), field, "{params:?}: {error:?}");
+        assert_eq!(
+            error.as_ref().and_then(Error::param),
+            field,
+            "{params:?}: {error:?}"
+        );
     }
 }
 
 #[test]
 fn what_belongs_together_is_given_together() {
     for (data, param) in [
-        (json!({ "SerialNumber": "GAHT12345678" }), "mfa_token_provider"),
+        (
+            json!({ "SerialNumber": "GAHT12345678" }),
+            "mfa_token_provider",
+        ),
         (json!({ "TokenCode": "271828" }), "serial_number"),
         (json!({ "mfa_token_provider": "true" }), "serial_number"),
-        (json!({ "SerialNumber": "GAHT12345678", "TokenCode": "27182" }), "token_code"),
-        (json!({ "SerialNumber": "GAHT12345678", "mfa_token_provider": "" }), "mfa_token_provider"),
+        (
+            json!({ "SerialNumber": "GAHT12345678", "TokenCode": "27182" }),
+            "token_code",
+        ),
+        (
+            json!({ "SerialNumber": "GAHT12345678", "mfa_token_provider": "" }),
+            "mfa_token_provider",
+        ),
     ] {
         let error = read(data.clone()).unwrap().validate().unwrap_err();
         assert_eq!(error.param(), Some(param), "{data}: {error}");
@@ -51,7 +67,15 @@ fn what_belongs_together_is_given_together() {
         json!({ "serial_number": "GAHT12345678", "mfa_token_provider": ["true"],
                 "mfa_token_provider_kwargs": { "timeout": 3 } }),
     ] {
-        read(data.clone()).unwrap().validate().unwrap_or_else(|error| panic!("{data}: {error}"));
+        read(data.clone())
+            .unwrap()
+            .validate()
+            .unwrap_or_else(|error| panic!("{data}: {error}"));
     }
-    assert!(read(json!({ "RoleArn": "x" })).unwrap_err().to_string().contains("unknown field"));
+    assert!(
+        read(json!({ "RoleArn": "x" }))
+            .unwrap_err()
+            .to_string()
+            .contains("unknown field")
+    );
 }

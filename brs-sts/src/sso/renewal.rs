@@ -1,13 +1,15 @@
 //! What the token service of IAM Identity Center answers when the AWS SDK renews a login.
 //!
-//! The SDK keeps a failed renewal to itself and hands out the old token, so an outage of the token service looks like a
-//! login that has ended. The HTTP client in between notes which of the two it was. Only the service's own word about
-//! the token or the registration ends a login; a proxy's page, a busy service and silence do not.
+//! The SDK keeps a failed renewal to itself and hands out the old token, so an outage of the token
+//! service looks like a login that has ended. The HTTP client in between notes which of the two it
+//! was. Only the service's own word about the token or the registration ends a login; a proxy's
+//! page, a busy service and silence do not.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -15,9 +17,16 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 
-/// The codes of CreateToken that a person has to act upon, without `Exception`, as OAuth spells them without `_`.
-const ENDED: [&str; 6] =
-    ["invalidgrant", "expiredtoken", "unauthorizedclient", "invalidclient", "accessdenied", "invalidrequest"];
+/// The codes of CreateToken that a person has to act upon, without `Exception`, as OAuth spells
+/// them without `_`.
+const ENDED: [&str; 6] = [
+    "invalidgrant",
+    "expiredtoken",
+    "unauthorizedclient",
+    "invalidclient",
+    "accessdenied",
+    "invalidrequest",
+];
 
 /// What a renewal came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +53,10 @@ impl Renewal {
 
     /// `client`, whose answers are noted.
     pub(super) fn watched(&self, client: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(Watched { client, renewal: self.clone() })
+        SharedHttpClient::new(Watched {
+            client,
+            renewal: self.clone(),
+        })
     }
 
     fn note(&self, outcome: Outcome) {
@@ -59,9 +71,16 @@ struct Watched {
 }
 
 impl HttpClient for Watched {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let connector = self.client.http_connector(settings, components);
-        SharedHttpConnector::new(WatchedConnector { connector, renewal: self.renewal.clone() })
+        SharedHttpConnector::new(WatchedConnector {
+            connector,
+            renewal: self.renewal.clone(),
+        })
     }
 }
 
@@ -83,7 +102,11 @@ impl HttpConnector for WatchedConnector {
                 renewal.note(Outcome::Answered);
             } else if status.is_client_error() {
                 let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
-                let read = body.collect().await.map_err(|error| ConnectorError::io(error))?.to_bytes();
+                let read = body
+                    .collect()
+                    .await
+                    .map_err(|error| ConnectorError::io(error))?
+                    .to_bytes();
                 if code(&answer, &read).is_some_and(|code| is_end(&code)) {
                     renewal.note(Outcome::Ended);
                 }
@@ -100,15 +123,21 @@ fn code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
         return Some(code.to_owned());
     }
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    ["__type", "code", "error"].iter().find_map(|name| body.get(name)?.as_str().map(str::to_owned))
+    ["__type", "code", "error"]
+        .iter()
+        .find_map(|name| body.get(name)?.as_str().map(str::to_owned))
 }
 
-/// Whether a code ends a login: `InvalidGrantException:http://…`, `com.amazonaws.ssooidc#InvalidGrantException` and
-/// `invalid_grant` do.
+/// Whether a code ends a login: `InvalidGrantException:http://…`,
+/// `com.amazonaws.ssooidc#InvalidGrantException` and `invalid_grant` do.
 fn is_end(code: &str) -> bool {
     let code = code.split(':').next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default();
-    let code = code.trim().trim_end_matches("Exception").replace('_', "").to_ascii_lowercase();
+    let code = code
+        .trim()
+        .trim_end_matches("Exception")
+        .replace('_', "")
+        .to_ascii_lowercase();
     ENDED.contains(&code.as_str())
 }
 
@@ -127,9 +156,14 @@ mod tests {
         ] {
             assert!(is_end(ended), "{ended}");
         }
-        for other in
-            ["SlowDownException", "InternalServerException", "server_error", "slow_down", "ThrottlingException", ""]
-        {
+        for other in [
+            "SlowDownException",
+            "InternalServerException",
+            "server_error",
+            "slow_down",
+            "ThrottlingException",
+            "",
+        ] {
             assert!(!is_end(other), "{other}");
         }
     }

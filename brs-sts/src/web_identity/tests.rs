@@ -9,7 +9,8 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
 fn limits_hold_at_their_edges() {
     let base = || Params::new().role_arn(ROLE);
     let seconds = |seconds| base().duration(Duration::from_secs(seconds));
-    let arns = |count: usize| base().policy_arns(vec!["arn:aws:iam::aws:policy/ReadOnlyAccess"; count]);
+    let arns =
+        |count: usize| base().policy_arns(vec!["arn:aws:iam::aws:policy/ReadOnlyAccess"; count]);
     let inline = |length: usize| base().policy(format!("{:length$}", "{}"));
     for (params, field) in [
         (seconds(899), Some("duration")),
@@ -23,14 +24,20 @@ fn limits_hold_at_their_edges() {
         (base().role_session_name("x"), Some("role_session_name")),
         (base().role_session_name("xy"), None),
         (base().role_session_name("x".repeat(64)), None),
-        (base().role_session_name("x".repeat(65)), Some("role_session_name")),
+        (
+            base().role_session_name("x".repeat(65)),
+            Some("role_session_name"),
+        ),
         (arns(10), None),
         (arns(11), Some("policy_arns")),
         (base().policy_arns(["short"]), Some("policy_arns[0]")),
         (inline(2048), None),
         (inline(2049), Some("policy")),
         (base().policy("no JSON"), Some("policy")),
-        (Params::new().role_arn("arn:aws:iam::1:role"), Some("role_arn")),
+        (
+            Params::new().role_arn("arn:aws:iam::1:role"),
+            Some("role_arn"),
+        ),
     ] {
         let error = params.validate().err();
         assert_eq!(error.as_ref().and_then(Error::param), field, "{error:?}");
@@ -48,5 +55,10 @@ fn data_uses_the_names_here_or_awss() {
     .unwrap();
     params.validate().unwrap();
     assert_eq!(params.token_file.as_deref(), Some(Path::new("/run/token")));
-    assert!(read(json!({ "WebIdentityToken": "eyJ.hush" })).unwrap_err().to_string().contains("unknown field"));
+    assert!(
+        read(json!({ "WebIdentityToken": "eyJ.hush" }))
+            .unwrap_err()
+            .to_string()
+            .contains("unknown field")
+    );
 }

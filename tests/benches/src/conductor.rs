@@ -1,8 +1,9 @@
 //! Runs the plan: the source, the measured processes in turns, and the reports.
 //!
-//! A measured process speaks on its standard output: `@gate SECONDS` when the source's time is to move and its
-//! behaviour to change, answered with a line; `@figures JSON` at the end. A measurement that fails is named in the
-//! report, and the others go on. None lasts longer than `LIMIT`.
+//! A measured process speaks on its standard output: `@gate SECONDS` when the source's time is to
+//! move and its behaviour to change, answered with a line; `@figures JSON` at the end. A
+//! measurement that fails is named in the report, and the others go on. None lasts longer than
+//! `LIMIT`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -65,7 +66,8 @@ pub struct Options {
     pub missing: Vec<String>,
 }
 
-/// Measures, writes the reports, and tells whether the checked goals are reached, where that is asked for.
+/// Measures, writes the reports, and tells whether the checked goals are reached, where that is
+/// asked for.
 ///
 /// # Errors
 ///
@@ -73,18 +75,39 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<bool, Failure> {
     fs::create_dir_all(&options.out)?;
     let (stopwatch, mut machine) = (Stopwatch::start(), outside::machine());
-    machine.extend(options.fact.iter().filter_map(|fact| fact.split_once('=')).map(owned));
-    let mut conductor = Conductor { options, left_out: options.missing.iter().cloned().collect() };
-    let rows = ROWS.iter().filter(|row| conductor.is_wanted(row)).collect::<Vec<_>>();
+    machine.extend(
+        options
+            .fact
+            .iter()
+            .filter_map(|fact| fact.split_once('='))
+            .map(owned),
+    );
+    let mut conductor = Conductor {
+        options,
+        left_out: options.missing.iter().cloned().collect(),
+    };
+    let rows = ROWS
+        .iter()
+        .filter(|row| conductor.is_wanted(row))
+        .collect::<Vec<_>>();
     let rows = rows.into_iter().map(|row| conductor.row(row)).collect();
     machine.push(("load at the end".to_owned(), outside::load()));
     machine.push(("took".to_owned(), format!("{:.0} s", stopwatch.seconds())));
     let left_out = conductor.left_out.into_iter().collect();
-    let results = Results { quick: options.quick, profile: options.profile.clone(), machine, rows, left_out };
+    let results = Results {
+        quick: options.quick,
+        profile: options.profile.clone(),
+        machine,
+        rows,
+        left_out,
+    };
 
     let verdicts = goals::judge(&results);
     let text = report::render(&results, &verdicts);
-    fs::write(options.out.join("report.json"), serde_json::to_string_pretty(&results)?)?;
+    fs::write(
+        options.out.join("report.json"),
+        serde_json::to_string_pretty(&results)?,
+    )?;
     fs::write(options.out.join("report.md"), &text)?;
     if let Some(summary) = &options.summary {
         fs::write(summary, &text)?;
@@ -95,14 +118,20 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     }
     // What was asked for and could not be measured is no success.
     let missed = verdicts.iter().filter(|verdict| {
-        let asked = ROWS.iter().any(|row| row.id == verdict.goal.row && rounds(row, options.quick) > 0);
-        let asked = asked && (options.row.is_empty() || options.row.iter().any(|id| id == verdict.goal.row));
+        let asked = ROWS
+            .iter()
+            .any(|row| row.id == verdict.goal.row && rounds(row, options.quick) > 0);
+        let asked = asked
+            && (options.row.is_empty() || options.row.iter().any(|id| id == verdict.goal.row));
         verdict.goal.checked && asked && verdict.met != Some(true)
     });
     let missed: Vec<_> = missed.collect();
     for verdict in &missed {
         let (goal, value) = (verdict.goal, verdict.value);
-        println!("missed: {} {} of {}: {:?}, measured {value:?}", goal.row, goal.figure, goal.peer, goal.limit);
+        println!(
+            "missed: {} {} of {}: {:?}, measured {value:?}",
+            goal.row, goal.figure, goal.peer, goal.limit
+        );
     }
     Ok(missed.is_empty())
 }
@@ -124,15 +153,22 @@ impl Conductor<'_> {
     fn is_wanted(&mut self, row: &Row) -> bool {
         let named = self.options.row.is_empty() || self.options.row.iter().any(|id| id == row.id);
         if named && rounds(row, self.options.quick) == 0 {
-            self.left_out.insert(format!("`{}`: only in a full run", row.id));
+            self.left_out
+                .insert(format!("`{}`: only in a full run", row.id));
             return false;
         }
         named
     }
 
-    /// All rounds of a row; within a round the peers take turns, and each round begins with another one.
+    /// All rounds of a row; within a round the peers take turns, and each round begins with another
+    /// one.
     fn row(&mut self, row: &Row) -> RowResults {
-        let mut results = RowResults { id: row.id, title: row.title, note: row.note, peers: Vec::new() };
+        let mut results = RowResults {
+            id: row.id,
+            title: row.title,
+            note: row.note,
+            peers: Vec::new(),
+        };
         let mut given_up = BTreeSet::new();
         for round in 0..rounds(row, self.options.quick) {
             let mut turns: Vec<_> = row.measured.iter().enumerate().collect();
@@ -140,7 +176,8 @@ impl Conductor<'_> {
                 turns.rotate_left(round % row.measured.len());
             }
             for (index, &(peer, by)) in turns {
-                // Instructions are the same each time, and what cannot be measured once need not be tried again.
+                // Instructions are the same each time, and what cannot be measured once need not be
+                // tried again.
                 if given_up.contains(&index) || (round > 0 && by == By::Instructions) {
                     continue;
                 }
@@ -152,7 +189,8 @@ impl Conductor<'_> {
                     Ok(figures) => results.add(peer, figures),
                     Err(failure) => {
                         println!("  left out: {failure}");
-                        self.left_out.insert(format!("`{}` of {peer} ({by:?}): {failure}", row.id));
+                        self.left_out
+                            .insert(format!("`{}` of {peer} ({by:?}): {failure}", row.id));
                         given_up.insert(index);
                     }
                 }
@@ -172,7 +210,10 @@ impl Conductor<'_> {
         }
         let clock = Shifted::default();
         let time = clock.clone();
-        let aws = EmbeddedAws::builder().clock(move || time.now()).allowed_skew(Duration::MAX).start();
+        let aws = EmbeddedAws::builder()
+            .clock(move || time.now())
+            .allowed_skew(Duration::MAX)
+            .start();
         (row.before)(&aws);
         // Of criterion's earlier figures none is to be taken for this one's.
         let criterion = options.out.join("criterion");
@@ -183,15 +224,24 @@ impl Conductor<'_> {
             By::Case => Command::new(this),
             By::Allocations => Command::new(this.with_file_name("bench_allocations")),
             By::Program(name) => Command::new(options.programs.join(name)),
-            _ => Command::new(options.python.as_ref().ok_or("the Python peers are not installed")?),
+            _ => Command::new(
+                options
+                    .python
+                    .as_ref()
+                    .ok_or("the Python peers are not installed")?,
+            ),
         };
         let scripts = options.root.join("tests/benches/python");
         match by {
-            By::Case => command.args(["case", row.id, peer]).args(options.quick.then_some("--quick")),
+            By::Case => command
+                .args(["case", row.id, peer])
+                .args(options.quick.then_some("--quick")),
             By::Allocations => command.args([row.id, peer]),
             By::Python => {
                 let length = if options.quick { "quick" } else { "full" };
-                command.arg(scripts.join("cases.py")).args([row.id, peer, length])
+                command
+                    .arg(scripts.join("cases.py"))
+                    .args([row.id, peer, length])
             }
             By::PythonProgram => command.arg(scripts.join("process.py")),
             _ => &mut command,
@@ -213,12 +263,20 @@ impl Conductor<'_> {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("NO_PROXY", "127.0.0.1,localhost");
         let _device = match row.id {
-            "iot" => Some(outside::Device::new(&aws, &mut command, peer.ends_with("token"))?),
-            "mqtt" => Some(outside::Device::new(&aws, &mut command, false)?.with_broker(&mut command)),
+            "iot" => Some(outside::Device::new(
+                &aws,
+                &mut command,
+                peer.ends_with("token"),
+            )?),
+            "mqtt" => {
+                Some(outside::Device::new(&aws, &mut command, false)?.with_broker(&mut command))
+            }
             _ => None,
         };
         match by {
-            By::Program(name) => outside::program(command, Some(&options.programs.join(name)), &options.out),
+            By::Program(name) => {
+                outside::program(command, Some(&options.programs.join(name)), &options.out)
+            }
             By::PythonProgram => outside::program(command, None, &options.out),
             _ => talk(command, row, &aws, &clock),
         }
@@ -236,16 +294,31 @@ impl Drop for Running {
 }
 
 /// Starts a measured process, opens its gate, and takes its figures.
-fn talk(mut command: Command, row: &Row, aws: &EmbeddedAws, clock: &Shifted) -> Result<Figures, Failure> {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+fn talk(
+    mut command: Command,
+    row: &Row,
+    aws: &EmbeddedAws,
+    clock: &Shifted,
+) -> Result<Figures, Failure> {
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut child = Running(child);
     let mut stdin = child.0.stdin.take().ok_or("no standard input")?;
     let stdout = child.0.stdout.take().ok_or("no standard output")?;
     let stderr = child.0.stderr.take().ok_or("no standard error")?;
     let (sender, lines) = mpsc::channel();
-    thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    thread::spawn(move || {
+        BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
     // Read along, or a process with much to say would stand still.
-    let complaints = thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).last());
+    let complaints =
+        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).last());
 
     let (mut found, mut asked_before) = (None, None);
     loop {
@@ -261,7 +334,9 @@ fn talk(mut command: Command, row: &Row, aws: &EmbeddedAws, clock: &Shifted) -> 
                     break;
                 }
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => return Err(format!("no end within {LIMIT:?}").into()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                return Err(format!("no end within {LIMIT:?}").into());
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }

@@ -1,8 +1,8 @@
 //! What brs is to reach, row by row.
 //!
-//! A *checked* goal is a ratio within the run, a count, or a number of instructions or of allocated bytes: what holds
-//! on a slow or busy machine, too. The others are absolute times and resident sizes; the report shows them, `--check`
-//! leaves them alone.
+//! A *checked* goal is a ratio within the run, a count, or a number of instructions or of allocated
+//! bytes: what holds on a slow or busy machine, too. The others are absolute times and resident
+//! sizes; the report shows them, `--check` leaves them alone.
 
 use crate::results::Results;
 
@@ -58,8 +58,21 @@ const fn goal(row: &'static str, figure: &'static str, limit: Limit, checked: bo
     of("brs", row, figure, limit, checked)
 }
 
-const fn of(peer: &'static str, row: &'static str, figure: &'static str, limit: Limit, checked: bool) -> Goal {
-    Goal { row, peer, figure, limit, checked, because: "" }
+const fn of(
+    peer: &'static str,
+    row: &'static str,
+    figure: &'static str,
+    limit: Limit,
+    checked: bool,
+) -> Goal {
+    Goal {
+        row,
+        peer,
+        figure,
+        limit,
+        checked,
+        because: "",
+    }
 }
 
 use Limit::{AtLeast, AtLeastOfPeer, AtMost, OfPeer};
@@ -74,7 +87,8 @@ const LINKED: &str = "a registered method is linked with all that it can do, use
 const STARTED: &str = "the first refresh starts the threads that keep callers from waiting for strategies, and \
                        strategies from one another (`threads`), and their memory is not the main thread's; a program \
                        that waits for one answer and ends has no use for them";
-const CLIENT: &str = "the SDK's client is most of it: what `allocated_each_kb` is beyond that of row `session`";
+const CLIENT: &str =
+    "the SDK's client is most of it: what `allocated_each_kb` is beyond that of row `session`";
 const BUILT: &str = "`units_of_…_s` tell what takes the time, all compilers' seconds of both builds: beside `sdk`, \
                      brs's own crates, whose async code and readers of data are generated in them, the macros \
                      (serde, schemars, two versions of syn), and SSO, which the method has and a lean `sdk` does not";
@@ -85,8 +99,8 @@ const BUILT_CUSTOM: &str = "`units_of_…_s` tell what takes the time: tokio, th
                             of syn), and the SDK's vocabulary and runtime crates that `SdkConfig` and its identity \
                             cache are made of, all of which `sdk` has, too; brs-core; commands in process groups";
 
-/// All goals; instructions are what was counted when they were set and a little more; ratios are the goal over what was
-/// measured for the peer when it was set.
+/// All goals; instructions are what was counted when they were set and a little more; ratios are
+/// the goal over what was measured for the peer when it was set.
 pub const GOALS: &[Goal] = &[
     goal("guard", "call_ns", AtMost(25.0), false),
     goal("guard", "call_ns", OfPeer("bare", 25.0 / 31.0), true),
@@ -156,12 +170,16 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
 }
 
 fn verdict(goal: &'static Goal, results: &Results) -> Verdict {
-    let figure = |peer: &str| results.row(goal.row).and_then(|row| row.median(peer, goal.figure));
+    let figure = |peer: &str| {
+        results
+            .row(goal.row)
+            .and_then(|row| row.median(peer, goal.figure))
+    };
     let value = match goal.limit {
         AtMost(_) | AtLeast(_) => figure(goal.peer),
-        OfPeer(peer, _) | AtLeastOfPeer(peer, _) => {
-            figure(goal.peer).zip(figure(peer)).map(|(own, theirs)| own / theirs)
-        }
+        OfPeer(peer, _) | AtLeastOfPeer(peer, _) => figure(goal.peer)
+            .zip(figure(peer))
+            .map(|(own, theirs)| own / theirs),
     };
     let met = value.map(|value| match goal.limit {
         AtMost(limit) | OfPeer(_, limit) => value <= limit,
@@ -178,20 +196,38 @@ mod tests {
     use crate::results::RowResults;
 
     fn results(brs: f64, bare: f64) -> Results {
-        let mut row = RowResults { id: "guard", title: "", note: "", peers: Vec::new() };
+        let mut row = RowResults {
+            id: "guard",
+            title: "",
+            note: "",
+            peers: Vec::new(),
+        };
         row.add("brs", figures([("call_ns", brs)]));
         row.add("bare", figures([("call_ns", bare)]));
         let (machine, left_out) = (Vec::new(), Vec::new());
-        Results { quick: true, profile: String::new(), machine, rows: vec![row], left_out }
+        Results {
+            quick: true,
+            profile: String::new(),
+            machine,
+            rows: vec![row],
+            left_out,
+        }
     }
 
     #[test]
     fn a_ratio_is_of_the_same_run() {
         let met = |brs, bare| {
             let results = results(brs, bare);
-            judge(&results).iter().find(|verdict| verdict.goal.checked).and_then(|verdict| verdict.met)
+            judge(&results)
+                .iter()
+                .find(|verdict| verdict.goal.checked)
+                .and_then(|verdict| verdict.met)
         };
-        assert_eq!(met(250.0, 400.0), Some(true), "a slow machine is slow for both");
+        assert_eq!(
+            met(250.0, 400.0),
+            Some(true),
+            "a slow machine is slow for both"
+        );
         assert_eq!(met(25.0, 20.0), Some(false));
     }
 
@@ -199,7 +235,10 @@ mod tests {
     fn what_was_not_measured_is_neither_met_nor_missed() {
         let results = results(1.0, 1.0);
         assert!(
-            judge(&results).iter().filter(|verdict| verdict.goal.row == "cold").all(|verdict| verdict.met.is_none())
+            judge(&results)
+                .iter()
+                .filter(|verdict| verdict.goal.row == "cold")
+                .all(|verdict| verdict.met.is_none())
         );
     }
 

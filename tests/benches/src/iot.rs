@@ -27,10 +27,16 @@ fn builder(peer: &str) -> Result<SessionBuilder, Failure> {
         .thing_name(THING)
         .trust_store(folder.join("authority.pem"));
     let params = match peer {
-        "brs" => params.certificate(folder.join("device.pem")).private_key(folder.join("device.key")),
+        "brs" => params
+            .certificate(folder.join("device.pem"))
+            .private_key(folder.join("device.key")),
         "brs_token" => {
-            let token = Pkcs11::new(env::var("BRS_SOFTHSM2_MODULE")?).token_label(LABEL).key_label(LABEL);
-            params.certificate(folder.join("token.pem")).pkcs11(token.pin(env::var("BENCH_IOT_PIN")?))
+            let token = Pkcs11::new(env::var("BRS_SOFTHSM2_MODULE")?)
+                .token_label(LABEL)
+                .key_label(LABEL);
+            params
+                .certificate(folder.join("token.pem"))
+                .pkcs11(token.pin(env::var("BENCH_IOT_PIN")?))
         }
         _ => return Err(format!("{peer} has no such measurement").into()),
     };
@@ -58,5 +64,8 @@ pub async fn refreshes(peer: &str, many: usize) -> Result<Figures, Failure> {
         session.refresh().await?;
         new.push(stopwatch.seconds() * 1e3);
     }
-    Ok(figures([("kept_connection_ms", median(&mut kept)), ("new_connection_ms", median(&mut new))]))
+    Ok(figures([
+        ("kept_connection_ms", median(&mut kept)),
+        ("new_connection_ms", median(&mut new)),
+    ]))
 }

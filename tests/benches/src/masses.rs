@@ -1,12 +1,14 @@
-//! Thousands of sessions in one process that become due together, and how soon sessions notice that their source is
-//! well again.
+//! Thousands of sessions in one process that become due together, and how soon sessions notice that
+//! their source is well again.
 //!
-//! `masses`: this process limits itself to 1,024 descriptors, the usual limit, whatever the machine's is. All sessions
-//! have a set; time moves into the last minute of its life, and each is asked for an identity at once.
+//! `masses`: this process limits itself to 1,024 descriptors, the usual limit, whatever the
+//! machine's is. All sessions have a set; time moves into the last minute of its life, and each is
+//! asked for an identity at once.
 //!
-//! `recovery`: on a clock that is moved by hand, against a source that is dead from a moment before the set's end on,
-//! for a minute, ten, or an hour, while a caller asks every second. The figures are simulated seconds from the source's
-//! recovery to the first call that gets a new set, over many seeds.
+//! `recovery`: on a clock that is moved by hand, against a source that is dead from a moment before
+//! the set's end on, for a minute, ten, or an hour, while a caller asks every second. The figures
+//! are simulated seconds from the source's recovery to the first call that gets a new set, over
+//! many seeds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,20 +33,34 @@ struct Masses {
 }
 
 impl Masses {
-    async fn open(peer: &str, many: usize, base: &SdkConfig, clock: &Shifted) -> Result<Self, Failure> {
+    async fn open(
+        peer: &str,
+        many: usize,
+        base: &SdkConfig,
+        clock: &Shifted,
+    ) -> Result<Self, Failure> {
         let (mut resolvers, mut sessions) = (Vec::new(), Vec::new());
         for _ in 0..many {
             match peer {
                 "brs" => {
                     let session = session(base).clock(clock.clone()).build().await?;
-                    resolvers.push(Arc::new(Resolver::new(session.sdk_config(), clock.clone())?));
+                    resolvers.push(Arc::new(Resolver::new(
+                        session.sdk_config(),
+                        clock.clone(),
+                    )?));
                     sessions.push(session);
                 }
-                "sdk" => resolvers.push(Arc::new(Resolver::new(&sdk_config(base, None).await, clock.clone())?)),
+                "sdk" => resolvers.push(Arc::new(Resolver::new(
+                    &sdk_config(base, None).await,
+                    clock.clone(),
+                )?)),
                 _ => return Err(format!("{peer} has no such measurement").into()),
             }
         }
-        Ok(Self { resolvers, _sessions: sessions })
+        Ok(Self {
+            resolvers,
+            _sessions: sessions,
+        })
     }
 
     /// So many at a time; gives the failures.
@@ -77,7 +93,8 @@ impl Peak {
             let (mut descriptors, mut threads) = (0, 0.0_f64);
             while !over.load(Ordering::Relaxed) {
                 // Where there is none left to look with, all are in use.
-                let found = std::fs::read_dir("/proc/self/fd").map_or(DESCRIPTORS as usize, Iterator::count);
+                let found = std::fs::read_dir("/proc/self/fd")
+                    .map_or(DESCRIPTORS as usize, Iterator::count);
                 descriptors = descriptors.max(found);
                 let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
                 threads = threads.max(number_of(&status, "Threads:"));
@@ -105,7 +122,13 @@ pub async fn masses(peer: &str) -> Result<Figures, Failure> {
         Some(peer) => (peer, 5000),
         None => (peer, 2000),
     };
-    setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) })?;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(DESCRIPTORS),
+            maximum: Some(DESCRIPTORS),
+        },
+    )?;
     let (base, clock) = (base().await, Shifted::default());
     let warm = Masses::open(peer, 1, &base, &clock).await?;
     warm.ask(1).await?;
@@ -164,13 +187,24 @@ pub async fn recovery(peer: &str, seeds: u64) -> Result<Figures, Failure> {
     Ok(found)
 }
 
-/// One outage; gives how long after it the first new set was had, and how often the source was called meanwhile.
-async fn one_recovery(backoff: RefreshBackoff, seed: u64, dead: Duration) -> Result<(Duration, usize), Failure> {
+/// One outage; gives how long after it the first new set was had, and how often the source was
+/// called meanwhile.
+async fn one_recovery(
+    backoff: RefreshBackoff,
+    seed: u64,
+    dead: Duration,
+) -> Result<(Duration, usize), Failure> {
     const STEP: Duration = Duration::from_secs(1);
     let clock = ManualClock::new(system_time());
     let source = Scripted::statically_stable(Step::Fresh(LIFETIME));
-    let session = RefreshableSession::with_strategy(source.shared()).refresh_backoff(backoff).seed(seed);
-    let session = session.clock(clock.clone()).static_stability(true).build().await?;
+    let session = RefreshableSession::with_strategy(source.shared())
+        .refresh_backoff(backoff)
+        .seed(seed);
+    let session = session
+        .clock(clock.clone())
+        .static_stability(true)
+        .build()
+        .await?;
     let first = session.credentials().await?;
     source.otherwise(Step::Fail(Error::connection("the source is dead")));
     clock.advance(LIFETIME);

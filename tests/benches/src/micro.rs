@@ -1,7 +1,8 @@
-//! Calls that only read, in nanoseconds: the current set, the identity of a client, a client from the cache.
+//! Calls that only read, in nanoseconds: the current set, the identity of a client, a client from
+//! the cache.
 //!
-//! No server: the source is in the process and has given its set before the measurement begins. The same code runs
-//! under callgrind with a fixed number of calls.
+//! No server: the source is in the process and has given its set before the measurement begins. The
+//! same code runs under callgrind with a fixed number of calls.
 
 use std::hint::black_box;
 use std::pin::pin;
@@ -32,7 +33,8 @@ pub async fn guard(peer: &str, effort: Effort) -> Result<Figures, Failure> {
     let set = session.credentials().await?;
     let bare = ArcSwap::from_pointee((now() + LIFETIME, set));
     let of_brs = || session.glance(|set| black_box(set).expiration().is_some());
-    // What the issue compares with: one atomic pointer and one exact clock, no second clock and no windows.
+    // What the issue compares with: one atomic pointer and one exact clock, no second clock and no
+    // windows.
     let of_bare = || {
         let guard = bare.load();
         (guard.0 > now()).then(|| black_box(&guard.1).expiration().is_some())
@@ -131,7 +133,13 @@ async fn sdk_config() -> SdkConfig {
         {
             let expiry = Some(now() + LIFETIME);
             let token = Some("token".to_owned());
-            future::ProvideCredentials::ready(Ok(Credentials::new("ASIABENCH", "secret", token, expiry, "bench")))
+            future::ProvideCredentials::ready(Ok(Credentials::new(
+                "ASIABENCH",
+                "secret",
+                token,
+                expiry,
+                "bench",
+            )))
         }
     }
     let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(REGION));
@@ -157,5 +165,9 @@ fn unknown(peer: &str) -> Failure {
 /// How long a measurement of short calls lasts.
 #[must_use]
 pub fn length(quick: bool) -> Duration {
-    if quick { Duration::from_millis(300) } else { Duration::from_secs(2) }
+    if quick {
+        Duration::from_millis(300)
+    } else {
+        Duration::from_secs(2)
+    }
 }

@@ -1,7 +1,8 @@
-//! MQTT over mutual TLS, beside the library whose packets brs sends, driven as its documentation says.
+//! MQTT over mutual TLS, beside the library whose packets brs sends, driven as its documentation
+//! says.
 //!
-//! The conductor has started the broker and written the device's files. Both sides read these files for each
-//! connection, and have as many messages in flight as AWS IoT takes.
+//! The conductor has started the broker and written the device's files. Both sides read these files
+//! for each connection, and have as many messages in flight as AWS IoT takes.
 
 use std::env;
 use std::fs;
@@ -93,7 +94,9 @@ async fn brs(many: usize) -> Result<Figures, Failure> {
     let payload = bytes::Bytes::from(vec![b'x'; SIZE]);
     let (stopwatch, cpu) = (Stopwatch::start(), cpu_seconds());
     let publish = |_| connection.publish(Publish::new(TOPIC, payload.clone()));
-    let mut published = futures_util::stream::iter(0..MESSAGES).map(publish).buffer_unordered(CALLERS);
+    let mut published = futures_util::stream::iter(0..MESSAGES)
+        .map(publish)
+        .buffer_unordered(CALLERS);
     while let Some(result) = published.next().await {
         result?;
     }
@@ -105,26 +108,41 @@ async fn brs(many: usize) -> Result<Figures, Failure> {
         while !matches!(events.next().await, Some(Event::Connected { .. })) {}
         reconnect.push(stopwatch.seconds() * 1e3);
     }
-    Ok(Measured { connect, reconnect, wall, cpu, resident }.figures())
+    Ok(Measured {
+        connect,
+        reconnect,
+        wall,
+        cpu,
+        resident,
+    }
+    .figures())
 }
 
 fn tls() -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&fs::read(file("authority.pem")?)?)?)?;
+    roots.add(CertificateDer::from_pem_slice(&fs::read(file(
+        "authority.pem",
+    )?)?)?)?;
     let chain = fs::read(file("device.pem")?)?;
     let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(&fs::read(file("device.key")?)?)?;
-    let config = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
 async fn open_rumqttc(number: usize) -> Result<(AsyncClient, EventLoop), Failure> {
     let endpoint = env::var("BENCH_MQTT_ENDPOINT")?;
-    let (host, port) = endpoint.split_once(':').ok_or("an endpoint without a port")?;
-    let mut options = MqttOptions::new(format!("rumqttc-{number}"), (host.to_owned(), port.parse()?));
+    let (host, port) = endpoint
+        .split_once(':')
+        .ok_or("an endpoint without a port")?;
+    let mut options = MqttOptions::new(
+        format!("rumqttc-{number}"),
+        (host.to_owned(), port.parse()?),
+    );
     let (tls, name) = (tls()?, ServerName::try_from(host.to_owned())?);
     options.set_transport(rumqttc_v5::Transport::Tcp);
     options.set_socket_connector(move |_, _| {
@@ -142,7 +160,10 @@ async fn open_rumqttc(number: usize) -> Result<(AsyncClient, EventLoop), Failure
 }
 
 async fn connected(events: &mut EventLoop) -> Result<(), Failure> {
-    while !matches!(events.poll().await?, rumqttc_v5::Event::Incoming(Packet::ConnAck(_))) {}
+    while !matches!(
+        events.poll().await?,
+        rumqttc_v5::Event::Incoming(Packet::ConnAck(_))
+    ) {}
     Ok(())
 }
 
@@ -160,7 +181,13 @@ async fn rumqttc(many: usize) -> Result<Figures, Failure> {
     let (stopwatch, cpu) = (Stopwatch::start(), cpu_seconds());
     let publisher = tokio::spawn(async move {
         for _ in 0..MESSAGES {
-            client.publish(TOPIC, payload.clone(), PublishOptions::new(QoS::AtLeastOnce)).await?;
+            client
+                .publish(
+                    TOPIC,
+                    payload.clone(),
+                    PublishOptions::new(QoS::AtLeastOnce),
+                )
+                .await?;
         }
         Ok::<_, rumqttc_v5::ClientError>(client)
     });
@@ -179,5 +206,12 @@ async fn rumqttc(many: usize) -> Result<Figures, Failure> {
         connected(&mut events).await?;
         reconnect.push(stopwatch.seconds() * 1e3);
     }
-    Ok(Measured { connect, reconnect, wall, cpu, resident }.figures())
+    Ok(Measured {
+        connect,
+        reconnect,
+        wall,
+        cpu,
+        resident,
+    }
+    .figures())
 }

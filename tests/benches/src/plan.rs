@@ -1,4 +1,5 @@
-//! What is measured: the rows of the report, beside whom, how often, and what the source does meanwhile.
+//! What is measured: the rows of the report, beside whom, how often, and what the source does
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -68,7 +69,12 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "guard",
         title: "Current set, looked at in place",
-        measured: &[("brs", By::Case), ("bare", By::Case), ("brs", By::Instructions), ("bare", By::Instructions)],
+        measured: &[
+            ("brs", By::Case),
+            ("bare", By::Case),
+            ("brs", By::Instructions),
+            ("bare", By::Instructions),
+        ],
         rounds: (2, 9),
         before: at_once,
         at_gate: at_once,
@@ -78,7 +84,12 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "owned",
         title: "Current set, owned",
-        measured: &[("brs", By::Case), ("python", By::Python), ("botocore", By::Python), ("brs", By::Instructions)],
+        measured: &[
+            ("brs", By::Case),
+            ("python", By::Python),
+            ("botocore", By::Python),
+            ("brs", By::Instructions),
+        ],
         rounds: (2, 9),
         before: at_once,
         at_gate: at_once,
@@ -129,7 +140,12 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "failing",
         title: "Refresh fails while the old set is valid: 1,000 tasks",
-        measured: &[("brs", By::Case), ("sdk", By::Case), ("python", By::Python), ("python_mandatory", By::Python)],
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("python", By::Python),
+            ("python_mandatory", By::Python),
+        ],
         rounds: (1, 3),
         before: slow,
         at_gate: fails,
@@ -199,7 +215,12 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "masses",
         title: "2,000 and 5,000 sessions become due together, at 1,024 descriptors",
-        measured: &[("brs", By::Case), ("sdk", By::Case), ("brs_5000", By::Case), ("sdk_5000", By::Case)],
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("brs_5000", By::Case),
+            ("sdk_5000", By::Case),
+        ],
         rounds: (1, 3),
         before: at_once,
         at_gate: at_once,
@@ -235,7 +256,12 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "iot",
         title: "`iot`: refresh over mutual TLS",
-        measured: &[("brs", By::Case), ("python", By::Python), ("brs_token", By::Case), ("python_token", By::Python)],
+        measured: &[
+            ("brs", By::Case),
+            ("python", By::Python),
+            ("brs_token", By::Case),
+            ("python_token", By::Python),
+        ],
         rounds: (1, 5),
         before: at_once,
         at_gate: at_once,
@@ -244,7 +270,11 @@ pub const ROWS: [Row; 17] = [
     Row {
         id: "mqtt",
         title: "MQTT 5 over mutual TLS: 10,000 messages of 1 kB, QoS 1",
-        measured: &[("brs", By::Case), ("rumqttc", By::Case), ("awscrt", By::Python)],
+        measured: &[
+            ("brs", By::Case),
+            ("rumqttc", By::Case),
+            ("awscrt", By::Python),
+        ],
         rounds: (3, 9),
         before: at_once,
         at_gate: at_once,

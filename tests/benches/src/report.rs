@@ -12,14 +12,26 @@ const WIDTH: usize = 120;
 #[must_use]
 pub fn render(results: &Results, verdicts: &[Verdict]) -> String {
     let mut out = String::from("# Benchmarks\n\n");
-    line(&mut out, "Written by `cargo xtask bench`; not to be edited by hand. Medians over the rounds; in brackets");
-    line(&mut out, "the least and the most, and how many times brs's figure a peer's is.\n");
+    line(
+        &mut out,
+        "Written by `cargo xtask bench`; not to be edited by hand. Medians over the rounds; in brackets",
+    );
+    line(
+        &mut out,
+        "the least and the most, and how many times brs's figure a peer's is.\n",
+    );
     if results.quick {
-        line(&mut out, "**A quick run: few rounds, short measurements. Not for keeping.**\n");
+        line(
+            &mut out,
+            "**A quick run: few rounds, short measurements. Not for keeping.**\n",
+        );
     }
     if results.profile != "release" {
         let profile = &results.profile;
-        line(&mut out, &format!("**Built with profile `{profile}`, not with `release`: not for keeping.**\n"));
+        line(
+            &mut out,
+            &format!("**Built with profile `{profile}`, not with `release`: not for keeping.**\n"),
+        );
     }
     line(&mut out, "| | |\n|---|---|");
     for (name, value) in &results.machine {
@@ -45,7 +57,9 @@ fn line(out: &mut String, text: &str) {
 
 /// An item of a list, in lines of the width that all texts here have.
 fn item(out: &mut String, text: &str) {
-    let options = textwrap::Options::new(WIDTH).initial_indent("- ").subsequent_indent("  ");
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent("- ")
+        .subsequent_indent("  ");
     line(out, &textwrap::fill(text, options));
 }
 
@@ -83,8 +97,14 @@ fn table(out: &mut String, row: &RowResults) {
 
 fn goals(out: &mut String, verdicts: &[Verdict]) {
     line(out, "\n## Goals\n");
-    line(out, "Checked are ratios within the run, counts, instructions and allocated bytes; others are only shown.\n");
-    line(out, "| row | whose | figure | goal | measured | |\n|---|---|---|---:|---:|---|");
+    line(
+        out,
+        "Checked are ratios within the run, counts, instructions and allocated bytes; others are only shown.\n",
+    );
+    line(
+        out,
+        "| row | whose | figure | goal | measured | |\n|---|---|---|---:|---:|---|",
+    );
     for verdict in verdicts {
         let goal = verdict.goal;
         let limit = match goal.limit {
@@ -101,14 +121,26 @@ fn goals(out: &mut String, verdicts: &[Verdict]) {
             (Some(false), false) => "missed (not checked)",
         };
         let (row, peer, figure) = (goal.row, goal.peer, goal.figure);
-        line(out, &format!("| {row} | {peer} | `{figure}` | {limit} | {value} | {word} |"));
+        line(
+            out,
+            &format!("| {row} | {peer} | `{figure}` | {limit} | {value} | {word} |"),
+        );
     }
-    let missed = verdicts.iter().filter(|verdict| verdict.met == Some(false) && !verdict.goal.because.is_empty());
+    let missed = verdicts
+        .iter()
+        .filter(|verdict| verdict.met == Some(false) && !verdict.goal.because.is_empty());
     let mut missed = missed.peekable();
     if missed.peek().is_some() {
         line(out, "\n## What stands in the way\n");
     }
-    for Goal { row, peer, figure, because, .. } in missed.map(|verdict| verdict.goal) {
+    for Goal {
+        row,
+        peer,
+        figure,
+        because,
+        ..
+    } in missed.map(|verdict| verdict.goal)
+    {
         item(out, &format!("`{figure}` of {peer} in `{row}`: {because}"));
     }
 }
@@ -125,7 +157,11 @@ fn number(value: f64) -> String {
             }
             grouped.push(digit);
         }
-        return if value < 0.0 { format!("-{grouped}") } else { grouped };
+        return if value < 0.0 {
+            format!("-{grouped}")
+        } else {
+            grouped
+        };
     }
     let decimals = match size {
         _ if value == value.trunc() => 0,

@@ -62,7 +62,12 @@ impl RowResults {
     /// The names of all figures, sorted.
     #[must_use]
     pub fn figures(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.peers.iter().flat_map(|(_, figures)| figures.keys()).map(String::as_str).collect();
+        let mut names: Vec<_> = self
+            .peers
+            .iter()
+            .flat_map(|(_, figures)| figures.keys())
+            .map(String::as_str)
+            .collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -87,7 +92,11 @@ impl Samples {
     /// The least and the most.
     #[must_use]
     pub fn range(&self) -> (f64, f64) {
-        self.0.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)))
+        self.0
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(low, high), value| {
+                (low.min(*value), high.max(*value))
+            })
     }
 }
 
@@ -98,7 +107,12 @@ mod tests {
 
     #[test]
     fn figures_of_one_peer_are_put_together() {
-        let mut row = RowResults { id: "x", title: "", note: "", peers: Vec::new() };
+        let mut row = RowResults {
+            id: "x",
+            title: "",
+            note: "",
+            peers: Vec::new(),
+        };
         for value in [1.0, 5.0, 2.0] {
             row.add("brs", figures([("call_ns", value)]));
         }

@@ -1,8 +1,8 @@
 //! What sessions and clients cost: microseconds, allocated bytes, resident memory.
 //!
-//! Everything that a process does once (loading the configuration, the first TLS setup) is done before the measurement
-//! begins. Allocated bytes are counted in a program of its own, whose allocator does the counting: this one's would be
-//! slower for it.
+//! Everything that a process does once (loading the configuration, the first TLS setup) is done
+//! before the measurement begins. Allocated bytes are counted in a program of its own, whose
+//! allocator does the counting: this one's would be slower for it.
 
 use std::any::Any;
 
@@ -80,7 +80,10 @@ pub async fn sessions(peer: &str, many: usize) -> Result<Figures, Failure> {
     let each_us = stopwatch.seconds() * 1e6 / many as f64;
     let each_kb = (resident_bytes() - before) / 1e3 / many as f64;
     drop(kept);
-    Ok(figures([("each_us", each_us), ("resident_each_kb", each_kb)]))
+    Ok(figures([
+        ("each_us", each_us),
+        ("resident_each_kb", each_kb),
+    ]))
 }
 
 /// Many sessions with an S3 client each; what each costs before and after its first request.
@@ -103,5 +106,9 @@ pub async fn clients(peer: &str, many: usize) -> Result<Figures, Failure> {
     }
     let used_kb = (resident_bytes() - before) / 1e3 / many as f64;
     drop(kept);
-    Ok(figures([("each_us", each_us), ("resident_each_kb", built_kb), ("resident_each_after_request_kb", used_kb)]))
+    Ok(figures([
+        ("each_us", each_us),
+        ("resident_each_kb", built_kb),
+        ("resident_each_after_request_kb", used_kb),
+    ]))
 }

@@ -1,8 +1,9 @@
 //! Time and memory as the machine tells them.
 //!
-//! The only file here that reads clocks: what is measured is real work in real time. Short calls are criterion's to
-//! measure, whose median counts, which a busy neighbour disturbs less than the mean; that processes take turns is the
-//! conductor's, since criterion measures one thing after the other and so compares two moments.
+//! The only file here that reads clocks: what is measured is real work in real time. Short calls
+//! are criterion's to measure, whose median counts, which a busy neighbour disturbs less than the
+//! mean; that processes take turns is the conductor's, since criterion measures one thing after the
+//! other and so compares two moments.
 
 #![expect(clippy::disallowed_methods, reason = "benchmarks measure real time")]
 
@@ -56,7 +57,8 @@ pub enum Effort {
 /// If criterion's files cannot be written or read; they are below `CRITERION_HOME`.
 pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> Result<f64, Failure> {
     const NAME: &str = "call";
-    /// Samples, and how often they are drawn from anew: an interval of confidence is not what is looked for.
+    /// Samples, and how often they are drawn from anew: an interval of confidence is not what is
+    /// looked for.
     const SAMPLES: usize = 50;
     const RESAMPLES: usize = 1000;
     #[derive(Deserialize)]
@@ -77,14 +79,24 @@ pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> Result<f64
         }
         Effort::For(length) => length,
     };
-    let home = std::env::var_os("CRITERION_HOME").ok_or("`CRITERION_HOME` must name a folder for criterion's files")?;
-    let criterion = Criterion::default().without_plots().warm_up_time(length / 4).measurement_time(length);
-    criterion.sample_size(SAMPLES).nresamples(RESAMPLES).bench_function(NAME, |bencher| bencher.iter(&mut call));
+    let home = std::env::var_os("CRITERION_HOME")
+        .ok_or("`CRITERION_HOME` must name a folder for criterion's files")?;
+    let criterion = Criterion::default()
+        .without_plots()
+        .warm_up_time(length / 4)
+        .measurement_time(length);
+    criterion
+        .sample_size(SAMPLES)
+        .nresamples(RESAMPLES)
+        .bench_function(NAME, |bencher| bencher.iter(&mut call));
     let estimates = fs::read(Path::new(&home).join(NAME).join("new/estimates.json"))?;
-    Ok(serde_json::from_slice::<Estimates>(&estimates)?.median.point_estimate)
+    Ok(serde_json::from_slice::<Estimates>(&estimates)?
+        .median
+        .point_estimate)
 }
 
-/// Calls a second of several threads together, each for that long; the figure is per second of wall time.
+/// Calls a second of several threads together, each for that long; the figure is per second of wall
+/// time.
 pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sync) -> f64 {
     const BETWEEN_LOOKS: u64 = 1000;
     let barrier = std::sync::Barrier::new(threads);
@@ -104,7 +116,9 @@ pub fn throughput<R>(threads: usize, length: Duration, call: impl Fn() -> R + Sy
             count as f64 / stopwatch.seconds()
         };
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        all.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum()
+        all.into_iter()
+            .map(|thread| thread.join().unwrap_or(f64::NAN))
+            .sum()
     })
 }
 
@@ -143,8 +157,14 @@ pub fn resident_bytes() -> f64 {
 /// The number in a line of `/proc/…/status`, kilobytes where it is memory.
 #[must_use]
 pub fn number_of(status: &str, name: &str) -> f64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -160,7 +180,10 @@ mod tests {
 
     #[test]
     fn a_line_of_the_status_is_read() {
-        assert_eq!(number_of("VmPeak:\t 9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"), 1234.0);
+        assert_eq!(
+            number_of("VmPeak:\t 9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"),
+            1234.0
+        );
         assert_eq!(number_of("", "VmRSS:"), 0.0);
     }
 }

@@ -1,9 +1,10 @@
 //! Many callers at once: at a cold start, when credentials are due, while the source is in trouble.
 //!
-//! Every caller resolves an identity, as an SDK client does before each request. A call that is ready at its first poll
-//! has not *waited*; that count does not depend on how busy the machine is, the milliseconds do. Credentials live an
-//! hour by the server's clock; at the gate the conductor moves that clock to just inside the window in which the peer
-//! refreshes, and the process moves its own.
+//! Every caller resolves an identity, as an SDK client does before each request. A call that is
+//! ready at its first poll has not *waited*; that count does not depend on how busy the machine is,
+//! the milliseconds do. Credentials live an hour by the server's clock; at the gate the conductor
+//! moves that clock to just inside the window in which the peer refreshes, and the process moves
+//! its own.
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 use std::pin::pin;
@@ -16,7 +17,9 @@ use brs::RefreshableSession;
 use tokio::time::timeout;
 
 use crate::stopwatch::{Stopwatch, median};
-use crate::subject::{LIFETIME, Resolver, SDK_BUFFER, Shifted, base, sdk_config, sdk_provider, session};
+use crate::subject::{
+    LIFETIME, Resolver, SDK_BUFFER, Shifted, base, sdk_config, sdk_provider, session,
+};
 use crate::{Failure, Figures, figures};
 
 /// What a caller is not to wait longer for.
@@ -43,12 +46,21 @@ async fn open(peer: &str, patient: bool) -> Result<Open, Failure> {
             (session.sdk_config().clone(), jump, Some(session))
         }
         // The buffer is cut by up to a half, at random.
-        "sdk" if patient => (sdk_config(&base, Some(SDK_BUFFER)).await, before_end(SDK_BUFFER.as_secs() / 2 - 1), None),
+        "sdk" if patient => (
+            sdk_config(&base, Some(SDK_BUFFER)).await,
+            before_end(SDK_BUFFER.as_secs() / 2 - 1),
+            None,
+        ),
         "sdk" => (sdk_config(&base, None).await, before_end(4), None),
         _ => return Err(format!("{peer} has no such measurement").into()),
     };
     let resolver = Arc::new(Resolver::new(&config, clock.clone())?);
-    Ok(Open { resolver, clock, jump, _session: session })
+    Ok(Open {
+        resolver,
+        clock,
+        jump,
+        _session: session,
+    })
 }
 
 /// Callers that all begin at a source that was never asked.
@@ -147,9 +159,15 @@ pub async fn providers(peer: &str, providers: usize, rounds: usize) -> Result<Fi
             }
         }
         "sdk" => {
-            let shared = base.to_builder().identity_cache(IdentityCache::lazy().build()).build();
+            let shared = base
+                .to_builder()
+                .identity_cache(IdentityCache::lazy().build())
+                .build();
             for _ in 0..providers {
-                let config = shared.to_builder().credentials_provider(sdk_provider(&base).await).build();
+                let config = shared
+                    .to_builder()
+                    .credentials_provider(sdk_provider(&base).await)
+                    .build();
                 all.push(Resolver::new(&config, clock.clone())?);
             }
         }
@@ -183,7 +201,11 @@ struct Seen {
     waits: Vec<f64>,
 }
 
-async fn load(resolver: &Arc<Resolver>, callers: usize, length: Duration) -> Result<Figures, Failure> {
+async fn load(
+    resolver: &Arc<Resolver>,
+    callers: usize,
+    length: Duration,
+) -> Result<Figures, Failure> {
     let start = Stopwatch::start();
     let all: Vec<_> = (0..callers)
         .map(|number| {

@@ -1,8 +1,9 @@
-//! What is measured: a brs session and the SDK's configuration, opened in the same way against the same server.
+//! What is measured: a brs session and the SDK's configuration, opened in the same way against the
+//! same server.
 //!
-//! Both are seen through [`Resolver`], which resolves an identity exactly as a client's orchestrator does. Time can be
-//! moved for both with [`Shifted`], so that credentials of an hour are due without waiting; what signs requests goes by
-//! the system's clock.
+//! Both are seen through [`Resolver`], which resolves an identity exactly as a client's
+//! orchestrator does. Time can be moved for both with [`Shifted`], so that credentials of an hour
+//! are due without waiting; what signs requests goes by the system's clock.
 
 use std::env;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::identity::{
     Identity, ResolveCachedIdentity as _, SharedIdentityCache, SharedIdentityResolver,
 };
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::SdkConfig;
 use brs::test_util::{Scripted, Step};
@@ -33,7 +36,8 @@ pub const ROLE: &str = "arn:aws:iam::123456789012:role/bench";
 pub const REGION: &str = "eu-west-1";
 /// How long credentials live, unless the server is told otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
-/// The SDK cache's buffer in measurements that last longer than its default of 10 s: what it would refresh at.
+/// The SDK cache's buffer in measurements that last longer than its default of 10 s: what it would
+/// refresh at.
 pub const SDK_BUFFER: Duration = Duration::from_secs(120);
 
 /// The system's clock, moved on.
@@ -96,9 +100,13 @@ impl Resolver {
             .with_time_source(Some(SharedTimeSource::new(time)))
             .with_sleep_impl(Some(SharedAsyncSleep::new(TokioSleep::new())))
             .build()?;
-        let provider = config.credentials_provider().ok_or("a configuration without credentials")?;
+        let provider = config
+            .credentials_provider()
+            .ok_or("a configuration without credentials")?;
         Ok(Self {
-            cache: config.identity_cache().ok_or("a configuration without an identity cache")?,
+            cache: config
+                .identity_cache()
+                .ok_or("a configuration without an identity cache")?,
             resolver: SharedIdentityResolver::new(provider),
             components,
             bag: ConfigBag::base(),
@@ -115,7 +123,9 @@ impl Resolver {
     ///
     /// Cancel safe.
     pub async fn resolve(&self) -> Result<Identity, BoxError> {
-        self.cache.resolve_cached_identity(self.resolver.clone(), &self.components, &self.bag).await
+        self.cache
+            .resolve_cached_identity(self.resolver.clone(), &self.components, &self.bag)
+            .await
     }
 }
 
@@ -126,7 +136,10 @@ impl Resolver {
 /// Cancel safe.
 pub async fn base() -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(REGION));
-    loader.endpoint_url(env::var("BENCH_ENDPOINT").unwrap_or_default()).load().await
+    loader
+        .endpoint_url(env::var("BENCH_ENDPOINT").unwrap_or_default())
+        .load()
+        .await
 }
 
 /// The SDK's provider for the role.
@@ -135,7 +148,11 @@ pub async fn base() -> SdkConfig {
 ///
 /// Cancel safe.
 pub async fn sdk_provider(base: &SdkConfig) -> SharedCredentialsProvider {
-    let role = AssumeRoleProvider::builder(ROLE).session_name("bench").configure(base).build().await;
+    let role = AssumeRoleProvider::builder(ROLE)
+        .session_name("bench")
+        .configure(base)
+        .build()
+        .await;
     SharedCredentialsProvider::new(role)
 }
 
@@ -150,7 +167,12 @@ pub async fn sdk_config(base: &SdkConfig, buffer: Option<Duration>) -> SdkConfig
         .endpoint_url(env::var("BENCH_ENDPOINT").unwrap_or_default())
         .credentials_provider(sdk_provider(base).await);
     match buffer {
-        Some(buffer) => loader.identity_cache(IdentityCache::lazy().buffer_time(buffer).build()).load().await,
+        Some(buffer) => {
+            loader
+                .identity_cache(IdentityCache::lazy().buffer_time(buffer).build())
+                .load()
+                .await
+        }
         None => loader.load().await,
     }
 }
@@ -172,7 +194,10 @@ pub fn session(base: &SdkConfig) -> SessionBuilder {
 /// Cancel safe.
 pub async fn warm_session() -> Result<RefreshableSession, Failure> {
     let source = Scripted::always(Step::Fresh(LIFETIME)).shared();
-    let session = RefreshableSession::with_strategy(source).region(REGION).build().await?;
+    let session = RefreshableSession::with_strategy(source)
+        .region(REGION)
+        .build()
+        .await?;
     session.credentials().await?;
     Ok(session)
 }

@@ -1,7 +1,8 @@
-//! A small program that connects by MQTT as its environment says; the tests start it with environments of their own.
+//! A small program that connects by MQTT as its environment says; the tests start it with
+//! environments of their own.
 //!
-//! Arguments: an endpoint and the path of a trust store. It shows no certificate but a name and a password, publishes
-//! one message and prints `published`, or the error.
+//! Arguments: an endpoint and the path of a trust store. It shows no certificate but a name and a
+//! password, publishes one message and prints `published`, or the error.
 
 use std::process::ExitCode;
 
@@ -14,7 +15,10 @@ async fn main() -> ExitCode {
         eprintln!("usage: mqtt_probe ENDPOINT TRUST_STORE");
         return ExitCode::from(2);
     };
-    let options = Options::new(endpoint, "probe").username("probe").password("hush").trust_store(trust_store);
+    let options = Options::new(endpoint, "probe")
+        .username("probe")
+        .password("hush")
+        .trust_store(trust_store);
     let result = async {
         let connection = mqtt::connect(options).await?;
         connection.publish(Publish::new("probe", "x")).await?;

@@ -1,18 +1,23 @@
-//! A small program that uses a session as its environment says; the tests start it with environments of their own.
+//! A small program that uses a session as its environment says; the tests start it with
+//! environments of their own.
 //!
-//! Arguments: a role (`-` for the profile's own, `web-identity` and `session-token` for those methods, `base` for a
-//! method that gives out its base credentials), an STS endpoint (`-` for the region's own) and, optionally, a profile;
-//! with `--build` among them the session is only built, with `--fetch` only refreshed, twice. The variable `PROBE_MFA`
-//! holds the secret of an MFA device, or `prompt`; `PROBE_CLIENT` the settings of the STS client as JSON. Prints the
-//! region and who the session is, from the last role to the first; or the error.
+//! Arguments: a role (`-` for the profile's own, `web-identity` and `session-token` for those
+//! methods, `base` for a method that gives out its base credentials), an STS endpoint (`-` for the
+//! region's own) and, optionally, a profile; with `--build` among them the session is only built,
+//! with `--fetch` only refreshed, twice. The variable `PROBE_MFA` holds the secret of an MFA
+//! device, or `prompt`; `PROBE_CLIENT` the settings of the STS client as JSON. Prints the region
+//! and who the session is, from the last role to the first; or the error.
 
 use std::process::ExitCode;
 
 use aws_credential_types::provider::ProvideCredentials;
 use brs::sts::session_token;
-use brs::{Error, RefreshContext, RefreshStrategy, RefreshableSession, Setup, TemporaryCredentials, sts};
+use brs::{
+    Error, RefreshContext, RefreshStrategy, RefreshableSession, Setup, TemporaryCredentials, sts,
+};
 
-/// A method that gives out its base credentials, as one that calls some other service with them would use them.
+/// A method that gives out its base credentials, as one that calls some other service with them
+/// would use them.
 #[derive(Debug)]
 struct Base(Setup);
 
@@ -28,10 +33,21 @@ impl RefreshStrategy for Base {
 
     async fn refresh(&self, _: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let none = || Error::configuration("no base credentials");
-        let found = self.0.base().credentials_provider().ok_or_else(none)?.provide_credentials().await;
+        let found = self
+            .0
+            .base()
+            .credentials_provider()
+            .ok_or_else(none)?
+            .provide_credentials()
+            .await;
         let found = found.map_err(|error| none().with_source(error))?;
         let token = found.session_token().map(str::to_owned);
-        Ok(TemporaryCredentials::new(found.access_key_id(), found.secret_access_key(), token, found.expiry()))
+        Ok(TemporaryCredentials::new(
+            found.access_key_id(),
+            found.secret_access_key(),
+            token,
+            found.expiry(),
+        ))
     }
 }
 
@@ -48,22 +64,32 @@ brs::register_method! {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (flags, arguments): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|text| text.starts_with("--"));
+    let (flags, arguments): (Vec<_>, Vec<_>) = std::env::args()
+        .skip(1)
+        .partition(|text| text.starts_with("--"));
     let mut arguments = arguments.into_iter();
     let (Some(role_arn), Some(endpoint_url)) = (arguments.next(), arguments.next()) else {
         eprintln!("usage: probe [--build|--fetch] ROLE_ARN ENDPOINT_URL [PROFILE]");
         return ExitCode::from(2);
     };
-    let mut params = if role_arn == "-" { sts::Params::of_profile() } else { sts::Params::new(&role_arn) };
+    let mut params = if role_arn == "-" {
+        sts::Params::of_profile()
+    } else {
+        sts::Params::new(&role_arn)
+    };
     let client = std::env::var("PROBE_CLIENT").ok();
-    let client = client.map(|json| serde_json::from_str::<sts::StsClient>(&json).expect("settings of the STS client"));
+    let client = client.map(|json| {
+        serde_json::from_str::<sts::StsClient>(&json).expect("settings of the STS client")
+    });
     let client = client.unwrap_or_default();
     params = params.client(client.clone());
     let mut user = session_token::Params::new().client(client.clone());
     match std::env::var("PROBE_MFA") {
         Ok(prompt) if prompt == "prompt" => {
-            let role = sts::AssumeRole::new(&role_arn).serial_number("arn:aws:iam::123456789012:mfa/probe");
-            params = sts::Params::assume_role(role).mfa_token_provider(sts::MfaTokenProvider::prompt());
+            let role = sts::AssumeRole::new(&role_arn)
+                .serial_number("arn:aws:iam::123456789012:mfa/probe");
+            params =
+                sts::Params::assume_role(role).mfa_token_provider(sts::MfaTokenProvider::prompt());
         }
         Ok(secret) => {
             params = params.mfa_token_provider(sts::MfaTokenProvider::totp(secret.clone()));
@@ -72,20 +98,29 @@ async fn main() -> ExitCode {
         Err(_) => {}
     }
     let builder = match role_arn.as_str() {
-        "web-identity" => {
-            RefreshableSession::builder("sts-web-identity", sts::web_identity::Params::new().client(client))
-        }
+        "web-identity" => RefreshableSession::builder(
+            "sts-web-identity",
+            sts::web_identity::Params::new().client(client),
+        ),
         "session-token" => RefreshableSession::builder("sts-session-token", user),
         "base" => RefreshableSession::builder("probe-base", brs::Params::typed(())),
         _ => RefreshableSession::builder("sts", params),
     };
-    let mut builder = if endpoint_url == "-" { builder } else { builder.endpoint_url(endpoint_url) };
+    let mut builder = if endpoint_url == "-" {
+        builder
+    } else {
+        builder.endpoint_url(endpoint_url)
+    };
     if let Some(profile) = arguments.next() {
         builder = builder.profile_name(profile);
     }
     let result = async {
         let session = builder.build().await?;
-        let region = session.sdk_config().region().map(ToString::to_string).unwrap_or_default();
+        let region = session
+            .sdk_config()
+            .region()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         if flags.iter().any(|flag| flag == "--build") {
             return Ok(region);
         }
@@ -96,7 +131,9 @@ async fn main() -> ExitCode {
         }
         let identity = session.whoami().await?;
         let hops = std::iter::once(&identity).chain(identity.chain.iter().rev());
-        let arns: Vec<_> = hops.filter_map(|hop| Some(hop.caller.as_ref()?.arn.as_str())).collect();
+        let arns: Vec<_> = hops
+            .filter_map(|hop| Some(hop.caller.as_ref()?.arn.as_str()))
+            .collect();
         Ok::<_, brs::Error>(format!("{region} {}", arns.join(" < ")))
     };
     match result.await {
@@ -105,9 +142,17 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let recovery = if error.is_unrecoverable() { " unrecoverable" } else { "" };
+            let recovery = if error.is_unrecoverable() {
+                " unrecoverable"
+            } else {
+                ""
+            };
             let code = error.code().unwrap_or_default();
-            println!("{}{recovery} error: {error} {:?} {code}", error.kind(), error.details());
+            println!(
+                "{}{recovery} error: {error} {:?} {code}",
+                error.kind(),
+                error.details()
+            );
             ExitCode::FAILURE
         }
     }

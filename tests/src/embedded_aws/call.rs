@@ -1,6 +1,7 @@
 //! A received request taken apart: its parameters and what goes into the log.
 //!
-//! Both spellings of the query protocol are read, a form in the body of a POST and the query string of a GET.
+//! Both spellings of the query protocol are read, a form in the body of a POST and the query string
+//! of a GET.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -34,9 +35,20 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
-        let form = if parts.method == http::Method::POST && !body.starts_with(b"{") { &body[..] } else { &[] };
-        let parameters = [query, form].into_iter().flat_map(|form| form_urlencoded::parse(form).into_owned()).collect();
-        Self { parts, body, parameters }
+        let form = if parts.method == http::Method::POST && !body.starts_with(b"{") {
+            &body[..]
+        } else {
+            &[]
+        };
+        let parameters = [query, form]
+            .into_iter()
+            .flat_map(|form| form_urlencoded::parse(form).into_owned())
+            .collect();
+        Self {
+            parts,
+            body,
+            parameters,
+        }
     }
 
     pub(super) fn action(&self) -> &str {
@@ -49,12 +61,17 @@ impl Call {
         }
     }
 
-    /// Whose business this is: IAM Identity Center has paths of its own, for the others requests are signed.
+    /// Whose business this is: IAM Identity Center has paths of its own, for the others requests
+    /// are signed.
     pub(super) fn service(&self) -> Service {
         if [sso::PATH, sso::TOKEN_PATH].contains(&self.parts.uri.path()) {
             return Service::Portal;
         }
-        match Authorization::of(self).ok().as_ref().map(|authorization| authorization.service.as_str()) {
+        match Authorization::of(self)
+            .ok()
+            .as_ref()
+            .map(|authorization| authorization.service.as_str())
+        {
             Some(s3::SERVICE) => Service::S3,
             Some(dynamodb::SERVICE) => Service::DynamoDb,
             _ => Service::Sts,
@@ -72,16 +89,23 @@ impl Call {
 
     /// A parameter that is there and not empty.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.parameters
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
-    /// The members of a list, each with its fields: `Key` and `Value` of `Tags.member.1`. A plain text's field has no
-    /// name.
+    /// The members of a list, each with its fields: `Key` and `Value` of `Tags.member.1`. A plain
+    /// text's field has no name.
     pub(super) fn members(&self, list: &str) -> Vec<BTreeMap<&str, &str>> {
         let mut members = BTreeMap::<u32, BTreeMap<&str, &str>>::new();
         for (name, value) in &self.parameters {
-            let member = name.strip_prefix(list).and_then(|rest| rest.strip_prefix(".member."));
-            let Some((number, field)) = member.map(|member| member.split_once('.').unwrap_or((member, ""))) else {
+            let member = name
+                .strip_prefix(list)
+                .and_then(|rest| rest.strip_prefix(".member."));
+            let Some((number, field)) =
+                member.map(|member| member.split_once('.').unwrap_or((member, "")))
+            else {
                 continue;
             };
             if let Ok(number) = number.parse() {
@@ -94,7 +118,11 @@ impl Call {
     /// The bytes of all parameters whose name begins with one of `prefixes`.
     pub(super) fn size_of(&self, prefixes: &[&str]) -> usize {
         let counted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        self.parameters.iter().filter(|(name, _)| counted(name)).map(|(_, value)| value.len()).sum()
+        self.parameters
+            .iter()
+            .filter(|(name, _)| counted(name))
+            .map(|(_, value)| value.len())
+            .sum()
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -107,9 +135,16 @@ impl Call {
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version"))
             .map(|(name, value)| {
-                let secret =
-                    SECRET_PARAMETERS.contains(&name.as_str()) || name.eq_ignore_ascii_case("X-Amz-Security-Token");
-                (name.clone(), if secret { "(redacted)".to_owned() } else { value.clone() })
+                let secret = SECRET_PARAMETERS.contains(&name.as_str())
+                    || name.eq_ignore_ascii_case("X-Amz-Security-Token");
+                (
+                    name.clone(),
+                    if secret {
+                        "(redacted)".to_owned()
+                    } else {
+                        value.clone()
+                    },
+                )
             })
             .collect();
         let (access_key_id, region) = Authorization::of(self)

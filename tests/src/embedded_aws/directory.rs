@@ -1,7 +1,7 @@
 //! Who may call: users, roles, sessions and their keys.
 //!
-//! Owns every secret the server has issued. Nothing here waits or speaks HTTP; the server keeps one directory
-//! behind a mutex.
+//! Owns every secret the server has issued. Nothing here waits or speaks HTTP; the server keeps one
+//! directory behind a mutex.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -96,31 +96,43 @@ struct Key {
 impl Directory {
     /// Adds an access key to the user, who is created if there is none of this name.
     pub(crate) fn add_user(&mut self, name: &str) -> Credentials {
-        let principal = self.users.entry(name.to_owned()).or_insert_with(|| Principal {
-            account: ACCOUNT.to_owned(),
-            arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
-            user_id: identifier("AIDA"),
-            kind: Kind::User,
-            inherited: Inherited::default(),
-        });
+        let principal = self
+            .users
+            .entry(name.to_owned())
+            .or_insert_with(|| Principal {
+                account: ACCOUNT.to_owned(),
+                arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
+                user_id: identifier("AIDA"),
+                kind: Kind::User,
+                inherited: Inherited::default(),
+            });
         let principal = principal.clone();
         self.issue("AKIA", None, None, principal)
     }
 
     pub(crate) fn add_role(&mut self, arn: &str) {
-        assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
+        assert!(
+            Role::parse(arn).is_some(),
+            "`{arn}` is not the ARN of a role"
+        );
         self.denied_roles.remove(arn);
         self.added_roles.insert(arn.to_owned());
     }
 
     pub(crate) fn deny_role(&mut self, arn: &str) {
-        assert!(Role::parse(arn).is_some(), "`{arn}` is not the ARN of a role");
+        assert!(
+            Role::parse(arn).is_some(),
+            "`{arn}` is not the ARN of a role"
+        );
         self.denied_roles.insert(arn.to_owned());
     }
 
     /// What a role asks for, to be changed.
     pub(crate) fn conditions_of(&mut self, role_arn: &str) -> &mut Conditions {
-        assert!(Role::parse(role_arn).is_some(), "`{role_arn}` is not the ARN of a role");
+        assert!(
+            Role::parse(role_arn).is_some(),
+            "`{role_arn}` is not the ARN of a role"
+        );
         self.conditions.entry(role_arn.to_owned()).or_default()
     }
 
@@ -140,9 +152,18 @@ impl Directory {
             panic!("{access_key_id} was never issued here and cannot be revoked");
         };
         // What stands before the session's name is the role's.
-        let role = |principal: &Principal| principal.arn.rsplit_once('/').map(|(role, _)| role.to_owned());
+        let role = |principal: &Principal| {
+            principal
+                .arn
+                .rsplit_once('/')
+                .map(|(role, _)| role.to_owned())
+        };
         let of = role(&key.principal);
-        for key in self.keys.values_mut().filter(|key| key.principal.kind == Kind::RoleSession) {
+        for key in self
+            .keys
+            .values_mut()
+            .filter(|key| key.principal.kind == Kind::RoleSession)
+        {
             key.revoked |= role(&key.principal) == of;
         }
     }
@@ -160,15 +181,21 @@ impl Directory {
         known && !self.denied_roles.contains(role.arn)
     }
 
-    /// Finds the credentials that a request claims to be signed with, if they are good at this moment.
+    /// Finds the credentials that a request claims to be signed with, if they are good at this
+    /// moment.
     pub(crate) fn look_up(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,
         now: SystemTime,
     ) -> Result<(Credentials, Principal), AwsError> {
-        let key = self.keys.get(access_key_id).ok_or_else(AwsError::invalid_token)?;
-        if key.credentials.session_token() != session_token || (key.ended && key.principal.kind == Kind::User) {
+        let key = self
+            .keys
+            .get(access_key_id)
+            .ok_or_else(AwsError::invalid_token)?;
+        if key.credentials.session_token() != session_token
+            || (key.ended && key.principal.kind == Kind::User)
+        {
             return Err(AwsError::invalid_token());
         }
         if key.ended || key.expiration.is_some_and(|expiration| expiration <= now) {
@@ -185,10 +212,16 @@ impl Directory {
         expiration: SystemTime,
         inherited: Inherited,
     ) -> Session {
-        let role_id = self.role_ids.entry(role.arn.to_owned()).or_insert_with(|| identifier("AROA"));
+        let role_id = self
+            .role_ids
+            .entry(role.arn.to_owned())
+            .or_insert_with(|| identifier("AROA"));
         let principal = Principal {
             account: role.account.to_owned(),
-            arn: format!("arn:{}:sts::{}:assumed-role/{}/{session_name}", role.partition, role.account, role.name),
+            arn: format!(
+                "arn:{}:sts::{}:assumed-role/{}/{session_name}",
+                role.partition, role.account, role.name
+            ),
             user_id: format!("{role_id}:{session_name}"),
             kind: Kind::RoleSession,
             inherited,
@@ -197,16 +230,33 @@ impl Directory {
     }
 
     /// Issues a session of a user.
-    pub(crate) fn open_user_session(&mut self, user: &Principal, with_mfa: bool, expiration: SystemTime) -> Session {
-        self.open(Principal { kind: Kind::UserSession { with_mfa }, ..user.clone() }, expiration)
+    pub(crate) fn open_user_session(
+        &mut self,
+        user: &Principal,
+        with_mfa: bool,
+        expiration: SystemTime,
+    ) -> Session {
+        self.open(
+            Principal {
+                kind: Kind::UserSession { with_mfa },
+                ..user.clone()
+            },
+            expiration,
+        )
     }
 
     fn open(&mut self, principal: Principal, expiration: SystemTime) -> Session {
         let seconds = DateTime::from_secs(DateTime::from(expiration).secs());
-        let expiration = seconds.try_into().expect("whole seconds of a system time are one");
+        let expiration = seconds
+            .try_into()
+            .expect("whole seconds of a system time are one");
         let token = format!("IQoJb3JpZ2luX2Vj{}==", random(320, BASE64));
         let credentials = self.issue("ASIA", Some(token), Some(expiration), principal.clone());
-        Session { credentials, expiration, principal }
+        Session {
+            credentials,
+            expiration,
+            principal,
+        }
     }
 
     fn issue(
@@ -219,8 +269,20 @@ impl Directory {
         let (access_key_id, secret) = (identifier(prefix), random(40, BASE64));
         self.secrets.push(secret.clone());
         self.secrets.extend(session_token.clone());
-        let credentials = Credentials::new(access_key_id.clone(), secret, session_token, expiration, "embedded-aws");
-        let key = Key { credentials: credentials.clone(), expiration, ended: false, revoked: false, principal };
+        let credentials = Credentials::new(
+            access_key_id.clone(),
+            secret,
+            session_token,
+            expiration,
+            "embedded-aws",
+        );
+        let key = Key {
+            credentials: credentials.clone(),
+            expiration,
+            ended: false,
+            revoked: false,
+            principal,
+        };
         self.keys.insert(access_key_id, key);
         credentials
     }
@@ -228,7 +290,9 @@ impl Directory {
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("access_key_ids", &self.keys.keys()).finish_non_exhaustive()
+        f.debug_struct("Directory")
+            .field("access_key_ids", &self.keys.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -244,12 +308,21 @@ impl<'a> Role<'a> {
     /// Takes the ARN apart; `None` if it is not a role's.
     pub(crate) fn parse(arn: &'a str) -> Option<Self> {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        let ["arn", partition, "iam", "", account, resource] = parts[..] else { return None };
+        let ["arn", partition, "iam", "", account, resource] = parts[..] else {
+            return None;
+        };
         let name = resource.strip_prefix("role/")?.rsplit('/').next()?;
         let good_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         let good_name = (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte));
-        (!partition.is_empty() && good_account && good_name).then_some(Self { arn, partition, account, name })
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte));
+        (!partition.is_empty() && good_account && good_name).then_some(Self {
+            arn,
+            partition,
+            account,
+            name,
+        })
     }
 }
 
@@ -262,7 +335,9 @@ fn identifier(prefix: &str) -> String {
 }
 
 pub(crate) fn random(length: usize, alphabet: &[u8]) -> String {
-    (0..length).map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())])).collect()
+    (0..length)
+        .map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -272,7 +347,10 @@ mod tests {
     #[test]
     fn a_role_arn_is_taken_apart_around_its_path() {
         let role = Role::parse("arn:aws-cn:iam::123456789012:role/team/a/demo").unwrap();
-        assert_eq!((role.partition, role.account, role.name), ("aws-cn", "123456789012", "demo"));
+        assert_eq!(
+            (role.partition, role.account, role.name),
+            ("aws-cn", "123456789012", "demo")
+        );
     }
 
     #[test]

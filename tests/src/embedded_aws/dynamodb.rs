@@ -1,5 +1,5 @@
-//! As much of DynamoDB as shows that a client's requests are signed and answered: JSON, with the code of an error in
-//! its body.
+//! As much of DynamoDB as shows that a client's requests are signed and answered: JSON, with the
+//! code of an error in its body.
 //!
 //! Every table exists, and the key of each is `id`.
 
@@ -17,7 +17,9 @@ pub(super) const SERVICE: &str = "dynamodb";
 
 /// The operation, as the header has it behind the version.
 pub(super) fn action(call: &Call) -> &str {
-    call.header("x-amz-target").and_then(|target| target.split_once('.')).map_or("", |(_, action)| action)
+    call.header("x-amz-target")
+        .and_then(|target| target.split_once('.'))
+        .map_or("", |(_, action)| action)
 }
 
 pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsError> {

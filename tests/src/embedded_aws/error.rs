@@ -1,6 +1,7 @@
 //! Errors as the AWS query protocol words them.
 //!
-//! Owns status, code and message of every refusal; `xml` turns them into a body, `server` into an answer.
+//! Owns status, code and message of every refusal; `xml` turns them into a body, `server` into an
+//! answer.
 
 use std::time::SystemTime;
 
@@ -16,12 +17,20 @@ pub(crate) struct AwsError {
 
 impl AwsError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     /// Whose fault the answer says it is.
     pub(crate) fn fault(&self) -> &'static str {
-        if self.status < 500 { "Sender" } else { "Receiver" }
+        if self.status < 500 {
+            "Sender"
+        } else {
+            "Receiver"
+        }
     }
 
     /// The body that a JSON service answers with; its code goes into a header.
@@ -30,19 +39,35 @@ impl AwsError {
     }
 
     pub(crate) fn missing_authentication() -> Self {
-        Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+        Self::new(
+            403,
+            "MissingAuthenticationToken",
+            "Request is missing Authentication Token",
+        )
     }
 
     pub(crate) fn incomplete_signature(what: &str) -> Self {
-        Self::new(400, "IncompleteSignature", format!("Authorization header requires {what}."))
+        Self::new(
+            400,
+            "IncompleteSignature",
+            format!("Authorization header requires {what}."),
+        )
     }
 
     pub(crate) fn invalid_token() -> Self {
-        Self::new(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
+        Self::new(
+            403,
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid.",
+        )
     }
 
     pub(crate) fn expired_token() -> Self {
-        Self::new(403, "ExpiredToken", "The security token included in the request is expired")
+        Self::new(
+            403,
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        )
     }
 
     pub(crate) fn wrong_signature() -> Self {
@@ -56,23 +81,36 @@ impl AwsError {
         Self::new(403, "SignatureDoesNotMatch", message)
     }
 
-    /// STS reports a wrong clock under the code of a wrong signature; `RequestExpired` belongs to other services.
+    /// STS reports a wrong clock under the code of a wrong signature; `RequestExpired` belongs to
+    /// other services.
     pub(crate) fn signature_expired(signed: SystemTime, earliest: SystemTime) -> Self {
         let (signed, earliest) = (amz_date(signed), amz_date(earliest));
-        Self::signature(format!("Signature expired: {signed} is now earlier than {earliest}"))
+        Self::signature(format!(
+            "Signature expired: {signed} is now earlier than {earliest}"
+        ))
     }
 
     pub(crate) fn signature_not_yet_current(signed: SystemTime, latest: SystemTime) -> Self {
         let (signed, latest) = (amz_date(signed), amz_date(latest));
-        Self::signature(format!("Signature not yet current: {signed} is still later than {latest}"))
+        Self::signature(format!(
+            "Signature not yet current: {signed} is still later than {latest}"
+        ))
     }
 
     pub(crate) fn invalid_action(action: &str, version: &str) -> Self {
-        Self::new(400, "InvalidAction", format!("Could not find operation {action} for version {version}"))
+        Self::new(
+            400,
+            "InvalidAction",
+            format!("Could not find operation {action} for version {version}"),
+        )
     }
 
     pub(crate) fn missing_action() -> Self {
-        Self::new(400, "MissingAction", "The request must contain the parameter Action")
+        Self::new(
+            400,
+            "MissingAction",
+            "The request must contain the parameter Action",
+        )
     }
 
     pub(crate) fn validation(message: impl Into<String>) -> Self {
@@ -87,7 +125,8 @@ impl AwsError {
         ))
     }
 
-    /// A session that was revoked. The resource that AWS names depends on the action; here it is any.
+    /// A session that was revoked. The resource that AWS names depends on the action; here it is
+    /// any.
     pub(crate) fn explicitly_denied(principal_arn: &str, action: &str) -> Self {
         let message = format!(
             "User: {principal_arn} is not authorized to perform: {action} on resource: * with an explicit deny in an \
@@ -97,14 +136,19 @@ impl AwsError {
     }
 
     pub(crate) fn access_denied(principal_arn: &str, action: &str, resource_arn: &str) -> Self {
-        let message =
-            format!("User: {principal_arn} is not authorized to perform: sts:{action} on resource: {resource_arn}");
+        let message = format!(
+            "User: {principal_arn} is not authorized to perform: sts:{action} on resource: {resource_arn}"
+        );
         Self::new(403, "AccessDenied", message)
     }
 
     /// As AWS refuses somebody of whom it knows no more than a provider's token.
     pub(crate) fn not_authorized() -> Self {
-        Self::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+        Self::new(
+            403,
+            "AccessDenied",
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+        )
     }
 
     /// As the portal refuses a role or an account.
@@ -113,7 +157,11 @@ impl AwsError {
     }
 
     pub(crate) fn wrong_mfa_code() -> Self {
-        Self::new(403, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+        Self::new(
+            403,
+            "AccessDenied",
+            "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
+        )
     }
 
     pub(crate) fn half_an_mfa() -> Self {
@@ -135,7 +183,11 @@ impl AwsError {
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(413, "RequestEntityTooLarge", "The request is larger than this server reads.")
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            "The request is larger than this server reads.",
+        )
     }
 
     /// An error with nothing known but its status.

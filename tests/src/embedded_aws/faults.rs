@@ -1,8 +1,9 @@
 //! What goes wrong on purpose: failures, latency, held and hanging answers.
 //!
-//! Owns the queues of failures, one an action, and the holds that answers wait at. Which request meets them is decided
-//! in `gate`: those that are authenticated, or need not be. A request waits only for the holds that existed when it
-//! arrived, so a test can release one call and keep the next.
+//! Owns the queues of failures, one an action, and the holds that answers wait at. Which request
+//! meets them is decided in `gate`: those that are authenticated, or need not be. A request waits
+//! only for the holds that existed when it arrived, so a test can release one call and keep the
+//! next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -18,20 +19,21 @@ pub(crate) const ASSUME_ROLE: &str = "AssumeRole";
 pub enum Failure {
     /// This status (200 to 599) with an error body as AWS writes it.
     Status(u16),
-    /// 400 `Throttling`, as STS throttles; 429 `TooManyRequestsException` for `GetRoleCredentials`, 429
-    /// `ThrottlingException` for a device.
+    /// 400 `Throttling`, as STS throttles; 429 `TooManyRequestsException` for `GetRoleCredentials`,
+    /// 429 `ThrottlingException` for a device.
     Throttled,
-    /// 403 `AccessDenied` for the caller and the role of the request, in the action's words; 403 `ForbiddenException`
-    /// for `GetRoleCredentials`; 403 `AccessDeniedException` for a device.
+    /// 403 `AccessDenied` for the caller and the role of the request, in the action's words; 403
+    /// `ForbiddenException` for `GetRoleCredentials`; 403 `AccessDeniedException` for a device.
     AccessDenied,
     /// No answer until the client leaves or the hang is released; then the usual one.
     Hang,
     /// The connection is closed without an answer.
     DropConnection,
-    /// 200 with a document that no parser accepts: XML for STS, JSON for the portal and for a device.
+    /// 200 with a document that no parser accepts: XML for STS, JSON for the portal and for a
+    /// device.
     MalformedXml,
-    /// 200 with a document that breaks off after the access key id. The SDK takes it for complete and fills in empty
-    /// strings and 1970.
+    /// 200 with a document that breaks off after the access key id. The SDK takes it for complete
+    /// and fills in empty strings and 1970.
     Truncated,
     /// 200 without a body.
     EmptyBody,
@@ -55,12 +57,13 @@ pub enum Failure {
         /// Whatever it is.
         body: String,
     },
-    /// This status (200 to 599) with a page as proxies and networks that want a login write it, without any code.
+    /// This status (200 to 599) with a page as proxies and networks that want a login write it,
+    /// without any code.
     Page(u16),
 }
 
-/// Keeps the answers that follow it back, those to AssumeRole or to a device; they go out when it is released or
-/// dropped.
+/// Keeps the answers that follow it back, those to AssumeRole or to a device; they go out when it
+/// is released or dropped.
 #[derive(Debug)]
 #[must_use = "the hold ends when it is dropped"]
 pub struct Hold {
@@ -99,13 +102,21 @@ pub(crate) struct Passage {
 
 impl Faults {
     pub(crate) fn new(held: &'static str) -> Self {
-        Self { held, plan: Mutex::default(), hangs_released: watch::Sender::new(0) }
+        Self {
+            held,
+            plan: Mutex::default(),
+            hangs_released: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn fail_next(&self, action: &str, failures: impl IntoIterator<Item = Failure>) {
         // The caller's iterator and the check may panic, which must not happen under the lock.
         let failures: Vec<Failure> = failures.into_iter().inspect(Failure::check).collect();
-        self.plan().next.entry(action.to_owned()).or_default().extend(failures);
+        self.plan()
+            .next
+            .entry(action.to_owned())
+            .or_default()
+            .extend(failures);
     }
 
     pub(crate) fn fail_always(&self, action: &str, failure: Option<Failure>) {
@@ -135,15 +146,25 @@ impl Faults {
         plan.holds.retain(|held| held.has_changed().is_ok());
         let always = plan.always.get(action).cloned();
         Passage {
-            failure: plan.next.get_mut(action).and_then(VecDeque::pop_front).or(always),
+            failure: plan
+                .next
+                .get_mut(action)
+                .and_then(VecDeque::pop_front)
+                .or(always),
             latency: plan.latency,
-            holds: if action == self.held { plan.holds.clone() } else { Vec::new() },
+            holds: if action == self.held {
+                plan.holds.clone()
+            } else {
+                Vec::new()
+            },
             hangs_released: self.hangs_released.subscribe(),
         }
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().expect("nothing panics while it holds the plan")
+        self.plan
+            .lock()
+            .expect("nothing panics while it holds the plan")
     }
 }
 
@@ -162,11 +183,18 @@ impl Passage {
 }
 
 impl Failure {
-    /// Rejects a status that HTTP has no room for here, where the test that asked for it can see the panic.
+    /// Rejects a status that HTTP has no room for here, where the test that asked for it can see
+    /// the panic.
     fn check(&self) {
-        if let Self::Status(status) | Self::Page(status) | Self::Error { status, .. } | Self::Body { status, .. } = self
+        if let Self::Status(status)
+        | Self::Page(status)
+        | Self::Error { status, .. }
+        | Self::Body { status, .. } = self
         {
-            assert!((200..600).contains(status), "{self:?} is not an HTTP status from 200 to 599");
+            assert!(
+                (200..600).contains(status),
+                "{self:?} is not an HTTP status from 200 to 599"
+            );
         }
     }
 }

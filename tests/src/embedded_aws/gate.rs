@@ -1,7 +1,7 @@
 //! What a call meets before its parameters are looked at: the planned fault of its action.
 //!
-//! Owns how each [`Failure`] looks on the wire, in XML for STS and in JSON for the portal. `faults` decides which one
-//! it is. An MFA code is on record from here on, whatever becomes of its call.
+//! Owns how each [`Failure`] looks on the wire, in XML for STS and in JSON for the portal. `faults`
+//! decides which one it is. An MFA code is on record from here on, whatever becomes of its call.
 
 use bytes::Bytes;
 
@@ -37,12 +37,18 @@ pub(super) struct Entry {
 pub(super) async fn enter(state: &State, call: &Call, caller: &str) -> Gate {
     let attempt = call.parameter("TokenCode").map(|code| {
         let serial_number = call.parameter("SerialNumber").unwrap_or_default();
-        state.directory().devices.present(call.action(), serial_number, code)
+        state
+            .directory()
+            .devices
+            .present(call.action(), serial_number, code)
     });
     let mut passage = state.faults.enter(call.action());
     passage.pass().await;
     let expired = passage.failure == Some(Failure::AlreadyExpired);
-    match passage.failure.and_then(|failure| failed(failure, call, caller)) {
+    match passage
+        .failure
+        .and_then(|failure| failed(failure, call, caller))
+    {
         Some(answer) => Gate::Answered(answer),
         None => Gate::Open(Entry { expired, attempt }),
     }
@@ -62,7 +68,11 @@ fn failed(failure: Failure, call: &Call, caller: &str) -> Option<Result<Answer, 
         Failure::Oversized => Ok(Answer::Raw(200, oversized(call))),
         Failure::Body { status, body } => Ok(Answer::Raw(status, body.into())),
         Failure::Page(status) => Ok(Answer::Raw(status, Bytes::from_static(PAGE))),
-        Failure::Error { status, code, message } => Err(AwsError::new(status, code, message)),
+        Failure::Error {
+            status,
+            code,
+            message,
+        } => Err(AwsError::new(status, code, message)),
         Failure::AlreadyExpired | Failure::Hang => return None,
     })
 }
@@ -77,7 +87,12 @@ fn denied(call: &Call, caller: &str) -> AwsError {
 }
 
 fn malformed(call: &Call) -> Bytes {
-    if call.is_portal() { "{\"roleCredentials\":{{" } else { "<AssumeRoleResponse <<&" }.into()
+    if call.is_portal() {
+        "{\"roleCredentials\":{{"
+    } else {
+        "<AssumeRoleResponse <<&"
+    }
+    .into()
 }
 
 fn truncated(call: &Call) -> Bytes {

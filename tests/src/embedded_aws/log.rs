@@ -1,7 +1,7 @@
 //! What the server was asked: the log that tests count calls in.
 //!
-//! An entry is written when a request has arrived and completed when it is answered, so a request in flight is
-//! visible, without a status. Secrets never enter the log.
+//! An entry is written when a request has arrived and completed when it is answered, so a request
+//! in flight is visible, without a status. Secrets never enter the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -19,10 +19,11 @@ pub struct RequestLog {
     pub access_key_id: Option<String>,
     /// The region that the request was signed for.
     pub region: Option<String>,
-    /// The form's parameters without `Action` and `Version`. `TokenCode` and identity tokens keep their name and
-    /// lose their value.
+    /// The form's parameters without `Action` and `Version`. `TokenCode` and identity tokens keep
+    /// their name and lose their value.
     pub parameters: BTreeMap<String, String>,
-    /// The HTTP status answered; `None` while the request is in flight and for a dropped connection.
+    /// The HTTP status answered; `None` while the request is in flight and for a dropped
+    /// connection.
     pub status: Option<u16>,
     /// The AWS error code answered, if it was an error.
     pub error_code: Option<String>,
@@ -61,7 +62,10 @@ pub(crate) struct Journal<E> {
 
 impl<E: Entry> Journal<E> {
     pub(crate) fn new() -> Self {
-        Self { entries: Mutex::new(Vec::new()), arrivals: watch::Sender::new(0) }
+        Self {
+            entries: Mutex::new(Vec::new()),
+            arrivals: watch::Sender::new(0),
+        }
     }
 
     /// Notes an arrival and returns the entry's number for [`answered`](Self::answered).
@@ -70,7 +74,8 @@ impl<E: Entry> Journal<E> {
         entries.push(entry);
         let count = entries.len();
         drop(entries);
-        self.arrivals.send_modify(|arrivals| *arrivals = (*arrivals).max(count));
+        self.arrivals
+            .send_modify(|arrivals| *arrivals = (*arrivals).max(count));
         count - 1
     }
 
@@ -83,7 +88,10 @@ impl<E: Entry> Journal<E> {
     }
 
     pub(crate) fn calls(&self, action: &str) -> usize {
-        self.entries().iter().filter(|entry| entry.action() == action).count()
+        self.entries()
+            .iter()
+            .filter(|entry| entry.action() == action)
+            .count()
     }
 
     /// Changes with every arrival.
@@ -92,6 +100,8 @@ impl<E: Entry> Journal<E> {
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<E>> {
-        self.entries.lock().expect("nothing panics while it holds the log")
+        self.entries
+            .lock()
+            .expect("nothing panics while it holds the log")
     }
 }

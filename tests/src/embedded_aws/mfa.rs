@@ -1,7 +1,7 @@
 //! MFA devices: virtual ones with a secret, and fixed lists of codes.
 //!
-//! A code is good once. The codes of a virtual device are those of RFC 6238, made here independently of the library
-//! that brs uses, so that the two check each other.
+//! A code is good once. The codes of a virtual device are those of RFC 6238, made here
+//! independently of the library that brs uses, so that the two check each other.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,9 +24,18 @@ pub struct MfaDevice {
 
 impl MfaDevice {
     fn new(serial_number: &str, step: Duration) -> Self {
-        assert!(step.as_secs() > 0 && step.subsec_nanos() == 0, "a device's step is whole seconds, not {step:?}");
-        let secret = std::iter::repeat_with(|| fastrand::u8(..)).take(SECRET_BYTES).collect();
-        Self { serial_number: serial_number.to_owned(), secret, step }
+        assert!(
+            step.as_secs() > 0 && step.subsec_nanos() == 0,
+            "a device's step is whole seconds, not {step:?}"
+        );
+        let secret = std::iter::repeat_with(|| fastrand::u8(..))
+            .take(SECRET_BYTES)
+            .collect();
+        Self {
+            serial_number: serial_number.to_owned(),
+            secret,
+            step,
+        }
     }
 
     /// The serial number, an ARN for a virtual device.
@@ -44,7 +53,11 @@ impl MfaDevice {
     /// The secret as the QR code has it.
     #[must_use]
     pub fn otpauth_uri(&self) -> String {
-        format!("otpauth://totp/AWS:brs?secret={}&issuer=AWS&digits=6&period={}", self.secret(), self.step.as_secs())
+        format!(
+            "otpauth://totp/AWS:brs?secret={}&issuer=AWS&digits=6&period={}",
+            self.secret(),
+            self.step.as_secs()
+        )
     }
 
     /// The code that the device shows at that time.
@@ -54,7 +67,10 @@ impl MfaDevice {
     }
 
     fn step_at(&self, time: SystemTime) -> u64 {
-        time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / self.step.as_secs()
+        time.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+            / self.step.as_secs()
     }
 
     fn code_of(&self, step: u64) -> String {
@@ -62,14 +78,21 @@ impl MfaDevice {
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let tag = tag.as_ref();
         let offset = usize::from(tag[19] & 15);
-        let four = [tag[offset] & 127, tag[offset + 1], tag[offset + 2], tag[offset + 3]];
+        let four = [
+            tag[offset] & 127,
+            tag[offset + 1],
+            tag[offset + 2],
+            tag[offset + 3],
+        ];
         format!("{:06}", u32::from_be_bytes(four) % 1_000_000)
     }
 }
 
 impl fmt::Debug for MfaDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MfaDevice").field("serial_number", &self.serial_number).finish_non_exhaustive()
+        f.debug_struct("MfaDevice")
+            .field("serial_number", &self.serial_number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,19 +127,24 @@ pub(super) struct Devices {
 impl Devices {
     pub(super) fn add(&mut self, serial_number: &str, step: Option<Duration>) -> MfaDevice {
         let device = MfaDevice::new(serial_number, step.unwrap_or(STEP));
-        self.virtual_ones.insert(serial_number.to_owned(), (device.clone(), HashSet::new()));
+        self.virtual_ones
+            .insert(serial_number.to_owned(), (device.clone(), HashSet::new()));
         device
     }
 
     pub(super) fn add_code(&mut self, serial_number: &str, token_code: &str) {
-        self.fixed_codes.entry(serial_number.to_owned()).or_default().insert(token_code.to_owned());
+        self.fixed_codes
+            .entry(serial_number.to_owned())
+            .or_default()
+            .insert(token_code.to_owned());
     }
 
     pub(super) fn attempts(&self) -> Vec<MfaAttempt> {
         self.attempts.clone()
     }
 
-    /// Notes a code, whatever becomes of its call, and gives the attempt's number for [`take`](Self::take).
+    /// Notes a code, whatever becomes of its call, and gives the attempt's number for
+    /// [`take`](Self::take).
     pub(super) fn present(&mut self, action: &str, serial_number: &str, token_code: &str) -> usize {
         self.attempts.push(MfaAttempt {
             action: action.to_owned(),
@@ -129,22 +157,41 @@ impl Devices {
 
     /// Uses the code of an attempt up: of the current step, the one before, or the one after.
     pub(super) fn take(&mut self, attempt: usize, now: SystemTime) -> Result<(), Refused> {
-        let MfaAttempt { serial_number, token_code, .. } = self.attempts[attempt].clone();
+        let MfaAttempt {
+            serial_number,
+            token_code,
+            ..
+        } = self.attempts[attempt].clone();
         self.use_up(&serial_number, &token_code, now)?;
         self.attempts[attempt].accepted = true;
         Ok(())
     }
 
-    fn use_up(&mut self, serial_number: &str, token_code: &str, now: SystemTime) -> Result<(), Refused> {
-        if self.fixed_codes.get_mut(serial_number).is_some_and(|codes| codes.remove(token_code)) {
+    fn use_up(
+        &mut self,
+        serial_number: &str,
+        token_code: &str,
+        now: SystemTime,
+    ) -> Result<(), Refused> {
+        if self
+            .fixed_codes
+            .get_mut(serial_number)
+            .is_some_and(|codes| codes.remove(token_code))
+        {
             return Ok(());
         }
         let Some((device, used)) = self.virtual_ones.get_mut(serial_number) else {
             let known = self.fixed_codes.contains_key(serial_number);
-            return Err(if known { Refused::WrongCode } else { Refused::UnknownDevice });
+            return Err(if known {
+                Refused::WrongCode
+            } else {
+                Refused::UnknownDevice
+            });
         };
         let step = device.step_at(now);
-        let shown = [step.wrapping_sub(1), step, step + 1].into_iter().find(|step| device.code_of(*step) == token_code);
+        let shown = [step.wrapping_sub(1), step, step + 1]
+            .into_iter()
+            .find(|step| device.code_of(*step) == token_code);
         match shown {
             Some(step) if used.insert(step) => Ok(()),
             _ => Err(Refused::WrongCode),
@@ -157,7 +204,11 @@ mod tests {
     use super::*;
 
     fn rfc() -> MfaDevice {
-        MfaDevice { serial_number: "rfc".into(), secret: b"12345678901234567890".to_vec(), step: STEP }
+        MfaDevice {
+            serial_number: "rfc".into(),
+            secret: b"12345678901234567890".to_vec(),
+            step: STEP,
+        }
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -184,13 +235,24 @@ mod tests {
         let mut devices = Devices::default();
         let device = devices.add("serial", None);
         let now = at(1_000_000_000);
-        for (off, taken) in [(0, true), (0, false), (-30, true), (30, true), (30, false), (-60, false), (60, false)] {
+        for (off, taken) in [
+            (0, true),
+            (0, false),
+            (-30, true),
+            (30, true),
+            (30, false),
+            (-60, false),
+            (60, false),
+        ] {
             let code = device.code_at(at(1_000_000_000_u64.saturating_add_signed(off)));
             let attempt = devices.present("AssumeRole", "serial", &code);
             assert_eq!(devices.take(attempt, now).is_ok(), taken, "{off}");
             assert_eq!(devices.attempts()[attempt].accepted, taken, "{off}");
         }
         let attempt = devices.present("AssumeRole", "other", "123456");
-        assert!(matches!(devices.take(attempt, now), Err(Refused::UnknownDevice)));
+        assert!(matches!(
+            devices.take(attempt, now),
+            Err(Refused::UnknownDevice)
+        ));
     }
 }

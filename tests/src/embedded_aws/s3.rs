@@ -1,7 +1,8 @@
-//! As much of S3 as shows that a client's requests are signed and answered: REST, with errors in XML without a
-//! namespace, and HEAD without any body.
+//! As much of S3 as shows that a client's requests are signed and answered: REST, with errors in
+//! XML without a namespace, and HEAD without any body.
 //!
-//! Every bucket exists. Addresses are of the path style, which SDKs use for a host that is an IP address.
+//! Every bucket exists. Addresses are of the path style, which SDKs use for a host that is an IP
+//! address.
 
 use bytes::Bytes;
 use http::Method;
@@ -43,22 +44,35 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         }
         ("GetObject" | "HeadObject", Some(object)) => match objects.get(object) {
             Some(body) => Ok(Answer::Raw(200, body.clone())),
-            None => Err(AwsError::new(404, "NoSuchKey", "The specified key does not exist.")),
+            None => Err(AwsError::new(
+                404,
+                "NoSuchKey",
+                "The specified key does not exist.",
+            )),
         },
-        _ => Err(AwsError::new(501, "NotImplemented", "This server has no such operation.")),
+        _ => Err(AwsError::new(
+            501,
+            "NotImplemented",
+            "This server has no such operation.",
+        )),
     }
 }
 
 /// Bucket and key of a request that is about an object.
 fn object(call: &Call) -> Option<&str> {
     let object = call.parts.uri.path().strip_prefix('/')?;
-    object.split_once('/').filter(|(_, key)| !key.is_empty()).map(|_| object)
+    object
+        .split_once('/')
+        .filter(|(_, key)| !key.is_empty())
+        .map(|_| object)
 }
 
 fn list() -> String {
     let mut out = String::new();
     nested(&mut out, "ListAllMyBucketsResult", |out| {
-        nested(out, "Buckets", |out| nested(out, "Bucket", |out| element(out, "Name", "demo")));
+        nested(out, "Buckets", |out| {
+            nested(out, "Bucket", |out| element(out, "Name", "demo"))
+        });
     });
     out
 }

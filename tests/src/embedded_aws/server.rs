@@ -1,8 +1,9 @@
-//! The HTTP/1.1 server: a thread with its own runtime that accepts, reads, asks a service and answers.
+//! The HTTP/1.1 server: a thread with its own runtime that accepts, reads, asks a service and
+//! answers.
 //!
-//! Owns sockets and envelopes; a service decides what an answer says. The listener is bound before the thread
-//! starts, so the address answers from the first moment. Connections end with the runtime. The thread itself serves
-//! the other embedded servers too.
+//! Owns sockets and envelopes; a service decides what an answer says. The listener is bound before
+//! the thread starts, so the address answers from the first moment. Connections end with the
+//! runtime. The thread itself serves the other embedded servers too.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -78,8 +79,17 @@ impl State {
     }
 
     /// When a session that is issued now ends.
-    pub(crate) fn expiration(&self, now: SystemTime, requested: Duration, expired: bool) -> SystemTime {
-        if expired { now - Duration::from_secs(60) } else { now + self.issuing().lifetime.unwrap_or(requested) }
+    pub(crate) fn expiration(
+        &self,
+        now: SystemTime,
+        requested: Duration,
+        expired: bool,
+    ) -> SystemTime {
+        if expired {
+            now - Duration::from_secs(60)
+        } else {
+            now + self.issuing().lifetime.unwrap_or(requested)
+        }
     }
 
     /// The clock's reading as a `Date` header has it.
@@ -90,19 +100,27 @@ impl State {
 
     pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
         // The directory panics on a test's mistake, before it has changed anything.
-        self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.directory
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(super) fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.objects.lock().expect("nothing panics while it holds the objects")
+        self.objects
+            .lock()
+            .expect("nothing panics while it holds the objects")
     }
 
     pub(super) fn items(&self) -> MutexGuard<'_, BTreeMap<String, serde_json::Value>> {
-        self.items.lock().expect("nothing panics while it holds the items")
+        self.items
+            .lock()
+            .expect("nothing panics while it holds the items")
     }
 
     pub(crate) fn issuing(&self) -> MutexGuard<'_, Issuing> {
-        self.issuing.lock().expect("nothing panics while it holds the settings")
+        self.issuing
+            .lock()
+            .expect("nothing panics while it holds the settings")
     }
 }
 
@@ -116,7 +134,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds a port of 127.0.0.1 and serves it in a thread of that name until the handle is dropped.
+    /// Binds a port of 127.0.0.1 and serves it in a thread of that name until the handle is
+    /// dropped.
     pub(crate) fn start<F: Future<Output = ()>>(
         name: &str,
         serve: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static,
@@ -124,23 +143,33 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
-                tokio::select! {
-                    () = serve(listener) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let listener = tokio::net::TcpListener::from_std(listener)
+                        .expect("the listener is non-blocking");
+                    tokio::select! {
+                        () = serve(listener) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            address,
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
-    /// Whether `enough` holds before half a minute is over; it is asked again with every change. Needs no
-    /// runtime of the caller's and does not move with paused time.
+    /// Whether `enough` holds before half a minute is over; it is asked again with every change.
+    /// Needs no runtime of the caller's and does not move with paused time.
     pub(crate) async fn wait_until<T: Send + Sync + 'static>(
         &self,
         mut changes: watch::Receiver<T>,
@@ -158,7 +187,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic of the server's thread has been reported by its own hook; a second one here could abort.
+            // A panic of the server's thread has been reported by its own hook; a second one here
+            // could abort.
             let _ = thread.join();
         }
     }
@@ -179,14 +209,20 @@ pub(crate) async fn accept(listener: tokio::net::TcpListener, state: Arc<State>)
                 let state = Arc::clone(&state);
                 async move { answer(&state, request).await }
             });
-            // Clients that leave and connections that are dropped on purpose are what tests are for.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            // Clients that leave and connections that are dropped on purpose are what tests are
+            // for.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
             state.connections.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
-async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn answer(
+    state: &State,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, body) = request.into_parts();
     let (body, too_large) = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => (body.to_bytes(), false),
@@ -207,7 +243,11 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     };
     let request_id = request_id();
     let (status, error_code, body) = match outcome {
-        Ok(Answer::Result(result)) => (200, None, xml::response(call.action(), &result, &request_id).into()),
+        Ok(Answer::Result(result)) => (
+            200,
+            None,
+            xml::response(call.action(), &result, &request_id).into(),
+        ),
         Ok(Answer::Raw(status, body)) => (status, None, body),
         Ok(Answer::Json(body)) => (200, None, body.into()),
         Ok(Answer::Drop) => return Err(Dropped),
@@ -242,7 +282,14 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
 
 pub(crate) fn request_id() -> String {
     let part = |length| random(length, b"0123456789abcdef");
-    format!("{}-{}-{}-{}-{}", part(8), part(4), part(4), part(4), part(12))
+    format!(
+        "{}-{}-{}-{}-{}",
+        part(8),
+        part(4),
+        part(4),
+        part(4),
+        part(12)
+    )
 }
 
 /// Ends the connection: hyper closes it when its service fails.

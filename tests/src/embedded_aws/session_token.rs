@@ -23,7 +23,11 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     let requested = duration(call, &ALLOWED_SECONDS, state.issuing().short_durations)?;
     TOKEN_CODE.optional(call)?;
     if user.kind != Kind::User {
-        return Err(AwsError::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
+        return Err(AwsError::new(
+            403,
+            "AccessDenied",
+            "Cannot call GetSessionToken with session credentials",
+        ));
     }
     let now = state.now();
     let expiration = state.expiration(now, requested.unwrap_or(DEFAULT), entry.expired);

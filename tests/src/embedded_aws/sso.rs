@@ -1,5 +1,6 @@
-//! IAM Identity Center: its portal has role credentials for who has logged in, its token service renews logins. Both
-//! speak JSON and are not signed; the portal takes a bearer token, the token service a refresh token, which is used up.
+//! IAM Identity Center: its portal has role credentials for who has logged in, its token service
+//! renews logins. Both speak JSON and are not signed; the portal takes a bearer token, the token
+//! service a refresh token, which is used up.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,19 +37,37 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     };
     let now = state.now();
     let mut directory = state.directory();
-    if !call.header(ACCESS_TOKEN).is_some_and(|token| directory.sso_logins.contains(token)) {
-        return Err(AwsError::new(401, "UnauthorizedException", "Session token not found or invalid"));
+    if !call
+        .header(ACCESS_TOKEN)
+        .is_some_and(|token| directory.sso_logins.contains(token))
+    {
+        return Err(AwsError::new(
+            401,
+            "UnauthorizedException",
+            "Session token not found or invalid",
+        ));
     }
-    let (Some(name), Some(account)) = (call.parameter("role_name"), call.parameter("account_id")) else {
-        return Err(AwsError::new(400, "InvalidRequestException", "role_name and account_id are required"));
+    let (Some(name), Some(account)) = (call.parameter("role_name"), call.parameter("account_id"))
+    else {
+        return Err(AwsError::new(
+            400,
+            "InvalidRequestException",
+            "role_name and account_id are required",
+        ));
     };
-    let arn = format!("arn:aws:iam::{account}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_{name}");
-    let role = Role::parse(&arn).filter(|role| directory.may_assume(role)).ok_or_else(AwsError::no_access)?;
+    let arn =
+        format!("arn:aws:iam::{account}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_{name}");
+    let role = Role::parse(&arn)
+        .filter(|role| directory.may_assume(role))
+        .ok_or_else(AwsError::no_access)?;
     let expiration = state.expiration(now, LIFETIME, entry.expired);
     let session = directory.open_session(&role, "brs", expiration, Inherited::default());
     drop(directory);
 
-    let since = session.expiration.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = session
+        .expiration
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let body = json!({ "roleCredentials": {
         "accessKeyId": session.credentials.access_key_id(),
         "secretAccessKey": session.credentials.secret_access_key(),
@@ -63,19 +82,34 @@ async fn renew(state: &State, call: &Call) -> Result<Answer, AwsError> {
         return answer;
     }
     let invalid = |problem| AwsError::new(400, "InvalidRequestException", problem);
-    let asked: serde_json::Value = serde_json::from_slice(&call.body).map_err(|_| invalid("not JSON"))?;
-    let field = |name| asked.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
-    let (Some("refresh_token"), Some(_), Some(_)) = (field("grantType"), field("clientId"), field("clientSecret"))
+    let asked: serde_json::Value =
+        serde_json::from_slice(&call.body).map_err(|_| invalid("not JSON"))?;
+    let field = |name| {
+        asked
+            .get(name)
+            .and_then(serde_json::Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let (Some("refresh_token"), Some(_), Some(_)) =
+        (field("grantType"), field("clientId"), field("clientSecret"))
     else {
         return Err(invalid("grantType, clientId and clientSecret are required"));
     };
     let mut directory = state.directory();
     let (refresh_token, access_token) = field("refreshToken")
         .and_then(|token| directory.sso_renewals.remove_entry(token))
-        .ok_or_else(|| AwsError::new(400, "InvalidGrantException", "Invalid refresh token provided"))?;
+        .ok_or_else(|| {
+            AwsError::new(
+                400,
+                "InvalidGrantException",
+                "Invalid refresh token provided",
+            )
+        })?;
     let next = format!("{refresh_token}+");
     directory.sso_logins.insert(access_token.clone());
-    directory.sso_renewals.insert(next.clone(), format!("{access_token}+"));
+    directory
+        .sso_renewals
+        .insert(next.clone(), format!("{access_token}+"));
     let body = json!({
         "accessToken": access_token, "expiresIn": LOGIN_SECONDS, "refreshToken": next, "tokenType": "Bearer",
     });

@@ -1,8 +1,9 @@
 //! The actions of the Security Token Service.
 //!
-//! Owns what each action demands and what it answers with. A further action is one more arm in [`respond`] and one
-//! function; another service is a module beside this one, chosen in `server`. Order of a call: signature, then the
-//! planned fault, then the parameters, so that a badly signed request never uses up a failure.
+//! Owns what each action demands and what it answers with. A further action is one more arm in
+//! [`respond`] and one function; another service is a module beside this one, chosen in `server`.
+//! Order of a call: signature, then the planned fault, then the parameters, so that a badly signed
+//! request never uses up a failure.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
@@ -78,8 +79,14 @@ async fn assume_role(state: &State, call: &Call) -> Result<Answer, AwsError> {
     }
 }
 
-/// Checks the parameters and issues a session. The code comes last: a call that fails otherwise does not use it up.
-fn issue(state: &State, call: &Call, principal: &Principal, entry: Entry) -> Result<Answer, AwsError> {
+/// Checks the parameters and issues a session. The code comes last: a call that fails otherwise
+/// does not use it up.
+fn issue(
+    state: &State,
+    call: &Call,
+    principal: &Principal,
+    entry: Entry,
+) -> Result<Answer, AwsError> {
     let role = role(call)?;
     let session_name = ROLE_SESSION_NAME.required(call)?;
     let requested = duration(call, &ALLOWED_SECONDS, state.issuing().short_durations)?;
@@ -92,11 +99,13 @@ fn issue(state: &State, call: &Call, principal: &Principal, entry: Entry) -> Res
     let denied = || AwsError::access_denied(&principal.arn, "AssumeRole", role.arn);
     let mut directory = state.directory();
     let conditions = directory.conditions(role.arn);
-    let right_id = conditions.external_id.is_none() || conditions.external_id.as_deref() == external_id;
+    let right_id =
+        conditions.external_id.is_none() || conditions.external_id.as_deref() == external_id;
     if !directory.may_assume(&role) || !right_id {
         return Err(denied());
     }
-    if principal.kind == Kind::RoleSession && requested.is_some_and(|requested| requested > CHAINED) {
+    if principal.kind == Kind::RoleSession && requested.is_some_and(|requested| requested > CHAINED)
+    {
         return Err(AwsError::validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
         ));
@@ -126,10 +135,14 @@ pub(super) fn role(call: &Call) -> Result<Role<'_>, AwsError> {
 }
 
 /// How long a role's session lives; `longest` is what the role allows at most.
-pub(super) fn granted(requested: Option<Duration>, longest: Option<Duration>) -> Result<Duration, AwsError> {
+pub(super) fn granted(
+    requested: Option<Duration>,
+    longest: Option<Duration>,
+) -> Result<Duration, AwsError> {
     let longest = longest.unwrap_or(Duration::MAX);
     if requested.is_some_and(|requested| requested > longest) {
-        let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        let message =
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
         return Err(AwsError::validation(message));
     }
     Ok(requested.unwrap_or(DEFAULT.min(longest)))
@@ -144,10 +157,15 @@ pub(super) fn take_code(
 ) -> Result<bool, AwsError> {
     match (call.parameter("SerialNumber"), attempt) {
         (None, None) => return Ok(false),
-        (Some(_), Some(attempt)) => directory.devices.take(attempt, now).map_err(|refused| match refused {
-            Refused::WrongCode => AwsError::wrong_mfa_code(),
-            Refused::UnknownDevice => AwsError::unknown_mfa_device(),
-        })?,
+        (Some(_), Some(attempt)) => {
+            directory
+                .devices
+                .take(attempt, now)
+                .map_err(|refused| match refused {
+                    Refused::WrongCode => AwsError::wrong_mfa_code(),
+                    Refused::UnknownDevice => AwsError::unknown_mfa_device(),
+                })?
+        }
         _ => return Err(AwsError::half_an_mfa()),
     }
     Ok(true)
@@ -157,7 +175,10 @@ pub(super) fn take_code(
 pub(super) fn write_session(result: &mut String, session: &Session) {
     let expiration = DateTime::from(session.expiration).fmt(Format::DateTime);
     let expiration = expiration.expect("the server's clock shows a year of four digits");
-    let token = session.credentials.session_token().expect("a session is issued with a token");
+    let token = session
+        .credentials
+        .session_token()
+        .expect("a session is issued with a token");
     if session.principal.kind == Kind::RoleSession {
         nested(result, "AssumedRoleUser", |out| {
             element(out, "AssumedRoleId", &session.principal.user_id);
@@ -166,7 +187,11 @@ pub(super) fn write_session(result: &mut String, session: &Session) {
     }
     nested(result, "Credentials", |out| {
         element(out, "AccessKeyId", session.credentials.access_key_id());
-        element(out, "SecretAccessKey", session.credentials.secret_access_key());
+        element(
+            out,
+            "SecretAccessKey",
+            session.credentials.secret_access_key(),
+        );
         element(out, "SessionToken", token);
         element(out, "Expiration", &expiration);
     });

@@ -1,7 +1,8 @@
-//! What AWS's validator says about single parameters, before anybody asks whether the call is allowed.
+//! What AWS's validator says about single parameters, before anybody asks whether the call is
+//! allowed.
 //!
-//! Owns the lengths, characters and ranges of the API's reference. What parameters mean together is the actions'
-//! business.
+//! Owns the lengths, characters and ranges of the API's reference. What parameters mean together is
+//! the actions' business.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -26,8 +27,11 @@ pub(super) const ROLE_SESSION_NAME: Text = Text {
     pattern: "[\\w+=,.@-]*",
 };
 
-pub(super) const SOURCE_IDENTITY: Text =
-    Text { parameter: "SourceIdentity", member: "sourceIdentity", ..ROLE_SESSION_NAME };
+pub(super) const SOURCE_IDENTITY: Text = Text {
+    parameter: "SourceIdentity",
+    member: "sourceIdentity",
+    ..ROLE_SESSION_NAME
+};
 
 pub(super) const EXTERNAL_ID: Text = Text {
     parameter: "ExternalId",
@@ -61,10 +65,15 @@ impl Text {
 
     /// The parameter's value, if it is there.
     pub(super) fn optional<'a>(&self, call: &'a Call) -> Result<Option<&'a str>, AwsError> {
-        let Some(value) = call.parameter(self.parameter) else { return Ok(None) };
+        let Some(value) = call.parameter(self.parameter) else {
+            return Ok(None);
+        };
         check_length(self.member, value, &self.lengths)?;
         if !value.chars().all(self.allowed) {
-            let constraint = format!("Member must satisfy regular expression pattern: {}", self.pattern);
+            let constraint = format!(
+                "Member must satisfy regular expression pattern: {}",
+                self.pattern
+            );
             return Err(AwsError::constraint(self.member, Some(value), &constraint));
         }
         Ok(Some(value))
@@ -72,7 +81,11 @@ impl Text {
 }
 
 /// A parameter without constraints of its own, which must be there.
-pub(super) fn required<'a>(call: &'a Call, parameter: &str, member: &str) -> Result<&'a str, AwsError> {
+pub(super) fn required<'a>(
+    call: &'a Call,
+    parameter: &str,
+    member: &str,
+) -> Result<&'a str, AwsError> {
     call.parameter(parameter).ok_or_else(|| missing(member))
 }
 
@@ -81,13 +94,23 @@ pub(super) fn missing(member: &str) -> AwsError {
 }
 
 /// Checks the length of a text in characters.
-pub(super) fn check_length(member: &str, value: &str, lengths: &RangeInclusive<usize>) -> Result<(), AwsError> {
+pub(super) fn check_length(
+    member: &str,
+    value: &str,
+    lengths: &RangeInclusive<usize>,
+) -> Result<(), AwsError> {
     let constraint = match value.chars().count() {
-        length if length < *lengths.start() => format!("greater than or equal to {}", lengths.start()),
+        length if length < *lengths.start() => {
+            format!("greater than or equal to {}", lengths.start())
+        }
         length if length > *lengths.end() => format!("less than or equal to {}", lengths.end()),
         _ => return Ok(()),
     };
-    Err(AwsError::constraint(member, Some(value), &format!("Member must have length {constraint}")))
+    Err(AwsError::constraint(
+        member,
+        Some(value),
+        &format!("Member must have length {constraint}"),
+    ))
 }
 
 /// Checks how many members a list has; `shown` is the list as the message quotes it.
@@ -106,16 +129,24 @@ pub(super) fn duration(
     seconds: &RangeInclusive<u64>,
     short_durations: bool,
 ) -> Result<Option<Duration>, AwsError> {
-    let Some(text) = call.parameter("DurationSeconds") else { return Ok(None) };
-    let (shortest, longest) = (if short_durations { 1 } else { *seconds.start() }, *seconds.end());
-    let failed = |constraint: String| AwsError::constraint("durationSeconds", Some(text), &constraint);
+    let Some(text) = call.parameter("DurationSeconds") else {
+        return Ok(None);
+    };
+    let (shortest, longest) = (
+        if short_durations { 1 } else { *seconds.start() },
+        *seconds.end(),
+    );
+    let failed =
+        |constraint: String| AwsError::constraint("durationSeconds", Some(text), &constraint);
     match text.parse::<i64>().map(u64::try_from) {
         Err(_) => Err(failed("Member must be an integer".to_owned())),
-        Ok(Ok(seconds)) if seconds > longest => {
-            Err(failed(format!("Member must have value less than or equal to {longest}")))
-        }
+        Ok(Ok(seconds)) if seconds > longest => Err(failed(format!(
+            "Member must have value less than or equal to {longest}"
+        ))),
         Ok(Ok(seconds)) if seconds >= shortest => Ok(Some(Duration::from_secs(seconds))),
-        Ok(_) => Err(failed(format!("Member must have value greater than or equal to {shortest}"))),
+        Ok(_) => Err(failed(format!(
+            "Member must have value greater than or equal to {shortest}"
+        ))),
     }
 }
 

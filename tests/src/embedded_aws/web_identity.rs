@@ -34,8 +34,9 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     };
     if let Some(expired_at) = identity.expired_at {
         let (now, expired_at) = (seconds(now), seconds(expired_at));
-        let message =
-            format!("Token expired: current date/time {now} must be before the expiration date/time {expired_at}");
+        let message = format!(
+            "Token expired: current date/time {now} must be before the expiration date/time {expired_at}"
+        );
         return Err(AwsError::new(400, "ExpiredTokenException", message));
     }
     if !directory.may_assume(&role) {
@@ -48,7 +49,11 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
 
     let mut result = String::new();
     write_session(&mut result, &session);
-    element(&mut result, "SubjectFromWebIdentityToken", &identity.subject);
+    element(
+        &mut result,
+        "SubjectFromWebIdentityToken",
+        &identity.subject,
+    );
     element(&mut result, "Audience", "sts.amazonaws.com");
     element(&mut result, "Provider", PROVIDER);
     element(&mut result, "PackedPolicySize", &packed.to_string());
@@ -56,5 +61,7 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }

@@ -30,8 +30,12 @@ pub(super) fn nested(out: &mut String, name: &str, inner: impl FnOnce(&mut Strin
 
 /// The document of a successful action, around the elements of its result.
 pub(super) fn response(action: &str, result: &str, request_id: &str) -> String {
-    let mut out = format!("<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{result}</{action}Result>");
-    nested(&mut out, "ResponseMetadata", |out| element(out, "RequestId", request_id));
+    let mut out = format!(
+        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{result}</{action}Result>"
+    );
+    nested(&mut out, "ResponseMetadata", |out| {
+        element(out, "RequestId", request_id)
+    });
     out.push_str(&format!("</{action}Response>"));
     out
 }

@@ -1,15 +1,16 @@
 //! Certificates: two authorities, each a root and an intermediate, and what they issue.
 //!
-//! Owns keys, names, extensions and validity. Who is registered with them is `registry`'s business, what is checked in
-//! a handshake is `tls`'s.
+//! Owns keys, names, extensions and validity. Who is registered with them is `registry`'s business,
+//! what is checked in a handshake is `tls`'s.
 
 use std::fmt;
 use std::ops::Range;
 use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    PublicKeyData, RsaKeySize,
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -62,7 +63,10 @@ impl Device {
     #[must_use]
     pub fn leaf_pem(&self) -> &str {
         let end = "-----END CERTIFICATE-----\n";
-        let length = self.certificate_pem.find(end).map_or(self.certificate_pem.len(), |start| start + end.len());
+        let length = self
+            .certificate_pem
+            .find(end)
+            .map_or(self.certificate_pem.len(), |start| start + end.len());
         &self.certificate_pem[..length]
     }
 }
@@ -101,17 +105,21 @@ impl Authority {
         let mark = random(8, b"0123456789abcdef");
         let params = |level: &str| {
             let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, format!("{name} {level} {mark}"));
+            params
+                .distinguished_name
+                .push(DnType::CommonName, format!("{name} {level} {mark}"));
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             params
         };
         let key = || KeyKind::EcP256.generate();
-        let root = CertifiedIssuer::self_signed(params("root"), key()).expect("the root is well-formed");
+        let root =
+            CertifiedIssuer::self_signed(params("root"), key()).expect("the root is well-formed");
         let mut below = params("intermediate");
         below.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         below.use_authority_key_identifier_extension = true;
-        let intermediate = CertifiedIssuer::signed_by(below, key(), &root).expect("the intermediate is well-formed");
+        let intermediate = CertifiedIssuer::signed_by(below, key(), &root)
+            .expect("the intermediate is well-formed");
         Self { root, intermediate }
     }
 
@@ -124,7 +132,12 @@ impl Authority {
     }
 
     /// A client certificate, with the thing's name as its subject.
-    pub(super) fn client(&self, thing: &str, key: &impl PublicKeyData, validity: &Range<SystemTime>) -> Chain {
+    pub(super) fn client(
+        &self,
+        thing: &str,
+        key: &impl PublicKeyData,
+        validity: &Range<SystemTime>,
+    ) -> Chain {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, thing);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -132,20 +145,33 @@ impl Authority {
     }
 
     /// A server's certificate for these names and addresses.
-    pub(super) fn server(&self, names: &[&str], key: &KeyPair, validity: &Range<SystemTime>) -> Chain {
+    pub(super) fn server(
+        &self,
+        names: &[&str],
+        key: &KeyPair,
+        validity: &Range<SystemTime>,
+    ) -> Chain {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names and addresses are well-formed");
+        let mut params =
+            CertificateParams::new(names).expect("names and addresses are well-formed");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params, key, validity)
     }
 
-    fn issue(&self, mut params: CertificateParams, key: &impl PublicKeyData, validity: &Range<SystemTime>) -> Chain {
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        key: &impl PublicKeyData,
+        validity: &Range<SystemTime>,
+    ) -> Chain {
         params.not_before = validity.start.into();
         params.not_after = validity.end.into();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(key, &self.intermediate).expect("the certificate is well-formed");
+        let leaf = params
+            .signed_by(key, &self.intermediate)
+            .expect("the certificate is well-formed");
         Chain {
             leaf: leaf.der().clone(),
             intermediate: self.intermediate.der().clone(),

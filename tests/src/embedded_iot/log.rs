@@ -34,7 +34,8 @@ pub struct IotRequest {
     pub connection: usize,
     /// The header `x-amzn-requestid` of the answer.
     pub request_id: String,
-    /// The HTTP status answered; `None` while the request is in flight and for a dropped connection.
+    /// The HTTP status answered; `None` while the request is in flight and for a dropped
+    /// connection.
     pub status: Option<u16>,
     /// The header `x-amzn-errortype` of the answer.
     pub error_code: Option<String>,

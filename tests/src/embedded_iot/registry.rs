@@ -43,7 +43,11 @@ impl Registry {
     pub(super) fn register(&mut self, leaf: &CertificateDer<'_>, thing: &str) -> String {
         let certificate_id = certificate_id(leaf);
         let things = HashSet::from([thing.to_owned()]);
-        let registered = Registered { certificate_id: certificate_id.clone(), things, ..Registered::default() };
+        let registered = Registered {
+            certificate_id: certificate_id.clone(),
+            things,
+            ..Registered::default()
+        };
         self.certificates.insert(leaf.to_vec(), registered);
         certificate_id
     }
@@ -54,16 +58,25 @@ impl Registry {
 
     /// The record of a PEM text's first certificate.
     pub(super) fn of_pem(&mut self, certificate_pem: &str) -> &mut Registered {
-        let leaf = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).expect("a certificate as PEM");
-        self.certificates.get_mut(&leaf[..]).expect("the certificate was registered here")
+        let leaf = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .expect("a certificate as PEM");
+        self.certificates
+            .get_mut(&leaf[..])
+            .expect("the certificate was registered here")
     }
 
     pub(super) fn alias_mut(&mut self, alias: &str) -> &mut Alias {
-        self.aliases.get_mut(alias).unwrap_or_else(|| panic!("there is no role alias `{alias}`"))
+        self.aliases
+            .get_mut(alias)
+            .unwrap_or_else(|| panic!("there is no role alias `{alias}`"))
     }
 }
 
 /// The SHA-256 of a certificate in lower-case hexadecimal.
 pub(super) fn certificate_id(leaf: &CertificateDer<'_>) -> String {
-    digest::digest(&digest::SHA256, leaf).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::digest(&digest::SHA256, leaf)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

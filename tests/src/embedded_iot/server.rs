@@ -1,8 +1,9 @@
-//! The server's two doors: mutual TLS for devices, and plain HTTP for a proxy that has done the handshake itself.
+//! The server's two doors: mutual TLS for devices, and plain HTTP for a proxy that has done the
+//! handshake itself.
 //!
-//! Owns sockets, envelopes and the counts of connections and handshakes; `provider` decides what an answer says. A
-//! refused handshake ends in order: its alert is sent, and what the client still says is read, so that the client
-//! sees the alert and not a reset.
+//! Owns sockets, envelopes and the counts of connections and handshakes; `provider` decides what an
+//! answer says. A refused handshake ends in order: its alert is sent, and what the client still
+//! says is read, so that the client sees the alert and not a reset.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -100,7 +101,10 @@ struct Peer {
 /// Serves devices.
 pub(super) async fn accept_tls(listener: TcpListener, shared: Arc<Shared>) {
     while let Some(stream) = accept(&listener).await {
-        shared.counts.connections.send_modify(|connections| *connections += 1);
+        shared
+            .counts
+            .connections
+            .send_modify(|connections| *connections += 1);
         let number = *shared.counts.connections.borrow();
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -126,7 +130,8 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // As servers do: else an answer may wait 40 ms until what TLS sent before it is acknowledged.
+                // As servers do: else an answer may wait 40 ms until what TLS sent before it is
+                // acknowledged.
                 let _ = stream.set_nodelay(true);
                 return Some(stream);
             }
@@ -139,14 +144,26 @@ async fn secure(stream: TcpStream, shared: &Arc<Shared>, number: usize) {
     let mut silent = shared.silent.subscribe();
     // The sender lives as long as what is served here.
     let _ = silent.wait_for(|silent| !silent).await;
-    let config = Arc::clone(&shared.tls.lock().expect("nothing panics while it holds the settings"));
-    match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+    let config = Arc::clone(
+        &shared
+            .tls
+            .lock()
+            .expect("nothing panics while it holds the settings"),
+    );
+    match TlsAcceptor::from(config)
+        .accept(stream)
+        .into_fallible()
+        .await
+    {
         Ok(stream) => {
             let peer = shake(stream.get_ref().1, number, &shared.counts);
             serve(stream, shared, Some(peer)).await;
         }
         Err((error, mut stream)) => {
-            shared.counts.refusals.send_modify(|refusals| refusals.push(error.to_string()));
+            shared
+                .counts
+                .refusals
+                .send_modify(|refusals| refusals.push(error.to_string()));
             let _ = stream.shutdown().await;
             let drained = async { while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {} };
             let _ = tokio::time::timeout(FAREWELL, drained).await;
@@ -157,12 +174,22 @@ async fn secure(stream: TcpStream, shared: &Arc<Shared>, number: usize) {
 /// Counts a finished handshake.
 fn shake(connection: &ServerConnection, number: usize, counts: &Counts) -> Peer {
     let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-    let count = if resumed { &counts.resumed_handshakes } else { &counts.full_handshakes };
+    let count = if resumed {
+        &counts.resumed_handshakes
+    } else {
+        &counts.full_handshakes
+    };
     count.fetch_add(1, Ordering::SeqCst);
     Peer {
-        leaf: connection.peer_certificates().and_then(<[_]>::first).cloned(),
+        leaf: connection
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .cloned(),
         server_name: connection.server_name().map(str::to_owned),
-        tls_version: connection.protocol_version().and_then(|version| version.as_str()).map(spelled),
+        tls_version: connection
+            .protocol_version()
+            .and_then(|version| version.as_str())
+            .map(spelled),
         resumed,
         connection: number,
     }
@@ -173,16 +200,26 @@ fn spelled(version: &str) -> String {
     version.replace('_', ".")
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>, peer: Option<Peer>) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: &Arc<Shared>,
+    peer: Option<Peer>,
+) {
     let service = service_fn(|request| {
         let (shared, peer) = (Arc::clone(shared), peer.clone());
         async move { answer(&shared, &request, peer).await }
     });
     // Clients that leave and connections that are dropped on purpose are what tests are for.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
-async fn answer(shared: &Shared, request: &Request<Incoming>, peer: Option<Peer>) -> Result<Response<Paced>, Dropped> {
+async fn answer(
+    shared: &Shared,
+    request: &Request<Incoming>,
+    peer: Option<Peer>,
+) -> Result<Response<Paced>, Dropped> {
     let peer = peer.unwrap_or_else(|| proxied(request));
     let entry = entry(request, &peer, shared);
     let number = shared.journal.arrived(entry.clone());
@@ -191,14 +228,23 @@ async fn answer(shared: &Shared, request: &Request<Incoming>, peer: Option<Peer>
     let (status, content_type, body, error_code) = match outcome {
         Ok(Answer::Drop) => return Err(Dropped),
         Ok(Answer::Body(status, content_type, body)) => (status, content_type, body, None),
-        Err(error) => (error.status, "application/json", error.json().into(), Some(error.code)),
+        Err(error) => (
+            error.status,
+            "application/json",
+            error.json().into(),
+            Some(error.code),
+        ),
     };
     shared.journal.answered(number, status, error_code);
     if let Some(code) = error_code {
         response = response.header("x-amzn-errortype", code);
     }
     let manners = shared.manners();
-    let retry_after = manners.retry_after.lock().expect("nothing panics while it holds a header").clone();
+    let retry_after = manners
+        .retry_after
+        .lock()
+        .expect("nothing panics while it holds a header")
+        .clone();
     if let Some(value) = retry_after.filter(|_| status >= 400) {
         response = response.header("retry-after", value);
     }
@@ -226,7 +272,10 @@ impl Paced {
         if stalls {
             body.truncate(body.len() / 2);
         }
-        Self { data: Some(body).filter(|body| !body.is_empty()), stalls }
+        Self {
+            data: Some(body).filter(|body| !body.is_empty()),
+            stalls,
+        }
     }
 }
 
@@ -234,7 +283,10 @@ impl Body for Paced {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match (self.data.take(), self.stalls) {
             (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
             // Nobody wakes it: the client leaves.
@@ -250,12 +302,18 @@ impl Body for Paced {
 
 fn entry<B>(request: &Request<B>, peer: &Peer, shared: &Shared) -> IotRequest {
     let path = request.uri().path();
-    let alias = path.strip_prefix("/role-aliases/").and_then(|rest| rest.strip_suffix("/credentials"));
-    let alias = alias.filter(|alias| !alias.contains('/')).map(percent_decode_str);
+    let alias = path
+        .strip_prefix("/role-aliases/")
+        .and_then(|rest| rest.strip_suffix("/credentials"));
+    let alias = alias
+        .filter(|alias| !alias.contains('/'))
+        .map(percent_decode_str);
     IotRequest {
         method: request.method().to_string(),
         path: request.uri().to_string(),
-        role_alias: alias.and_then(|alias| alias.decode_utf8().ok()).map(|alias| alias.into_owned()),
+        role_alias: alias
+            .and_then(|alias| alias.decode_utf8().ok())
+            .map(|alias| alias.into_owned()),
         thing_name: header(request, "x-amzn-iot-thingname"),
         duration_seconds: header(request, "x-amzn-iot-credential-duration-seconds"),
         host: header(request, "host"),
@@ -281,10 +339,17 @@ fn proxied<B>(request: &Request<B>) -> Peer {
         server_name: header(request, PROXIED_SERVER_NAME).filter(|name| !name.is_empty()),
         tls_version: header(request, PROXIED_VERSION),
         resumed: header(request, PROXIED_REUSE).as_deref() == Some("r"),
-        connection: header(request, PROXIED_CONNECTION).and_then(|number| number.parse().ok()).unwrap_or_default(),
+        connection: header(request, PROXIED_CONNECTION)
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default(),
     }
 }
 
 fn header<B>(request: &Request<B>, name: &str) -> Option<String> {
-    request.headers().get(name)?.to_str().ok().map(str::to_owned)
+    request
+        .headers()
+        .get(name)?
+        .to_str()
+        .ok()
+        .map(str::to_owned)
 }

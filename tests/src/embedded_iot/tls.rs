@@ -36,7 +36,8 @@ pub enum TlsVersions {
 /// What is right or wrong with the server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerCertificate {
-    /// For `localhost` and 127.0.0.1, valid from ten years before the server's present until ten years after it.
+    /// For `localhost` and 127.0.0.1, valid from ten years before the server's present until ten
+    /// years after it.
     #[default]
     Good,
     /// Ended a day before the server's present.
@@ -70,9 +71,10 @@ pub(super) fn config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(devices.root()).expect("the root is well-formed");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .expect("the verifier has a root");
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .expect("the verifier has a root");
 
     let now = aws.now();
     let (chain, key) = match certificate {
@@ -109,7 +111,11 @@ struct HarnessClock(Arc<State>);
 
 impl TimeProvider for HarnessClock {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+        self.0
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(UnixTime::since_unix_epoch)
     }
 }
 

@@ -20,13 +20,27 @@ impl Subscriber {
         // Lines are to come at once, though they go into a pipe.
         let mut process = Command::new("stdbuf")
             .args(["-oL", "mosquitto_sub"])
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", filter, "-F", "%t %p", "-d"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-q",
+                "1",
+                "-t",
+                filter,
+                "-F",
+                "%t %p",
+                "-d",
+            ])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("mosquitto_sub: {error}: `cargo xtask test` installs mosquitto-clients"));
+            .unwrap_or_else(|error| {
+                panic!("mosquitto_sub: {error}: `cargo xtask test` installs mosquitto-clients")
+            });
         let stdout = process.stdout.take().expect("stdout is piped");
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -35,7 +49,11 @@ impl Subscriber {
             }
         });
         let subscriber = Self { process, lines };
-        while !subscriber.line(LIMIT).expect("mosquitto_sub subscribes").starts_with("Subscribed") {}
+        while !subscriber
+            .line(LIMIT)
+            .expect("mosquitto_sub subscribes")
+            .starts_with("Subscribed")
+        {}
         subscriber
     }
 
@@ -45,7 +63,10 @@ impl Subscriber {
         loop {
             let line = self.line(limit)?;
             // The rest is what it says about its packets.
-            if !line.starts_with("Client ") && !line.starts_with("Subscribed") && !line.starts_with("Warning") {
+            if !line.starts_with("Client ")
+                && !line.starts_with("Subscribed")
+                && !line.starts_with("Warning")
+            {
                 let (topic, payload) = line.split_once(' ').unwrap_or((&line, ""));
                 return Some((topic.to_owned(), payload.to_owned()));
             }
@@ -67,15 +88,28 @@ impl Drop for Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscriber").field("process", &self.process.id()).finish_non_exhaustive()
+        f.debug_struct("Subscriber")
+            .field("process", &self.process.id())
+            .finish_non_exhaustive()
     }
 }
 
 pub(super) fn publish(port: u16, topic: &str, payload: &str, arguments: &[&str]) {
     let status = Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-m", payload])
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-t",
+            topic,
+            "-m",
+            payload,
+        ])
         .args(arguments)
         .status()
-        .unwrap_or_else(|error| panic!("mosquitto_pub: {error}: `cargo xtask test` installs mosquitto-clients"));
+        .unwrap_or_else(|error| {
+            panic!("mosquitto_pub: {error}: `cargo xtask test` installs mosquitto-clients")
+        });
     assert!(status.success(), "mosquitto_pub: {status}");
 }

@@ -1,11 +1,13 @@
-//! Time for tests of MFA: manual, and passing by itself where a session waits for a device's next code.
+//! Time for tests of MFA: manual, and passing by itself where a session waits for a device's next
+//! code.
 
 use std::time::{Duration, SystemTime};
 
 use brs::Clock;
 use brs_core::test_util::ManualClock;
 
-/// A manual clock on which waiting for a device's next step takes no time, and a refresh's time limit never comes.
+/// A manual clock on which waiting for a device's next step takes no time, and a refresh's time
+/// limit never comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Flowing(pub(crate) ManualClock);
 

@@ -26,9 +26,18 @@ fn signed(
         .unwrap()
         .into();
     let uri = format!("{}{path}", aws.endpoint_url());
-    let request = SignableRequest::new(method, uri, std::iter::empty(), SignableBody::Bytes(body.as_bytes())).unwrap();
+    let request = SignableRequest::new(
+        method,
+        uri,
+        std::iter::empty(),
+        SignableBody::Bytes(body.as_bytes()),
+    )
+    .unwrap();
     let (instructions, _) = sign(request, &parameters).unwrap().into_parts();
-    instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    instructions
+        .headers()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 #[tokio::test]
@@ -45,7 +54,10 @@ async fn a_wrong_secret_does_not_match() {
     let wrong = Credentials::new(aws.access_key_id(), "guess", None, None, "test");
     let (status, code, message) = refusal(identify(&aws, wrong).await);
     assert_eq!((status, code.as_str()), (403, "SignatureDoesNotMatch"));
-    assert!(message.starts_with("The request signature we calculated does not match"), "{message}");
+    assert!(
+        message.starts_with("The request signature we calculated does not match"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -54,26 +66,52 @@ async fn a_session_token_must_be_the_one_that_was_issued() {
     let good = issued(&assume(&aws).await.unwrap());
     let other = issued(&assume(&aws).await.unwrap());
     for token in [None, Some("guess"), other.session_token()] {
-        let wrong =
-            Credentials::new(good.access_key_id(), good.secret_access_key(), token.map(str::to_owned), None, "test");
+        let wrong = Credentials::new(
+            good.access_key_id(),
+            good.secret_access_key(),
+            token.map(str::to_owned),
+            None,
+            "test",
+        );
         let (status, code, message) = refusal(identify(&aws, wrong).await);
-        assert_eq!((status, code.as_str(), message.as_str()), (403, "InvalidClientTokenId", INVALID));
+        assert_eq!(
+            (status, code.as_str(), message.as_str()),
+            (403, "InvalidClientTokenId", INVALID)
+        );
     }
 }
 
 #[tokio::test]
 async fn a_users_key_carries_no_session_token() {
     let aws = EmbeddedAws::start();
-    let wrong = Credentials::new(aws.access_key_id(), aws.secret_access_key(), Some("token".into()), None, "test");
-    assert_eq!(refusal(identify(&aws, wrong).await).1, "InvalidClientTokenId");
+    let wrong = Credentials::new(
+        aws.access_key_id(),
+        aws.secret_access_key(),
+        Some("token".into()),
+        None,
+        "test",
+    );
+    assert_eq!(
+        refusal(identify(&aws, wrong).await).1,
+        "InvalidClientTokenId"
+    );
 }
 
 #[tokio::test]
 async fn an_unsigned_request_lacks_its_token() {
     let aws = EmbeddedAws::start();
-    let answer = raw(&aws, "POST /", &[], "Action=GetCallerIdentity&Version=2011-06-15").await;
+    let answer = raw(
+        &aws,
+        "POST /",
+        &[],
+        "Action=GetCallerIdentity&Version=2011-06-15",
+    )
+    .await;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    assert!(answer.contains("<Type>Sender</Type><Code>MissingAuthenticationToken</Code>"), "{answer}");
+    assert!(
+        answer.contains("<Type>Sender</Type><Code>MissingAuthenticationToken</Code>"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -85,9 +123,18 @@ async fn a_half_written_authorization_is_incomplete() {
         "AWS4-HMAC-SHA256",
     ] {
         let headers = [("authorization".to_owned(), authorization.to_owned())];
-        let answer = raw(&aws, "POST /", &headers, "Action=GetCallerIdentity&Version=2011-06-15").await;
+        let answer = raw(
+            &aws,
+            "POST /",
+            &headers,
+            "Action=GetCallerIdentity&Version=2011-06-15",
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-        assert!(answer.contains("<Code>IncompleteSignature</Code>"), "{answer}");
+        assert!(
+            answer.contains("<Code>IncompleteSignature</Code>"),
+            "{answer}"
+        );
     }
 }
 
@@ -113,7 +160,10 @@ async fn a_signed_get_is_answered_like_a_post() {
     let headers = signed(&aws, "GET", path, "", "sts", clock.now());
     let answer = raw(&aws, &format!("GET {path}"), &headers, "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.contains("<Arn>arn:aws:iam::123456789012:user/brs</Arn>"), "{answer}");
+    assert!(
+        answer.contains("<Arn>arn:aws:iam::123456789012:user/brs</Arn>"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -125,7 +175,10 @@ async fn a_changed_body_breaks_the_signature() {
     let accepted = raw(&aws, "POST /", &headers, body).await;
     assert!(accepted.starts_with("HTTP/1.1 200"), "{accepted}");
     let refused = raw(&aws, "POST /", &headers, &format!("{body}&More=1")).await;
-    assert!(refused.contains("<Code>SignatureDoesNotMatch</Code>"), "{refused}");
+    assert!(
+        refused.contains("<Code>SignatureDoesNotMatch</Code>"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -135,8 +188,14 @@ async fn a_signature_for_another_service_does_not_match() {
     let body = "Action=GetCallerIdentity&Version=2011-06-15";
     let headers = signed(&aws, "POST", "/", body, "iam", clock.now());
     let refused = raw(&aws, "POST /", &headers, body).await;
-    assert!(refused.contains("<Code>SignatureDoesNotMatch</Code>"), "{refused}");
-    assert!(refused.contains("Credential should be scoped to correct service: &apos;sts&apos;."), "{refused}");
+    assert!(
+        refused.contains("<Code>SignatureDoesNotMatch</Code>"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("Credential should be scoped to correct service: &apos;sts&apos;."),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -146,15 +205,29 @@ async fn a_signature_is_good_for_five_minutes_either_way() {
     let body = "Action=GetCallerIdentity&Version=2011-06-15";
     let headers = signed(&aws, "POST", "/", body, "sts", clock.now());
     clock.advance(300);
-    assert!(raw(&aws, "POST /", &headers, body).await.starts_with("HTTP/1.1 200"));
+    assert!(
+        raw(&aws, "POST /", &headers, body)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     clock.advance(1);
     let late = raw(&aws, "POST /", &headers, body).await;
-    assert!(late.contains("<Code>SignatureDoesNotMatch</Code><Message>Signature expired: "), "{late}");
+    assert!(
+        late.contains("<Code>SignatureDoesNotMatch</Code><Message>Signature expired: "),
+        "{late}"
+    );
     clock.rewind(601);
-    assert!(raw(&aws, "POST /", &headers, body).await.starts_with("HTTP/1.1 200"));
+    assert!(
+        raw(&aws, "POST /", &headers, body)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     clock.rewind(1);
     let early = raw(&aws, "POST /", &headers, body).await;
-    assert!(early.contains("<Code>SignatureDoesNotMatch</Code><Message>Signature not yet current: "), "{early}");
+    assert!(
+        early.contains("<Code>SignatureDoesNotMatch</Code><Message>Signature not yet current: "),
+        "{early}"
+    );
 }
 
 #[tokio::test]

@@ -24,12 +24,25 @@ async fn failures_with_a_code_answer_as_aws_words_them() {
 #[tokio::test]
 async fn answers_that_are_none_give_the_client_no_code() {
     let aws = EmbeddedAws::start();
-    for failure in [Failure::MalformedXml, Failure::EmptyBody, Failure::Oversized, Failure::DropConnection] {
+    for failure in [
+        Failure::MalformedXml,
+        Failure::EmptyBody,
+        Failure::Oversized,
+        Failure::DropConnection,
+    ] {
         let dropped = failure == Failure::DropConnection;
         aws.fail_next([failure.clone()]);
         let (status, code, _) = refusal(assume(&aws).await);
-        assert_eq!((status, code.as_str()), (if dropped { 0 } else { 200 }, ""), "{failure:?}");
-        assert_eq!(aws.requests().last().unwrap().status, (!dropped).then_some(200), "{failure:?}");
+        assert_eq!(
+            (status, code.as_str()),
+            (if dropped { 0 } else { 200 }, ""),
+            "{failure:?}"
+        );
+        assert_eq!(
+            aws.requests().last().unwrap().status,
+            (!dropped).then_some(200),
+            "{failure:?}"
+        );
     }
     assume(&aws).await.unwrap();
 }
@@ -41,7 +54,10 @@ async fn a_truncated_answer_passes_for_credentials_without_a_secret() {
     let output = assume(&aws).await.unwrap();
     let credentials = output.credentials().unwrap();
     assert_eq!(credentials.access_key_id(), "ASIATRUNCATED");
-    assert_eq!((credentials.secret_access_key(), credentials.session_token()), ("", ""));
+    assert_eq!(
+        (credentials.secret_access_key(), credentials.session_token()),
+        ("", "")
+    );
     assert_eq!(credentials.expiration().secs(), 0);
 }
 
@@ -52,8 +68,14 @@ async fn credentials_can_be_dead_on_arrival() {
     aws.fail_next([Failure::AlreadyExpired]);
     let output = assume(&aws).await.unwrap();
     let expiration = SystemTime::try_from(*output.credentials().unwrap().expiration()).unwrap();
-    assert_eq!(clock.now().duration_since(expiration).unwrap().as_secs(), 60);
-    assert_eq!(refusal(identify(&aws, issued(&output)).await).1, "ExpiredToken");
+    assert_eq!(
+        clock.now().duration_since(expiration).unwrap().as_secs(),
+        60
+    );
+    assert_eq!(
+        refusal(identify(&aws, issued(&output)).await).1,
+        "ExpiredToken"
+    );
 }
 
 #[tokio::test]
@@ -65,7 +87,15 @@ async fn planned_failures_come_in_order_and_before_the_permanent_one() {
     for _ in 0..4 {
         codes.push(refusal(assume(&aws).await).1);
     }
-    assert_eq!(codes, ["InternalFailure", "ServiceUnavailable", "Throttling", "Throttling"]);
+    assert_eq!(
+        codes,
+        [
+            "InternalFailure",
+            "ServiceUnavailable",
+            "Throttling",
+            "Throttling"
+        ]
+    );
     aws.fail_always(None);
     assume(&aws).await.unwrap();
 }
@@ -73,7 +103,10 @@ async fn planned_failures_come_in_order_and_before_the_permanent_one() {
 #[tokio::test]
 async fn failures_can_be_planned_for_another_action() {
     let aws = EmbeddedAws::start();
-    aws.fail_next_of("GetCallerIdentity", [Failure::Throttled, Failure::Page(403), Failure::Oversized]);
+    aws.fail_next_of(
+        "GetCallerIdentity",
+        [Failure::Throttled, Failure::Page(403), Failure::Oversized],
+    );
     assume(&aws).await.unwrap();
     for (status, code) in [(400, "Throttling"), (403, ""), (200, "")] {
         let (answered, answered_code, _) = refusal(identify(&aws, aws.credentials()).await);
@@ -86,8 +119,16 @@ async fn failures_can_be_planned_for_another_action() {
 async fn a_badly_signed_request_uses_up_no_failure() {
     let aws = EmbeddedAws::start();
     aws.fail_next([Failure::Throttled]);
-    let wrong = client(&aws, Credentials::new(aws.access_key_id(), "guess", None, None, "test"));
-    let refused = wrong.assume_role().role_arn(ROLE).role_session_name("me").send().await;
+    let wrong = client(
+        &aws,
+        Credentials::new(aws.access_key_id(), "guess", None, None, "test"),
+    );
+    let refused = wrong
+        .assume_role()
+        .role_arn(ROLE)
+        .role_session_name("me")
+        .send()
+        .await;
     assert_eq!(refusal(refused).1, "SignatureDoesNotMatch");
     assert_eq!(refusal(assume(&aws).await).1, "Throttling");
 }
@@ -143,7 +184,11 @@ async fn held_calls_wait_for_the_hold_they_met() {
     let second_hold = aws.hold();
     let second = start();
     aws.wait_for_calls("AssumeRole", 2).await;
-    assert!(aws.requests().iter().all(|request| request.status.is_none()));
+    assert!(
+        aws.requests()
+            .iter()
+            .all(|request| request.status.is_none())
+    );
     identify(&aws, aws.credentials()).await.unwrap();
 
     first_hold.release();
@@ -174,14 +219,26 @@ async fn the_log_shows_what_was_asked_and_no_secrets() {
     let aws = EmbeddedAws::builder().clock(clock.reader()).start();
     aws.add_mfa_code("device-1", "123456");
     let client = client(&aws, aws.credentials());
-    let call = client.assume_role().role_arn(ROLE).role_session_name("me").external_id("x1");
-    call.serial_number("device-1").token_code("123456").send().await.unwrap();
+    let call = client
+        .assume_role()
+        .role_arn(ROLE)
+        .role_session_name("me")
+        .external_id("x1");
+    call.serial_number("device-1")
+        .token_code("123456")
+        .send()
+        .await
+        .unwrap();
     aws.deny_role(ROLE);
     refusal(assume(&aws).await);
 
     let log = aws.requests();
     assert_eq!(log.len(), 2);
-    let parameters: Vec<(&str, &str)> = log[0].parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let parameters: Vec<(&str, &str)> = log[0]
+        .parameters
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
     let expected = [
         ("ExternalId", "x1"),
         ("RoleArn", ROLE),
@@ -193,10 +250,25 @@ async fn the_log_shows_what_was_asked_and_no_secrets() {
     assert_eq!(log[0].action, "AssumeRole");
     assert_eq!(log[0].access_key_id.as_deref(), Some(aws.access_key_id()));
     assert_eq!(log[0].time, clock.now());
-    assert!(log[0].user_agent.as_deref().unwrap().contains("aws-sdk-rust"));
-    assert_eq!((log[0].status, log[0].error_code.as_deref()), (Some(200), None));
-    assert_eq!((log[1].status, log[1].error_code.as_deref()), (Some(403), Some("AccessDenied")));
-    assert_eq!((aws.calls("AssumeRole"), aws.calls("GetCallerIdentity")), (2, 0));
+    assert!(
+        log[0]
+            .user_agent
+            .as_deref()
+            .unwrap()
+            .contains("aws-sdk-rust")
+    );
+    assert_eq!(
+        (log[0].status, log[0].error_code.as_deref()),
+        (Some(200), None)
+    );
+    assert_eq!(
+        (log[1].status, log[1].error_code.as_deref()),
+        (Some(403), Some("AccessDenied"))
+    );
+    assert_eq!(
+        (aws.calls("AssumeRole"), aws.calls("GetCallerIdentity")),
+        (2, 0)
+    );
 }
 
 #[tokio::test]
@@ -204,7 +276,11 @@ async fn debug_shows_no_secret() {
     let aws = EmbeddedAws::start();
     let output = assume(&aws).await.unwrap();
     identify(&aws, issued(&output)).await.unwrap();
-    let shown = format!("{aws:#?} {:#?} {:#?}", aws.requests(), EmbeddedAws::builder());
+    let shown = format!(
+        "{aws:#?} {:#?} {:#?}",
+        aws.requests(),
+        EmbeddedAws::builder()
+    );
     assert!(shown.contains(aws.access_key_id()));
     for secret in aws.issued_secrets() {
         assert!(!shown.contains(&secret), "a secret is shown");
@@ -232,7 +308,11 @@ async fn waiting_for_calls_does_not_move_with_paused_time() {
         move || std::net::TcpStream::connect(endpoint.trim_start_matches("http://")).unwrap()
     });
     let mut stream = call.join().unwrap();
-    std::io::Write::write_all(&mut stream, b"GET /?Action=Ping HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    std::io::Write::write_all(
+        &mut stream,
+        b"GET /?Action=Ping HTTP/1.1\r\nhost: x\r\n\r\n",
+    )
+    .unwrap();
     aws.wait_for_calls("Ping", 1).await;
 }
 
@@ -241,11 +321,20 @@ fn a_dropped_server_is_gone_even_with_calls_in_flight() {
     let aws = EmbeddedAws::start();
     let address = aws.endpoint_url().trim_start_matches("http://").to_owned();
     let mut open = std::net::TcpStream::connect(&address).unwrap();
-    std::io::Write::write_all(&mut open, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf").unwrap();
+    std::io::Write::write_all(
+        &mut open,
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf",
+    )
+    .unwrap();
     drop(aws);
     assert!(std::net::TcpStream::connect(&address).is_err());
-    // Whatever is left of the connection ends; a read that blocked for ever would fail the test by its time limit.
-    open.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // Whatever is left of the connection ends; a read that blocked for ever would fail the test by
+    // its time limit.
+    open.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     let ended = std::io::Read::read(&mut open, &mut [0; 1]);
-    assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(
+        matches!(&ended, Ok(0))
+            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    );
 }

@@ -1,10 +1,15 @@
-//! The embedded AWS, tried with the SDK's own STS client and, where that cannot misbehave enough, by hand.
+//! The embedded AWS, tried with the SDK's own STS client and, where that cannot misbehave enough,
+//! by hand.
 //!
-//! `authentication` refuses callers, `sessions` issues and ends what was issued, `session_token`, `web_identity` and
-//! `sso` do so by other ways, `roles` and `mfa` set conditions, `policies` narrows and marks sessions, `faults` and
-//! `failing_actions` fail on purpose. This file owns what they share.
+//! `authentication` refuses callers, `sessions` issues and ends what was issued, `session_token`,
+//! `web_identity` and `sso` do so by other ways, `roles` and `mfa` set conditions, `policies`
+//! narrows and marks sessions, `faults` and `failing_actions` fail on purpose. This file owns what
+//! they share.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 use aws_sdk_sts::Client;
 use aws_sdk_sts::config::retry::RetryConfig;
@@ -12,7 +17,9 @@ use aws_sdk_sts::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
-use aws_sdk_sts::operation::get_caller_identity::{GetCallerIdentityError, GetCallerIdentityOutput};
+use aws_sdk_sts::operation::get_caller_identity::{
+    GetCallerIdentityError, GetCallerIdentityOutput,
+};
 use aws_sdk_sts::types::Credentials as Issued;
 use brs_tests::EmbeddedAws;
 use std::sync::Arc;
@@ -53,10 +60,14 @@ async fn assume(aws: &EmbeddedAws) -> AssumeRoleResult {
 
 /// A call that would have a role as it is.
 fn role_call(aws: &EmbeddedAws, credentials: Credentials) -> AssumeRoleFluentBuilder {
-    client(aws, credentials).assume_role().role_arn(ROLE).role_session_name("me")
+    client(aws, credentials)
+        .assume_role()
+        .role_arn(ROLE)
+        .role_session_name("me")
 }
 
-/// The issued credentials, without the expiration: the SDK would not send what it believes to be expired.
+/// The issued credentials, without the expiration: the SDK would not send what it believes to be
+/// expired.
 fn issued(output: &AssumeRoleOutput) -> Credentials {
     keys(output.credentials())
 }
@@ -88,15 +99,25 @@ where
     E: ProvideErrorMetadata + std::fmt::Debug,
 {
     let error = result.unwrap_err();
-    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let status = error
+        .raw_response()
+        .map_or(0, |response| response.status().as_u16());
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     (status, text(error.code()), text(error.message()))
 }
 
 /// Sends a request by hand and returns the whole answer.
-async fn raw(aws: &EmbeddedAws, request_line: &str, headers: &[(String, String)], body: &str) -> String {
+async fn raw(
+    aws: &EmbeddedAws,
+    request_line: &str,
+    headers: &[(String, String)],
+    body: &str,
+) -> String {
     let address = host(aws);
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let request = format!(
         "{request_line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
         body.len()
@@ -118,9 +139,14 @@ struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
     /// Stands at the client's present, so that its signatures are current.
-    #[expect(clippy::disallowed_methods, reason = "the SDK's client signs by the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the SDK's client signs by the system's clock"
+    )]
     fn at_present() -> Self {
-        let present = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let present = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
         Self(Arc::new(AtomicU64::new(present.as_secs())))
     }
 

@@ -12,13 +12,24 @@ fn started() -> (TestClock, EmbeddedAws) {
     (clock, aws)
 }
 
-async fn with_code(aws: &EmbeddedAws, serial_number: &str, code: impl Into<String>) -> AssumeRoleResult {
-    role_call(aws, aws.credentials()).serial_number(serial_number).token_code(code).send().await
+async fn with_code(
+    aws: &EmbeddedAws,
+    serial_number: &str,
+    code: impl Into<String>,
+) -> AssumeRoleResult {
+    role_call(aws, aws.credentials())
+        .serial_number(serial_number)
+        .token_code(code)
+        .send()
+        .await
 }
 
 /// Codes as they were presented, and whether each was taken.
 fn attempts(aws: &EmbeddedAws) -> Vec<(String, bool)> {
-    aws.mfa_attempts().into_iter().map(|attempt| (attempt.token_code, attempt.accepted)).collect()
+    aws.mfa_attempts()
+        .into_iter()
+        .map(|attempt| (attempt.token_code, attempt.accepted))
+        .collect()
 }
 
 #[tokio::test]
@@ -26,7 +37,10 @@ async fn a_code_is_good_once_and_up_to_a_step_off() {
     let (clock, aws) = started();
     let device = aws.add_mfa_device(DEVICE);
     let now = clock.now();
-    let (before, after) = (|seconds| now - Duration::from_secs(seconds), |seconds| now + Duration::from_secs(seconds));
+    let (before, after) = (
+        |seconds| now - Duration::from_secs(seconds),
+        |seconds| now + Duration::from_secs(seconds),
+    );
     let mut expected = Vec::new();
     for (shown, taken) in [
         (now, true),
@@ -42,7 +56,10 @@ async fn a_code_is_good_once_and_up_to_a_step_off() {
         let result = with_code(&aws, DEVICE, &code).await;
         assert_eq!(result.is_ok(), taken, "{shown:?}");
         if !taken {
-            assert_eq!(refusal(result), (403, "AccessDenied".to_owned(), WRONG.to_owned()));
+            assert_eq!(
+                refusal(result),
+                (403, "AccessDenied".to_owned(), WRONG.to_owned())
+            );
         }
         expected.push((code, taken));
     }
@@ -57,7 +74,9 @@ async fn time_makes_new_codes_and_no_old_one_good_again() {
     with_code(&aws, DEVICE, &first).await.unwrap();
     clock.advance(30);
     with_code(&aws, DEVICE, &first).await.unwrap_err();
-    with_code(&aws, DEVICE, device.code_at(clock.now())).await.unwrap();
+    with_code(&aws, DEVICE, device.code_at(clock.now()))
+        .await
+        .unwrap();
     clock.rewind(30);
     with_code(&aws, DEVICE, &first).await.unwrap_err();
 }
@@ -67,7 +86,10 @@ async fn of_two_calls_at_once_one_has_the_code() {
     let (clock, aws) = started();
     let device = aws.add_mfa_device(DEVICE);
     let code = device.code_at(clock.now());
-    let (one, other) = tokio::join!(with_code(&aws, DEVICE, &code), with_code(&aws, DEVICE, &code));
+    let (one, other) = tokio::join!(
+        with_code(&aws, DEVICE, &code),
+        with_code(&aws, DEVICE, &code)
+    );
     assert!(one.is_ok() != other.is_ok());
     assert_eq!(attempts(&aws), [(code.clone(), true), (code, false)]);
 }
@@ -95,11 +117,22 @@ fn a_device_is_what_an_authenticator_takes() {
     let device = aws.add_mfa_device(DEVICE);
     let secret = device.secret();
     assert_eq!((device.serial_number(), secret.len()), (DEVICE, 64));
-    assert!(secret.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')), "{secret}");
-    assert_eq!(device.otpauth_uri(), format!("otpauth://totp/AWS:brs?secret={secret}&issuer=AWS&digits=6&period=30"));
+    assert!(
+        secret
+            .bytes()
+            .all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')),
+        "{secret}"
+    );
+    assert_eq!(
+        device.otpauth_uri(),
+        format!("otpauth://totp/AWS:brs?secret={secret}&issuer=AWS&digits=6&period=30")
+    );
     assert_ne!(aws.add_mfa_device("another").secret(), secret);
     let shown = format!("{device:?} {:?} {aws:?}", device.clone());
-    assert!(shown.contains(DEVICE) && !shown.contains(&secret), "{shown}");
+    assert!(
+        shown.contains(DEVICE) && !shown.contains(&secret),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
@@ -110,25 +143,50 @@ async fn what_is_no_code_of_a_known_device_has_the_words_of_aws() {
     let call = || role_call(&aws, aws.credentials());
     let unknown = "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial \
                    number is valid and associated with this user.";
-    assert_eq!(refusal(with_code(&aws, "another", "123456").await), denied(unknown));
+    assert_eq!(
+        refusal(with_code(&aws, "another", "123456").await),
+        denied(unknown)
+    );
     let half = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ";
-    assert_eq!(refusal(call().serial_number(DEVICE).send().await), denied(half));
-    assert_eq!(refusal(call().token_code("123456").send().await), denied(half));
+    assert_eq!(
+        refusal(call().serial_number(DEVICE).send().await),
+        denied(half)
+    );
+    assert_eq!(
+        refusal(call().token_code("123456").send().await),
+        denied(half)
+    );
     for (code, constraint) in [
-        ("12345", "Member must have length greater than or equal to 6"),
+        (
+            "12345",
+            "Member must have length greater than or equal to 6",
+        ),
         ("1234567", "Member must have length less than or equal to 6"),
-        ("12345a", "Member must satisfy regular expression pattern: [\\d]*"),
-        ("１２３４５６", "Member must satisfy regular expression pattern: [\\d]*"),
+        (
+            "12345a",
+            "Member must satisfy regular expression pattern: [\\d]*",
+        ),
+        (
+            "１２３４５６",
+            "Member must satisfy regular expression pattern: [\\d]*",
+        ),
     ] {
         let (status, error_code, message) = refusal(with_code(&aws, DEVICE, code).await);
         assert_eq!((status, error_code.as_str()), (400, "ValidationError"));
-        let expected = format!("Value '{code}' at 'tokenCode' failed to satisfy constraint: {constraint}");
+        let expected =
+            format!("Value '{code}' at 'tokenCode' failed to satisfy constraint: {constraint}");
         assert!(message.ends_with(&expected), "{message}");
     }
     let log = aws.mfa_attempts();
-    let serials: Vec<_> = log.iter().map(|attempt| attempt.serial_number.as_str()).collect();
+    let serials: Vec<_> = log
+        .iter()
+        .map(|attempt| attempt.serial_number.as_str())
+        .collect();
     assert_eq!(serials, ["another", "", DEVICE, DEVICE, DEVICE, DEVICE]);
-    assert!(log.iter().all(|attempt| !attempt.accepted && attempt.action == "AssumeRole"));
+    assert!(
+        log.iter()
+            .all(|attempt| !attempt.accepted && attempt.action == "AssumeRole")
+    );
 }
 
 #[tokio::test]
@@ -136,7 +194,12 @@ async fn a_code_in_a_call_that_was_made_to_fail_is_on_record_and_still_good() {
     let (clock, aws) = started();
     let device = aws.add_mfa_device(DEVICE);
     let code = device.code_at(clock.now());
-    let failures = [Failure::Status(500), Failure::Throttled, Failure::DropConnection, Failure::EmptyBody];
+    let failures = [
+        Failure::Status(500),
+        Failure::Throttled,
+        Failure::DropConnection,
+        Failure::EmptyBody,
+    ];
     let count = failures.len();
     aws.fail_next(failures);
     for _ in 0..count {
@@ -170,18 +233,31 @@ async fn a_call_that_is_refused_for_another_reason_leaves_its_code_good() {
     let (clock, aws) = started();
     let device = aws.add_mfa_device(DEVICE);
     let code = device.code_at(clock.now());
-    let call = || role_call(&aws, aws.credentials()).serial_number(DEVICE).token_code(&code);
+    let call = || {
+        role_call(&aws, aws.credentials())
+            .serial_number(DEVICE)
+            .token_code(&code)
+    };
     aws.deny_role(ROLE);
     assert_eq!(refusal(call().send().await).1, "AccessDenied");
     aws.add_role(ROLE);
     aws.require_external_id(ROLE, "partner");
     assert_eq!(refusal(call().send().await).1, "AccessDenied");
     let call = || call().external_id("partner");
-    assert_eq!(refusal(call().duration_seconds(899).send().await).1, "ValidationError");
+    assert_eq!(
+        refusal(call().duration_seconds(899).send().await).1,
+        "ValidationError"
+    );
     aws.set_max_session_duration(ROLE, Duration::from_secs(3600));
-    assert_eq!(refusal(call().duration_seconds(3601).send().await).1, "ValidationError");
+    assert_eq!(
+        refusal(call().duration_seconds(3601).send().await).1,
+        "ValidationError"
+    );
     call().send().await.unwrap();
-    let accepted: Vec<_> = attempts(&aws).into_iter().map(|(_, accepted)| accepted).collect();
+    let accepted: Vec<_> = attempts(&aws)
+        .into_iter()
+        .map(|(_, accepted)| accepted)
+        .collect();
     assert_eq!(accepted, [false, false, false, false, true]);
 }
 
@@ -191,7 +267,9 @@ async fn a_badly_signed_code_was_presented_by_nobody() {
     let device = aws.add_mfa_device(DEVICE);
     let code = device.code_at(clock.now());
     let wrong = Credentials::new(aws.access_key_id(), "guess", None, None, "test");
-    let call = role_call(&aws, wrong).serial_number(DEVICE).token_code(&code);
+    let call = role_call(&aws, wrong)
+        .serial_number(DEVICE)
+        .token_code(&code);
     assert_eq!(refusal(call.send().await).1, "SignatureDoesNotMatch");
     assert_eq!(attempts(&aws), []);
     with_code(&aws, DEVICE, code).await.unwrap();
@@ -202,11 +280,24 @@ async fn one_device_serves_both_actions_and_each_code_only_one_of_them() {
     let (clock, aws) = started();
     let device = aws.add_mfa_device(DEVICE);
     let code = device.code_at(clock.now());
-    let call = client(&aws, aws.credentials()).get_session_token().serial_number(DEVICE).token_code(&code);
+    let call = client(&aws, aws.credentials())
+        .get_session_token()
+        .serial_number(DEVICE)
+        .token_code(&code);
     call.send().await.unwrap();
     assert_eq!(refusal(with_code(&aws, DEVICE, &code).await).2, WRONG);
-    let actions: Vec<_> = aws.mfa_attempts().into_iter().map(|attempt| (attempt.action, attempt.accepted)).collect();
-    assert_eq!(actions, [("GetSessionToken".to_owned(), true), ("AssumeRole".to_owned(), false)]);
+    let actions: Vec<_> = aws
+        .mfa_attempts()
+        .into_iter()
+        .map(|attempt| (attempt.action, attempt.accepted))
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            ("GetSessionToken".to_owned(), true),
+            ("AssumeRole".to_owned(), false)
+        ]
+    );
 }
 
 #[tokio::test]
@@ -217,7 +308,11 @@ async fn a_device_may_show_fixed_codes_besides_its_own() {
     // Not one of the three that the device is good for at present.
     let fixed = (0..)
         .map(|number| format!("{number:06}"))
-        .find(|fixed| [-30, 0, 30].iter().all(|off| device.code_at(shifted(clock.now(), *off)) != *fixed))
+        .find(|fixed| {
+            [-30, 0, 30]
+                .iter()
+                .all(|off| device.code_at(shifted(clock.now(), *off)) != *fixed)
+        })
         .unwrap();
     aws.add_mfa_code(DEVICE, &fixed);
     for (code, taken) in [(&fixed, true), (&fixed, false), (&code, true)] {

@@ -15,7 +15,11 @@ struct Wrong {
 
 impl Clock for Wrong {
     fn now(&self) -> SystemTime {
-        if self.behind { self.right.now() - self.by } else { self.right.now() + self.by }
+        if self.behind {
+            self.right.now() - self.by
+        } else {
+            self.right.now() + self.by
+        }
     }
 
     fn monotonic(&self) -> Duration {
@@ -31,8 +35,17 @@ impl Clock for Wrong {
 async fn a_device_whose_clock_is_wrong_by_a_day_refreshes_in_time() {
     for behind in [true, false] {
         let bench = Bench::new();
-        let clock = Wrong { right: Brisk(bench.clock.clone()), by: DAY, behind };
-        let session = bench.builder(bench.params()).clock(clock).build().await.unwrap();
+        let clock = Wrong {
+            right: Brisk(bench.clock.clone()),
+            by: DAY,
+            behind,
+        };
+        let session = bench
+            .builder(bench.params())
+            .clock(clock)
+            .build()
+            .await
+            .unwrap();
         session.credentials().await.unwrap();
         bench.clock.advance(HOUR / 2);
         session.credentials().await.unwrap();
@@ -49,17 +62,39 @@ async fn a_device_whose_clock_is_wrong_by_a_day_refreshes_in_time() {
 async fn a_clock_that_is_a_decade_off_is_told_beside_a_good_certificates_validity() {
     let bench = Bench::new();
     let decade = 4000 * DAY;
-    let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - 2 * decade..start() + 2 * decade);
+    let device = bench.iot.add_device_valid(
+        THING,
+        KeyKind::EcP256,
+        start() - 2 * decade..start() + 2 * decade,
+    );
     for (behind, problem) in [(true, "is not valid yet"), (false, "has ended")] {
-        let clock = Wrong { right: Brisk(bench.clock.clone()), by: decade, behind };
-        let session = bench.builder(bench.params_of(&device)).clock(clock).build().await.unwrap();
+        let clock = Wrong {
+            right: Brisk(bench.clock.clone()),
+            by: decade,
+            behind,
+        };
+        let session = bench
+            .builder(bench.params_of(&device))
+            .clock(clock)
+            .build()
+            .await
+            .unwrap();
         let error = session.refresh().await.unwrap_err();
         let shown = error.to_string();
-        assert!(shown.contains(problem) && shown.contains("set the clock"), "{shown}");
+        assert!(
+            shown.contains(problem) && shown.contains("set the clock"),
+            "{shown}"
+        );
         // Ten years of 365.3 days, either way.
-        assert!(shown.contains("valid from 2020-03-16T17:46:40Z to 2040-03-17T17:46:40Z"), "{shown}");
+        assert!(
+            shown.contains("valid from 2020-03-16T17:46:40Z to 2040-03-17T17:46:40Z"),
+            "{shown}"
+        );
         assert_eq!(error.details()["not_after"], "2040-03-17T17:46:40Z");
-        assert!(!error.is_retryable() && !error.is_unrecoverable(), "{error:?}");
+        assert!(
+            !error.is_retryable() && !error.is_unrecoverable(),
+            "{error:?}"
+        );
     }
 }
 
@@ -73,7 +108,12 @@ async fn an_earlier_answer_tells_by_how_much_the_clock_is_off() {
     bench.iot.close_connections();
     bench.clock.step_wall(start() - 4000 * DAY);
     let error = session.refresh().await.unwrap_err();
-    assert!(error.to_string().contains("4000 days behind the last answer's"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("4000 days behind the last answer's"),
+        "{error}"
+    );
     assert_eq!(error.details()["server_time"], "2030-03-17T17:46:40Z");
 }
 
@@ -81,8 +121,15 @@ async fn an_earlier_answer_tells_by_how_much_the_clock_is_off() {
 async fn a_certificate_near_its_end_is_told_at_each_refresh() {
     let bench = Bench::new();
     for (left, told) in [(29 * DAY, true), (31 * DAY, false)] {
-        let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - DAY..start() + left);
-        let session = bench.builder(bench.params_of(&device)).build().await.unwrap();
+        let device =
+            bench
+                .iot
+                .add_device_valid(THING, KeyKind::EcP256, start() - DAY..start() + left);
+        let session = bench
+            .builder(bench.params_of(&device))
+            .build()
+            .await
+            .unwrap();
         let mut events = session.events();
         session.refresh().await.unwrap();
         session.refresh().await.unwrap();
@@ -94,7 +141,11 @@ async fn a_certificate_near_its_end_is_told_at_each_refresh() {
                 ends.push(not_after);
             }
         }
-        let expected = if told { vec![start() + left; 2] } else { vec![] };
+        let expected = if told {
+            vec![start() + left; 2]
+        } else {
+            vec![]
+        };
         assert_eq!(ends, expected);
     }
 }
@@ -103,9 +154,21 @@ async fn a_certificate_near_its_end_is_told_at_each_refresh() {
 async fn how_near_its_end_a_certificate_is_is_the_endpoints_to_say_once_it_has_told() {
     let bench = Bench::new();
     for (left, behind, told) in [(31 * DAY, false, 1), (29 * DAY, true, 2)] {
-        let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - 9 * DAY..start() + left);
-        let clock = Wrong { right: Brisk(bench.clock.clone()), by: 2 * DAY, behind };
-        let session = bench.builder(bench.params_of(&device)).clock(clock).build().await.unwrap();
+        let device =
+            bench
+                .iot
+                .add_device_valid(THING, KeyKind::EcP256, start() - 9 * DAY..start() + left);
+        let clock = Wrong {
+            right: Brisk(bench.clock.clone()),
+            by: 2 * DAY,
+            behind,
+        };
+        let session = bench
+            .builder(bench.params_of(&device))
+            .clock(clock)
+            .build()
+            .await
+            .unwrap();
         let mut events = session.events();
         for _ in 0..3 {
             session.refresh().await.unwrap();
@@ -122,13 +185,21 @@ async fn how_near_its_end_a_certificate_is_is_the_endpoints_to_say_once_it_has_t
 #[tokio::test]
 async fn a_certificate_out_of_its_time_opens_no_session_and_tells_the_time() {
     let bench = Bench::new();
-    for (validity, problem) in
-        [(start() - 9 * DAY..start() - DAY, "has ended"), (start() + DAY..start() + 9 * DAY, "is not valid yet")]
-    {
+    for (validity, problem) in [
+        (start() - 9 * DAY..start() - DAY, "has ended"),
+        (start() + DAY..start() + 9 * DAY, "is not valid yet"),
+    ] {
         let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, validity);
-        let error = bench.builder(bench.params_of(&device)).build().await.unwrap_err();
+        let error = bench
+            .builder(bench.params_of(&device))
+            .build()
+            .await
+            .unwrap_err();
         let shown = error.to_string();
-        assert!(shown.contains(problem) && shown.contains("clock shows 2030-03-17T17:46:40Z"), "{shown}");
+        assert!(
+            shown.contains(problem) && shown.contains("clock shows 2030-03-17T17:46:40Z"),
+            "{shown}"
+        );
         assert!(error.is_unrecoverable() && error.param() == Some("certificate"));
     }
 }
@@ -136,8 +207,14 @@ async fn a_certificate_out_of_its_time_opens_no_session_and_tells_the_time() {
 #[tokio::test]
 async fn a_certificate_that_ends_while_the_session_lives_is_the_servers_to_refuse() {
     let bench = Bench::new();
-    let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, start() - DAY..start() + DAY);
-    let session = bench.builder(bench.params_of(&device)).build().await.unwrap();
+    let device = bench
+        .iot
+        .add_device_valid(THING, KeyKind::EcP256, start() - DAY..start() + DAY);
+    let session = bench
+        .builder(bench.params_of(&device))
+        .build()
+        .await
+        .unwrap();
     session.refresh().await.unwrap();
     bench.clock.advance(2 * DAY);
     bench.iot.close_connections();
@@ -150,5 +227,9 @@ async fn a_certificate_that_ends_while_the_session_lives_is_the_servers_to_refus
         bench.clock.advance(DAY);
     };
     let shown = error.to_string();
-    assert!(shown.contains("refused the device's certificate") && shown.contains("to 2030-03-18T17:46:40Z"), "{shown}");
+    assert!(
+        shown.contains("refused the device's certificate")
+            && shown.contains("to 2030-03-18T17:46:40Z"),
+        "{shown}"
+    );
 }

@@ -41,7 +41,13 @@ impl Subject for AtEmbeddedIot {
     fn secrets(&self) -> Vec<String> {
         let mut secrets = self.aws.issued_secrets();
         secrets.push("passphrase-hush".to_owned());
-        secrets.extend(self.device.private_key_pem.lines().filter(|line| !line.starts_with('-')).map(str::to_owned));
+        secrets.extend(
+            self.device
+                .private_key_pem
+                .lines()
+                .filter(|line| !line.starts_with('-'))
+                .map(str::to_owned),
+        );
         secrets
     }
 }
@@ -53,6 +59,9 @@ async fn the_method_keeps_the_contract() {
     iot.add_role_alias(ALIAS, ROLE, None);
     let device = iot.add_device(THING, KeyKind::EcP256);
     let report = contract::check(&AtEmbeddedIot { iot, device, aws }).await;
-    assert_eq!(report.checked(), ["healthy", "expired", "failing", "hanging"]);
+    assert_eq!(
+        report.checked(),
+        ["healthy", "expired", "failing", "hanging"]
+    );
     assert_eq!(report.left_out(), ["panicking", "blocking"]);
 }

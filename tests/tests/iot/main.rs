@@ -1,13 +1,18 @@
-//! Sessions of the method `iot` against the embedded credentials provider: real TLS, real certificates, real files.
+//! Sessions of the method `iot` against the embedded credentials provider: real TLS, real
+//! certificates, real files.
 //!
-//! `refusals` is AWS's no, `answers` what cannot be read, `trust` what TLS says, `retries` further tries and time
-//! limits, `connection` what is kept between refreshes and the way through a proxy, `rotation` files that change,
-//! `files` what is given in place of the right file, `partitions` whose endpoints are known, `passphrases` keys that
-//! are encrypted, `surroundings` the process's environment and folders, `recovery` what becomes of a session meanwhile
-//! and afterwards, `clocks` clocks that are wrong, `identity` who the device is and what is shown of it, `contract` the
+//! `refusals` is AWS's no, `answers` what cannot be read, `trust` what TLS says, `retries` further
+//! tries and time limits, `connection` what is kept between refreshes and the way through a proxy,
+//! `rotation` files that change, `files` what is given in place of the right file, `partitions`
+//! whose endpoints are known, `passphrases` keys that are encrypted, `surroundings` the process's
+//! environment and folders, `recovery` what becomes of a session meanwhile and afterwards, `clocks`
+//! clocks that are wrong, `identity` who the device is and what is shown of it, `contract` the
 //! contract of strategies. This file owns what they share.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 mod answers;
 mod clocks;
@@ -44,7 +49,8 @@ fn start() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_900_000_000)
 }
 
-/// A manual clock on which the waits between tries take no time; a time limit comes when the test says so.
+/// A manual clock on which the waits between tries take no time; a time limit comes when the test
+/// says so.
 #[derive(Clone, Debug)]
 struct Brisk(ManualClock);
 
@@ -85,11 +91,18 @@ impl Bench {
     fn with(settings: impl FnOnce(Builder<'_>) -> Builder<'_>) -> Self {
         let clock = ManualClock::new(start());
         let server_clock = clock.clone();
-        let aws = EmbeddedAws::builder().clock(move || server_clock.now()).start();
+        let aws = EmbeddedAws::builder()
+            .clock(move || server_clock.now())
+            .start();
         let iot = settings(EmbeddedIot::builder(&aws)).start();
         iot.add_role_alias(ALIAS, ROLE, None);
         let device = iot.add_device(THING, KeyKind::EcP256);
-        Self { iot, device, clock, aws }
+        Self {
+            iot,
+            device,
+            clock,
+            aws,
+        }
     }
 
     fn params(&self) -> Params {
@@ -109,7 +122,9 @@ impl Bench {
     }
 
     fn builder(&self, params: Params) -> SessionBuilder {
-        RefreshableSession::builder("iot", params).clock(Brisk(self.clock.clone())).region("eu-west-1")
+        RefreshableSession::builder("iot", params)
+            .clock(Brisk(self.clock.clone()))
+            .region("eu-west-1")
     }
 
     async fn session(&self) -> RefreshableSession {

@@ -37,19 +37,25 @@ async fn every_row_of_the_python_package() {
     });
     let with = |change: Value| {
         let mut data = good.clone();
-        data.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        data.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
         // A row says `null` for what is left out.
-        data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        data.as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
         data
     };
     let bytes = |text: &str| Value::from(text.as_bytes().to_vec());
-    let token =
-        json!({ "pkcs11_lib": "/nonexistent.so", "user_pin": "hush", "token_label": "t", "private_key_label": "k" });
+    let token = json!({ "pkcs11_lib": "/nonexistent.so", "user_pin": "hush", "token_label": "t",
+        "private_key_label": "k" });
     for (name, data, expected) in [
         ("paths", good.clone(), Credentials),
         (
             "texts",
-            with(json!({ "certificate": device.certificate_pem, "private_key": device.private_key_pem })),
+            with(
+                json!({ "certificate": device.certificate_pem, "private_key": device.private_key_pem }),
+            ),
             Credentials,
         ),
         (
@@ -59,11 +65,19 @@ async fn every_row_of_the_python_package() {
             ),
             Credentials,
         ),
-        ("no thing, no duration", with(json!({ "thing_name": null, "duration_seconds": null })), Credentials),
+        (
+            "no thing, no duration",
+            with(json!({ "thing_name": null, "duration_seconds": null })),
+            Credentials,
+        ),
         (
             "a data endpoint",
             with(json!({ "endpoint": "c2abc-ats.iot.eu-west-1.amazonaws.com" })),
-            Refused(Validation, "endpoint", "aws iot describe-endpoint --endpoint-type iot:CredentialProvider"),
+            Refused(
+                Validation,
+                "endpoint",
+                "aws iot describe-endpoint --endpoint-type iot:CredentialProvider",
+            ),
         ),
         (
             "another host",
@@ -75,8 +89,16 @@ async fn every_row_of_the_python_package() {
             with(json!({ "role_alias": "a/b" })),
             Refused(Validation, "role_alias", "role_alias"),
         ),
-        ("key and token", with(json!({ "pkcs11": token })), Refused(Configuration, "private_key", "pkcs11")),
-        ("neither", with(json!({ "private_key": null })), Refused(Configuration, "private_key", "exactly one")),
+        (
+            "key and token",
+            with(json!({ "pkcs11": token })),
+            Refused(Configuration, "private_key", "pkcs11"),
+        ),
+        (
+            "neither",
+            with(json!({ "private_key": null })),
+            Refused(Configuration, "private_key", "exactly one"),
+        ),
         (
             "a library that is no file",
             with(json!({ "private_key": null, "pkcs11": token })),
@@ -87,11 +109,25 @@ async fn every_row_of_the_python_package() {
             with(json!({ "certificate": "/nonexistent.pem" })),
             Refused(Configuration, "certificate", "/nonexistent.pem"),
         ),
-        ("no verification", with(json!({ "verify_peer": false })), Refused(Validation, "", "danger_accept_invalid")),
-        ("a duration of a minute", with(json!({ "duration_seconds": 60 })), Refused(Validation, "duration", "900")),
-        ("an unknown name", with(json!({ "colour": "red" })), Refused(Validation, "colour", "colour")),
+        (
+            "no verification",
+            with(json!({ "verify_peer": false })),
+            Refused(Validation, "", "danger_accept_invalid"),
+        ),
+        (
+            "a duration of a minute",
+            with(json!({ "duration_seconds": 60 })),
+            Refused(Validation, "duration", "900"),
+        ),
+        (
+            "an unknown name",
+            with(json!({ "colour": "red" })),
+            Refused(Validation, "colour", "colour"),
+        ),
     ] {
-        let session = RefreshableSession::builder("iot", data).clock(Brisk(bench.clock.clone())).region("eu-west-1");
+        let session = RefreshableSession::builder("iot", data)
+            .clock(Brisk(bench.clock.clone()))
+            .region("eu-west-1");
         let outcome = match session.build().await {
             Ok(session) => session.credentials().await.map(drop),
             Err(error) => Err(error),
@@ -108,5 +144,11 @@ async fn every_row_of_the_python_package() {
         }
     }
     let request = bench.iot.requests().remove(0);
-    assert_eq!((request.thing_name.as_deref(), request.duration_seconds.as_deref()), (Some(THING), Some("3600")));
+    assert_eq!(
+        (
+            request.thing_name.as_deref(),
+            request.duration_seconds.as_deref()
+        ),
+        (Some(THING), Some("3600"))
+    );
 }

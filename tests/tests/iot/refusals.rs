@@ -1,4 +1,5 @@
-//! AWS's no, row by row: the setting to look at, the command, the request id; and no second call for it.
+//! AWS's no, row by row: the setting to look at, the command, the request id; and no second call
+//! for it.
 
 use brs::ErrorKind;
 
@@ -16,8 +17,17 @@ async fn credentials_are_of_the_role_behind_the_alias_and_for_the_thing() {
     assert_eq!(request.thing_name.as_deref(), Some(THING));
     assert_eq!(request.duration_seconds.as_deref(), Some("7200"));
     assert_eq!(request.server_name.as_deref(), Some("localhost"));
-    assert_eq!(request.certificate_id.as_deref(), Some(bench.device.certificate_id.as_str()));
-    assert!(request.user_agent.as_deref().unwrap().starts_with("brs-iot/"));
+    assert_eq!(
+        request.certificate_id.as_deref(),
+        Some(bench.device.certificate_id.as_str())
+    );
+    assert!(
+        request
+            .user_agent
+            .as_deref()
+            .unwrap()
+            .starts_with("brs-iot/")
+    );
 }
 
 #[tokio::test]
@@ -25,7 +35,10 @@ async fn without_thing_and_duration_no_headers_are_sent() {
     let bench = Bench::new();
     bench.session().await.credentials().await.unwrap();
     let request = &bench.iot.requests()[0];
-    assert_eq!((&request.thing_name, &request.duration_seconds), (&None, &None));
+    assert_eq!(
+        (&request.thing_name, &request.duration_seconds),
+        (&None, &None)
+    );
 }
 
 #[tokio::test]
@@ -33,8 +46,18 @@ async fn an_alias_with_odd_characters_arrives_as_it_is() {
     let bench = Bench::new();
     bench.iot.add_role_alias("a=b,c@d-e_F", ROLE, None);
     let params = bench.params_at(&bench.iot.endpoint(), "a=b,c@d-e_F", &bench.device);
-    bench.builder(params).build().await.unwrap().credentials().await.unwrap();
-    assert_eq!(bench.iot.requests()[0].role_alias.as_deref(), Some("a=b,c@d-e_F"));
+    bench
+        .builder(params)
+        .build()
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.iot.requests()[0].role_alias.as_deref(),
+        Some("a=b,c@d-e_F")
+    );
 }
 
 /// The refusal and its texts, after one call.
@@ -43,7 +66,11 @@ async fn refused(bench: &Bench, params: Params, status: u16, texts: &[&str]) {
     let error = bench.fails(params).await;
     let shown = error.to_string();
     assert!(texts.iter().all(|text| shown.contains(text)), "{shown}");
-    assert_eq!((error.kind(), error.status()), (ErrorKind::Request, Some(status)), "{shown}");
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::Request, Some(status)),
+        "{shown}"
+    );
     assert!(error.is_unrecoverable() && !error.is_retryable(), "{shown}");
     assert_eq!(bench.iot.calls(), calls + 1, "no second call: {shown}");
     let request = bench.iot.requests().pop().unwrap();
@@ -56,14 +83,26 @@ async fn a_thing_of_another_certificate_is_named() {
     let bench = Bench::new();
     let other = bench.iot.add_device("other", KeyKind::EcP256).thing_name;
     let params = bench.params().thing_name(other);
-    refused(&bench, params, 403, &["thing `other`", "aws iot list-thing-principals --thing-name other"]).await;
+    refused(
+        &bench,
+        params,
+        403,
+        &[
+            "thing `other`",
+            "aws iot list-thing-principals --thing-name other",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_policy_that_does_not_allow_it_is_named() {
     let bench = Bench::new();
     bench.iot.deny(&bench.device);
-    let texts = ["`iot:AssumeRoleWithCertificate`", "aws iot list-attached-policies"];
+    let texts = [
+        "`iot:AssumeRoleWithCertificate`",
+        "aws iot list-attached-policies",
+    ];
     refused(&bench, bench.params(), 403, &texts).await;
 }
 
@@ -71,29 +110,62 @@ async fn a_policy_that_does_not_allow_it_is_named() {
 async fn a_certificate_that_is_not_active_is_named_by_its_id() {
     let bench = Bench::new();
     bench.iot.deactivate(&bench.device);
-    let command = format!("aws iot describe-certificate --certificate-id {}", bench.device.certificate_id);
-    refused(&bench, bench.params(), 403, &["not registered or not active", &command]).await;
+    let command = format!(
+        "aws iot describe-certificate --certificate-id {}",
+        bench.device.certificate_id
+    );
+    refused(
+        &bench,
+        bench.params(),
+        403,
+        &["not registered or not active", &command],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_role_alias_that_does_not_exist_is_named() {
     let bench = Bench::new();
     bench.iot.remove_role_alias(ALIAS);
-    refused(&bench, bench.params(), 404, &["role alias `demo` does not exist", "aws iot list-role-aliases"]).await;
+    refused(
+        &bench,
+        bench.params(),
+        404,
+        &[
+            "role alias `demo` does not exist",
+            "aws iot list-role-aliases",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_role_that_does_not_trust_aws_iot_is_pointed_at() {
     let bench = Bench::new();
     bench.iot.break_trust(ALIAS);
-    refused(&bench, bench.params(), 400, &["credentials.iot.amazonaws.com", "aws iot describe-role-alias"]).await;
+    refused(
+        &bench,
+        bench.params(),
+        400,
+        &[
+            "credentials.iot.amazonaws.com",
+            "aws iot describe-role-alias",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_duration_beyond_the_roles_own_is_told() {
     let bench = Bench::new();
     bench.iot.add_role_alias(ALIAS, ROLE, HOUR);
-    refused(&bench, bench.params().duration(HOUR * 12), 400, &["43200 s", "MaxSessionDuration"]).await;
+    refused(
+        &bench,
+        bench.params().duration(HOUR * 12),
+        400,
+        &["43200 s", "MaxSessionDuration"],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -11,23 +11,41 @@ use crate::support::{LIMIT, in_time, world};
 async fn a_published_message_arrives_and_one_from_elsewhere_is_received() {
     let broker = Mosquitto::start(&world().iot);
     for protocol in [Protocol::V5, Protocol::V311] {
-        let options = world().options(broker.endpoint(), "device-7").protocol(protocol);
+        let options = world()
+            .options(broker.endpoint(), "device-7")
+            .protocol(protocol);
         let connection = mqtt::connect(options).await.unwrap();
         let elsewhere = broker.subscriber("up/#");
         let mut commands = in_time(connection.subscribe("down/+")).await.unwrap();
         assert_eq!(commands.granted(), Qos::AtLeastOnce);
         for (qos, payload) in [(Qos::AtLeastOnce, "one"), (Qos::AtMostOnce, "none")] {
-            in_time(connection.publish(Publish::new("up/a", payload).qos(qos))).await.unwrap();
-            assert_eq!(elsewhere.next(LIMIT).unwrap(), ("up/a".into(), payload.into()), "{protocol:?}");
+            in_time(connection.publish(Publish::new("up/a", payload).qos(qos)))
+                .await
+                .unwrap();
+            assert_eq!(
+                elsewhere.next(LIMIT).unwrap(),
+                ("up/a".into(), payload.into()),
+                "{protocol:?}"
+            );
         }
         broker.publish("down/x", "go");
         let message = in_time(commands.next()).await.unwrap();
-        assert_eq!((message.topic(), &message.payload()[..]), ("down/x", &b"go"[..]), "{protocol:?}");
+        assert_eq!(
+            (message.topic(), &message.payload()[..]),
+            ("down/x", &b"go"[..]),
+            "{protocol:?}"
+        );
         in_time(connection.unsubscribe(["down/+"])).await.unwrap();
-        assert!(in_time(commands.next()).await.is_none(), "the stream ends with the subscription");
+        assert!(
+            in_time(commands.next()).await.is_none(),
+            "the stream ends with the subscription"
+        );
         in_time(connection.disconnect(LIMIT)).await.unwrap();
         assert_eq!(connection.state(), State::Closed);
-        let error = connection.publish(Publish::new("up/a", "late")).await.unwrap_err();
+        let error = connection
+            .publish(Publish::new("up/a", "late"))
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), Some("Closed"), "{error}");
     }
 }
@@ -47,8 +65,14 @@ async fn properties_come_through_in_mqtt_5() {
     let message = in_time(stream.next()).await.unwrap();
     assert_eq!(message.content_type(), Some("text/plain"));
     assert_eq!(message.response_topic(), Some("answers"));
-    assert_eq!(message.correlation_data().map(|data| &data[..]), Some(&b"7"[..]));
-    assert_eq!(message.user_properties(), [("unit".to_owned(), "K".to_owned())]);
+    assert_eq!(
+        message.correlation_data().map(|data| &data[..]),
+        Some(&b"7"[..])
+    );
+    assert_eq!(
+        message.user_properties(),
+        [("unit".to_owned(), "K".to_owned())]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,9 +103,15 @@ async fn the_stream_of_all_messages_has_those_of_every_subscription() {
 #[ignore = "needs mosquitto"]
 async fn a_message_that_was_not_acknowledged_comes_again() {
     let broker = Mosquitto::start(&world().iot);
-    let options = || world().options(broker.endpoint(), "keeper").session_expiry(LIMIT);
+    let options = || {
+        world()
+            .options(broker.endpoint(), "keeper")
+            .session_expiry(LIMIT)
+    };
     let connection = mqtt::connect(options()).await.unwrap();
-    let mut stream = in_time(connection.subscribe(Subscribe::new("k").manual_ack(true))).await.unwrap();
+    let mut stream = in_time(connection.subscribe(Subscribe::new("k").manual_ack(true)))
+        .await
+        .unwrap();
     broker.publish("k", "first");
     broker.publish("k", "second");
     in_time(stream.next()).await.unwrap().ack();
@@ -98,7 +128,12 @@ async fn a_message_that_was_not_acknowledged_comes_again() {
 #[ignore = "needs mosquitto"]
 async fn what_a_session_kept_for_an_earlier_process_is_received() {
     let broker = Mosquitto::start(&world().iot);
-    let options = || world().options(broker.endpoint(), "sleeper").clean_start(false).session_expiry(LIMIT);
+    let options = || {
+        world()
+            .options(broker.endpoint(), "sleeper")
+            .clean_start(false)
+            .session_expiry(LIMIT)
+    };
     for protocol in [Protocol::V5, Protocol::V311] {
         let connection = mqtt::connect(options().protocol(protocol)).await.unwrap();
         let _stream = in_time(connection.subscribe("s/#")).await.unwrap();
@@ -106,8 +141,14 @@ async fn what_a_session_kept_for_an_earlier_process_is_received() {
         broker.publish("s/1", "while away");
         let connection = mqtt::connect(options().protocol(protocol)).await.unwrap();
         let mut stream = in_time(connection.subscribe("s/#")).await.unwrap();
-        assert_eq!(&in_time(stream.next()).await.unwrap().payload()[..], b"while away", "{protocol:?}");
-        in_time(connection.publish(Publish::new("other", "works as ever"))).await.unwrap();
+        assert_eq!(
+            &in_time(stream.next()).await.unwrap().payload()[..],
+            b"while away",
+            "{protocol:?}"
+        );
+        in_time(connection.publish(Publish::new("other", "works as ever")))
+            .await
+            .unwrap();
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     }
 }
@@ -125,14 +166,21 @@ async fn dropping_the_last_handle_says_goodbye() {
     while !matches!(in_time(events.next()).await, Some(Event::Closed)) {}
     assert!(in_time(events.next()).await.is_none());
     broker.publish("end", "of the test");
-    assert_eq!(watcher.next(LIMIT).unwrap().0, "end", "the last will was not published");
+    assert_eq!(
+        watcher.next(LIMIT).unwrap().0,
+        "end",
+        "the last will was not published"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mosquitto"]
 async fn a_session_of_a_device_lends_what_is_not_given_anew() {
     let (world, broker) = (world(), Mosquitto::start(&world().iot));
-    let (elsewhere, another) = (EmbeddedIot::start(&world.aws), world.iot.add_device("another", KeyKind::EcP256));
+    let (elsewhere, another) = (
+        EmbeddedIot::start(&world.aws),
+        world.iot.add_device("another", KeyKind::EcP256),
+    );
     let right = world.iot.trust_store();
     let session = async |store: &str| {
         let params = brs::iot::Params::new(world.iot.endpoint(), "reporting")
@@ -140,11 +188,22 @@ async fn a_session_of_a_device_lends_what_is_not_given_anew() {
             .certificate(world.device.certificate_pem.as_str())
             .private_key(world.device.private_key_pem.as_str())
             .trust_store(store);
-        brs::RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap()
+        brs::RefreshableSession::builder("iot", params)
+            .region("eu-west-1")
+            .build()
+            .await
+            .unwrap()
     };
-    let (session, wrong) = (session(&right).await, session(&elsewhere.trust_store()).await);
+    let (session, wrong) = (
+        session(&right).await,
+        session(&elsewhere.trust_store()).await,
+    );
     let options = || mqtt::Options::new(broker.endpoint(), "lent");
-    let device = || options().certificate(&*another.certificate_pem).private_key(&*another.private_key_pem);
+    let device = || {
+        options()
+            .certificate(&*another.certificate_pem)
+            .private_key(&*another.private_key_pem)
+    };
     for (session, options) in [
         (&session, options()),
         (&session, device()),
@@ -152,11 +211,16 @@ async fn a_session_of_a_device_lends_what_is_not_given_anew() {
         (&wrong, device().trust_store(&*right)),
     ] {
         let connection = in_time(session.mqtt(options)).await.unwrap();
-        in_time(connection.publish(Publish::new("lent", "x"))).await.unwrap();
+        in_time(connection.publish(Publish::new("lent", "x")))
+            .await
+            .unwrap();
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     }
     for options in [options(), device()] {
         let error = in_time(wrong.mqtt(options)).await.unwrap_err();
-        assert!(error.to_string().contains("comes from no authority of"), "{error}");
+        assert!(
+            error.to_string().contains("comes from no authority of"),
+            "{error}"
+        );
     }
 }

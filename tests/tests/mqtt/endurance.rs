@@ -18,8 +18,13 @@ const PUBLISHERS: usize = 200;
 /// Which numbers have come, and how often.
 type Seen = HashMap<usize, usize>;
 
-/// Publishes numbers until they are used up; gives those that were reported as acknowledged and how many were not.
-async fn publish_all(connection: &Connection, total: usize, done: &watch::Sender<usize>) -> (HashSet<usize>, usize) {
+/// Publishes numbers until they are used up; gives those that were reported as acknowledged and how
+/// many were not.
+async fn publish_all(
+    connection: &Connection,
+    total: usize,
+    done: &watch::Sender<usize>,
+) -> (HashSet<usize>, usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut publishers = tokio::task::JoinSet::new();
     for _ in 0..PUBLISHERS {
@@ -31,7 +36,10 @@ async fn publish_all(connection: &Connection, total: usize, done: &watch::Sender
                 if number >= total {
                     return (acknowledged, failed);
                 }
-                match connection.publish(Publish::new("n", number.to_string())).await {
+                match connection
+                    .publish(Publish::new("n", number.to_string()))
+                    .await
+                {
                     Ok(()) => acknowledged.push(number),
                     Err(_) => failed += 1,
                 }
@@ -56,12 +64,21 @@ fn report(figures: &str) {
 /// Resident memory in MiB.
 fn memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or(0) / 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<usize>()
+        .unwrap_or(0)
+        / 1024
 }
 
 async fn until(done: &watch::Sender<usize>, count: usize) {
-    in_time(done.subscribe().wait_for(|done| *done >= count)).await.unwrap();
+    in_time(done.subscribe().wait_for(|done| *done >= count))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +118,9 @@ async fn what_was_acknowledged_arrives(protocol: Protocol, total: usize, restart
     let receiving = kept(broker.endpoint(), "receiver");
     let receiver = mqtt::connect(receiving).await.unwrap();
     let mut stream = in_time(receiver.subscribe("n")).await.unwrap();
-    let publisher = mqtt::connect(kept(path.endpoint(), "publisher")).await.unwrap();
+    let publisher = mqtt::connect(kept(path.endpoint(), "publisher"))
+        .await
+        .unwrap();
     let done = watch::Sender::new(0);
     let counting = tokio::spawn(async move {
         let mut seen = Seen::new();
@@ -137,22 +156,39 @@ async fn what_was_acknowledged_arrives(protocol: Protocol, total: usize, restart
     }
     path.set_delay(Duration::ZERO);
     let (acknowledged, failed) = publishing.await.unwrap();
-    in_time(publisher.publish(Publish::new("n", "end"))).await.unwrap();
+    in_time(publisher.publish(Publish::new("n", "end")))
+        .await
+        .unwrap();
     let (count, connections) = (acknowledged.len(), path.connections());
-    report(&format!("{protocol:?}: {count} acknowledged, {failed} failed, {connections} connections, {highest:?} MiB"));
+    report(&format!(
+        "{protocol:?}: {count} acknowledged, {failed} failed, {connections} connections, {highest:?} MiB"
+    ));
     assert_eq!((acknowledged.len(), failed), (total, 0));
     let independently = tokio::task::spawn_blocking(|| counting_independently.join().unwrap());
-    for (who, seen) in
-        [("brs", in_time(counting).await.unwrap()), ("mosquitto_sub", in_time(independently).await.unwrap())]
-    {
-        let lost = acknowledged.iter().filter(|number| !seen.contains_key(number)).count();
+    for (who, seen) in [
+        ("brs", in_time(counting).await.unwrap()),
+        ("mosquitto_sub", in_time(independently).await.unwrap()),
+    ] {
+        let lost = acknowledged
+            .iter()
+            .filter(|number| !seen.contains_key(number))
+            .count();
         let twice: usize = seen.values().map(|count| count - 1).sum();
-        report(&format!("{protocol:?}, {who}: {lost} lost, {twice} more than once"));
+        report(&format!(
+            "{protocol:?}, {who}: {lost} lost, {twice} more than once"
+        ));
         assert_eq!(lost, 0, "{who}");
     }
-    // Other tests of this process come and go: of the last quarter the least counts, which what grows has in it, too.
-    let (first, last) = (highest[2], highest[restarts * 3 / 4..].iter().copied().min().unwrap());
-    assert!(first > 0 && last < first + 32, "memory grows: {highest:?} MiB");
+    // Other tests of this process come and go: of the last quarter the least counts, which what
+    // grows has in it, too.
+    let (first, last) = (
+        highest[2],
+        highest[restarts * 3 / 4..].iter().copied().min().unwrap(),
+    );
+    assert!(
+        first > 0 && last < first + 32,
+        "memory grows: {highest:?} MiB"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +213,9 @@ async fn every_publish_ends_though_the_broker_is_killed() {
         .unwrap();
     }
     let (acknowledged, failed) = in_time(publishing).await.unwrap();
-    report(&format!("{} acknowledged, {failed} ended as an error", acknowledged.len()));
+    report(&format!(
+        "{} acknowledged, {failed} ended as an error",
+        acknowledged.len()
+    ));
     assert_eq!(acknowledged.len() + failed, TOTAL);
 }

@@ -17,14 +17,22 @@ async fn each_way_of_not_connecting_has_its_own_error() {
     let options = || world.options(broker.endpoint(), "d");
     let nobody = RoughPath::start("127.0.0.1:1".parse().unwrap());
     for (options, words) in [
-        (options().trust_store(stranger.trust_store().as_str()), "comes from no authority of"),
         (
-            options().certificate(foreign.certificate_pem.as_str()).private_key(foreign.private_key_pem.as_str()),
+            options().trust_store(stranger.trust_store().as_str()),
+            "comes from no authority of",
+        ),
+        (
+            options()
+                .certificate(foreign.certificate_pem.as_str())
+                .private_key(foreign.private_key_pem.as_str()),
             "refused the device's certificate",
         ),
         (world.options("localhost:1", "d"), "nothing listens there"),
         (world.options(nobody.endpoint(), "d"), "was cut"),
-        (world.options("no-such-host.invalid", "d"), "its name is not known"),
+        (
+            world.options("no-such-host.invalid", "d"),
+            "its name is not known",
+        ),
         (options().alpn(true), "ALPN"),
     ] {
         let error = in_time(mqtt::connect(options)).await.unwrap_err();
@@ -40,10 +48,14 @@ async fn what_an_access_list_forbids_is_told_with_the_action() {
     std::fs::write(&list, "pattern readwrite allowed/#\n").unwrap();
     let broker = Mosquitto::start_with(&world().iot, &format!("acl_file {}", list.display()));
     let connection = world().connect(&broker, "limited").await;
-    let error = in_time(connection.publish(Publish::new("forbidden", "x"))).await.unwrap_err();
+    let error = in_time(connection.publish(Publish::new("forbidden", "x")))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("iot:Publish"), "{error}");
     assert!(error.is_unrecoverable());
-    in_time(connection.publish(Publish::new("allowed/x", "x"))).await.unwrap();
+    in_time(connection.publish(Publish::new("allowed/x", "x")))
+        .await
+        .unwrap();
     let asked = ["allowed/#", "a/#"].map(Subscribe::new);
     let answers = in_time(connection.subscribe_all(asked)).await.unwrap();
     assert!(answers[0].is_ok());
@@ -52,7 +64,9 @@ async fn what_an_access_list_forbids_is_told_with_the_action() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_does_not_take_is_refused_before_it_is_sent() {
     // Nobody is reached there.
-    let options = world().options("a1-ats.iot.eu-west-1.amazonaws.com", "careful").proxy("http://127.0.0.1:1");
+    let options = world()
+        .options("a1-ats.iot.eu-west-1.amazonaws.com", "careful")
+        .proxy("http://127.0.0.1:1");
     let connection = mqtt::connect(options.defer_connect(true)).await.unwrap();
     let long = "x".repeat(257);
     for (message, param) in [
@@ -65,7 +79,10 @@ async fn what_aws_does_not_take_is_refused_before_it_is_sent() {
         assert_eq!(error.param(), Some(param), "{error}");
     }
     for filter in [long.as_str(), "a/b/c/d/e/f/g/h/#"] {
-        assert_eq!(connection.subscribe(filter).await.unwrap_err().param(), Some("filter"));
+        assert_eq!(
+            connection.subscribe(filter).await.unwrap_err().param(),
+            Some("filter")
+        );
     }
     let nine = (0..9).map(|number| Subscribe::new(format!("f/{number}")));
     let error = connection.subscribe_all(nine).await.unwrap_err();
@@ -76,15 +93,28 @@ async fn what_aws_does_not_take_is_refused_before_it_is_sent() {
 #[ignore = "needs mosquitto"]
 async fn what_only_aws_does_not_take_is_sent_to_another_broker() {
     let broker = Mosquitto::start(&world().iot);
-    let options = world().options(broker.endpoint(), "free").max_outgoing_packet_size(200_000);
+    let options = world()
+        .options(broker.endpoint(), "free")
+        .max_outgoing_packet_size(200_000);
     let connection = in_time(mqtt::connect(options)).await.unwrap();
-    for (topic, size) in [("a", 131_073), (&*"x".repeat(257), 1), ("a/b/c/d/e/f/g/h/i", 1)] {
+    for (topic, size) in [
+        ("a", 131_073),
+        (&*"x".repeat(257), 1),
+        ("a/b/c/d/e/f/g/h/i", 1),
+    ] {
         let mut stream = in_time(connection.subscribe(topic)).await.unwrap();
-        in_time(connection.publish(Publish::new(topic, vec![0; size]))).await.unwrap();
+        in_time(connection.publish(Publish::new(topic, vec![0; size])))
+            .await
+            .unwrap();
         assert_eq!(in_time(stream.next()).await.unwrap().payload().len(), size);
     }
-    let error = in_time(connection.publish(Publish::new("a", vec![0; 200_000]))).await.unwrap_err();
-    assert!(error.param() == Some("payload") && error.to_string().contains("200000"), "{error}");
+    let error = in_time(connection.publish(Publish::new("a", vec![0; 200_000])))
+        .await
+        .unwrap_err();
+    assert!(
+        error.param() == Some("payload") && error.to_string().contains("200000"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,12 +123,21 @@ async fn a_proxy_is_gone_through_and_its_refusal_is_told() {
     let broker = Mosquitto::start(&world().iot);
     let proxy = RoughPath::start_tunnel(broker.tls_address());
     let options = |user: &str| {
-        world().options(broker.endpoint(), "tunnelled").proxy(format!("http://{user}@{}", proxy.address()))
+        world()
+            .options(broker.endpoint(), "tunnelled")
+            .proxy(format!("http://{user}@{}", proxy.address()))
     };
     let connection = in_time(mqtt::connect(options("me:hush"))).await.unwrap();
-    in_time(connection.publish(Publish::new("p", "x"))).await.unwrap();
+    in_time(connection.publish(Publish::new("p", "x")))
+        .await
+        .unwrap();
     assert_eq!(proxy.connections(), 1);
-    let error = in_time(mqtt::connect(options("me:wrong"))).await.unwrap_err();
-    assert!(error.to_string().contains("the proxy opened no way"), "{error:?}");
+    let error = in_time(mqtt::connect(options("me:wrong")))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the proxy opened no way"),
+        "{error:?}"
+    );
     assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
 }

@@ -15,11 +15,17 @@ async fn a_server_without_the_session_is_asked_again_for_subscriptions() {
     let broker = Mosquitto::start(&world().iot);
     let path = RoughPath::start(broker.tls_address());
     for protocol in [Protocol::V5, Protocol::V311] {
-        let options = world().options(path.endpoint(), "forgetful").protocol(protocol);
+        let options = world()
+            .options(path.endpoint(), "forgetful")
+            .protocol(protocol);
         let connection = mqtt::connect(options).await.unwrap();
         let mut streams = Vec::new();
         for number in 0..10 {
-            streams.push(in_time(connection.subscribe(format!("s/{number}"))).await.unwrap());
+            streams.push(
+                in_time(connection.subscribe(format!("s/{number}")))
+                    .await
+                    .unwrap(),
+            );
         }
         let mut events = connection.events();
         path.cut();
@@ -30,7 +36,11 @@ async fn a_server_without_the_session_is_asked_again_for_subscriptions() {
         };
         assert_eq!(filters, 10);
         broker.publish("s/7", "still there");
-        assert_eq!(&in_time(streams[7].next()).await.unwrap().payload()[..], b"still there", "{protocol:?}");
+        assert_eq!(
+            &in_time(streams[7].next()).await.unwrap().payload()[..],
+            b"still there",
+            "{protocol:?}"
+        );
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     }
 }
@@ -40,7 +50,13 @@ async fn a_server_without_the_session_is_asked_again_for_subscriptions() {
 async fn a_session_that_lives_on_needs_no_new_subscription() {
     let broker = Mosquitto::start(&world().iot);
     let path = RoughPath::start(broker.tls_address());
-    let connection = mqtt::connect(world().options(path.endpoint(), "lasting").session_expiry(LIMIT)).await.unwrap();
+    let connection = mqtt::connect(
+        world()
+            .options(path.endpoint(), "lasting")
+            .session_expiry(LIMIT),
+    )
+    .await
+    .unwrap();
     let mut stream = in_time(connection.subscribe("l")).await.unwrap();
     let mut events = connection.events();
     path.cut();
@@ -51,7 +67,10 @@ async fn a_session_that_lives_on_needs_no_new_subscription() {
     };
     assert!(session_present);
     broker.publish("l", "kept");
-    assert_eq!(&in_time(stream.next()).await.unwrap().payload()[..], b"kept");
+    assert_eq!(
+        &in_time(stream.next()).await.unwrap().payload()[..],
+        b"kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,10 +83,15 @@ async fn publishes_in_flight_survive_a_cut_or_say_that_they_did_not() {
         (WhenSessionLost::Requeue, Duration::ZERO),
         (WhenSessionLost::Fail, LIMIT),
     ] {
-        let options = world().options(path.endpoint(), "flight").when_session_lost(when).session_expiry(expiry);
+        let options = world()
+            .options(path.endpoint(), "flight")
+            .when_session_lost(when)
+            .session_expiry(expiry);
         let connection = mqtt::connect(options).await.unwrap();
         path.set_delay(Duration::from_millis(50));
-        let publishes = join_all((0..20).map(|number| connection.publish(Publish::new("f", number.to_string()))));
+        let publishes = join_all(
+            (0..20).map(|number| connection.publish(Publish::new("f", number.to_string()))),
+        );
         let (results, ()) = tokio::join!(in_time(publishes), async {
             path.cut();
             path.set_delay(Duration::ZERO);
@@ -77,7 +101,10 @@ async fn publishes_in_flight_survive_a_cut_or_say_that_they_did_not() {
                 Ok(()) => {}
                 Err(error) => {
                     assert_eq!(error.code(), Some("SessionLost"), "{error}");
-                    assert!(when == WhenSessionLost::Fail && expiry.is_zero(), "{when:?} {expiry:?}");
+                    assert!(
+                        when == WhenSessionLost::Fail && expiry.is_zero(),
+                        "{when:?} {expiry:?}"
+                    );
                 }
             }
         }
@@ -89,19 +116,29 @@ async fn publishes_in_flight_survive_a_cut_or_say_that_they_did_not() {
 #[ignore = "needs mosquitto"]
 async fn what_is_published_offline_waits_or_says_why_not() {
     let mut broker = Mosquitto::start(&world().iot);
-    let options = world().options(broker.endpoint(), "offline").outbox_messages(2).when_full(WhenFull::DropOldest);
+    let options = world()
+        .options(broker.endpoint(), "offline")
+        .outbox_messages(2)
+        .when_full(WhenFull::DropOldest);
     let connection = mqtt::connect(options).await.unwrap();
     let mut events = connection.events();
     broker.stop();
     while !matches!(in_time(events.next()).await, Some(Event::Lost { .. })) {}
-    let error = connection.publish(Publish::new("o", "x").qos(Qos::AtMostOnce)).await.unwrap_err();
+    let error = connection
+        .publish(Publish::new("o", "x").qos(Qos::AtMostOnce))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Some("Offline"), "{error}");
-    let publishes = join_all((0..3).map(|number| connection.publish(Publish::new("o", number.to_string()))));
+    let publishes =
+        join_all((0..3).map(|number| connection.publish(Publish::new("o", number.to_string()))));
     let started = async {
         broker.start_again();
     };
     let (results, ()) = tokio::join!(in_time(publishes), started);
-    let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().and_then(|error| error.code())).collect();
+    let codes: Vec<_> = results
+        .iter()
+        .map(|result| result.as_ref().err().and_then(|error| error.code()))
+        .collect();
     assert_eq!(codes, [Some("Dropped"), None, None]);
 }
 
@@ -110,11 +147,18 @@ async fn what_is_published_offline_waits_or_says_why_not() {
 async fn a_deferred_connection_waits_for_its_broker() {
     let mut broker = Mosquitto::start(&world().iot);
     broker.stop();
-    let connection = mqtt::connect(world().options(broker.endpoint(), "early").defer_connect(true)).await.unwrap();
+    let connection = mqtt::connect(
+        world()
+            .options(broker.endpoint(), "early")
+            .defer_connect(true),
+    )
+    .await
+    .unwrap();
     assert_ne!(connection.state(), State::Connected);
-    let (published, ()) = tokio::join!(in_time(connection.publish(Publish::new("e", "x"))), async {
-        broker.start_again();
-    });
+    let (published, ()) =
+        tokio::join!(in_time(connection.publish(Publish::new("e", "x"))), async {
+            broker.start_again();
+        });
     published.unwrap();
 }
 
@@ -124,23 +168,33 @@ async fn disconnecting_waits_for_what_is_outstanding_up_to_its_limit() {
     let mut broker = Mosquitto::start(&world().iot);
     let connection = world().connect(&broker, "patient").await;
     let watcher = broker.subscriber("d");
-    let publish = |number: usize| Box::pin(maybe_done(connection.publish(Publish::new("d", number.to_string()))));
+    let publish = |number: usize| {
+        Box::pin(maybe_done(
+            connection.publish(Publish::new("d", number.to_string())),
+        ))
+    };
     let mut publishes: Vec<_> = (0..200).map(publish).collect();
     // All of them have begun when the end is asked for.
     for publish in &mut publishes {
         let _ = publish.now_or_never();
     }
-    let (disconnected, _) = tokio::join!(in_time(connection.disconnect(LIMIT)), join_all(publishes.iter_mut()));
+    let (disconnected, _) = tokio::join!(
+        in_time(connection.disconnect(LIMIT)),
+        join_all(publishes.iter_mut())
+    );
     disconnected.unwrap();
-    publishes.iter_mut().for_each(|publish| publish.as_mut().take_output().unwrap().unwrap());
+    publishes
+        .iter_mut()
+        .for_each(|publish| publish.as_mut().take_output().unwrap().unwrap());
     assert!((0..200).all(|_| watcher.next(LIMIT).is_some()));
 
     let connection = world().connect(&broker, "hurried").await;
     broker.stop();
-    let (published, disconnected) = tokio::join!(in_time(connection.publish(Publish::new("d", "x"))), async {
-        tokio::task::yield_now().await;
-        in_time(connection.disconnect(Duration::from_millis(100))).await
-    });
+    let (published, disconnected) =
+        tokio::join!(in_time(connection.publish(Publish::new("d", "x"))), async {
+            tokio::task::yield_now().await;
+            in_time(connection.disconnect(Duration::from_millis(100))).await
+        });
     assert_eq!(published.unwrap_err().code(), Some("Closed"));
     assert!(disconnected.is_err());
 }
@@ -153,10 +207,17 @@ async fn the_last_will_is_published_when_the_line_is_cut() {
     for protocol in [Protocol::V5, Protocol::V311] {
         let watcher = broker.subscriber("gone");
         let will = Publish::new("gone", "without a word");
-        let options = world().options(path.endpoint(), "mortal").protocol(protocol).last_will(will);
+        let options = world()
+            .options(path.endpoint(), "mortal")
+            .protocol(protocol)
+            .last_will(will);
         let _connection = mqtt::connect(options).await.unwrap();
         path.cut();
-        assert_eq!(watcher.next(LIMIT).unwrap().1, "without a word", "{protocol:?}");
+        assert_eq!(
+            watcher.next(LIMIT).unwrap().1,
+            "without a word",
+            "{protocol:?}"
+        );
     }
 }
 
@@ -165,7 +226,11 @@ async fn the_last_will_is_published_when_the_line_is_cut() {
 async fn two_clients_with_one_id_are_told_so() {
     let broker = Mosquitto::start(&world().iot);
     for protocol in [Protocol::V5, Protocol::V311] {
-        let options = || world().options(broker.endpoint(), "twin").protocol(protocol);
+        let options = || {
+            world()
+                .options(broker.endpoint(), "twin")
+                .protocol(protocol)
+        };
         let one = mqtt::connect(options()).await.unwrap();
         let mut events = one.events();
         let _other = mqtt::connect(options()).await.unwrap();

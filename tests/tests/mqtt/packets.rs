@@ -8,14 +8,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use crate::scripted::{
-    BOTH, CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, UNSUBSCRIBE, agree, lost,
+    BOTH, CONNECT, DISCONNECT, Deed, PINGREQ, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted,
+    UNSUBSCRIBE, agree, lost,
 };
 use crate::support::{LIMIT, in_time, lasting, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
     for protocol in BOTH {
-        // Nothing is acknowledged over the first connection, which ends; its session goes on over the second.
+        // Nothing is acknowledged over the first connection, which ends; its session goes on over
+        // the second.
         let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
             (CONNECT, number) => Deed::Send(packet.accept(number > 0)),
             (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
@@ -24,9 +26,14 @@ async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
         .await;
         let options = lasting(world().options(broker.endpoint(), "again"), protocol);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
-        in_time(connection.publish(Publish::new("a", "x"))).await.unwrap();
+        in_time(connection.publish(Publish::new("a", "x")))
+            .await
+            .unwrap();
         let seen = broker.seen(PUBLISH);
-        let flags: Vec<_> = seen.iter().map(|packet| (packet.connection, packet.is_duplicate())).collect();
+        let flags: Vec<_> = seen
+            .iter()
+            .map(|packet| (packet.connection, packet.is_duplicate()))
+            .collect();
         assert_eq!(flags, [(0, false), (1, true)], "{protocol:?}");
         assert_eq!(seen[0].id(), seen[1].id());
     }
@@ -34,32 +41,45 @@ async fn what_is_sent_again_within_a_session_has_its_dup_flag_and_its_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_session_leaves_is_published_anew_or_fails_as_chosen() {
-    for (when, protocol) in
-        [WhenSessionLost::Requeue, WhenSessionLost::Fail].into_iter().flat_map(|w| BOTH.map(|p| (w, p)))
+    for (when, protocol) in [WhenSessionLost::Requeue, WhenSessionLost::Fail]
+        .into_iter()
+        .flat_map(|w| BOTH.map(|p| (w, p)))
     {
         let broker = Scripted::start(|packet| match (packet.kind(), packet.connection) {
             (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "anew").protocol(protocol).when_session_lost(when);
+        let options = world()
+            .options(broker.endpoint(), "anew")
+            .protocol(protocol)
+            .when_session_lost(when);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let result = in_time(connection.publish(Publish::new("a", "x"))).await;
-        let flags: Vec<_> = broker.seen(PUBLISH).iter().map(Packet::is_duplicate).collect();
+        let flags: Vec<_> = broker
+            .seen(PUBLISH)
+            .iter()
+            .map(Packet::is_duplicate)
+            .collect();
         match when {
             WhenSessionLost::Requeue => {
                 result.unwrap();
                 assert_eq!(flags, [false, false], "a new publish, {protocol:?}");
             }
             WhenSessionLost::Fail => {
-                assert_eq!(result.unwrap_err().code(), Some("SessionLost"), "{protocol:?}");
+                assert_eq!(
+                    result.unwrap_err().code(),
+                    Some("SessionLost"),
+                    "{protocol:?}"
+                );
                 assert_eq!(flags, [false]);
             }
         }
     }
 }
 
-/// The first unsubscribe ends its connection; later ones are answered. `kept` is whether the session goes on.
+/// The first unsubscribe ends its connection; later ones are answered. `kept` is whether the
+/// session goes on.
 fn cut_at_unsubscribe(kept: bool) -> impl Fn(&Packet) -> Deed {
     move |packet| match (packet.kind(), packet.connection) {
         (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
@@ -71,7 +91,10 @@ fn cut_at_unsubscribe(kept: bool) -> impl Fn(&Packet) -> Deed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
-    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+    for (protocol, kept) in BOTH
+        .into_iter()
+        .flat_map(|protocol| [(protocol, false), (protocol, true)])
+    {
         let broker = Scripted::start(cut_at_unsubscribe(kept)).await;
         let options = lasting(world().options(broker.endpoint(), "away"), protocol);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
@@ -82,32 +105,51 @@ async fn an_unsubscribe_that_a_loss_cuts_off_is_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsubscribe_that_a_loss_cuts_off_leaves_a_later_subscribe_alone() {
-    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+    for (protocol, kept) in BOTH
+        .into_iter()
+        .flat_map(|protocol| [(protocol, false), (protocol, true)])
+    {
         let broker = Scripted::start(cut_at_unsubscribe(kept)).await;
-        let options = world().options(broker.endpoint(), "back").protocol(protocol);
-        let options = if kept { lasting(options, protocol) } else { options };
+        let options = world()
+            .options(broker.endpoint(), "back")
+            .protocol(protocol);
+        let options = if kept {
+            lasting(options, protocol)
+        } else {
+            options
+        };
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let _subscription = in_time(connection.subscribe("a/b")).await.unwrap();
         let again = async {
             broker.until(UNSUBSCRIBE, 1).await;
             connection.subscribe("a/b").await
         };
-        let (unsubscribed, again) = in_time(async { tokio::join!(connection.unsubscribe(["a/b"]), again) }).await;
+        let (unsubscribed, again) =
+            in_time(async { tokio::join!(connection.unsubscribe(["a/b"]), again) }).await;
         unsubscribed.unwrap();
         let _again = again.unwrap();
         // Whatever was sent before this has come by its end.
-        in_time(connection.publish(Publish::new("later", "x"))).await.unwrap();
+        in_time(connection.publish(Publish::new("later", "x")))
+            .await
+            .unwrap();
         let last = broker.seen_of(&[SUBSCRIBE, UNSUBSCRIBE]).pop().unwrap();
-        assert_eq!((last.kind(), last.connection), (SUBSCRIBE, 1), "{protocol:?} {kept}");
+        assert_eq!(
+            (last.kind(), last.connection),
+            (SUBSCRIBE, 1),
+            "{protocol:?} {kept}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_come_late() {
     const COUNT: usize = 200;
-    let cases = [false, true].into_iter().flat_map(|kept| [(kept, false), (kept, true)]);
-    for (protocol, (kept, holds)) in
-        BOTH.into_iter().flat_map(|protocol| cases.clone().map(move |case| (protocol, case)))
+    let cases = [false, true]
+        .into_iter()
+        .flat_map(|kept| [(kept, false), (kept, true)]);
+    for (protocol, (kept, holds)) in BOTH
+        .into_iter()
+        .flat_map(|protocol| cases.clone().map(move |case| (protocol, case)))
     {
         let broker = Scripted::start(move |packet| match (packet.kind(), packet.connection) {
             (CONNECT, number) => Deed::Send(packet.accept(kept && number > 0)),
@@ -116,30 +158,57 @@ async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_c
         })
         .await;
         let hour = Duration::from_secs(3600);
-        let options = world().options(broker.endpoint(), "slow").protocol(protocol).reconnect_backoff(hour, hour);
-        let options = if kept { lasting(options, protocol) } else { options };
-        let connection = in_time(mqtt::connect(options.hold_at_most_once(holds))).await.unwrap();
+        let options = world()
+            .options(broker.endpoint(), "slow")
+            .protocol(protocol)
+            .reconnect_backoff(hour, hour);
+        let options = if kept {
+            lasting(options, protocol)
+        } else {
+            options
+        };
+        let connection = in_time(mqtt::connect(options.hold_at_most_once(holds)))
+            .await
+            .unwrap();
         let mut events = connection.events();
         let large = vec![0; 100_000];
-        let publishes = (0..COUNT).map(|_| connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)));
+        let publishes = (0..COUNT)
+            .map(|_| connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)));
         let reconnecting = async {
             lost(&mut events).await;
-            // Without that, all of them would have to hear of it for the hour that the next try takes.
+            // Without that, all of them would have to hear of it for the hour that the next try
+            // takes.
             if holds {
                 connection.reconnect().await;
             }
         };
-        let (results, ()) = in_time(async { tokio::join!(join_all(publishes), reconnecting) }).await;
-        let codes: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()?.code()).collect();
+        let (results, ()) =
+            in_time(async { tokio::join!(join_all(publishes), reconnecting) }).await;
+        let codes: Vec<_> = results
+            .iter()
+            .filter_map(|result| result.as_ref().err()?.code())
+            .collect();
         assert!(codes.iter().all(|code| *code == "Offline"), "{codes:?}");
-        let case = format!("{protocol:?}, kept {kept}, holds {holds}: {} lost", codes.len());
+        let case = format!(
+            "{protocol:?}, kept {kept}, holds {holds}: {} lost",
+            codes.len()
+        );
         if holds {
             assert!(codes.len() <= 1, "{case}");
         } else {
-            assert!(codes.len() > COUNT / 4, "sockets do not hold so much: {case}");
+            assert!(
+                codes.len() > COUNT / 4,
+                "sockets do not hold so much: {case}"
+            );
             connection.reconnect().await;
-            in_time(connection.publish(Publish::new("later", "x"))).await.unwrap();
-            let seen = broker.seen(PUBLISH).into_iter().filter(|packet| packet.connection > 0).count();
+            in_time(connection.publish(Publish::new("later", "x")))
+                .await
+                .unwrap();
+            let seen = broker
+                .seen(PUBLISH)
+                .into_iter()
+                .filter(|packet| packet.connection > 0)
+                .count();
             assert_eq!(seen, 1, "{case}");
         }
     }
@@ -148,7 +217,9 @@ async fn what_of_qos_0_is_on_its_way_at_a_loss_is_told_so_or_held_and_does_not_c
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscribe_that_waits_for_a_connection_is_waited_for() {
     let broker = Scripted::start(agree).await;
-    let options = world().options(broker.endpoint(), "early").defer_connect(true);
+    let options = world()
+        .options(broker.endpoint(), "early")
+        .defer_connect(true);
     let connection = in_time(mqtt::connect(options)).await.unwrap();
     let both = async { tokio::join!(connection.subscribe("a"), connection.disconnect(LIMIT)) };
     let (subscribed, disconnected) = in_time(both).await;
@@ -163,7 +234,9 @@ async fn a_server_that_says_so_is_believed_about_another_client() {
         _ => Deed::Nothing,
     })
     .await;
-    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "twin"))).await.unwrap();
+    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "twin")))
+        .await
+        .unwrap();
     let mut events = connection.events();
     let certain = loop {
         if let Some(Event::DuplicateClientId { certain }) = in_time(events.next()).await {
@@ -173,7 +246,12 @@ async fn a_server_that_says_so_is_believed_about_another_client() {
     assert!(certain);
     let error = lost(&mut events).await;
     assert_eq!(error.code(), Some("DuplicateClientId"));
-    assert!(error.to_string().contains("another client connected with the client id `twin`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("another client connected with the client id `twin`"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,15 +262,28 @@ async fn connect_carries_what_the_options_say() {
         .keep_alive(Duration::from_secs(1200))
         .session_expiry(Duration::from_secs(3600))
         .user_property("unit", "kelvin")
-        .last_will(Publish::new("gone/carrier", "bye").qos(Qos::AtLeastOnce).retain(true));
+        .last_will(
+            Publish::new("gone/carrier", "bye")
+                .qos(Qos::AtLeastOnce)
+                .retain(true),
+        );
     let _connection = in_time(mqtt::connect(options)).await.unwrap();
     let connect = broker.seen(CONNECT).remove(0);
     // Name and level, flags: will retained, of QoS 1, clean start; keep-alive.
-    assert_eq!(connect.body[..10], [0, 4, b'M', b'Q', b'T', b'T', 5, 0b0010_1110, 0x04, 0xB0]);
+    assert_eq!(
+        connect.body[..10],
+        [0, 4, b'M', b'Q', b'T', b'T', 5, 0b0010_1110, 0x04, 0xB0]
+    );
     for text in ["carrier", "unit", "kelvin", "gone/carrier", "bye"] {
         assert!(connect.holds(text), "{text}");
     }
-    assert!(connect.body.windows(5).any(|window| window == [0x11, 0, 0, 0x0E, 0x10]), "session expiry");
+    assert!(
+        connect
+            .body
+            .windows(5)
+            .any(|window| window == [0x11, 0, 0, 0x0E, 0x10]),
+        "session expiry"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,18 +294,36 @@ async fn a_future_dropped_before_the_outbox_took_its_message_cancels_it_and_late
         _ => agree(packet),
     })
     .await;
-    let connection = mqtt::connect(world().options(broker.endpoint(), "dropper").outbox_messages(2));
+    let connection = mqtt::connect(
+        world()
+            .options(broker.endpoint(), "dropper")
+            .outbox_messages(2),
+    );
     let connection = in_time(connection).await.unwrap();
-    // Two are taken, which is all there is room for, and dropped; the third waits for room when it is dropped.
+    // Two are taken, which is all there is room for, and dropped; the third waits for room when it
+    // is dropped.
     for text in ["first", "second", "third"] {
-        assert!(connection.publish(Publish::new("a", text)).now_or_never().is_none());
+        assert!(
+            connection
+                .publish(Publish::new("a", text))
+                .now_or_never()
+                .is_none()
+        );
     }
     in_time(broker.until(PUBLISH, 2)).await;
-    let _stream = in_time(connection.subscribe("both acknowledged")).await.unwrap();
-    in_time(connection.publish(Publish::new("a", "fourth"))).await.unwrap();
+    let _stream = in_time(connection.subscribe("both acknowledged"))
+        .await
+        .unwrap();
+    in_time(connection.publish(Publish::new("a", "fourth")))
+        .await
+        .unwrap();
     let seen = broker.seen(PUBLISH);
     assert!(
-        seen.len() == 3 && ["first", "second", "fourth"].iter().zip(&seen).all(|(text, packet)| packet.holds(text))
+        seen.len() == 3
+            && ["first", "second", "fourth"]
+                .iter()
+                .zip(&seen)
+                .all(|(text, packet)| packet.holds(text))
     );
 }
 
@@ -224,17 +333,24 @@ async fn nothing_is_acknowledged_before_it_is_read() {
     for protocol in BOTH {
         let broker = Scripted::start(|packet| match packet.kind() {
             SUBSCRIBE => {
-                let messages: Vec<u8> = (1..=COUNT).flat_map(|id| packet.publish("b", id)).collect();
+                let messages: Vec<u8> =
+                    (1..=COUNT).flat_map(|id| packet.publish("b", id)).collect();
                 Deed::Send([packet.suback(1), messages].concat())
             }
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "slow").protocol(protocol);
+        let options = world()
+            .options(broker.endpoint(), "slow")
+            .protocol(protocol);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
-        let mut stream = in_time(connection.subscribe(Subscribe::new("b").capacity(1))).await.unwrap();
+        let mut stream = in_time(connection.subscribe(Subscribe::new("b").capacity(1)))
+            .await
+            .unwrap();
         // Over the same connection and later than all of them.
-        in_time(connection.publish(Publish::new("other", "x"))).await.unwrap();
+        in_time(connection.publish(Publish::new("other", "x")))
+            .await
+            .unwrap();
         assert_eq!(broker.seen(PUBACK).len(), 0, "{protocol:?}");
         for read in 1..=usize::from(COUNT) {
             in_time(stream.next()).await.unwrap();
@@ -248,17 +364,26 @@ async fn nothing_is_acknowledged_before_it_is_read() {
 async fn what_a_session_brings_and_nobody_claims_does_not_block_it_for_ever() {
     let broker = Scripted::start(|packet| match packet.kind() {
         CONNECT => {
-            let messages: Vec<u8> = (1..=100).flat_map(|id| packet.publish("of/old", id)).collect();
+            let messages: Vec<u8> = (1..=100)
+                .flat_map(|id| packet.publish("of/old", id))
+                .collect();
             Deed::Send([packet.accept(true), messages].concat())
         }
         _ => agree(packet),
     })
     .await;
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-    let options = world().options(broker.endpoint(), "heir").clean_start(false).session_expiry(LIMIT);
-    let connection = in_time(mqtt::connect(options.clock(clock.clone()))).await.unwrap();
+    let options = world()
+        .options(broker.endpoint(), "heir")
+        .clean_start(false)
+        .session_expiry(LIMIT);
+    let connection = in_time(mqtt::connect(options.clock(clock.clone())))
+        .await
+        .unwrap();
     let mut events = connection.events();
-    in_time(connection.publish(Publish::new("later than all of them", "x"))).await.unwrap();
+    in_time(connection.publish(Publish::new("later than all of them", "x")))
+        .await
+        .unwrap();
     assert_eq!(broker.seen(PUBACK).len(), 0);
     clock.advance(Duration::from_secs(60));
     let count = loop {
@@ -266,7 +391,10 @@ async fn what_a_session_brings_and_nobody_claims_does_not_block_it_for_ever() {
             break count;
         }
     };
-    assert_eq!((count, in_time(broker.until(PUBACK, 100)).await.len()), (100, 100));
+    assert_eq!(
+        (count, in_time(broker.until(PUBACK, 100)).await.len()),
+        (100, 100)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +405,9 @@ async fn reconnecting_does_not_wait_for_the_next_try() {
     })
     .await;
     let hour = Duration::from_secs(3600);
-    let options = world().options(broker.endpoint(), "back").reconnect_backoff(hour, hour);
+    let options = world()
+        .options(broker.endpoint(), "back")
+        .reconnect_backoff(hour, hour);
     let connection = in_time(mqtt::connect(options)).await.unwrap();
     while connection.state() == State::Connected {
         tokio::task::yield_now().await;
@@ -295,33 +425,56 @@ async fn a_message_larger_than_the_server_takes_fails_and_costs_no_connection() 
         _ => agree(packet),
     })
     .await;
-    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "large"))).await.unwrap();
-    let error = in_time(connection.publish(Publish::new("a", vec![0; 1020]))).await.unwrap_err();
-    assert!(error.to_string().contains("the server takes 1024"), "{error}");
-    in_time(connection.publish(Publish::new("a", vec![0; 900]))).await.unwrap();
+    let connection = in_time(mqtt::connect(world().options(broker.endpoint(), "large")))
+        .await
+        .unwrap();
+    let error = in_time(connection.publish(Publish::new("a", vec![0; 1020])))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the server takes 1024"),
+        "{error}"
+    );
+    in_time(connection.publish(Publish::new("a", vec![0; 900])))
+        .await
+        .unwrap();
     assert_eq!(broker.seen(CONNECT).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn properties_are_not_left_out_silently_in_mqtt_3() {
     let broker = Scripted::start(agree).await;
-    let options = world().options(broker.endpoint(), "old").protocol(Protocol::V311);
+    let options = world()
+        .options(broker.endpoint(), "old")
+        .protocol(Protocol::V311);
     let connection = in_time(mqtt::connect(options)).await.unwrap();
-    let error = in_time(connection.publish(Publish::new("a", "x").content_type("text/plain"))).await.unwrap_err();
+    let error = in_time(connection.publish(Publish::new("a", "x").content_type("text/plain")))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("need MQTT 5"), "{error}");
 }
 
 #[test]
 fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
-    let elsewhere = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let here = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let elsewhere = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let here = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     here.block_on(async {
         let broker = Scripted::start(|packet| match packet.kind() {
             PUBLISH => Deed::Nothing,
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "orphan").runtime(elsewhere.handle().clone());
+        let options = world()
+            .options(broker.endpoint(), "orphan")
+            .runtime(elsewhere.handle().clone());
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let mut stream = in_time(connection.subscribe("a")).await.unwrap();
         let publishing = connection.publish(Publish::new("a", "x"));
@@ -333,7 +486,10 @@ fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
         assert_eq!(published.unwrap_err().code(), Some("Closed"));
         assert!(in_time(stream.next()).await.is_none());
         assert_eq!(connection.state(), State::Closed);
-        assert_eq!(in_time(connection.subscribe("b")).await.unwrap_err().code(), Some("Closed"));
+        assert_eq!(
+            in_time(connection.subscribe("b")).await.unwrap_err().code(),
+            Some("Closed")
+        );
         in_time(connection.disconnect(LIMIT)).await.unwrap();
     });
 }
@@ -341,14 +497,19 @@ fn a_runtime_that_ends_ends_its_connection_and_tells_everybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_others_go_on() {
     // Where the session is kept, it is the library that sends the message again.
-    for (protocol, kept) in BOTH.into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)]) {
+    for (protocol, kept) in BOTH
+        .into_iter()
+        .flat_map(|protocol| [(protocol, false), (protocol, true)])
+    {
         let broker = Scripted::start(move |packet| match packet.kind() {
             CONNECT => Deed::Send(packet.accept(kept && packet.connection > 0)),
             PUBLISH if packet.holds("forbidden") => Deed::SendAndClose(Vec::new()),
             _ => agree(packet),
         })
         .await;
-        let mut options = world().options(broker.endpoint(), "limited").protocol(protocol);
+        let mut options = world()
+            .options(broker.endpoint(), "limited")
+            .protocol(protocol);
         if kept {
             options = lasting(options, protocol);
             // Which does not say anything about the others: their session lives on.
@@ -356,27 +517,42 @@ async fn a_message_at_which_the_server_closes_again_and_again_fails_and_the_othe
         }
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let publish = |topic| connection.publish(Publish::new(topic, "x"));
-        let (before, forbidden, after) =
-            in_time(async { tokio::join!(publish("before"), publish("forbidden"), publish("after")) }).await;
+        let (before, forbidden, after) = in_time(async {
+            tokio::join!(publish("before"), publish("forbidden"), publish("after"))
+        })
+        .await;
         before.unwrap();
         after.unwrap();
         let error = forbidden.unwrap_err();
         assert_eq!(error.code(), Some("NotTaken"), "{error}");
-        assert!(error.to_string().contains("`forbidden`") && error.to_string().contains("iot:Publish"), "{error}");
-        // Four, the first perhaps beside them, should it have ended before it was known what was acknowledged.
-        assert!((5..=6).contains(&broker.seen(CONNECT).len()), "{protocol:?} {kept}");
+        assert!(
+            error.to_string().contains("`forbidden`") && error.to_string().contains("iot:Publish"),
+            "{error}"
+        );
+        // Four, the first perhaps beside them, should it have ended before it was known what was
+        // acknowledged.
+        assert!(
+            (5..=6).contains(&broker.seen(CONNECT).len()),
+            "{protocol:?} {kept}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_longest_to_disconnect_waits_no_longer_than_the_most_hurried() {
-    for (protocol, when) in BOTH.into_iter().zip([WhenSessionLost::Requeue, WhenSessionLost::Fail]) {
+    for (protocol, when) in BOTH
+        .into_iter()
+        .zip([WhenSessionLost::Requeue, WhenSessionLost::Fail])
+    {
         let broker = Scripted::start(|packet| match packet.kind() {
             PUBLISH => Deed::Nothing,
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "leaver").protocol(protocol).when_session_lost(when);
+        let options = world()
+            .options(broker.endpoint(), "leaver")
+            .protocol(protocol)
+            .when_session_lost(when);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let first = connection.publish(Publish::new("never", "acknowledged"));
         let leaving = async {
@@ -385,7 +561,10 @@ async fn whoever_waits_longest_to_disconnect_waits_no_longer_than_the_most_hurri
             let hurried = async {
                 // The patient one is being carried out.
                 let error = connection.subscribe("late").await.unwrap_err();
-                let late = connection.publish(Publish::new("late", "x")).await.unwrap_err();
+                let late = connection
+                    .publish(Publish::new("late", "x"))
+                    .await
+                    .unwrap_err();
                 assert_eq!([error.code(), late.code()], [Some("Closed"); 2]);
                 connection.disconnect(Duration::ZERO).await
             };
@@ -395,13 +574,25 @@ async fn whoever_waits_longest_to_disconnect_waits_no_longer_than_the_most_hurri
         let error = first.unwrap_err();
         assert_eq!(error.code(), Some("Closed"), "{error}");
         assert!(error.to_string().contains("0ns"), "{error}");
-        assert!(patient.is_err() && hurried.is_err(), "something was left over");
+        assert!(
+            patient.is_err() && hurried.is_err(),
+            "something was left over"
+        );
         // With a goodbye: no last will is published.
         in_time(broker.until(DISCONNECT, 1)).await;
-        let error = connection.publish(Publish::new("later still", "x")).await.unwrap_err();
-        assert!(error.code() == Some("Closed") && error.is_unrecoverable(), "{error}");
+        let error = connection
+            .publish(Publish::new("later still", "x"))
+            .await
+            .unwrap_err();
+        assert!(
+            error.code() == Some("Closed") && error.is_unrecoverable(),
+            "{error}"
+        );
         let mut events = connection.events();
-        assert!(matches!(in_time(events.next()).await, Some(Event::Closed)), "whoever comes late is told, too");
+        assert!(
+            matches!(in_time(events.next()).await, Some(Event::Closed)),
+            "whoever comes late is told, too"
+        );
         assert!(in_time(events.next()).await.is_none());
         assert_eq!(broker.seen(SUBSCRIBE).len(), 0);
     }
@@ -415,16 +606,33 @@ async fn disconnecting_waits_for_publishes_without_room_and_for_an_unsubscribe()
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "finisher").protocol(protocol).outbox_messages(1);
+        let options = world()
+            .options(broker.endpoint(), "finisher")
+            .protocol(protocol)
+            .outbox_messages(1);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let _subscription = in_time(connection.subscribe("a")).await.unwrap();
-        let publishes = join_all((0..20).map(|number| connection.publish(Publish::new("p", number.to_string()))));
-        let all = async { tokio::join!(publishes, connection.unsubscribe(["a"]), connection.disconnect(LIMIT)) };
+        let publishes = join_all(
+            (0..20).map(|number| connection.publish(Publish::new("p", number.to_string()))),
+        );
+        let all = async {
+            tokio::join!(
+                publishes,
+                connection.unsubscribe(["a"]),
+                connection.disconnect(LIMIT)
+            )
+        };
         let (published, unsubscribed, disconnected) = in_time(all).await;
         assert!(published.iter().all(Result::is_ok), "{published:?}");
         unsubscribed.unwrap();
         disconnected.unwrap();
-        assert_eq!((broker.seen(PUBLISH).len(), in_time(broker.until(DISCONNECT, 1)).await.len()), (20, 1));
+        assert_eq!(
+            (
+                broker.seen(PUBLISH).len(),
+                in_time(broker.until(DISCONNECT, 1)).await.len()
+            ),
+            (20, 1)
+        );
     }
 }
 
@@ -436,14 +644,20 @@ async fn subscriptions_that_were_let_go_do_not_pile_up_and_refused_ones_are_not_
             (SUBSCRIBE, 1) => {
                 let [high, low] = packet.id();
                 let codes = [1, 1, if packet.v5 { 0x87 } else { 0x80 }];
-                let head = if packet.v5 { vec![0x90, 6, high, low, 0] } else { vec![0x90, 5, high, low] };
+                let head = if packet.v5 {
+                    vec![0x90, 6, high, low, 0]
+                } else {
+                    vec![0x90, 5, high, low]
+                };
                 Deed::Send([&head[..], &codes].concat())
             }
             (PUBLISH, 0) => Deed::SendAndClose(Vec::new()),
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "fickle").protocol(protocol);
+        let options = world()
+            .options(broker.endpoint(), "fickle")
+            .protocol(protocol);
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let _kept = in_time(connection.subscribe("kept")).await.unwrap();
         for _ in 0..20 {
@@ -451,7 +665,9 @@ async fn subscriptions_that_were_let_go_do_not_pile_up_and_refused_ones_are_not_
         }
         let mut withdrawn = in_time(connection.subscribe("withdrawn")).await.unwrap();
         let mut events = connection.events();
-        in_time(connection.publish(Publish::new("lost", "x"))).await.unwrap();
+        in_time(connection.publish(Publish::new("lost", "x")))
+            .await
+            .unwrap();
         let mut refused = Vec::new();
         let granted = loop {
             match in_time(events.next()).await.unwrap() {
@@ -460,10 +676,18 @@ async fn subscriptions_that_were_let_go_do_not_pile_up_and_refused_ones_are_not_
                 _ => {}
             }
         };
-        assert_eq!((granted, refused), (2, vec!["withdrawn".to_owned()]), "{protocol:?}");
+        assert_eq!(
+            (granted, refused),
+            (2, vec!["withdrawn".to_owned()]),
+            "{protocol:?}"
+        );
         assert!(in_time(withdrawn.next()).await.is_none());
         let seen = broker.seen(SUBSCRIBE);
-        assert_eq!(seen.iter().filter(|packet| packet.connection == 1).count(), 1, "one packet");
+        assert_eq!(
+            seen.iter().filter(|packet| packet.connection == 1).count(),
+            1,
+            "one packet"
+        );
     }
 }
 
@@ -476,15 +700,22 @@ async fn offline_an_outbox_that_may_holds_qos_0_and_a_full_one_says_so() {
     })
     .await;
     let hour = Duration::from_secs(3600);
-    let options = world().options(broker.endpoint(), "holder").reconnect_backoff(hour, hour);
-    let options = options.hold_at_most_once(true).outbox_messages(1).when_full(WhenFull::Error);
+    let options = world()
+        .options(broker.endpoint(), "holder")
+        .reconnect_backoff(hour, hour);
+    let options = options
+        .hold_at_most_once(true)
+        .outbox_messages(1)
+        .when_full(WhenFull::Error);
     let connection = in_time(mqtt::connect(options)).await.unwrap();
     while connection.state() == State::Connected {
         tokio::task::yield_now().await;
     }
     let mut held = Box::pin(connection.publish(Publish::new("a", "held").qos(Qos::AtMostOnce)));
     assert!(held.as_mut().now_or_never().is_none());
-    let error = in_time(connection.publish(Publish::new("a", "too much"))).await.unwrap_err();
+    let error = in_time(connection.publish(Publish::new("a", "too much")))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Some("Full"), "{error}");
     connection.reconnect().await;
     in_time(held).await.unwrap();
@@ -495,7 +726,9 @@ async fn offline_an_outbox_that_may_holds_qos_0_and_a_full_one_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_dead_is_noticed_by_the_keep_alive() {
     let broker = Scripted::start(agree).await;
-    let options = world().options(broker.endpoint(), "silent").keep_alive(Duration::from_secs(5));
+    let options = world()
+        .options(broker.endpoint(), "silent")
+        .keep_alive(Duration::from_secs(5));
     let connection = in_time(mqtt::connect(options)).await.unwrap();
     // Nobody answers its PINGREQ.
     let error = lost(&mut connection.events()).await;
@@ -511,16 +744,25 @@ async fn a_line_that_is_dead_is_noticed_though_it_is_never_silent() {
             _ => agree(packet),
         })
         .await;
-        let options = world().options(broker.endpoint(), "busy").protocol(protocol);
+        let options = world()
+            .options(broker.endpoint(), "busy")
+            .protocol(protocol);
         let options = options.keep_alive(Duration::from_secs(5));
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         let mut events = connection.events();
         let large = vec![0; 100_000];
         let publishing = async {
             // Until no socket on the way takes any more, and beyond.
-            while connection.publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce)).await.is_ok() {}
+            while connection
+                .publish(Publish::new("a", large.clone()).qos(Qos::AtMostOnce))
+                .await
+                .is_ok()
+            {}
         };
         let ((), error) = in_time(async { tokio::join!(publishing, lost(&mut events)) }).await;
-        assert!(error.to_string().contains("the line is dead"), "{protocol:?}: {error:?}");
+        assert!(
+            error.to_string().contains("the line is dead"),
+            "{protocol:?}: {error:?}"
+        );
     }
 }

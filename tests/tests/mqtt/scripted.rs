@@ -1,6 +1,7 @@
 //! A broker that does what a test says, packet by packet: what no independent one does on request.
 //!
-//! It stands behind a [`TlsDoor`], speaks both versions as far as a script needs, and keeps whatever it was sent.
+//! It stands behind a [`TlsDoor`], speaks both versions as far as a script needs, and keeps
+//! whatever it was sent.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -35,7 +36,8 @@ pub(crate) struct Packet {
 /// What is done about a packet.
 pub(crate) enum Deed {
     Send(Vec<u8>),
-    /// The connection is closed as servers do it, with TLS's `close_notify`; a path in between is what cuts.
+    /// The connection is closed as servers do it, with TLS's `close_notify`; a path in between is
+    /// what cuts.
     SendAndClose(Vec<u8>),
     /// The connection stays, and nothing more is read from it.
     Deafen,
@@ -58,12 +60,18 @@ impl Packet {
 
     /// Of a PUBLISH of QoS 1, else of what begins with it.
     pub(crate) fn id(&self) -> [u8; 2] {
-        let at = if self.kind() == PUBLISH { 2 + usize::from(self.body[1]) } else { 0 };
+        let at = if self.kind() == PUBLISH {
+            2 + usize::from(self.body[1])
+        } else {
+            0
+        };
         [self.body[at], self.body[at + 1]]
     }
 
     pub(crate) fn holds(&self, text: &str) -> bool {
-        self.body.windows(text.len()).any(|window| window == text.as_bytes())
+        self.body
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
     }
 
     /// CONNACK.
@@ -72,7 +80,11 @@ impl Packet {
     }
 
     pub(crate) fn connack(&self, flags: u8, code: u8) -> Vec<u8> {
-        if self.v5 { vec![0x20, 3, flags, code, 0] } else { vec![0x20, 2, flags, code] }
+        if self.v5 {
+            vec![0x20, 3, flags, code, 0]
+        } else {
+            vec![0x20, 2, flags, code]
+        }
     }
 
     /// CONNACK with a Receive Maximum, where the version has one.
@@ -94,7 +106,11 @@ impl Packet {
     /// SUBACK for one filter.
     pub(crate) fn suback(&self, code: u8) -> Vec<u8> {
         let [high, low] = self.id();
-        if self.v5 { vec![0x90, 4, high, low, 0, code] } else { vec![0x90, 3, high, low, code] }
+        if self.v5 {
+            vec![0x90, 4, high, low, 0, code]
+        } else {
+            vec![0x90, 3, high, low, code]
+        }
     }
 
     /// SUBACK for as many filters as there are.
@@ -110,13 +126,21 @@ impl Packet {
             at += 3 + usize::from(self.body[at + 1]);
             codes.push(code);
         }
-        [&[0x90, u8::try_from(codes.len() + 2).unwrap(), high, low], &codes[..]].concat()
+        [
+            &[0x90, u8::try_from(codes.len() + 2).unwrap(), high, low],
+            &codes[..],
+        ]
+        .concat()
     }
 
     /// UNSUBACK for one filter.
     pub(crate) fn unsuback(&self) -> Vec<u8> {
         let [high, low] = self.id();
-        if self.v5 { vec![0xB0, 4, high, low, 0, 0] } else { vec![0xB0, 2, high, low] }
+        if self.v5 {
+            vec![0xB0, 4, high, low, 0, 0]
+        } else {
+            vec![0xB0, 2, high, low]
+        }
     }
 
     /// A message of QoS 1 for the client.
@@ -157,8 +181,15 @@ impl Scripted {
         let (keeping, script) = (Arc::clone(&seen), Arc::new(script) as Script);
         tokio::spawn(async move {
             for connection in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                tokio::spawn(serve(stream, connection, Arc::clone(&script), Arc::clone(&keeping)));
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
+                tokio::spawn(serve(
+                    stream,
+                    connection,
+                    Arc::clone(&script),
+                    Arc::clone(&keeping),
+                ));
             }
         });
         Self { door, plain, seen }
@@ -184,7 +215,13 @@ impl Scripted {
 
     /// In the order in which they came.
     pub(crate) fn seen_of(&self, kinds: &[u8]) -> Vec<Packet> {
-        self.seen.lock().unwrap().iter().filter(|packet| kinds.contains(&packet.kind())).cloned().collect()
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|packet| kinds.contains(&packet.kind()))
+            .cloned()
+            .collect()
     }
 
     /// Waits until so many packets of a kind have come.
@@ -199,7 +236,12 @@ impl Scripted {
     }
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: Arc<Mutex<Vec<Packet>>>) {
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    script: Script,
+    seen: Arc<Mutex<Vec<Packet>>>,
+) {
     let mut v5 = false;
     while let Ok(first) = stream.read_u8().await {
         let (mut length, mut shift) = (0, 0);
@@ -217,18 +259,26 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script, seen: A
         if first >> 4 == CONNECT {
             v5 = body[6] == 5;
         }
-        let packet = Packet { connection, v5, first, body };
+        let packet = Packet {
+            connection,
+            v5,
+            first,
+            body,
+        };
         let deed = script(&packet);
         seen.lock().unwrap().push(packet);
         if matches!(deed, Deed::Deafen) {
             std::future::pending().await
         }
-        let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else { continue };
+        let (Deed::Send(bytes) | Deed::SendAndClose(bytes)) = &deed else {
+            continue;
+        };
         if stream.write_all(bytes).await.is_err() {
             return;
         }
         if matches!(deed, Deed::SendAndClose(_)) {
-            // In an orderly way: a socket that is closed with something unread tears away what it has sent.
+            // In an orderly way: a socket that is closed with something unread tears away what it
+            // has sent.
             let _ = stream.shutdown().await;
             std::future::pending().await
         }
@@ -249,7 +299,11 @@ pub(crate) fn agree(packet: &Packet) -> Deed {
 
 /// Agrees once more, and answers whoever asks whether it is there.
 pub(crate) fn agree_and_live(packet: &Packet) -> Deed {
-    if packet.kind() == PINGREQ { Deed::Send(vec![0xD0, 0]) } else { agree(packet) }
+    if packet.kind() == PINGREQ {
+        Deed::Send(vec![0xD0, 0])
+    } else {
+        agree(packet)
+    }
 }
 
 /// Waits for the next loss, and says why.

@@ -36,18 +36,26 @@ impl World {
     }
 
     pub(crate) async fn connect(&self, broker: &Mosquitto, client_id: &str) -> Connection {
-        mqtt::connect(self.options(broker.endpoint(), client_id)).await.unwrap()
+        mqtt::connect(self.options(broker.endpoint(), client_id))
+            .await
+            .unwrap()
     }
 }
 
-/// The same with a session that outlives its connections: MQTT 3.1.1 has one switch for that and for a clean start.
+/// The same with a session that outlives its connections: MQTT 3.1.1 has one switch for that and
+/// for a clean start.
 pub(crate) fn lasting(options: Options, protocol: Protocol) -> Options {
-    options.protocol(protocol).session_expiry(LIMIT).clean_start(protocol == Protocol::V5)
+    options
+        .protocol(protocol)
+        .session_expiry(LIMIT)
+        .clean_start(protocol == Protocol::V5)
 }
 
 /// Waits for something within the limit.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, future).await.expect("it comes within the limit")
+    tokio::time::timeout(LIMIT, future)
+        .await
+        .expect("it comes within the limit")
 }
 
 /// The authorities' keys take a moment to find; most tests can share them.

@@ -1,4 +1,5 @@
-//! A server's window: how many publishes are in flight, whatever ids they have; and servers that do not answer them.
+//! A server's window: how many publishes are in flight, whatever ids they have; and servers that do
+//! not answer them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,11 +11,14 @@ use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
 use futures_util::future::join_all;
 
-use crate::scripted::{BOTH, CONNECT, Deed, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, agree_and_live};
+use crate::scripted::{
+    BOTH, CONNECT, Deed, PUBACK, PUBLISH, Packet, SUBSCRIBE, Scripted, agree_and_live,
+};
 use crate::support::{in_time, lasting, world};
 
-/// A server that keeps the session over connections with different windows. Over all but the last it acknowledges
-/// nothing, and closes once as many have come as may; over the last one, everything, as late as it can.
+/// A server that keeps the session over connections with different windows. Over all but the last
+/// it acknowledges nothing, and closes once as many have come as may; over the last one,
+/// everything, as late as it can.
 #[derive(Debug)]
 struct Narrowing {
     windows: Vec<Option<u16>>,
@@ -36,14 +40,17 @@ impl Narrowing {
         match packet.kind() {
             CONNECT => {
                 self.unacknowledged.clear();
-                Deed::Send(packet.accept_with_window(packet.connection > 0, self.windows[packet.connection]))
+                Deed::Send(
+                    packet
+                        .accept_with_window(packet.connection > 0, self.windows[packet.connection]),
+                )
             }
             PUBLISH => {
                 self.unacknowledged.push(packet.clone());
                 self.most = self.most.max(self.unacknowledged.len());
                 match self.unacknowledged.len() == self.may(packet.connection) {
-                    // A question that is answered at once: whatever has been sent without regard for the window comes
-                    // before that.
+                    // A question that is answered at once: whatever has been sent without regard
+                    // for the window comes before that.
                     true if is_last => Deed::Send(packet.publish("nobody", 1)),
                     true => Deed::SendAndClose(Vec::new()),
                     false => Deed::Nothing,
@@ -51,7 +58,12 @@ impl Narrowing {
             }
             PUBACK => {
                 self.acknowledged += self.unacknowledged.len();
-                Deed::Send(self.unacknowledged.drain(..).flat_map(|packet| packet.puback()).collect())
+                Deed::Send(
+                    self.unacknowledged
+                        .drain(..)
+                        .flat_map(|packet| packet.puback())
+                        .collect(),
+                )
             }
             _ => agree_and_live(packet),
         }
@@ -70,11 +82,20 @@ async fn a_window_bounds_how_many_are_in_flight_and_not_which_ids() {
         (vec![None, None], 100),
     ]
     .map(|case| (Protocol::V5, case));
-    for (protocol, (windows, count)) in v5.into_iter().chain([(Protocol::V311, (vec![None, None], 30))]) {
+    for (protocol, (windows, count)) in v5
+        .into_iter()
+        .chain([(Protocol::V311, (vec![None, None], 30))])
+    {
         let case = format!("{protocol:?} {windows:?} {count}");
         let largest = windows.last().unwrap().map_or(count, usize::from);
         let first = windows[0].map_or(count, |window| count.min(window.into()));
-        let server = Narrowing { windows, count, unacknowledged: Vec::new(), acknowledged: 0, most: 0 };
+        let server = Narrowing {
+            windows,
+            count,
+            unacknowledged: Vec::new(),
+            acknowledged: 0,
+            most: 0,
+        };
         let server = Arc::new(Mutex::new(server));
         let script = Arc::clone(&server);
         let broker = Scripted::start(move |packet| script.lock().unwrap().script(packet)).await;
@@ -82,7 +103,9 @@ async fn a_window_bounds_how_many_are_in_flight_and_not_which_ids() {
         let connection = in_time(mqtt::connect(options)).await.unwrap();
         // What comes for it is acknowledged at once.
         drop(in_time(connection.subscribe("nobody")).await.unwrap());
-        let publishes = join_all((0..count).map(|number| connection.publish(Publish::new("a", number.to_string()))));
+        let publishes = join_all(
+            (0..count).map(|number| connection.publish(Publish::new("a", number.to_string()))),
+        );
         let results = in_time(publishes).await;
         assert!(results.iter().all(Result::is_ok), "{case}: {results:?}");
         let most = {
@@ -91,11 +114,17 @@ async fn a_window_bounds_how_many_are_in_flight_and_not_which_ids() {
             server.most
         };
         assert!(most <= largest.max(first), "{case}: {most}");
-        in_time(connection.publish(Publish::new("a", "and later"))).await.unwrap();
+        in_time(connection.publish(Publish::new("a", "and later")))
+            .await
+            .unwrap();
         // Sent again in the same order, under the same ids, as what it is.
         let of = |connection: usize| {
-            let seen = broker.seen(PUBLISH).into_iter().filter(move |packet| packet.connection == connection);
-            seen.map(|packet| (packet.id(), packet.is_duplicate())).collect::<Vec<_>>()
+            let seen = broker
+                .seen(PUBLISH)
+                .into_iter()
+                .filter(move |packet| packet.connection == connection);
+            seen.map(|packet| (packet.id(), packet.is_duplicate()))
+                .collect::<Vec<_>>()
         };
         let (before, after) = (of(0), of(1));
         for ((id, duplicate), (again, marked)) in before.into_iter().zip(after) {
@@ -109,14 +138,21 @@ async fn a_window_bounds_how_many_are_in_flight_and_not_which_ids() {
 async fn cuts_leave_nothing_behind_at_a_broker_with_a_window() {
     const COUNT: usize = 2000;
     const CUTS: usize = 30;
-    for (protocol, run) in BOTH.into_iter().flat_map(|protocol| (0..3).map(move |run| (protocol, run))) {
+    for (protocol, run) in BOTH
+        .into_iter()
+        .flat_map(|protocol| (0..3).map(move |run| (protocol, run)))
+    {
         let broker = Mosquitto::start(&world().iot);
         let path = RoughPath::start(broker.tls_address());
         let options = lasting(world().options(path.endpoint(), "cut"), protocol);
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_millis(5));
-        let connection = in_time(mqtt::connect(options.reconnect_backoff(shortest, longest))).await.unwrap();
+        let connection = in_time(mqtt::connect(options.reconnect_backoff(shortest, longest)))
+            .await
+            .unwrap();
         let mut events = connection.events();
-        let publishes = join_all((0..COUNT).map(|number| connection.publish(Publish::new("c", number.to_string()))));
+        let publishes = join_all(
+            (0..COUNT).map(|number| connection.publish(Publish::new("c", number.to_string()))),
+        );
         let cutting = async {
             let mut cuts = 0;
             while cuts < CUTS {
@@ -134,14 +170,23 @@ async fn cuts_leave_nothing_behind_at_a_broker_with_a_window() {
             path.set_delay(Duration::ZERO);
         };
         let (results, ()) = in_time(async { tokio::join!(publishes, cutting) }).await;
-        let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+        let failed: Vec<_> = results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .collect();
         assert!(failed.is_empty(), "{protocol:?} {run}: {failed:?}");
-        in_time(connection.publish(Publish::new("c", "and later"))).await.unwrap();
+        in_time(connection.publish(Publish::new("c", "and later")))
+            .await
+            .unwrap();
     }
 }
 
 /// Moves the clock a second at a time until there is what `wanted` looks for.
-async fn until<T>(clock: &ManualClock, events: &mut mqtt::Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+async fn until<T>(
+    clock: &ManualClock,
+    events: &mut mqtt::Events,
+    mut wanted: impl FnMut(&Event) -> Option<T>,
+) -> T {
     loop {
         clock.advance(Duration::from_secs(1));
         while let Ok(event) = tokio::time::timeout(Duration::from_millis(20), events.next()).await {
@@ -163,9 +208,17 @@ async fn a_server_that_lives_and_does_not_answer_is_left_and_that_is_told() {
             })
             .await;
             let clock = ManualClock::new(SystemClock::new().now());
-            let options = world().options(broker.endpoint(), "unheard").protocol(protocol);
-            let options = if kept { lasting(options, protocol) } else { options };
-            let options = options.keep_alive(Duration::from_secs(30)).clock(clock.clone());
+            let options = world()
+                .options(broker.endpoint(), "unheard")
+                .protocol(protocol);
+            let options = if kept {
+                lasting(options, protocol)
+            } else {
+                options
+            };
+            let options = options
+                .keep_alive(Duration::from_secs(30))
+                .clock(clock.clone());
             let connection = in_time(mqtt::connect(options)).await.unwrap();
             let mut events = connection.events();
             let begun = clock.monotonic();
@@ -182,13 +235,20 @@ async fn a_server_that_lives_and_does_not_answer_is_left_and_that_is_told() {
                 };
                 let (count, waited) = until(&clock, &mut events, unanswered).await;
                 assert_eq!(count, 1);
-                assert!(waited <= clock.monotonic() - begun && clock.monotonic() - begun <= Duration::from_secs(60));
+                assert!(
+                    waited <= clock.monotonic() - begun
+                        && clock.monotonic() - begun <= Duration::from_secs(60)
+                );
                 let why = |event: &Event| match event {
                     Event::Lost { error, .. } => Some(error.clone()),
                     _ => None,
                 };
-                assert_eq!(until(&clock, &mut events, why).await.code(), Some("Unanswered"));
-                let connected = |event: &Event| matches!(event, Event::Connected { .. }).then_some(());
+                assert_eq!(
+                    until(&clock, &mut events, why).await.code(),
+                    Some("Unanswered")
+                );
+                let connected =
+                    |event: &Event| matches!(event, Event::Connected { .. }).then_some(());
                 until(&clock, &mut events, connected).await;
             };
             in_time(async { tokio::join!(asking, noticing) }).await;

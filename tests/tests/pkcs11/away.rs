@@ -20,7 +20,10 @@ fn device(bench: &Bench, authority: &Authority) -> (Token, CertificateDer<'stati
 }
 
 fn sign(opened: &Opened) -> Result<Vec<u8>, String> {
-    let signer = opened.key.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
+    let signer = opened
+        .key
+        .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
+        .unwrap();
     signer.sign(b"message").map_err(|error| error.to_string())
 }
 
@@ -64,7 +67,9 @@ fn a_module_that_another_finalised_is_started_again() {
         bench.module.clone().finalize().unwrap();
         bench.initialize();
         let slot = bench.module.get_slots_with_initialized_token().unwrap()[0];
-        let _sessions: Vec<_> = (0..3).map(|_| bench.module.open_ro_session(slot).unwrap()).collect();
+        let _sessions: Vec<_> = (0..3)
+            .map(|_| bench.module.open_ro_session(slot).unwrap())
+            .collect();
         sign(&opened).unwrap();
     });
 }
@@ -88,9 +93,15 @@ fn a_token_that_was_away_works_again() {
         std::fs::create_dir(&here).unwrap();
         restart();
         let error = sign(&opened).unwrap_err();
-        assert!(error.contains("token `device`") && error.contains("plug it in again"), "{error}");
+        assert!(
+            error.contains("token `device`") && error.contains("plug it in again"),
+            "{error}"
+        );
         let error = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("plug it in"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("plug it in"),
+            "{error}"
+        );
 
         std::fs::remove_dir(&here).unwrap();
         std::fs::rename(&away, &here).unwrap();
@@ -129,9 +140,14 @@ fn a_signature_that_never_ends_costs_a_clean_error() {
         let door = Door::before_each_signature();
         let error = run(authority.handshake(&opened, &TLS13)).unwrap_err();
         // What the token said came through TLS as it was.
-        let Some(TlsError::Other(OtherError(said))) = find::<TlsError>(&error) else { panic!("{error:?}") };
+        let Some(TlsError::Other(OtherError(said))) = find::<TlsError>(&error) else {
+            panic!("{error:?}")
+        };
         let error = said.downcast_ref::<Error>().unwrap();
-        assert!(error.is_retryable() && error.to_string().contains("has not answered within 300ms"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("has not answered within 300ms"),
+            "{error}"
+        );
         // Once it hangs, at once, for this session and for one that opens the token now.
         while !sign(&opened).unwrap_err().contains("still running") {}
         let patient = token.pkcs11().signature_timeout(Duration::from_secs(600));
@@ -153,11 +169,19 @@ fn signatures_work_on_every_kind_of_runtime() {
         let (token, certificate) = device(&bench, &authority);
         let opened = run(token.pkcs11().open(Some(vec![certificate]))).unwrap();
         run(authority.handshake(&opened, &TLS13)).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(authority.handshake(&opened, &TLS13)).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(authority.handshake(&opened, &TLS13))
+            .unwrap();
         // Where tokio does not allow to block.
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, authority.handshake(&opened, &TLS13)).unwrap();
+        local
+            .block_on(&runtime, authority.handshake(&opened, &TLS13))
+            .unwrap();
         sign(&opened).unwrap();
     });
 }

@@ -1,4 +1,5 @@
-//! A process and a token directory for each test; keys generated on the token; certificates and handshakes for them.
+//! A process and a token directory for each test; keys generated on the token; certificates and
+//! handshakes for them.
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -17,7 +18,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, crypto::aws_lc_rs::default_provider,
+    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    crypto::aws_lc_rs::default_provider,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -45,7 +47,10 @@ pub(crate) fn alone_with<F: FnOnce(Bench)>(settings: &str, body: F) {
         let tokens = directory.join("tokens");
         std::fs::create_dir(&tokens).unwrap();
         let configuration = directory.join("softhsm2.conf");
-        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n{settings}\n", tokens.display());
+        let text = format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n{settings}\n",
+            tokens.display()
+        );
         std::fs::write(&configuration, text).unwrap();
         command.env("SOFTHSM2_CONF", configuration);
     });
@@ -56,43 +61,75 @@ pub(crate) fn alone_with_a_tpm<F: FnOnce(Bench)>(body: F) {
     let tpm = Cell::new(None);
     process(body, TPM2_PKCS11, |_, command| {
         let started = SoftwareTpm::start();
-        command.env(TPM_PROCESS, started.id().to_string()).envs(started.environment());
+        command
+            .env(TPM_PROCESS, started.id().to_string())
+            .envs(started.environment());
         tpm.set(Some(started));
     });
 }
 
-/// Sends a signal to the test's software TPM, which its parent has started: `STOP` makes it hang, `CONT` ends that.
+/// Sends a signal to the test's software TPM, which its parent has started: `STOP` makes it hang,
+/// `CONT` ends that.
 pub(crate) fn signal_the_tpm(signal: &str) {
     let process = std::env::var(TPM_PROCESS).unwrap();
-    assert!(Command::new("kill").args(["-s", signal, &process]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-s", signal, &process])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &mut Command)) {
-    if let (Some(module), Some(directory)) = (std::env::var_os(MODULE), std::env::var_os(DIRECTORY)) {
+    if let (Some(module), Some(directory)) = (std::env::var_os(MODULE), std::env::var_os(DIRECTORY))
+    {
         body(Bench::new(Path::new(&module), Path::new(&directory)));
         return leave_the_module_in_peace();
     }
-    let Some(path) = std::env::var_os(module) else { panic!("{module} must be the path of the PKCS#11 module") };
+    let Some(path) = std::env::var_os(module) else {
+        panic!("{module} must be the path of the PKCS#11 module")
+    };
     // The closure's type tells the test's name: `pkcs11::pins::name::{{closure}}`.
-    let name = type_name::<F>().split("::").skip(1).take_while(|part| !part.starts_with('{')).collect::<Vec<_>>();
+    let name = type_name::<F>()
+        .split("::")
+        .skip(1)
+        .take_while(|part| !part.starts_with('{'))
+        .collect::<Vec<_>>();
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     set_up(directory.path(), &mut command);
     let output = command
-        .args([&name.join("::"), "--exact", "--include-ignored", "--nocapture"])
+        .args([
+            &name.join("::"),
+            "--exact",
+            "--include-ignored",
+            "--nocapture",
+        ])
         .env(MODULE, path)
         .env(PIN_VARIABLE, PIN)
         .env(DIRECTORY, directory.path())
         .output()
         .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{}: {out}\n{err}", output.status);
-    assert!(!out.contains(PIN) && !err.contains(PIN), "the PIN was shown: {out}\n{err}");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success() && out.contains("1 passed"),
+        "{}: {out}\n{err}",
+        output.status
+    );
+    assert!(
+        !out.contains(PIN) && !err.contains(PIN),
+        "the PIN was shown: {out}\n{err}"
+    );
     print!("{out}");
 }
 
-/// Waits for tokens' threads to have closed their sessions: SoftHSM2's exit handlers take away what such a call stands
-/// on, and the process would end by a signal. A token that hangs is not waited for.
+/// Waits for tokens' threads to have closed their sessions: SoftHSM2's exit handlers take away what
+/// such a call stands on, and the process would end by a signal. A token that hangs is not waited
+/// for.
 fn leave_the_module_in_peace() {
     const LONGEST: Duration = Duration::from_secs(5);
     let clock = SystemClock::new();
@@ -113,7 +150,12 @@ pub(crate) struct Bench {
 impl Bench {
     fn new(path: &Path, directory: &Path) -> Self {
         let loaded = Module::load(path);
-        Self { path: path.to_owned(), directory: directory.to_owned(), module: loaded.module.clone(), loaded }
+        Self {
+            path: path.to_owned(),
+            directory: directory.to_owned(),
+            module: loaded.module.clone(),
+            loaded,
+        }
     }
 
     pub(crate) fn initialize(&self) {
@@ -149,7 +191,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = authority("root");
         let certificate = params.self_signed(&key).unwrap().der().clone();
-        Self { certificate, issuer: Issuer::new(params, key) }
+        Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// An authority below this one.
@@ -157,7 +202,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = authority("intermediate");
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        Self { certificate, issuer: Issuer::new(params, key) }
+        Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     pub(crate) fn certify(&self, key: &impl PublicKeyData) -> CertificateDer<'static> {
@@ -165,14 +213,23 @@ impl Authority {
     }
 
     /// A certificate that is valid from the beginning of one year to that of another.
-    pub(crate) fn certify_valid(&self, key: &impl PublicKeyData, from: i32, to: i32) -> CertificateDer<'static> {
+    pub(crate) fn certify_valid(
+        &self,
+        key: &impl PublicKeyData,
+        from: i32,
+        to: i32,
+    ) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "device");
-        (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+        (params.not_before, params.not_after) = (
+            rcgen::date_time_ymd(from, 1, 1),
+            rcgen::date_time_ymd(to, 1, 1),
+        );
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 
-    /// One mutual TLS handshake in memory. Gives the client's certificates as the server has checked them.
+    /// One mutual TLS handshake in memory. Gives the client's certificates as the server has
+    /// checked them.
     pub(crate) async fn handshake(
         &self,
         opened: &Opened,
@@ -184,10 +241,17 @@ impl Authority {
             let mut stream = acceptor.accept(there).await?;
             stream.write_all(b"!").await?;
             stream.flush().await?;
-            Ok(stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec())
+            Ok(stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .unwrap_or_default()
+                .to_vec())
         };
         let client = async {
-            let mut stream = connector.connect("localhost".try_into().unwrap(), here).await?;
+            let mut stream = connector
+                .connect("localhost".try_into().unwrap(), here)
+                .await?;
             assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
             stream.read_u8().await
         };
@@ -201,8 +265,12 @@ impl Authority {
         let certificate = self.certify(&key);
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), Arc::clone(&provider)).build().unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(self.roots()),
+            Arc::clone(&provider),
+        )
+        .build()
+        .unwrap();
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -212,7 +280,11 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn connector(&self, opened: &Opened, version: &'static SupportedProtocolVersion) -> TlsConnector {
+    fn connector(
+        &self,
+        opened: &Opened,
+        version: &'static SupportedProtocolVersion,
+    ) -> TlsConnector {
         let certified = CertifiedKey::new(opened.certificates.clone(), Arc::clone(&opened.key));
         certified.keys_match().unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -239,5 +311,9 @@ fn authority(name: &str) -> CertificateParams {
 
 /// Runs a future on a current-thread runtime.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }

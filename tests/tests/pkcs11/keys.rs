@@ -22,11 +22,22 @@ fn every_kind_of_key_works_with_both_versions_of_tls() {
     alone(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
-        for kind in [Kind::Rsa(2048), Kind::Rsa(3072), Kind::Rsa(4096), Kind::P256, Kind::P384] {
+        for kind in [
+            Kind::Rsa(2048),
+            Kind::Rsa(3072),
+            Kind::Rsa(4096),
+            Kind::P256,
+            Kind::P384,
+        ] {
             let label = format!("{kind:?}");
             let certificate = authority.certify(&token.key(kind, &label, &[1]));
             run(async {
-                let opened = token.pkcs11().key_label(label).open(Some(vec![certificate.clone()])).await.unwrap();
+                let opened = token
+                    .pkcs11()
+                    .key_label(label)
+                    .open(Some(vec![certificate.clone()]))
+                    .await
+                    .unwrap();
                 assert!(!opened.tls12_only);
                 for version in [&TLS12, &TLS13] {
                     assert_eq!(
@@ -56,9 +67,20 @@ fn every_scheme_that_a_server_may_ask_for_is_signed_and_fits() {
             SignatureScheme::RSA_PSS_SHA512,
         ] {
             let signer = opened.key.choose_scheme(&[scheme]).unwrap();
-            assert_eq!((signer.scheme(), signer.sign(b"message").map(|signature| signature.len())), (scheme, Ok(256)));
+            assert_eq!(
+                (
+                    signer.scheme(),
+                    signer.sign(b"message").map(|signature| signature.len())
+                ),
+                (scheme, Ok(256))
+            );
         }
-        assert!(opened.key.choose_scheme(&[SignatureScheme::ED25519]).is_none());
+        assert!(
+            opened
+                .key
+                .choose_scheme(&[SignatureScheme::ED25519])
+                .is_none()
+        );
     });
 }
 
@@ -70,11 +92,18 @@ fn what_a_token_has_not_signed_is_not_offered() {
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         let open = || run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
-        failing_signatures(vec![SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PKCS1_SHA512]);
+        failing_signatures(vec![
+            SignatureScheme::RSA_PSS_SHA384,
+            SignatureScheme::RSA_PKCS1_SHA512,
+        ]);
         let opened = open();
         let offers = |scheme| opened.key.choose_scheme(&[scheme]).is_some();
-        assert!(offers(SignatureScheme::RSA_PSS_SHA512) && offers(SignatureScheme::RSA_PKCS1_SHA384));
-        assert!(!offers(SignatureScheme::RSA_PSS_SHA384) && !offers(SignatureScheme::RSA_PKCS1_SHA512));
+        assert!(
+            offers(SignatureScheme::RSA_PSS_SHA512) && offers(SignatureScheme::RSA_PKCS1_SHA384)
+        );
+        assert!(
+            !offers(SignatureScheme::RSA_PSS_SHA384) && !offers(SignatureScheme::RSA_PKCS1_SHA512)
+        );
     });
 }
 
@@ -95,11 +124,20 @@ fn a_failure_without_a_reason_bars_no_signature_for_ever() {
         failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
         assert!(opened.tls12_only);
-        let more = || run((opened.more)(SystemClock::new().now(), Duration::from_secs(60)));
+        let more = || {
+            run((opened.more)(
+                SystemClock::new().now(),
+                Duration::from_secs(60),
+            ))
+        };
         assert!(!more());
         failing_signatures(Vec::new());
         assert!(more());
-        assert!(!run(pkcs11.open(Some(vec![certificate]))).unwrap().tls12_only);
+        assert!(
+            !run(pkcs11.open(Some(vec![certificate])))
+                .unwrap()
+                .tls12_only
+        );
         assert_eq!(calls.load(Ordering::SeqCst), 1);
     });
 }
@@ -112,9 +150,19 @@ fn a_token_without_pss_is_used_with_tls_1_2_only() {
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         run(async {
-            let opened = token.pkcs11().open(Some(vec![certificate.clone()])).await.unwrap();
-            assert!(opened.tls12_only && !(opened.more)(SystemClock::new().now(), Duration::from_secs(60)).await);
-            assert_eq!(authority.handshake(&opened, &TLS12).await.unwrap(), [certificate]);
+            let opened = token
+                .pkcs11()
+                .open(Some(vec![certificate.clone()]))
+                .await
+                .unwrap();
+            assert!(
+                opened.tls12_only
+                    && !(opened.more)(SystemClock::new().now(), Duration::from_secs(60)).await
+            );
+            assert_eq!(
+                authority.handshake(&opened, &TLS12).await.unwrap(),
+                [certificate]
+            );
         });
     });
 }
@@ -125,18 +173,44 @@ fn a_key_that_always_authenticates_is_logged_in_to_for_each_signature() {
     alone(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
-        let key = token.key_with(Kind::Rsa(2048), "iot", &[1], &[Attribute::AlwaysAuthenticate(true)]);
+        let key = token.key_with(
+            Kind::Rsa(2048),
+            "iot",
+            &[1],
+            &[Attribute::AlwaysAuthenticate(true)],
+        );
         let certificate = authority.certify(&key);
         run(async {
-            let opened = token.pkcs11().key_label("iot").open(Some(vec![certificate.clone()])).await.unwrap();
+            let opened = token
+                .pkcs11()
+                .key_label("iot")
+                .open(Some(vec![certificate.clone()]))
+                .await
+                .unwrap();
             for version in [&TLS12, &TLS13, &TLS13] {
-                assert_eq!(authority.handshake(&opened, version).await.unwrap(), std::slice::from_ref(&certificate));
+                assert_eq!(
+                    authority.handshake(&opened, version).await.unwrap(),
+                    std::slice::from_ref(&certificate)
+                );
             }
         });
-        let opened = run(token.pkcs11().key_label("iot").open(Some(vec![certificate]))).unwrap();
-        for scheme in [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PSS_SHA256] {
+        let opened = run(token
+            .pkcs11()
+            .key_label("iot")
+            .open(Some(vec![certificate])))
+        .unwrap();
+        for scheme in [
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::RSA_PSS_SHA256,
+        ] {
             let signer = opened.key.choose_scheme(&[scheme]).unwrap();
-            assert_eq!((signer.scheme(), signer.sign(b"message").map(|signature| signature.len())), (scheme, Ok(256)));
+            assert_eq!(
+                (
+                    signer.scheme(),
+                    signer.sign(b"message").map(|signature| signature.len())
+                ),
+                (scheme, Ok(256))
+            );
         }
     });
 }
@@ -147,21 +221,41 @@ fn a_login_for_each_signature_that_the_module_has_no_room_for_is_told_by_the_mec
     alone(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
-        // SoftHSM2 takes ECDSA's data in one step, and up to 2.6 has no mechanism that digests before it.
-        for (kind, wanted) in [(Kind::P256, "CKM_ECDSA_SHA256"), (Kind::P384, "CKM_ECDSA_SHA384")] {
+        // SoftHSM2 takes ECDSA's data in one step, and up to 2.6 has no mechanism that digests
+        // before it.
+        for (kind, wanted) in [
+            (Kind::P256, "CKM_ECDSA_SHA256"),
+            (Kind::P384, "CKM_ECDSA_SHA384"),
+        ] {
             let label = format!("{kind:?}");
             let key = token.key_with(kind, &label, &[2], &[Attribute::AlwaysAuthenticate(true)]);
             let certificate = authority.certify(&key);
-            let error = run(token.pkcs11().key_label(&label).open(Some(vec![certificate]))).unwrap_err();
+            let error = run(token
+                .pkcs11()
+                .key_label(&label)
+                .open(Some(vec![certificate])))
+            .unwrap_err();
             let shown = format!("{error} {error:?}");
-            assert!(error.is_unrecoverable() && !shown.contains("MechanismType"), "{shown}");
-            for words in ["CKA_ALWAYS_AUTHENTICATE", "signs with CKM_ECDSA in one step only", wanted, &label] {
+            assert!(
+                error.is_unrecoverable() && !shown.contains("MechanismType"),
+                "{shown}"
+            );
+            for words in [
+                "CKA_ALWAYS_AUTHENTICATE",
+                "signs with CKM_ECDSA in one step only",
+                wanted,
+                &label,
+            ] {
                 assert!(shown.contains(words), "{words}: {shown}");
             }
         }
         // The token serves other keys after that.
         let certificate = authority.certify(&token.key(Kind::P256, "plain", &[3]));
-        run(token.pkcs11().key_label("plain").open(Some(vec![certificate]))).unwrap();
+        run(token
+            .pkcs11()
+            .key_label("plain")
+            .open(Some(vec![certificate])))
+        .unwrap();
     });
 }
 
@@ -173,19 +267,40 @@ fn the_certificate_and_its_chain_are_read_from_the_token() {
         let between = authority.below();
         let token = bench.token("device");
         let certificate = between.certify(&token.key(Kind::P256, "iot", &[1]));
-        for (certificate, label, id) in
-            [(&authority.certificate, "root", 7), (&between.certificate, "between", 8), (&certificate, "cert", 1)]
-        {
+        for (certificate, label, id) in [
+            (&authority.certificate, "root", 7),
+            (&between.certificate, "between", 8),
+            (&certificate, "cert", 1),
+        ] {
             token.store(certificate, label, &[id]);
         }
         run(async {
             let by_id = token.pkcs11().open(None).await.unwrap();
-            assert_eq!(by_id.certificates, [certificate.clone(), between.certificate.clone()]);
-            assert_eq!(authority.handshake(&by_id, &TLS13).await.unwrap(), by_id.certificates);
-            let by_label = token.pkcs11().certificate_label("cert").open(None).await.unwrap();
+            assert_eq!(
+                by_id.certificates,
+                [certificate.clone(), between.certificate.clone()]
+            );
+            assert_eq!(
+                authority.handshake(&by_id, &TLS13).await.unwrap(),
+                by_id.certificates
+            );
+            let by_label = token
+                .pkcs11()
+                .certificate_label("cert")
+                .open(None)
+                .await
+                .unwrap();
             assert_eq!(by_label.certificates, by_id.certificates);
-            let another = token.pkcs11().certificate_label("between").open(None).await.unwrap_err();
-            assert!(another.to_string().contains("does not fit the certificate"), "{another}");
+            let another = token
+                .pkcs11()
+                .certificate_label("between")
+                .open(None)
+                .await
+                .unwrap_err();
+            assert!(
+                another.to_string().contains("does not fit the certificate"),
+                "{another}"
+            );
         });
     });
 }
@@ -222,7 +337,12 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
         let rsa = authority.certify(&token.key(Kind::Rsa(2048), "rsa", &[3]));
         let p256 = authority.certify(&token.key(Kind::P256, "p256", &[4]));
         let other = authority.certify(&token.key(Kind::P256, "other", &[5]));
-        let unused = token.key_with(Kind::P256, "unused", &[6], &[Attribute::Sign(false), Attribute::Derive(true)]);
+        let unused = token.key_with(
+            Kind::P256,
+            "unused",
+            &[6],
+            &[Attribute::Sign(false), Attribute::Derive(true)],
+        );
         let unused = authority.certify(&unused);
         for (label, certificate, words) in [
             ("weak", &weak, "1024 bits"),
@@ -232,15 +352,32 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
             ("p256", &other, "does not fit the certificate"),
             ("unused", &unused, "CKA_SIGN is false"),
         ] {
-            let error = run(token.pkcs11().key_label(label).open(Some(vec![certificate.clone()]))).unwrap_err();
-            assert!(error.is_unrecoverable() && error.to_string().contains(words), "{label}: {error}");
+            let error = run(token
+                .pkcs11()
+                .key_label(label)
+                .open(Some(vec![certificate.clone()])))
+            .unwrap_err();
+            assert!(
+                error.is_unrecoverable() && error.to_string().contains(words),
+                "{label}: {error}"
+            );
         }
-        let error = run(token.pkcs11().key_label("rsa").open(Some(vec![vec![1, 2, 3].into()]))).unwrap_err();
+        let error = run(token
+            .pkcs11()
+            .key_label("rsa")
+            .open(Some(vec![vec![1, 2, 3].into()])))
+        .unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
         let chain = vec![authority.certificate.clone(), p256];
         let error = run(token.pkcs11().key_label("p256").open(Some(chain))).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("is in place 2"), "{error}");
+        assert!(
+            error.is_unrecoverable() && error.to_string().contains("is in place 2"),
+            "{error}"
+        );
         let error = run(token.pkcs11().key_label("rsa").open(Some(Vec::new()))).unwrap_err();
-        assert!(error.to_string().contains("no certificate is given"), "{error}");
+        assert!(
+            error.to_string().contains("no certificate is given"),
+            "{error}"
+        );
     });
 }

@@ -10,7 +10,9 @@ use cryptoki::object::Attribute;
 use futures_util::future::join_all;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::bench::{Authority, Bench, ForBrs as _, Kind, PIN, PIN_VARIABLE, Token, alone, run, secret};
+use crate::bench::{
+    Authority, Bench, ForBrs as _, Kind, PIN, PIN_VARIABLE, Token, alone, run, secret,
+};
 
 /// A token with a key.
 fn device(bench: &Bench) -> (Token, CertificateDer<'static>) {
@@ -21,7 +23,12 @@ fn device(bench: &Bench) -> (Token, CertificateDer<'static>) {
 
 fn sign(opened: &Opened) {
     let schemes = [tokio_rustls::rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
-    opened.key.choose_scheme(&schemes).unwrap().sign(b"message").unwrap();
+    opened
+        .key
+        .choose_scheme(&schemes)
+        .unwrap()
+        .sign(b"message")
+        .unwrap();
 }
 
 fn open(pkcs11: &Pkcs11, certificate: &CertificateDer<'static>) -> Result<(), Error> {
@@ -35,22 +42,39 @@ fn a_refused_pin_is_never_tried_again_whatever_is_accepted_meanwhile() {
         let (token, certificate) = device(&bench);
         let wrong = token.pkcs11().pin("wrong-1");
         let error = open(&wrong, &certificate).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("refused the PIN"), "{error}");
-        assert_eq!((error.code(), error.param()), (Some("CKR_PIN_INCORRECT"), Some("pin")));
+        assert!(
+            error.is_unrecoverable() && error.to_string().contains("refused the PIN"),
+            "{error}"
+        );
+        assert_eq!(
+            (error.code(), error.param()),
+            (Some("CKR_PIN_INCORRECT"), Some("pin"))
+        );
 
         // The refused PIN becomes the right one: whoever tried it again would get in.
-        let change = |from: &str, to: &str| token.session.set_pin(&secret(from), &secret(to)).unwrap();
+        let change =
+            |from: &str, to: &str| token.session.set_pin(&secret(from), &secret(to)).unwrap();
         change(PIN, "wrong-1");
-        let by_number = Pkcs11::new(&bench.path).slot_id(token.slot.id()).pin(Pin::function(|| Ok("wrong-1".into())));
+        let by_number = Pkcs11::new(&bench.path)
+            .slot_id(token.slot.id())
+            .pin(Pin::function(|| Ok("wrong-1".into())));
         for again in [&wrong, &by_number] {
             let error = open(again, &certificate).unwrap_err();
-            assert!(error.is_unrecoverable() && error.to_string().contains("refused this PIN before"), "{error}");
+            assert!(
+                error.is_unrecoverable() && error.to_string().contains("refused this PIN before"),
+                "{error}"
+            );
             let shown = format!("{error} {error:?} {again:?}");
             assert!(!shown.contains("wrong-1"), "{shown}");
         }
 
         // Two wrong ones do not make each other forgotten.
-        assert!(open(&token.pkcs11().pin("wrong-2"), &certificate).unwrap_err().code().is_some());
+        assert!(
+            open(&token.pkcs11().pin("wrong-2"), &certificate)
+                .unwrap_err()
+                .code()
+                .is_some()
+        );
         assert!(open(&wrong, &certificate).unwrap_err().code().is_none());
 
         change("wrong-1", PIN);
@@ -58,7 +82,10 @@ fn a_refused_pin_is_never_tried_again_whatever_is_accepted_meanwhile() {
         token.session.logout().unwrap();
         change(PIN, "wrong-1");
         let error = open(&wrong, &certificate).unwrap_err();
-        assert!(error.to_string().contains("refused this PIN before"), "{error}");
+        assert!(
+            error.to_string().contains("refused this PIN before"),
+            "{error}"
+        );
     });
 }
 
@@ -69,17 +96,32 @@ fn a_session_needs_the_pin_that_another_is_logged_in_with() {
         let (token, certificate) = device(&bench);
         let first = run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
         let error = open(&token.pkcs11().pin("another"), &certificate).unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("was not tried"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("was not tried"),
+            "{error}"
+        );
         // After that, it is the first session still that is in use.
         sign(&first);
-        assert!(run(token.pkcs11().key_label("none").open(Some(vec![certificate.clone()]))).is_err());
+        assert!(
+            run(token
+                .pkcs11()
+                .key_label("none")
+                .open(Some(vec![certificate.clone()])))
+            .is_err()
+        );
         sign(&first);
         // A changed PIN works once the old login is gone.
-        token.session.set_pin(&secret(PIN), &secret("changed")).unwrap();
+        token
+            .session
+            .set_pin(&secret(PIN), &secret("changed"))
+            .unwrap();
         token.session.logout().unwrap();
         open(&token.pkcs11().pin("changed"), &certificate).unwrap();
         sign(&first);
-        token.session.set_pin(&secret("changed"), &secret(PIN)).unwrap();
+        token
+            .session
+            .set_pin(&secret("changed"), &secret(PIN))
+            .unwrap();
         token.session.logout().unwrap();
         open(&token.pkcs11(), &certificate).unwrap();
         let error = open(&Pkcs11::new(&bench.path), &certificate).unwrap_err();
@@ -95,7 +137,10 @@ fn a_token_with_login_and_no_pin_says_so() {
     alone(|bench| {
         let (_token, certificate) = device(&bench);
         let error = open(&Pkcs11::new(&bench.path), &certificate).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("needs a PIN"), "{error}");
+        assert!(
+            error.is_unrecoverable() && error.to_string().contains("needs a PIN"),
+            "{error}"
+        );
     });
 }
 
@@ -113,11 +158,21 @@ fn the_pin_is_fetched_at_each_login_and_not_for_each_signature() {
         let opened = run(token.pkcs11().pin(pin).open(Some(vec![certificate]))).unwrap();
         let schemes = [tokio_rustls::rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
         for _ in 0..10 {
-            opened.key.choose_scheme(&schemes).unwrap().sign(b"message").unwrap();
+            opened
+                .key
+                .choose_scheme(&schemes)
+                .unwrap()
+                .sign(b"message")
+                .unwrap();
         }
         assert_eq!(calls.load(Ordering::SeqCst), 1);
         token.session.logout().unwrap();
-        opened.key.choose_scheme(&schemes).unwrap().sign(b"message").unwrap();
+        opened
+            .key
+            .choose_scheme(&schemes)
+            .unwrap()
+            .sign(b"message")
+            .unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 2);
     });
 }
@@ -166,7 +221,10 @@ fn sessions_that_share_a_pin_ask_once_for_one_login() {
         let shared = token.pkcs11().pin(pin);
         drop(answer);
         let open = || shared.open(Some(vec![certificate.clone()]));
-        let opened: Vec<_> = run(join_all((0..5).map(|_| open()))).into_iter().map(Result::unwrap).collect();
+        let opened: Vec<_> = run(join_all((0..5).map(|_| open())))
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
         // Nor for a further one as long as the login lasts.
         run(open()).unwrap();
         assert_eq!(was_asked.try_iter().count(), 1);
@@ -180,11 +238,24 @@ fn a_person_who_never_answers_costs_a_clean_error() {
     alone(|bench| {
         let (token, certificate) = device(&bench);
         let (pin, _was_asked, _answer) = person();
-        let slow = token.pkcs11().pin(pin).signature_timeout(Duration::from_millis(300));
+        let slow = token
+            .pkcs11()
+            .pin(pin)
+            .signature_timeout(Duration::from_millis(300));
         let error = open(&slow, &certificate).unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("was not given within 300ms"), "{error}");
-        let error = open(&slow.clone().signature_timeout(Duration::from_secs(60)), &certificate).unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("was not given within 300ms"),
+            "{error}"
+        );
+        let error = open(
+            &slow.clone().signature_timeout(Duration::from_secs(60)),
+            &certificate,
+        )
+        .unwrap_err();
+        assert!(
+            error.is_retryable() && error.to_string().contains("still running"),
+            "{error}"
+        );
         open(&token.pkcs11(), &certificate).unwrap();
     });
 }
@@ -194,7 +265,11 @@ fn a_person_who_never_answers_costs_a_clean_error() {
 fn a_pin_comes_from_a_variable() {
     alone(|bench| {
         let (token, certificate) = device(&bench);
-        open(&token.pkcs11().pin(Pin::environment(PIN_VARIABLE)), &certificate).unwrap();
+        open(
+            &token.pkcs11().pin(Pin::environment(PIN_VARIABLE)),
+            &certificate,
+        )
+        .unwrap();
     });
 }
 
@@ -204,14 +279,21 @@ fn a_pin_that_is_wrong_for_a_signature_is_tried_once() {
     alone(|bench| {
         let token = bench.token("device");
         let always = [Attribute::AlwaysAuthenticate(true)];
-        let certificate = Authority::new().certify(&token.key_with(Kind::Rsa(2048), "iot", &[1], &always));
+        let certificate =
+            Authority::new().certify(&token.key_with(Kind::Rsa(2048), "iot", &[1], &always));
         // Somebody else is logged in, so that the PIN is for the signature only.
         let logged_in = token.log_in();
         let wrong = token.pkcs11().pin("wrong-1");
         let error = open(&wrong, &certificate).unwrap_err();
-        assert!(error.is_unrecoverable() && error.code() == Some("CKR_PIN_INCORRECT"), "{error}");
+        assert!(
+            error.is_unrecoverable() && error.code() == Some("CKR_PIN_INCORRECT"),
+            "{error}"
+        );
         let error = open(&wrong, &certificate).unwrap_err();
-        assert!(error.is_unrecoverable() && error.to_string().contains("refused this PIN before"), "{error}");
+        assert!(
+            error.is_unrecoverable() && error.to_string().contains("refused this PIN before"),
+            "{error}"
+        );
         open(&token.pkcs11(), &certificate).unwrap();
         drop(logged_in);
     });
@@ -224,11 +306,17 @@ fn what_cannot_be_a_pin_costs_no_try() {
         let (token, certificate) = device(&bench);
         let info = || bench.module.get_token_info(token.slot).unwrap();
         let least = "9".repeat(info().min_pin_length() - 1);
-        assert!(!least.is_empty() && info().max_pin_length() == 255, "what SoftHSM2 says of itself");
+        assert!(
+            !least.is_empty() && info().max_pin_length() == 255,
+            "what SoftHSM2 says of itself"
+        );
         let file = bench.directory.join("pin");
         std::fs::write(&file, "\n1234\n").unwrap();
         for (pin, words) in [
-            (Pin::value(least), "has PINs of 4 to 255 bytes, and the one that was given is shorter: it was not sent"),
+            (
+                Pin::value(least),
+                "has PINs of 4 to 255 bytes, and the one that was given is shorter: it was not sent",
+            ),
             (Pin::value(""), "is empty"),
             (Pin::value("12345\n"), "control character"),
             (Pin::value("12345\0"), "control character"),
@@ -238,13 +326,25 @@ fn what_cannot_be_a_pin_costs_no_try() {
         ] {
             let error = open(&token.pkcs11().pin(pin), &certificate).unwrap_err();
             let shown = format!("{error} {error:?}");
-            assert!(error.is_unrecoverable() && error.param() == Some("pin") && shown.contains(words), "{shown}");
+            assert!(
+                error.is_unrecoverable() && error.param() == Some("pin") && shown.contains(words),
+                "{shown}"
+            );
             // SoftHSM2 sets this flag at the first wrong one.
-            assert!(error.code().is_none() && !info().user_pin_count_low(), "{shown}");
-            assert!(!shown.contains("999") && !shown.contains("12345"), "{shown}");
+            assert!(
+                error.code().is_none() && !info().user_pin_count_low(),
+                "{shown}"
+            );
+            assert!(
+                !shown.contains("999") && !shown.contains("12345"),
+                "{shown}"
+            );
         }
         open(&token.pkcs11().pin("wrong-1"), &certificate).unwrap_err();
-        assert!(info().user_pin_count_low(), "a wrong one is sent, and the flag tells");
+        assert!(
+            info().user_pin_count_low(),
+            "a wrong one is sent, and the flag tells"
+        );
     });
 }
 
@@ -254,7 +354,10 @@ fn a_pins_file_is_its_first_line() {
     alone(|bench| {
         let (token, certificate) = device(&bench);
         let file = bench.directory.join("pin");
-        for content in [format!("{PIN}\nthe PIN of this device\n"), format!("\u{feff}{PIN}\r\n\r\n")] {
+        for content in [
+            format!("{PIN}\nthe PIN of this device\n"),
+            format!("\u{feff}{PIN}\r\n\r\n"),
+        ] {
             std::fs::write(&file, content).unwrap();
             open(&token.pkcs11().pin(Pin::file(&file)), &certificate).unwrap();
         }

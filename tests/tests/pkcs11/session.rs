@@ -1,4 +1,5 @@
-//! Sessions of the method `iot` whose key is in a PKCS#11 token, against the embedded credentials provider.
+//! Sessions of the method `iot` whose key is in a PKCS#11 token, against the embedded credentials
+//! provider.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,18 +34,29 @@ fn params(iot: &EmbeddedIot, certificate: &str, pkcs11: Pkcs11) -> Params {
 
 /// The certificate is on the token.
 fn params_of_the_token(iot: &EmbeddedIot, pkcs11: Pkcs11) -> Params {
-    let params = Params::new(iot.endpoint(), "demo").allow_any_endpoint(true).trust_store(iot.trust_store());
+    let params = Params::new(iot.endpoint(), "demo")
+        .allow_any_endpoint(true)
+        .trust_store(iot.trust_store());
     params.pkcs11(pkcs11)
 }
 
 async fn session(params: Params) -> RefreshableSession {
-    RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap()
+    RefreshableSession::builder("iot", params)
+        .region("eu-west-1")
+        .build()
+        .await
+        .unwrap()
 }
 
-/// Puts a chain on the token: the device's certificate has the key's id, the others none in particular.
+/// Puts a chain on the token: the device's certificate has the key's id, the others none in
+/// particular.
 fn store(token: &Token, chain: &str) {
     for (place, certificate) in CertificateDer::pem_slice_iter(chain.as_bytes()).enumerate() {
-        token.store(&certificate.unwrap(), "iot", if place == 0 { &[1] } else { &[9] });
+        token.store(
+            &certificate.unwrap(),
+            "iot",
+            if place == 0 { &[1] } else { &[9] },
+        );
     }
 }
 
@@ -52,8 +64,10 @@ fn store(token: &Token, chain: &str) {
 #[ignore = "needs SoftHSM2"]
 fn a_session_signs_on_the_token_whatever_its_runtime() {
     let kinds = [Kind::Rsa(2048), Kind::P256];
-    let keys: Vec<_> =
-        kinds.iter().flat_map(|kind| [(*kind, TlsVersions::Tls12), (*kind, TlsVersions::Tls13)]).collect();
+    let keys: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| [(*kind, TlsVersions::Tls12), (*kind, TlsVersions::Tls13)])
+        .collect();
     alone(|bench| signs_on_every_runtime(&bench, &keys));
 }
 
@@ -73,7 +87,9 @@ fn a_session_signs_on_a_software_tpm_with_tls_1_2() {
 #[test]
 #[ignore = "needs a software TPM"]
 fn a_session_signs_on_a_software_tpm_with_an_rsa_key() {
-    alone_with_a_tpm(|bench| signs_on_every_runtime(&bench, &[(Kind::Rsa(2048), TlsVersions::Both)]));
+    alone_with_a_tpm(|bench| {
+        signs_on_every_runtime(&bench, &[(Kind::Rsa(2048), TlsVersions::Both)])
+    });
 }
 
 fn signs_on_every_runtime(bench: &Bench, keys: &[(Kind, TlsVersions)]) {
@@ -111,10 +127,23 @@ fn a_wrong_pin_opens_no_session_and_is_not_shown() {
         let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
         run(async {
             for _ in 0..2 {
-                let params = params(&iot, &certificate, token.pkcs11().key_label("iot").pin("4711-hush"));
-                let error = RefreshableSession::builder("iot", params).region("eu-west-1").build().await.unwrap_err();
-                assert!(error.is_unrecoverable() && error.to_string().contains("PIN"), "{error}");
-                assert!(!format!("{error:?}").contains("hush") && !format!("{error:?}").contains(PIN));
+                let params = params(
+                    &iot,
+                    &certificate,
+                    token.pkcs11().key_label("iot").pin("4711-hush"),
+                );
+                let error = RefreshableSession::builder("iot", params)
+                    .region("eu-west-1")
+                    .build()
+                    .await
+                    .unwrap_err();
+                assert!(
+                    error.is_unrecoverable() && error.to_string().contains("PIN"),
+                    "{error}"
+                );
+                assert!(
+                    !format!("{error:?}").contains("hush") && !format!("{error:?}").contains(PIN)
+                );
             }
         });
         assert_eq!(iot.connections(), 0);
@@ -129,18 +158,30 @@ fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
         let aws = EmbeddedAws::start();
         let iot = provider(&aws, TlsVersions::Both);
         let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
-        let multi_thread = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let multi_thread = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         hung_after(Duration::from_millis(100));
         run(async {
-            for runtime in [tokio::runtime::Handle::current(), multi_thread.handle().clone()] {
+            for runtime in [
+                tokio::runtime::Handle::current(),
+                multi_thread.handle().clone(),
+            ] {
                 // The signature may take longer than the call: the call's limit is what ends it.
                 let params = params(&iot, &certificate, token.pkcs11().key_label("iot"));
                 let params = params.timeout(Duration::from_secs(2)).max_attempts(1);
-                let builder = RefreshableSession::builder("iot", params).region("eu-west-1").runtime(runtime);
+                let builder = RefreshableSession::builder("iot", params)
+                    .region("eu-west-1")
+                    .runtime(runtime);
                 let session = builder.build().await.unwrap();
                 let door = Door::before_each_signature();
                 let error = session.refresh().await.unwrap_err();
-                assert!(error.is_retryable() && error.to_string().contains("has not answered"), "{error}");
+                assert!(
+                    error.is_retryable() && error.to_string().contains("has not answered"),
+                    "{error}"
+                );
                 door.open();
                 while session.refresh().await.is_err() {}
                 assert!(session.credentials().await.is_ok());
@@ -158,14 +199,24 @@ fn a_slow_signature_leaves_the_refreshs_runtime_to_the_others() {
         let iot = provider(&aws, TlsVersions::Both);
         let certificate = iot.certify("lamp", &token.key(Kind::P256, "iot", &[1]));
         // One worker: were it to stand still, nobody would open the door.
-        let refreshing = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let refreshing = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         run(async {
             let params = params(&iot, &certificate, token.pkcs11());
             let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
-            let session = builder.runtime(refreshing.handle().clone()).build().await.unwrap();
+            let session = builder
+                .runtime(refreshing.handle().clone())
+                .build()
+                .await
+                .unwrap();
             let door = Door::before_each_signature();
             refreshing.spawn(async move {
-                tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
+                tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>())
+                    .await
+                    .unwrap_err();
                 door.open();
             });
             session.refresh().await.unwrap();
@@ -192,17 +243,36 @@ fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
             }
             // Threads of the runtime's pool come and go; there are a few at most.
             let pool = |name: &String| name == "brs-blocking";
-            let threads = || thread_names().into_iter().filter(|name| !pool(name)).collect::<Vec<_>>();
+            let threads = || {
+                thread_names()
+                    .into_iter()
+                    .filter(|name| !pool(name))
+                    .collect::<Vec<_>>()
+            };
             let before = (threads(), descriptors().len(), next_handle(&bench, &token));
             let began = SystemClock::new().monotonic();
             for _ in 0..1000 {
                 session.refresh().await.unwrap();
             }
-            println!("{:?} a refresh", (SystemClock::new().monotonic() - began) / 1000);
-            let after = (threads(), descriptors().len(), next_handle(&bench, &token) - 1);
+            println!(
+                "{:?} a refresh",
+                (SystemClock::new().monotonic() - began) / 1000
+            );
+            let after = (
+                threads(),
+                descriptors().len(),
+                next_handle(&bench, &token) - 1,
+            );
             assert_eq!(after, before);
-            assert!(thread_names().iter().filter(|name| pool(name)).count() <= 4, "{:?}", thread_names());
-            assert_eq!((iot.calls(), iot.connections(), iot.full_handshakes()), (1020, 1, 1));
+            assert!(
+                thread_names().iter().filter(|name| pool(name)).count() <= 4,
+                "{:?}",
+                thread_names()
+            );
+            assert_eq!(
+                (iot.calls(), iot.connections(), iot.full_handshakes()),
+                (1020, 1, 1)
+            );
             // A connection for each call, and each hundredth with a login and a signature.
             iot.set_keep_alive(false);
             let mut used = Vec::new();
@@ -216,14 +286,26 @@ fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
                 }
                 used.push(next_handle(&bench, &token) - before);
             }
-            // The probe's own, the session's and the key's: opened anew by each login, and by nothing else.
+            // The probe's own, the session's and the key's: opened anew by each login, and by
+            // nothing else.
             assert_eq!(used, [3; 10]);
             while descriptors().len() > before.1 {
                 tokio::task::yield_now().await;
             }
             assert_eq!(threads(), before.0);
-            assert!(thread_names().iter().filter(|name| pool(name)).count() <= 4, "{:?}", thread_names());
-            assert_eq!((iot.connections(), iot.full_handshakes(), iot.resumed_handshakes()), (1001, 11, 990));
+            assert!(
+                thread_names().iter().filter(|name| pool(name)).count() <= 4,
+                "{:?}",
+                thread_names()
+            );
+            assert_eq!(
+                (
+                    iot.connections(),
+                    iot.full_handshakes(),
+                    iot.resumed_handshakes()
+                ),
+                (1001, 11, 990)
+            );
         });
     });
 }
@@ -235,8 +317,12 @@ fn two_sessions_with_keys_of_their_own_share_a_tokens_thread_and_login() {
         let token = bench.token("device");
         let aws = EmbeddedAws::start();
         let iot = provider(&aws, TlsVersions::Both);
-        let device = |thing: &str, kind: Kind, id: u8| iot.certify(thing, &token.key(kind, thing, &[id]));
-        let (lamp, door) = (device("lamp", Kind::P256, 1), device("door", Kind::Rsa(2048), 2));
+        let device =
+            |thing: &str, kind: Kind, id: u8| iot.certify(thing, &token.key(kind, thing, &[id]));
+        let (lamp, door) = (
+            device("lamp", Kind::P256, 1),
+            device("door", Kind::Rsa(2048), 2),
+        );
         run(async {
             let one = session(params(&iot, &lamp, token.pkcs11().key_label("lamp"))).await;
             let before = next_handle(&bench, &token);
@@ -249,8 +335,14 @@ fn two_sessions_with_keys_of_their_own_share_a_tokens_thread_and_login() {
             }
             // One number is the second key's own.
             assert_eq!(next_handle(&bench, &token), before + 2);
-            let ids =
-                [&one, &two].map(|session| session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned());
+            let ids = [&one, &two].map(|session| {
+                session
+                    .strategy::<Iot>()
+                    .unwrap()
+                    .device()
+                    .certificate_sha256()
+                    .to_owned()
+            });
             assert_ne!(ids[0], ids[1]);
         });
         assert_eq!((iot.connections(), iot.full_handshakes()), (2, 2));
@@ -280,7 +372,10 @@ fn a_token_that_was_away_is_used_by_the_sessions_next_refresh() {
             iot.fail_next([Failure::DropConnection]);
             session.refresh().await.unwrap_err();
             let error = session.refresh().await.unwrap_err();
-            assert!(error.is_retryable() && error.to_string().contains("plug it in again"), "{error}");
+            assert!(
+                error.is_retryable() && error.to_string().contains("plug it in again"),
+                "{error}"
+            );
             assert!(session.credentials().await.is_ok());
             std::fs::remove_dir(&here).unwrap();
             std::fs::rename(&away, &here).unwrap();
@@ -300,10 +395,20 @@ fn a_certificate_that_was_renewed_on_the_token_is_taken_at_the_next_refresh() {
         let iot = provider(&aws, TlsVersions::Both);
         let key = token.key(Kind::P256, "iot", &[1]);
         let now = SystemClock::new().now();
-        store(&token, &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY));
+        store(
+            &token,
+            &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY),
+        );
         run(async {
             let session = session(params_of_the_token(&iot, token.pkcs11())).await;
-            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            let sha256 = || {
+                session
+                    .strategy::<Iot>()
+                    .unwrap()
+                    .device()
+                    .certificate_sha256()
+                    .to_owned()
+            };
             let first = sha256();
             for _ in 0..3 {
                 session.refresh().await.unwrap();
@@ -351,16 +456,33 @@ fn a_renewed_certificate_on_the_token_is_chosen_by_the_endpoints_clock() {
         let iot = provider(&aws, TlsVersions::Both);
         let key = token.key(Kind::P256, "iot", &[1]);
         let now = SystemClock::new().now();
-        store(&token, &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY));
+        store(
+            &token,
+            &iot.certify_valid("lamp", &key, now - 350 * DAY..now + 10 * DAY),
+        );
         run(async {
             let params = params_of_the_token(&iot, token.pkcs11());
             let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
-            let session = builder.clock(Behind(SystemClock::new())).build().await.unwrap();
-            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            let session = builder
+                .clock(Behind(SystemClock::new()))
+                .build()
+                .await
+                .unwrap();
+            let sha256 = || {
+                session
+                    .strategy::<Iot>()
+                    .unwrap()
+                    .device()
+                    .certificate_sha256()
+                    .to_owned()
+            };
             session.refresh().await.unwrap();
             let first = sha256();
             // By the device's clock it is far from its end, and the new one not valid yet.
-            store(&token, &iot.certify_valid("lamp", &key, now - DAY..now + 365 * DAY));
+            store(
+                &token,
+                &iot.certify_valid("lamp", &key, now - DAY..now + 365 * DAY),
+            );
             session.refresh().await.unwrap();
             assert_ne!(sha256(), first);
         });
@@ -382,14 +504,33 @@ fn whoever_waits_for_a_person_within_a_refresh_goes_on_with_what_there_is() {
         answer.send(()).unwrap();
         let answers = std::sync::Mutex::new(answers);
         let pin = Pin::function(move || {
-            answers.lock().unwrap().recv().map(|()| PIN.into()).map_err(|_| Error::connection("nobody is there"))
+            answers
+                .lock()
+                .unwrap()
+                .recv()
+                .map(|()| PIN.into())
+                .map_err(|_| Error::connection("nobody is there"))
         });
         run(async {
-            let pkcs11 = token.pkcs11().pin(pin).signature_timeout(Duration::from_secs(600));
+            let pkcs11 = token
+                .pkcs11()
+                .pin(pin)
+                .signature_timeout(Duration::from_secs(600));
             let params = params_of_the_token(&iot, pkcs11).certificate(file.as_path());
             let builder = RefreshableSession::builder("iot", params).region("eu-west-1");
-            let session = builder.refresh_timeout(Duration::from_secs(6)).build().await.unwrap();
-            let sha256 = || session.strategy::<Iot>().unwrap().device().certificate_sha256().to_owned();
+            let session = builder
+                .refresh_timeout(Duration::from_secs(6))
+                .build()
+                .await
+                .unwrap();
+            let sha256 = || {
+                session
+                    .strategy::<Iot>()
+                    .unwrap()
+                    .device()
+                    .certificate_sha256()
+                    .to_owned()
+            };
             session.refresh().await.unwrap();
             let first = sha256();
             token.session.logout().unwrap();

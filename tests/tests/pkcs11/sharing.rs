@@ -22,17 +22,23 @@ pub(crate) fn thread_names() -> Vec<String> {
 }
 
 pub(crate) fn token_threads() -> usize {
-    thread_names().iter().filter(|name| name.starts_with("brs-pkcs11")).count()
+    thread_names()
+        .iter()
+        .filter(|name| name.starts_with("brs-pkcs11"))
+        .count()
 }
 
-/// SoftHSM2 numbers sessions and objects upwards: what is opened in between shows in the next number.
+/// SoftHSM2 numbers sessions and objects upwards: what is opened in between shows in the next
+/// number.
 pub(crate) fn next_handle(bench: &Bench, token: &Token) -> u64 {
     bench.module.open_ro_session(token.slot).unwrap().handle()
 }
 
 pub(crate) fn descriptors() -> Vec<PathBuf> {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect()
+    descriptors
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .collect()
 }
 
 #[test]
@@ -46,21 +52,31 @@ fn sessions_share_the_tokens_thread_and_it_ends_with_the_last() {
         let open = || pkcs11.open(Some(vec![certificate.clone()]));
         let mut opened = vec![run(open()).unwrap()];
         let before = next_handle(&bench, &token);
-        opened.extend(run(join_all((1..20).map(|_| open()))).into_iter().map(Result::unwrap));
+        opened.extend(
+            run(join_all((1..20).map(|_| open())))
+                .into_iter()
+                .map(Result::unwrap),
+        );
         while token_threads() != 1 {
             std::thread::yield_now();
         }
         std::thread::scope(|scope| {
             for opened in &opened {
                 scope.spawn(|| {
-                    let signer = opened.key.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
+                    let signer = opened
+                        .key
+                        .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
+                        .unwrap();
                     for _ in 0..10 {
                         signer.sign(b"message").unwrap();
                     }
                 });
             }
         });
-        assert_eq!((token_threads(), next_handle(&bench, &token)), (1, before + 1));
+        assert_eq!(
+            (token_threads(), next_handle(&bench, &token)),
+            (1, before + 1)
+        );
         drop(opened);
         while token_threads() != 0 {
             std::thread::yield_now();
@@ -75,14 +91,20 @@ fn a_thousand_signatures_leave_threads_and_sessions_as_they_were() {
         let authority = Authority::new();
         let token = bench.token("device");
         // Kept: a timer that was not needed may hold on to the runtime it was for a little longer.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for (kind, scheme) in
-            [(Kind::P256, SignatureScheme::ECDSA_NISTP256_SHA256), (Kind::Rsa(2048), SignatureScheme::RSA_PSS_SHA256)]
-        {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        for (kind, scheme) in [
+            (Kind::P256, SignatureScheme::ECDSA_NISTP256_SHA256),
+            (Kind::Rsa(2048), SignatureScheme::RSA_PSS_SHA256),
+        ] {
             let label = format!("{kind:?}");
             let certificate = authority.certify(&token.key(kind, &label, &[1]));
             let opening = token.pkcs11().key_label(label);
-            let opened = runtime.block_on(opening.open(Some(vec![certificate]))).unwrap();
+            let opened = runtime
+                .block_on(opening.open(Some(vec![certificate])))
+                .unwrap();
             while token_threads() != 1 {
                 std::thread::yield_now();
             }
@@ -92,7 +114,10 @@ fn a_thousand_signatures_leave_threads_and_sessions_as_they_were() {
             for _ in 0..1000 {
                 signer.sign(b"message").unwrap();
             }
-            println!("{kind:?}: {:?} a signature", (SystemClock::new().monotonic() - began) / 1000);
+            println!(
+                "{kind:?}: {:?} a signature",
+                (SystemClock::new().monotonic() - began) / 1000
+            );
             let after = (threads(), descriptors(), next_handle(&bench, &token) - 1);
             assert_eq!(after, before);
         }

@@ -15,12 +15,17 @@ fn role_arn(name: &str) -> String {
 
 /// A role on top of a session, without retries inside the SDK.
 fn on(parent: &RefreshableSession, name: &str) -> SessionBuilder {
-    parent.assume(Params::new(role_arn(name)).client(StsClient::new().max_attempts(1))).seed(7)
+    parent
+        .assume(Params::new(role_arn(name)).client(StsClient::new().max_attempts(1)))
+        .seed(7)
 }
 
 fn calls_for(aws: &EmbeddedAws, name: &str) -> usize {
     let role = role_arn(name);
-    aws.requests().iter().filter(|request| request.parameters.get("RoleArn") == Some(&role)).count()
+    aws.requests()
+        .iter()
+        .filter(|request| request.parameters.get("RoleArn") == Some(&role))
+        .count()
 }
 
 #[tokio::test]
@@ -31,13 +36,17 @@ async fn a_chain_of_five_works_while_every_hop_expires_at_another_time() {
     for (name, minutes) in names.into_iter().zip([60, 17, 44, 23, 31]) {
         aws.set_lifetime(Some(seconds(minutes * 60)));
         let hop = match hops.last() {
-            None => with_params(&aws, &clock, Params::new(role_arn(name))).build().await.unwrap(),
+            None => with_params(&aws, &clock, Params::new(role_arn(name)))
+                .build()
+                .await
+                .unwrap(),
             Some(parent) => on(parent, name).await.unwrap(),
         };
         hop.credentials().await.unwrap();
         hops.push(hop);
     }
-    // From now on each lives as long as it asks for, an hour: they go on to expire at five different times.
+    // From now on each lives as long as it asks for, an hour: they go on to expire at five
+    // different times.
     aws.set_lifetime(None);
     let last = &hops[4];
     for _ in 0..8 * 12 {
@@ -46,36 +55,63 @@ async fn a_chain_of_five_works_while_every_hop_expires_at_another_time() {
         assert!(set.expiration().unwrap() > brs::Clock::now(&clock));
         // Asked with the credentials of every hop.
         let who = last.whoami().await.unwrap();
-        assert!(who.caller.as_ref().unwrap().arn.ends_with("assumed-role/five/brs-session"));
-        assert!(who.chain.len() == 4 && who.chain.iter().all(|hop| hop.caller.is_some()), "{who:#?}");
+        assert!(
+            who.caller
+                .as_ref()
+                .unwrap()
+                .arn
+                .ends_with("assumed-role/five/brs-session")
+        );
+        assert!(
+            who.chain.len() == 4 && who.chain.iter().all(|hop| hop.caller.is_some()),
+            "{who:#?}"
+        );
         // Time is not to pass in the middle of a call.
         for hop in &hops {
             until_landed(hop).await;
         }
     }
     for name in names {
-        assert!((8..=12).contains(&calls_for(&aws, name)), "{name}: {} calls in eight hours", calls_for(&aws, name));
+        assert!(
+            (8..=12).contains(&calls_for(&aws, name)),
+            "{name}: {} calls in eight hours",
+            calls_for(&aws, name)
+        );
     }
-    assert!(aws.requests().iter().all(|request| request.status == Some(200)), "no call was refused");
+    assert!(
+        aws.requests()
+            .iter()
+            .all(|request| request.status == Some(200)),
+        "no call was refused"
+    );
 }
 
 #[tokio::test]
 async fn whoami_tells_the_arn_of_each_hop() {
     let (aws, clock) = aws();
-    let hub = with_params(&aws, &clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let hub = with_params(&aws, &clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let spoke = on(&hub, "spoke").await.unwrap();
     let leaf = on(&spoke, "leaf").await.unwrap();
     let identity = leaf.whoami().await.unwrap();
     let arn = |name: &str| format!("arn:aws:sts::123456789012:assumed-role/{name}/brs-session");
     assert_eq!(identity.caller.unwrap().arn, arn("leaf"));
-    let hops: Vec<_> = identity.chain.into_iter().map(|hop| hop.caller.unwrap().arn).collect();
+    let hops: Vec<_> = identity
+        .chain
+        .into_iter()
+        .map(|hop| hop.caller.unwrap().arn)
+        .collect();
     assert_eq!(hops, [arn("hub"), arn("spoke")]);
 }
 
 #[tokio::test]
 async fn region_and_endpoint_are_inherited_and_can_be_overridden() {
     let (aws, clock) = aws();
-    let client = StsClient::new().endpoint_url(aws.endpoint_url()).region("eu-north-1");
+    let client = StsClient::new()
+        .endpoint_url(aws.endpoint_url())
+        .region("eu-north-1");
     let parent = RefreshableSession::builder("sts", Params::new(role_arn("hub")).client(client))
         .region("eu-west-1")
         .base_credentials(aws.credentials())
@@ -86,18 +122,36 @@ async fn region_and_endpoint_are_inherited_and_can_be_overridden() {
     let child = on(&parent, "spoke").await.unwrap();
     child.credentials().await.unwrap();
     assert_eq!(child.sdk_config().region().unwrap().as_ref(), "eu-west-1");
-    let regions: Vec<_> = aws.requests().iter().map(|request| request.region.clone().unwrap()).collect();
-    assert_eq!(regions, ["eu-north-1", "eu-north-1"], "the settings of the STS client, too");
+    let regions: Vec<_> = aws
+        .requests()
+        .iter()
+        .map(|request| request.region.clone().unwrap())
+        .collect();
+    assert_eq!(
+        regions,
+        ["eu-north-1", "eu-north-1"],
+        "the settings of the STS client, too"
+    );
 
-    let elsewhere = on(&parent, "far").region("ap-south-1").endpoint_url(aws.endpoint_url()).await.unwrap();
+    let elsewhere = on(&parent, "far")
+        .region("ap-south-1")
+        .endpoint_url(aws.endpoint_url())
+        .await
+        .unwrap();
     elsewhere.credentials().await.unwrap();
-    assert_eq!(aws.requests().last().unwrap().region.as_deref(), Some("ap-south-1"));
+    assert_eq!(
+        aws.requests().last().unwrap().region.as_deref(),
+        Some("ap-south-1")
+    );
 }
 
 #[tokio::test]
 async fn a_parents_revoked_credentials_are_replaced_within_the_childs_refresh() {
     let (aws, clock) = aws();
-    let parent = with_params(&aws, &clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let parent = with_params(&aws, &clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let child = on(&parent, "spoke").await.unwrap();
     let first = key(&parent).await;
     clock.advance(seconds(120));
@@ -110,7 +164,10 @@ async fn a_parents_revoked_credentials_are_replaced_within_the_childs_refresh() 
 
 /// A session whose every set of credentials has been revoked by the time it is used.
 async fn revoked_at_once(aws: &Arc<EmbeddedAws>, clock: &ManualClock) -> RefreshableSession {
-    let hub = with_params(aws, clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let hub = with_params(aws, clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let aws_of_parent = Arc::clone(aws);
     let params = brs::custom::Params::function(move || {
         let (hub, aws) = (hub.clone(), Arc::clone(&aws_of_parent));
@@ -120,7 +177,9 @@ async fn revoked_at_once(aws: &Arc<EmbeddedAws>, clock: &ManualClock) -> Refresh
             Ok::<_, brs::Error>(set)
         }
     });
-    let builder = RefreshableSession::builder("custom", params).region("eu-west-1").endpoint_url(aws.endpoint_url());
+    let builder = RefreshableSession::builder("custom", params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url());
     builder.clock(clock.clone()).build().await.unwrap()
 }
 
@@ -132,9 +191,16 @@ async fn a_server_that_rejects_every_base_is_no_storm() {
     for number in 0..50 {
         let child = on(&parent, &format!("spoke-{number}")).await.unwrap();
         let error = child.credentials().await.unwrap_err();
-        assert!(!error.is_unrecoverable() && error.code() == Some("ExpiredToken"), "{error:?}");
+        assert!(
+            !error.is_unrecoverable() && error.code() == Some("ExpiredToken"),
+            "{error:?}"
+        );
     }
-    assert!(calls_for(&aws, "hub") <= 3, "{} calls", calls_for(&aws, "hub"));
+    assert!(
+        calls_for(&aws, "hub") <= 3,
+        "{} calls",
+        calls_for(&aws, "hub")
+    );
 }
 
 #[tokio::test]
@@ -146,35 +212,67 @@ async fn a_child_makes_no_call_with_an_expired_parent() {
     key(&parent).await;
     aws.fail_always(Some(Failure::Status(500)));
     clock.advance(HOUR + seconds(1));
-    assert!(parent.credentials().await.is_ok(), "callers are served the expired set");
+    assert!(
+        parent.credentials().await.is_ok(),
+        "callers are served the expired set"
+    );
     let error = child.credentials().await.unwrap_err();
-    assert!(!error.is_unrecoverable() && error.status() == Some(500), "{error:?}");
-    assert!(error.to_string().starts_with("hop `sts` of role `arn:aws:iam::123456789012:role/hub`: "), "{error}");
+    assert!(
+        !error.is_unrecoverable() && error.status() == Some(500),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("hop `sts` of role `arn:aws:iam::123456789012:role/hub`: "),
+        "{error}"
+    );
     assert_eq!(calls_for(&aws, "spoke"), 0);
 }
 
 #[tokio::test]
 async fn the_failing_hop_is_named_whichever_it_is() {
     let (aws, clock) = aws();
-    let hub = with_params(&aws, &clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let hub = with_params(&aws, &clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let spoke = on(&hub, "spoke").await.unwrap();
     let leaf = on(&spoke, "leaf").await.unwrap();
     aws.deny_role(&role_arn("spoke"));
     let error = leaf.credentials().await.unwrap_err();
     assert!(error.is_unrecoverable() && error.code() == Some("AccessDenied"));
-    assert!(error.to_string().starts_with("hop `sts` of role `arn:aws:iam::123456789012:role/spoke`: "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("hop `sts` of role `arn:aws:iam::123456789012:role/spoke`: "),
+        "{error}"
+    );
     let own = spoke.credentials().await.unwrap_err();
-    assert!(own.to_string().starts_with("role `arn:aws:iam::123456789012:role/spoke` may not"), "{own}");
+    assert!(
+        own.to_string()
+            .starts_with("role `arn:aws:iam::123456789012:role/spoke` may not"),
+        "{own}"
+    );
 }
 
 #[tokio::test]
 async fn more_than_an_hour_on_top_of_a_role_is_refused_with_the_reason() {
     let (aws, clock) = aws();
     let two_hours = || Params::new(role_arn("spoke")).duration(2 * HOUR);
-    let parent = with_params(&aws, &clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let parent = with_params(&aws, &clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let error = parent.assume(two_hours()).await.unwrap_err();
-    assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("assume_role.duration")));
-    assert!(error.to_string().contains("7200") && error.to_string().contains("role/hub"), "{error}");
+    assert_eq!(
+        (error.kind(), error.param()),
+        (ErrorKind::Validation, Some("assume_role.duration"))
+    );
+    assert!(
+        error.to_string().contains("7200") && error.to_string().contains("role/hub"),
+        "{error}"
+    );
     assert!(aws.requests().is_empty());
     for (seconds, fine) in [(3600, true), (3601, false)] {
         let params = Params::new(role_arn("spoke")).duration(Duration::from_secs(seconds));
@@ -189,20 +287,35 @@ async fn more_than_an_hour_on_top_of_a_role_is_refused_with_the_reason() {
         .clock(clock.clone())
         .await
         .unwrap();
-    user.assume(two_hours()).await.unwrap().credentials().await.unwrap();
+    user.assume(two_hours())
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap();
 
     // Where nobody knows, AWS's own answer is explained.
     let credentials = parent.credentials_provider();
-    let child = with_params(&aws, &clock, two_hours()).base_credentials(credentials).build().await.unwrap();
+    let child = with_params(&aws, &clock, two_hours())
+        .base_credentials(credentials)
+        .build()
+        .await
+        .unwrap();
     let error = child.credentials().await.unwrap_err();
     assert_eq!(error.code(), Some("ValidationError"));
-    assert!(error.is_unrecoverable() && error.to_string().contains("an hour at most"), "{error}");
+    assert!(
+        error.is_unrecoverable() && error.to_string().contains("an hour at most"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn expired_keys_that_never_change_are_for_a_person_and_a_provider_is_asked_once_more() {
     let (aws, clock) = aws();
-    let parent = with_params(&aws, &clock, Params::new(role_arn("hub"))).build().await.unwrap();
+    let parent = with_params(&aws, &clock, Params::new(role_arn("hub")))
+        .build()
+        .await
+        .unwrap();
     let set = parent.credentials().await.unwrap();
     let keys = |set: &brs::TemporaryCredentials| {
         Credentials::new(
@@ -217,38 +330,94 @@ async fn expired_keys_that_never_change_are_for_a_person_and_a_provider_is_asked
     aws.expire(set.access_key_id());
     let before = aws.calls("AssumeRole");
 
-    let fixed = with_params(&aws, &clock, role()).base_credentials(old.clone()).build().await.unwrap();
+    let fixed = with_params(&aws, &clock, role())
+        .base_credentials(old.clone())
+        .build()
+        .await
+        .unwrap();
     let error = fixed.credentials().await.unwrap_err();
-    assert!(error.is_unrecoverable() && error.code() == Some("ExpiredToken"), "{error:?}");
+    assert!(
+        error.is_unrecoverable() && error.code() == Some("ExpiredToken"),
+        "{error:?}"
+    );
     assert_eq!(aws.calls("AssumeRole") - before, 1);
 
     let asked = Arc::new(AtomicUsize::new(0));
     let provider = {
         let (asked, old) = (Arc::clone(&asked), old.clone());
-        provider_of(move || Some(if asked.fetch_add(1, Ordering::SeqCst) == 0 { old.clone() } else { new.clone() }))
+        provider_of(move || {
+            Some(if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                old.clone()
+            } else {
+                new.clone()
+            })
+        })
     };
-    let session = with_params(&aws, &clock, role()).base_credentials(provider).build().await.unwrap();
+    let session = with_params(&aws, &clock, role())
+        .base_credentials(provider)
+        .build()
+        .await
+        .unwrap();
     session.credentials().await.unwrap();
-    assert_eq!((asked.load(Ordering::SeqCst), aws.calls("AssumeRole") - before), (2, 3));
+    assert_eq!(
+        (
+            asked.load(Ordering::SeqCst),
+            aws.calls("AssumeRole") - before
+        ),
+        (2, 3)
+    );
 
     let stale = provider_of(move || Some(old.clone()));
-    let session = with_params(&aws, &clock, role()).base_credentials(stale).build().await.unwrap();
+    let session = with_params(&aws, &clock, role())
+        .base_credentials(stale)
+        .build()
+        .await
+        .unwrap();
     let error = session.credentials().await.unwrap_err();
-    assert!(!error.is_unrecoverable() && error.code() == Some("ExpiredToken"), "{error:?}");
-    assert_eq!(aws.calls("AssumeRole") - before, 5, "once more, and no oftener");
+    assert!(
+        !error.is_unrecoverable() && error.code() == Some("ExpiredToken"),
+        "{error:?}"
+    );
+    assert_eq!(
+        aws.calls("AssumeRole") - before,
+        5,
+        "once more, and no oftener"
+    );
 }
 
 #[tokio::test]
 async fn tags_and_source_identity_go_along_the_chain() {
     let (aws, clock) = aws();
-    let hub =
-        AssumeRole::new(role_arn("hub")).tag("team", "blue").transitive_tag_keys(["team"]).source_identity("alice");
-    let hub = with_params(&aws, &clock, Params::assume_role(hub)).build().await.unwrap();
-    on(&hub, "spoke").await.unwrap().credentials().await.unwrap();
-    let other = hub.assume(AssumeRole::new(role_arn("spoke")).tag("Team", "red")).await.unwrap();
+    let hub = AssumeRole::new(role_arn("hub"))
+        .tag("team", "blue")
+        .transitive_tag_keys(["team"])
+        .source_identity("alice");
+    let hub = with_params(&aws, &clock, Params::assume_role(hub))
+        .build()
+        .await
+        .unwrap();
+    on(&hub, "spoke")
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap();
+    let other = hub
+        .assume(AssumeRole::new(role_arn("spoke")).tag("Team", "red"))
+        .await
+        .unwrap();
     let error = other.credentials().await.unwrap_err();
-    assert!(error.code() == Some("InvalidParameterValue") && error.is_unrecoverable(), "{error:?}");
+    assert!(
+        error.code() == Some("InvalidParameterValue") && error.is_unrecoverable(),
+        "{error:?}"
+    );
     assert!(!error.to_string().contains("red"), "{error}");
-    let other = hub.assume(AssumeRole::new(role_arn("spoke")).source_identity("bob")).await.unwrap();
-    assert_eq!(other.credentials().await.unwrap_err().code(), Some("AccessDenied"));
+    let other = hub
+        .assume(AssumeRole::new(role_arn("spoke")).source_identity("bob"))
+        .await
+        .unwrap();
+    assert_eq!(
+        other.credentials().await.unwrap_err().code(),
+        Some("AccessDenied")
+    );
 }

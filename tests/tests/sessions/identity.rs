@@ -24,8 +24,15 @@ async fn an_answer_that_never_comes_ends_with_the_sessions_limit() {
     let session = at(&aws).refresh_timeout(seconds(2)).build().await.unwrap();
     aws.fail_next_of(ACTION, [Failure::Hang]);
     let error = session.whoami().await.unwrap_err();
-    assert_eq!((error.kind(), error.method()), (ErrorKind::Connection, Some("sts")), "{error:?}");
-    assert!(session.whoami().await.unwrap().caller.is_some(), "and the next one is answered");
+    assert_eq!(
+        (error.kind(), error.method()),
+        (ErrorKind::Connection, Some("sts")),
+        "{error:?}"
+    );
+    assert!(
+        session.whoami().await.unwrap().caller.is_some(),
+        "and the next one is answered"
+    );
 }
 
 #[tokio::test]
@@ -34,12 +41,28 @@ async fn each_trouble_has_its_own_error() {
     let session = at(&aws).build().await.unwrap();
     // The session's STS client tries once, and so does this one.
     for (failure, kind, message) in [
-        (Failure::Oversized, ErrorKind::Credential, "more than 256 KiB"),
+        (
+            Failure::Oversized,
+            ErrorKind::Credential,
+            "more than 256 KiB",
+        ),
         (Failure::EmptyBody, ErrorKind::Credential, "cannot be read"),
-        (Failure::MalformedXml, ErrorKind::Credential, "cannot be read"),
-        (Failure::AccessDenied, ErrorKind::Request, "may not ask STS who they are"),
+        (
+            Failure::MalformedXml,
+            ErrorKind::Credential,
+            "cannot be read",
+        ),
+        (
+            Failure::AccessDenied,
+            ErrorKind::Request,
+            "may not ask STS who they are",
+        ),
         (Failure::Page(403), ErrorKind::Request, "is not STS"),
-        (Failure::DropConnection, ErrorKind::Connection, "was not reached"),
+        (
+            Failure::DropConnection,
+            ErrorKind::Connection,
+            "was not reached",
+        ),
     ] {
         aws.fail_next_of(ACTION, [failure.clone()]);
         let error = session.whoami().await.unwrap_err();
@@ -56,7 +79,13 @@ fn it_needs_no_runtime_of_the_callers() {
         let session = at(&aws).build().await.unwrap();
         session.whoami().await.unwrap()
     });
-    assert!(identity.caller.unwrap().arn.ends_with(":assumed-role/demo/brs-session"));
+    assert!(
+        identity
+            .caller
+            .unwrap()
+            .arn
+            .ends_with(":assumed-role/demo/brs-session")
+    );
 }
 
 /// Runs a future on this thread, with no runtime around it.

@@ -64,7 +64,8 @@ async fn in_the_mandatory_window_all_callers_wait_for_one_call() {
     assert_eq!(aws.calls("AssumeRole"), 2);
 }
 
-/// Lets 1,000 callers ask in each of 84 steps of ten seconds, the whole advisory window; nobody waits, nobody fails.
+/// Lets 1,000 callers ask in each of 84 steps of ten seconds, the whole advisory window; nobody
+/// waits, nobody fails.
 async fn an_outage(failure: Failure) -> usize {
     let (aws, clock) = aws();
     let session = session(&aws, &clock).await;
@@ -79,7 +80,8 @@ async fn an_outage(failure: Failure) -> usize {
         if !matches!(failure, Failure::Hang) {
             until_landed(&session).await;
         }
-        // A flight that hangs lands by the manual clock, after thirty seconds of it, and not before its request is out.
+        // A flight that hangs lands by the manual clock, after thirty seconds of it, and not before
+        // its request is out.
         let flying = session.status().is_refreshing();
         if flying && flying_for == 0 {
             aws.wait_for_calls("AssumeRole", aws_calls + 1).await;
@@ -96,25 +98,42 @@ async fn an_outage(failure: Failure) -> usize {
         clock.advance(seconds(30 - flying_for));
         until_landed(&session).await;
     }
-    assert!(session.status().consecutive_failures() > 0, "{failure:?}: the source did fail");
+    assert!(
+        session.status().consecutive_failures() > 0,
+        "{failure:?}: the source did fail"
+    );
     aws.fail_always(None);
     clock.advance(seconds(600));
-    assert_ne!(key(&session).await, first, "{failure:?}: and once it works again, so does the session");
+    assert_ne!(
+        key(&session).await,
+        first,
+        "{failure:?}: and once it works again, so does the session"
+    );
     aws.calls("AssumeRole") - 2
 }
 
 #[tokio::test]
 async fn a_source_that_fails_for_the_whole_advisory_window_is_nobodys_error() {
-    for failure in [Failure::Status(403), Failure::Status(500), Failure::AccessDenied] {
+    for failure in [
+        Failure::Status(403),
+        Failure::Status(500),
+        Failure::AccessDenied,
+    ] {
         let calls = an_outage(failure.clone()).await;
-        assert!((1..=12).contains(&calls), "{failure:?}: {calls} calls under 84,000 requests");
+        assert!(
+            (1..=12).contains(&calls),
+            "{failure:?}: {calls} calls under 84,000 requests"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_source_that_hangs_for_the_whole_advisory_window_is_nobodys_error() {
     let calls = an_outage(Failure::Hang).await;
-    assert!((1..=12).contains(&calls), "{calls} calls under 84,000 requests");
+    assert!(
+        (1..=12).contains(&calls),
+        "{calls} calls under 84,000 requests"
+    );
 }
 
 #[tokio::test]
@@ -124,8 +143,15 @@ async fn past_the_end_the_expired_set_is_served_while_sts_is_in_trouble() {
     let first = key(&session).await;
     aws.fail_always(Some(Failure::Status(503)));
     clock.advance(2 * HOUR);
-    assert_eq!(key(&session).await, first, "static stability is on for `sts`");
+    assert_eq!(
+        key(&session).await,
+        first,
+        "static stability is on for `sts`"
+    );
     aws.fail_always(Some(Failure::AccessDenied));
     clock.advance(seconds(600));
-    assert!(session.credentials().await.unwrap_err().is_unrecoverable(), "but not when a person must act");
+    assert!(
+        session.credentials().await.unwrap_err().is_unrecoverable(),
+        "but not when a person must act"
+    );
 }

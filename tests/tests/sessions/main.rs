@@ -1,14 +1,18 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts`, `web_identity` and `custom` are the methods, `mfa` codes and what must not happen to them, `chain` sessions
-//! on top of sessions, `remedies` what each error says, `settings` the STS client's settings at work,
-//! `sharing` what sessions have in common and what their last handle frees, `load` is
-//! thousands of callers in every state of the credentials, `base` a base configuration and base credentials from the
-//! program, `environment` what the environment says about reaching AWS, `profiles` and `role_profiles` those of
-//! environment and profile files, `profile_chain` and `profile_settings` roles on top of each other in profiles and how
-//! AWS is reached for them, `identity` is who the credentials are. This file owns what they share.
+//! `sts`, `web_identity` and `custom` are the methods, `mfa` codes and what must not happen to
+//! them, `chain` sessions on top of sessions, `remedies` what each error says, `settings` the STS
+//! client's settings at work, `sharing` what sessions have in common and what their last handle
+//! frees, `load` is thousands of callers in every state of the credentials, `base` a base
+//! configuration and base credentials from the program, `environment` what the environment says
+//! about reaching AWS, `profiles` and `role_profiles` those of environment and profile files,
+//! `profile_chain` and `profile_settings` roles on top of each other in profiles and how AWS is
+//! reached for them, `identity` is who the credentials are. This file owns what they share.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test, like the test's own body")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails its test, like the test's own body"
+)]
 
 mod base;
 mod chain;
@@ -67,11 +71,15 @@ fn aws() -> (EmbeddedAws, ManualClock) {
     let clock = ManualClock::new(start());
     let server = clock.clone();
     // SDK clients sign with the machine's own clock; only the expirations follow the manual one.
-    let aws = EmbeddedAws::builder().clock(move || server.now()).allowed_skew(Duration::MAX).start();
+    let aws = EmbeddedAws::builder()
+        .clock(move || server.now())
+        .allowed_skew(Duration::MAX)
+        .start();
     (aws, clock)
 }
 
-/// A role whose failures are not tried again inside the SDK, so that the server counts what the engine decides.
+/// A role whose failures are not tried again inside the SDK, so that the server counts what the
+/// engine decides.
 fn role() -> Params {
     Params::assume_role(AssumeRole::new(ROLE)).client(StsClient::new().max_attempts(1))
 }
@@ -89,18 +97,22 @@ fn with_params(aws: &EmbeddedAws, clock: &ManualClock, params: Params) -> Sessio
         .seed(7)
 }
 
-/// A base configuration built by hand, without all that `aws_config::defaults` sets; its retries wait for a moment
-/// only.
+/// A base configuration built by hand, without all that `aws_config::defaults` sets; its retries
+/// wait for a moment only.
 fn hand_made(aws: &EmbeddedAws) -> aws_types::sdk_config::Builder {
     aws_types::SdkConfig::builder()
         .region(aws_types::region::Region::new("eu-west-1"))
         .endpoint_url(aws.endpoint_url())
-        .credentials_provider(aws_types::sdk_config::SharedCredentialsProvider::new(aws.credentials()))
+        .credentials_provider(aws_types::sdk_config::SharedCredentialsProvider::new(
+            aws.credentials(),
+        ))
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
 }
 
 /// A provider of base credentials that asks a function; without an answer it has none.
-fn provider_of(answer: impl Fn() -> Option<Credentials> + Send + Sync + 'static) -> impl ProvideCredentials + 'static {
+fn provider_of(
+    answer: impl Fn() -> Option<Credentials> + Send + Sync + 'static,
+) -> impl ProvideCredentials + 'static {
     FromFunction(Box::new(answer))
 }
 
@@ -117,7 +129,9 @@ impl ProvideCredentials for FromFunction {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::ready((self.0)().ok_or_else(|| CredentialsError::not_loaded("nothing")))
+        future::ProvideCredentials::ready(
+            (self.0)().ok_or_else(|| CredentialsError::not_loaded("nothing")),
+        )
     }
 }
 
@@ -126,12 +140,20 @@ async fn session(aws: &EmbeddedAws, clock: &ManualClock) -> RefreshableSession {
 }
 
 async fn key(session: &RefreshableSession) -> String {
-    session.credentials().await.unwrap().access_key_id().to_owned()
+    session
+        .credentials()
+        .await
+        .unwrap()
+        .access_key_id()
+        .to_owned()
 }
 
 /// What `credentials()` gives at its first poll.
 fn at_once(session: &RefreshableSession) -> Result<String, Error> {
-    let ready = session.credentials().now_or_never().expect("`credentials()` is ready at its first poll");
+    let ready = session
+        .credentials()
+        .now_or_never()
+        .expect("`credentials()` is ready at its first poll");
     ready.map(|set| set.access_key_id().to_owned())
 }
 

@@ -83,7 +83,8 @@ impl Here {
         Self { home }
     }
 
-    /// Fetches credentials at `endpoint_url`, `-` being the region's own, with the STS client's settings.
+    /// Fetches credentials at `endpoint_url`, `-` being the region's own, with the STS client's
+    /// settings.
     fn fetch(
         &self,
         (role, profile): (&str, &str),
@@ -99,7 +100,12 @@ impl Here {
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("PROBE_CLIENT", &client),
         ];
-        run_for(role, endpoint_url, ["--fetch", profile], &[&environment[..], further].concat())
+        run_for(
+            role,
+            endpoint_url,
+            ["--fetch", profile],
+            &[&environment[..], further].concat(),
+        )
     }
 }
 
@@ -114,8 +120,13 @@ fn a_hop_is_assumed_at_the_clients_endpoint_and_in_its_region() {
         assert!(ok, "{role} {profile}: {said}");
         let requests = &aws.requests()[before..];
         assert!(requests.len() >= 3, "{requests:?}");
-        let signed = requests.iter().filter_map(|request| request.region.as_deref());
-        assert!(signed.into_iter().all(|region| region == "ap-south-1"), "{requests:?}");
+        let signed = requests
+            .iter()
+            .filter_map(|request| request.region.as_deref());
+        assert!(
+            signed.into_iter().all(|region| region == "ap-south-1"),
+            "{requests:?}"
+        );
     }
 }
 
@@ -127,38 +138,83 @@ fn a_hop_is_assumed_behind_the_clients_proxy_at_the_endpoint_that_is_set() {
     for (profile, config, variables, host) in [
         ("top", json!({}), &[][..], plain),
         ("web", json!({}), &[], plain),
-        ("top", json!({ "use_fips_endpoint": true }), &[], "sts-fips.eu-west-1.amazonaws.com"),
-        ("web", json!({ "use_dualstack_endpoint": true }), &[], "sts.eu-west-1.api.aws"),
-        ("top", json!({}), &[("AWS_USE_FIPS_ENDPOINT", "true")], "sts-fips.eu-west-1.amazonaws.com"),
+        (
+            "top",
+            json!({ "use_fips_endpoint": true }),
+            &[],
+            "sts-fips.eu-west-1.amazonaws.com",
+        ),
+        (
+            "web",
+            json!({ "use_dualstack_endpoint": true }),
+            &[],
+            "sts.eu-west-1.api.aws",
+        ),
+        (
+            "top",
+            json!({}),
+            &[("AWS_USE_FIPS_ENDPOINT", "true")],
+            "sts-fips.eu-west-1.amazonaws.com",
+        ),
         ("fips", json!({}), &[], "sts-fips.eu-west-1.amazonaws.com"),
         ("dual", json!({}), &[], "sts.eu-west-1.api.aws"),
         ("ignoring", json!({}), &[], plain),
         (
             "top",
             json!({}),
-            &[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")],
+            &[
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+                ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9"),
+            ],
             plain,
         ),
         // The hop's own region is not the session's.
-        ("hop", json!({}), &[("AWS_REGION", "eu-west-3")], "sts.eu-west-3.amazonaws.com"),
-        ("on-dev", json!({}), &[], "portal.sso.eu-west-1.amazonaws.com"),
+        (
+            "hop",
+            json!({}),
+            &[("AWS_REGION", "eu-west-3")],
+            "sts.eu-west-3.amazonaws.com",
+        ),
         (
             "on-dev",
             json!({}),
-            &[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), ("AWS_ENDPOINT_URL_SSO", "http://127.0.0.1:9")],
+            &[],
             "portal.sso.eu-west-1.amazonaws.com",
         ),
-        ("on-dev", json!({ "use_fips_endpoint": true }), &[], "portal.sso-fips.eu-west-1.amazonaws.com"),
+        (
+            "on-dev",
+            json!({}),
+            &[
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+                ("AWS_ENDPOINT_URL_SSO", "http://127.0.0.1:9"),
+            ],
+            "portal.sso.eu-west-1.amazonaws.com",
+        ),
+        (
+            "on-dev",
+            json!({ "use_fips_endpoint": true }),
+            &[],
+            "portal.sso-fips.eu-west-1.amazonaws.com",
+        ),
     ] {
         let proxy = Proxy::start(DENIED);
         let mut config = config;
         config["proxies"] = json!({ "https": proxy.url });
         config["retries"] = json!({ "total_max_attempts": 1 });
-        let (ok, said) = here.fetch((ROLE, profile), "-", &json!({ "config": config }), variables);
+        let (ok, said) = here.fetch(
+            (ROLE, profile),
+            "-",
+            &json!({ "config": config }),
+            variables,
+        );
         assert!(!ok, "{said}");
         let mut lines = proxy.lines();
         lines.dedup();
-        assert_eq!(lines, [format!("CONNECT {host}:443 HTTP/1.1")], "{profile}: {said}");
+        assert_eq!(
+            lines,
+            [format!("CONNECT {host}:443 HTTP/1.1")],
+            "{profile}: {said}"
+        );
     }
     assert!(aws.requests().is_empty());
 }
@@ -180,11 +236,24 @@ fn a_hop_is_tried_as_often_as_is_set() {
         let before = aws.requests().len();
         let (ok, said) = here.fetch((ROLE, profile), &aws.endpoint_url(), &client, variables);
         assert!(!ok, "{said}");
-        assert_eq!(aws.requests().len(), before + 1, "{profile} {client}: {said}");
+        assert_eq!(
+            aws.requests().len(),
+            before + 1,
+            "{profile} {client}: {said}"
+        );
     }
     aws.fail_always(None);
-    aws.fail_next([Failure::Status(503), Failure::Status(503), Failure::Status(503)]);
-    let (ok, said) = here.fetch((ROLE, "top"), &aws.endpoint_url(), &json!({}), &[("AWS_MAX_ATTEMPTS", "4")]);
+    aws.fail_next([
+        Failure::Status(503),
+        Failure::Status(503),
+        Failure::Status(503),
+    ]);
+    let (ok, said) = here.fetch(
+        (ROLE, "top"),
+        &aws.endpoint_url(),
+        &json!({}),
+        &[("AWS_MAX_ATTEMPTS", "4")],
+    );
     assert!(ok, "{said}");
 }
 
@@ -192,11 +261,15 @@ fn a_hop_is_tried_as_often_as_is_set() {
 fn a_hop_that_hangs_ends_at_the_clients_time_out() {
     let aws = EmbeddedAws::start();
     let here = Here::new(&aws);
-    let client = json!({ "config": { "read_timeout": 0.2, "retries": { "total_max_attempts": 1 } } });
+    let client =
+        json!({ "config": { "read_timeout": 0.2, "retries": { "total_max_attempts": 1 } } });
     aws.fail_always(Some(Failure::Hang));
     let (ok, said) = here.fetch((ROLE, "top"), &aws.endpoint_url(), &client, &[]);
     assert!(!ok && said.starts_with("connection error"), "{said}");
-    assert!(said.contains("did not answer in time") && said.contains("of profile `hop`"), "{said}");
+    assert!(
+        said.contains("did not answer in time") && said.contains("of profile `hop`"),
+        "{said}"
+    );
     assert_eq!(aws.calls("AssumeRole"), 1);
 }
 
@@ -206,13 +279,20 @@ async fn a_hop_that_finds_nobody_ends_at_the_clients_connect_time_out() {
     let (address, _queue) = super::settings::full().await;
     let aws = EmbeddedAws::start();
     let here = Here::new(&aws);
-    let client = json!({ "config": { "connect_timeout": 0.1, "retries": { "total_max_attempts": 3 } } });
+    let client =
+        json!({ "config": { "connect_timeout": 0.1, "retries": { "total_max_attempts": 3 } } });
     for profile in ["top", "web"] {
         let start = SystemClock::new().monotonic();
         let (ok, said) = here.fetch((ROLE, profile), &format!("http://{address}"), &client, &[]);
-        assert!(!ok && said.contains("did not answer in time"), "{profile}: {said}");
+        assert!(
+            !ok && said.contains("did not answer in time"),
+            "{profile}: {said}"
+        );
         // Three attempts with the SDK's own time-out take 9.3 s.
-        assert!(SystemClock::new().monotonic() - start < Duration::from_secs(9), "{profile}: {said}");
+        assert!(
+            SystemClock::new().monotonic() - start < Duration::from_secs(9),
+            "{profile}: {said}"
+        );
     }
 }
 
@@ -224,9 +304,11 @@ fn a_hop_has_the_retry_mode_that_is_set() {
     let variable = [("AWS_RETRY_MODE", "adaptive")];
     for profile in ["top", "web", "on-dev"] {
         // The letter by which the SDK tells its retry mode.
-        for (letter, client, variables) in
-            [("E", &json!({}), &[][..]), ("F", &adaptive, &[]), ("F", &json!({}), &variable)]
-        {
+        for (letter, client, variables) in [
+            ("E", &json!({}), &[][..]),
+            ("F", &adaptive, &[]),
+            ("F", &json!({}), &variable),
+        ] {
             let before = aws.requests().len();
             let (ok, said) = here.fetch((ROLE, profile), &aws.endpoint_url(), client, variables);
             assert!(ok, "{profile}: {said}");
@@ -234,8 +316,14 @@ fn a_hop_has_the_retry_mode_that_is_set() {
             assert!(requests.len() > 1, "{profile}: {requests:?}");
             for request in requests {
                 let agent = request.user_agent.as_deref().unwrap();
-                let features = agent.split(' ').find_map(|part| part.strip_prefix("m/")).unwrap_or_default();
-                assert!(features.split(',').any(|feature| feature == letter), "{profile} {letter}: {agent}");
+                let features = agent
+                    .split(' ')
+                    .find_map(|part| part.strip_prefix("m/"))
+                    .unwrap_or_default();
+                assert!(
+                    features.split(',').any(|feature| feature == letter),
+                    "{profile} {letter}: {agent}"
+                );
             }
         }
     }
@@ -248,7 +336,13 @@ async fn hops_and_an_sso_login_are_reached_behind_the_clients_authority() {
     let fetch = |role: &'static str, profile: &'static str, client: serde_json::Value| {
         here.fetch((role, profile), &secured.endpoint_url, &client, &[])
     };
-    for (role, profile) in [(ROLE, "top"), ("-", "top"), (ROLE, "web"), (ROLE, "dev"), ("-", "on-dev")] {
+    for (role, profile) in [
+        (ROLE, "top"),
+        ("-", "top"),
+        (ROLE, "web"),
+        (ROLE, "dev"),
+        ("-", "on-dev"),
+    ] {
         let (ok, said) = fetch(role, profile, json!({ "verify": secured.bundle }));
         assert!(ok, "{role} {profile}: {said}");
         let (ok, said) = fetch(role, profile, json!({}));

@@ -36,8 +36,12 @@ impl Metadata {
 
     /// How often it was connected to since the last time.
     pub(super) fn connections(&self) -> usize {
-        // Connections are accepted in their order, so this one comes after all that are to be counted.
-        let own = TcpStream::connect(self.address).unwrap().local_addr().unwrap();
+        // Connections are accepted in their order, so this one comes after all that are to be
+        // counted.
+        let own = TcpStream::connect(self.address)
+            .unwrap()
+            .local_addr()
+            .unwrap();
         self.seen.iter().take_while(|peer| *peer != own).count()
     }
 }
@@ -45,7 +49,11 @@ impl Metadata {
 /// Runs the probe with nothing of AWS in its environment but `environment`, off EC2.
 fn probe(aws: &EmbeddedAws, profile: Option<&str>, environment: &[(&str, &str)]) -> (bool, String) {
     // There an instance's metadata is seconds of waiting; and nothing here may ask for it.
-    run(aws, profile, &[&[("AWS_EC2_METADATA_DISABLED", "true")], environment].concat())
+    run(
+        aws,
+        profile,
+        &[&[("AWS_EC2_METADATA_DISABLED", "true")], environment].concat(),
+    )
 }
 
 /// Runs the probe with nothing of AWS in its environment but `environment`.
@@ -76,7 +84,10 @@ pub(super) fn run_for<'a>(
         .envs(environment.iter().copied())
         .output()
         .unwrap();
-    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    (
+        output.status.success(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
 }
 
 /// `dev` has keys; `empty` has none; the others are broken.
@@ -123,7 +134,10 @@ impl Files {
 
     fn environment(&self) -> [(&'static str, String); 2] {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
-        [("AWS_CONFIG_FILE", path("config")), ("AWS_SHARED_CREDENTIALS_FILE", path("credentials"))]
+        [
+            ("AWS_CONFIG_FILE", path("config")),
+            ("AWS_SHARED_CREDENTIALS_FILE", path("credentials")),
+        ]
     }
 }
 
@@ -134,10 +148,24 @@ fn a_named_profile_gives_base_credentials_and_region() {
     let aws = EmbeddedAws::start();
     let folder = Files::new(&aws);
     let files = folder.environment();
-    let files: Vec<_> = files.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    assert_eq!(probe(&aws, Some("dev"), &files), (true, format!("eu-central-1 {WHO}\n")));
-    let by_environment = [&files[..], &[("AWS_PROFILE", "dev"), ("AWS_REGION", "eu-north-1")]].concat();
-    assert_eq!(probe(&aws, None, &by_environment), (true, format!("eu-north-1 {WHO}\n")), "AWS_REGION comes first");
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    assert_eq!(
+        probe(&aws, Some("dev"), &files),
+        (true, format!("eu-central-1 {WHO}\n"))
+    );
+    let by_environment = [
+        &files[..],
+        &[("AWS_PROFILE", "dev"), ("AWS_REGION", "eu-north-1")],
+    ]
+    .concat();
+    assert_eq!(
+        probe(&aws, None, &by_environment),
+        (true, format!("eu-north-1 {WHO}\n")),
+        "AWS_REGION comes first"
+    );
 }
 
 #[test]
@@ -148,7 +176,10 @@ fn keys_in_the_environment_are_base_credentials() {
         ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key()),
         ("AWS_DEFAULT_REGION", "eu-west-3"),
     ];
-    assert_eq!(probe(&aws, None, &environment), (true, format!("eu-west-3 {WHO}\n")));
+    assert_eq!(
+        probe(&aws, None, &environment),
+        (true, format!("eu-west-3 {WHO}\n"))
+    );
 }
 
 #[test]
@@ -156,9 +187,15 @@ fn a_profile_that_does_not_exist_is_named() {
     let aws = EmbeddedAws::start();
     let folder = Files::new(&aws);
     let files = folder.environment();
-    let files: Vec<_> = files.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let (ok, line) = probe(&aws, Some("dve"), &files);
-    assert!(!ok && line.starts_with("configuration unrecoverable error") && line.contains("`dve`"), "{line}");
+    assert!(
+        !ok && line.starts_with("configuration unrecoverable error") && line.contains("`dve`"),
+        "{line}"
+    );
     assert!(aws.requests().is_empty());
 }
 
@@ -166,22 +203,39 @@ fn a_profile_that_does_not_exist_is_named() {
 fn no_region_and_no_credentials_each_say_what_to_do() {
     let aws = EmbeddedAws::start();
     let (ok, line) = probe(&aws, None, &[]);
-    assert!(!ok && line.starts_with("configuration unrecoverable error") && line.contains("AWS_REGION"), "{line}");
+    assert!(
+        !ok && line.starts_with("configuration unrecoverable error") && line.contains("AWS_REGION"),
+        "{line}"
+    );
     let (ok, line) = probe(&aws, None, &[("AWS_REGION", "eu-west-1")]);
-    assert!(!ok && line.contains("no credentials to call STS with"), "{line}");
+    assert!(
+        !ok && line.contains("no credentials to call STS with"),
+        "{line}"
+    );
     assert!(aws.requests().is_empty());
 }
 
 /// The environment of the files and a metadata service.
-fn with_metadata(files: &Files, metadata: &Metadata, further: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+fn with_metadata(
+    files: &Files,
+    metadata: &Metadata,
+    further: &[(&'static str, &str)],
+) -> Vec<(&'static str, String)> {
     let mut environment = files.environment().to_vec();
     environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.endpoint_url()));
-    environment.extend(further.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    environment.extend(
+        further
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     environment
 }
 
 fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 #[test]
@@ -190,12 +244,22 @@ fn a_broken_profile_is_an_error_and_never_the_instances_role() {
     let files = Files::new(&aws);
     for (name, problem) in [("loopy", "nope"), ("circle", "loop"), ("half", "")] {
         for by_environment in [false, true] {
-            let further: &[_] = if by_environment { &[("AWS_PROFILE", name)] } else { &[] };
+            let further: &[_] = if by_environment {
+                &[("AWS_PROFILE", name)]
+            } else {
+                &[]
+            };
             let environment = with_metadata(&files, &metadata, further);
             let argument = (!by_environment).then_some(name);
             let (ok, line) = run(&aws, argument, &borrowed(&environment));
-            assert!(!ok && line.starts_with("configuration unrecoverable error"), "{name}: {line}");
-            assert!(line.contains(&format!("`{name}`")) && line.contains("config`"), "{name}: {line}");
+            assert!(
+                !ok && line.starts_with("configuration unrecoverable error"),
+                "{name}: {line}"
+            );
+            assert!(
+                line.contains(&format!("`{name}`")) && line.contains("config`"),
+                "{name}: {line}"
+            );
             assert!(line.contains(problem), "{name}: {line}");
         }
     }
@@ -206,12 +270,23 @@ fn a_broken_profile_is_an_error_and_never_the_instances_role() {
 fn a_misspelt_profile_in_the_environment_is_named() {
     let (aws, metadata) = (EmbeddedAws::start(), Metadata::start());
     let files = Files::new(&aws);
-    let environment = with_metadata(&files, &metadata, &[("AWS_PROFILE", "dve"), ("AWS_REGION", "eu-west-1")]);
+    let environment = with_metadata(
+        &files,
+        &metadata,
+        &[("AWS_PROFILE", "dve"), ("AWS_REGION", "eu-west-1")],
+    );
     let (ok, line) = run(&aws, None, &borrowed(&environment));
-    assert!(!ok && line.contains("`dve`, which `AWS_PROFILE` names"), "{line}");
+    assert!(
+        !ok && line.contains("`dve`, which `AWS_PROFILE` names"),
+        "{line}"
+    );
     assert_eq!(metadata.connections(), 0);
 
-    let environment = with_metadata(&files, &metadata, &[("AWS_PROFILE", ""), ("AWS_REGION", "eu-west-1")]);
+    let environment = with_metadata(
+        &files,
+        &metadata,
+        &[("AWS_PROFILE", ""), ("AWS_REGION", "eu-west-1")],
+    );
     let (ok, line) = run(&aws, ["dev"], &borrowed(&environment));
     assert!(ok, "an empty name is no name: {line}");
 }
@@ -236,7 +311,10 @@ fn keys_in_the_environment_go_before_the_environments_profile() {
         ("AWS_ACCESS_KEY_ID", aws.access_key_id().to_owned()),
         ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key().to_owned()),
     ]);
-    assert_eq!(probe(&aws, None, &borrowed(&environment)), (true, format!("eu-central-1 {WHO}\n")));
+    assert_eq!(
+        probe(&aws, None, &borrowed(&environment)),
+        (true, format!("eu-central-1 {WHO}\n"))
+    );
 }
 
 #[test]
@@ -263,6 +341,10 @@ fn building_a_deferred_session_asks_no_metadata_service() {
 #[test]
 fn an_empty_region_hides_no_other() {
     let aws = EmbeddedAws::start();
-    let (ok, line) = run(&aws, ["--build"], &[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-west-3")]);
+    let (ok, line) = run(
+        &aws,
+        ["--build"],
+        &[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-west-3")],
+    );
     assert_eq!((ok, line.as_str()), (true, "eu-west-3\n"));
 }

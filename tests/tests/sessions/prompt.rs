@@ -17,13 +17,22 @@ fn terminal() -> (File, File) {
     grantpt(&person).unwrap();
     unlockpt(&person).unwrap();
     let path = ptsname(&person, Vec::new()).unwrap().into_string().unwrap();
-    (File::from(person), File::options().read(true).write(true).open(path).unwrap())
+    (
+        File::from(person),
+        File::options().read(true).write(true).open(path).unwrap(),
+    )
 }
 
 /// A program that asks at that terminal: in a session of its own, which the terminal controls.
 fn start(aws: &EmbeddedAws, terminal: &File) -> Child {
     Command::new("setsid")
-        .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_probe"), ROLE, &aws.endpoint_url()])
+        .args([
+            "--ctty",
+            "--wait",
+            env!("CARGO_BIN_EXE_probe"),
+            ROLE,
+            &aws.endpoint_url(),
+        ])
         .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
         .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())
         .env("AWS_REGION", "eu-west-1")
@@ -42,7 +51,11 @@ fn answer(person: &mut File, terminal: &File, question: &str, typed: &str) -> St
         person.read_exact(&mut byte).unwrap();
         screen.push(char::from(byte[0]));
     }
-    while tcgetattr(terminal).unwrap().local_modes.contains(LocalModes::ECHO) {
+    while tcgetattr(terminal)
+        .unwrap()
+        .local_modes
+        .contains(LocalModes::ECHO)
+    {
         std::thread::yield_now();
     }
     writeln!(person, "{typed}").unwrap();
@@ -59,14 +72,37 @@ fn a_person_types_the_code_and_is_asked_again_for_what_is_no_good() {
     let question = format!("MFA code for {SERIAL_NUMBER}: ");
     let mut screen = answer(&mut person, &terminal, &question, "314159");
     // AWS does not know this one; what is no code, and what was sent, are noticed before.
-    screen += &answer(&mut person, &terminal, &format!("That code was refused. {question}"), "314159");
-    screen += &answer(&mut person, &terminal, &format!("wait for the next one. {question}"), "271828");
+    screen += &answer(
+        &mut person,
+        &terminal,
+        &format!("That code was refused. {question}"),
+        "314159",
+    );
+    screen += &answer(
+        &mut person,
+        &terminal,
+        &format!("wait for the next one. {question}"),
+        "271828",
+    );
     let output = program.wait_with_output().unwrap();
     let line = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(line, "eu-west-1 arn:aws:sts::123456789012:assumed-role/demo/brs-session\n");
-    assert!(!screen.contains("314159") && !screen.contains("271828"), "what was typed is seen: {screen}");
-    let sent: Vec<_> = aws.mfa_attempts().into_iter().map(|attempt| (attempt.token_code, attempt.accepted)).collect();
-    assert_eq!(sent, [("314159".to_owned(), false), ("271828".to_owned(), true)]);
+    assert_eq!(
+        line,
+        "eu-west-1 arn:aws:sts::123456789012:assumed-role/demo/brs-session\n"
+    );
+    assert!(
+        !screen.contains("314159") && !screen.contains("271828"),
+        "what was typed is seen: {screen}"
+    );
+    let sent: Vec<_> = aws
+        .mfa_attempts()
+        .into_iter()
+        .map(|attempt| (attempt.token_code, attempt.accepted))
+        .collect();
+    assert_eq!(
+        sent,
+        [("314159".to_owned(), false), ("271828".to_owned(), true)]
+    );
 }
 
 #[test]
@@ -75,9 +111,17 @@ fn a_person_is_not_asked_again_because_of_trouble_at_aws() {
     aws.fail_always(Some(brs_tests::embedded_aws::Failure::Status(500)));
     let (mut person, terminal) = terminal();
     let program = start(&aws, &terminal);
-    answer(&mut person, &terminal, &format!("MFA code for {SERIAL_NUMBER}: "), "271828");
+    answer(
+        &mut person,
+        &terminal,
+        &format!("MFA code for {SERIAL_NUMBER}: "),
+        "271828",
+    );
     let output = program.wait_with_output().unwrap();
     let line = String::from_utf8(output.stdout).unwrap();
-    assert!(line.starts_with("request error") && line.contains("trouble of its own"), "{line}");
+    assert!(
+        line.starts_with("request error") && line.contains("trouble of its own"),
+        "{line}"
+    );
     assert_eq!(aws.calls("AssumeRole"), 1);
 }

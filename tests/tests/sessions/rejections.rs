@@ -1,11 +1,14 @@
-//! Services that reject credentials before their time: noticed, replaced, and tried again within the call.
+//! Services that reject credentials before their time: noticed, replaced, and tried again within
+//! the call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_sts::operation::get_caller_identity::{GetCallerIdentityError, GetCallerIdentityOutput};
+use aws_sdk_sts::operation::get_caller_identity::{
+    GetCallerIdentityError, GetCallerIdentityOutput,
+};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -27,7 +30,10 @@ async fn who(client: &Client) -> Answer {
 
 /// A session whose clients retry without waiting.
 async fn quick(aws: &EmbeddedAws, clock: &ManualClock, retry: bool) -> RefreshableSession {
-    let builder = RefreshableSession::builder("sts", role()).base(hand_made(aws).build()).clock(clock.clone()).seed(7);
+    let builder = RefreshableSession::builder("sts", role())
+        .base(hand_made(aws).build())
+        .clock(clock.clone())
+        .seed(7);
     builder.retry_rejected(retry).build().await.unwrap()
 }
 
@@ -40,12 +46,17 @@ async fn a_set_that_is_ended_early_is_replaced_within_the_call_and_none_fails() 
         let old = key(&session).await;
         clock.advance(seconds(61));
         aws.expire(&old);
-        // The SDK's own retry quota, 500 tokens for a process and service, has no room for many more at a time.
+        // The SDK's own retry quota, 500 tokens for a process and service, has no room for many
+        // more at a time.
         let answers = join_all((0..10).map(|_| who(&client))).await;
         for answer in answers {
             answer.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
         }
-        assert_eq!(aws.calls("AssumeRole"), round + 1, "one call to the source, however many were rejected");
+        assert_eq!(
+            aws.calls("AssumeRole"),
+            round + 1,
+            "one call to the source, however many were rejected"
+        );
         for _ in 0..100 {
             who(&client).await.unwrap();
         }
@@ -60,12 +71,24 @@ async fn after_a_revocation_services_deny_access_until_the_session_is_refreshed(
     let old = key(&session).await;
     aws.revoke(&old);
     // It is no rejection: AWS says the same of a missing permission.
-    let assume = || client.assume_role().role_arn(ROLE).role_session_name("another").send();
+    let assume = || {
+        client
+            .assume_role()
+            .role_arn(ROLE)
+            .role_session_name("another")
+            .send()
+    };
     let denied = assume().await.unwrap_err();
     assert_eq!(denied.code(), Some("AccessDenied"));
     let says = denied.message().unwrap_or_default();
-    assert!(says.contains("with an explicit deny in an identity-based policy"), "{says}");
-    assert_eq!((key(&session).await, aws.calls("AssumeRole")), (old.clone(), 2));
+    assert!(
+        says.contains("with an explicit deny in an identity-based policy"),
+        "{says}"
+    );
+    assert_eq!(
+        (key(&session).await, aws.calls("AssumeRole")),
+        (old.clone(), 2)
+    );
     // Who one is may be asked all the same.
     who(&client).await.unwrap();
     session.refresh().await.unwrap();
@@ -104,7 +127,12 @@ async fn a_rejection_of_a_set_that_has_been_replaced_costs_no_refresh() {
     // Signed with the old set on purpose: a request that was on its way.
     let other = aws_sdk_sts::config::Builder::default().credentials_provider(late);
     let client = session.client(Client::new);
-    let answer = client.get_caller_identity().customize().config_override(other).send().await;
+    let answer = client
+        .get_caller_identity()
+        .customize()
+        .config_override(other)
+        .send()
+        .await;
     assert_eq!(answer.unwrap_err().code(), Some("ExpiredToken"));
     who(&client).await.unwrap();
     assert_eq!(aws.calls("AssumeRole"), 2);
@@ -117,8 +145,19 @@ async fn what_is_no_rejection_passes_untouched() {
     let client = session.client(Client::new);
     key(&session).await;
     clock.advance(seconds(61));
-    for (status, code) in [(403, "AccessDenied"), (400, "ValidationError"), (404, "NotFound")] {
-        aws.fail_next_of("GetCallerIdentity", [Failure::Error { status, code, message: "ExpiredToken".into() }; 1]);
+    for (status, code) in [
+        (403, "AccessDenied"),
+        (400, "ValidationError"),
+        (404, "NotFound"),
+    ] {
+        aws.fail_next_of(
+            "GetCallerIdentity",
+            [Failure::Error {
+                status,
+                code,
+                message: "ExpiredToken".into(),
+            }; 1],
+        );
         let error = who(&client).await.unwrap_err();
         assert_eq!(error.code(), Some(code));
     }
@@ -137,7 +176,11 @@ trait Tell: std::fmt::Debug + Send + Sync {
 }
 
 impl HttpClient for Told {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -212,8 +255,10 @@ fn pieces(beginning: &'static str, further: usize, end: End) -> SdkBody {
     SdkBody::from_body_1_x(Pieces { pieces, end })
 }
 
-const EXPIRED: &str = "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>m</Message></Error></ErrorResponse>";
-const DENIED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>m</Message></Error></ErrorResponse>";
+const EXPIRED: &str =
+    "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>m</Message></Error></ErrorResponse>";
+const DENIED: &str =
+    "<ErrorResponse><Error><Code>AccessDenied</Code><Message>m</Message></Error></ErrorResponse>";
 
 /// A call whose first answer is refused in that way; how many refreshes there were in the end.
 async fn refused_with(header: Option<&'static str>, body: fn() -> SdkBody) -> (Answer, u64) {
@@ -221,7 +266,13 @@ async fn refused_with(header: Option<&'static str>, body: fn() -> SdkBody) -> (A
     let session = quick(&aws, &clock, true).await;
     key(&session).await;
     clock.advance(seconds(61));
-    let told = Told { answer: Arc::new(OnceRefused { header, body, refused: AtomicBool::new(false) }) };
+    let told = Told {
+        answer: Arc::new(OnceRefused {
+            header,
+            body,
+            refused: AtomicBool::new(false),
+        }),
+    };
     // The service's answers are the test's; STS stays the embedded one.
     let strategy = session.clone();
     let provider = brs::custom::Params::function(move || {
@@ -244,11 +295,15 @@ async fn refused_with(header: Option<&'static str>, body: fn() -> SdkBody) -> (A
 async fn rejections_are_found_wherever_services_put_them() {
     for (header, body) in [
         (
-            Some("ExpiredTokenException:http://internal.amazon.com/coral/com.amazon.coral.service/"),
+            Some(
+                "ExpiredTokenException:http://internal.amazon.com/coral/com.amazon.coral.service/",
+            ),
             (|| SdkBody::from("{}")) as fn() -> SdkBody,
         ),
         (None, || SdkBody::from(EXPIRED)),
-        (None, || SdkBody::from("{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\"}")),
+        (None, || {
+            SdkBody::from("{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\"}")
+        }),
         (None, || pieces(EXPIRED, 0, End::Proper)),
         (None, || pieces(EXPIRED, 1000, End::Proper)),
         (None, || pieces(EXPIRED, 0, End::BrokenOff)),
@@ -264,9 +319,17 @@ async fn rejections_are_found_wherever_services_put_them() {
 async fn a_body_that_is_none_of_ours_reaches_the_sdk_as_it_is() {
     let header = Some("AccessDenied");
     for (header, body, code) in [
-        (header, (|| SdkBody::from(EXPIRED)) as fn() -> SdkBody, Some("ExpiredToken")),
+        (
+            header,
+            (|| SdkBody::from(EXPIRED)) as fn() -> SdkBody,
+            Some("ExpiredToken"),
+        ),
         (None, || SdkBody::from(DENIED), Some("AccessDenied")),
-        (None, || pieces(DENIED, 1000, End::Proper), Some("AccessDenied")),
+        (
+            None,
+            || pieces(DENIED, 1000, End::Proper),
+            Some("AccessDenied"),
+        ),
         (None, || SdkBody::empty(), None),
     ] {
         let (answer, refreshes) = refused_with(header, body).await;
@@ -288,7 +351,8 @@ async fn a_rejected_set_that_cannot_be_replaced_is_sent_once_a_call() {
     clock.advance(seconds(61));
     aws.expire(&old);
     aws.fail_always(Some(Failure::Status(500)));
-    // The first call finds out that the source is in trouble; from then on the backoff keeps everybody from asking.
+    // The first call finds out that the source is in trouble; from then on the backoff keeps
+    // everybody from asking.
     assert_eq!(who(&client).await.unwrap_err().code(), Some("ExpiredToken"));
     let before = aws.calls("GetCallerIdentity");
     for _ in 0..5 {

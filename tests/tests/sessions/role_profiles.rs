@@ -1,4 +1,5 @@
-//! Profiles with roles, MFA devices, processes, identity tokens and SSO logins, in a process of their own.
+//! Profiles with roles, MFA devices, processes, identity tokens and SSO logins, in a process of
+//! their own.
 
 use brs_tests::EmbeddedAws;
 use serde_json::json;
@@ -14,7 +15,9 @@ pub(super) struct Home {
 impl Home {
     /// `{id}` and `{secret}` in the text are the user's keys, `{home}` the home.
     pub(super) fn new(aws: &EmbeddedAws, config: &str) -> Self {
-        let out = Self { folder: tempfile::tempdir().unwrap() };
+        let out = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         let text = config
             .replace("{id}", aws.access_key_id())
             .replace("{secret}", aws.secret_access_key())
@@ -42,13 +45,29 @@ impl Home {
     pub(super) fn keep_login(&self, session_name: &str, login: &serde_json::Value) {
         let folder = self.path(".aws/sso/cache");
         std::fs::create_dir_all(&folder).unwrap();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, session_name.as_bytes());
-        let name: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+            session_name.as_bytes(),
+        );
+        let name: String = digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         std::fs::write(folder.join(format!("{name}.json")), login.to_string()).unwrap();
     }
 
-    fn run(&self, aws: &EmbeddedAws, role: &str, profile: &str, further: &[(&str, &str)]) -> (bool, String) {
-        let (config, home) = (self.path("config").display().to_string(), self.path("").display().to_string());
+    fn run(
+        &self,
+        aws: &EmbeddedAws,
+        role: &str,
+        profile: &str,
+        further: &[(&str, &str)],
+    ) -> (bool, String) {
+        let (config, home) = (
+            self.path("config").display().to_string(),
+            self.path("").display().to_string(),
+        );
         let endpoint = aws.endpoint_url();
         let environment = [
             ("AWS_CONFIG_FILE", config.as_str()),
@@ -56,7 +75,12 @@ impl Home {
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_ENDPOINT_URL", &endpoint),
         ];
-        run_for(role, &endpoint, [profile], &[&environment[..], further].concat())
+        run_for(
+            role,
+            &endpoint,
+            [profile],
+            &[&environment[..], further].concat(),
+        )
     }
 }
 
@@ -211,21 +235,42 @@ fn a_profile_that_wants_a_code_is_a_hop_of_its_own_beneath() {
     let secret = device.secret();
     let (ok, line) = home.run(&aws, ROLE, "admin", &[("PROBE_MFA", &secret)]);
     assert!(ok, "{line}");
-    assert_eq!(line, format!("eu-west-1 {} < {}\n", arn("demo", "brs-session"), arn("admin", "alice")));
-    // Its role again beneath another profile's; the code of this step is used, and the probe is another process.
+    assert_eq!(
+        line,
+        format!(
+            "eu-west-1 {} < {}\n",
+            arn("demo", "brs-session"),
+            arn("admin", "alice")
+        )
+    );
+    // Its role again beneath another profile's; the code of this step is used, and the probe is
+    // another process.
     let other = aws.add_mfa_device("arn:aws:iam::123456789012:mfa/alice");
     let (ok, line) = home.run(&aws, "-", "on-admin", &[("PROBE_MFA", &other.secret())]);
     assert!(ok, "{line}");
-    assert_eq!(line, format!("eu-west-1 {} < {}\n", arn("deep", "brs-session"), arn("admin", "alice")));
+    assert_eq!(
+        line,
+        format!(
+            "eu-west-1 {} < {}\n",
+            arn("deep", "brs-session"),
+            arn("admin", "alice")
+        )
+    );
     let (ok, line) = home.run(&aws, ROLE, "admin", &[]);
-    assert!(!ok && line.contains("`admin`") && line.contains("mfa_serial"), "{line}");
+    assert!(
+        !ok && line.contains("`admin`") && line.contains("mfa_serial"),
+        "{line}"
+    );
 }
 
 #[test]
 fn every_source_of_a_profile_works() {
     let aws = EmbeddedAws::start();
     let home = Home::new(&aws, ROLES);
-    let keys = [("AWS_ACCESS_KEY_ID", aws.access_key_id()), ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())];
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", aws.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key()),
+    ];
     let (id, secret) = (aws.access_key_id(), aws.secret_access_key());
     let process = format!(r#"{{"Version":1,"AccessKeyId":"{id}","SecretAccessKey":"{secret}"}}"#);
     std::fs::write(home.path("process.json"), process).unwrap();
@@ -237,7 +282,12 @@ fn every_source_of_a_profile_works() {
         ("-", "itself", &[], arn("itself", "brs-session")),
         (ROLE, "itself", &[], on(&arn("itself", "brs-session"))),
         ("-", "environment", &keys, arn("environment", "brs-session")),
-        (ROLE, "environment", &keys, on(&arn("environment", "brs-session"))),
+        (
+            ROLE,
+            "environment",
+            &keys,
+            on(&arn("environment", "brs-session")),
+        ),
         (ROLE, "process", &[], arn("demo", "brs-session")),
         (ROLE, "web", &[], on(&arn("web", "pod"))),
     ] {
@@ -247,7 +297,8 @@ fn every_source_of_a_profile_works() {
     }
 }
 
-/// As in `aws-config` and botocore: keys of a source go before its role, and only the first profile's role before keys.
+/// As in `aws-config` and botocore: keys of a source go before its role, and only the first
+/// profile's role before keys.
 #[test]
 fn a_source_with_keys_and_a_role_is_used_for_its_keys() {
     let aws = EmbeddedAws::start();
@@ -268,9 +319,21 @@ fn a_source_with_keys_and_a_role_is_used_for_its_keys() {
         assert_eq!(line, format!("eu-west-1 {who}\n"), "{role} {profile}");
         let assumed: Vec<_> = aws.requests()[before..]
             .iter()
-            .filter_map(|request| Some(request.parameters.get("RoleArn")?.rsplit('/').next()?.to_owned()))
+            .filter_map(|request| {
+                Some(
+                    request
+                        .parameters
+                        .get("RoleArn")?
+                        .rsplit('/')
+                        .next()?
+                        .to_owned(),
+                )
+            })
             .collect();
-        assert!(profile == "both" || !assumed.contains(&"both".to_owned()), "{role} {profile}: {assumed:?}");
+        assert!(
+            profile == "both" || !assumed.contains(&"both".to_owned()),
+            "{role} {profile}: {assumed:?}"
+        );
     }
 }
 
@@ -288,7 +351,10 @@ fn what_is_wrong_with_a_role_profile_is_said_with_its_name() {
         ("web", "sts-web-identity"),
     ] {
         let (ok, line) = home.run(&aws, "-", profile, &[]);
-        assert!(!ok && line.contains("unrecoverable error") && line.contains(problem), "{profile}: {line}");
+        assert!(
+            !ok && line.contains("unrecoverable error") && line.contains(problem),
+            "{profile}: {line}"
+        );
     }
     assert!(aws.requests().is_empty());
 }
@@ -300,10 +366,19 @@ fn a_web_identity_comes_from_the_environment() {
     std::fs::write(home.path("token"), "eyJ.a.token").unwrap();
     aws.add_web_identity("eyJ.a.token", "pod");
     let token = home.path("token").display().to_string();
-    let mut environment =
-        vec![("AWS_ROLE_ARN", ROLE), ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()), ("AWS_REGION", "eu-west-1")];
+    let mut environment = vec![
+        ("AWS_ROLE_ARN", ROLE),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+        ("AWS_REGION", "eu-west-1"),
+    ];
     let (ok, line) = home.run(&aws, "web-identity", "base", &environment);
-    assert_eq!((ok, line.as_str()), (true, format!("eu-west-1 {}\n", arn("demo", "brs-session")).as_str()));
+    assert_eq!(
+        (ok, line.as_str()),
+        (
+            true,
+            format!("eu-west-1 {}\n", arn("demo", "brs-session")).as_str()
+        )
+    );
     environment.push(("AWS_ROLE_SESSION_NAME", "pod-7"));
     let (ok, line) = home.run(&aws, "web-identity", "base", &environment);
     assert!(ok && line.contains("/demo/pod-7"), "{line}");
@@ -339,11 +414,18 @@ fn an_sso_login_is_the_base_of_a_role() {
     aws.add_sso_login("sso-token");
     let home = Home::new(&aws, SSO);
     home.log_in("corp", "sso-token", "2099-01-01T00:00:00Z");
-    home.log_in("https://old.awsapps.com/start", "sso-token", "2099-01-01T00:00:00Z");
+    home.log_in(
+        "https://old.awsapps.com/start",
+        "sso-token",
+        "2099-01-01T00:00:00Z",
+    );
     let (demo, on_dev) = (arn("demo", "brs-session"), arn("on-dev", "brs-session"));
-    for (role, profile, who) in
-        [(ROLE, "dev", &demo), ("-", "on-dev", &on_dev), (ROLE, "on-dev", &on(&on_dev)), (ROLE, "old-style", &demo)]
-    {
+    for (role, profile, who) in [
+        (ROLE, "dev", &demo),
+        ("-", "on-dev", &on_dev),
+        (ROLE, "on-dev", &on(&on_dev)),
+        (ROLE, "old-style", &demo),
+    ] {
         let (ok, line) = home.run(&aws, role, profile, &[]);
         assert!(ok, "{profile}: {line}");
         assert_eq!(line, format!("eu-west-1 {who}\n"));
@@ -361,7 +443,10 @@ fn an_ended_sso_login_names_the_profile_and_the_command() {
                 continue;
             }
             let (ok, line) = home.run(&aws, role, profile, &[]);
-            assert!(!ok && line.starts_with("configuration unrecoverable error"), "{profile}: {line}");
+            assert!(
+                !ok && line.starts_with("configuration unrecoverable error"),
+                "{profile}: {line}"
+            );
             assert!(line.contains(command), "{profile}: {line}");
             assert!(!line.contains("sso-token"), "{line}");
         }

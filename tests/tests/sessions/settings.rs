@@ -1,5 +1,5 @@
-//! The STS client's settings, each seen at work at the other end of the wire. Nothing here leaves 127.0.0.1: names of
-//! AWS are only ever told to a proxy.
+//! The STS client's settings, each seen at work at the other end of the wire. Nothing here leaves
+//! 127.0.0.1: names of AWS are only ever told to a proxy.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -37,7 +37,10 @@ impl Secured {
     pub(super) async fn start() -> Self {
         let (authority, issuer) = authority();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let certificate = CertificateParams::new(["127.0.0.1".to_owned()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder()
             .with_no_client_auth()
@@ -47,14 +50,18 @@ impl Secured {
 
         let aws = EmbeddedAws::start();
         let behind = aws.endpoint_url().trim_start_matches("http://").to_owned();
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .unwrap();
         let endpoint_url = format!("https://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, behind) = (acceptor.clone(), behind.clone());
                 tokio::spawn(async move {
                     // Clients that trust nobody here leave in the middle of the handshake.
-                    let Ok(mut secured) = acceptor.accept(stream).await else { return };
+                    let Ok(mut secured) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     let mut plain = TcpStream::connect(behind).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut secured, &mut plain).await;
                 });
@@ -63,7 +70,12 @@ impl Secured {
         let folder = tempfile::tempdir().unwrap();
         let bundle = folder.path().join("authority.pem");
         std::fs::write(&bundle, authority).unwrap();
-        Self { aws, endpoint_url, bundle, folder }
+        Self {
+            aws,
+            endpoint_url,
+            bundle,
+            folder,
+        }
     }
 
     pub(super) fn session(&self, bundle: Option<&PathBuf>) -> SessionBuilder {
@@ -87,16 +99,31 @@ pub(super) fn authority() -> (String, Issuer<'static, KeyPair>) {
 #[tokio::test]
 async fn the_ca_bundle_is_whom_the_client_trusts() {
     let secured = Secured::start().await;
-    let session = secured.session(Some(&secured.bundle)).build().await.unwrap();
+    let session = secured
+        .session(Some(&secured.bundle))
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     assert_eq!(secured.aws.calls("AssumeRole"), 1);
 
     let strange = secured.folder.path().join("strange.pem");
     std::fs::write(&strange, authority().0).unwrap();
     for bundle in [Some(&strange), None] {
-        let error = secured.session(bundle).build().await.unwrap().credentials().await.unwrap_err();
+        let error = secured
+            .session(bundle)
+            .build()
+            .await
+            .unwrap()
+            .credentials()
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
-        assert!(error.to_string().contains("is not trusted") && error.to_string().contains("client.verify"), "{error}");
+        assert!(
+            error.to_string().contains("is not trusted")
+                && error.to_string().contains("client.verify"),
+            "{error}"
+        );
     }
     assert_eq!(secured.aws.calls("AssumeRole"), 1);
 }
@@ -106,8 +133,19 @@ async fn a_bundle_with_several_certificates_and_other_things_works() {
     let secured = Secured::start().await;
     let wanted = std::fs::read_to_string(&secured.bundle).unwrap();
     let key = KeyPair::generate().unwrap().serialize_pem();
-    std::fs::write(&secured.bundle, format!("# ours\r\n{}\n{key}\n{wanted}", authority().0)).unwrap();
-    self::key(&secured.session(Some(&secured.bundle)).build().await.unwrap()).await;
+    std::fs::write(
+        &secured.bundle,
+        format!("# ours\r\n{}\n{key}\n{wanted}", authority().0),
+    )
+    .unwrap();
+    self::key(
+        &secured
+            .session(Some(&secured.bundle))
+            .build()
+            .await
+            .unwrap(),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -119,9 +157,20 @@ async fn a_certificate_that_cannot_be_used_is_named_when_the_session_is_built() 
         format!("{good}-----BEGIN CERTIFICATE-----\nMAYwADAAAwA=\n-----END CERTIFICATE-----\n"),
     )
     .unwrap();
-    let error = secured.session(Some(&secured.bundle)).build().await.unwrap_err();
-    assert_eq!((error.kind(), error.is_unrecoverable()), (ErrorKind::Configuration, true), "{error:?}");
-    assert!(error.to_string().contains("authority.pem") && error.to_string().contains("number 2"), "{error}");
+    let error = secured
+        .session(Some(&secured.bundle))
+        .build()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.is_unrecoverable()),
+        (ErrorKind::Configuration, true),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("authority.pem") && error.to_string().contains("number 2"),
+        "{error}"
+    );
 }
 
 /// A proxy that notes the first line of what it is asked, and answers what it is told.
@@ -139,7 +188,9 @@ impl Proxy {
         // The thread ends with the test's process.
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
-                let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(io::Result::ok);
+                let mut head = BufReader::new(stream.try_clone().unwrap())
+                    .lines()
+                    .map_while(io::Result::ok);
                 noted.lock().unwrap().extend(head.next());
                 // All of the head, or closing the connection would reset it.
                 while head.next().is_some_and(|line| !line.is_empty()) {}
@@ -154,12 +205,19 @@ impl Proxy {
     }
 }
 
-pub(super) const DENIED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\ndenied";
+pub(super) const DENIED: &str =
+    "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\ndenied";
 
 async fn error_through(proxy: &Proxy, settings: StsClient) -> Error {
     let session = RefreshableSession::builder("sts", client(settings.proxy(proxy.url.clone())))
         .region("eu-west-3")
-        .base_credentials(aws_sdk_sts::config::Credentials::new("AKIDEXAMPLE", "hush", None, None, "test"))
+        .base_credentials(aws_sdk_sts::config::Credentials::new(
+            "AKIDEXAMPLE",
+            "hush",
+            None,
+            None,
+            "test",
+        ))
         .build()
         .await
         .unwrap();
@@ -171,8 +229,16 @@ async fn the_proxy_is_asked_for_the_regions_own_endpoint() {
     let proxy = Proxy::start(DENIED);
     let error = error_through(&proxy, StsClient::new()).await;
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
-    assert!(error.to_string().contains("https://sts.eu-west-3.amazonaws.com"), "{error}");
-    assert_eq!(proxy.lines(), ["CONNECT sts.eu-west-3.amazonaws.com:443 HTTP/1.1"]);
+    assert!(
+        error
+            .to_string()
+            .contains("https://sts.eu-west-3.amazonaws.com"),
+        "{error}"
+    );
+    assert_eq!(
+        proxy.lines(),
+        ["CONNECT sts.eu-west-3.amazonaws.com:443 HTTP/1.1"]
+    );
 }
 
 #[tokio::test]
@@ -186,9 +252,15 @@ async fn fips_and_dual_stack_endpoints_are_asked_where_they_are_set() {
     ] {
         error_through(&proxy, settings).await;
     }
-    let hosts = ["sts-fips.eu-west-3.amazonaws.com", "sts.eu-west-3.api.aws", "sts-fips.eu-west-3.api.aws"];
+    let hosts = [
+        "sts-fips.eu-west-3.amazonaws.com",
+        "sts.eu-west-3.api.aws",
+        "sts-fips.eu-west-3.api.aws",
+    ];
     let hosts = hosts.into_iter().chain(["sts.eu-west-3.amazonaws.com"]);
-    let expected: Vec<_> = hosts.map(|host| format!("CONNECT {host}:443 HTTP/1.1")).collect();
+    let expected: Vec<_> = hosts
+        .map(|host| format!("CONNECT {host}:443 HTTP/1.1"))
+        .collect();
     let mut lines = proxy.lines();
     // A call through a proxy that refuses is tried again.
     lines.dedup();
@@ -200,8 +272,14 @@ fn proxy_fips_and_dual_stack_come_from_the_environment() {
     let proxy = Proxy::start(DENIED);
     for (variables, host) in [
         (&[][..], "sts.eu-west-3.amazonaws.com"),
-        (&["AWS_USE_FIPS_ENDPOINT"], "sts-fips.eu-west-3.amazonaws.com"),
-        (&["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"], "sts-fips.eu-west-3.api.aws"),
+        (
+            &["AWS_USE_FIPS_ENDPOINT"],
+            "sts-fips.eu-west-3.amazonaws.com",
+        ),
+        (
+            &["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"],
+            "sts-fips.eu-west-3.api.aws",
+        ),
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_probe"));
         for (name, _) in std::env::vars() {
@@ -220,17 +298,34 @@ fn proxy_fips_and_dual_stack_come_from_the_environment() {
             .output()
             .unwrap();
         let line = String::from_utf8(output.stdout).unwrap();
-        assert!(line.starts_with("connection error") && line.contains(host), "{line}");
-        assert_eq!(proxy.lines().last(), Some(&format!("CONNECT {host}:443 HTTP/1.1")));
+        assert!(
+            line.starts_with("connection error") && line.contains(host),
+            "{line}"
+        );
+        assert_eq!(
+            proxy.lines().last(),
+            Some(&format!("CONNECT {host}:443 HTTP/1.1"))
+        );
     }
 }
 
 #[tokio::test]
 async fn a_proxys_own_refusal_is_not_taken_for_stss() {
     let proxy = Proxy::start(DENIED);
-    let error = error_through(&proxy, StsClient::new().endpoint_url("http://sts.internal/base")).await;
-    assert_eq!((error.kind(), error.status()), (ErrorKind::Request, Some(403)), "{error:?}");
-    assert!(error.to_string().contains("is not STS") && error.to_string().contains("proxy"), "{error}");
+    let error = error_through(
+        &proxy,
+        StsClient::new().endpoint_url("http://sts.internal/base"),
+    )
+    .await;
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::Request, Some(403)),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("is not STS") && error.to_string().contains("proxy"),
+        "{error}"
+    );
     assert!(!error.is_unrecoverable() && !error.is_retryable());
     assert_eq!(proxy.lines(), ["POST http://sts.internal/base/ HTTP/1.1"]);
 }
@@ -240,10 +335,19 @@ async fn the_read_time_out_ends_a_call_that_is_not_answered() {
     let (aws, clock) = aws();
     aws.fail_next([Failure::Hang]);
     let settings = StsClient::new().read_timeout(Duration::from_millis(100));
-    let session = with_params(&aws, &clock, client(settings)).build().await.unwrap();
-    let error = tokio::time::timeout(SOON, session.credentials()).await.unwrap().unwrap_err();
+    let session = with_params(&aws, &clock, client(settings))
+        .build()
+        .await
+        .unwrap();
+    let error = tokio::time::timeout(SOON, session.credentials())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
-    assert!(error.is_retryable() && error.to_string().contains("did not answer in time"), "{error}");
+    assert!(
+        error.is_retryable() && error.to_string().contains("did not answer in time"),
+        "{error}"
+    );
 }
 
 /// A listener that accepts nobody and whose queue is full: whoever connects waits.
@@ -253,7 +357,9 @@ pub(super) async fn full() -> (SocketAddr, impl Sized) {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut queued = Vec::new();
-    while let Ok(connected) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+    {
         queued.push(connected.unwrap());
     }
     (address, (listener, queued))
@@ -264,12 +370,22 @@ pub(super) async fn full() -> (SocketAddr, impl Sized) {
 async fn the_connect_time_out_ends_a_call_that_finds_nobody() {
     let (address, _queue) = full().await;
     let (aws, clock) = aws();
-    let settings =
-        StsClient::new().endpoint_url(format!("http://{address}")).connect_timeout(Duration::from_millis(100));
-    let session = with_params(&aws, &clock, client(settings)).build().await.unwrap();
-    let error = tokio::time::timeout(Duration::from_secs(2), session.credentials()).await.unwrap().unwrap_err();
+    let settings = StsClient::new()
+        .endpoint_url(format!("http://{address}"))
+        .connect_timeout(Duration::from_millis(100));
+    let session = with_params(&aws, &clock, client(settings))
+        .build()
+        .await
+        .unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(2), session.credentials())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
-    assert!(error.to_string().contains("did not answer in time"), "{error}");
+    assert!(
+        error.to_string().contains("did not answer in time"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -283,7 +399,10 @@ async fn attempts_are_counted_at_the_server() {
         let aws = EmbeddedAws::start();
         aws.fail_always(Some(Failure::Status(500)));
         let data = json!({ "role_arn": ROLE, "client": { "config": { "retries": data } } });
-        let session = SessionBuilder::from_data("sts", data).unwrap().base(hand_made(&aws).build()).build();
+        let session = SessionBuilder::from_data("sts", data)
+            .unwrap()
+            .base(hand_made(&aws).build())
+            .build();
         assert!(session.await.unwrap().credentials().await.is_err());
         assert_eq!(aws.calls("AssumeRole"), calls);
     }
@@ -292,13 +411,31 @@ async fn attempts_are_counted_at_the_server() {
 #[tokio::test]
 async fn region_endpoint_and_name_are_the_clients_own() {
     let (aws, clock) = aws();
-    let settings = StsClient::new().region("ap-south-1").endpoint_url(aws.endpoint_url()).app_name("reports");
-    let session = with_params(&aws, &clock, client(settings)).endpoint_url("http://127.0.0.1:9").build().await.unwrap();
+    let settings = StsClient::new()
+        .region("ap-south-1")
+        .endpoint_url(aws.endpoint_url())
+        .app_name("reports");
+    let session = with_params(&aws, &clock, client(settings))
+        .endpoint_url("http://127.0.0.1:9")
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     let request = &aws.requests()[0];
     assert_eq!(request.region.as_deref(), Some("ap-south-1"));
-    assert!(request.user_agent.as_deref().unwrap().contains("app/reports"), "{request:?}");
-    assert_eq!(session.sdk_config().region().unwrap().as_ref(), "eu-west-1", "the session's stays");
+    assert!(
+        request
+            .user_agent
+            .as_deref()
+            .unwrap()
+            .contains("app/reports"),
+        "{request:?}"
+    );
+    assert_eq!(
+        session.sdk_config().region().unwrap().as_ref(),
+        "eu-west-1",
+        "the session's stays"
+    );
 }
 
 #[tokio::test]
@@ -308,21 +445,48 @@ async fn without_tls_by_the_sessions_endpoint_is_without_tls() {
         "role_arn": ROLE, "client": { "use_ssl": false }, "endpoint_url": aws.endpoint_url(), "region": "eu-west-1",
         "access_key_id": aws.access_key_id(), "secret_access_key": aws.secret_access_key(),
     });
-    key(&SessionBuilder::from_data("sts", data).unwrap().clock(clock.clone()).build().await.unwrap()).await;
+    key(&SessionBuilder::from_data("sts", data)
+        .unwrap()
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap())
+    .await;
     let data = json!({ "role_arn": ROLE, "client": { "use_ssl": false }, "region": "eu-west-1" });
-    let error = SessionBuilder::from_data("sts", data).unwrap().clock(clock).build().await.unwrap_err();
-    assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some("client.use_ssl")), "{error}");
+    let error = SessionBuilder::from_data("sts", data)
+        .unwrap()
+        .clock(clock)
+        .build()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.param()),
+        (ErrorKind::Validation, Some("client.use_ssl")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn lists_are_not_taken_for_settings_by_position() {
     for (data, param) in [
-        (json!({ "role_arn": ROLE, "client": ["eu-west-1"] }), "client"),
+        (
+            json!({ "role_arn": ROLE, "client": ["eu-west-1"] }),
+            "client",
+        ),
         (json!({ "assume_role": [ROLE] }), "assume_role"),
-        (json!({ "assume_role": { "role_arn": ROLE, "tags": [["team", "blue"]] } }), "assume_role.tags[0]"),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "tags": [["team", "blue"]] } }),
+            "assume_role.tags[0]",
+        ),
     ] {
-        let error = RefreshableSession::from_method("sts", data).await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some(param)), "{error}");
+        let error = RefreshableSession::from_method("sts", data)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Validation, Some(param)),
+            "{error}"
+        );
         assert!(error.to_string().contains("expected a map"), "{error}");
     }
 }
@@ -346,17 +510,25 @@ impl io::Write for Log {
 async fn another_service_name_is_ignored_with_a_warning() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
     let (aws, clock) = aws();
     let data = json!({ "role_arn": ROLE, "client": { "service_name": "s3", "endpoint_url": aws.endpoint_url() } });
     let params = brs::Params::data(data).unwrap();
-    let builder =
-        RefreshableSession::builder("sts", params).region("eu-west-1").base_credentials(aws.credentials()).clock(clock);
+    let builder = RefreshableSession::builder("sts", params)
+        .region("eu-west-1")
+        .base_credentials(aws.credentials())
+        .clock(clock);
     let session = {
         let _here = tracing::subscriber::set_default(subscriber);
         builder.build().await.unwrap()
     };
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("WARN") && log.contains("service_name") && log.contains("s3"), "{log}");
+    assert!(
+        log.contains("WARN") && log.contains("service_name") && log.contains("s3"),
+        "{log}"
+    );
     key(&session).await;
 }

@@ -16,25 +16,44 @@ async fn sessions_of_one_runtime_share_their_connections_whatever_their_base() {
     let mut sessions = Vec::new();
     for number in 0..100 {
         let builder = if number % 2 == 0 {
-            RefreshableSession::builder("custom", brs::custom::Params::function(keys(&aws))).base(shared.clone())
+            RefreshableSession::builder("custom", brs::custom::Params::function(keys(&aws)))
+                .base(shared.clone())
         } else {
             let params = brs::custom::Params::function(keys(&aws));
-            RefreshableSession::builder("custom", params).region("eu-west-1").endpoint_url(aws.endpoint_url())
+            RefreshableSession::builder("custom", params)
+                .region("eu-west-1")
+                .endpoint_url(aws.endpoint_url())
         };
         let session = builder.clock(clock.clone()).build().await.unwrap();
-        session.client(Client::new).get_caller_identity().send().await.unwrap();
+        session
+            .client(Client::new)
+            .get_caller_identity()
+            .send()
+            .await
+            .unwrap();
         sessions.push(session);
     }
     assert_eq!(aws.calls("GetCallerIdentity"), 100);
-    assert_eq!(aws.connections(), 1, "one call after the other needs no second one");
+    assert_eq!(
+        aws.connections(),
+        1,
+        "one call after the other needs no second one"
+    );
 }
 
 /// A source that needs no connection: the user's own keys.
-fn keys(aws: &EmbeddedAws) -> impl Fn() -> std::future::Ready<Result<brs::TemporaryCredentials, Error>> + use<> {
+fn keys(
+    aws: &EmbeddedAws,
+) -> impl Fn() -> std::future::Ready<Result<brs::TemporaryCredentials, Error>> + use<> {
     let keys = aws.credentials();
     move || {
         let (id, secret) = (keys.access_key_id(), keys.secret_access_key());
-        std::future::ready(Ok(brs::TemporaryCredentials::new(id, secret, None, Some(start() + HOUR))))
+        std::future::ready(Ok(brs::TemporaryCredentials::new(
+            id,
+            secret,
+            None,
+            Some(start() + HOUR),
+        )))
     }
 }
 
@@ -60,7 +79,11 @@ async fn dropping_every_handle_frees_engine_strategy_clients_and_connections() {
         let _held = &held;
         Some(keys.clone())
     });
-    let session = builder(&aws, &clock).base_credentials(provider).build().await.unwrap();
+    let session = builder(&aws, &clock)
+        .base_credentials(provider)
+        .build()
+        .await
+        .unwrap();
     let client = session.client(Client::new);
     let made = Arc::new(());
     let (made_weak, kept) = (Arc::downgrade(&made), Arc::clone(&made));
@@ -75,13 +98,20 @@ async fn dropping_every_handle_frees_engine_strategy_clients_and_connections() {
     client.get_caller_identity().send().await.unwrap();
     assert!(weak.upgrade().is_some(), "a client keeps the engine");
     drop((client, config, credentials));
-    assert!(weak.upgrade().is_some(), "what stands on the session keeps it, too");
+    assert!(
+        weak.upgrade().is_some(),
+        "what stands on the session keeps it, too"
+    );
     drop(child);
-    // The last of it may be in the hands of a refresh that has just landed, and a connection ends in its own task.
+    // The last of it may be in the hands of a refresh that has just landed, and a connection ends
+    // in its own task.
     while weak.upgrade().is_some() || aws.open_connections() > 0 {
         tokio::task::yield_now().await;
     }
-    assert!(aws.connections() >= 2, "one of the strategy's, one of the clients'");
+    assert!(
+        aws.connections() >= 2,
+        "one of the strategy's, one of the clients'"
+    );
 }
 
 #[tokio::test]
@@ -93,12 +123,13 @@ async fn on_another_sessions_configuration_each_session_minds_its_own_credential
         .build()
         .await
         .unwrap();
-    let above = RefreshableSession::builder("sts", Params::new("arn:aws:iam::123456789012:role/above"))
-        .base(below.sdk_config().clone())
-        .clock(clock.clone())
-        .build()
-        .await
-        .unwrap();
+    let above =
+        RefreshableSession::builder("sts", Params::new("arn:aws:iam::123456789012:role/above"))
+            .base(below.sdk_config().clone())
+            .clock(clock.clone())
+            .build()
+            .await
+            .unwrap();
     let mut events = below.events();
     let client = above.client(Client::new);
     client.get_caller_identity().send().await.unwrap();
@@ -108,7 +139,11 @@ async fn on_another_sessions_configuration_each_session_minds_its_own_credential
     aws.expire(&upper);
     client.get_caller_identity().send().await.unwrap();
     assert_ne!(key(&above).await, upper, "replaced within the call");
-    assert_eq!(key(&below).await, lower, "what signed AssumeRole was not rejected");
+    assert_eq!(
+        key(&below).await,
+        lower,
+        "what signed AssumeRole was not rejected"
+    );
 
     // Both at once: the call of the strategy above finds out about the one below.
     let upper = key(&above).await;
@@ -122,20 +157,41 @@ async fn on_another_sessions_configuration_each_session_minds_its_own_credential
         invalidated += u32::from(matches!(event, Event::Invalidated { .. }));
     }
     assert_eq!(invalidated, 1);
-    assert_eq!(aws.calls("AssumeRole"), 2 + 1 + 3, "the last time: once in vain, once for each session");
+    assert_eq!(
+        aws.calls("AssumeRole"),
+        2 + 1 + 3,
+        "the last time: once in vain, once for each session"
+    );
 }
 
 #[tokio::test]
 async fn credentials_of_an_operations_own_are_not_the_sessions_business() {
     let (aws, clock) = aws();
-    let session =
-        RefreshableSession::builder("sts", role()).base(hand_made(&aws).build()).clock(clock).build().await.unwrap();
+    let session = RefreshableSession::builder("sts", role())
+        .base(hand_made(&aws).build())
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
     let client = session.client(Client::new);
     let user = aws.add_user("other");
-    let expired = Failure::Error { status: 403, code: "ExpiredToken", message: "rejected".into() };
+    let expired = Failure::Error {
+        status: 403,
+        code: "ExpiredToken",
+        message: "rejected".into(),
+    };
     aws.fail_next_of("GetCallerIdentity", [expired]);
     let other = aws_sdk_sts::config::Builder::default().credentials_provider(user);
-    let answer = client.get_caller_identity().customize().config_override(other).send().await;
-    assert_eq!(answer.unwrap_err().code(), Some("ExpiredToken"), "not tried again: nobody replaces those");
+    let answer = client
+        .get_caller_identity()
+        .customize()
+        .config_override(other)
+        .send()
+        .await;
+    assert_eq!(
+        answer.unwrap_err().code(),
+        Some("ExpiredToken"),
+        "not tried again: nobody replaces those"
+    );
     assert_eq!(aws.calls("GetCallerIdentity"), 1);
 }

@@ -1,4 +1,5 @@
-//! Logins of IAM Identity Center that the SDK renews: an outage of the token service is not the end of a login.
+//! Logins of IAM Identity Center that the SDK renews: an outage of the token service is not the end
+//! of a login.
 
 use std::process::Command;
 use std::time::SystemTime;
@@ -56,23 +57,38 @@ impl Case {
     }
 
     fn run_in(&self, home: &Home, limits: &str) -> (bool, String) {
-        let (config, folder) = (home.path("config").display().to_string(), home.path("").display().to_string());
+        let (config, folder) = (
+            home.path("config").display().to_string(),
+            home.path("").display().to_string(),
+        );
         let environment = [
             ("AWS_CONFIG_FILE", config.as_str()),
             ("HOME", &folder),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("PROBE_CLIENT", limits),
         ];
-        run_for("-", &self.aws.endpoint_url(), ["--fetch", "on-dev"], &environment)
+        run_for(
+            "-",
+            &self.aws.endpoint_url(),
+            ["--fetch", "on-dev"],
+            &environment,
+        )
     }
 }
 
 fn error(code: &'static str) -> Failure {
-    Failure::Error { status: 400, code, message: "of the token service".into() }
+    Failure::Error {
+        status: 400,
+        code,
+        message: "of the token service".into(),
+    }
 }
 
 fn body(status: u16, body: &str) -> Failure {
-    Failure::Body { status, body: body.into() }
+    Failure::Body {
+        status,
+        body: body.into(),
+    }
 }
 
 #[test]
@@ -108,10 +124,17 @@ fn an_outage_of_the_token_service_is_not_the_end_of_a_login() {
         error("AuthorizationPendingException"),
     ] {
         let case = Case::new(-60);
-        case.aws.fail_always_of("CreateToken", Some(failure.clone()));
+        case.aws
+            .fail_always_of("CreateToken", Some(failure.clone()));
         let (ok, said) = case.run();
-        assert!(!ok && said.starts_with("connection error"), "{failure:?}: {said}");
-        assert!(said.contains("`dev`") && said.contains("token service"), "{failure:?}: {said}");
+        assert!(
+            !ok && said.starts_with("connection error"),
+            "{failure:?}: {said}"
+        );
+        assert!(
+            said.contains("`dev`") && said.contains("token service"),
+            "{failure:?}: {said}"
+        );
         assert!(!said.contains("hush") && !said.contains("once"), "{said}");
         // An expired token is not shown to the portal.
         assert_eq!(case.aws.calls("GetRoleCredentials"), 0, "{failure:?}");
@@ -128,22 +151,38 @@ fn the_services_own_word_ends_a_login() {
         error("ExpiredTokenException"),
         error("UnauthorizedClientException"),
         error("InvalidClientException"),
-        body(400, r#"{"error": "invalid_grant", "error_description": "Invalid refresh token"}"#),
+        body(
+            400,
+            r#"{"error": "invalid_grant", "error_description": "Invalid refresh token"}"#,
+        ),
     ] {
         let case = Case::new(-60);
-        case.aws.fail_always_of("CreateToken", Some(failure.clone()));
+        case.aws
+            .fail_always_of("CreateToken", Some(failure.clone()));
         let (ok, said) = case.run();
-        assert!(!ok && said.starts_with("configuration unrecoverable error"), "{failure:?}: {said}");
-        assert!(said.contains("run `aws sso login --profile dev`"), "{failure:?}: {said}");
+        assert!(
+            !ok && said.starts_with("configuration unrecoverable error"),
+            "{failure:?}: {said}"
+        );
+        assert!(
+            said.contains("run `aws sso login --profile dev`"),
+            "{failure:?}: {said}"
+        );
     }
-    for (field, value) in [("refreshToken", None), ("registrationExpiresAt", Some("2020-01-01T00:00:00Z"))] {
+    for (field, value) in [
+        ("refreshToken", None),
+        ("registrationExpiresAt", Some("2020-01-01T00:00:00Z")),
+    ] {
         let mut case = Case::new(-60);
         match value {
             Some(value) => case.login[field] = value.into(),
             None => drop(case.login.as_object_mut().unwrap().remove(field)),
         }
         let (ok, said) = case.run();
-        assert!(!ok && said.contains("run `aws sso login --profile dev`"), "{field}: {said}");
+        assert!(
+            !ok && said.contains("run `aws sso login --profile dev`"),
+            "{field}: {said}"
+        );
         assert_eq!(case.aws.calls("CreateToken"), 0);
     }
 }
@@ -153,21 +192,30 @@ fn a_token_that_is_still_good_is_used_while_its_renewal_fails() {
     for failure in [Failure::Status(503), error("InvalidGrantException")] {
         let case = Case::new(200);
         case.aws.add_sso_login("old");
-        case.aws.fail_always_of("CreateToken", Some(failure.clone()));
+        case.aws
+            .fail_always_of("CreateToken", Some(failure.clone()));
         assert_eq!(case.run(), (true, "eu-west-1\n".into()), "{failure:?}");
     }
     // The portal refuses it, since its clock is ahead, say; a renewal may still help.
     let case = Case::new(200);
-    case.aws.fail_always_of("CreateToken", Some(Failure::Status(503)));
+    case.aws
+        .fail_always_of("CreateToken", Some(Failure::Status(503)));
     let (ok, said) = case.run();
-    assert!(!ok && said.starts_with("connection error") && said.contains("token service"), "{said}");
+    assert!(
+        !ok && said.starts_with("connection error") && said.contains("token service"),
+        "{said}"
+    );
     // Nothing was renewed and nothing failed.
     let case = Case::new(3600);
     let (ok, said) = case.run();
-    assert!(!ok && said.contains("run `aws sso login --profile dev`"), "{said}");
+    assert!(
+        !ok && said.contains("run `aws sso login --profile dev`"),
+        "{said}"
+    );
 }
 
-/// A file system that is full or read-only, for root as well: this process may write no byte into a file.
+/// A file system that is full or read-only, for root as well: this process may write no byte into a
+/// file.
 #[test]
 fn a_renewed_login_that_cannot_be_kept_is_no_ended_login() {
     let case = Case::new(-60);
@@ -176,7 +224,15 @@ fn a_renewed_login_that_cannot_be_kept_is_no_ended_login() {
     home.keep_login("corp", &case.login);
     let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
     let output = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_probe"), "-", &case.aws.endpoint_url(), "--fetch", "on-dev"])
+        .args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_probe"),
+            "-",
+            &case.aws.endpoint_url(),
+            "--fetch",
+            "on-dev",
+        ])
         .env_clear()
         .env("AWS_CONFIG_FILE", home.path("config"))
         .env("HOME", home.path(""))
@@ -184,6 +240,12 @@ fn a_renewed_login_that_cannot_be_kept_is_no_ended_login() {
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("`dev` was renewed") && said.contains(".aws/sso/cache"), "{said}");
-    assert!(!said.contains("aws sso login") && !said.contains("unrecoverable"), "{said}");
+    assert!(
+        said.contains("`dev` was renewed") && said.contains(".aws/sso/cache"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("aws sso login") && !said.contains("unrecoverable"),
+        "{said}"
+    );
 }

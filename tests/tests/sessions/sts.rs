@@ -22,9 +22,15 @@ async fn clients_made_from_the_session_work() {
     let client = Client::new(session.sdk_config());
     for _ in 0..20 {
         let identity = client.get_caller_identity().send().await.unwrap();
-        assert_eq!(identity.arn(), Some("arn:aws:sts::123456789012:assumed-role/demo/brs-session"));
+        assert_eq!(
+            identity.arn(),
+            Some("arn:aws:sts::123456789012:assumed-role/demo/brs-session")
+        );
     }
-    assert_eq!((aws.calls("AssumeRole"), aws.calls("GetCallerIdentity")), (1, 20));
+    assert_eq!(
+        (aws.calls("AssumeRole"), aws.calls("GetCallerIdentity")),
+        (1, 20)
+    );
 }
 
 #[tokio::test]
@@ -40,11 +46,22 @@ async fn a_deferred_constructor_contacts_nobody() {
 #[tokio::test]
 async fn an_eager_constructor_fetches_and_fails_with_the_sources_error() {
     let (aws, clock) = aws();
-    let session = builder(&aws, &clock).defer_refresh(false).build().await.unwrap();
+    let session = builder(&aws, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap();
     assert!(session.ready());
     aws.deny_role(ROLE);
-    let error = builder(&aws, &clock).defer_refresh(false).build().await.unwrap_err();
-    assert_eq!((error.code(), error.status()), (Some("AccessDenied"), Some(403)));
+    let error = builder(&aws, &clock)
+        .defer_refresh(false)
+        .build()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.status()),
+        (Some("AccessDenied"), Some(403))
+    );
 }
 
 #[tokio::test]
@@ -63,7 +80,10 @@ async fn all_twelve_request_fields_arrive() {
             .tag("team", "blue")
             .transitive_tag_keys(["team"])
             .source_identity("alice")
-            .provided_context("arn:aws:iam::aws:contextProvider/IdentityCenter", "assertion"),
+            .provided_context(
+                "arn:aws:iam::aws:contextProvider/IdentityCenter",
+                "assertion",
+            ),
     );
     let session = with_params(&aws, &clock, params).build().await.unwrap();
     key(&session).await;
@@ -71,7 +91,10 @@ async fn all_twelve_request_fields_arrive() {
     for (name, value) in [
         ("RoleArn", ROLE),
         ("RoleSessionName", "me@work"),
-        ("PolicyArns.member.1.arn", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+        (
+            "PolicyArns.member.1.arn",
+            "arn:aws:iam::aws:policy/ReadOnlyAccess",
+        ),
         ("Policy", r#"{"Version":"2012-10-17","Statement":[]}"#),
         ("DurationSeconds", "3600"),
         ("ExternalId", "external-7"),
@@ -80,12 +103,18 @@ async fn all_twelve_request_fields_arrive() {
         ("Tags.member.1.Value", "blue"),
         ("TransitiveTagKeys.member.1", "team"),
         ("SourceIdentity", "alice"),
-        ("ProvidedContexts.member.1.ProviderArn", "arn:aws:iam::aws:contextProvider/IdentityCenter"),
+        (
+            "ProvidedContexts.member.1.ProviderArn",
+            "arn:aws:iam::aws:contextProvider/IdentityCenter",
+        ),
         ("ProvidedContexts.member.1.ContextAssertion", "assertion"),
     ] {
         assert_eq!(sent.get(name).map(String::as_str), Some(value), "{name}");
     }
-    assert!(sent.contains_key("TokenCode"), "the server has checked the code itself");
+    assert!(
+        sent.contains_key("TokenCode"),
+        "the server has checked the code itself"
+    );
 }
 
 #[tokio::test]
@@ -100,10 +129,18 @@ async fn data_with_the_python_names_opens_a_session() {
         "advisory_timeout": 900,
         "mandatory_timeout": 600,
     });
-    let session = SessionBuilder::from_data("sts", data).unwrap().clock(clock).build().await.unwrap();
+    let session = SessionBuilder::from_data("sts", data)
+        .unwrap()
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
     assert_eq!(session.status().mandatory_window(), Some(seconds(600)));
-    assert_eq!(aws.requests()[0].parameters["RoleSessionName"], "boto3-refresh-session");
+    assert_eq!(
+        aws.requests()[0].parameters["RoleSessionName"],
+        "boto3-refresh-session"
+    );
 }
 
 #[tokio::test]
@@ -141,9 +178,15 @@ async fn whoami_asks_with_the_temporary_credentials() {
     let identity = session.whoami().await.unwrap();
     let caller = identity.caller.unwrap();
     assert_eq!(caller.account, "123456789012");
-    assert_eq!(caller.arn, "arn:aws:sts::123456789012:assumed-role/demo/brs-session");
+    assert_eq!(
+        caller.arn,
+        "arn:aws:sts::123456789012:assumed-role/demo/brs-session"
+    );
     assert_eq!(identity.method, "sts");
-    assert_eq!(aws.requests()[1].access_key_id.as_deref(), Some(identity.access_key_id.as_str()));
+    assert_eq!(
+        aws.requests()[1].access_key_id.as_deref(),
+        Some(identity.access_key_id.as_str())
+    );
 }
 
 #[tokio::test]
@@ -157,16 +200,28 @@ async fn the_strategy_tells_its_role() {
 async fn a_session_may_use_credentials_of_its_own_for_the_sts_client() {
     let (aws, clock) = aws();
     let other = aws.add_user("other");
-    let client = StsClient::new().credentials(other.access_key_id(), other.secret_access_key(), None);
-    let session = with_params(&aws, &clock, role().client(client)).build().await.unwrap();
+    let client =
+        StsClient::new().credentials(other.access_key_id(), other.secret_access_key(), None);
+    let session = with_params(&aws, &clock, role().client(client))
+        .build()
+        .await
+        .unwrap();
     key(&session).await;
-    assert_eq!(aws.requests()[0].access_key_id.as_deref(), Some(other.access_key_id()));
+    assert_eq!(
+        aws.requests()[0].access_key_id.as_deref(),
+        Some(other.access_key_id())
+    );
 }
 
 #[tokio::test]
 async fn each_failure_of_the_source_has_its_own_error() {
     for (failure, kind, unrecoverable, message) in [
-        (Failure::AccessDenied, ErrorKind::Request, true, "trust policy"),
+        (
+            Failure::AccessDenied,
+            ErrorKind::Request,
+            true,
+            "trust policy",
+        ),
         (Failure::Throttled, ErrorKind::Request, false, ""),
         (Failure::Status(500), ErrorKind::Request, false, ""),
         (Failure::Status(503), ErrorKind::Request, false, ""),
@@ -174,8 +229,18 @@ async fn each_failure_of_the_source_has_its_own_error() {
         (Failure::MalformedXml, ErrorKind::Credential, false, ""),
         (Failure::Truncated, ErrorKind::Credential, false, ""),
         (Failure::EmptyBody, ErrorKind::Credential, false, ""),
-        (Failure::AlreadyExpired, ErrorKind::Credential, false, "already expired"),
-        (Failure::Oversized, ErrorKind::Credential, false, "more than 256 KiB"),
+        (
+            Failure::AlreadyExpired,
+            ErrorKind::Credential,
+            false,
+            "already expired",
+        ),
+        (
+            Failure::Oversized,
+            ErrorKind::Credential,
+            false,
+            "more than 256 KiB",
+        ),
         (Failure::Page(403), ErrorKind::Request, false, "is not STS"),
         (Failure::Page(404), ErrorKind::Request, false, "is not STS"),
         (Failure::Page(502), ErrorKind::Request, false, ""),
@@ -184,11 +249,18 @@ async fn each_failure_of_the_source_has_its_own_error() {
         let session = session(&aws, &clock).await;
         aws.fail_next([failure.clone()]);
         let error = session.credentials().await.unwrap_err();
-        assert_eq!((error.kind(), error.is_unrecoverable()), (kind, unrecoverable), "{failure:?}: {error:?}");
+        assert_eq!(
+            (error.kind(), error.is_unrecoverable()),
+            (kind, unrecoverable),
+            "{failure:?}: {error:?}"
+        );
         assert!(error.to_string().contains(message), "{failure:?}: {error}");
         assert_eq!(error.method(), Some("sts"));
         if !unrecoverable {
-            assert!(session.credentials().await.is_ok(), "{failure:?}: the next call asks again");
+            assert!(
+                session.credentials().await.is_ok(),
+                "{failure:?}: the next call asks again"
+            );
         }
     }
 }
@@ -196,13 +268,22 @@ async fn each_failure_of_the_source_has_its_own_error() {
 #[tokio::test]
 async fn wrong_base_credentials_are_named_for_what_they_are() {
     let (aws, clock) = aws();
-    for (id, secret, code) in
-        [("AKIASTRANGER0000", "guess", "InvalidClientTokenId"), (aws.access_key_id(), "guess", "SignatureDoesNotMatch")]
-    {
+    for (id, secret, code) in [
+        ("AKIASTRANGER0000", "guess", "InvalidClientTokenId"),
+        (aws.access_key_id(), "guess", "SignatureDoesNotMatch"),
+    ] {
         let base = aws_sdk_sts::config::Credentials::new(id, secret, None, None, "test");
-        let session = builder(&aws, &clock).base_credentials(base).build().await.unwrap();
+        let session = builder(&aws, &clock)
+            .base_credentials(base)
+            .build()
+            .await
+            .unwrap();
         let error = session.credentials().await.unwrap_err();
-        assert_eq!((error.code(), error.status()), (Some(code), Some(403)), "{error:?}");
+        assert_eq!(
+            (error.code(), error.status()),
+            (Some(code), Some(403)),
+            "{error:?}"
+        );
         assert!(!error.to_string().contains("guess"));
     }
 }
@@ -213,7 +294,13 @@ async fn no_server_is_a_connection_error_that_names_the_endpoint() {
     let endpoint = aws.endpoint_url();
     let builder = builder(&aws, &clock);
     drop(aws);
-    let error = builder.build().await.unwrap().credentials().await.unwrap_err();
+    let error = builder
+        .build()
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(format!("{error:?}").contains(&endpoint), "{error:?}");
 }
@@ -223,20 +310,44 @@ async fn limits_are_checked_before_any_call() {
     let (aws, clock) = aws();
     for (params, param) in [
         (Params::new("arn:aws:iam::1"), "assume_role.role_arn"),
-        (Params::new(ROLE).role_session_name("x"), "assume_role.role_session_name"),
-        (Params::new(ROLE).duration(seconds(899)), "assume_role.duration"),
-        (Params::new(ROLE).duration(seconds(43_201)), "assume_role.duration"),
-        (Params::new(ROLE).external_id("x"), "assume_role.external_id"),
+        (
+            Params::new(ROLE).role_session_name("x"),
+            "assume_role.role_session_name",
+        ),
+        (
+            Params::new(ROLE).duration(seconds(899)),
+            "assume_role.duration",
+        ),
+        (
+            Params::new(ROLE).duration(seconds(43_201)),
+            "assume_role.duration",
+        ),
+        (
+            Params::new(ROLE).external_id("x"),
+            "assume_role.external_id",
+        ),
     ] {
         let error = with_params(&aws, &clock, params).build().await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some(param)), "{error}");
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Validation, Some(param)),
+            "{error}"
+        );
     }
     for (data, param) in [
-        (json!({ "assume_role": { "role_arn": ROLE, "DurationSeconds": "long" } }), "assume_role.DurationSeconds"),
-        (json!({ "assume_role": { "role_arn": ROLE, "rolename": 1 } }), "assume_role.rolename"),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "DurationSeconds": "long" } }),
+            "assume_role.DurationSeconds",
+        ),
+        (
+            json!({ "assume_role": { "role_arn": ROLE, "rolename": 1 } }),
+            "assume_role.rolename",
+        ),
         (json!({ "assume_roll": {} }), "assume_roll"),
     ] {
-        let error = RefreshableSession::from_method("sts", data).await.unwrap_err();
+        let error = RefreshableSession::from_method("sts", data)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Validation);
         assert_eq!(error.param(), Some(param), "{error}");
     }

@@ -11,7 +11,9 @@ struct Token {
 
 impl Token {
     fn new(token: &str) -> Self {
-        let out = Self { folder: tempfile::tempdir().unwrap() };
+        let out = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         out.write(token);
         out
     }
@@ -31,7 +33,13 @@ impl Token {
 
 async fn session(aws: &EmbeddedAws, clock: &ManualClock, params: Params) -> RefreshableSession {
     let builder = RefreshableSession::builder("sts-web-identity", params);
-    builder.region("eu-west-1").endpoint_url(aws.endpoint_url()).clock(clock.clone()).build().await.unwrap()
+    builder
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .clock(clock.clone())
+        .build()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -45,16 +53,31 @@ async fn the_token_is_read_anew_at_each_refresh() {
     aws.expire_web_identity("eyJ.first.token");
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.code(), Some("ExpiredTokenException"));
-    assert!(error.to_string().contains("web identity token") && !error.is_unrecoverable(), "{error}");
+    assert!(
+        error.to_string().contains("web identity token") && !error.is_unrecoverable(),
+        "{error}"
+    );
     token.write("eyJ.second.token");
     session.refresh().await.unwrap();
     let request = &aws.requests()[0];
-    assert_eq!((request.access_key_id.as_deref(), request.action.as_str()), (None, "AssumeRoleWithWebIdentity"));
+    assert_eq!(
+        (request.access_key_id.as_deref(), request.action.as_str()),
+        (None, "AssumeRoleWithWebIdentity")
+    );
     let name = format!("pod-{}", std::process::id());
     assert_eq!(request.parameters["RoleSessionName"], name);
-    assert_eq!(session.strategy::<WebIdentity>().unwrap().role_session_name(), name);
+    assert_eq!(
+        session
+            .strategy::<WebIdentity>()
+            .unwrap()
+            .role_session_name(),
+        name
+    );
     let identity = session.whoami().await.unwrap();
-    assert_eq!(identity.caller.unwrap().arn, format!("arn:aws:sts::123456789012:assumed-role/demo/{name}"));
+    assert_eq!(
+        identity.caller.unwrap().arn,
+        format!("arn:aws:sts::123456789012:assumed-role/demo/{name}")
+    );
     assert!(!format!("{session:?} {:?}", session.strategy::<WebIdentity>()).contains("eyJ"));
 }
 
@@ -64,19 +87,36 @@ async fn each_trouble_with_a_token_says_what_to_look_at() {
     let token = Token::new("eyJ.unknown.token");
     let session = session(&aws, &clock, token.params()).await;
     let error = session.refresh().await.unwrap_err();
-    assert_eq!((error.code(), error.is_unrecoverable()), (Some("InvalidIdentityToken"), true));
+    assert_eq!(
+        (error.code(), error.is_unrecoverable()),
+        (Some("InvalidIdentityToken"), true)
+    );
     assert!(error.to_string().contains("issuer and audience"), "{error}");
     aws.add_web_identity("eyJ.unknown.token", "pod");
     aws.deny_role(ROLE);
     let error = session.refresh().await.unwrap_err();
-    assert!(error.is_unrecoverable() && error.to_string().contains("trust policy"), "{error}");
+    assert!(
+        error.is_unrecoverable() && error.to_string().contains("trust policy"),
+        "{error}"
+    );
     for failure in ["IDPCommunicationError", "IDPRejectedClaim"] {
         let message = "eyJ.unknown.token was not liked".to_owned();
-        let failure = brs_tests::embedded_aws::Failure::Error { status: 400, code: failure, message };
+        let failure = brs_tests::embedded_aws::Failure::Error {
+            status: 400,
+            code: failure,
+            message,
+        };
         aws.fail_next_of("AssumeRoleWithWebIdentity", vec![failure; 3]);
         let error = session.refresh().await.unwrap_err();
-        assert_eq!(error.is_retryable(), error.code() == Some("IDPCommunicationError"), "{error:?}");
-        assert!(!format!("{error} {error:?}").contains("eyJ.unknown"), "{error:?}");
+        assert_eq!(
+            error.is_retryable(),
+            error.code() == Some("IDPCommunicationError"),
+            "{error:?}"
+        );
+        assert!(
+            !format!("{error} {error:?}").contains("eyJ.unknown"),
+            "{error:?}"
+        );
         aws.fail_next_of("AssumeRoleWithWebIdentity", []);
     }
 }
@@ -94,14 +134,34 @@ async fn a_file_that_holds_no_token_is_recoverable_and_no_call() {
     ] {
         token.write(&text);
         let error = session.refresh().await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Configuration, Some("token_file")));
-        assert!(error.to_string().contains(problem) && !error.is_unrecoverable(), "{error}");
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Configuration, Some("token_file"))
+        );
+        assert!(
+            error.to_string().contains(problem) && !error.is_unrecoverable(),
+            "{error}"
+        );
         assert!(error.to_string().contains("/token`"), "{error}");
     }
     std::fs::write(token.path(), [0xff, 0xfe, 0xfd, 0xfc, 0xfb]).unwrap();
-    assert!(session.refresh().await.unwrap_err().to_string().contains("something else than a token"));
+    assert!(
+        session
+            .refresh()
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("something else than a token")
+    );
     std::fs::remove_file(token.path()).unwrap();
-    assert!(session.refresh().await.unwrap_err().to_string().contains("cannot be read"));
+    assert!(
+        session
+            .refresh()
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be read")
+    );
     assert!(aws.requests().is_empty());
     for length in [4, 20_000] {
         let text = "x".repeat(length);
@@ -117,13 +177,38 @@ async fn what_is_missing_or_wrong_is_said_when_the_session_is_built() {
         (Params::new().token_file("/tmp/token"), "role_arn"),
         (Params::new().role_arn(ROLE), "token_file"),
         (Params::new().role_arn("reader"), "role_arn"),
-        (Params::new().role_arn(ROLE).token_file("/t").duration(seconds(899)), "duration"),
-        (Params::new().role_arn(ROLE).token_file("/t").role_session_name("{user}"), "role_session_name"),
-        (Params::new().role_arn(ROLE).token_file("/t").policy("[]"), "policy"),
-        (Params::new().role_arn(ROLE).token_file("/t").provider_id("abc"), "provider_id"),
+        (
+            Params::new()
+                .role_arn(ROLE)
+                .token_file("/t")
+                .duration(seconds(899)),
+            "duration",
+        ),
+        (
+            Params::new()
+                .role_arn(ROLE)
+                .token_file("/t")
+                .role_session_name("{user}"),
+            "role_session_name",
+        ),
+        (
+            Params::new().role_arn(ROLE).token_file("/t").policy("[]"),
+            "policy",
+        ),
+        (
+            Params::new()
+                .role_arn(ROLE)
+                .token_file("/t")
+                .provider_id("abc"),
+            "provider_id",
+        ),
     ] {
         let builder = RefreshableSession::builder("sts-web-identity", params).region("eu-west-1");
         let error = builder.build().await.unwrap_err();
-        assert_eq!((error.kind(), error.param()), (ErrorKind::Validation, Some(param)), "{error}");
+        assert_eq!(
+            (error.kind(), error.param()),
+            (ErrorKind::Validation, Some(param)),
+            "{error}"
+        );
     }
 }

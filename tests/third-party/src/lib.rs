@@ -1,13 +1,15 @@
-//! A method in a crate of its own, as somebody else would write one: credentials from a JSON file that another program
-//! keeps up to date.
+//! A method in a crate of its own, as somebody else would write one: credentials from a JSON file
+//! that another program keeps up to date.
 //!
-//! It depends on `brs-core` only. A program that uses it names the crate once, `use brs_tests_third_party as _;`, so
-//! that it is linked and its method registered.
+//! It depends on `brs-core` only. A program that uses it names the crate once, `use
+//! brs_tests_third_party as _;`, so that it is linked and its method registered.
 
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use brs_core::{Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method};
+use brs_core::{
+    Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
+};
 use tokio::io::AsyncReadExt;
 
 /// A file of credentials is a few hundred bytes; a token can be some kilobytes.
@@ -53,12 +55,19 @@ impl RefreshStrategy for File {
 
     async fn refresh(&self, _: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let path = self.path.display();
-        let unreadable = |error| Error::configuration(format!("`{path}` cannot be read")).with_source(error);
-        let file = tokio::fs::File::open(&self.path).await.map_err(unreadable)?;
+        let unreadable =
+            |error| Error::configuration(format!("`{path}` cannot be read")).with_source(error);
+        let file = tokio::fs::File::open(&self.path)
+            .await
+            .map_err(unreadable)?;
         let mut text = Vec::new();
-        file.take(LONGEST_FILE).read_to_end(&mut text).await.map_err(unreadable)?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::credential(format!("`{path}` holds no credentials")).with_source(error))
+        file.take(LONGEST_FILE)
+            .read_to_end(&mut text)
+            .await
+            .map_err(unreadable)?;
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::credential(format!("`{path}` holds no credentials")).with_source(error)
+        })
     }
 }
 

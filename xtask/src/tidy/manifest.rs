@@ -1,6 +1,8 @@
-//! Checks of the manifests: what members inherit, where versions stand, and the minimum Rust of the locked crates.
+//! Checks of the manifests: what members inherit, where versions stand, and the minimum Rust of the
+//! locked crates.
 //!
-//! Reads the `Cargo.toml` files as they are written, since `cargo metadata` shows only the outcome of inheritance.
+//! Reads the `Cargo.toml` files as they are written, since `cargo metadata` shows only the outcome
+//! of inheritance.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +26,11 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     let mut findings = root_dependencies(&root);
     for package in workspace.metadata.workspace_packages() {
         let path = package.manifest_path.as_std_path();
-        let place = path.strip_prefix(workspace.root()).unwrap_or(path).to_string_lossy().replace('\\', "/");
+        let place = path
+            .strip_prefix(workspace.root())
+            .unwrap_or(path)
+            .to_string_lossy()
+            .replace('\\', "/");
         findings.extend(member(&place, &read(path)?));
     }
     findings.extend(minimum_rust(&workspace.metadata, &root)?);
@@ -41,15 +47,25 @@ fn read(path: &Path) -> Result<Table> {
 
 /// Every version is written once, in the root, and every feature is chosen by whoever needs it.
 fn root_dependencies(root: &Table) -> Vec<Finding> {
-    let dependencies =
-        root.get("workspace").and_then(|workspace| workspace.get("dependencies")).and_then(Value::as_table);
+    let dependencies = root
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"))
+        .and_then(Value::as_table);
     let mut findings = Vec::new();
     for (name, dependency) in dependencies.into_iter().flatten() {
         if dependency.get("default-features").and_then(Value::as_bool) != Some(false) {
-            findings.push(Finding::new(ROOT, 0, format!("{name}: write `default-features = false` and name features")));
+            findings.push(Finding::new(
+                ROOT,
+                0,
+                format!("{name}: write `default-features = false` and name features"),
+            ));
         }
         if dependency.get("git").is_some() {
-            findings.push(Finding::new(ROOT, 0, format!("{name}: take it from crates.io, not from git")));
+            findings.push(Finding::new(
+                ROOT,
+                0,
+                format!("{name}: take it from crates.io, not from git"),
+            ));
         }
     }
     findings
@@ -59,20 +75,45 @@ fn member(place: &str, manifest: &Table) -> Vec<Finding> {
     let mut findings = Vec::new();
     let package = manifest.get("package");
     for key in INHERITED {
-        if !package.and_then(|package| package.get(key)).is_some_and(inherits) {
-            findings.push(Finding::new(place, 0, format!("write `{key}.workspace = true` in [package]")));
+        if !package
+            .and_then(|package| package.get(key))
+            .is_some_and(inherits)
+        {
+            findings.push(Finding::new(
+                place,
+                0,
+                format!("write `{key}.workspace = true` in [package]"),
+            ));
         }
     }
     if !manifest.get("lints").is_some_and(inherits) {
-        findings.push(Finding::new(place, 0, "write `workspace = true` in [lints]"));
+        findings.push(Finding::new(
+            place,
+            0,
+            "write `workspace = true` in [lints]",
+        ));
     }
-    let platforms = manifest.get("target").and_then(Value::as_table).into_iter().flatten();
-    let tables = platforms.filter_map(|(_, platform)| platform.as_table()).chain([manifest]);
+    let platforms = manifest
+        .get("target")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flatten();
+    let tables = platforms
+        .filter_map(|(_, platform)| platform.as_table())
+        .chain([manifest]);
     for table in tables {
-        for (name, dependency) in DEPENDENCIES.into_iter().filter_map(|kind| table.get(kind)?.as_table()).flatten() {
+        for (name, dependency) in DEPENDENCIES
+            .into_iter()
+            .filter_map(|kind| table.get(kind)?.as_table())
+            .flatten()
+        {
             // A crate that depends on itself for its tests cannot inherit that.
-            if !inherits(dependency) && (dependency.get("path").is_none() || dependency.get("version").is_some()) {
-                let message = format!("{name}: write `workspace = true`, the version belongs into the root's manifest");
+            if !inherits(dependency)
+                && (dependency.get("path").is_none() || dependency.get("version").is_some())
+            {
+                let message = format!(
+                    "{name}: write `workspace = true`, the version belongs into the root's manifest"
+                );
                 findings.push(Finding::new(place, 0, message));
             }
         }
@@ -86,22 +127,46 @@ fn inherits(value: &Value) -> bool {
 
 /// No locked crate asks for a newer Rust than the workspace promises.
 fn minimum_rust(metadata: &Metadata, root: &Table) -> Result<Vec<Finding>> {
-    let package = root.get("workspace").and_then(|workspace| workspace.get("package"));
-    let promised = package.and_then(|package| package.get("rust-version")).and_then(Value::as_str);
-    let promised = promised.and_then(version).ok_or_else(|| Failure::new("Cargo.toml: no rust-version"))?;
-    let newer = |package: &&Package| package.rust_version.as_ref().is_some_and(|needed| *needed > promised);
+    let package = root
+        .get("workspace")
+        .and_then(|workspace| workspace.get("package"));
+    let promised = package
+        .and_then(|package| package.get("rust-version"))
+        .and_then(Value::as_str);
+    let promised = promised
+        .and_then(version)
+        .ok_or_else(|| Failure::new("Cargo.toml: no rust-version"))?;
+    let newer = |package: &&Package| {
+        package
+            .rust_version
+            .as_ref()
+            .is_some_and(|needed| *needed > promised)
+    };
     let finding = |package: &Package| {
-        let needed = package.rust_version.as_ref().map(ToString::to_string).unwrap_or_default();
-        let message =
-            format!("{} {} needs Rust {needed}, above {promised}: lock an older one", package.name, package.version);
+        let needed = package
+            .rust_version
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let message = format!(
+            "{} {} needs Rust {needed}, above {promised}: lock an older one",
+            package.name, package.version
+        );
         Finding::new("Cargo.lock", 0, message)
     };
-    Ok(metadata.packages.iter().filter(newer).map(finding).collect())
+    Ok(metadata
+        .packages
+        .iter()
+        .filter(newer)
+        .map(finding)
+        .collect())
 }
 
 /// A Rust version of two or three numbers.
 fn version(text: &str) -> Option<Version> {
-    Version::parse(text).or_else(|_| Version::parse(&format!("{text}.0"))).ok()
+    Version::parse(text)
+        .or_else(|_| Version::parse(&format!("{text}.0")))
+        .ok()
 }
 
 #[cfg(test)]
@@ -126,7 +191,10 @@ mod tests {
     "#;
 
     fn messages(manifest: &str) -> Vec<String> {
-        member("x", &toml::from_str(manifest).unwrap()).into_iter().map(|finding| finding.message).collect()
+        member("x", &toml::from_str(manifest).unwrap())
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect()
     }
 
     #[test]
@@ -138,18 +206,38 @@ mod tests {
     fn each_missing_inheritance_is_found() {
         for key in INHERITED {
             let broken = MEMBER.replace(&format!("        {key}.workspace = true\n"), "");
-            assert_eq!(messages(&broken), [format!("write `{key}.workspace = true` in [package]")]);
+            assert_eq!(
+                messages(&broken),
+                [format!("write `{key}.workspace = true` in [package]")]
+            );
         }
-        assert_eq!(messages(&MEMBER.replace("[lints]", "[other]")), ["write `workspace = true` in [lints]"]);
+        assert_eq!(
+            messages(&MEMBER.replace("[lints]", "[other]")),
+            ["write `workspace = true` in [lints]"]
+        );
     }
 
     #[test]
     fn versions_in_members_are_found_in_every_table() {
-        for table in ["dependencies.a", "build-dependencies.a", "target.'cfg(unix)'.dependencies.a"] {
-            assert_eq!(messages(&format!("{MEMBER}\n[{table}]\nversion = \"1\"")).len(), 1, "{table}");
+        for table in [
+            "dependencies.a",
+            "build-dependencies.a",
+            "target.'cfg(unix)'.dependencies.a",
+        ] {
+            assert_eq!(
+                messages(&format!("{MEMBER}\n[{table}]\nversion = \"1\"")).len(),
+                1,
+                "{table}"
+            );
         }
-        assert_eq!(messages(&MEMBER.replace("serde.workspace = true", "serde = \"1\"")).len(), 1);
-        assert_eq!(messages(&MEMBER.replace("path = \".\",", "path = \".\", version = \"1\",")).len(), 1);
+        assert_eq!(
+            messages(&MEMBER.replace("serde.workspace = true", "serde = \"1\"")).len(),
+            1
+        );
+        assert_eq!(
+            messages(&MEMBER.replace("path = \".\",", "path = \".\", version = \"1\",")).len(),
+            1
+        );
     }
 
     #[test]
@@ -162,7 +250,10 @@ mod tests {
             fetched = { git = "https://example.com/x", default-features = false }
         "#;
         let findings = root_dependencies(&toml::from_str(root).unwrap());
-        let names: Vec<_> = findings.iter().filter_map(|finding| finding.message.split(':').next()).collect();
+        let names: Vec<_> = findings
+            .iter()
+            .filter_map(|finding| finding.message.split(':').next())
+            .collect();
         assert_eq!(names, ["fetched", "plain", "silent"]);
     }
 

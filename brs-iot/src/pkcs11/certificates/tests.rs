@@ -5,7 +5,10 @@ use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// An authority's certificate and what signs for it; `above`: whoever signs it, else itself.
-fn authority(name: &str, above: Option<&Issuer<'_, KeyPair>>) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+fn authority(
+    name: &str,
+    above: Option<&Issuer<'_, KeyPair>>,
+) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -24,7 +27,11 @@ fn device(by: &Issuer<'_, KeyPair>, key: &KeyPair, name: &str, (from, to): (i32,
     params.not_before = rcgen::date_time_ymd(from, 1, 1);
     params.not_after = rcgen::date_time_ymd(to, 1, 1);
     let certificate = params.signed_by(key, by).unwrap().der().clone();
-    Stored { label: "iot".into(), id: Id(vec![1]), certificate }
+    Stored {
+        label: "iot".into(),
+        id: Id(vec![1]),
+        certificate,
+    }
 }
 
 fn middle_of(year: u64) -> SystemTime {
@@ -39,10 +46,19 @@ fn a_chain_is_built_by_signatures_and_not_by_names() {
     let key = KeyPair::generate().unwrap();
     let leaf = device(&real_signs, &key, "device", (2026, 2027)).certificate;
     for all in [[&root, &namesake, &real], [&real, &namesake, &root]] {
-        let on_token = OnToken { candidates: Vec::new(), all: all.map(Clone::clone).to_vec() };
-        assert_eq!(on_token.chain(&leaf, middle_of(2026)), [leaf.clone(), real.clone()]);
+        let on_token = OnToken {
+            candidates: Vec::new(),
+            all: all.map(Clone::clone).to_vec(),
+        };
+        assert_eq!(
+            on_token.chain(&leaf, middle_of(2026)),
+            [leaf.clone(), real.clone()]
+        );
     }
-    let on_token = OnToken { candidates: Vec::new(), all: vec![namesake, root] };
+    let on_token = OnToken {
+        candidates: Vec::new(),
+        all: vec![namesake, root],
+    };
     assert_eq!(on_token.chain(&leaf, middle_of(2026)), [leaf]);
 }
 
@@ -56,9 +72,20 @@ fn certificates_in_a_circle_end_a_chain() {
         params
     };
     let (one_key, other_key) = (key(), key());
-    let one = named("one").signed_by(&one_key, &Issuer::new(named("other"), &other_key)).unwrap().der().clone();
-    let other = named("other").signed_by(&other_key, &Issuer::new(named("one"), &one_key)).unwrap().der().clone();
-    let on_token = OnToken { candidates: Vec::new(), all: vec![one.clone(), other.clone()] };
+    let one = named("one")
+        .signed_by(&one_key, &Issuer::new(named("other"), &other_key))
+        .unwrap()
+        .der()
+        .clone();
+    let other = named("other")
+        .signed_by(&other_key, &Issuer::new(named("one"), &one_key))
+        .unwrap()
+        .der()
+        .clone();
+    let on_token = OnToken {
+        candidates: Vec::new(),
+        all: vec![one.clone(), other.clone()],
+    };
     assert_eq!(on_token.chain(&one, middle_of(2026)), [one, other]);
 }
 
@@ -83,7 +110,10 @@ fn of_several_the_one_that_is_valid_is_chosen_and_of_renewals_the_last() {
         choose(&all, middle_of(year), &"token").cloned()
     };
     assert_eq!(of(&[&old, &now], 2026).unwrap(), now.certificate);
-    assert_eq!(of(&[&renewed, &old, &now], 2026).unwrap(), renewed.certificate);
+    assert_eq!(
+        of(&[&renewed, &old, &now], 2026).unwrap(),
+        renewed.certificate
+    );
     // Stored twice, it is one.
     assert_eq!(of(&[&now, &now], 2026).unwrap(), now.certificate);
     // None is: the reason is told where it is checked.
@@ -105,7 +135,10 @@ fn certificates_that_do_not_renew_each_other_are_listed_with_their_fingerprints(
         let error = choose(&both, middle_of(2026), &"token").unwrap_err();
         for stored in &both {
             let sha256 = Facts::of(&stored.certificate).unwrap().sha256;
-            assert!(error.is_unrecoverable() && error.to_string().contains(&sha256), "{error}");
+            assert!(
+                error.is_unrecoverable() && error.to_string().contains(&sha256),
+                "{error}"
+            );
         }
     }
 }

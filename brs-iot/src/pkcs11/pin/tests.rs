@@ -23,7 +23,10 @@ fn a_file_gives_its_first_line_whatever_follows() {
         assert_eq!(file(content.as_bytes()).unwrap().expose(), pin);
     }
     let longest = "9".repeat(MAX_LENGTH);
-    assert_eq!(file(format!("{longest}\r\n").as_bytes()).unwrap().expose(), longest);
+    assert_eq!(
+        file(format!("{longest}\r\n").as_bytes()).unwrap().expose(),
+        longest
+    );
 }
 
 #[test]
@@ -36,20 +39,52 @@ fn what_is_no_pin_is_refused_without_showing_it() {
         (file(b"hush\t").unwrap_err(), "control character"),
         (file(b"hush\rmore").unwrap_err(), "control character"),
         (file(too_long.as_bytes()).unwrap_err(), "at most 255 bytes"),
-        (file("9".repeat(1 << 16).as_bytes()).unwrap_err(), "more than 4 KiB"),
-        (Pin::value(too_long).fetch().unwrap_err(), "at most 255 bytes"),
-        (Pin::value("hush\n").fetch().unwrap_err(), "control character"),
-        (Pin::value("hush\0").fetch().unwrap_err(), "control character"),
-        (Pin::file("/does/not/exist").fetch().unwrap_err(), "`/does/not/exist` does not exist"),
+        (
+            file("9".repeat(1 << 16).as_bytes()).unwrap_err(),
+            "more than 4 KiB",
+        ),
+        (
+            Pin::value(too_long).fetch().unwrap_err(),
+            "at most 255 bytes",
+        ),
+        (
+            Pin::value("hush\n").fetch().unwrap_err(),
+            "control character",
+        ),
+        (
+            Pin::value("hush\0").fetch().unwrap_err(),
+            "control character",
+        ),
+        (
+            Pin::file("/does/not/exist").fetch().unwrap_err(),
+            "`/does/not/exist` does not exist",
+        ),
         (Pin::file("/").fetch().unwrap_err(), "is a folder"),
-        (Pin::environment("BRS_TEST_NO_SUCH_VARIABLE").fetch().unwrap_err(), "is not set"),
-        (Pin::environment("a=b").fetch().unwrap_err(), "no usable name"),
-        (Pin::function(|| Ok("".into())).fetch().unwrap_err(), "is empty"),
-        (Pin::function(|| Ok("hush\r\n".into())).fetch().unwrap_err(), "control character"),
+        (
+            Pin::environment("BRS_TEST_NO_SUCH_VARIABLE")
+                .fetch()
+                .unwrap_err(),
+            "is not set",
+        ),
+        (
+            Pin::environment("a=b").fetch().unwrap_err(),
+            "no usable name",
+        ),
+        (
+            Pin::function(|| Ok("".into())).fetch().unwrap_err(),
+            "is empty",
+        ),
+        (
+            Pin::function(|| Ok("hush\r\n".into())).fetch().unwrap_err(),
+            "control character",
+        ),
     ] {
         let shown = format!("{error} {error:?}");
         assert!(shown.contains(words), "{words}: {shown}");
-        assert!(error.is_unrecoverable() && error.param() == Some("pin"), "{shown}");
+        assert!(
+            error.is_unrecoverable() && error.param() == Some("pin"),
+            "{shown}"
+        );
         assert!(!shown.contains("999") && !shown.contains("hush"), "{shown}");
     }
 }
@@ -57,9 +92,19 @@ fn what_is_no_pin_is_refused_without_showing_it() {
 #[test]
 fn a_pin_of_another_length_than_the_tokens_is_none() {
     for (pin, least, most, words) in [
-        ("123", 4, 8, Some("of 4 to 8 bytes, and the one that was given is shorter")),
+        (
+            "123",
+            4,
+            8,
+            Some("of 4 to 8 bytes, and the one that was given is shorter"),
+        ),
         ("123456789", 4, 8, Some("is longer")),
-        ("1234", 6, 0, Some("of 6 bytes, and the one that was given is shorter")),
+        (
+            "1234",
+            6,
+            0,
+            Some("of 6 bytes, and the one that was given is shorter"),
+        ),
         ("1234", 4, 8, None),
         ("12345678", 4, 8, None),
         // In bytes.
@@ -71,22 +116,38 @@ fn a_pin_of_another_length_than_the_tokens_is_none() {
     ] {
         let problem = out_of_range(&pin.into(), least, most);
         assert_eq!(problem.is_some(), words.is_some(), "{pin}");
-        assert!(problem.unwrap_or_default().contains(words.unwrap_or_default()), "{pin}");
+        assert!(
+            problem
+                .unwrap_or_default()
+                .contains(words.unwrap_or_default()),
+            "{pin}"
+        );
     }
 }
 
 #[test]
 fn a_functions_error_is_kept() {
-    let error = Pin::function(|| Err(Error::connection("no agent"))).fetch().unwrap_err();
+    let error = Pin::function(|| Err(Error::connection("no agent")))
+        .fetch()
+        .unwrap_err();
     assert!(error.is_retryable() && error.to_string() == "no agent");
 }
 
 #[test]
 fn debug_shows_the_place_and_not_the_pin() {
     assert_eq!(format!("{:?}", Pin::value("hush")), "Pin(** redacted **)");
-    assert_eq!(format!("{:?}", Pin::file("/run/pin")), "Pin(file `/run/pin`)");
-    assert_eq!(format!("{:?}", Pin::environment("PIN")), "Pin(environment `PIN`)");
-    assert_eq!(format!("{:?}", Pin::function(|| Ok("hush".into()))), "Pin(function)");
+    assert_eq!(
+        format!("{:?}", Pin::file("/run/pin")),
+        "Pin(file `/run/pin`)"
+    );
+    assert_eq!(
+        format!("{:?}", Pin::environment("PIN")),
+        "Pin(environment `PIN`)"
+    );
+    assert_eq!(
+        format!("{:?}", Pin::function(|| Ok("hush".into()))),
+        "Pin(function)"
+    );
 }
 
 #[test]
@@ -95,12 +156,24 @@ fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
     let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
     let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
     assert!(!shown.contains("123456"), "{shown}");
-    assert!(one.to_string().starts_with("the PIN's file does not exist in `"), "{one}");
-    assert_eq!(other.to_string(), "the environment variable for the PIN is not set");
+    assert!(
+        one.to_string()
+            .starts_with("the PIN's file does not exist in `"),
+        "{one}"
+    );
+    assert_eq!(
+        other.to_string(),
+        "the environment variable for the PIN is not set"
+    );
 }
 
 fn account(serial: &str, slot_id: Option<u64>) -> (Account, Identity) {
-    let token = Identity { serial: serial.into(), label: "label".into(), slot_id, ..Identity::default() };
+    let token = Identity {
+        serial: serial.into(),
+        label: "label".into(),
+        slot_id,
+        ..Identity::default()
+    };
     (Account::new(&token, false), token)
 }
 

@@ -17,11 +17,18 @@ impl TokenThread {
 }
 
 fn enter(name: &str) -> TokenThread {
-    TokenThread::enter(Place { module: name.into(), token: None }).unwrap()
+    TokenThread::enter(Place {
+        module: name.into(),
+        token: None,
+    })
+    .unwrap()
 }
 
 fn is_known(name: &str) -> bool {
-    THREADS.lock().unwrap().contains_key(&Place { module: name.into(), token: None })
+    THREADS.lock().unwrap().contains_key(&Place {
+        module: name.into(),
+        token: None,
+    })
 }
 
 fn until(condition: impl Fn() -> bool) {
@@ -46,7 +53,11 @@ fn hang(thread: &TokenThread, limit: Duration) -> mpsc::Sender<()> {
 #[test]
 fn users_of_one_place_share_a_thread_that_ends_with_the_last() {
     let (one, two) = (enter("shared"), enter("shared"));
-    let id = |thread: &TokenThread| thread.call_blocking(LONG, |_| std::thread::current().id()).unwrap();
+    let id = |thread: &TokenThread| {
+        thread
+            .call_blocking(LONG, |_| std::thread::current().id())
+            .unwrap()
+    };
     assert_eq!(id(&one), id(&two.clone()));
     drop(one);
     assert_eq!(id(&two), id(&two));
@@ -64,7 +75,10 @@ fn a_hung_job_fails_all_that_come_after_at_once_until_it_returns() {
     until(|| !thread.0.lock().queue.is_empty());
     until(|| thread.0.lock().is_hung());
     let error = thread.call_blocking(LONG, |_| ()).unwrap_err();
-    assert!(error.is_retryable() && error.to_string().contains("still running"), "{error}");
+    assert!(
+        error.is_retryable() && error.to_string().contains("still running"),
+        "{error}"
+    );
     // Another session that opens the token finds the same thread.
     assert!(enter("hung").call_blocking(LONG, |_| ()).is_err());
     drop(release);
@@ -80,7 +94,13 @@ fn a_hung_thread_without_users_is_found_again() {
     until(|| thread.0.lock().is_hung());
     drop(thread);
     let thread = enter("left");
-    assert!(thread.call_blocking(LONG, |_| ()).unwrap_err().to_string().contains("still running"));
+    assert!(
+        thread
+            .call_blocking(LONG, |_| ())
+            .unwrap_err()
+            .to_string()
+            .contains("still running")
+    );
     drop((thread, release));
     until(|| !is_known("left"));
 }
@@ -92,8 +112,13 @@ fn an_impatient_caller_fails_nobody_but_itself() {
     let queued = thread.clone();
     let patient = std::thread::spawn(move || queued.call_blocking(LONG, |_| 1));
     until(|| thread.0.lock().queue.len() == 1);
-    let error = thread.call_blocking(SHORT, |_| panic!("its caller has left")).unwrap_err();
-    assert!(error.is_retryable() && error.to_string().contains("busy"), "{error}");
+    let error = thread
+        .call_blocking(SHORT, |_| panic!("its caller has left"))
+        .unwrap_err();
+    assert!(
+        error.is_retryable() && error.to_string().contains("busy"),
+        "{error}"
+    );
     assert!(!thread.0.lock().is_hung());
     drop(release);
     assert_eq!(patient.join().unwrap().unwrap(), 1);
@@ -127,7 +152,9 @@ fn a_job_that_begins_late_is_not_hung_when_its_caller_leaves() {
 #[test]
 fn a_panic_is_an_error_and_the_thread_goes_on() {
     let thread = enter("panic");
-    let error = thread.call_blocking(LONG, |_| panic!("as the test wants")).unwrap_err();
+    let error = thread
+        .call_blocking(LONG, |_| panic!("as the test wants"))
+        .unwrap_err();
     assert!(error.to_string().contains("panicked"), "{error}");
     assert!(thread.call_blocking(LONG, |_| ()).is_ok());
 }

@@ -21,8 +21,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A validation error that names the first value at fault, or a configuration error for values that do not go
-    /// together.
+    /// A validation error that names the first value at fault, or a configuration error for values
+    /// that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
         self.target()?;
         self.check_client_id()?;
@@ -34,7 +34,10 @@ impl Options {
             ));
         }
         if self.transport == Transport::WebSocket && self.alpn == Some(true) {
-            return Err(apart("alpn", "`alpn` is for MQTT over mutual TLS: a WebSocket on port 443 needs none"));
+            return Err(apart(
+                "alpn",
+                "`alpn` is for MQTT over mutual TLS: a WebSocket on port 443 needs none",
+            ));
         }
         if self.device_given {
             self.device.validate()?;
@@ -42,8 +45,13 @@ impl Options {
         if !KEEP_ALIVE.contains(&self.keep_alive.as_secs()) || self.keep_alive.subsec_nanos() != 0 {
             return Err(refused("keep_alive", "must be 5 to 1200 whole seconds"));
         }
-        if u32::try_from(self.session_expiry.as_secs()).is_err() || self.session_expiry.subsec_nanos() != 0 {
-            return Err(refused("session_expiry", "must be whole seconds, fewer than 2^32"));
+        if u32::try_from(self.session_expiry.as_secs()).is_err()
+            || self.session_expiry.subsec_nanos() != 0
+        {
+            return Err(refused(
+                "session_expiry",
+                "must be whole seconds, fewer than 2^32",
+            ));
         }
         if self.protocol == Protocol::V311 && self.clean_start != self.session_expiry.is_zero() {
             return Err(apart(
@@ -60,10 +68,16 @@ impl Options {
         }
         let (shortest, longest) = self.backoff;
         if shortest.is_zero() || shortest > longest || longest > DAY {
-            return Err(refused("reconnect_backoff", "must be two waits, the shorter first, of at most a day"));
+            return Err(refused(
+                "reconnect_backoff",
+                "must be two waits, the shorter first, of at most a day",
+            ));
         }
         if !(MINUTE..=DAY - LAST_CALL).contains(&self.renew_after) {
-            return Err(refused("renew_after", "must be 60 seconds to 23 hours 50 minutes"));
+            return Err(refused(
+                "renew_after",
+                "must be 60 seconds to 23 hours 50 minutes",
+            ));
         }
         for (param, value) in [
             ("outbox_messages", self.outbox_messages),
@@ -86,16 +100,24 @@ impl Options {
         self.check_user()?;
         crate::api::message::check_user_properties(&self.user_properties)?;
         self.check_last_will()?;
-        self.proxy.as_ref().map_or(Ok(()), |proxy| crate::transport::check_proxy(proxy.expose()))
+        self.proxy.as_ref().map_or(Ok(()), |proxy| {
+            crate::transport::check_proxy(proxy.expose())
+        })
     }
 
     fn check_client_id(&self) -> Result<(), Error> {
         let id = &self.client_id;
         if !(1..=MAX_CLIENT_ID).contains(&id.len()) || id.chars().any(char::is_control) {
-            return Err(refused("client_id", "must have 1 to 128 bytes and no control characters"));
+            return Err(refused(
+                "client_id",
+                "must have 1 to 128 bytes and no control characters",
+            ));
         }
         if id.starts_with('$') || id.contains(['/', '+', '#']) {
-            tracing::warn!(client_id = id, "a client id with one of `$/+#` cannot be used in policies and topics");
+            tracing::warn!(
+                client_id = id,
+                "a client id with one of `$/+#` cannot be used in policies and topics"
+            );
         }
         Ok(())
     }
@@ -104,19 +126,31 @@ impl Options {
         for (param, text) in [("username", &self.username), ("password", &self.password)] {
             let Some(text) = text else { continue };
             if text.expose().len() > crate::api::message::MAX_TEXT || text.expose().contains('\0') {
-                return Err(refused(param, "must have at most 65535 bytes and not the character NUL"));
+                return Err(refused(
+                    param,
+                    "must have at most 65535 bytes and not the character NUL",
+                ));
             }
         }
         if self.protocol == Protocol::V311 && self.password.is_some() && self.username.is_none() {
-            return Err(apart("password", "MQTT 3.1.1 has no `password` without a `username`"));
+            return Err(apart(
+                "password",
+                "MQTT 3.1.1 has no `password` without a `username`",
+            ));
         }
         Ok(())
     }
 
     fn check_last_will(&self) -> Result<(), Error> {
-        let Some(will) = &self.last_will else { return Ok(()) };
+        let Some(will) = &self.last_will else {
+            return Ok(());
+        };
         let checked = will.validate();
-        let checked = if self.target()?.is_aws() { checked.and_then(|()| will.check_for_aws()) } else { checked };
+        let checked = if self.target()?.is_aws() {
+            checked.and_then(|()| will.check_for_aws())
+        } else {
+            checked
+        };
         checked.map_err(|error| error.with_detail("of", "last_will"))?;
         if will.payload.len() > crate::api::message::MAX_TEXT {
             return Err(refused(
@@ -132,11 +166,15 @@ impl Options {
 }
 
 fn refused(param: &str, problem: &str) -> Error {
-    Error::validation(format!("`{param}` {problem}")).with_param(param).unrecoverable()
+    Error::validation(format!("`{param}` {problem}"))
+        .with_param(param)
+        .unrecoverable()
 }
 
 fn apart(param: &str, problem: &'static str) -> Error {
-    Error::configuration(problem).with_param(param).unrecoverable()
+    Error::configuration(problem)
+        .with_param(param)
+        .unrecoverable()
 }
 
 #[cfg(test)]
@@ -151,15 +189,27 @@ mod tests {
         let options = || Options::new(ENDPOINT, "device-7");
         for options in [
             options(),
-            options().certificate("/c.pem").private_key("/k.pem").alpn(true),
-            options().transport(Transport::WebSocket).region("eu-west-1"),
+            options()
+                .certificate("/c.pem")
+                .private_key("/k.pem")
+                .alpn(true),
+            options()
+                .transport(Transport::WebSocket)
+                .region("eu-west-1"),
             options().protocol(Protocol::V311),
-            options().protocol(Protocol::V311).clean_start(false).session_expiry(DAY),
-            options().session_expiry(DAY).last_will(Publish::new("a/gone", "x")),
+            options()
+                .protocol(Protocol::V311)
+                .clean_start(false)
+                .session_expiry(DAY),
+            options()
+                .session_expiry(DAY)
+                .last_will(Publish::new("a/gone", "x")),
             options().proxy("http://user:pass@proxy:3128"),
             options().username("name").password("word"),
             options().password("word"),
-            options().max_incoming_packet_size(1024).max_outgoing_packet_size(268_435_460),
+            options()
+                .max_incoming_packet_size(1024)
+                .max_outgoing_packet_size(268_435_460),
         ] {
             options.validate().unwrap();
         }
@@ -174,33 +224,74 @@ mod tests {
             (Options::new(ENDPOINT, "x".repeat(129)), "client_id"),
             (options().certificate("/c.pem"), "private_key"),
             (options().keep_alive(Duration::from_secs(4)), "keep_alive"),
-            (options().keep_alive(Duration::from_secs(1201)), "keep_alive"),
-            (options().session_expiry(Duration::from_millis(1500)), "session_expiry"),
-            (options().protocol(Protocol::V311).session_expiry(DAY), "session_expiry"),
-            (options().protocol(Protocol::V311).user_property("a", "b"), "user_property"),
+            (
+                options().keep_alive(Duration::from_secs(1201)),
+                "keep_alive",
+            ),
+            (
+                options().session_expiry(Duration::from_millis(1500)),
+                "session_expiry",
+            ),
+            (
+                options().protocol(Protocol::V311).session_expiry(DAY),
+                "session_expiry",
+            ),
+            (
+                options().protocol(Protocol::V311).user_property("a", "b"),
+                "user_property",
+            ),
             (options().connect_timeout(Duration::ZERO), "connect_timeout"),
-            (options().reconnect_backoff(DAY, MINUTE), "reconnect_backoff"),
+            (
+                options().reconnect_backoff(DAY, MINUTE),
+                "reconnect_backoff",
+            ),
             (options().renew_after(DAY), "renew_after"),
             (options().outbox_messages(0), "outbox_messages"),
             (options().receive_maximum(0), "receive_maximum"),
             (options().user_property("k", "x\0"), "user_property"),
-            (options().user_property("k".repeat(65_536), "x"), "user_property"),
-            (options().last_will(Publish::new("a/#", "")), "topic"),
-            (options().last_will(Publish::new("a", vec![0; 65_536])), "last_will"),
-            (options().last_will(Publish::new("a", "").qos(Qos::ExactlyOnce)), "qos"),
             (
-                options().protocol(Protocol::V311).last_will(Publish::new("a", "").content_type("text/plain")),
+                options().user_property("k".repeat(65_536), "x"),
+                "user_property",
+            ),
+            (options().last_will(Publish::new("a/#", "")), "topic"),
+            (
+                options().last_will(Publish::new("a", vec![0; 65_536])),
+                "last_will",
+            ),
+            (
+                options().last_will(Publish::new("a", "").qos(Qos::ExactlyOnce)),
+                "qos",
+            ),
+            (
+                options()
+                    .protocol(Protocol::V311)
+                    .last_will(Publish::new("a", "").content_type("text/plain")),
                 "properties",
             ),
             (options().proxy("https://proxy"), "proxy"),
             (options().username("x".repeat(65_536)), "username"),
             (options().password("x\0"), "password"),
             (options().protocol(Protocol::V311).password("x"), "password"),
-            (options().max_incoming_packet_size(1023), "max_incoming_packet_size"),
-            (options().max_outgoing_packet_size(268_435_461), "max_outgoing_packet_size"),
-            (options().last_will(Publish::new("x".repeat(257), "")), "topic"),
+            (
+                options().max_incoming_packet_size(1023),
+                "max_incoming_packet_size",
+            ),
+            (
+                options().max_outgoing_packet_size(268_435_461),
+                "max_outgoing_packet_size",
+            ),
+            (
+                options().last_will(Publish::new("x".repeat(257), "")),
+                "topic",
+            ),
             (options().transport(Transport::WebSocket).alpn(true), "alpn"),
-            (options().transport(Transport::WebSocket).certificate("/c").private_key("/k"), "certificate"),
+            (
+                options()
+                    .transport(Transport::WebSocket)
+                    .certificate("/c")
+                    .private_key("/k"),
+                "certificate",
+            ),
         ] {
             let error = options.validate().unwrap_err();
             assert_eq!(error.param(), Some(param), "{error}");
@@ -209,7 +300,9 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let options = Options::new(ENDPOINT, "d").proxy("http://user:hush@proxy").private_key("-----BEGIN x hush");
+        let options = Options::new(ENDPOINT, "d")
+            .proxy("http://user:hush@proxy")
+            .private_key("-----BEGIN x hush");
         let options = options.username("me?token=hush").password("hush");
         assert!(!format!("{options:?}").contains("hush"), "{options:?}");
     }

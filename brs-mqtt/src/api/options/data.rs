@@ -1,6 +1,7 @@
 //! The options as data: brs's names, and those of the Python package.
 //!
-//! Owns the spelling and nothing else: what becomes of it is `options.rs`'s. Errors never repeat a value.
+//! Owns the spelling and nothing else: what becomes of it is `options.rs`'s. Errors never repeat a
+//! value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,10 +131,15 @@ impl TryFrom<Data> for Options {
         let mut passphrases = passphrases.into_iter().flatten();
         let passphrase = passphrases.next();
         if passphrases.next().is_some() {
-            return Err("give one of `private_key_passphrase`, `private_key_passphrase_file` and \
-                        `private_key_passphrase_env`");
+            return Err(
+                "give one of `private_key_passphrase`, `private_key_passphrase_file` and \
+                        `private_key_passphrase_env`",
+            );
         }
-        let mut device = Given { device: DeviceParams::new(), given: false };
+        let mut device = Given {
+            device: DeviceParams::new(),
+            given: false,
+        };
         device.add(data.certificate, DeviceParams::certificate);
         device.add(data.private_key, DeviceParams::private_key);
         device.add(passphrase, DeviceParams::private_key_passphrase);
@@ -157,20 +163,38 @@ impl TryFrom<Data> for Options {
             Some(WhenSessionLostName::Fail) => WhenSessionLost::Fail,
             Some(WhenSessionLostName::Requeue) | None => WhenSessionLost::Requeue,
         };
-        options.last_will =
-            data.last_will.map(|will| Publish::new(will.topic, will.payload).qos(will.qos).retain(will.retain));
+        options.last_will = data.last_will.map(|will| {
+            Publish::new(will.topic, will.payload)
+                .qos(will.qos)
+                .retain(will.retain)
+        });
         options.user_properties = data.user_properties.into_iter().collect();
         (options.port, options.alpn, options.region) = (data.port, data.alpn, data.region);
         (options.trust_store, options.proxy) = (data.trust_store, data.proxy);
         (options.username, options.password) = (data.username, data.password);
         options.max_incoming_packet_size = data.max_incoming_packet_size;
         options.max_outgoing_packet_size = data.max_outgoing_packet_size;
-        options.backoff = data.reconnect_backoff.map_or(options.backoff, |waits| (waits.shortest, waits.longest));
+        options.backoff = data
+            .reconnect_backoff
+            .map_or(options.backoff, |waits| (waits.shortest, waits.longest));
         macro_rules! set {
             ($($name:ident),*) => {$( options.$name = data.$name.unwrap_or(options.$name); )*};
         }
-        set!(keep_alive, clean_start, session_expiry, connect_timeout, defer_connect, outbox_messages, outbox_bytes);
-        set!(hold_at_most_once, receive_maximum, stream_capacity, renew_after);
+        set!(
+            keep_alive,
+            clean_start,
+            session_expiry,
+            connect_timeout,
+            defer_connect,
+            outbox_messages,
+            outbox_bytes
+        );
+        set!(
+            hold_at_most_once,
+            receive_maximum,
+            stream_capacity,
+            renew_after
+        );
         Ok(options)
     }
 }
@@ -191,7 +215,9 @@ impl Given {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    Option::<f64>::deserialize(deserializer)?.map(duration).transpose()
+    Option::<f64>::deserialize(deserializer)?
+        .map(duration)
+        .transpose()
 }
 
 fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -199,14 +225,17 @@ fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 }
 
 fn duration<E: serde::de::Error>(seconds: f64) -> Result<Duration, E> {
-    Duration::try_from_secs_f64(seconds).map_err(|_| E::custom("must be a number of seconds, not negative"))
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| E::custom("must be a number of seconds, not negative"))
 }
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Qos, D::Error> {
     match u8::deserialize(deserializer)? {
         0 => Ok(Qos::AtMostOnce),
         1 => Ok(Qos::AtLeastOnce),
-        _ => Err(serde::de::Error::custom("must be 0 or 1: AWS IoT Core has no QoS 2")),
+        _ => Err(serde::de::Error::custom(
+            "must be 0 or 1: AWS IoT Core has no QoS 2",
+        )),
     }
 }
 
@@ -214,7 +243,9 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Qos, D::Error> {
 fn refuse_pkcs11<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match Option::<serde::de::IgnoredAny>::deserialize(deserializer)? {
         None => Ok(()),
-        Some(_) => Err(serde::de::Error::custom("this build has no PKCS#11: enable the feature `pkcs11`")),
+        Some(_) => Err(serde::de::Error::custom(
+            "this build has no PKCS#11: enable the feature `pkcs11`",
+        )),
     }
 }
 
@@ -252,7 +283,10 @@ mod tests {
         read.validate().unwrap();
         assert_eq!(format!("{read:?}"), format!("{own:?}"));
         let socket = Options::from_data(with(json!({ "transport": "ws" }))).unwrap();
-        assert_eq!(format!("{socket:?}"), format!("{:?}", device().transport(Transport::WebSocket)));
+        assert_eq!(
+            format!("{socket:?}"),
+            format!("{:?}", device().transport(Transport::WebSocket))
+        );
     }
 
     #[test]
@@ -272,7 +306,11 @@ mod tests {
             .proxy("http://me:hush@proxy")
             .session_expiry(Duration::from_secs(60))
             .clean_start(false)
-            .last_will(Publish::new("gone", "bye").qos(Qos::AtMostOnce).retain(true))
+            .last_will(
+                Publish::new("gone", "bye")
+                    .qos(Qos::AtMostOnce)
+                    .retain(true),
+            )
             .connect_timeout(Duration::from_millis(2500))
             .defer_connect(true)
             .reconnect_backoff(Duration::from_millis(500), Duration::from_secs(8))
@@ -291,13 +329,19 @@ mod tests {
         let read = read.unwrap();
         read.validate().unwrap();
         let secrets = [&read, &own].map(|options| {
-            let shown = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose().to_owned());
+            let shown = |secret: &Option<SecretString>| {
+                secret.as_ref().map(|secret| secret.expose().to_owned())
+            };
             (shown(&options.username), shown(&options.password))
         });
         assert_eq!(secrets[0], secrets[1]);
         assert_eq!(format!("{read:?}"), format!("{own:?}"));
-        let with_properties = Options::from_data(with(json!({ "user_properties": { "unit": "K" } }))).unwrap();
-        assert_eq!(with_properties.user_properties, [("unit".to_owned(), "K".to_owned())]);
+        let with_properties =
+            Options::from_data(with(json!({ "user_properties": { "unit": "K" } }))).unwrap();
+        assert_eq!(
+            with_properties.user_properties,
+            [("unit".to_owned(), "K".to_owned())]
+        );
     }
 
     #[test]
@@ -306,19 +350,36 @@ mod tests {
             (json!({ "keep_alive_secs": "hush" }), "keep_alive_secs"),
             (json!({ "transport": "hush" }), "transport"),
             (json!({ "protocol": "hush" }), "protocol"),
-            (json!({ "last_will": { "topic": "a", "qos": 2 } }), "last_will.qos"),
-            (json!({ "reconnect_backoff": { "shortest": -1, "longest": 2 } }), "reconnect_backoff.shortest"),
+            (
+                json!({ "last_will": { "topic": "a", "qos": 2 } }),
+                "last_will.qos",
+            ),
+            (
+                json!({ "reconnect_backoff": { "shortest": -1, "longest": 2 } }),
+                "reconnect_backoff.shortest",
+            ),
             (json!({ "proxy": 4711 }), "proxy"),
             (json!({ "username": 4711 }), "username"),
             (json!({ "password": ["hush"] }), "password"),
-            (json!({ "max_incoming_packet_size": "hush" }), "max_incoming_packet_size"),
+            (
+                json!({ "max_incoming_packet_size": "hush" }),
+                "max_incoming_packet_size",
+            ),
             (json!({ "clean_session": true }), "clean_session"),
         ] {
             let error = Options::from_data(with(data.clone())).unwrap_err();
             assert_eq!(error.param(), Some(param), "{data}: {error}");
-            assert!(!error.to_string().contains("hush") && !error.to_string().contains("4711"), "{error}");
+            assert!(
+                !error.to_string().contains("hush") && !error.to_string().contains("4711"),
+                "{error}"
+            );
         }
-        assert!(Options::from_data(json!({ "endpoint": "x" })).unwrap_err().to_string().contains("client_id"));
+        assert!(
+            Options::from_data(json!({ "endpoint": "x" }))
+                .unwrap_err()
+                .to_string()
+                .contains("client_id")
+        );
     }
 
     #[test]
@@ -326,9 +387,15 @@ mod tests {
         for (data, param) in [
             (json!({ "certificate": "/c.pem" }), "private_key"),
             (json!({ "private_key": "/k.pem" }), "certificate"),
-            (json!({ "transport": "ws", "certificate": "/c.pem", "private_key": "/k.pem" }), "certificate"),
+            (
+                json!({ "transport": "ws", "certificate": "/c.pem", "private_key": "/k.pem" }),
+                "certificate",
+            ),
         ] {
-            let error = Options::from_data(with(data)).unwrap().validate().unwrap_err();
+            let error = Options::from_data(with(data))
+                .unwrap()
+                .validate()
+                .unwrap_err();
             assert_eq!(error.param(), Some(param), "{error}");
         }
     }
@@ -336,15 +403,23 @@ mod tests {
     #[cfg(feature = "pkcs11")]
     #[test]
     fn a_token_takes_the_private_keys_place() {
-        let token = json!({ "pkcs11_lib": "/usr/lib/m.so", "user_pin": "hush", "private_key_label": "k" });
+        let token =
+            json!({ "pkcs11_lib": "/usr/lib/m.so", "user_pin": "hush", "private_key_label": "k" });
         let data = |mut more: Value| {
             more["certificate"] = "/c.pem".into();
             more["pkcs11"] = token.clone();
             Options::from_data(with(more)).unwrap()
         };
         data(json!({})).validate().unwrap();
-        let error = data(json!({ "private_key": "/k.pem" })).validate().unwrap_err();
-        assert!(error.to_string().contains("both `private_key` and `pkcs11`"), "{error}");
+        let error = data(json!({ "private_key": "/k.pem" }))
+            .validate()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("both `private_key` and `pkcs11`"),
+            "{error}"
+        );
         assert!(!format!("{:?}", data(json!({}))).contains("hush"));
     }
 
@@ -352,6 +427,9 @@ mod tests {
     #[test]
     fn a_build_without_tokens_says_so() {
         let error = Options::from_data(with(json!({ "pkcs11": "pkcs11:token=t" }))).unwrap_err();
-        assert!(error.to_string().contains("the feature `pkcs11`"), "{error}");
+        assert!(
+            error.to_string().contains("the feature `pkcs11`"),
+            "{error}"
+        );
     }
 }

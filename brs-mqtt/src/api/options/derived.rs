@@ -5,14 +5,19 @@ use brs_core::Error;
 use super::{Options, Transport};
 use crate::transport::endpoint::Endpoint;
 
-/// What is read of one packet: AWS IoT's largest payload with its topic and properties, and from other brokers.
+/// What is read of one packet: AWS IoT's largest payload with its topic and properties, and from
+/// other brokers.
 const MAX_OF_AWS: usize = 256 * 1024;
 const MAX_OF_OTHERS: usize = 8 * 1024 * 1024;
 
 impl Options {
     /// The largest packet that is read.
     pub(crate) fn max_incoming(&self, endpoint: &Endpoint) -> usize {
-        let usual = if endpoint.is_aws() { MAX_OF_AWS } else { MAX_OF_OTHERS };
+        let usual = if endpoint.is_aws() {
+            MAX_OF_AWS
+        } else {
+            MAX_OF_OTHERS
+        };
         self.max_incoming_packet_size.unwrap_or(usual)
     }
 
@@ -24,16 +29,25 @@ impl Options {
     /// Host, port and what else the endpoint's name tells.
     pub(crate) fn target(&self) -> Result<Endpoint, Error> {
         let wants_alpn = self.alpn == Some(true);
-        let usual = if self.transport == Transport::WebSocket || wants_alpn { 443 } else { 8883 };
+        let usual = if self.transport == Transport::WebSocket || wants_alpn {
+            443
+        } else {
+            8883
+        };
         let endpoint = Endpoint::parse(&self.endpoint, self.port, usual)?;
         // AWS takes a name and a password instead of a certificate on that port only.
         let is_named = self.username.is_some() && !self.device_given;
-        if is_named && endpoint.is_aws() { Endpoint::parse(&self.endpoint, self.port, 443) } else { Ok(endpoint) }
+        if is_named && endpoint.is_aws() {
+            Endpoint::parse(&self.endpoint, self.port, 443)
+        } else {
+            Ok(endpoint)
+        }
     }
 
     /// Whether ALPN is to name MQTT on that port.
     pub(crate) fn wants_alpn(&self, port: u16) -> bool {
-        self.alpn.unwrap_or(self.transport == Transport::X509 && port == 443)
+        self.alpn
+            .unwrap_or(self.transport == Transport::X509 && port == 443)
     }
 }
 
@@ -53,10 +67,18 @@ mod tests {
             (options().transport(Transport::WebSocket), 443, false),
             (options().username("n"), 443, true),
             (options().username("n").port(8883), 8883, false),
-            (options().username("n").certificate("/c").private_key("/k"), 8883, false),
+            (
+                options().username("n").certificate("/c").private_key("/k"),
+                8883,
+                false,
+            ),
         ] {
             let endpoint = options.target().unwrap();
-            assert_eq!((endpoint.port, options.wants_alpn(endpoint.port)), (port, wanted), "{options:?}");
+            assert_eq!(
+                (endpoint.port, options.wants_alpn(endpoint.port)),
+                (port, wanted),
+                "{options:?}"
+            );
         }
     }
 }

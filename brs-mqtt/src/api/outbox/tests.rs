@@ -19,7 +19,10 @@ fn message(text: &'static str) -> Publish {
 
 async fn texts(outbox: &Outbox) -> Vec<String> {
     let entries: Vec<_> = std::iter::from_fn(|| outbox.take(|_| true)).collect();
-    entries.iter().map(|entry| String::from_utf8(entry.publish.payload.to_vec()).unwrap()).collect()
+    entries
+        .iter()
+        .map(|entry| String::from_utf8(entry.publish.payload.to_vec()).unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -46,7 +49,11 @@ async fn what_comes_back_goes_to_its_old_place() {
     for text in ["a", "b", "c", "d"] {
         drop(outbox.add(message(text)).await.unwrap());
     }
-    let (a, b, c) = (outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap());
+    let (a, b, c) = (
+        outbox.take(|_| true).unwrap(),
+        outbox.take(|_| true).unwrap(),
+        outbox.take(|_| true).unwrap(),
+    );
     for entry in [b, c, a] {
         outbox.put_back(entry);
     }
@@ -60,7 +67,10 @@ async fn who_waits_for_room_is_served_when_a_publish_ends() {
     let mut second = Box::pin(outbox.add(message("b")));
     assert!(second.as_mut().now_or_never().is_none());
     let taken = outbox.take(|_| true).unwrap();
-    assert!(second.as_mut().now_or_never().is_none(), "what is in flight still has its room");
+    assert!(
+        second.as_mut().now_or_never().is_none(),
+        "what is in flight still has its room"
+    );
     taken.finish(Ok(()));
     first.await.unwrap().unwrap();
     second.await.unwrap();
@@ -83,9 +93,18 @@ async fn bytes_are_bounded_too() {
     let outbox = online(100, 2 * one, WhenFull::Error);
     let _first = outbox.add(message("a")).await.unwrap();
     let _second = outbox.add(message("b")).await.unwrap();
-    assert_eq!(outbox.add(message("c")).await.unwrap_err().code(), Some("Full"));
-    let error = outbox.add(Publish::new("t", vec![0; 2 * one])).await.unwrap_err();
-    assert!(error.to_string().contains("larger than the whole outbox"), "{error}");
+    assert_eq!(
+        outbox.add(message("c")).await.unwrap_err().code(),
+        Some("Full")
+    );
+    let error = outbox
+        .add(Publish::new("t", vec![0; 2 * one]))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("larger than the whole outbox"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +122,10 @@ async fn what_is_in_flight_is_not_dropped() {
     let outbox = online(1, 1 << 20, WhenFull::DropOldest);
     let _first = outbox.add(message("a")).await.unwrap();
     let _in_flight = outbox.take(|_| true).unwrap();
-    assert_eq!(outbox.add(message("b")).await.unwrap_err().code(), Some("Full"));
+    assert_eq!(
+        outbox.add(message("b")).await.unwrap_err().code(),
+        Some("Full")
+    );
 }
 
 #[tokio::test]
@@ -112,7 +134,14 @@ async fn nothing_is_dropped_for_a_message_that_would_not_fit_even_then() {
     let _first = outbox.add(Publish::new("t", vec![0; 500])).await.unwrap();
     let _in_flight = outbox.take(|_| true).unwrap();
     let mut second = outbox.add(message("b")).await.unwrap();
-    assert_eq!(outbox.add(Publish::new("t", vec![0; 500])).await.unwrap_err().code(), Some("Full"));
+    assert_eq!(
+        outbox
+            .add(Publish::new("t", vec![0; 500]))
+            .await
+            .unwrap_err()
+            .code(),
+        Some("Full")
+    );
     assert!(second.try_recv().is_err(), "it still waits");
     assert_eq!(texts(&outbox).await, ["b"]);
 }
@@ -126,21 +155,38 @@ async fn closing_answers_everybody() {
     let (waited, ()) = tokio::join!(waiting, close);
     assert_eq!(waited.unwrap_err().code(), Some("Closed"));
     assert_eq!(first.await.unwrap().unwrap_err().code(), Some("Closed"));
-    assert_eq!(outbox.add(message("c")).await.unwrap_err().code(), Some("Closed"));
+    assert_eq!(
+        outbox.add(message("c")).await.unwrap_err().code(),
+        Some("Closed")
+    );
     assert!(!outbox.close(&Closed::plainly()));
 }
 
 #[tokio::test]
 async fn what_has_been_given_out_is_told_something_else_at_the_end() {
     let outbox = online(4, 1 << 20, WhenFull::Block);
-    let (first, second) = (outbox.add(message("a")).await.unwrap(), outbox.add(message("b")).await.unwrap());
+    let (first, second) = (
+        outbox.add(message("a")).await.unwrap(),
+        outbox.add(message("b")).await.unwrap(),
+    );
     let third = outbox.add(message("c")).await.unwrap();
-    let (a, b) = (outbox.take(|_| true).unwrap(), outbox.take(|_| true).unwrap());
+    let (a, b) = (
+        outbox.take(|_| true).unwrap(),
+        outbox.take(|_| true).unwrap(),
+    );
     outbox.put_back(a);
-    outbox.close(&Closed { sent: Error::request("perhaps"), unsent: Error::request("never") });
+    outbox.close(&Closed {
+        sent: Error::request("perhaps"),
+        unsent: Error::request("never"),
+    });
     outbox.put_back(b);
-    let said = async |answer: oneshot::Receiver<Result<(), Error>>| answer.await.unwrap().unwrap_err().to_string();
-    assert_eq!([said(first).await, said(second).await, said(third).await], ["perhaps", "perhaps", "never"]);
+    let said = async |answer: oneshot::Receiver<Result<(), Error>>| {
+        answer.await.unwrap().unwrap_err().to_string()
+    };
+    assert_eq!(
+        [said(first).await, said(second).await, said(third).await],
+        ["perhaps", "perhaps", "never"]
+    );
 }
 
 #[tokio::test]
@@ -152,7 +198,10 @@ async fn what_does_not_wait_for_a_connection_ends_with_it_wherever_it_waits() {
         let mut second = outbox.add(message("b")).await.unwrap();
         outbox.go_offline();
         assert_eq!(first.await.unwrap().unwrap_err().code(), Some("Offline"));
-        assert_eq!(outbox.add(no_wait("c")).await.unwrap_err().code(), Some("Offline"));
+        assert_eq!(
+            outbox.add(no_wait("c")).await.unwrap_err().code(),
+            Some("Offline")
+        );
         assert!(second.try_recv().is_err(), "it waits for a connection");
         outbox.go_online();
         drop(outbox.add(no_wait("d")).await.unwrap());
@@ -160,7 +209,10 @@ async fn what_does_not_wait_for_a_connection_ends_with_it_wherever_it_waits() {
     }
     let outbox = online(1, 1 << 20, WhenFull::Block);
     let _first = outbox.add(message("a")).await.unwrap();
-    let (mut second, mut third) = (Box::pin(outbox.add(no_wait("b"))), Box::pin(outbox.add(message("c"))));
+    let (mut second, mut third) = (
+        Box::pin(outbox.add(no_wait("b"))),
+        Box::pin(outbox.add(message("c"))),
+    );
     assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
     outbox.go_offline();
     assert_eq!(second.await.unwrap_err().code(), Some("Offline"));
@@ -182,10 +234,16 @@ async fn an_outbox_that_may_holds_everything_for_a_connection() {
 async fn an_outbox_that_refuses_serves_who_waits_and_is_done_then() {
     let outbox = online(1, 1 << 20, WhenFull::Block);
     drop(outbox.add(message("a")).await.unwrap());
-    let (mut second, mut third) = (Box::pin(outbox.add(message("b"))), Box::pin(outbox.add(message("c"))));
+    let (mut second, mut third) = (
+        Box::pin(outbox.add(message("b"))),
+        Box::pin(outbox.add(message("c"))),
+    );
     assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
     outbox.refuse();
-    assert_eq!(outbox.add(message("d")).await.unwrap_err().code(), Some("Closed"));
+    assert_eq!(
+        outbox.add(message("d")).await.unwrap_err().code(),
+        Some("Closed")
+    );
     outbox.take(|_| true).unwrap().finish(Ok(()));
     assert!(!outbox.is_done(), "two wait");
     drop(second.await.unwrap());
@@ -194,7 +252,10 @@ async fn an_outbox_that_refuses_serves_who_waits_and_is_done_then() {
     outbox.work.notified().now_or_never();
     drop(third);
     assert!(outbox.is_done());
-    assert!(outbox.work.notified().now_or_never().is_some(), "who waits for that is told");
+    assert!(
+        outbox.work.notified().now_or_never().is_some(),
+        "who waits for that is told"
+    );
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -252,7 +313,8 @@ impl Run<'_> {
             Step::GoOnline => self.outbox.go_online(),
             Step::GoOffline => self.outbox.go_offline(),
             Step::Add(size, qos) => {
-                let mut adding: Waiting<'_> = Box::pin(self.outbox.add(Publish::new("t", vec![0; size]).qos(qos)));
+                let mut adding: Waiting<'_> =
+                    Box::pin(self.outbox.add(Publish::new("t", vec![0; size]).qos(qos)));
                 match adding.as_mut().now_or_never() {
                     Some(answer) => self.settle(answer),
                     None => self.waiting.push_back(adding),
@@ -260,7 +322,9 @@ impl Run<'_> {
             }
             Step::Look => {
                 for _ in 0..self.waiting.len() {
-                    let Some(mut adding) = self.waiting.pop_front() else { return };
+                    let Some(mut adding) = self.waiting.pop_front() else {
+                        return;
+                    };
                     match adding.as_mut().now_or_never() {
                         Some(answer) => self.settle(answer),
                         None => self.waiting.push_back(adding),
@@ -277,7 +341,9 @@ impl Run<'_> {
             Step::PutBack => {
                 // As the driver does: of QoS 0 nothing comes back.
                 match self.taken.pop_back() {
-                    Some(entry) if entry.publish.qos == Qos::AtMostOnce => entry.finish(Err(error::unsure())),
+                    Some(entry) if entry.publish.qos == Qos::AtMostOnce => {
+                        entry.finish(Err(error::unsure()))
+                    }
                     Some(entry) => self.outbox.put_back(entry),
                     None => {}
                 }
@@ -285,14 +351,21 @@ impl Run<'_> {
         }
     }
 
-    /// Messages and bytes that are accepted and not finished, and whether what is queued is in order and none of it in
-    /// vain.
+    /// Messages and bytes that are accepted and not finished, and whether what is queued is in
+    /// order and none of it in vain.
     fn held(&self) -> (usize, usize, bool) {
         let queue = self.outbox.lock();
         let all = || queue.entries.iter().chain(&self.taken);
         let in_order = queue.entries.iter().map(|entry| entry.number).is_sorted();
-        let in_vain = queue.entries.iter().any(|entry| !queue.online && entry.publish.qos == Qos::AtMostOnce);
-        (all().count(), all().map(|entry| entry.publish.size()).sum(), in_order && !in_vain)
+        let in_vain = queue
+            .entries
+            .iter()
+            .any(|entry| !queue.online && entry.publish.qos == Qos::AtMostOnce);
+        (
+            all().count(),
+            all().map(|entry| entry.publish.size()).sum(),
+            in_order && !in_vain,
+        )
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //! 1. Only the driver adds, and looks at the length before: the bound is never passed.
-//! 2. Nothing but memory is touched under the lock; wakers and acknowledgements are called without it.
-//! 3. What a server will send again is taken out when it begins to: a reader that is slow, or gone for good, holds no
-//!    more after a hundred connections than after one.
+//! 2. Nothing but memory is touched under the lock; wakers and acknowledgements are called without
+//!    it.
+//! 3. What a server will send again is taken out when it begins to: a reader that is slow, or gone
+//!    for good, holds no more after a hundred connections than after one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,8 +69,10 @@ impl Sender {
     pub(super) fn forget_before(&self, generation: u64) {
         let forgotten = {
             let mut inside = lock(&self.0);
-            let (forgotten, kept) =
-                inside.messages.drain(..).partition::<VecDeque<_>, _>(|message| message.comes_again_after(generation));
+            let (forgotten, kept) = inside
+                .messages
+                .drain(..)
+                .partition::<VecDeque<_>, _>(|message| message.comes_again_after(generation));
             inside.messages = kept;
             forgotten
         };
@@ -117,6 +120,8 @@ impl fmt::Debug for Sender {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("len", &lock(&self.0).messages.len()).finish()
+        f.debug_struct("Reader")
+            .field("len", &lock(&self.0).messages.len())
+            .finish()
     }
 }

@@ -5,9 +5,22 @@ use futures_util::FutureExt as _;
 
 type Acks = mpsc::UnboundedReceiver<(u64, crate::api::message::Ack)>;
 
-fn routes(routes: Vec<Route>) -> (Routes, mpsc::UnboundedSender<(u64, crate::api::message::Ack)>, Acks) {
+fn routes(
+    routes: Vec<Route>,
+) -> (
+    Routes,
+    mpsc::UnboundedSender<(u64, crate::api::message::Ack)>,
+    Acks,
+) {
     let (acks, acked) = mpsc::unbounded_channel();
-    (Routes { routes, ..Routes::new(false, 0) }, acks, acked)
+    (
+        Routes {
+            routes,
+            ..Routes::new(false, 0)
+        },
+        acks,
+        acked,
+    )
 }
 
 fn received(topic: &str, qos: Qos) -> (Received, Option<crate::api::message::Ack>) {
@@ -15,11 +28,24 @@ fn received(topic: &str, qos: Qos) -> (Received, Option<crate::api::message::Ack
     let payload = "x".into();
     let ack = (qos == Qos::AtLeastOnce).then(|| crate::api::message::Ack::for_test(1));
     let identifiers = Vec::new();
-    (Received { topic: topic.into(), payload, qos, retain: false, duplicate: false, properties, identifiers }, ack)
+    (
+        Received {
+            topic: topic.into(),
+            payload,
+            qos,
+            retain: false,
+            duplicate: false,
+            properties,
+            identifiers,
+        },
+        ack,
+    )
 }
 
 fn next(receiver: &mut Receiver) -> Option<Message> {
-    std::future::poll_fn(|cx| receiver.poll_next(cx)).now_or_never().flatten()
+    std::future::poll_fn(|cx| receiver.poll_next(cx))
+        .now_or_never()
+        .flatten()
 }
 
 #[test]
@@ -31,7 +57,10 @@ fn a_message_goes_to_every_stream_whose_filter_matches() {
     let (message, ack) = received("a/b", Qos::AtLeastOnce);
     routes.deliver(message, ack, 5, &acks);
     assert!(next(&mut first).is_some() && next(&mut second).is_none());
-    assert!(acked.try_recv().is_err(), "one of the two has not read it yet");
+    assert!(
+        acked.try_recv().is_err(),
+        "one of the two has not read it yet"
+    );
     assert!(next(&mut everything).is_some());
     assert_eq!(acked.try_recv().unwrap().0, 5);
 }
@@ -43,15 +72,25 @@ fn a_message_that_a_server_sends_for_each_subscription_comes_once_to_each_stream
     let (all, mut everything) = route(None, 8, false);
     let (mut routes, acks, _acked) = routes(vec![one, two, all]);
     routes.know(vec![("a/+".into(), 7), ("a/b".into(), 8)]);
-    // For each, for both in one, and by the topic alone where the identifiers are of an earlier process.
-    for messages in [vec![vec![7], vec![8]], vec![vec![7, 8]], vec![vec![99]], vec![vec![]]] {
+    // For each, for both in one, and by the topic alone where the identifiers are of an earlier
+    // process.
+    for messages in [
+        vec![vec![7], vec![8]],
+        vec![vec![7, 8]],
+        vec![vec![99]],
+        vec![vec![]],
+    ] {
         for identifiers in &messages {
             let (mut message, ack) = received("a/b", Qos::AtLeastOnce);
             message.identifiers = identifiers.clone();
             routes.deliver(message, ack, 1, &acks);
         }
         for stream in [&mut first, &mut second, &mut everything] {
-            assert_eq!(std::iter::from_fn(|| next(stream)).count(), 1, "{messages:?}");
+            assert_eq!(
+                std::iter::from_fn(|| next(stream)).count(),
+                1,
+                "{messages:?}"
+            );
         }
     }
 }
@@ -155,7 +194,10 @@ fn what_waits_is_acknowledged_over_the_connection_it_came_over() {
     routes.add(one, &acks);
     assert_eq!(next(&mut stream).unwrap().topic(), "a/1", "the only copy");
     assert_eq!(routes.end_waiting(&acks), 1);
-    assert_eq!([acked.try_recv().unwrap().0, acked.try_recv().unwrap().0], [1, 1]);
+    assert_eq!(
+        [acked.try_recv().unwrap().0, acked.try_recv().unwrap().0],
+        [1, 1]
+    );
 }
 
 #[test]
@@ -171,7 +213,8 @@ fn what_will_be_sent_again_does_not_pile_up_in_a_stream_that_nobody_reads() {
             }
         }
         assert_eq!(std::iter::from_fn(|| next(&mut stream)).count(), expected);
-        let current = std::iter::from_fn(|| acked.try_recv().ok()).filter(|(generation, _)| *generation == 2);
+        let current =
+            std::iter::from_fn(|| acked.try_recv().ok()).filter(|(generation, _)| *generation == 2);
         assert_eq!(current.count(), 60, "the server's window is free again");
     }
 }
@@ -183,7 +226,11 @@ fn what_nobody_subscribes_to_in_time_is_acknowledged() {
     for expected in [1, 0] {
         let (message, ack) = received("a/1", Qos::AtLeastOnce);
         routes.deliver(message, ack, 3, &acks);
-        assert_eq!(routes.end_waiting(&acks), expected, "later ones do not wait");
+        assert_eq!(
+            routes.end_waiting(&acks),
+            expected,
+            "later ones do not wait"
+        );
         assert_eq!(acked.try_recv().unwrap().0, 3);
     }
 }
@@ -197,7 +244,10 @@ fn what_finds_no_room_in_its_stream_is_acknowledged_and_told() {
         let (message, ack) = received("a", Qos::AtLeastOnce);
         routes.deliver(message, ack, 1, &acks);
     }
-    assert_eq!((acked.len(), routes.take_dropped()), (2, vec![("a".to_owned(), 2)]));
+    assert_eq!(
+        (acked.len(), routes.take_dropped()),
+        (2, vec![("a".to_owned(), 2)])
+    );
     assert_eq!(std::iter::from_fn(|| next(&mut stream)).count(), 3);
     assert_eq!(std::iter::from_fn(|| acked.try_recv().ok()).count(), 5);
 }
@@ -210,7 +260,10 @@ fn what_finds_no_room_to_wait_is_counted_too() {
         let (message, ack) = received("a/1", Qos::AtLeastOnce);
         routes.deliver(message, ack, 1, &acks);
     }
-    assert_eq!((acked.len(), routes.end_waiting(&acks), acked.len()), (2, 5, 5));
+    assert_eq!(
+        (acked.len(), routes.end_waiting(&acks), acked.len()),
+        (2, 5, 5)
+    );
     acked.close();
 }
 
@@ -218,7 +271,12 @@ fn what_finds_no_room_to_wait_is_counted_too() {
 fn a_full_stream_drops_qos_0_and_says_so_and_keeps_qos_1() {
     let (one, mut stream) = route(Some((1, "a".into())), 2, false);
     let (mut routes, acks, _acked) = routes(vec![one]);
-    for qos in [Qos::AtMostOnce, Qos::AtMostOnce, Qos::AtMostOnce, Qos::AtLeastOnce] {
+    for qos in [
+        Qos::AtMostOnce,
+        Qos::AtMostOnce,
+        Qos::AtMostOnce,
+        Qos::AtLeastOnce,
+    ] {
         let (message, ack) = received("a", qos);
         routes.deliver(message, ack, 1, &acks);
     }

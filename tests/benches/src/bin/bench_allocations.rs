@@ -1,7 +1,8 @@
-//! `bench_allocations CASE PEER`: allocations and allocated bytes, counted by an allocator that counts.
+//! `bench_allocations CASE PEER`: allocations and allocated bytes, counted by an allocator that
+//! counts.
 //!
-//! A program of its own, since counting slows every allocation down. What is counted is this thread's; brs's own
-//! runtime is not in it, which only fetches.
+//! A program of its own, since counting slows every allocation down. What is counted is this
+//! thread's; brs's own runtime is not in it, which only fetches.
 
 use std::process::ExitCode;
 
@@ -14,7 +15,10 @@ const MANY: u32 = 100;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (case, peer) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    let (case, peer) = (
+        arguments.next().unwrap_or_default(),
+        arguments.next().unwrap_or_default(),
+    );
     match count(&case, &peer) {
         Ok(figures) => {
             println!("@figures {}", serde_json::json!(figures));
@@ -54,19 +58,28 @@ fn count(case: &str, peer: &str) -> Result<Figures, Failure> {
                     }
                 });
             });
-            figures([("allocations", (counted.count_total / u64::from(CALLS)) as f64)])
+            figures([(
+                "allocations",
+                (counted.count_total / u64::from(CALLS)) as f64,
+            )])
         }
         "session" => {
             let base = runtime.block_on(subject::base());
             drop(runtime.block_on(sessions::one_session(peer, &base))?);
-            figures([("allocated_each_kb", each(&mut || runtime.block_on(sessions::one_session(peer, &base))))])
+            figures([(
+                "allocated_each_kb",
+                each(&mut || runtime.block_on(sessions::one_session(peer, &base))),
+            )])
         }
         "s3" => {
             let base = runtime.block_on(subject::base());
             drop(runtime.block_on(sessions::one_client(peer, &base, true))?);
             let built = each(&mut || runtime.block_on(sessions::one_client(peer, &base, false)));
             let used = each(&mut || runtime.block_on(sessions::one_client(peer, &base, true)));
-            figures([("allocated_each_kb", built), ("allocated_each_after_request_kb", used)])
+            figures([
+                ("allocated_each_kb", built),
+                ("allocated_each_after_request_kb", used),
+            ])
         }
         _ => return Err(format!("nothing is counted for {case}").into()),
     };

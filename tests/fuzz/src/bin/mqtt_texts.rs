@@ -1,5 +1,5 @@
-//! MQTT's texts from outside: answers to a WebSocket's handshake, topics, addresses. Whatever they are, reading them
-//! ends.
+//! MQTT's texts from outside: answers to a WebSocket's handshake, topics, addresses. Whatever they
+//! are, reading them ends.
 
 #![no_main]
 

@@ -1,7 +1,9 @@
-//! The demo's devices: certificates from an authority of the demo's own, a key in memory and one in a token.
+//! The demo's devices: certificates from an authority of the demo's own, a key in memory and one in
+//! a token.
 //!
-//! Their endpoint is an embedded credentials provider of AWS IoT, over mutual TLS; the credentials are the embedded
-//! AWS's. The token is made anew in SoftHSM2's store, which `cargo xtask demo` puts below the target directory.
+//! Their endpoint is an embedded credentials provider of AWS IoT, over mutual TLS; the credentials
+//! are the embedded AWS's. The token is made anew in SoftHSM2's store, which `cargo xtask demo`
+//! puts below the target directory.
 
 use std::env;
 use std::path::Path;
@@ -30,25 +32,41 @@ impl Devices {
     /// A device whose key is in memory.
     pub(crate) fn in_memory(&self) -> DeviceParams {
         let device = self.0.add_device("lamp", KeyKind::EcP256);
-        DeviceParams::new().certificate(device.certificate_pem.as_str()).private_key(device.private_key_pem.as_str())
+        DeviceParams::new()
+            .certificate(device.certificate_pem.as_str())
+            .private_key(device.private_key_pem.as_str())
     }
 
     /// A device whose key was made in a token, and cannot leave it.
     pub(crate) fn in_token(&self) -> Result<DeviceParams, Error> {
-        let (Some(module), Some(_)) = (env::var_os("BRS_SOFTHSM2_MODULE"), env::var_os("SOFTHSM2_CONF")) else {
+        let (Some(module), Some(_)) = (
+            env::var_os("BRS_SOFTHSM2_MODULE"),
+            env::var_os("SOFTHSM2_CONF"),
+        ) else {
             return Err(Error::configuration(
                 "SoftHSM2 is not set up: start this as `cargo xtask demo --pkcs11`, or set BRS_SOFTHSM2_MODULE to the \
                  module's path and SOFTHSM2_CONF to settings with a store of its own",
             ));
         };
         let module = Module::load(Path::new(&module));
-        let certificate = self.0.certify("gateway", &module.token(TOKEN).key(Kind::P256, KEY, &[1]));
-        let key = Pkcs11::new(&module.path).token_label(TOKEN).key_label(KEY).pin(PIN);
+        let certificate = self
+            .0
+            .certify("gateway", &module.token(TOKEN).key(Kind::P256, KEY, &[1]));
+        let key = Pkcs11::new(&module.path)
+            .token_label(TOKEN)
+            .key_label(KEY)
+            .pin(PIN);
         Ok(DeviceParams::new().certificate(certificate).pkcs11(key))
     }
 
-    pub(crate) async fn session(&self, aws: &EmbeddedAws, device: DeviceParams) -> Result<RefreshableSession, Error> {
-        let params = Params::new(self.0.endpoint(), ALIAS).device(device).trust_store(self.0.trust_store());
+    pub(crate) async fn session(
+        &self,
+        aws: &EmbeddedAws,
+        device: DeviceParams,
+    ) -> Result<RefreshableSession, Error> {
+        let params = Params::new(self.0.endpoint(), ALIAS)
+            .device(device)
+            .trust_store(self.0.trust_store());
         RefreshableSession::builder("iot", params.allow_any_endpoint(true))
             .region("us-east-1")
             .endpoint_url(aws.endpoint_url())
@@ -63,7 +81,10 @@ impl Devices {
     }
 
     pub(crate) fn introduction(&self) -> String {
-        format!("embedded AWS IoT at https://{}, which checks devices' certificates", self.0.endpoint())
+        format!(
+            "embedded AWS IoT at https://{}, which checks devices' certificates",
+            self.0.endpoint()
+        )
     }
 
     pub(crate) fn summary(&self) -> String {

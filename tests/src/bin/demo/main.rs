@@ -1,8 +1,8 @@
 //! The demo: real SDK calls that keep working while their credentials expire and are replaced.
 //!
-//! Without arguments it needs no AWS account: the embedded AWS issues credentials that live ten seconds. With
-//! `--role-arn` it does the same against real AWS with the user's profile. Started by `cargo xtask demo`. Exit code 1
-//! if any call failed.
+//! Without arguments it needs no AWS account: the embedded AWS issues credentials that live ten
+//! seconds. With `--role-arn` it does the same against real AWS with the user's profile. Started by
+//! `cargo xtask demo`. Exit code 1 if any call failed.
 
 mod devices;
 mod messages;
@@ -45,7 +45,8 @@ struct Arguments {
     /// Add a device whose key is in a PKCS#11 token (SoftHSM2, set up by `cargo xtask demo`)
     #[arg(long, conflicts_with = "role_arn")]
     pkcs11: bool,
-    /// Publish and receive by MQTT through mosquitto, which `cargo xtask demo` sets up, while connections are cut
+    /// Publish and receive by MQTT through mosquitto, which `cargo xtask demo` sets up, while
+    /// connections are cut
     #[arg(long, conflicts_with = "role_arn")]
     mqtt: bool,
     /// How long to run
@@ -78,7 +79,14 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let mut demo = match &arguments.role_arn {
-        Some(role_arn) => Demo::real(role_arn, arguments.profile.as_deref(), arguments.region.as_deref()).await?,
+        Some(role_arn) => {
+            Demo::real(
+                role_arn,
+                arguments.profile.as_deref(),
+                arguments.region.as_deref(),
+            )
+            .await?
+        }
         None => {
             let mut demo = Demo::embedded(Duration::from_secs(arguments.lifetime)).await?;
             if arguments.mfa {
@@ -93,11 +101,16 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             demo
         }
     };
-    demo.introduction().iter().for_each(|line| screen::say(line));
+    demo.introduction()
+        .iter()
+        .for_each(|line| screen::say(line));
     let begin = Instant::now();
     let limit = Duration::from_secs(arguments.seconds);
-    let callers: Vec<_> =
-        demo.watched().iter().map(|watched| watched.call_until(begin + limit, arguments.rate)).collect();
+    let callers: Vec<_> = demo
+        .watched()
+        .iter()
+        .map(|watched| watched.call_until(begin + limit, arguments.rate))
+        .collect();
 
     if let Some(messages) = demo.messages_mut() {
         messages.run(arguments.rate).await?;
@@ -114,7 +127,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             _ = &mut interrupted => break,
         }
     }
-    // A call that hangs has the SDK's own limits; who does not want to wait for those says so once more.
+    // A call that hangs has the SDK's own limits; who does not want to wait for those says so once
+    // more.
     let stopped = async {
         for caller in callers {
             caller.stop().await;
@@ -154,7 +168,11 @@ fn summary(demo: &Demo, ran: Duration) -> ExitCode {
         }
     }
     let by_mqtt = demo.messages().map(Messages::summary).unwrap_or_default();
-    for line in [demo.mfa_codes(), demo.handshakes()].into_iter().flatten().chain(by_mqtt) {
+    for line in [demo.mfa_codes(), demo.handshakes()]
+        .into_iter()
+        .flatten()
+        .chain(by_mqtt)
+    {
         screen::say(&line);
     }
     failures += demo.messages().map_or(0, Messages::failures);
@@ -164,6 +182,13 @@ fn summary(demo: &Demo, ran: Duration) -> ExitCode {
         _ => "some calls or messages failed",
     };
     let source_calls = demo.source_calls();
-    screen::say(&format!("{verdict} in {:.0} s; the source was asked {source_calls}", ran.as_secs_f64()));
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    screen::say(&format!(
+        "{verdict} in {:.0} s; the source was asked {source_calls}",
+        ran.as_secs_f64()
+    ));
+    if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -1,15 +1,18 @@
-//! The demo's MQTT: numbers that are published and received through mosquitto while connections are cut.
+//! The demo's MQTT: numbers that are published and received through mosquitto while connections are
+//! cut.
 //!
-//! Two connections: by a device's certificate, and by a WebSocket that is signed with the credentials of the session
-//! `sts` as they are at each handshake. What was acknowledged must come back; what does not is a failure. One of the
-//! two is cut every few seconds, in turns.
+//! Two connections: by a device's certificate, and by a WebSocket that is signed with the
+//! credentials of the session `sts` as they are at each handshake. What was acknowledged must come
+//! back; what does not is a failure. One of the two is cut every few seconds, in turns.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use brs::mqtt::{self, Connection, Event, MqttExt as _, Options, Publish, State, Subscription, Transport};
+use brs::mqtt::{
+    self, Connection, Event, MqttExt as _, Options, Publish, State, Subscription, Transport,
+};
 use brs::{Error, RefreshableSession};
 use brs_tests::EmbeddedAws;
 use brs_tests::gateway::Gateway;
@@ -67,7 +70,11 @@ struct Stats {
 }
 
 impl Messages {
-    pub(crate) async fn start(aws: &EmbeddedAws, devices: &Devices, sts: &RefreshableSession) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        aws: &EmbeddedAws,
+        devices: &Devices,
+        sts: &RefreshableSession,
+    ) -> Result<Self, Error> {
         let iot = devices.server();
         let broker = Mosquitto::start(iot);
         let path = RoughPath::start(broker.tls_address());
@@ -78,16 +85,32 @@ impl Messages {
                 .session_expiry(Duration::from_secs(60))
                 .reconnect_backoff(Duration::from_millis(200), Duration::from_secs(1))
         };
-        let by_certificate = options(path.endpoint(), "demo-certificate").device(devices.in_memory());
-        let by_signature = options(gateway.endpoint(), "demo-signature").transport(Transport::WebSocket);
+        let by_certificate =
+            options(path.endpoint(), "demo-certificate").device(devices.in_memory());
+        let by_signature =
+            options(gateway.endpoint(), "demo-signature").transport(Transport::WebSocket);
         let signatures = Arc::clone(&gateway);
-        let last_key = move || signatures.handshakes().pop().and_then(|seen| seen.signed_by.ok()).unwrap_or_default();
+        let last_key = move || {
+            signatures
+                .handshakes()
+                .pop()
+                .and_then(|seen| seen.signed_by.ok())
+                .unwrap_or_default()
+        };
         let links = vec![
-            Link::new("mqtts", mqtt::connect(by_certificate).await?, || "CN=lamp".to_owned()),
+            Link::new("mqtts", mqtt::connect(by_certificate).await?, || {
+                "CN=lamp".to_owned()
+            }),
             Link::new("wss", sts.mqtt(by_signature).await?, last_key),
         ];
         let others = vec![tokio::spawn(cut(path, Arc::clone(&gateway)))];
-        Ok(Self { links, gateway, publishers: Vec::new(), others, _broker: broker })
+        Ok(Self {
+            links,
+            gateway,
+            publishers: Vec::new(),
+            others,
+            _broker: broker,
+        })
     }
 
     pub(crate) fn links(&self) -> &[Link] {
@@ -100,7 +123,8 @@ impl Messages {
             let stream = link.connection.subscribe(link.topic()).await?;
             self.others.push(tokio::spawn(link.clone().watch()));
             self.others.push(tokio::spawn(link.clone().receive(stream)));
-            self.publishers.push(tokio::spawn(link.clone().publish(rate)));
+            self.publishers
+                .push(tokio::spawn(link.clone().publish(rate)));
         }
         Ok(())
     }
@@ -115,13 +139,24 @@ impl Messages {
     }
 
     pub(crate) fn introduction() -> String {
-        format!("mosquitto, by a certificate and by signatures; a connection is cut every {} s", CUT_EVERY.as_secs())
+        format!(
+            "mosquitto, by a certificate and by signatures; a connection is cut every {} s",
+            CUT_EVERY.as_secs()
+        )
     }
 
     pub(crate) fn summary(&self) -> Vec<String> {
-        let keys: HashSet<_> = self.gateway.handshakes().into_iter().filter_map(|seen| seen.signed_by.ok()).collect();
+        let keys: HashSet<_> = self
+            .gateway
+            .handshakes()
+            .into_iter()
+            .filter_map(|seen| seen.signed_by.ok())
+            .collect();
         let mut lines: Vec<_> = self.links.iter().map(Link::summary).collect();
-        lines.push(format!("wss: signed with {} different access keys", keys.len()));
+        lines.push(format!(
+            "wss: signed with {} different access keys",
+            keys.len()
+        ));
         lines
     }
 
@@ -144,15 +179,33 @@ async fn cut(path: RoughPath, gateway: Arc<Gateway>) {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("name", &self.name).field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("name", &self.name)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }
 
 impl Link {
-    fn new(name: &'static str, connection: Connection, shows: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        let tally = Tally { connections: 1, ..Tally::default() };
-        let stats = Arc::new(Mutex::new(Stats { tally, ..Stats::default() }));
-        Self { name, connection, shows: Arc::new(shows), stats }
+    fn new(
+        name: &'static str,
+        connection: Connection,
+        shows: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        let tally = Tally {
+            connections: 1,
+            ..Tally::default()
+        };
+        let stats = Arc::new(Mutex::new(Stats {
+            tally,
+            ..Stats::default()
+        }));
+        Self {
+            name,
+            connection,
+            shows: Arc::new(shows),
+            stats,
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -192,9 +245,13 @@ impl Link {
             ticks.tick().await;
             self.lock().published += 1;
             let link = self.clone();
-            // Not waited for here: what is published while there is no connection waits in the outbox.
+            // Not waited for here: what is published while there is no connection waits in the
+            // outbox.
             tokio::spawn(async move {
-                let result = link.connection.publish(Publish::new(link.topic(), number.to_string())).await;
+                let result = link
+                    .connection
+                    .publish(Publish::new(link.topic(), number.to_string()))
+                    .await;
                 link.lock().published(number, result);
             });
         }
@@ -202,7 +259,9 @@ impl Link {
 
     async fn receive(self, mut stream: Subscription) {
         while let Some(message) = stream.next().await {
-            let number = String::from_utf8_lossy(message.payload()).parse().unwrap_or_default();
+            let number = String::from_utf8_lossy(message.payload())
+                .parse()
+                .unwrap_or_default();
             self.lock().arrived(number);
         }
     }
@@ -236,7 +295,12 @@ impl Link {
         let tally = self.tally();
         let mut line = format!(
             "{}: {} messages acknowledged, {} received, {} of them twice, {} failed, over {} connections",
-            self.name, tally.acknowledged, tally.received, tally.again, tally.failures, tally.connections
+            self.name,
+            tally.acknowledged,
+            tally.received,
+            tally.again,
+            tally.failures,
+            tally.connections
         );
         if let Some(error) = tally.last_error {
             line.push_str(&format!("\n  last loss: {error}"));

@@ -1,8 +1,9 @@
 //! The demo's sessions, and the callers that use them.
 //!
-//! An `sts` and a `custom` session, both from the embedded AWS or from the real one, and a GetCallerIdentity through
-//! `aws-sdk-sts` at a steady rate with each. On request sessions of the embedded AWS beside them: one with MFA and a
-//! role that asks for it on top, devices (`devices`), and MQTT (`messages`).
+//! An `sts` and a `custom` session, both from the embedded AWS or from the real one, and a
+//! GetCallerIdentity through `aws-sdk-sts` at a steady rate with each. On request sessions of the
+//! embedded AWS beside them: one with MFA and a role that asks for it on top, devices (`devices`),
+//! and MQTT (`messages`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -22,8 +23,8 @@ use crate::messages::{Link, Messages};
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
 const MFA_ROLE: &str = "arn:aws:iam::123456789012:role/asks-for-mfa";
 
-/// AWS issues credentials for 15 minutes at least; refreshing them this long before their end shows some refreshes in a
-/// demo's time.
+/// AWS issues credentials for 15 minutes at least; refreshing them this long before their end shows
+/// some refreshes in a demo's time.
 const REAL_ADVISORY_WINDOW: Duration = Duration::from_secs(890);
 const SHORTEST_REAL_LIFETIME: Duration = Duration::from_secs(900);
 
@@ -83,8 +84,18 @@ impl Demo {
             .defer_refresh(false)
             .build()
             .await?;
-        let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: Some(aws), lifetime, device: None, devices: None, messages: None })
+        let watched = vec![
+            Watched::new("sts", by_sts),
+            Watched::new("custom", by_function),
+        ];
+        Ok(Self {
+            watched,
+            aws: Some(aws),
+            lifetime,
+            device: None,
+            devices: None,
+            messages: None,
+        })
     }
 
     /// Further sessions at the embedded AWS: a user with MFA, and a role that asks for it on top.
@@ -100,7 +111,9 @@ impl Demo {
 
     /// Connections by MQTT, beside the devices, if there are any.
     pub(crate) async fn add_messages(&mut self) -> Result<(), Error> {
-        let (Some(aws), Some(by_sts)) = (&self.aws, self.watched.first()) else { return Ok(()) };
+        let (Some(aws), Some(by_sts)) = (&self.aws, self.watched.first()) else {
+            return Ok(());
+        };
         let devices = self.devices.get_or_insert_with(|| Devices::new(aws, ROLE));
         self.messages = Some(Messages::start(aws, devices, by_sts.session()).await?);
         Ok(())
@@ -118,25 +131,43 @@ impl Demo {
         self.messages.as_ref().map_or(&[], Messages::links)
     }
 
-    /// Further sessions at the embedded AWS: devices with certificates, their keys in memory or in a token.
-    pub(crate) async fn add_devices(&mut self, in_memory: bool, in_token: bool) -> Result<(), Error> {
+    /// Further sessions at the embedded AWS: devices with certificates, their keys in memory or in
+    /// a token.
+    pub(crate) async fn add_devices(
+        &mut self,
+        in_memory: bool,
+        in_token: bool,
+    ) -> Result<(), Error> {
         let Some(aws) = &self.aws else { return Ok(()) };
         let devices = Devices::new(aws, ROLE);
         if in_memory {
-            self.watched.push(Watched::new("iot", devices.session(aws, devices.in_memory()).await?));
+            self.watched.push(Watched::new(
+                "iot",
+                devices.session(aws, devices.in_memory()).await?,
+            ));
         }
         if in_token {
-            self.watched.push(Watched::new("pkcs11", devices.session(aws, devices.in_token()?).await?));
+            self.watched.push(Watched::new(
+                "pkcs11",
+                devices.session(aws, devices.in_token()?).await?,
+            ));
         }
         self.devices = Some(devices);
         Ok(())
     }
 
     /// The same at real AWS.
-    pub(crate) async fn real(role_arn: &str, profile: Option<&str>, region: Option<&str>) -> Result<Self, Error> {
-        let role = sts::Params::assume_role(sts::AssumeRole::new(role_arn).duration(SHORTEST_REAL_LIFETIME));
-        let mut builder =
-            RefreshableSession::builder("sts", role).advisory_window(REAL_ADVISORY_WINDOW).defer_refresh(false);
+    pub(crate) async fn real(
+        role_arn: &str,
+        profile: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<Self, Error> {
+        let role = sts::Params::assume_role(
+            sts::AssumeRole::new(role_arn).duration(SHORTEST_REAL_LIFETIME),
+        );
+        let mut builder = RefreshableSession::builder("sts", role)
+            .advisory_window(REAL_ADVISORY_WINDOW)
+            .defer_refresh(false);
         let mut base = aws_config::defaults(aws_config::BehaviorVersion::latest());
         if let Some(profile) = profile {
             builder = builder.profile_name(profile);
@@ -148,16 +179,29 @@ impl Demo {
         }
         let by_sts = builder.build().await?;
         let base = base.load().await;
-        let function =
-            assume(aws_sdk_sts::Client::new(&base), role_arn.to_owned(), Some(SHORTEST_REAL_LIFETIME.as_secs()));
+        let function = assume(
+            aws_sdk_sts::Client::new(&base),
+            role_arn.to_owned(),
+            Some(SHORTEST_REAL_LIFETIME.as_secs()),
+        );
         let by_function = RefreshableSession::builder("custom", function)
             .base(base)
             .advisory_window(REAL_ADVISORY_WINDOW)
             .defer_refresh(false)
             .build()
             .await?;
-        let watched = vec![Watched::new("sts", by_sts), Watched::new("custom", by_function)];
-        Ok(Self { watched, aws: None, lifetime: SHORTEST_REAL_LIFETIME, device: None, devices: None, messages: None })
+        let watched = vec![
+            Watched::new("sts", by_sts),
+            Watched::new("custom", by_function),
+        ];
+        Ok(Self {
+            watched,
+            aws: None,
+            lifetime: SHORTEST_REAL_LIFETIME,
+            device: None,
+            devices: None,
+            messages: None,
+        })
     }
 
     pub(crate) fn watched(&self) -> &[Watched] {
@@ -166,7 +210,10 @@ impl Demo {
 
     pub(crate) fn introduction(&self) -> Vec<String> {
         let mut lines = vec![match &self.aws {
-            Some(aws) => format!("embedded AWS at {}, which verifies every signature", aws.endpoint_url()),
+            Some(aws) => format!(
+                "embedded AWS at {}, which verifies every signature",
+                aws.endpoint_url()
+            ),
             None => "real AWS".to_owned(),
         }];
         lines.extend(self.device.as_ref().map(|(_, step)| {
@@ -180,7 +227,10 @@ impl Demo {
 
     /// What the devices' endpoint saw.
     pub(crate) fn handshakes(&self) -> Option<String> {
-        self.devices.as_ref().filter(|devices| devices.calls() > 0).map(Devices::summary)
+        self.devices
+            .as_ref()
+            .filter(|devices| devices.calls() > 0)
+            .map(Devices::summary)
     }
 
     /// What became of the codes.
@@ -189,7 +239,10 @@ impl Demo {
         let attempts = aws.mfa_attempts();
         let refused = attempts.iter().filter(|attempt| !attempt.accepted).count();
         let serial_number = device.serial_number();
-        Some(format!("{serial_number}: {} codes sent, {refused} of them refused", attempts.len()))
+        Some(format!(
+            "{serial_number}: {} codes sent, {refused} of them refused",
+            attempts.len()
+        ))
     }
 
     /// How often the source was asked, as it says itself where it is ours.
@@ -201,7 +254,11 @@ impl Demo {
                 format!("{calls} times (counted there)")
             }
             None => {
-                let refreshes: u64 = self.watched.iter().map(|watched| watched.session.status().refreshes()).sum();
+                let refreshes: u64 = self
+                    .watched
+                    .iter()
+                    .map(|watched| watched.session.status().refreshes())
+                    .sum();
                 format!("{refreshes} times (successful refreshes)")
             }
         }
@@ -225,7 +282,11 @@ async fn mfa_sessions(aws: &EmbeddedAws, device: &MfaDevice) -> Result<[Watched;
 }
 
 /// A function as a user would write one: AssumeRole with a client of its own.
-fn assume(client: aws_sdk_sts::Client, role_arn: String, duration_seconds: Option<u64>) -> custom::Params {
+fn assume(
+    client: aws_sdk_sts::Client,
+    role_arn: String,
+    duration_seconds: Option<u64>,
+) -> custom::Params {
     custom::Params::function(move || {
         let request = client
             .assume_role()
@@ -249,7 +310,11 @@ fn assume(client: aws_sdk_sts::Client, role_arn: String, duration_seconds: Optio
 
 impl Watched {
     fn new(name: &'static str, session: RefreshableSession) -> Self {
-        Self { name, session, stats: Arc::default() }
+        Self {
+            name,
+            session,
+            stats: Arc::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -274,7 +339,8 @@ impl Watched {
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let client = aws_sdk_sts::Client::new(watched.session.sdk_config());
-            let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
+            let mut ticks =
+                interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while Instant::now() < end {
                 tokio::select! {

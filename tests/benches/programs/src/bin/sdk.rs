@@ -13,7 +13,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .endpoint_url(brs_tests_programs::endpoint())
         .load()
         .await;
-    let role = AssumeRoleProvider::builder(brs_tests_programs::ROLE).session_name("bench").configure(&base);
+    let role = AssumeRoleProvider::builder(brs_tests_programs::ROLE)
+        .session_name("bench")
+        .configure(&base);
     let credentials = role.build().await.provide_credentials().await?;
     brs_tests_programs::print(credentials.access_key_id());
     Ok(())
