@@ -39,9 +39,9 @@ use std::time::Duration;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::secret::SecretString;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::kit::secret::SecretString;
 
 /// The time limit of a command that was given none; the Python package's default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@
 //! through the getters a signer needs. Reading ([`wire`]) accepts the Python names and those of
 //! `credential_process`, lists everything that is missing at once, and never echoes a value.
 
+mod sdk_error;
 mod wire;
 
 use std::fmt;
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use zeroize::Zeroizing;
+
+use crate::kit::iso8601::iso8601;
+pub(crate) use sdk_error::to_sdk;
 
 /// One immutable set of temporary credentials.
 ///
@@ -138,7 +140,7 @@ impl TemporaryCredentials {
             }
         }
         let text = out.to_string();
-        crate::secret::zeroize_value(&mut out);
+        crate::kit::secret::zeroize_value(&mut out);
         text
     }
 
@@ -188,13 +190,6 @@ impl fmt::Debug for TemporaryCredentials {
             .field("account_id", &self.account_id())
             .finish()
     }
-}
-
-/// `2026-01-31T12:00:00Z`; instants beyond the calendar's four-digit years are shown as seconds.
-pub fn iso8601(at: SystemTime) -> String {
-    let at = DateTime::from(at);
-    at.fmt(Format::DateTime)
-        .unwrap_or_else(|_| format!("{} s", at.secs()))
 }
 
 #[cfg(test)]

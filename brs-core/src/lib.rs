@@ -94,55 +94,39 @@
     )
 )]
 
-mod blocking;
-mod check;
-mod clock;
+mod base;
 #[cfg(feature = "command")]
 pub mod command;
 mod credentials;
-mod error;
-mod events;
-mod identity;
-mod params;
-mod per_process;
+pub mod kit;
+mod method;
 mod refresh;
-mod registry;
-mod runtime;
 mod sdk;
-mod secret;
 mod session;
-#[doc(hidden)]
-pub mod shown;
-mod strategy;
 #[cfg(feature = "test-util")]
 pub mod test_util;
-mod turns;
 
-pub use blocking::Blocking;
-pub use clock::{Clock, Sleep, SystemClock};
+pub use base::session::BaseSession;
+pub use base::setup::{BaseCredentials, BaseLoader, BaseRequest, RegisteredBaseLoader, Setup};
 pub use credentials::TemporaryCredentials;
-pub use error::{Error, ErrorKind};
-pub use events::{Event, Events};
-pub use identity::{CallerIdentity, Identity};
-pub use params::Params;
+pub use kit::blocking::Blocking;
+pub use kit::clock::{Clock, Sleep, SystemClock};
+pub use kit::error::{Error, ErrorKind};
+pub use kit::secret::SecretString;
+pub use kit::turns::limit_concurrent_refreshes;
+pub use method::events::{Event, Events};
+pub use method::identity::{CallerIdentity, Identity};
+pub use method::params::Params;
+pub use method::strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
-pub use registry::{BaseCredentials, BaseLoader, BaseRequest, Method, RegisteredBaseLoader, Setup};
-pub use secret::SecretString;
+pub use session::registry::Method;
 pub use session::{
-    BaseSession, ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder,
-    SessionConfig,
+    ClientCachePolicy, ClientCacheStats, RefreshableSession, SessionBuilder, SessionConfig,
 };
-pub use strategy::{RefreshContext, RefreshReason, RefreshStrategy};
-pub use turns::limit_concurrent_refreshes;
 
 /// What brs's own macros name. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::check::{is_account_id, is_endpoint_url, is_region};
-    pub use crate::credentials::iso8601;
-    pub use crate::per_process::PerProcess;
-    pub use crate::registry::{AbsentMethod, schema_of, take};
-    pub use crate::runtime::own as own_runtime;
-    pub use crate::sdk::{HTTP_CLIENT, default_http_client, http_client_per_runtime};
+    pub use crate::session::registry::{AbsentMethod, schema_of, take};
     pub use inventory;
 }

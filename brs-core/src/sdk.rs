@@ -14,7 +14,6 @@
 //! - `wrapped`: any SDK credentials provider as a strategy.
 
 mod config;
-mod default_http;
 mod identity_cache;
 #[cfg(feature = "object_store")]
 mod object_store;
@@ -26,8 +25,6 @@ mod wrapped;
 
 #[cfg(feature = "object_store")]
 pub(crate) use self::object_store::ObjectStoreCredentials;
-pub(crate) use self::provider::{EngineProvider, to_sdk};
-pub use config::HTTP_CLIENT;
-pub(crate) use config::{base, provider, session_config};
-pub use default_http::{default_http_client, http_client_per_runtime};
+pub(crate) use self::provider::EngineProvider;
+pub(crate) use config::{provider, session_config};
 pub(crate) use wrapped::Wrapped;

@@ -4,10 +4,10 @@
 //! Everything is validated while it is built, so a session cannot be misconfigured. Opening and its
 //! options are in `builder`, the options that data files may hold in `config`.
 
-mod base;
 mod builder;
 mod clients;
 mod config;
+pub(crate) mod registry;
 
 use std::any::Any;
 use std::fmt;
@@ -19,21 +19,21 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use serde::Serialize;
 
-pub use base::BaseSession;
 pub use builder::SessionBuilder;
 pub use clients::{ClientCachePolicy, ClientCacheStats};
 pub use config::SessionConfig;
 
 use self::clients::{Clients, Key};
-use crate::clock::Clock;
+use self::registry::Method;
+use crate::base::session::BaseSession;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::events::Events;
-use crate::identity::{CallerIdentity, Identity};
-use crate::params::Params;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::events::Events;
+use crate::method::identity::{CallerIdentity, Identity};
+use crate::method::params::Params;
+use crate::method::strategy::RefreshStrategy;
 use crate::refresh::{Engine, RefreshStatus};
-use crate::registry::{self, Method};
-use crate::strategy::RefreshStrategy;
 
 /// An AWS session whose credentials are replaced before they expire.
 ///
@@ -515,7 +515,7 @@ async fn caller(
     config: &SdkConfig,
     credentials: &TemporaryCredentials,
 ) -> Result<Option<CallerIdentity>, Error> {
-    let Some(loader) = registry::base_loader()? else {
+    let Some(loader) = crate::base::setup::base_loader()? else {
         return Ok(None);
     };
     let strategy = Arc::clone(engine.strategy());
@@ -538,7 +538,7 @@ impl fmt::Debug for RefreshableSession {
             .field("access_key_id", &status.access_key_id())
             .field(
                 "expiration",
-                &status.expiration().map(crate::credentials::iso8601),
+                &status.expiration().map(crate::kit::iso8601::iso8601),
             )
             .field("refreshes", &status.refreshes())
             .finish_non_exhaustive()

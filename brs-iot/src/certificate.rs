@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use brs_core::Error;
-use brs_core::shown::clean;
+use brs_core::kit::clean;
 use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use brs_core::__private::iso8601;
+use brs_core::kit::iso8601;
 use brs_core::{Blocking, Error};
 use rustls::InconsistentKeys;
 use rustls::pki_types::CertificateDer;

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use brs_core::__private::is_region;
 use brs_core::Error;
+use brs_core::kit::is_region;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use brs_core::__private::iso8601;
-use brs_core::shown::{clean, find, with_cause};
+use brs_core::kit::iso8601;
+use brs_core::kit::{clean, find, with_cause};
 use brs_core::{Error, ErrorKind};
 
 use crate::device::Device;

@@ -21,7 +21,7 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use brs_core::shown::causes;
+use brs_core::kit::causes;
 use brs_core::{Blocking, Clock, Error};
 use zeroize::Zeroizing;
 

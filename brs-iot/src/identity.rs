@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use brs_core::shown::find;
+use brs_core::kit::find;
 use brs_core::{Blocking, Clock, Error};
 use rustls::ClientConfig;
 

@@ -149,7 +149,7 @@ async fn start(
 ) -> Result<Connection, Error> {
     let runtime = match options.runtime.clone() {
         Some(runtime) => runtime,
-        None => brs_core::__private::own_runtime()
+        None => brs_core::kit::own_runtime()
             .map_err(|error| Error::connection("no thread could be started").with_source(error))?,
     };
     let shared = Arc::new(Shared {

@@ -257,7 +257,7 @@ impl Connector {
             handshake.await
         };
         let opened = opened.map_err(|error| {
-            let refused = brs_core::shown::find::<rustls::Error>(&error).is_some_and(|error| {
+            let refused = brs_core::kit::find::<rustls::Error>(&error).is_some_and(|error| {
                 *error == rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)
             });
             if refused && self.alpn {

@@ -16,7 +16,7 @@ use aws_credential_types::provider::future;
 use aws_credential_types::provider::token::ProvideToken;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
-use brs_core::__private::HTTP_CLIENT;
+use brs_core::kit::HTTP_CLIENT;
 use brs_core::{
     BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader,
     SystemClock,

@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;
 use aws_types::service_config::ServiceConfigKey;
-use brs_core::__private::{HTTP_CLIENT, http_client_per_runtime};
+use brs_core::kit::{HTTP_CLIENT, http_client_per_runtime};
 use brs_core::{Blocking, Error};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;

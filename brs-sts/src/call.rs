@@ -31,7 +31,7 @@ use aws_sdk_sts::operation::get_session_token::builders::GetSessionTokenFluentBu
 use aws_sdk_sts::types::{AssumedRoleUser, Credentials};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::retry::RetryConfig;
-use brs_core::__private::is_account_id;
+use brs_core::kit::is_account_id;
 use brs_core::{BaseCredentials, Error, RefreshContext, TemporaryCredentials};
 
 use crate::connect::Connection;

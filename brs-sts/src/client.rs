@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use brs_core::__private::{is_account_id, is_endpoint_url, is_region};
+use brs_core::kit::{is_account_id, is_endpoint_url, is_region};
 use brs_core::{Error, SecretString};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 use crate::data;
-use crate::shown;
 use crate::validate::Invalid;
+use brs_core::kit;
 
 mod config;
 
@@ -364,10 +364,7 @@ impl fmt::Debug for StsClient {
             .field("region", &self.region)
             .field(
                 "endpoint_url",
-                &self
-                    .endpoint_url
-                    .as_deref()
-                    .map(|url| shown::clean(url, &[])),
+                &self.endpoint_url.as_deref().map(|url| kit::clean(url, &[])),
             )
             .field("verify", &self.verify)
             .field("aws_access_key_id", &self.aws_access_key_id)

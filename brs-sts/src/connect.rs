@@ -18,15 +18,15 @@ use aws_types::SdkConfig;
 use aws_types::app_name::AppName;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
-use brs_core::__private::is_endpoint_url;
+use brs_core::kit::is_endpoint_url;
 use brs_core::{BaseCredentials, Error, Setup};
 
 use crate::client::{RetryMode, StsClient};
 use crate::guarded::Guarded;
 use crate::http_client;
-use crate::shown;
 use crate::time::Time;
 use crate::validate::Invalid;
+use brs_core::kit;
 
 /// How long asking who credentials are may take, unless the configuration says less.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -256,7 +256,7 @@ fn no_endpoint_url() -> Error {
 
 fn place(endpoint_url: Option<&str>, region: Option<&Region>) -> String {
     match (endpoint_url, region) {
-        (Some(url), _) => format!("`{}`", shown::origin(url)),
+        (Some(url), _) => format!("`{}`", kit::origin(url)),
         (None, Some(region)) => format!("region `{region}`"),
         (None, None) => "no region".into(),
     }
@@ -303,7 +303,7 @@ fn credentials(settings: &StsClient, setup: &Setup) -> Result<Source, Error> {
     let source = match (setup.base_credentials(), setup.profile_name()) {
         (BaseCredentials::Session(session), _) => format!("the session {}", session.name()),
         (BaseCredentials::Keys, _) => "the base keys of the session".into(),
-        (_, Some(profile)) => format!("the profile `{}`", shown::clean(profile, &[])),
+        (_, Some(profile)) => format!("the profile `{}`", kit::clean(profile, &[])),
         _ => "the base configuration".into(),
     };
     match setup.base().credentials_provider() {

@@ -17,8 +17,8 @@ use brs_core::Error;
 use http_body_util::LengthLimitError;
 
 use crate::http_client::MAX_ANSWER;
-use crate::shown::{causes, clean, find, with_cause};
 use crate::time::Difference;
+use brs_core::kit::{causes, clean, find, with_cause};
 
 pub(crate) use class::Class;
 

@@ -32,8 +32,8 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedAsyncSleep;
-use brs_core::__private::PerProcess;
 use brs_core::Error;
+use brs_core::kit::PerProcess;
 use http_body_util::Limited;
 
 use crate::ca::{self, Bundle};
@@ -91,7 +91,7 @@ pub(crate) async fn for_strategy(
 
 /// The HTTP client for a call without settings of its own.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
-    let shared = || brs_core::__private::default_http_client(BehaviorVersion::latest());
+    let shared = || brs_core::kit::default_http_client(BehaviorVersion::latest());
     bounded(
         users_own
             .or_else(shared)

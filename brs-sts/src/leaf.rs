@@ -36,8 +36,8 @@ use crate::environment::{Reader, Variables, machine};
 use crate::http_client;
 use crate::profile_graph::{Leaf, Owner, Source, leaf, wrong};
 use crate::profiles;
-use crate::shown::with_cause;
 use crate::sso;
+use brs_core::kit::with_cause;
 
 /// What leaves are loaded with; shared by all the providers of a session.
 pub(crate) struct Leaves {

@@ -160,8 +160,6 @@
 //! This crate also registers the base loader through which every method gets profiles, SSO logins
 //! and the default chain, and with which `whoami()` asks STS for account and ARN.
 
-use brs_core::shown;
-
 mod assume;
 mod base;
 mod beneath;

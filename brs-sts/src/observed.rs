@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use crate::shown;
+use brs_core::kit;
 
 /// The notes on one call.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ impl Intercept for Observer {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let endpoint = format!("`{}`", shown::origin(context.request().uri()));
+        let endpoint = format!("`{}`", kit::origin(context.request().uri()));
         let key = context
             .request()
             .headers()

@@ -11,7 +11,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use brs_core::Error;
 
 use crate::environment::{self, Variables};
-use crate::shown::with_cause;
+use brs_core::kit::with_cause;
 
 pub(crate) const DEFAULT: &str = "default";
 

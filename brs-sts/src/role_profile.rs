@@ -337,7 +337,7 @@ impl Hops {
 
     async fn on_session(&self, roles: &[Role], base: &Base) -> Result<Setup, Error> {
         let session = self.session(roles, base).await?;
-        Ok(self.setup.clone().on_session(&session))
+        Ok(self.setup.clone().on_session(session.as_base()))
     }
 
     /// A provider of codes that roles beneath ask is not the request's.

@@ -19,7 +19,7 @@ use brs_core::Error;
 
 use crate::profile_graph::SsoLogin;
 use crate::profiles::shown_name;
-use crate::shown::any_in_chain;
+use brs_core::kit::any_in_chain;
 use renewal::{Outcome, Renewal};
 
 mod renewal;

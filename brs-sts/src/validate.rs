@@ -8,8 +8,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use brs_core::__private::is_account_id;
 use brs_core::Error;
+use brs_core::kit::is_account_id;
 
 use crate::mfa::code::is_code;
 use crate::params::AssumeRole;

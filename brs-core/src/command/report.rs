@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::shown::{self, Mistake};
 use super::{Command, STDOUT_LIMIT};
-use crate::error::Error;
+use crate::kit::error::Error;
 
 pub(super) fn empty() -> Error {
     unusable(

@@ -38,9 +38,9 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::{Command, LEFTOVER_GRACE, Output, STDOUT_LIMIT, report, shown};
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::runtime;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::kit::runtime;
 
 /// How much of the end of standard error is kept, in bytes.
 const STDERR_KEPT: usize = 8 * 1024;

@@ -12,7 +12,7 @@ use std::path::{Path, is_separator};
 use zeroize::Zeroizing;
 
 use super::{Command, Hidden};
-use crate::shown::named;
+use crate::kit::shown::named;
 
 /// How much of a command's standard error is shown, in characters.
 const STDERR_SHOWN: usize = 500;

@@ -17,8 +17,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::TemporaryCredentials;
-use crate::check::is_account_id;
-use crate::secret::SecretString;
+use crate::kit::check::is_account_id;
+use crate::kit::secret::SecretString;
 
 const ACCESS_KEY_ID: &str = "`access_key` (`AccessKeyId`)";
 const SECRET_ACCESS_KEY: &str = "`secret_key` (`SecretAccessKey`)";

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::policy::AdvisoryRefresh;
-use crate::error::Error;
+use crate::kit::error::Error;
 
 const SECOND: Duration = Duration::from_secs(1);
 

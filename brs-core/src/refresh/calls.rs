@@ -7,7 +7,7 @@ use super::flight::Flight;
 use super::policy::{Decision, decide};
 use super::state::{Effects, Rules, State};
 use super::times::{CachedSet, Moment};
-use crate::error::Error;
+use crate::kit::error::Error;
 
 /// What a caller gets: now, or when the flight has landed.
 #[derive(Debug)]

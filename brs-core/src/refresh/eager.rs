@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::engine::{EagerStep, Engine};
 use super::sync::{Mutex, lock};
-use crate::clock::{Sleep, sleep_on};
-use crate::error::Error;
+use crate::kit::clock::{Sleep, sleep_on};
+use crate::kit::error::Error;
 
 /// How long the task sleeps at most before it looks at the clocks again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub(super) struct EagerTask(Mutex<Option<(u32, AbortHandle)>>);
 
 impl EagerTask {
     pub(super) fn start(&self, engine: &Arc<Engine>) -> Result<(), Error> {
-        let keeper = crate::runtime::keeper().map_err(|error| {
+        let keeper = crate::kit::runtime::keeper().map_err(|error| {
             Error::connection("no thread could be started for eager refreshes").with_source(error)
         })?;
         let task = keeper.spawn(run(Arc::downgrade(engine)));
@@ -69,7 +69,7 @@ async fn run(engine: Weak<Engine>) {
         // A step runs foreign code: clock, subscribers, and perhaps the end of the session. None of
         // it belongs on the thread that keeps everybody's time.
         let engine = Weak::clone(&engine);
-        let step = match crate::runtime::own() {
+        let step = match crate::kit::runtime::own() {
             // The pool panics if it cannot start a thread.
             Ok(own) => match catch_unwind(AssertUnwindSafe(|| {
                 own.spawn_blocking(move || step(&engine.upgrade()?))

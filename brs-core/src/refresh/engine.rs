@@ -26,10 +26,10 @@ use super::state::{Effects, Rejected, Rules, State};
 use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::events::{EventSender, Events};
-use crate::strategy::{RefreshContext, RefreshStrategy};
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::events::{EventSender, Events};
+use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
 /// What the engine is built with.
 #[derive(Debug)]
@@ -275,7 +275,7 @@ impl Engine {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let limit = self.config.refresh_timeout;
-        let own = crate::runtime::own()
+        let own = crate::kit::runtime::own()
             .map_err(|error| Error::connection("no thread could be started").with_source(error))?;
         let mut time_is_up = self.config.clock.sleep(limit);
         let mut task = tokio::task::JoinSet::new();

@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::sync::{Mutex, lock};
 use super::times::{CachedSet, Moment};
-use crate::error::Error;
-use crate::strategy::RefreshReason;
+use crate::kit::error::Error;
+use crate::method::strategy::RefreshReason;
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct Flight {
     pub(crate) reason: RefreshReason,
     pub(crate) started: Moment,
     #[cfg(not(brs_model))]
-    pub(crate) place: Arc<crate::turns::Place>,
+    pub(crate) place: Arc<crate::kit::turns::Place>,
     method: &'static str,
     /// The process that it was started in; in a fork of that, it lands for nobody.
     process: u32,

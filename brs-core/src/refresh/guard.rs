@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::flight::{Flight, Outcome};
 use super::times::Moment;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
+use crate::kit::error::Error;
 
 /// What a flight brought.
 #[derive(Debug)]

@@ -37,11 +37,11 @@ mod real {
     use super::super::stops::StopWatch;
     use super::super::sync::{Mutex, lock};
     use super::super::times::Moment;
-    use crate::blocking::Blocking;
-    use crate::error::Error;
-    use crate::runtime;
-    use crate::strategy::{RefreshContext, RefreshStrategy};
-    use crate::turns::{self, Place, Ticket, Turn};
+    use crate::kit::blocking::Blocking;
+    use crate::kit::error::Error;
+    use crate::kit::runtime;
+    use crate::kit::turns::{self, Place, Ticket, Turn};
+    use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
     /// How long a call that was in the air while the process was stopped has for an answer that may
     /// be waiting, before the source is asked again: its connection may be dead. Real time.
@@ -258,7 +258,7 @@ mod real {
             }
         }
 
-        fn sleep(&self) -> Option<crate::clock::Sleep> {
+        fn sleep(&self) -> Option<crate::kit::clock::Sleep> {
             self.call().map(|call| call.sleep())
         }
 
@@ -421,7 +421,7 @@ mod modelled {
     use super::super::flight::Flight;
     use super::super::guard::{Fetched, Guard};
     use super::super::times::Moment;
-    use crate::strategy::{RefreshContext, RefreshStrategy};
+    use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
     /// Where flights run under the model checker: on its tasks, without turns and time limits.
     #[derive(Debug)]

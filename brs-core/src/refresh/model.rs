@@ -17,10 +17,10 @@ use super::policy::{AdvisoryRefresh, Policy};
 use super::state::Rules;
 use super::times::Windows;
 use super::{Config, Engine};
-use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::strategy::{RefreshContext, RefreshStrategy};
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::strategy::{RefreshContext, RefreshStrategy};
 use crate::test_util::ManualClock;
 
 /// Schedules for each of the tests below; together more than 10,000.

@@ -19,11 +19,11 @@ use super::guard::{Fetched, Guard, ended};
 use super::stops::StopWatch;
 use super::sync::{Mutex, lock};
 use super::times::Moment;
-use crate::blocking::Blocking;
-use crate::clock::{ForeignSleep, Sleep, sleep_on};
-use crate::error::Error;
-use crate::strategy::{RefreshContext, RefreshStrategy};
-use crate::turns::{self, Turn};
+use crate::kit::blocking::Blocking;
+use crate::kit::clock::{ForeignSleep, Sleep, sleep_on};
+use crate::kit::error::Error;
+use crate::kit::turns::{self, Turn};
+use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
 /// A turn that comes after this part of the time limit, none having succeeded meanwhile, comes too
 /// late.

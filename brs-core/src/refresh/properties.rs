@@ -21,7 +21,7 @@ use super::policy::{Age, Decision, Policy, decide, quiet_until};
 use super::state::{Effects, Rejected, Rules, State};
 use super::times::{CachedSet, Moment, Windows};
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
+use crate::kit::error::Error;
 
 #[derive(Clone, Debug)]
 enum Op {

@@ -14,11 +14,11 @@ use super::guard::Fetched;
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
 use super::times::{CachedSet, Moment, Obtained, Times, Windows};
-use crate::check::is_account_id;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::events::Event;
-use crate::strategy::RefreshReason;
+use crate::kit::check::is_account_id;
+use crate::kit::error::Error;
+use crate::method::events::Event;
+use crate::method::strategy::RefreshReason;
 
 /// What a change of the state brings about outside of it, to be carried out after the lock is
 /// released.
@@ -305,7 +305,7 @@ impl State {
         );
         self.arrived_expired = times.is_err();
         let times = times.map_err(|_| {
-            let end = credentials.expiration().map(crate::credentials::iso8601).unwrap_or_default();
+            let end = credentials.expiration().map(crate::kit::iso8601::iso8601).unwrap_or_default();
             Error::credential(format!(
                 "the source returned credentials that are already expired (they end at {end}): check the source, \
                      and the clock of this machine"

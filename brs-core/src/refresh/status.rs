@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::policy::{Decision, Policy, fallback};
 use super::state::State;
 use super::times::Moment;
-use crate::error::Error;
+use crate::kit::error::Error;
 
 /// What a session knew about its credentials at one moment. Holds no secret.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::kit::clock::{Clock, SystemClock};
 
 /// A busy machine may be late by less than this; with a short time limit half of that counts, or
 /// the limit would run out unnoticed.

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::identity::Identity;
 
-use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
+use crate::kit::clock::Clock;
 
 /// A set with less left than this counts as already expired: it would not survive the request it is
 /// used for.

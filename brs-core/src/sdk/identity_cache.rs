@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::client::runtime_components::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 
-use super::provider::to_sdk;
+use crate::credentials::to_sdk;
 use crate::refresh::Engine;
 
 /// Answers for one session's provider out of its engine.

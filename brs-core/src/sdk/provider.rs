@@ -7,11 +7,10 @@
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_credential_types::provider::{ProvideCredentials, Result as ProviderResult};
 
-use crate::error::{Error, ErrorKind};
+use crate::credentials::to_sdk;
 use crate::refresh::{CachedSet, Engine};
 
 /// Gives SDK clients what the engine has.
@@ -47,15 +46,5 @@ impl ProvideCredentials for EngineProvider {
     /// source's answer.
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.0.left_to_serve().map(|set| self.convert(&set))
-    }
-}
-
-/// The nearest of the SDK's own classes; the brs error stays its source.
-pub(crate) fn to_sdk(error: Error) -> CredentialsError {
-    match error.kind() {
-        ErrorKind::Configuration | ErrorKind::Validation => {
-            CredentialsError::invalid_configuration(error)
-        }
-        _ => CredentialsError::provider_error(error),
     }
 }

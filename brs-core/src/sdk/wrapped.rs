@@ -5,8 +5,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::strategy::{RefreshContext, RefreshStrategy};
+use crate::kit::error::Error;
+use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
 /// Asks an SDK provider.
 ///

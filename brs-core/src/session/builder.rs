@@ -20,15 +20,17 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::clients::{ClientCachePolicy, Clients, DEFAULT_CAPACITY};
-use super::{BaseSession, RefreshableSession, SessionConfig};
-use crate::check;
-use crate::clock::{Clock, SystemClock};
-use crate::error::Error;
-use crate::params::Params;
+use super::registry;
+use super::{RefreshableSession, SessionConfig};
+use crate::base::check;
+use crate::base::session::BaseSession;
+use crate::base::setup::{BaseCredentials, BaseRequest, Setup};
+use crate::kit::clock::{Clock, SystemClock};
+use crate::kit::error::Error;
+use crate::method::params::{Params, SESSION_NAMES};
+use crate::method::strategy::RefreshStrategy;
 use crate::refresh::{AdvisoryRefresh, Config, Engine, Policy, RefreshBackoff, Rules, Windows};
-use crate::registry::{self, BaseCredentials, BaseRequest, Setup};
 use crate::sdk::Wrapped;
-use crate::strategy::RefreshStrategy;
 
 /// How long one refresh may take where neither the user nor the strategy says otherwise.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,7 +93,7 @@ impl SessionBuilder {
         let own = schema
             .get("properties")
             .and_then(serde_json::Value::as_object);
-        let options = SessionConfig::NAMES
+        let options = SESSION_NAMES
             .iter()
             .copied()
             .filter(|name| own.is_none_or(|own| !own.contains_key(*name)));
@@ -397,7 +399,7 @@ impl SessionBuilder {
                 Some(session.config())
             }
         };
-        let base = Arc::new(crate::sdk::base(base, self.request).await?);
+        let base = Arc::new(crate::base::config::base(base, self.request).await?);
         check::base(&base)?;
         let clock = match (self.clock, &self.base_session) {
             (Some(clock), _) => clock,

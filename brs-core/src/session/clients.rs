@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::kit::error::Error;
 
 /// How many clients a session keeps unless told otherwise: each of them some 25 kB.
 pub(crate) const DEFAULT_CAPACITY: usize = 64;

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::ClientCachePolicy;
+use crate::kit::secret::SecretString;
 use crate::refresh::AdvisoryRefresh;
-use crate::secret::SecretString;
 
 /// Options of a session, as data.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -69,56 +69,6 @@ pub struct SessionConfig {
     pub retry_rejected: Option<bool>,
 }
 
-impl SessionConfig {
-    /// The options by their own names.
-    pub(crate) const OPTIONS: [&str; 16] = [
-        "region",
-        "profile_name",
-        "access_key_id",
-        "secret_access_key",
-        "session_token",
-        "account_id",
-        "endpoint_url",
-        "defer_refresh",
-        "advisory_window",
-        "mandatory_window",
-        "advisory_refresh",
-        "static_stability",
-        "refresh_timeout",
-        "client_cache_capacity",
-        "client_cache_policy",
-        "retry_rejected",
-    ];
-
-    /// Every name that the data may use for one of the options.
-    pub(crate) const NAMES: &[&str] = &[
-        "region",
-        "region_name",
-        "profile_name",
-        "profile",
-        "access_key_id",
-        "aws_access_key_id",
-        "secret_access_key",
-        "aws_secret_access_key",
-        "session_token",
-        "aws_session_token",
-        "account_id",
-        "aws_account_id",
-        "endpoint_url",
-        "defer_refresh",
-        "advisory_window",
-        "advisory_timeout",
-        "mandatory_window",
-        "mandatory_timeout",
-        "advisory_refresh",
-        "static_stability",
-        "refresh_timeout",
-        "client_cache_capacity",
-        "client_cache_policy",
-        "retry_rejected",
-    ];
-}
-
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
         return Ok(None);
@@ -148,7 +98,7 @@ fn advisory_refresh<'de, D: Deserializer<'de>>(
 #[cfg(all(test, not(brs_model)))]
 mod tests {
     use super::*;
-    use crate::params::Params;
+    use crate::method::params::{Params, SESSION_NAMES, SESSION_OPTIONS};
     use serde_json::json;
 
     #[test]
@@ -183,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_name_is_known_to_the_reader() {
-        for name in SessionConfig::NAMES {
+        for name in SESSION_NAMES {
             let error = Params::from(json!({ *name: [] }))
                 .take::<SessionConfig>()
                 .unwrap_err();
@@ -194,9 +144,9 @@ mod tests {
     #[test]
     fn every_option_is_a_name() {
         assert!(
-            SessionConfig::OPTIONS
+            SESSION_OPTIONS
                 .iter()
-                .all(|option| SessionConfig::NAMES.contains(option))
+                .all(|option| SESSION_NAMES.contains(option))
         );
     }
 

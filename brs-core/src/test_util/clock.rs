@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Sleep};
+use crate::kit::clock::{Clock, Sleep};
 
 /// A clock for tests. Clones are the same clock.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.lock();
         f.debug_struct("ManualClock")
-            .field("wall", &crate::credentials::iso8601(inner.wall))
+            .field("wall", &crate::kit::iso8601::iso8601(inner.wall))
             .field("monotonic", &inner.monotonic)
             .field("sleeping", &inner.sleeping.len())
             .finish()

@@ -41,11 +41,11 @@ use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
 use super::{Gate, ManualClock};
-use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::strategy::{RefreshContext, RefreshStrategy};
 use crate::session::RefreshableSession;
-use crate::strategy::{RefreshContext, RefreshStrategy};
 
 /// How the source behind the strategy behaves.
 #[derive(Clone, Debug)]
@@ -286,7 +286,7 @@ impl<'a> Case<'a> {
 
     /// Polls on a thread of its own, since a strategy that breaks this clause would stop the test.
     async fn blocking(&self, gate: &Gate) {
-        let own = crate::runtime::own().expect("threads can be started");
+        let own = crate::kit::runtime::own().expect("threads can be started");
         let (strategy, cx) = (Arc::clone(&self.strategy), self.context());
         let (polled, has_polled) = mpsc::channel();
         std::thread::spawn(move || {
@@ -404,10 +404,10 @@ struct SystemClockDeadline(Duration);
 
 impl SystemClockDeadline {
     fn new() -> Self {
-        Self(crate::clock::SystemClock::new().monotonic() + PATIENCE)
+        Self(crate::kit::clock::SystemClock::new().monotonic() + PATIENCE)
     }
 
     fn is_over(&self) -> bool {
-        crate::clock::SystemClock::new().monotonic() >= self.0
+        crate::kit::clock::SystemClock::new().monotonic() >= self.0
     }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::strategy::{RefreshContext, RefreshReason, RefreshStrategy};
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 
 /// What one call to a [`Scripted`] strategy does.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use brs_core::shown::{causes, find};
+use brs_core::kit::{causes, find};
 
 /// What was in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

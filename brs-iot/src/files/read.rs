@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use brs_core::shown::causes;
+use brs_core::kit::causes;
 use brs_core::{Blocking, Clock, Error};
 
 use super::{Bytes, Digest};

@@ -7,7 +7,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use brs_core::__private::own_runtime;
+use brs_core::kit::own_runtime;
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use futures_util::future::{Either, select};
 

@@ -9,9 +9,9 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use brs_core::__private::iso8601;
 use brs_core::Error;
-use brs_core::shown::clean;
+use brs_core::kit::clean;
+use brs_core::kit::iso8601;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use rustls::pki_types::CertificateDer;

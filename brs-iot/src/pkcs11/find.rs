@@ -9,7 +9,7 @@
 use std::fmt;
 
 use brs_core::Error;
-use brs_core::shown::clean;
+use brs_core::kit::clean;
 use cryptoki::context::Pkcs11 as Module;
 use cryptoki::error::Error as ModuleError;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brs_core::shown::any_in_chain;
+use brs_core::kit::any_in_chain;
 
 use crate::api::options::Options;
 use crate::driver::line::{Broken, Line};

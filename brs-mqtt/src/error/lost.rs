@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::with_cause;
+use brs_core::kit::with_cause;
 use brs_iot::Unreached;
 
 /// How a connection ended, or why there was none.

@@ -5,7 +5,7 @@
 //! is added where it is narrower.
 
 use brs_core::Error;
-use brs_core::shown::clean;
+use brs_core::kit::clean;
 
 /// What a server's number means; `None` for those that no server sends.
 pub(crate) fn in_words(code: u8) -> Option<&'static str> {

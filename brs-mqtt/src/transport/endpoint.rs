@@ -4,8 +4,8 @@
 //! another kind is refused with the command that tells the right one. Custom domains and other
 //! brokers are taken as they are.
 
-use brs_core::__private::is_region;
 use brs_core::Error;
+use brs_core::kit::is_region;
 use http::uri::Authority;
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS`";

@@ -24,8 +24,8 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use brs_core::__private::iso8601;
-use brs_core::shown::{clean, with_cause};
+use brs_core::kit::iso8601;
+use brs_core::kit::{clean, with_cause};
 use brs_core::{Clock, Error, RefreshableSession};
 use bytes::Bytes;
 use futures_util::StreamExt as _;

@@ -7,8 +7,8 @@
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
-use brs_core::__private::is_endpoint_url;
 use brs_core::Error;
+use brs_core::kit::is_endpoint_url;
 
 use super::{Found, Place, Reader, Variables};
 

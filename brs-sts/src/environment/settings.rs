@@ -14,7 +14,7 @@ use aws_types::app_name::AppName;
 use aws_types::endpoint_config::AccountIdEndpointMode;
 use aws_types::origin::Origin;
 use aws_types::region::{Region, SigningRegionSet};
-use brs_core::__private::is_region;
+use brs_core::kit::is_region;
 use brs_core::{BaseRequest, Error};
 
 use super::endpoints::Endpoints;

@@ -1,13 +1,13 @@
 //! The table of classes, and what errors show.
 
 use super::*;
-use crate::shown::MAX_TEXT;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::ErrorMetadata;
 use brs_core::ErrorKind;
+use brs_core::kit::MAX_TEXT;
 
 const CALL: Call<'static> = Call {
     operation: Operation::AssumeRole {

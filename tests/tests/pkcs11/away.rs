@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_core::shown::find;
+use brs_core::kit::find;
 use brs_iot::pkcs11::Opened;
 use brs_iot::pkcs11::hook::{before_each_signature, hung_after};
 use tokio_rustls::rustls::pki_types::CertificateDer;

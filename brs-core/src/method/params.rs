@@ -10,9 +10,56 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::secret::zeroize_value;
-use crate::session::SessionConfig;
+use crate::kit::error::Error;
+use crate::kit::secret::zeroize_value;
+
+/// The options of a session that data may hold beside parameters, by their own names: for hints.
+pub(crate) const SESSION_OPTIONS: [&str; 16] = [
+    "region",
+    "profile_name",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "account_id",
+    "endpoint_url",
+    "defer_refresh",
+    "advisory_window",
+    "mandatory_window",
+    "advisory_refresh",
+    "static_stability",
+    "refresh_timeout",
+    "client_cache_capacity",
+    "client_cache_policy",
+    "retry_rejected",
+];
+
+/// Every name that the data may use for one of the options.
+pub(crate) const SESSION_NAMES: &[&str] = &[
+    "region",
+    "region_name",
+    "profile_name",
+    "profile",
+    "access_key_id",
+    "aws_access_key_id",
+    "secret_access_key",
+    "aws_secret_access_key",
+    "session_token",
+    "aws_session_token",
+    "account_id",
+    "aws_account_id",
+    "endpoint_url",
+    "defer_refresh",
+    "advisory_window",
+    "advisory_timeout",
+    "mandatory_window",
+    "mandatory_timeout",
+    "advisory_refresh",
+    "static_stability",
+    "refresh_timeout",
+    "client_cache_capacity",
+    "client_cache_policy",
+    "retry_rejected",
+];
 
 /// The parameters of a method, on their way to the code that registers it.
 pub struct Params(Kind);
@@ -140,10 +187,10 @@ fn read<T: DeserializeOwned>(value: &Value, beside_options: bool) -> Result<T, E
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let mut problem = without_value(&error.inner().to_string());
-        if problem.starts_with("unknown field") && SessionConfig::NAMES.contains(&path.as_str()) {
+        if problem.starts_with("unknown field") && SESSION_NAMES.contains(&path.as_str()) {
             problem.push_str("; it is an option of the session: set it there, or open the session with `from_method`");
         } else if problem.starts_with("unknown field") && beside_options && !path.contains('.') {
-            let options = SessionConfig::OPTIONS.map(|name| format!("`{name}`")).join(", ");
+            let options = SESSION_OPTIONS.map(|name| format!("`{name}`")).join(", ");
             problem.push_str(&format!(" or an option of the session: {options}"));
         }
         if path == "." {

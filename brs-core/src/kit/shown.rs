@@ -11,7 +11,7 @@ pub(crate) mod named;
 use std::error::Error as StdError;
 use std::io;
 
-use crate::error::Error;
+use crate::kit::error::Error;
 
 /// How much of a foreign text is shown, in characters.
 pub const MAX_TEXT: usize = 300;

@@ -91,7 +91,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        match crate::runtime::keeper() {
+        match crate::kit::runtime::keeper() {
             Ok(handle) => Box::pin(Timer(
                 handle.spawn(async move { tokio::time::sleep(duration).await }),
             )),
@@ -115,7 +115,7 @@ pub(crate) fn sleep_on(
     if inner.is::<SystemClock>() {
         return (clock.sleep(duration), None);
     }
-    let Ok(clocks) = crate::runtime::clocks() else {
+    let Ok(clocks) = crate::kit::runtime::clocks() else {
         return (Box::pin(std::future::pending()), None);
     };
     let (foreign, clock) = (ForeignSleep::default(), Arc::clone(clock));

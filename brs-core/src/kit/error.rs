@@ -263,7 +263,7 @@ impl fmt::Display for Error {
             write!(
                 f,
                 " (remembered from the last refresh; the next one is allowed at {})",
-                crate::credentials::iso8601(at)
+                crate::kit::iso8601::iso8601(at)
             )?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::per_process::PerProcess;
+use crate::kit::per_process::PerProcess;
 
 /// Threads for strategies.
 const WORKERS: usize = 2;

@@ -30,8 +30,8 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use crate::error::Error;
-use crate::per_process::PerProcess;
+use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 
 /// Calls of one method in flight at a time, unless the program says otherwise: tried with 2,000 STS
 /// sessions under the usual 1,024 descriptors, which then use 86 of them.

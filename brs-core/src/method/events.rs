@@ -16,8 +16,8 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::error::Error;
-use crate::strategy::RefreshReason;
+use crate::kit::error::Error;
+use crate::method::strategy::RefreshReason;
 
 /// How many events a subscriber may lag behind before it loses the oldest.
 const CAPACITY: usize = 256;
@@ -207,7 +207,7 @@ fn trace(method: &'static str, event: &Event) {
             expiration,
             duration,
         } => {
-            let expiration = expiration.map(crate::credentials::iso8601);
+            let expiration = expiration.map(crate::kit::iso8601::iso8601);
             tracing::info!(
                 method,
                 access_key_id,
@@ -221,7 +221,7 @@ fn trace(method: &'static str, event: &Event) {
             duration,
             next_try,
         } => {
-            let next_try = next_try.map(crate::credentials::iso8601);
+            let next_try = next_try.map(crate::kit::iso8601::iso8601);
             let unrecoverable = error.is_unrecoverable();
             tracing::warn!(method, %error, unrecoverable, ?duration, next_try, "refresh failed");
         }
@@ -229,7 +229,7 @@ fn trace(method: &'static str, event: &Event) {
             access_key_id,
             expiration,
         } => {
-            let expiration = expiration.map(crate::credentials::iso8601);
+            let expiration = expiration.map(crate::kit::iso8601::iso8601);
             tracing::warn!(
                 method,
                 access_key_id,
@@ -244,7 +244,7 @@ fn trace(method: &'static str, event: &Event) {
             access_key_id,
             honoured_from,
         } => {
-            let honoured_from = crate::credentials::iso8601(*honoured_from);
+            let honoured_from = crate::kit::iso8601::iso8601(*honoured_from);
             tracing::warn!(
                 method,
                 access_key_id,
@@ -256,7 +256,7 @@ fn trace(method: &'static str, event: &Event) {
             tracing::warn!(
                 method,
                 subject,
-                not_after = crate::credentials::iso8601(*not_after),
+                not_after = crate::kit::iso8601::iso8601(*not_after),
                 "certificate near its end"
             );
         }

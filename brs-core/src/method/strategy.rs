@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::clock::Clock;
+use crate::base::session::BaseSession;
 use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
-use crate::events::{Event, EventSender};
-use crate::identity::Identity;
-use crate::session::BaseSession;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::events::{Event, EventSender};
+use crate::method::identity::Identity;
 
 /// Code that fetches temporary credentials.
 ///

@@ -25,6 +25,10 @@ use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::runtime::{Handle, Id};
 
+/// The origin of a configuration's HTTP client: the environment's where its CA bundle made it
+/// necessary.
+pub const HTTP_CLIENT: &str = "http_client";
+
 /// How many runtimes a client is kept for; beyond that the one that was asked for longest ago goes.
 /// A program has one runtime, or a few.
 const KEPT: usize = 32;

@@ -19,9 +19,9 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock::{Clock, SystemClock};
-use crate::error::Error;
-use crate::turns::Turn;
+use crate::kit::clock::{Clock, SystemClock};
+use crate::kit::error::Error;
+use crate::kit::turns::Turn;
 
 /// Runs synchronous code on threads of its own, one call at a time.
 ///

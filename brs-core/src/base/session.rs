@@ -17,11 +17,10 @@ use aws_credential_types::provider::{
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use crate::credentials::TemporaryCredentials;
-use crate::error::Error;
+use crate::credentials::{TemporaryCredentials, to_sdk};
+use crate::kit::error::Error;
+use crate::method::strategy::RefreshStrategy;
 use crate::refresh::{CachedSet, Engine};
-use crate::sdk::to_sdk;
-use crate::strategy::RefreshStrategy;
 
 /// The session beneath another one: where its base credentials come from. See
 /// [`SessionBuilder::base_session`](crate::SessionBuilder::base_session).
@@ -36,7 +35,7 @@ struct Inner {
 }
 
 impl BaseSession {
-    pub(super) fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
         base: Arc<SdkConfig>,
         parent: Option<BaseSession>,
@@ -129,7 +128,7 @@ impl BaseSession {
     }
 
     /// The configuration that the session was built on.
-    pub(super) fn base(&self) -> &SdkConfig {
+    pub(crate) fn base(&self) -> &SdkConfig {
         &self.0.base
     }
 

@@ -1,0 +1,204 @@
+//! What a method is built with: the base configuration, and where its credentials come from.
+//!
+//! A crate that can read profiles registers a [`BaseLoader`], from which every method profits.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use crate::base::session::BaseSession;
+use crate::kit::clock::Clock;
+use crate::kit::error::Error;
+use crate::method::identity::CallerIdentity;
+use crate::method::strategy::RefreshStrategy;
+
+/// What a method's constructor gets of the session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Setup {
+    pub(crate) base: Arc<SdkConfig>,
+    pub(crate) profile_name: Option<String>,
+    pub(crate) base_credentials: BaseCredentials,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Where the credentials of a base configuration come from.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum BaseCredentials {
+    /// They were looked up: in the profile, the environment, the container, the instance.
+    #[default]
+    Found,
+    /// The user gave a key pair that never changes.
+    Keys,
+    /// The user gave a provider, or a base configuration that has one.
+    Provider,
+    /// They are another session's.
+    Session(BaseSession),
+}
+
+impl Setup {
+    /// The base configuration: region, base credentials, endpoint, HTTP client, retries.
+    pub fn base(&self) -> &SdkConfig {
+        &self.base
+    }
+
+    /// The same, to keep: it is shared with the session.
+    pub fn shared_base(&self) -> Arc<SdkConfig> {
+        Arc::clone(&self.base)
+    }
+
+    /// The region, where one was found.
+    pub fn region(&self) -> Option<&Region> {
+        self.base.region()
+    }
+
+    /// The profile the base configuration was loaded from, where the user named one.
+    pub fn profile_name(&self) -> Option<&str> {
+        self.profile_name.as_deref()
+    }
+
+    /// Where the base configuration's credentials come from.
+    pub fn base_credentials(&self) -> &BaseCredentials {
+        &self.base_credentials
+    }
+
+    /// The same set-up on top of a session, for a strategy that puts one beneath itself; see
+    /// [`RefreshStrategy::base_session`].
+    #[must_use]
+    pub fn on_session(mut self, session: BaseSession) -> Self {
+        self.base = Arc::new(session.config());
+        self.base_credentials = BaseCredentials::Session(session);
+        self
+    }
+
+    /// The same set-up with the base credentials of a profile.
+    #[must_use]
+    pub fn on_profile(mut self, name: String, provider: impl ProvideCredentials + 'static) -> Self {
+        self.profile_name = Some(name);
+        self.on_provider(provider)
+    }
+
+    /// The same set-up with base credentials that come from there.
+    #[must_use]
+    pub fn on_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
+        let provider = SharedCredentialsProvider::new(provider);
+        self.base = Arc::new(
+            self.base
+                .to_builder()
+                .credentials_provider(provider)
+                .build(),
+        );
+        self
+    }
+
+    /// A set-up on a base configuration, for a session that a base loader puts beneath what it
+    /// loads.
+    #[doc(hidden)]
+    pub fn of_base(base: Arc<SdkConfig>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            base,
+            profile_name: None,
+            base_credentials: BaseCredentials::default(),
+            clock,
+        }
+    }
+
+    /// The session's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// A set-up for calling a method's constructor directly in a test of its own.
+    #[cfg(feature = "test-util")]
+    pub fn for_test(base: SdkConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::of_base(Arc::new(base), clock)
+    }
+}
+
+/// What the user said about the base configuration.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BaseRequest {
+    /// The region; otherwise environment and profile are asked, never instance metadata.
+    pub region: Option<Region>,
+    /// The profile; otherwise `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, `default`.
+    pub profile_name: Option<String>,
+    /// The base credentials; otherwise the profile's or the default chain's.
+    pub credentials: Option<SharedCredentialsProvider>,
+    /// One endpoint for every service.
+    pub endpoint_url: Option<String>,
+    /// The HTTP client; otherwise one that trusts the environment's CA bundle, or the SDK's
+    /// default.
+    pub http_client: Option<SharedHttpClient>,
+    /// The behaviour version; otherwise the latest.
+    pub behavior_version: Option<BehaviorVersion>,
+}
+
+/// What only `aws-config` and `aws-sdk-sts` can do, offered to every method by the crate that has
+/// them.
+///
+/// Loading contacts neither AWS nor any other source of credentials or metadata: it reads
+/// environment and files.
+#[async_trait]
+pub trait BaseLoader: Send + Sync {
+    /// The base configuration: profiles, SSO, the default chain.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error, for example for a profile that does not exist.
+    async fn load(&self, request: BaseRequest) -> Result<SdkConfig, Error>;
+
+    /// The HTTP client that a base configuration of the program's, which has none, needs because of
+    /// the environment: one that trusts a CA bundle, for instance. `None` means the SDK's default.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for a setting that cannot be used.
+    async fn http_client(&self, config: &SdkConfig) -> Result<Option<SharedHttpClient>, Error> {
+        let _ = config;
+        Ok(None)
+    }
+
+    /// STS GetCallerIdentity with the credentials of `config`, reached as `strategy` reaches STS if
+    /// it does, and otherwise as `config` says. `None` if there is no region to ask in.
+    ///
+    /// # Errors
+    ///
+    /// Whatever STS or the way to it gave.
+    async fn caller_identity(
+        &self,
+        config: &SdkConfig,
+        strategy: &dyn RefreshStrategy,
+    ) -> Result<Option<CallerIdentity>, Error>;
+}
+
+/// The registration of a [`BaseLoader`]: `inventory::submit! { RegisteredBaseLoader(&MyLoader) }`.
+pub struct RegisteredBaseLoader(pub &'static dyn BaseLoader);
+
+impl fmt::Debug for RegisteredBaseLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RegisteredBaseLoader")
+    }
+}
+
+inventory::collect!(RegisteredBaseLoader);
+
+/// The base loader of this build, if a linked crate has one.
+pub(crate) fn base_loader() -> Result<Option<&'static dyn BaseLoader>, Error> {
+    let mut registered = inventory::iter::<RegisteredBaseLoader>.into_iter();
+    let loader = registered.next().map(|registered| registered.0);
+    if registered.next().is_some() {
+        // Which of them came first is the linker's affair.
+        return Err(Error::configuration(
+            "two crates that load base configurations are linked: link only one of them",
+        ));
+    }
+    Ok(loader)
+}

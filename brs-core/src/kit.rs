@@ -1,0 +1,23 @@
+//! What authors of methods need, and all of brs is built on.
+//!
+//! Checks of values that mean the same everywhere, texts of others made fit to be shown, times as
+//! texts, brs's own runtime, and values that belong to one process.
+
+pub(crate) mod blocking;
+pub(crate) mod check;
+pub(crate) mod clock;
+pub(crate) mod default_http;
+pub(crate) mod error;
+pub(crate) mod iso8601;
+pub(crate) mod per_process;
+pub(crate) mod runtime;
+pub(crate) mod secret;
+pub(crate) mod shown;
+pub(crate) mod turns;
+
+pub use check::{is_account_id, is_endpoint_url, is_region};
+pub use default_http::{HTTP_CLIENT, default_http_client, http_client_per_runtime};
+pub use iso8601::iso8601;
+pub use per_process::PerProcess;
+pub use runtime::own as own_runtime;
+pub use shown::{MAX_TEXT, any_in_chain, causes, clean, find, origin, with_cause};
