@@ -99,7 +99,7 @@ impl Place {
             .unrecoverable();
         match self {
             Self::Profile(Some(profile), _) => {
-                error.with_detail("profile", crate::profiles::shown_name(profile))
+                error.with_detail("profile", crate::environment::profiles::shown_name(profile))
             }
             _ => error,
         }
@@ -114,7 +114,7 @@ impl fmt::Display for Place {
                 write!(
                     f,
                     "`{key}` of the profile `{}`",
-                    crate::profiles::shown_name(profile)
+                    crate::environment::profiles::shown_name(profile)
                 )
             }
             Self::Profile(None, key) => write!(f, "the profile's `{key}`"),
@@ -177,5 +177,6 @@ pub(crate) fn profile(variables: &Variables) -> Result<Option<(String, &'static 
     }
 }
 
+pub(crate) mod profiles;
 #[cfg(test)]
 mod tests;

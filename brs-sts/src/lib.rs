@@ -160,37 +160,18 @@
 //! This crate also registers the base loader through which every method gets profiles, SSO logins
 //! and the default chain, and with which `whoami()` asks STS for account and ARN.
 
-mod assume;
-mod base;
-mod beneath;
-mod ca;
-mod call;
-mod client;
-mod connect;
+mod clock;
 mod data;
 mod environment;
-mod error;
-mod found;
-mod guarded;
-mod http_client;
-mod leaf;
+mod methods;
 mod mfa;
-mod observed;
-mod params;
-mod profile_graph;
 mod profiles;
-mod role_profile;
-mod session_name;
-pub mod session_token;
-mod sso;
-mod strategy;
-mod time;
-mod validate;
-pub mod web_identity;
-mod whoami;
+mod request;
+mod sts;
 
-pub use assume::AssumeExt;
-pub use client::{RetryMode, StsClient};
+pub use methods::assume::AssumeExt;
+pub use methods::assume_role::Sts;
+pub use methods::{session_token, web_identity};
 pub use mfa::MfaTokenProvider;
-pub use params::{AssumeRole, DEFAULT_ROLE_SESSION_NAME, Params};
-pub use strategy::Sts;
+pub use request::client::{RetryMode, StsClient};
+pub use request::params::{AssumeRole, DEFAULT_ROLE_SESSION_NAME, Params};

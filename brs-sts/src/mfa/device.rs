@@ -23,7 +23,7 @@ use super::totp::Totp;
 use super::{
     AnyError, Asked, AsyncFunction, BlockingFunction, MfaTokenProvider, Source, prompt, used,
 };
-use crate::time::Time;
+use crate::clock::Time;
 
 /// The step of AWS's devices, for providers that do not say theirs.
 const STEP: Duration = Duration::from_secs(30);

@@ -30,17 +30,17 @@ use brs_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::beneath;
-use crate::call::{Asked, Caller};
-use crate::client::StsClient;
-use crate::connect::{Connection, Signed, connect};
 use crate::data;
-use crate::error::Operation;
+use crate::methods::inherit;
+use crate::methods::role_profile;
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::data::Kwargs;
 use crate::mfa::device::Device;
-use crate::role_profile;
-use crate::validate;
+use crate::request::client::StsClient;
+use crate::request::validate;
+use crate::sts::call::{Asked, Caller};
+use crate::sts::connect::{Connection, Signed, connect};
+use crate::sts::error::Operation;
 
 const METHOD: &str = "sts-session-token";
 const SOURCE: &str = "sts-session-token";
@@ -254,7 +254,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
         (Some(serial_number), None, Some(code)) => Device::fixed(serial_number, code.expose()),
         _ => None,
     };
-    let settings = beneath::inherited(&params.client, &setup);
+    let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByBase).await?;
     Ok(SessionToken {
         duration: params.duration,

@@ -11,10 +11,10 @@ use brs_core::{Error, SecretString};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::client::StsClient;
 use crate::data::{self, PolicyArn};
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::data::Kwargs;
+use crate::request::client::StsClient;
 
 /// The session name that is used when none is given: `brs-session`.
 ///

@@ -21,11 +21,11 @@ use aws_types::service_config::ServiceConfigKey;
 use brs_core::kit::is_endpoint_url;
 use brs_core::{BaseCredentials, Error, Setup};
 
-use crate::client::{RetryMode, StsClient};
-use crate::guarded::Guarded;
-use crate::http_client;
-use crate::time::Time;
-use crate::validate::Invalid;
+use crate::clock::Time;
+use crate::request::client::{RetryMode, StsClient};
+use crate::request::validate::Invalid;
+use crate::sts::guarded::Guarded;
+use crate::sts::http_client;
 use brs_core::kit;
 
 /// How long asking who credentials are may take, unless the configuration says less.

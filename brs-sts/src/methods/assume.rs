@@ -2,7 +2,7 @@
 
 use brs_core::{RefreshableSession, SessionBuilder};
 
-use crate::params::Params;
+use crate::request::params::Params;
 
 /// Assuming roles from a session.
 ///

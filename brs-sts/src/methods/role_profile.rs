@@ -17,16 +17,16 @@ use std::sync::Arc;
 use brs_core::{BaseCredentials, Error, RefreshStrategy, RefreshableSession, Setup};
 use futures_util::future::BoxFuture;
 
-use crate::client::StsClient;
-use crate::found::{self, Found};
-use crate::leaf::{LeafProvider, Leaves};
+use crate::environment::profiles;
+use crate::methods::assume_role::{self, CHAINED};
+use crate::methods::found::{self, Found};
+use crate::methods::web_identity;
 use crate::mfa::MfaTokenProvider;
-use crate::params::{AssumeRole, Params};
-use crate::profile_graph::{self, Base, Role, WebIdentity, wrong, wrong_value};
-use crate::profiles;
-use crate::strategy::{self, CHAINED};
-use crate::validate;
-use crate::web_identity;
+use crate::profiles::graph::{self, Base, Role, WebIdentity, wrong, wrong_value};
+use crate::profiles::leaf::{LeafProvider, Leaves};
+use crate::request::client::StsClient;
+use crate::request::params::{AssumeRole, Params};
+use crate::request::validate;
 
 /// Completes parameters and set-up from the profile that the session stands on, if it stands on
 /// one.
@@ -42,7 +42,7 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
     let provider = params.mfa_token_provider.clone();
     let profiles = profiles::load(&name).await?;
     if of_profile {
-        let Some(chain) = profile_graph::resolve(&profiles, &name)? else {
+        let Some(chain) = graph::resolve(&profiles, &name)? else {
             return Ok(Completed {
                 params,
                 setup,
@@ -153,7 +153,7 @@ async fn device_of(name: &str) -> Result<Option<(String, String)>, Error> {
     let Some(profile) = profiles.get_profile(name) else {
         return Ok(None);
     };
-    Ok(profile_graph::mfa_serial(profile)?.map(|serial| (serial.to_owned(), name.to_owned())))
+    Ok(graph::mfa_serial(profile)?.map(|serial| (serial.to_owned(), name.to_owned())))
 }
 
 /// What [`complete`] makes.
@@ -226,7 +226,7 @@ impl Role {
             (Some(role), Some(duration)) if duration > CHAINED => Err(wrong_value(
                 &self.profile,
                 "duration_seconds",
-                &strategy::too_long_on(role, duration),
+                &assume_role::too_long_on(role, duration),
             )),
             _ => Ok(()),
         }
@@ -305,7 +305,7 @@ impl Hops {
             params = params.mfa_token_provider(provider);
         }
         let strategy =
-            strategy::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
+            assume_role::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
         self.open(strategy, &setup).await
     }
 

@@ -7,7 +7,7 @@
 
 use brs_core::Error;
 
-use crate::validate::{self, Invalid};
+use crate::request::validate::{self, Invalid};
 
 const FIELDS: &str = "`{host}`, `{pid}` and `{random}`";
 const RANDOM: std::ops::RangeInclusive<u32> = 0x1000_0000..=0xFFFF_FFFF;

@@ -27,7 +27,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::environment::{Found, Place, Reader, Variables};
-use crate::http_client;
+use crate::sts::http_client;
 
 /// The system's own bundles have about 200 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;

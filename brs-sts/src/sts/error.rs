@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use brs_core::Error;
 use http_body_util::LengthLimitError;
 
-use crate::http_client::MAX_ANSWER;
-use crate::time::Difference;
+use crate::clock::Difference;
+use crate::sts::http_client::MAX_ANSWER;
 use brs_core::kit::{causes, clean, find, with_cause};
 
 pub(crate) use class::Class;

@@ -22,13 +22,13 @@ use brs_core::{
     SystemClock,
 };
 
-use crate::ca::Bundle;
-use crate::client::StsClient;
+use crate::environment::profiles::{self, NamedBy};
 use crate::environment::settings::Settings;
 use crate::environment::{self, Reader, Variables, checks, files};
-use crate::found::Found;
-use crate::profiles::{self, NamedBy};
-use crate::whoami;
+use crate::methods::found::Found;
+use crate::methods::whoami;
+use crate::request::client::StsClient;
+use crate::sts::ca::Bundle;
 
 brs_core::__private::inventory::submit! { RegisteredBaseLoader(&Loader) }
 

@@ -20,12 +20,12 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_types::SdkConfig;
 use brs_core::{Clock, Error, RefreshableSession, Setup};
 
-use crate::client::StsClient;
 use crate::environment::Variables;
-use crate::leaf::{LeafProvider, Leaves};
-use crate::profile_graph::{self, Base, Chain, WebIdentity};
-use crate::profiles;
-use crate::role_profile::Hops;
+use crate::environment::profiles;
+use crate::methods::role_profile::Hops;
+use crate::profiles::graph::{self, Base, Chain, WebIdentity};
+use crate::profiles::leaf::{LeafProvider, Leaves};
+use crate::request::client::StsClient;
 
 /// A provider of the base credentials that are found.
 pub(crate) struct Found {
@@ -136,7 +136,7 @@ pub(crate) fn chain(
     name: &str,
     is_named: bool,
 ) -> Result<Option<Chain>, Error> {
-    let chain = profile_graph::resolve(profiles, name)?;
+    let chain = graph::resolve(profiles, name)?;
     if chain.is_some() || is_named {
         return Ok(chain);
     }

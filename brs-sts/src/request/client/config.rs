@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::data;
-use crate::validate::Invalid;
+use crate::request::validate::Invalid;
 
 /// The part of botocore's `Config` that has a counterpart here.
 #[derive(Clone, Default, Deserialize, JsonSchema)]

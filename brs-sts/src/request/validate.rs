@@ -12,8 +12,8 @@ use brs_core::Error;
 use brs_core::kit::is_account_id;
 
 use crate::mfa::code::is_code;
-use crate::params::AssumeRole;
-use crate::session_name;
+use crate::request::params::AssumeRole;
+use crate::request::session_name;
 
 const ROLE_ARN: &str = "must be a role's ARN, `arn:aws:iam::<12-digit account>:role/<name>` (or in another \
                         `aws-…` partition)";

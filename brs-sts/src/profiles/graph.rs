@@ -20,9 +20,9 @@ use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::Credentials;
 use brs_core::Error;
 
-use crate::profiles::{DEFAULT, files, shown_name};
-use crate::session_name;
-use crate::validate::{self, Invalid};
+use crate::environment::profiles::{DEFAULT, files, shown_name};
+use crate::request::session_name;
+use crate::request::validate::{self, Invalid};
 
 /// The roles between a profile and the credentials that all of them begin with.
 #[derive(Clone, PartialEq)]

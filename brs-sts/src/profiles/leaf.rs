@@ -30,13 +30,13 @@ use aws_types::service_config::ServiceConfigKey;
 use brs_core::Error;
 use tokio::sync::OnceCell;
 
-use crate::client::StsClient;
-use crate::connect::{retries, timeouts};
+use crate::environment::profiles;
 use crate::environment::{Reader, Variables, machine};
-use crate::http_client;
-use crate::profile_graph::{Leaf, Owner, Source, leaf, wrong};
-use crate::profiles;
-use crate::sso;
+use crate::profiles::graph::{Leaf, Owner, Source, leaf, wrong};
+use crate::profiles::sso;
+use crate::request::client::StsClient;
+use crate::sts::connect::{retries, timeouts};
+use crate::sts::http_client;
 use brs_core::kit::with_cause;
 
 /// What leaves are loaded with; shared by all the providers of a session.

@@ -7,10 +7,10 @@
 use aws_types::SdkConfig;
 use brs_core::{CallerIdentity, Error, RefreshStrategy};
 
-use crate::beneath::connection_of;
-use crate::connect::connect_for_identity;
-use crate::error::{Call, Operation, from_sdk};
-use crate::observed::Observed;
+use crate::methods::inherit::connection_of;
+use crate::sts::connect::connect_for_identity;
+use crate::sts::error::{Call, Operation, from_sdk};
+use crate::sts::observed::Observed;
 
 /// Who the credentials of `config` are; `None` if there is no region to ask in.
 pub(crate) async fn caller_identity(

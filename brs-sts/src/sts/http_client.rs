@@ -36,9 +36,9 @@ use brs_core::Error;
 use brs_core::kit::PerProcess;
 use http_body_util::Limited;
 
-use crate::ca::{self, Bundle};
-use crate::client::{StsClient, Verify};
-use crate::validate::Invalid;
+use crate::request::client::{StsClient, Verify};
+use crate::request::validate::Invalid;
+use crate::sts::ca::{self, Bundle};
 
 /// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole
 /// AssumeRole answer hardly more than 10.

@@ -15,16 +15,16 @@ use brs_core::{
     TemporaryCredentials,
 };
 
-use crate::beneath;
-use crate::call::{Asked, Caller};
-use crate::connect::{Connection, Signed, connect};
-use crate::error::Operation;
+use crate::methods::inherit;
+use crate::methods::role_profile::{self, Completed};
 use crate::mfa::MfaTokenProvider;
 use crate::mfa::device::Device;
-use crate::params::{AssumeRole, Params};
-use crate::role_profile::{self, Completed};
-use crate::session_name;
-use crate::validate::Invalid;
+use crate::request::params::{AssumeRole, Params};
+use crate::request::session_name;
+use crate::request::validate::Invalid;
+use crate::sts::call::{Asked, Caller};
+use crate::sts::connect::{Connection, Signed, connect};
+use crate::sts::error::Operation;
 
 const METHOD: &str = "sts";
 const SOURCE: &str = "sts-assume-role";
@@ -140,7 +140,7 @@ pub(crate) async fn build_on(
         check_chained(request.duration, base)?;
     }
     let device = device(&mut request, params.mfa_token_provider.as_ref()).await?;
-    let settings = beneath::inherited(&params.client, &setup);
+    let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByBase).await?;
     let caller = Caller { connection, device };
     Ok(Sts {

@@ -17,8 +17,8 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use brs_core::Error;
 
-use crate::profile_graph::SsoLogin;
-use crate::profiles::shown_name;
+use crate::environment::profiles::shown_name;
+use crate::profiles::graph::SsoLogin;
 use brs_core::kit::any_in_chain;
 use renewal::{Outcome, Renewal};
 

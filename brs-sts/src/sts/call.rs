@@ -34,11 +34,11 @@ use aws_smithy_types::retry::RetryConfig;
 use brs_core::kit::is_account_id;
 use brs_core::{BaseCredentials, Error, RefreshContext, TemporaryCredentials};
 
-use crate::connect::Connection;
-use crate::error::{Call, Class, Failed, Operation, from_provider, from_sdk};
+use crate::clock::{Difference, TOLERATED};
 use crate::mfa::device::{Device, Reason, Taken};
-use crate::observed::Observed;
-use crate::time::{Difference, TOLERATED};
+use crate::sts::connect::Connection;
+use crate::sts::error::{Call, Class, Failed, Operation, from_provider, from_sdk};
+use crate::sts::observed::Observed;
 
 /// What STS answered, whatever the operation.
 #[derive(Debug)]

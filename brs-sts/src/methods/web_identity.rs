@@ -40,18 +40,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::beneath;
-use crate::call::{Asked, Caller};
-use crate::client::StsClient;
-use crate::connect::{Connection, Signed, connect};
 use crate::data::{self, PolicyArn};
-use crate::error::Operation;
-use crate::params::DEFAULT_ROLE_SESSION_NAME;
-use crate::profile_graph;
-use crate::profiles;
-use crate::session_name;
-use crate::strategy;
-use crate::validate;
+use crate::environment::profiles;
+use crate::methods::assume_role;
+use crate::methods::inherit;
+use crate::profiles::graph;
+use crate::request::client::StsClient;
+use crate::request::params::DEFAULT_ROLE_SESSION_NAME;
+use crate::request::session_name;
+use crate::request::validate;
+use crate::sts::call::{Asked, Caller};
+use crate::sts::connect::{Connection, Signed, connect};
+use crate::sts::error::Operation;
 
 const METHOD: &str = "sts-web-identity";
 const SOURCE: &str = "sts-web-identity";
@@ -219,7 +219,7 @@ impl Params {
     }
 
     /// With what a profile says where nothing is given, and the profile if the role is its own.
-    fn or(mut self, role: &profile_graph::WebIdentity) -> (Self, Option<String>) {
+    fn or(mut self, role: &graph::WebIdentity) -> (Self, Option<String>) {
         let profile = role.profile.clone().filter(|_| self.role_arn.is_none());
         self.role_arn = self.role_arn.or_else(|| Some(role.role_arn.clone()));
         self.token_file = self.token_file.or_else(|| Some(role.token_file.clone()));
@@ -232,9 +232,9 @@ impl Params {
 }
 
 /// The web identity of a profile; `None` if it has none.
-async fn role_of(name: &str) -> Result<Option<profile_graph::WebIdentity>, Error> {
+async fn role_of(name: &str) -> Result<Option<graph::WebIdentity>, Error> {
     match profiles::load(name).await?.get_profile(name) {
-        Some(profile) => profile_graph::web_identity(profile),
+        Some(profile) => graph::web_identity(profile),
         None => Ok(None),
     }
 }
@@ -327,7 +327,7 @@ async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
 
 /// The strategy of a profile's role, or of the environment's, beneath a session.
 pub(crate) async fn of_profile(
-    role: &profile_graph::WebIdentity,
+    role: &graph::WebIdentity,
     client: StsClient,
     setup: Setup,
 ) -> Result<WebIdentity, Error> {
@@ -363,7 +363,7 @@ async fn build_on(
         name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME),
         "role_session_name",
     )?;
-    let settings = beneath::inherited(&params.client, &setup);
+    let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
     let caller = Caller {
@@ -411,7 +411,7 @@ impl RefreshStrategy for WebIdentity {
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         self.fetch(cx)
             .await
-            .map_err(|error| strategy::of_profile(error, self.profile()))
+            .map_err(|error| assume_role::of_profile(error, self.profile()))
     }
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())

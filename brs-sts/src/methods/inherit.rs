@@ -7,11 +7,11 @@ use std::any::Any;
 
 use brs_core::{BaseCredentials, RefreshStrategy, Setup};
 
-use crate::client::StsClient;
-use crate::connect::Connection;
-use crate::session_token::SessionToken;
-use crate::strategy::Sts;
-use crate::web_identity::WebIdentity;
+use crate::methods::assume_role::Sts;
+use crate::methods::session_token::SessionToken;
+use crate::methods::web_identity::WebIdentity;
+use crate::request::client::StsClient;
+use crate::sts::connect::Connection;
 
 /// The settings, completed from those of the session beneath, if there is one.
 pub(crate) fn inherited(settings: &StsClient, setup: &Setup) -> StsClient {

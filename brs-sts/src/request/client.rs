@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 use crate::data;
-use crate::validate::Invalid;
+use crate::request::validate::Invalid;
 use brs_core::kit;
 
 mod config;

@@ -1,0 +1,11 @@
+//! The methods, what they take from a profile, and what this crate offers to every method.
+
+pub(crate) mod assume;
+pub(crate) mod assume_role;
+pub(crate) mod found;
+pub(crate) mod inherit;
+pub(crate) mod loader;
+pub(crate) mod role_profile;
+pub mod session_token;
+pub mod web_identity;
+pub(crate) mod whoami;
