@@ -406,7 +406,7 @@ mod tests {
             let error = command.unwrap_err();
             assert_eq!(
                 (error.kind(), error.is_unrecoverable()),
-                (crate::ErrorKind::Configuration, true),
+                (crate::kit::error::ErrorKind::Configuration, true),
                 "{error}"
             );
             assert_eq!(error.details()["problem"], problem, "{error}");

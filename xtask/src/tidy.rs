@@ -1,9 +1,10 @@
 //! `cargo xtask tidy`: what can be checked without compiling, in a second.
 //!
-//! Collects findings from three places and prints them sorted: `text` looks at single files,
-//! `manifest` at the `Cargo.toml` files, this file at the tree as a whole. A finding says where and
-//! what to do.
+//! Collects findings from four places and prints them sorted: `text` looks at single files,
+//! `layers` at what modules use, `manifest` at the `Cargo.toml` files, this file at the tree as a
+//! whole. A finding says where and what to do.
 
+mod layers;
 mod manifest;
 mod text;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         // Anything that is not text has no lines to check.
         if let Ok(content) = fs::read_to_string(workspace.root().join(file)) {
             findings.extend(text::check(file, &content));
+            findings.extend(layers::check(file, &content));
         }
     }
     findings.extend(top_level(&files, |file| {

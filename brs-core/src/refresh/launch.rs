@@ -392,7 +392,11 @@ mod real {
             let scripted = Scripted::always(Step::Hang);
             let launcher = Launcher::new(scripted.shared(), None);
             launcher.end();
-            let flight = Flight::new("scripted", crate::RefreshReason::First, Moment::now(&clock));
+            let flight = Flight::new(
+                "scripted",
+                crate::method::strategy::RefreshReason::First,
+                Moment::now(&clock),
+            );
             let guard = Guard::new(Weak::new(), Arc::clone(&flight));
             let limit = Duration::from_secs(30);
             launcher.launch(
