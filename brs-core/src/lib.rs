@@ -111,13 +111,13 @@ pub use base::setup::{BaseCredentials, BaseLoader, BaseRequest, RegisteredBaseLo
 pub use credentials::TemporaryCredentials;
 pub use kit::blocking::Blocking;
 pub use kit::clock::{Clock, Sleep, SystemClock};
-pub use kit::error::{Error, ErrorKind};
+pub use kit::error::{Error, ErrorKind, Recovery};
 pub use kit::secret::SecretString;
 pub use kit::turns::limit_concurrent_refreshes;
 pub use method::events::{Event, Events};
 pub use method::identity::{CallerIdentity, Identity};
-pub use method::params::Params;
-pub use method::strategy::{RefreshContext, RefreshReason, RefreshStrategy};
+pub use method::params::{MethodParams, Params};
+pub use method::strategy::{IntoStrategy, RefreshContext, RefreshReason, RefreshStrategy};
 pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
 pub use session::registry::Method;
 pub use session::{

@@ -31,8 +31,8 @@ use crate::kit::clock::Clock;
 use crate::kit::error::Error;
 use crate::method::events::Events;
 use crate::method::identity::{CallerIdentity, Identity};
-use crate::method::params::Params;
-use crate::method::strategy::RefreshStrategy;
+use crate::method::params::{MethodParams, Params};
+use crate::method::strategy::{IntoStrategy, RefreshStrategy};
 use crate::refresh::{Engine, RefreshStatus};
 
 /// An AWS session whose credentials are replaced before they expire.
@@ -54,7 +54,22 @@ struct Inner {
 
 /// Opening a session.
 impl RefreshableSession {
-    /// Opens a session by a registered method with default options.
+    /// Opens a session with default options; the parameters' type says by which method.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for wrong parameters; whatever [`SessionBuilder::build`] gives.
+    pub async fn open(params: impl MethodParams) -> Result<Self, Error> {
+        Self::with(params).build().await
+    }
+
+    /// Options for opening a session; the parameters' type says by which method.
+    pub fn with<P: MethodParams>(params: P) -> SessionBuilder {
+        SessionBuilder::method(P::METHOD.to_owned(), params.into())
+    }
+
+    /// Opens a session by the name of a registered method, known at run time, with default
+    /// options. [`open`](Self::open) does where the parameters' type is known.
     ///
     /// # Errors
     ///
@@ -88,17 +103,18 @@ impl RefreshableSession {
         SessionBuilder::from_data(method, data)?.build().await
     }
 
-    /// Opens a session by a registered method, with options.
+    /// Options for opening a session by the name of a registered method, known at run time.
+    /// [`with`](Self::with) does where the parameters' type is known.
     pub fn builder(method: impl Into<String>, params: impl Into<Params>) -> SessionBuilder {
         SessionBuilder::method(method.into(), params.into())
     }
 
-    /// Opens a session with a strategy of one's own, registered or not.
-    pub fn with_strategy(strategy: Arc<dyn RefreshStrategy>) -> SessionBuilder {
-        SessionBuilder::strategy(strategy)
+    /// Options for opening a session with your own strategy, registered or not.
+    pub fn with_strategy(strategy: impl IntoStrategy) -> SessionBuilder {
+        SessionBuilder::strategy(strategy.into_strategy())
     }
 
-    /// Opens a session around any SDK credentials provider.
+    /// Options for opening a session around any SDK credentials provider.
     ///
     /// The provider should not cache by itself, or the engine sees its sets late.
     pub fn with_provider(provider: impl ProvideCredentials + 'static) -> SessionBuilder {
@@ -527,6 +543,12 @@ async fn caller(
     engine
         .on_own_runtime(async move { loader.caller_identity(&config, &*strategy).await })
         .await
+}
+
+impl From<&RefreshableSession> for BaseSession {
+    fn from(session: &RefreshableSession) -> Self {
+        session.as_base()
+    }
 }
 
 impl fmt::Debug for RefreshableSession {

@@ -133,10 +133,8 @@ impl Params {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl brs_core::MethodParams for Params {
+    const METHOD: &'static str = "custom";
 }
 
 impl fmt::Debug for Params {

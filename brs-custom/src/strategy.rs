@@ -145,7 +145,6 @@ async fn build(params: Params, _: Setup) -> Result<Custom, Error> {
 }
 
 register_method! {
-    name: "custom",
     summary: "credentials from a function or an external command",
     params: Params,
     build: build,

@@ -52,7 +52,7 @@
 //! is not registered yet, say, the one before it is used once more, with a warning, until the new
 //! one has been accepted. A pass phrase is asked for when the session is built and when the key's
 //! file has changed. Within 30 days of the certificate's end each refresh tells so:
-//! [`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring).
+//! [`Event::Warning`](brs_core::Event::Warning) of the name [`CERTIFICATE_EXPIRING`].
 //!
 //! Keys are RSA of 2048 to 4096 bits, EC P-256 or P-384.
 //!
@@ -115,7 +115,7 @@ pub use passphrase::Passphrase;
 pub use pem::Pem;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::Pkcs11;
-pub use strategy::Iot;
+pub use strategy::{CERTIFICATE_EXPIRING, Iot};
 
 /// What `brs-mqtt` needs. Not part of the public API.
 #[doc(hidden)]

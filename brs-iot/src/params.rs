@@ -115,7 +115,7 @@ impl Params {
     ///
     /// It must belong to the key and be valid when the session is built. Within 30 days of its end,
     /// each refresh tells so
-    /// ([`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring)). A file that changes
+    /// ([`Event::Warning`](brs_core::Event::Warning)). A file that changes
     /// is read again.
     #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
@@ -330,10 +330,8 @@ impl JsonSchema for Params {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl brs_core::MethodParams for Params {
+    const METHOD: &'static str = "iot";
 }
 
 #[cfg(test)]

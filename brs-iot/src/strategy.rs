@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use brs_core::kit::iso8601;
 use brs_core::{
-    Clock, Error, Event, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
-    register_method,
+    Clock, Error, Identity, MethodParams, RefreshContext, RefreshStrategy, Setup,
+    TemporaryCredentials, register_method,
 };
 
 use crate::call::{Limits, fetch, within};
@@ -24,7 +25,10 @@ use crate::params::Params;
 use crate::server_time::ServerTime;
 use crate::tls::Trust;
 
-const METHOD: &str = "iot";
+const METHOD: &str = Params::METHOD;
+/// The name of the [warning](brs_core::Event::Warning) within 30 days of the certificate's
+/// expiration, at each refresh. Its details are the `subject` and `not_after`, in ISO 8601.
+pub const CERTIFICATE_EXPIRING: &str = "certificate_expiring";
 const SOURCE: &str = "iot-credentials-provider";
 /// How long before its end a certificate is told of.
 pub(crate) const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -181,10 +185,12 @@ impl Iot {
         {
             return;
         }
-        cx.emit(Event::CertificateExpiring {
-            subject: device.certificate_subject().to_owned(),
-            not_after: device.not_after(),
-        });
+        let (subject, not_after) = (device.certificate_subject(), iso8601(device.not_after()));
+        cx.warn(
+            CERTIFICATE_EXPIRING,
+            format!("the certificate of `{subject}` expires at {not_after}: replace it"),
+            [("subject", subject.to_owned()), ("not_after", not_after)],
+        );
     }
 }
 
@@ -283,7 +289,6 @@ async fn build(params: Params, setup: Setup) -> Result<Iot, Error> {
 }
 
 register_method! {
-    name: METHOD,
     summary: "credentials for a device, by its X.509 certificate (AWS IoT)",
     params: Params,
     build: build,

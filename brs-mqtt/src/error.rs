@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use brs_core::Error;
+use brs_core::{Error, Recovery};
 
 pub(crate) mod lost;
 pub(crate) mod reason;
@@ -109,7 +109,7 @@ pub(crate) fn unfinished(limit: Duration) -> Error {
         "the connection was closed {limit:?} after that was asked for, before the acknowledgement: whether the message \
          has arrived is unknown"
     ))
-    .not_retryable()
+    .with_recovery(Recovery::Later)
     .with_code("Closed")
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn unsent(limit: Duration) -> Error {
     Error::connection(format!(
         "the connection was closed {limit:?} after that was asked for, and the message has not been sent"
     ))
-    .not_retryable()
+    .with_recovery(Recovery::Later)
     .with_code("Closed")
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn left_over(limit: Duration) -> Error {
         "the connection was closed after {limit:?} with something left over: each publish, subscribe and unsubscribe \
          has been told; give a longer limit, or look at what the server keeps waiting"
     ))
-    .not_retryable()
+    .with_recovery(Recovery::Later)
     .with_code("Closed")
 }
 

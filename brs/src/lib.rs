@@ -48,10 +48,10 @@
 pub use brs_core::{
     AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking,
     CallerIdentity, ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events,
-    Identity, Method, Params, RefreshBackoff, RefreshContext, RefreshReason, RefreshStatus,
-    RefreshStrategy, RefreshableSession, RegisteredBaseLoader, SecretString, SessionBuilder,
-    SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials, limit_concurrent_refreshes,
-    register_method,
+    Identity, IntoStrategy, Method, MethodParams, Params, Recovery, RefreshBackoff, RefreshContext,
+    RefreshReason, RefreshStatus, RefreshStrategy, RefreshableSession, RegisteredBaseLoader,
+    SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials,
+    limit_concurrent_refreshes, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]
@@ -82,18 +82,22 @@ pub mod prelude {
     pub use crate::{Error, RefreshableSession, TemporaryCredentials};
 }
 
-/// The method that [`open`] uses.
-pub const DEFAULT_METHOD: &str = "sts";
-
-/// Opens a session by the [default method](DEFAULT_METHOD).
+/// Opens a session with default options; the parameters' type says by which method.
+///
+/// ```no_run
+/// # #[cfg(feature = "sts")]
+/// # async fn example() -> Result<(), brs::Error> {
+/// use brs::sts;
+///
+/// let session = brs::open(sts::Params::new("arn:aws:iam::123456789012:role/app")).await?;
+/// # let _ = session;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
-/// As [`RefreshableSession::new`]; without the feature `sts`, that the method is not in this build.
-///
-/// # Cancel safety
-///
-/// Cancel safe.
-pub async fn open(params: impl Into<Params>) -> Result<RefreshableSession, Error> {
-    RefreshableSession::new(DEFAULT_METHOD, params).await
+/// As [`RefreshableSession::open`].
+pub async fn open(params: impl MethodParams) -> Result<RefreshableSession, Error> {
+    RefreshableSession::open(params).await
 }

@@ -3,8 +3,7 @@
 //! An [`Error`] has a [kind](ErrorKind), a message that names the thing and the remedy, and the
 //! structured fields a program may want to look at: AWS's code and status, the method, the
 //! parameter, further details. Strategies build errors with one of the five constructors and the
-//! `with_…` methods; whether a failure is *unrecoverable* (only a person can mend it) decides how
-//! the engine paces further tries. Messages and details never hold a secret key, a session token, a
+//! `with_…` methods; its [`Recovery`] decides how the engine paces further tries. Messages and details never hold a secret key, a session token, a
 //! PIN or a one-time code; `Display` never repeats what `source()` says.
 
 use std::borrow::Cow;
@@ -40,6 +39,21 @@ pub enum ErrorKind {
     Request,
 }
 
+/// What may help after a failure: it decides how the engine paces further tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Recovery {
+    /// An immediate retry may succeed: a time-out, a lost connection, trouble at the service.
+    Soon,
+    /// The source wants fewer calls.
+    Throttled,
+    /// An immediate retry would fail the same way, but the condition may clear without
+    /// intervention.
+    Later,
+    /// Only a person can fix it: access denied, an expired login, a wrong PIN or parameter.
+    Person,
+}
+
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
@@ -49,9 +63,7 @@ struct Inner {
     method: Option<Cow<'static, str>>,
     param: Option<String>,
     details: BTreeMap<String, String>,
-    retryable: bool,
-    unrecoverable: bool,
-    throttled: bool,
+    recovery: Recovery,
     refresh_allowed_at: Option<SystemTime>,
     source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
@@ -92,47 +104,37 @@ impl Error {
             method: None,
             param: None,
             details: BTreeMap::new(),
-            retryable: kind == ErrorKind::Connection,
-            unrecoverable: false,
-            throttled: false,
+            recovery: match kind {
+                ErrorKind::Connection => Recovery::Soon,
+                _ => Recovery::Later,
+            },
             refresh_allowed_at: None,
             source: None,
         }))
     }
 
-    /// Only a person can mend this: access denied, an expired login, a wrong PIN. Not retryable.
+    /// What may help. Default: [`Recovery::Soon`] for connection errors, else [`Recovery::Later`].
+    #[must_use]
+    pub fn with_recovery(self, recovery: Recovery) -> Self {
+        self.change(|inner| inner.recovery = recovery)
+    }
+
+    /// [`Recovery::Person`]: access denied, an expired login, a wrong PIN.
     #[must_use]
     pub fn unrecoverable(self) -> Self {
-        self.change(|inner| {
-            inner.unrecoverable = true;
-            inner.retryable = false;
-            inner.throttled = false;
-        })
+        self.with_recovery(Recovery::Person)
     }
 
-    /// Trying again soon may succeed: throttling, a time-out, trouble at the service.
+    /// [`Recovery::Soon`]: a time-out, trouble at the service.
     #[must_use]
     pub fn retryable(self) -> Self {
-        self.change(|inner| {
-            inner.unrecoverable = false;
-            inner.retryable = true;
-        })
+        self.with_recovery(Recovery::Soon)
     }
 
-    /// Trying again soon would hear the same, though it may pass by itself: nobody is asked to mend
-    /// it.
-    #[must_use]
-    pub fn not_retryable(self) -> Self {
-        self.change(|inner| {
-            inner.retryable = false;
-            inner.throttled = false;
-        })
-    }
-
-    /// The source wants fewer calls; retryable.
+    /// [`Recovery::Throttled`]: the source wants fewer calls.
     #[must_use]
     pub fn throttled(self) -> Self {
-        self.retryable().change(|inner| inner.throttled = true)
+        self.with_recovery(Recovery::Throttled)
     }
 
     /// The source's own error code, such as `AccessDenied`.
@@ -204,6 +206,26 @@ impl Error {
 
 /// Looking at an error.
 impl Error {
+    /// The brs error within another error, such as that of a failed SDK call.
+    ///
+    /// An SDK client reports credentials that could not be loaded as an error of its own; what went
+    /// wrong and what to do is in the brs error beneath it.
+    ///
+    /// ```
+    /// use brs_core::{Error, Recovery};
+    ///
+    /// fn alert(error: &(dyn std::error::Error + 'static)) {
+    ///     match Error::find(error) {
+    ///         Some(error) if error.recovery() == Recovery::Person => eprintln!("act: {error}"),
+    ///         Some(error) => eprintln!("credentials: {error}"),
+    ///         None => eprintln!("the call itself failed: {error}"),
+    ///     }
+    /// }
+    /// ```
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        crate::kit::shown::find(error)
+    }
+
     /// Which of the five kinds this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -234,19 +256,24 @@ impl Error {
         &self.0.details
     }
 
-    /// Whether trying again soon may succeed.
+    /// What may help.
+    pub fn recovery(&self) -> Recovery {
+        self.0.recovery
+    }
+
+    /// Whether an immediate retry may succeed: [`Recovery::Soon`] and [`Recovery::Throttled`].
     pub fn is_retryable(&self) -> bool {
-        self.0.retryable
+        matches!(self.0.recovery, Recovery::Soon | Recovery::Throttled)
     }
 
-    /// Whether only a person can mend this.
+    /// Whether only a person can fix this: [`Recovery::Person`].
     pub fn is_unrecoverable(&self) -> bool {
-        self.0.unrecoverable
+        self.0.recovery == Recovery::Person
     }
 
-    /// Whether the source wants fewer calls; then it is retryable, too.
+    /// Whether the source wants fewer calls: [`Recovery::Throttled`].
     pub fn is_throttled(&self) -> bool {
-        self.0.throttled
+        self.0.recovery == Recovery::Throttled
     }
 
     /// For an error raised from memory, without asking the source: when the source may be asked
@@ -291,11 +318,7 @@ impl fmt::Debug for Error {
         if !inner.details.is_empty() {
             out.field("details", &inner.details);
         }
-        if inner.throttled {
-            out.field("throttled", &true);
-        }
-        out.field("retryable", &inner.retryable)
-            .field("unrecoverable", &inner.unrecoverable);
+        out.field("recovery", &inner.recovery);
         if let Some(source) = &inner.source {
             // Display, not Debug: foreign errors may hold more in their fields than they mean to
             // say.
@@ -373,16 +396,21 @@ mod tests {
     }
 
     #[test]
-    fn a_throttled_call_is_worth_another_try_later() {
+    fn the_last_word_on_recovery_counts() {
         let error = Error::request("slow down").unrecoverable().throttled();
         assert!(error.is_throttled() && error.is_retryable() && !error.is_unrecoverable());
-        assert!(!error.unrecoverable().is_retryable());
+        let error = error.unrecoverable();
+        assert!(!error.is_throttled() && !error.is_retryable() && error.is_unrecoverable());
+        let error = Error::connection("not trusted").with_recovery(Recovery::Later);
+        assert!(!error.is_retryable() && !error.is_unrecoverable());
     }
 
     #[test]
-    fn a_verdict_is_not_tried_again_soon_and_yet_may_pass() {
-        let error = Error::connection("not trusted").not_retryable();
-        assert!(!error.is_retryable() && !error.is_unrecoverable());
+    fn an_error_is_found_within_those_of_others() {
+        let own = Error::credential("log in").unrecoverable();
+        let foreign = std::io::Error::other(std::io::Error::other(own));
+        assert_eq!(Error::find(&foreign).unwrap().recovery(), Recovery::Person);
+        assert!(Error::find(&std::io::Error::other("x")).is_none());
     }
 
     #[test]

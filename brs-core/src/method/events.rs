@@ -5,6 +5,7 @@
 //! which runs foreign code: the engine sends only while it holds no lock. Events of one flight come
 //! in order; those of two that follow each other at once may overlap.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,12 +70,15 @@ pub enum Event {
         /// From when on such a rejection is honoured again.
         honoured_from: SystemTime,
     },
-    /// A certificate that the strategy uses is near its end.
-    CertificateExpiring {
-        /// The certificate's subject.
-        subject: String,
-        /// When it ends.
-        not_after: SystemTime,
+    /// The strategy reports something that an operator should know, such as a certificate that
+    /// expires soon.
+    Warning {
+        /// The same for all warnings of one sort: `certificate_expiring`. The method documents it.
+        name: &'static str,
+        /// What happened and what to do.
+        message: String,
+        /// Structured details by name.
+        details: BTreeMap<&'static str, String>,
     },
     /// This subscriber was too slow and lost events.
     Missed {
@@ -252,14 +256,11 @@ fn trace(method: &'static str, event: &Event) {
                 "rejected again too soon: the source is not asked yet"
             );
         }
-        Event::CertificateExpiring { subject, not_after } => {
-            tracing::warn!(
-                method,
-                subject,
-                not_after = crate::kit::iso8601::iso8601(*not_after),
-                "certificate near its end"
-            );
-        }
+        Event::Warning {
+            name,
+            message,
+            details,
+        } => tracing::warn!(method, name, ?details, "{message}"),
         Event::Missed { .. } => {}
     }
 }

@@ -157,6 +157,32 @@ impl Params {
     }
 }
 
+/// The parameters of one method, which know its name: what [`open`] takes.
+///
+/// ```
+/// use brs_core::MethodParams;
+///
+/// struct VaultParams {
+///     address: String,
+/// }
+///
+/// impl MethodParams for VaultParams {
+///     const METHOD: &'static str = "vault";
+/// }
+/// ```
+///
+/// [`open`]: https://docs.rs/brs/latest/brs/fn.open.html
+pub trait MethodParams: Any + Send + Sized {
+    /// The name under which the method is registered.
+    const METHOD: &'static str;
+}
+
+impl<P: MethodParams> From<P> for Params {
+    fn from(params: P) -> Self {
+        Self::typed(params)
+    }
+}
+
 impl From<Value> for Params {
     fn from(value: Value) -> Self {
         Self(Kind::Data(Data {

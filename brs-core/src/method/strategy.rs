@@ -130,6 +130,38 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     }
 }
 
+/// A strategy, or a shared one: what [`with_strategy`](crate::RefreshableSession::with_strategy)
+/// takes.
+pub trait IntoStrategy: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_strategy(self) -> Arc<dyn RefreshStrategy>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<S: RefreshStrategy> sealed::Sealed for S {}
+impl<S: RefreshStrategy> IntoStrategy for S {
+    fn into_strategy(self) -> Arc<dyn RefreshStrategy> {
+        Arc::new(self)
+    }
+}
+
+impl<S: RefreshStrategy> sealed::Sealed for Arc<S> {}
+impl<S: RefreshStrategy> IntoStrategy for Arc<S> {
+    fn into_strategy(self) -> Arc<dyn RefreshStrategy> {
+        self
+    }
+}
+
+impl sealed::Sealed for Arc<dyn RefreshStrategy> {}
+impl IntoStrategy for Arc<dyn RefreshStrategy> {
+    fn into_strategy(self) -> Arc<dyn RefreshStrategy> {
+        self
+    }
+}
+
 /// Why a refresh was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -192,9 +224,19 @@ impl RefreshContext {
         &self.clock
     }
 
-    /// Tells the session's subscribers something, such as a certificate near its end. Never a
-    /// secret.
-    pub fn emit(&self, event: Event) {
+    /// Reports something that an operator should know to the session's subscribers
+    /// ([`Event::Warning`]) and to the log. Never a secret.
+    pub fn warn(
+        &self,
+        name: &'static str,
+        message: impl Into<String>,
+        details: impl IntoIterator<Item = (&'static str, String)>,
+    ) {
+        let event = Event::Warning {
+            name,
+            message: message.into(),
+            details: details.into_iter().collect(),
+        };
         self.events.log(&event);
         self.events.send(event);
     }

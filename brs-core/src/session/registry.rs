@@ -110,20 +110,27 @@ inventory::collect!(Method);
 ///
 /// `params` is the method's parameter type (`serde::de::DeserializeOwned + schemars::JsonSchema +
 /// Send + 'static`), `build` an `async fn(params, Setup) -> Result<impl RefreshStrategy, Error>`
-/// that validates them. A parameter with the name of a session's option
+/// that validates them. The method's name is that of the parameters
+/// ([`MethodParams`](crate::MethodParams)); parameters without one, such as `()`, need a `name`
+/// before the `summary`. A parameter with the name of a session's option
 /// ([`SessionConfig`](crate::SessionConfig)) is the method's where data is read.
 ///
 /// ```
-/// # use brs_core::{Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method};
+/// # use brs_core::{Error, MethodParams, RefreshContext, RefreshStrategy, Setup};
+/// # use brs_core::{TemporaryCredentials, register_method};
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct Params { vault: String }
+///
+/// impl MethodParams for Params {
+///     const METHOD: &'static str = "vault";
+/// }
 ///
 /// #[derive(Debug)]
 /// struct Vault { address: String }
 ///
 /// #[async_trait::async_trait]
 /// impl RefreshStrategy for Vault {
-///     fn method(&self) -> &'static str { "vault" }
+///     fn method(&self) -> &'static str { Params::METHOD }
 ///     fn source(&self) -> &'static str { "vault-aws-engine" }
 ///     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
 ///         Err(Error::connection(format!("no vault at {}", self.address)))
@@ -135,7 +142,6 @@ inventory::collect!(Method);
 /// }
 ///
 /// register_method! {
-///     name: "vault",
 ///     summary: "credentials from a vault",
 ///     params: Params,
 ///     build: build,
@@ -147,6 +153,14 @@ inventory::collect!(Method);
 /// ```
 #[macro_export]
 macro_rules! register_method {
+    (summary: $summary:expr, params: $params:ty, build: $build:path $(,)?) => {
+        $crate::register_method! {
+            name: <$params as $crate::MethodParams>::METHOD,
+            summary: $summary,
+            params: $params,
+            build: $build,
+        }
+    };
     (name: $name:expr, summary: $summary:expr, params: $params:ty, build: $build:path $(,)?) => {
         $crate::__private::inventory::submit! {
             $crate::Method::new(

@@ -543,7 +543,7 @@ impl brs_core::RefreshStrategy for Patient {
 async fn the_time_limit_is_the_strategys_own_where_the_user_says_nothing() {
     let clock = clock();
     let patient = std::sync::Arc::new(Patient(std::sync::Mutex::default()));
-    let session = brs_core::RefreshableSession::with_strategy(std::sync::Arc::clone(&patient) as _)
+    let session = brs_core::RefreshableSession::with_strategy(std::sync::Arc::clone(&patient))
         .clock(clock.clone())
         .build()
         .await

@@ -99,10 +99,8 @@ impl brs_core::RefreshStrategy for Certified {
         &self,
         cx: &brs_core::RefreshContext,
     ) -> Result<brs_core::TemporaryCredentials, Error> {
-        cx.emit(Event::CertificateExpiring {
-            subject: "CN=device".into(),
-            not_after: start() + HOUR,
-        });
+        let subject = ("subject", "CN=device".to_owned());
+        cx.warn("certificate_expiring", "expires soon", [subject]);
         Ok(brs_core::TemporaryCredentials::new(
             "ASIACERTIFIED",
             "s",
@@ -123,9 +121,10 @@ async fn a_strategy_can_tell_the_subscribers_something() {
     let mut events = session.events();
     key(&session).await;
     let told = so_far(&mut events);
-    assert!(
-        told.iter().any(|event| matches!(event, Event::CertificateExpiring { subject, .. } if subject == "CN=device"))
-    );
+    assert!(told.iter().any(
+        |event| matches!(event, Event::Warning { name: "certificate_expiring", details, .. }
+            if details["subject"] == "CN=device")
+    ));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 
+use brs_core::Recovery;
 use rustls::AlertDescription as Alert;
 use rustls::CertificateError as Verdict;
 
@@ -37,7 +38,7 @@ pub(crate) fn failed(
                 Verdict::UnknownIssuer | Verdict::BadSignature => Refused::Authority,
                 _ => Refused::Nobody,
             };
-            let error = told(not_trusted(verdict, peer)).not_retryable();
+            let error = told(not_trusted(verdict, peer)).with_recovery(Recovery::Later);
             Failed {
                 fresh: true,
                 refused,
@@ -53,7 +54,7 @@ pub(crate) fn failed(
             }
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if may_be_about_the_device(*alert) => {
-            let error = told(no_agreement(*alert, peer, device)).not_retryable();
+            let error = told(no_agreement(*alert, peer, device)).with_recovery(Recovery::Later);
             Failed {
                 fresh: true,
                 refused: Refused::PerhapsDevice,
@@ -61,7 +62,7 @@ pub(crate) fn failed(
             }
         }
         (rustls::Error::AlertReceived(Alert::UnrecognisedName), _) => {
-            let error = told(unknown_name(peer)).not_retryable();
+            let error = told(unknown_name(peer)).with_recovery(Recovery::Later);
             Failed {
                 fresh: true,
                 ..Failed::at_rest(error)
@@ -72,7 +73,7 @@ pub(crate) fn failed(
         }
         _ => Failed {
             fresh: true,
-            ..Failed::at_rest(told(no_tls(peer)).not_retryable())
+            ..Failed::at_rest(told(no_tls(peer)).with_recovery(Recovery::Later))
         },
     }
 }

@@ -26,7 +26,7 @@ use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
 use crate::sts::error::Operation;
 
-const METHOD: &str = "sts";
+const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
 const SOURCE: &str = "sts-assume-role";
 /// What AWS grants a role that is assumed with a role's credentials.
 pub(crate) const CHAINED: Duration = Duration::from_secs(3600);
@@ -215,7 +215,6 @@ async fn device(
 }
 
 brs_core::register_method! {
-    name: METHOD,
     summary: "assumes an IAM role through AWS STS",
     params: Params,
     build: build,

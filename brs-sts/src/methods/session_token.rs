@@ -42,7 +42,7 @@ use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
 use crate::sts::error::Operation;
 
-const METHOD: &str = "sts-session-token";
+const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
 const SOURCE: &str = "sts-session-token";
 /// AWS's, in the reference of GetSessionToken: 15 min to 36 h.
 const DURATION: (u64, u64) = (900, 129_600);
@@ -191,10 +191,8 @@ impl Params {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl brs_core::MethodParams for Params {
+    const METHOD: &'static str = "sts-session-token";
 }
 
 /// The strategy of the method `sts-session-token`.
@@ -263,7 +261,6 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
 }
 
 brs_core::register_method! {
-    name: METHOD,
     summary: "an IAM user's session with MFA, as the base of roles",
     params: Params,
     build: build,

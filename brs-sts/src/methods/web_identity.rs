@@ -53,7 +53,7 @@ use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
 use crate::sts::error::Operation;
 
-const METHOD: &str = "sts-web-identity";
+const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
 const SOURCE: &str = "sts-web-identity";
 /// AWS's, in the reference of AssumeRoleWithWebIdentity, in characters.
 const TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
@@ -239,10 +239,8 @@ async fn role_of(name: &str) -> Result<Option<graph::WebIdentity>, Error> {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl brs_core::MethodParams for Params {
+    const METHOD: &'static str = "sts-web-identity";
 }
 
 /// The strategy of the method `sts-web-identity`.
@@ -384,7 +382,6 @@ async fn build_on(
 }
 
 brs_core::register_method! {
-    name: METHOD,
     summary: "assumes an IAM role with a web identity token",
     params: Params,
     build: build,

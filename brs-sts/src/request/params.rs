@@ -166,10 +166,8 @@ impl From<AssumeRole> for Params {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl brs_core::MethodParams for Params {
+    const METHOD: &'static str = "sts";
 }
 
 /// The parameters as data.

@@ -136,13 +136,14 @@ async fn a_certificate_near_its_end_is_told_at_each_refresh() {
         session.close();
         let mut ends = Vec::new();
         while let Some(event) = events.next().await {
-            if let Event::CertificateExpiring { subject, not_after } = event {
-                assert!(subject.contains("CN="), "{subject}");
-                ends.push(not_after);
+            if let Event::Warning { name, details, .. } = event {
+                assert_eq!(name, brs::iot::CERTIFICATE_EXPIRING);
+                assert!(details["subject"].contains("CN="), "{details:?}");
+                ends.push(details["not_after"].clone());
             }
         }
         let expected = if told {
-            vec![start() + left; 2]
+            vec![brs_core::kit::iso8601(start() + left); 2]
         } else {
             vec![]
         };
@@ -176,7 +177,7 @@ async fn how_near_its_end_a_certificate_is_is_the_endpoints_to_say_once_it_has_t
         session.close();
         let mut count = 0;
         while let Some(event) = events.next().await {
-            count += usize::from(matches!(event, Event::CertificateExpiring { .. }));
+            count += usize::from(matches!(event, Event::Warning { .. }));
         }
         assert_eq!(count, told, "behind: {behind}");
     }

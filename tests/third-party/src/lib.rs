@@ -7,8 +7,10 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use brs_core::kit;
 use brs_core::{
-    Error, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials, register_method,
+    Error, MethodParams, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
+    register_method,
 };
 use tokio::io::AsyncReadExt;
 
@@ -31,10 +33,8 @@ impl Params {
     }
 }
 
-impl From<Params> for brs_core::Params {
-    fn from(params: Params) -> Self {
-        Self::typed(params)
-    }
+impl MethodParams for Params {
+    const METHOD: &'static str = "file";
 }
 
 /// The strategy of the method `file`.
@@ -46,7 +46,7 @@ pub struct File {
 #[async_trait]
 impl RefreshStrategy for File {
     fn method(&self) -> &'static str {
-        "file"
+        Params::METHOD
     }
 
     fn source(&self) -> &'static str {
@@ -55,8 +55,10 @@ impl RefreshStrategy for File {
 
     async fn refresh(&self, _: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         let path = self.path.display();
-        let unreadable =
-            |error| Error::configuration(format!("`{path}` cannot be read")).with_source(error);
+        let unreadable = |error: std::io::Error| {
+            let out = Error::configuration(format!("`{path}` cannot be read"));
+            kit::with_cause(out, &std::io::Error::other(error), &[])
+        };
         let file = tokio::fs::File::open(&self.path)
             .await
             .map_err(unreadable)?;
@@ -79,7 +81,6 @@ async fn build(params: Params, _: Setup) -> Result<File, Error> {
 }
 
 register_method! {
-    name: "file",
     summary: "credentials from a JSON file that another program keeps up to date",
     params: Params,
     build: build,
