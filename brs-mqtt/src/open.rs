@@ -35,7 +35,7 @@ const COMMANDS: usize = 64;
 /// # }
 /// ```
 #[async_trait]
-pub trait MqttExt {
+pub trait MqttExt: sealed::Sealed {
     /// Opens a connection. Over mutual TLS a session of the method `iot` lends its certificate, key
     /// and trust store, unless the options hold others; a WebSocket is signed with the credentials
     /// of any session.
@@ -49,6 +49,11 @@ pub trait MqttExt {
     ///
     /// Cancel safe: dropped, the try is given up.
     async fn mqtt(&self, options: Options) -> Result<Connection, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for brs_core::RefreshableSession {}
 }
 
 #[async_trait]

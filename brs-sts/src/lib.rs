@@ -49,12 +49,12 @@
 //! once more. A code that AWS refuses is tried once more with the next one.
 //!
 //! ```no_run
-//! use brs_sts::{AssumeExt as _, AssumeRole, MfaTokenProvider, Params, session_token};
+//! use brs_sts::{AssumeExt as _, MfaTokenProvider, Params, session_token};
 //! use brs_core::{RefreshableSession, command::Command};
 //!
 //! # async fn example() -> Result<(), brs_core::Error> {
 //! let device = "arn:aws:iam::123456789012:mfa/alice";
-//! let role = || Params::from(AssumeRole::new("arn:aws:iam::123456789012:role/admin").serial_number(device));
+//! let role = || (Params::new("arn:aws:iam::123456789012:role/admin").serial_number(device));
 //! for provider in [
 //!     MfaTokenProvider::totp_env("ALICE_MFA_SECRET"),
 //!     MfaTokenProvider::totp_file("/run/secrets/alice-mfa"),
@@ -174,4 +174,4 @@ pub use methods::assume_role::Sts;
 pub use methods::{session_token, web_identity};
 pub use mfa::MfaTokenProvider;
 pub use request::client::{RetryMode, StsClient};
-pub use request::params::{AssumeRole, DEFAULT_ROLE_SESSION_NAME, Params};
+pub use request::params::{DEFAULT_ROLE_SESSION_NAME, Params};

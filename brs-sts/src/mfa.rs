@@ -43,12 +43,12 @@ pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 /// the next one, since another process may have used it.
 ///
 /// ```
-/// use brs_sts::{AssumeRole, MfaTokenProvider, Params};
+/// use brs_sts::{MfaTokenProvider, Params};
 ///
 /// # fn example() -> Result<(), brs_core::Error> {
-/// let role = AssumeRole::new("arn:aws:iam::123456789012:role/admin")
+/// let role = Params::new("arn:aws:iam::123456789012:role/admin")
 ///     .serial_number("arn:aws:iam::123456789012:mfa/alice");
-/// let params = Params::assume_role(role).mfa_token_provider(MfaTokenProvider::totp_env("ALICE_MFA_SECRET"));
+/// let params = role.mfa_token_provider(MfaTokenProvider::totp_env("ALICE_MFA_SECRET"));
 /// params.validate()
 /// # }
 /// # example().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use brs::sts::{AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity};
+use brs::sts::{MfaTokenProvider, Params, StsClient, session_token, web_identity};
 use brs::{
     BaseSession, Error, Identity, RefreshContext, RefreshStrategy, RefreshableSession,
     SessionBuilder, TemporaryCredentials,
@@ -85,15 +85,13 @@ impl AtEmbeddedAws {
         match self.method {
             "sts" if self.mfa => {
                 let role =
-                    AssumeRole::new(ROLE).serial_number("arn:aws:iam::123456789012:mfa/contract");
-                let params = Params::assume_role(role)
-                    .client(client)
-                    .mfa_token_provider(self.codes(source));
+                    Params::new(ROLE).serial_number("arn:aws:iam::123456789012:mfa/contract");
+                let params = role.client(client).mfa_token_provider(self.codes(source));
                 RefreshableSession::builder("sts", params)
             }
             "sts" => {
-                let role = AssumeRole::new(ROLE).external_id("external-hush");
-                RefreshableSession::builder("sts", Params::assume_role(role).client(client))
+                let role = Params::new(ROLE).external_id("external-hush");
+                RefreshableSession::builder("sts", role.client(client))
             }
             "sts-session-token" => RefreshableSession::builder(
                 "sts-session-token",

@@ -4,7 +4,7 @@
 
 #![cfg(unix)]
 
-use brs::sts::{AssumeRole, Params};
+use brs::sts::Params;
 use brs::{Error, RefreshableSession};
 use brs_tests::EmbeddedAws;
 use fork::{Fork, fork, waitpid};
@@ -31,7 +31,7 @@ async fn refresh_and_call(session: &RefreshableSession) -> Result<(), Error> {
 #[test]
 fn a_forked_child_refreshes_and_calls_over_connections_of_its_own() {
     let aws = EmbeddedAws::start();
-    let role = Params::from(AssumeRole::new("arn:aws:iam::123456789012:role/demo"));
+    let role = Params::new("arn:aws:iam::123456789012:role/demo");
     let session = RefreshableSession::builder("sts", role)
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use brs::sts::{AssumeExt as _, AssumeRole, Params, StsClient};
+use brs::sts::{AssumeExt as _, Params, StsClient};
 use brs::{Clock, Error, RefreshableSession, SystemClock, TemporaryCredentials, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
@@ -81,9 +81,9 @@ fn now() -> SystemTime {
 
 /// Parameters of a role; without retries inside the SDK, so that each failure is seen.
 fn role(number: usize) -> Params {
-    let role = AssumeRole::new("arn:aws:iam::123456789012:role/demo")
+    let role = Params::new("arn:aws:iam::123456789012:role/demo")
         .role_session_name(format!("session-{number}"));
-    Params::assume_role(role).client(StsClient::new().max_attempts(1))
+    role.client(StsClient::new().max_attempts(1))
 }
 
 fn builder(number: usize, endpoint: &str) -> brs::SessionBuilder {

@@ -124,7 +124,7 @@ async fn an_mfa_session_and_a_chain_of_roles_work_against_moto() {
         .assume("arn:aws:iam::123456789012:role/hub")
         .await
         .unwrap();
-    let role = sts::AssumeRole::new("arn:aws:iam::123456789012:role/spoke")
+    let role = sts::Params::new("arn:aws:iam::123456789012:role/spoke")
         .role_session_name("moto-{pid}")
         .external_id("partner-17")
         .duration(std::time::Duration::from_secs(900))

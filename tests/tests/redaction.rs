@@ -16,9 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brs::command::Command;
-use brs::sts::{
-    AssumeExt as _, AssumeRole, MfaTokenProvider, Params, StsClient, session_token, web_identity,
-};
+use brs::sts::{AssumeExt as _, MfaTokenProvider, Params, StsClient, session_token, web_identity};
 use brs::{Error, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
@@ -99,7 +97,7 @@ async fn no_secret_is_shown_anywhere() {
     .to_vec();
 
     let device = aws.add_mfa_device("arn:aws:iam::123456789012:mfa/me");
-    let role = AssumeRole::new(ROLE)
+    let role = Params::new(ROLE)
         .external_id(EXTERNAL_ID)
         .policy(POLICY)
         .tag("team", TAG)
@@ -112,9 +110,7 @@ async fn no_secret_is_shown_anywhere() {
         None,
     );
     let totp = MfaTokenProvider::totp(device.otpauth_uri());
-    let role = Params::assume_role(role)
-        .client(client)
-        .mfa_token_provider(totp.clone());
+    let role = role.client(client).mfa_token_provider(totp.clone());
     let _ = write!(shown, "{role:?}");
     let builder = RefreshableSession::builder("sts", role)
         .region("eu-west-1")
@@ -178,7 +174,7 @@ async fn no_secret_is_shown_anywhere() {
         StsClient::new().proxy("me:proxy-hush@nowhere"),
     ] {
         let _ = write!(shown, "{client:?}");
-        let request = Params::assume_role(request.clone()).mfa_token_provider(totp.clone());
+        let request = request.clone().mfa_token_provider(totp.clone());
         let params = request.client(client.max_attempts(1));
         let builder = RefreshableSession::builder("sts", params)
             .region("eu-west-1")
@@ -330,11 +326,10 @@ async fn mfa_troubles(
         MfaTokenProvider::totp("totp-hush-secret"),
         MfaTokenProvider::totp("otpauth://totp/x?secret=TOTPHUSHSECRET"),
     ] {
-        let role = AssumeRole::new(ROLE)
+        let role = Params::new(ROLE)
             .serial_number(device.serial_number())
             .token_code("716253");
-        let params =
-            Params::assume_role(role).mfa_token_provider(provider.timeout(Duration::from_secs(40)));
+        let params = role.mfa_token_provider(provider.timeout(Duration::from_secs(40)));
         let _ = write!(shown, "{params:?}");
         let builder = RefreshableSession::builder("sts", params)
             .region("eu-west-1")

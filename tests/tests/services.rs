@@ -18,7 +18,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::SharedCredentialsProvider;
-use brs::sts::{AssumeRole, Params};
+use brs::sts::Params;
 use brs::{RefreshableSession, SessionBuilder};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
@@ -40,14 +40,14 @@ fn aws() -> (EmbeddedAws, ManualClock) {
     (aws, clock)
 }
 
-fn builder(aws: &EmbeddedAws, clock: &ManualClock, role: AssumeRole) -> SessionBuilder {
+fn builder(aws: &EmbeddedAws, clock: &ManualClock, role: Params) -> SessionBuilder {
     let base = SdkConfig::builder()
         .region(Region::new("eu-west-1"))
         .endpoint_url(aws.endpoint_url())
         .credentials_provider(SharedCredentialsProvider::new(aws.credentials()))
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
         .build();
-    RefreshableSession::builder("sts", Params::assume_role(role))
+    RefreshableSession::with(role)
         .base(base)
         .clock(clock.clone())
         .seed(7)
@@ -113,7 +113,7 @@ async fn a_hundred_tasks_call_three_services_across_dozens_of_expiries_and_none_
     const ROUNDS: usize = 72;
     let (aws, clock) = aws();
     let quarter = Duration::from_secs(900);
-    let session = builder(&aws, &clock, AssumeRole::new(ROLE).duration(quarter))
+    let session = builder(&aws, &clock, Params::new(ROLE).duration(quarter))
         .build()
         .await
         .unwrap();
@@ -150,7 +150,7 @@ async fn a_hundred_tasks_call_three_services_across_dozens_of_expiries_and_none_
 #[tokio::test]
 async fn a_revoked_set_is_replaced_within_the_call_in_every_protocol() {
     let (aws, clock) = aws();
-    let session = builder(&aws, &clock, AssumeRole::new(ROLE))
+    let session = builder(&aws, &clock, Params::new(ROLE))
         .build()
         .await
         .unwrap();
@@ -179,7 +179,7 @@ async fn a_revoked_set_is_replaced_within_the_call_in_every_protocol() {
 #[tokio::test]
 async fn a_head_request_that_is_refused_without_a_word_is_the_sdks_own_error() {
     let (aws, clock) = aws();
-    let session = builder(&aws, &clock, AssumeRole::new(ROLE))
+    let session = builder(&aws, &clock, Params::new(ROLE))
         .build()
         .await
         .unwrap();
@@ -234,7 +234,7 @@ async fn a_head_request_that_is_refused_without_a_word_is_the_sdks_own_error() {
 #[tokio::test]
 async fn an_upload_that_cannot_be_sent_again_fails_with_the_services_own_error() {
     let (aws, clock) = aws();
-    let session = builder(&aws, &clock, AssumeRole::new(ROLE))
+    let session = builder(&aws, &clock, Params::new(ROLE))
         .build()
         .await
         .unwrap();
@@ -268,7 +268,7 @@ async fn an_upload_that_cannot_be_sent_again_fails_with_the_services_own_error()
 #[tokio::test]
 async fn object_store_gets_each_set_and_waits_for_none_while_one_is_valid() {
     let (aws, clock) = aws();
-    let session = builder(&aws, &clock, AssumeRole::new(ROLE))
+    let session = builder(&aws, &clock, Params::new(ROLE))
         .build()
         .await
         .unwrap();

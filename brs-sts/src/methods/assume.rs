@@ -11,14 +11,14 @@ use crate::request::params::Params;
 ///
 /// # async fn example(base: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
 /// let hub = base.assume("arn:aws:iam::123456789012:role/hub").await?;
-/// let role = brs_sts::AssumeRole::new("arn:aws:iam::210987654321:role/reader").external_id("partner-17");
-/// let spoke = hub.assume(role).region("eu-central-1").advisory_window(std::time::Duration::from_secs(600)).await?;
+/// let role = brs_sts::Params::new("arn:aws:iam::210987654321:role/reader")
+///     .external_id("partner-17");
+/// let spoke = hub.assume(role).region("eu-central-1").await?;
 /// # Ok(())
 /// # }
 /// ```
-pub trait AssumeExt {
-    /// A session of the method `sts` on top of this one; `role` is an ARN, an
-    /// [`AssumeRole`](crate::AssumeRole) or [`Params`].
+pub trait AssumeExt: sealed::Sealed {
+    /// A session of the method `sts` on top of this one; `role` is an ARN or [`Params`].
     ///
     /// Region, endpoint and the settings of the STS client are inherited. Each of the two has an
     /// engine of its own, so each hop is refreshed when *it* nears its end. AWS grants a role that
@@ -26,8 +26,13 @@ pub trait AssumeExt {
     fn assume(&self, role: impl Into<Params>) -> SessionBuilder;
 }
 
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for brs_core::RefreshableSession {}
+}
+
 impl AssumeExt for RefreshableSession {
     fn assume(&self, role: impl Into<Params>) -> SessionBuilder {
-        Self::builder("sts", role.into()).base_session(self)
+        Self::with(role.into()).base_session(self)
     }
 }

@@ -126,7 +126,7 @@ pub(crate) async fn build_on(
     setup: Setup,
     profile: Option<String>,
 ) -> Result<Sts, Error> {
-    let mut request = params.assume_role;
+    let mut request = params.request;
     let role_arn = request.role_arn.take().ok_or_else(no_role)?;
     let role_session_name =
         session_name::fill_in(request.session_name(), "assume_role.role_session_name")?;

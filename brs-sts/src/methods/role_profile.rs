@@ -31,7 +31,7 @@ use crate::request::validate;
 /// Completes parameters and set-up from the profile that the session stands on, if it stands on
 /// one.
 pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Completed, Error> {
-    let of_profile = params.assume_role.role_arn.is_none();
+    let of_profile = params.request.role_arn.is_none();
     let Some(name) = profile_of(&setup, &params.client, of_profile).await else {
         return Ok(Completed {
             params,
@@ -59,7 +59,7 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         let hops = Hops::new(setup, params.client.without_credentials(), provider);
         let setup = hops.on(beneath, &chain.base).await?;
         role.complete(&mut params, &setup)?;
-        if params.assume_role.serial_number.is_none() {
+        if params.request.serial_number.is_none() {
             hops.take_codes(beneath, &mut params);
         }
         return Ok(Completed {
@@ -72,7 +72,7 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         Ok(Some(chain)) if chain.has_hops() => {
             let hops = Hops::new(setup, params.client.without_credentials(), provider);
             let setup = hops.on_session(&chain.roles, &chain.base).await?;
-            if params.assume_role.serial_number.is_none() {
+            if params.request.serial_number.is_none() {
                 hops.take_codes(&chain.roles, &mut params);
             }
             Ok(Completed {
@@ -192,7 +192,7 @@ pub(crate) fn on_found(setup: Setup, client: &StsClient) -> Setup {
 impl Role {
     /// Fills in what the request leaves open.
     fn complete(&self, params: &mut Params, setup: &Setup) -> Result<(), Error> {
-        let request = &mut params.assume_role;
+        let request = &mut params.request;
         validate::role_arn(&self.role_arn)
             .map_err(|invalid| wrong_value(&self.profile, "role_arn", &invalid))?;
         if request.duration.is_none() {
@@ -294,9 +294,9 @@ impl Hops {
             external_id: role.external_id.clone(),
             serial_number: role.mfa_serial.clone(),
             duration: role.duration,
-            ..AssumeRole::of_profile()
+            ..AssumeRole::default()
         };
-        let mut params = Params::assume_role(request).client(self.client.clone());
+        let mut params = Params::of(request).client(self.client.clone());
         if role.mfa_serial.is_some() {
             let provider = self
                 .provider

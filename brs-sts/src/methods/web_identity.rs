@@ -125,7 +125,7 @@ impl Params {
     }
 
     /// The name of the role session (`RoleSessionName`), or a template of one, as for
-    /// [`AssumeRole`](crate::AssumeRole::role_session_name). Default: the profile's, or
+    /// [`sts::Params`](crate::Params::role_session_name). Default: the profile's, or
     /// `AWS_ROLE_SESSION_NAME`, else [`DEFAULT_ROLE_SESSION_NAME`].
     #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {

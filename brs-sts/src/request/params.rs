@@ -43,16 +43,21 @@ pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
 /// `role_arn`. Where the role is all there is to say, `role_arn` alone is enough.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Data")]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
-    pub(crate) assume_role: AssumeRole,
+    pub(crate) request: AssumeRole,
     pub(crate) mfa_token_provider: Option<MfaTokenProvider>,
     pub(crate) client: StsClient,
 }
 
 impl Params {
-    /// Assumes the role with that ARN, everything else being left at its default.
+    /// Assumes the role with that ARN (`RoleArn`): 20–2048 characters,
+    /// `arn:aws:iam::123456789012:role/name`, in any partition.
     pub fn new(role_arn: impl Into<String>) -> Self {
-        Self::assume_role(AssumeRole::new(role_arn))
+        Self::of(AssumeRole {
+            role_arn: Some(role_arn.into()),
+            ..AssumeRole::default()
+        })
     }
 
     /// Assumes the role of the session's profile: `role_arn`, and whatever of `role_session_name`,
@@ -70,16 +75,123 @@ impl Params {
     /// # }
     /// ```
     pub fn of_profile() -> Self {
-        Self::assume_role(AssumeRole::of_profile())
+        Self::of(AssumeRole::default())
     }
 
-    /// Sends that request.
-    pub fn assume_role(assume_role: AssumeRole) -> Self {
-        Self {
-            assume_role,
-            mfa_token_provider: None,
-            client: StsClient::default(),
-        }
+    /// The name of the role session (`RoleSessionName`): 2–64 of `[\w+=,.@-]`.
+    ///
+    /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require
+    /// it: a name per application or user tells sessions apart. In a template, `{host}` (this
+    /// machine's name, up to 32 characters), `{pid}` and `{random}` (8 hexadecimal digits) are
+    /// filled in when the session is built; the name then stays the same for its life.
+    pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
+        self.request.role_session_name = Some(name.into());
+        self
+    }
+
+    /// Managed policies that narrow the session (`PolicyArns`): at most 10, 20–2048 characters
+    /// each.
+    ///
+    /// Default: none. The session gets what both the role and these policies allow; more of them
+    /// use up more of the packed policy's size.
+    pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.request.policy_arns = arns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
+    ///
+    /// Default: none. The session gets what both the role and this policy allow.
+    pub fn policy(mut self, policy: impl Into<String>) -> Self {
+        self.request.policy = Some(policy.into());
+        self
+    }
+
+    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds.
+    ///
+    /// Default: AWS's own, 3600 s. Longer ones need a role whose maximum session duration allows
+    /// them (and 3600 s is the most when the base credentials are themselves of a role); shorter
+    /// ones limit the harm of a leak and are refreshed more often.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.request.duration = Some(duration);
+        self
+    }
+
+    /// The external id the role's trust policy asks for (`ExternalId`): 2–1224 of `[\w+=,.@:/-]`.
+    ///
+    /// Default: none. Used by roles that third parties assume; shown nowhere but as a length.
+    pub fn external_id(mut self, external_id: impl Into<String>) -> Self {
+        self.request.external_id = Some(external_id.into());
+        self
+    }
+
+    /// The MFA device (`SerialNumber`): 9–256 of `[\w+=/:,.@-]`, a serial number or
+    /// `arn:aws:iam::123456789012:mfa/name`.
+    ///
+    /// Default: none. Goes together with an [MFA token provider](Self::mfa_token_provider), or
+    /// with a [`token_code`](Self::token_code).
+    pub fn serial_number(mut self, serial_number: impl Into<String>) -> Self {
+        self.request.serial_number = Some(serial_number.into());
+        self
+    }
+
+    /// The MFA device's current code (`TokenCode`): six digits.
+    ///
+    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single
+    /// refresh; a session that is to last has an [MFA token provider](Self::mfa_token_provider).
+    pub fn token_code(mut self, token_code: impl Into<SecretString>) -> Self {
+        self.request.token_code = Some(token_code.into());
+        self
+    }
+
+    /// Adds a session tag (`Tags`): at most 50, the key 1–128 characters, the value at most 256.
+    ///
+    /// Default: none. Tags are sent in the order in which they were added; keys differ in more than
+    /// case and do not begin with `aws:`. Policies can test them as `aws:PrincipalTag/…`.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request.tags.push(Tag {
+            key: key.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// The tags that are passed on when the session assumes further roles (`TransitiveTagKeys`): at
+    /// most 50, 1–128 characters each.
+    ///
+    /// Default: none. Tags that were themselves inherited may be named.
+    pub fn transitive_tag_keys(
+        mut self,
+        keys: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.request.transitive_tag_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Who stands behind the session (`SourceIdentity`): 2–64 of `[\w+=,.@-]`, not beginning with
+    /// `aws:`.
+    ///
+    /// Default: none. It cannot be changed once set, is passed on to further roles, and shows in
+    /// CloudTrail; the role's trust policy must allow `sts:SetSourceIdentity`.
+    pub fn source_identity(mut self, source_identity: impl Into<String>) -> Self {
+        self.request.source_identity = Some(source_identity.into());
+        self
+    }
+
+    /// Adds a signed context (`ProvidedContexts`): at most 5, the provider's ARN 20–2048
+    /// characters, the assertion 4–2048.
+    ///
+    /// Default: none. Used with trusted identity propagation of IAM Identity Center.
+    pub fn provided_context(
+        mut self,
+        provider_arn: impl Into<String>,
+        context_assertion: impl Into<SecretString>,
+    ) -> Self {
+        self.request.provided_contexts.push(ProvidedContext {
+            provider_arn: provider_arn.into(),
+            context_assertion: context_assertion.into(),
+        });
+        self
     }
 
     /// Where the codes of the MFA device `serial_number` come from, asked anew at each refresh.
@@ -87,7 +199,6 @@ impl Params {
     ///
     /// It goes before a `token_code`, which is then ignored with a warning. A profile's
     /// `mfa_serial` counts as the serial number where none is given.
-    #[must_use]
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
@@ -95,10 +206,17 @@ impl Params {
 
     /// The STS client's own settings: region, endpoint, base credentials, retries, time-outs.
     /// Default: those of the base configuration.
-    #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self
+    }
+
+    pub(crate) fn of(request: AssumeRole) -> Self {
+        Self {
+            request,
+            mfa_token_provider: None,
+            client: StsClient::default(),
+        }
     }
 
     /// Checks every value against the limits of AWS, as the method's constructor does. That nothing
@@ -109,41 +227,12 @@ impl Params {
     /// A validation error that names the first field at fault, its limit and the value's length, or
     /// a configuration error for values that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
-        self.assume_role
-            .validate(self.mfa_token_provider.is_some())?;
+        self.request.validate(self.mfa_token_provider.is_some())?;
         if let Some(provider) = &self.mfa_token_provider {
             provider.checked()?;
         }
         self.client.validate()
     }
-}
-
-/// The setters of [`AssumeRole`], so that short cases need no second builder.
-macro_rules! forward {
-    ($($name:ident($($argument:ident: $type:ty),+);)+) => {
-        impl Params {$(
-            #[doc = concat!("Sets [`AssumeRole::", stringify!($name), "`].")]
-            #[must_use]
-            pub fn $name(mut self, $($argument: $type),+) -> Self {
-                self.assume_role = self.assume_role.$name($($argument),+);
-                self
-            }
-        )+}
-    };
-}
-
-forward! {
-    role_session_name(name: impl Into<String>);
-    policy_arns(arns: impl IntoIterator<Item = impl Into<String>>);
-    policy(policy: impl Into<String>);
-    duration(duration: Duration);
-    external_id(external_id: impl Into<String>);
-    serial_number(serial_number: impl Into<String>);
-    token_code(token_code: impl Into<SecretString>);
-    tag(key: impl Into<String>, value: impl Into<String>);
-    transitive_tag_keys(keys: impl IntoIterator<Item = impl Into<String>>);
-    source_identity(source_identity: impl Into<String>);
-    provided_context(provider_arn: impl Into<String>, context_assertion: impl Into<SecretString>);
 }
 
 /// The role with that ARN.
@@ -157,12 +246,6 @@ impl From<&str> for Params {
 impl From<String> for Params {
     fn from(role_arn: String) -> Self {
         Self::new(role_arn)
-    }
-}
-
-impl From<AssumeRole> for Params {
-    fn from(assume_role: AssumeRole) -> Self {
-        Self::assume_role(assume_role)
     }
 }
 
@@ -204,7 +287,7 @@ impl TryFrom<Data> for Params {
 
     fn try_from(data: Data) -> Result<Self, Self::Error> {
         let params = match (data.assume_role, data.role_arn) {
-            (Some(assume_role), None) => Self::assume_role(assume_role),
+            (Some(assume_role), None) => Self::of(assume_role),
             (None, Some(role_arn)) => Self::new(role_arn),
             (None, None) => Self::of_profile(),
             (Some(_), Some(_)) => {
@@ -230,9 +313,9 @@ impl TryFrom<Data> for Params {
 /// Limits are those of the [AWS STS API
 /// reference](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); lengths
 /// count characters.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AssumeRole {
+pub(crate) struct AssumeRole {
     #[serde(alias = "RoleArn")]
     pub(crate) role_arn: Option<String>,
     #[serde(alias = "RoleSessionName")]
@@ -291,160 +374,6 @@ pub(crate) struct ProvidedContext {
 }
 
 impl AssumeRole {
-    /// A request for the role with that ARN (`RoleArn`): 20–2048 characters,
-    /// `arn:aws:iam::123456789012:role/name`, in any partition.
-    pub fn new(role_arn: impl Into<String>) -> Self {
-        Self {
-            role_arn: Some(role_arn.into()),
-            ..Self::of_profile()
-        }
-    }
-
-    /// A request for the role of the session's profile; see [`Params::of_profile`].
-    pub fn of_profile() -> Self {
-        Self {
-            role_arn: None,
-            role_session_name: None,
-            policy_arns: Vec::new(),
-            policy: None,
-            duration: None,
-            external_id: None,
-            serial_number: None,
-            token_code: None,
-            tags: Vec::new(),
-            transitive_tag_keys: Vec::new(),
-            source_identity: None,
-            provided_contexts: Vec::new(),
-        }
-    }
-
-    /// The name of the role session (`RoleSessionName`): 2–64 of `[\w+=,.@-]`.
-    ///
-    /// Default: [`DEFAULT_ROLE_SESSION_NAME`]. CloudTrail shows it, and trust policies can require
-    /// it: a name per application or user tells sessions apart. In a template, `{host}` (this
-    /// machine's name, up to 32 characters), `{pid}` and `{random}` (8 hexadecimal digits) are
-    /// filled in when the session is built; the name then stays the same for its life.
-    #[must_use]
-    pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
-        self.role_session_name = Some(name.into());
-        self
-    }
-
-    /// Managed policies that narrow the session (`PolicyArns`): at most 10, 20–2048 characters
-    /// each.
-    ///
-    /// Default: none. The session gets what both the role and these policies allow; more of them
-    /// use up more of the packed policy's size.
-    #[must_use]
-    pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.policy_arns = arns.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
-    ///
-    /// Default: none. The session gets what both the role and this policy allow.
-    #[must_use]
-    pub fn policy(mut self, policy: impl Into<String>) -> Self {
-        self.policy = Some(policy.into());
-        self
-    }
-
-    /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds.
-    ///
-    /// Default: AWS's own, 3600 s. Longer ones need a role whose maximum session duration allows
-    /// them (and 3600 s is the most when the base credentials are themselves of a role); shorter
-    /// ones limit the harm of a leak and are refreshed more often.
-    #[must_use]
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = Some(duration);
-        self
-    }
-
-    /// The external id the role's trust policy asks for (`ExternalId`): 2–1224 of `[\w+=,.@:/-]`.
-    ///
-    /// Default: none. Used by roles that third parties assume; shown nowhere but as a length.
-    #[must_use]
-    pub fn external_id(mut self, external_id: impl Into<String>) -> Self {
-        self.external_id = Some(external_id.into());
-        self
-    }
-
-    /// The MFA device (`SerialNumber`): 9–256 of `[\w+=/:,.@-]`, a serial number or
-    /// `arn:aws:iam::123456789012:mfa/name`.
-    ///
-    /// Default: none. Goes together with an [MFA token provider](Params::mfa_token_provider), or
-    /// with a [`token_code`](Self::token_code).
-    #[must_use]
-    pub fn serial_number(mut self, serial_number: impl Into<String>) -> Self {
-        self.serial_number = Some(serial_number.into());
-        self
-    }
-
-    /// The MFA device's current code (`TokenCode`): six digits.
-    ///
-    /// Default: none. A code works once and for about half a minute, so a fixed one serves a single
-    /// refresh; a session that is to last has an [MFA token provider](Params::mfa_token_provider).
-    #[must_use]
-    pub fn token_code(mut self, token_code: impl Into<SecretString>) -> Self {
-        self.token_code = Some(token_code.into());
-        self
-    }
-
-    /// Adds a session tag (`Tags`): at most 50, the key 1–128 characters, the value at most 256.
-    ///
-    /// Default: none. Tags are sent in the order in which they were added; keys differ in more than
-    /// case and do not begin with `aws:`. Policies can test them as `aws:PrincipalTag/…`.
-    #[must_use]
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push(Tag {
-            key: key.into(),
-            value: value.into(),
-        });
-        self
-    }
-
-    /// The tags that are passed on when the session assumes further roles (`TransitiveTagKeys`): at
-    /// most 50, 1–128 characters each.
-    ///
-    /// Default: none. Tags that were themselves inherited may be named.
-    #[must_use]
-    pub fn transitive_tag_keys(
-        mut self,
-        keys: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
-        self.transitive_tag_keys = keys.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Who stands behind the session (`SourceIdentity`): 2–64 of `[\w+=,.@-]`, not beginning with
-    /// `aws:`.
-    ///
-    /// Default: none. It cannot be changed once set, is passed on to further roles, and shows in
-    /// CloudTrail; the role's trust policy must allow `sts:SetSourceIdentity`.
-    #[must_use]
-    pub fn source_identity(mut self, source_identity: impl Into<String>) -> Self {
-        self.source_identity = Some(source_identity.into());
-        self
-    }
-
-    /// Adds a signed context (`ProvidedContexts`): at most 5, the provider's ARN 20–2048
-    /// characters, the assertion 4–2048.
-    ///
-    /// Default: none. Used with trusted identity propagation of IAM Identity Center.
-    #[must_use]
-    pub fn provided_context(
-        mut self,
-        provider_arn: impl Into<String>,
-        context_assertion: impl Into<SecretString>,
-    ) -> Self {
-        self.provided_contexts.push(ProvidedContext {
-            provider_arn: provider_arn.into(),
-            context_assertion: context_assertion.into(),
-        });
-        self
-    }
-
     /// The values that AWS may repeat in a message and nobody is to see.
     pub(crate) fn secrets(&self) -> Vec<&str> {
         (self.token_code.iter().map(SecretString::expose))

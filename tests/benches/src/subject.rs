@@ -179,7 +179,7 @@ pub async fn sdk_config(base: &SdkConfig, buffer: Option<Duration>) -> SdkConfig
 
 /// brs's session for the role on that configuration.
 pub fn session(base: &SdkConfig) -> SessionBuilder {
-    let role = sts::Params::assume_role(sts::AssumeRole::new(ROLE).role_session_name("bench"));
+    let role = sts::Params::new(ROLE).role_session_name("bench");
     RefreshableSession::builder("sts", role).base(base.clone())
 }
 

@@ -86,10 +86,9 @@ async fn main() -> ExitCode {
     let mut user = session_token::Params::new().client(client.clone());
     match std::env::var("PROBE_MFA") {
         Ok(prompt) if prompt == "prompt" => {
-            let role = sts::AssumeRole::new(&role_arn)
-                .serial_number("arn:aws:iam::123456789012:mfa/probe");
-            params =
-                sts::Params::assume_role(role).mfa_token_provider(sts::MfaTokenProvider::prompt());
+            let role =
+                sts::Params::new(&role_arn).serial_number("arn:aws:iam::123456789012:mfa/probe");
+            params = role.mfa_token_provider(sts::MfaTokenProvider::prompt());
         }
         Ok(secret) => {
             params = params.mfa_token_provider(sts::MfaTokenProvider::totp(secret.clone()));

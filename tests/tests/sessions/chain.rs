@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use brs::sts::{AssumeExt as _, AssumeRole, Params, StsClient, session_token};
+use brs::sts::{AssumeExt as _, Params, StsClient, session_token};
 use brs::{ErrorKind, RefreshableSession};
 use brs_tests::embedded_aws::Failure;
 
@@ -388,14 +388,11 @@ async fn expired_keys_that_never_change_are_for_a_person_and_a_provider_is_asked
 #[tokio::test]
 async fn tags_and_source_identity_go_along_the_chain() {
     let (aws, clock) = aws();
-    let hub = AssumeRole::new(role_arn("hub"))
+    let hub = Params::new(role_arn("hub"))
         .tag("team", "blue")
         .transitive_tag_keys(["team"])
         .source_identity("alice");
-    let hub = with_params(&aws, &clock, Params::assume_role(hub))
-        .build()
-        .await
-        .unwrap();
+    let hub = with_params(&aws, &clock, hub).build().await.unwrap();
     on(&hub, "spoke")
         .await
         .unwrap()
@@ -403,7 +400,7 @@ async fn tags_and_source_identity_go_along_the_chain() {
         .await
         .unwrap();
     let other = hub
-        .assume(AssumeRole::new(role_arn("spoke")).tag("Team", "red"))
+        .assume(Params::new(role_arn("spoke")).tag("Team", "red"))
         .await
         .unwrap();
     let error = other.credentials().await.unwrap_err();
@@ -413,7 +410,7 @@ async fn tags_and_source_identity_go_along_the_chain() {
     );
     assert!(!error.to_string().contains("red"), "{error}");
     let other = hub
-        .assume(AssumeRole::new(role_arn("spoke")).source_identity("bob"))
+        .assume(Params::new(role_arn("spoke")).source_identity("bob"))
         .await
         .unwrap();
     assert_eq!(

@@ -530,7 +530,7 @@ async fn whoami_asks_as_the_sts_client_does() {
     let settings = settings
         .read_timeout(Duration::from_millis(200))
         .max_attempts(1);
-    let params = Params::assume_role(AssumeRole::new(ROLE)).client(settings);
+    let params = Params::new(ROLE).client(settings);
     let base = hand_made(&aws).endpoint_url("http://127.0.0.1:9").build();
     let session = RefreshableSession::builder("sts", params)
         .base(base)
@@ -587,7 +587,7 @@ async fn whoami_needs_no_region_but_the_sts_clients() {
             aws.credentials(),
         ))
         .build();
-    let params = Params::assume_role(AssumeRole::new(ROLE)).client(settings);
+    let params = Params::new(ROLE).client(settings);
     let session = RefreshableSession::builder("sts", params)
         .base(base)
         .build()

@@ -45,7 +45,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_smithy_types::retry::RetryConfig;
-use brs::sts::{AssumeRole, Params, StsClient};
+use brs::sts::{Params, StsClient};
 use brs::{Clock, Error, RefreshableSession, SessionBuilder};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
@@ -81,7 +81,7 @@ fn aws() -> (EmbeddedAws, ManualClock) {
 /// A role whose failures are not tried again inside the SDK, so that the server counts what the
 /// engine decides.
 fn role() -> Params {
-    Params::assume_role(AssumeRole::new(ROLE)).client(StsClient::new().max_attempts(1))
+    Params::new(ROLE).client(StsClient::new().max_attempts(1))
 }
 
 fn builder(aws: &EmbeddedAws, clock: &ManualClock) -> SessionBuilder {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use brs::command::Command;
-use brs::sts::{AssumeExt as _, AssumeRole, MfaTokenProvider, Params, session_token};
+use brs::sts::{AssumeExt as _, MfaTokenProvider, Params, session_token};
 use brs::{Clock, ErrorKind, RefreshableSession};
 use brs_tests::embedded_aws::{Failure, MfaDevice};
 
@@ -19,7 +19,8 @@ fn serial(name: &str) -> String {
 }
 
 fn with_provider(serial_number: &str, provider: MfaTokenProvider) -> Params {
-    Params::assume_role(AssumeRole::new(ROLE).serial_number(serial_number))
+    Params::new(ROLE)
+        .serial_number(serial_number)
         .mfa_token_provider(provider)
         .client(StsClient::new().max_attempts(3))
 }
@@ -642,11 +643,9 @@ async fn a_fixed_code_serves_one_refresh() {
     let (aws, clock) = aws();
     let serial_number = serial("fixed");
     aws.add_mfa_code(&serial_number, "123456");
-    let params = Params::assume_role(
-        AssumeRole::new(ROLE)
-            .serial_number(&serial_number)
-            .token_code("123456"),
-    );
+    let params = Params::new(ROLE)
+        .serial_number(&serial_number)
+        .token_code("123456");
     let session = with_params(&aws, &clock, params).build().await.unwrap();
     session.refresh().await.unwrap();
     let error = session.refresh().await.unwrap_err();
@@ -682,12 +681,10 @@ async fn a_code_that_was_not_sent_is_not_used_up() {
             Some(keys.clone())
         }
     });
-    let params = Params::assume_role(
-        AssumeRole::new(ROLE)
-            .serial_number(&serial_number)
-            .token_code("123456"),
-    )
-    .client(StsClient::new().credentials_provider(provider));
+    let params = Params::new(ROLE)
+        .serial_number(&serial_number)
+        .token_code("123456")
+        .client(StsClient::new().credentials_provider(provider));
     let session = with_params(&aws, &clock, params).build().await.unwrap();
     assert!(
         session

@@ -1,6 +1,6 @@
 //! What each of AWS's answers becomes: its class, its fields, and what it tells to do.
 
-use brs::sts::{AssumeRole, Params, StsClient};
+use brs::sts::{Params, StsClient};
 use brs::{Error, RefreshableSession};
 use brs_tests::embedded_aws::Failure;
 
@@ -235,11 +235,11 @@ async fn conditions_of_a_role_are_hinted_at_as_far_as_they_may_be_missing() {
         "{error}"
     );
     let policy = format!(r#"{{"Statement":[],"Id":"{}"}}"#, "x".repeat(1990));
-    let tagged = AssumeRole::new(ROLE)
+    let tagged = Params::new(ROLE)
         .external_id("partner-17")
         .policy(policy)
         .tag("k", "v".repeat(200));
-    let error = refused(&aws, &clock, Params::assume_role(tagged)).await;
+    let error = refused(&aws, &clock, tagged).await;
     assert_eq!(error.code(), Some("PackedPolicyTooLarge"));
     assert!(
         error.details()["packed_policy_percent"]

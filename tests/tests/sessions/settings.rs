@@ -22,7 +22,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(10);
 
 fn client(client: StsClient) -> Params {
-    Params::assume_role(AssumeRole::new(ROLE)).client(client.max_attempts(1))
+    Params::new(ROLE).client(client.max_attempts(1))
 }
 
 /// An authority, and an embedded AWS behind TLS with a certificate of that authority's.

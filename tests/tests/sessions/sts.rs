@@ -1,7 +1,7 @@
 //! The method `sts`: what is sent, what comes back, and what each failure is called.
 
 use aws_sdk_sts::Client;
-use brs::sts::{AssumeRole, Params, Sts, StsClient};
+use brs::sts::{Params, Sts, StsClient};
 use brs::{ErrorKind, RefreshableSession};
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
@@ -68,23 +68,21 @@ async fn an_eager_constructor_fetches_and_fails_with_the_sources_error() {
 async fn all_twelve_request_fields_arrive() {
     let (aws, clock) = aws();
     aws.add_mfa_code("arn:aws:iam::123456789012:mfa/me", "123456");
-    let params = Params::assume_role(
-        AssumeRole::new(ROLE)
-            .role_session_name("me@work")
-            .policy_arns(["arn:aws:iam::aws:policy/ReadOnlyAccess"])
-            .policy(r#"{"Version":"2012-10-17","Statement":[]}"#)
-            .duration(HOUR)
-            .external_id("external-7")
-            .serial_number("arn:aws:iam::123456789012:mfa/me")
-            .token_code("123456")
-            .tag("team", "blue")
-            .transitive_tag_keys(["team"])
-            .source_identity("alice")
-            .provided_context(
-                "arn:aws:iam::aws:contextProvider/IdentityCenter",
-                "assertion",
-            ),
-    );
+    let params = Params::new(ROLE)
+        .role_session_name("me@work")
+        .policy_arns(["arn:aws:iam::aws:policy/ReadOnlyAccess"])
+        .policy(r#"{"Version":"2012-10-17","Statement":[]}"#)
+        .duration(HOUR)
+        .external_id("external-7")
+        .serial_number("arn:aws:iam::123456789012:mfa/me")
+        .token_code("123456")
+        .tag("team", "blue")
+        .transitive_tag_keys(["team"])
+        .source_identity("alice")
+        .provided_context(
+            "arn:aws:iam::aws:contextProvider/IdentityCenter",
+            "assertion",
+        );
     let session = with_params(&aws, &clock, params).build().await.unwrap();
     key(&session).await;
     let sent = &aws.requests()[0].parameters;

@@ -30,7 +30,7 @@ fn python_names_are_accepted() {
     }))
     .unwrap();
     params.validate().unwrap();
-    let role = &params.assume_role;
+    let role = &params.request;
     assert_eq!(role.policy_arns.len(), 2);
     assert_eq!(role.duration, Some(Duration::from_secs(900)));
     assert_eq!(
@@ -58,8 +58,8 @@ fn snake_case_names_and_absent_values_are_accepted() {
     }))
     .unwrap();
     params.validate().unwrap();
-    assert_eq!(params.assume_role.duration, Some(Duration::from_secs(1800)));
-    assert_eq!(params.assume_role.session_name(), DEFAULT_ROLE_SESSION_NAME);
+    assert_eq!(params.request.duration, Some(Duration::from_secs(1800)));
+    assert_eq!(params.request.session_name(), DEFAULT_ROLE_SESSION_NAME);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_role_alone_is_enough() {
     assert_eq!(
         read(json!({ "role_arn": ROLE }))
             .unwrap()
-            .assume_role
+            .request
             .role_arn
             .as_deref(),
         Some(ROLE)

@@ -1,12 +1,13 @@
 //! Each limit of the request at its edges.
 
 use super::*;
+use crate::request::params::Params;
 use brs_core::ErrorKind;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
 
-fn base() -> AssumeRole {
-    AssumeRole::new(ROLE)
+fn base() -> Params {
+    Params::new(ROLE)
 }
 
 fn many(count: usize) -> Vec<String> {
@@ -15,13 +16,13 @@ fn many(count: usize) -> Vec<String> {
         .collect()
 }
 
-fn tags(count: usize) -> AssumeRole {
+fn tags(count: usize) -> Params {
     (0..count).fold(base(), |role, index| {
         role.tag(format!("key{index}"), "value")
     })
 }
 
-fn contexts(count: usize) -> AssumeRole {
+fn contexts(count: usize) -> Params {
     (0..count).fold(base(), |role, _| {
         role.provided_context("arn:aws:iam::aws:contextProvider/x", "signed")
     })
@@ -46,22 +47,22 @@ fn what_is_just_inside_the_limits_is_accepted() {
     let seconds = Duration::from_secs;
     for (what, role) in [
         ("defaults", base()),
-        ("longest role", AssumeRole::new(role_arn_of(2048))),
+        ("longest role", Params::new(role_arn_of(2048))),
         (
             "path",
-            AssumeRole::new("arn:aws:iam::123456789012:role/service-role/deep/reader"),
+            Params::new("arn:aws:iam::123456789012:role/service-role/deep/reader"),
         ),
         (
             "china",
-            AssumeRole::new("arn:aws-cn:iam::123456789012:role/reader"),
+            Params::new("arn:aws-cn:iam::123456789012:role/reader"),
         ),
         (
             "us-gov",
-            AssumeRole::new("arn:aws-us-gov:iam::123456789012:role/reader"),
+            Params::new("arn:aws-us-gov:iam::123456789012:role/reader"),
         ),
         (
             "iso",
-            AssumeRole::new("arn:aws-iso-b:iam::123456789012:role/reader"),
+            Params::new("arn:aws-iso-b:iam::123456789012:role/reader"),
         ),
         ("shortest session name", base().role_session_name("ab")),
         (
@@ -125,7 +126,7 @@ fn what_is_just_inside_the_limits_is_accepted() {
         ),
         ("most contexts", contexts(5)),
     ] {
-        if let Err(error) = role.validate(false) {
+        if let Err(error) = role.request.validate(false) {
             panic!("{what}: {error}");
         }
     }
@@ -135,47 +136,44 @@ fn what_is_just_inside_the_limits_is_accepted() {
 fn what_is_just_outside_the_limits_names_its_field() {
     let seconds = Duration::from_secs;
     for (field, role) in [
-        ("role_arn", AssumeRole::new("arn:aws:iam::1:role")),
-        ("role_arn", AssumeRole::new(role_arn_of(2049))),
+        ("role_arn", Params::new("arn:aws:iam::1:role")),
+        ("role_arn", Params::new(role_arn_of(2049))),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::12345678901:role/reader"),
+            Params::new("arn:aws:iam::12345678901:role/reader"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::12345678901x:role/reader"),
+            Params::new("arn:aws:iam::12345678901x:role/reader"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::123456789012:user/reader"),
+            Params::new("arn:aws:iam::123456789012:user/reader"),
+        ),
+        ("role_arn", Params::new("arn:aws:iam::123456789012:role/")),
+        (
+            "role_arn",
+            Params::new("arn:aws:iam::123456789012:role/path/"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::123456789012:role/"),
+            Params::new("arn:aws:iam::123456789012:role/with space"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::123456789012:role/path/"),
+            Params::new("arn:aws:sts::123456789012:assumed-role/reader/me"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam::123456789012:role/with space"),
+            Params::new("arn:aws:iam:eu-west-1:123456789012:role/reader"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:sts::123456789012:assumed-role/reader/me"),
+            Params::new("arn:awsx:iam::123456789012:role/reader"),
         ),
         (
             "role_arn",
-            AssumeRole::new("arn:aws:iam:eu-west-1:123456789012:role/reader"),
-        ),
-        (
-            "role_arn",
-            AssumeRole::new("arn:awsx:iam::123456789012:role/reader"),
-        ),
-        (
-            "role_arn",
-            AssumeRole::new("arn:aws-:iam::123456789012:role/reader"),
+            Params::new("arn:aws-:iam::123456789012:role/reader"),
         ),
         ("role_session_name", base().role_session_name("a")),
         (
@@ -266,7 +264,7 @@ fn what_is_just_outside_the_limits_names_its_field() {
             base().provided_context("arn:aws:iam::aws:contextProvider/x", "a".repeat(2049)),
         ),
     ] {
-        let Err(error) = role.validate(false) else {
+        let Err(error) = role.request.validate(false) else {
             panic!("{field} is accepted: {role:?}")
         };
         assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
@@ -285,7 +283,7 @@ fn an_mfa_device_and_its_code_go_together() {
         ("token_code", base().serial_number("GAHT12345")),
         ("serial_number", base().token_code("123456")),
     ] {
-        let error = role.validate(false).unwrap_err();
+        let error = role.request.validate(false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert_eq!(
             error.param(),
@@ -297,13 +295,18 @@ fn an_mfa_device_and_its_code_go_together() {
 #[test]
 fn errors_show_limits_and_lengths_but_no_values() {
     let hush = "hush hush".repeat(300);
-    let error = base().external_id(&hush).validate(false).unwrap_err();
+    let error = base()
+        .external_id(&hush)
+        .request
+        .validate(false)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "`assume_role.external_id` must have 2 to 1224 characters, not 2700"
     );
     let error = base()
         .duration(Duration::from_secs(60))
+        .request
         .validate(false)
         .unwrap_err();
     assert_eq!(
@@ -317,6 +320,6 @@ fn errors_show_limits_and_lengths_but_no_values() {
         base().provided_context("hush", "hush"),
         base().tag("k", "hush!hush"),
     ] {
-        assert!(!format!("{:?}", role.validate(false).unwrap_err()).contains("hush"));
+        assert!(!format!("{:?}", role.request.validate(false).unwrap_err()).contains("hush"));
     }
 }

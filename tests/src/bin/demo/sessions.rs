@@ -162,9 +162,7 @@ impl Demo {
         profile: Option<&str>,
         region: Option<&str>,
     ) -> Result<Self, Error> {
-        let role = sts::Params::assume_role(
-            sts::AssumeRole::new(role_arn).duration(SHORTEST_REAL_LIFETIME),
-        );
+        let role = sts::Params::new(role_arn).duration(SHORTEST_REAL_LIFETIME);
         let mut builder = RefreshableSession::builder("sts", role)
             .advisory_window(REAL_ADVISORY_WINDOW)
             .defer_refresh(false);
