@@ -40,10 +40,12 @@
 //! not take a failure of that time for one of its source: it asks again.
 //!
 //! A forked child starts a runtime of its own at its first refresh, and an eager session's task
-//! begins again at the child's first call. As always after a fork, what other threads held locked
-//! stays locked in the child. With tokio's feature `parking_lot` (part of `full`) the parent's
-//! runtimes are a hazard for a child's: the table of parked threads is copied, and the threads are
-//! not.
+//! begins again at the child's first call. The child continues from what the session knew at the
+//! fork, and does not wait for locks of the session that other threads of the parent held. Event
+//! streams of the parent end in the child. Locks that are not brs's (your strategy's, an SDK
+//! client's) stay as the fork found them. With tokio's feature `parking_lot` (part of `full`) the
+//! parent's runtimes are a hazard for a child's: the table of parked threads is copied, and the
+//! threads are not.
 //!
 //! # Secrets
 //!

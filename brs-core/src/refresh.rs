@@ -38,6 +38,9 @@
 //! 8. Where time is kept nothing foreign is polled, called or dropped: no strategy, clock, span or
 //!    subscriber.
 //! 9. Waiters are answered before a `tracing` subscriber hears of it.
+//! 10. Each process has locks of its own. What a forked child goes on from is published as an
+//!     immutable whole at each change, before the snapshot, and read without a lock. Flights and
+//!     tasks are not in it: they are the parent's.
 
 mod backoff;
 mod calls;

@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::test_util::{Scripted, Step};
-use brs_core::{Blocking, Error, RefreshableSession};
-use fork::{Fork, fork, waitpid_nohang};
+use brs_core::{Blocking, Error, Event, RefreshableSession};
 use futures_util::FutureExt;
+
+use forking::{block_on, in_a_fork};
+
+mod forking;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -24,41 +27,6 @@ fn session(step: Step) -> RefreshableSession {
             .build(),
     )
     .unwrap()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
-}
-
-/// Runs `child` in a fork of this process; it must end, and well, within a deadline.
-fn in_a_fork(name: &str, child: impl FnOnce() -> Result<(), Error>) {
-    match fork().unwrap() {
-        Fork::Child => {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
-            if let Ok(Err(error)) = &ended {
-                eprintln!("{name}: {error}");
-            }
-            // Without the exit handlers, which belong to the parent's threads.
-            std::process::exit(if matches!(ended, Ok(Ok(()))) { 0 } else { 1 });
-        }
-        Fork::Parent(child) => {
-            let (_never, wait) = std::sync::mpsc::channel::<()>();
-            for _ in 0..2000 {
-                if let Some(status) = waitpid_nohang(child).unwrap() {
-                    assert_eq!(status, 0, "{name}: the child failed");
-                    return;
-                }
-                let _ = wait.recv_timeout(Duration::from_millis(10));
-            }
-            let child = rustix::process::Pid::from_raw(child).unwrap();
-            rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
-            panic!("{name}: the child hangs");
-        }
-    }
 }
 
 /// One test: a fork copies the thread that forks, and whatever other tests hold locked.
@@ -103,6 +71,109 @@ fn a_forked_child_refreshes_on_a_runtime_of_its_own() {
         block_on(hanging.credentials()).map(drop)
     });
     assert!(hanging.status().is_refreshing());
+
+    // The child goes on from what the parent knew, and what it does is its own.
+    let failing =
+        Scripted::always(Step::Fail(Error::connection("no answer"))).first([Step::Fresh(HOUR)]);
+    let failed = block_on(RefreshableSession::with_strategy(failing.shared()).build()).unwrap();
+    block_on(failed.credentials()).unwrap();
+    block_on(failed.refresh()).unwrap_err();
+    let mut events = failed.events();
+    let before = failed.status();
+    in_a_fork("a session whose last refresh failed", || {
+        let status = failed.status();
+        assert_eq!(
+            (status.access_key_id(), status.refreshes()),
+            (before.access_key_id(), 1)
+        );
+        assert_eq!(
+            (status.consecutive_failures(), status.last_success()),
+            (1, before.last_success())
+        );
+        assert_eq!(
+            status.last_error().map(ToString::to_string),
+            before.last_error().map(ToString::to_string)
+        );
+        assert!(
+            block_on(events.next()).is_none(),
+            "the stream is the parent's"
+        );
+        let mut events = failed.events();
+        block_on(failed.refresh()).unwrap_err();
+        assert!(matches!(
+            block_on(events.next()),
+            Some(Event::RefreshStarted { .. })
+        ));
+        failed.close();
+        Ok(())
+    });
+    assert_eq!(failed.status().consecutive_failures(), 1);
+    assert!(
+        events.next().now_or_never().is_none(),
+        "the parent's stream is open, and hears nothing of the child"
+    );
+    let closed = session(Step::Fresh(HOUR));
+    block_on(closed.refresh()).unwrap();
+    closed.close();
+    in_a_fork("a closed session", || {
+        assert!(block_on(closed.events().next()).is_none());
+        assert!(
+            block_on(closed.refresh()).is_err_and(|error| error.to_string().contains("closed"))
+        );
+        Ok(())
+    });
+
+    // The last handles go in the child, with all that belongs to the parent's threads.
+    let script = Scripted::always(Step::Fresh(HOUR)).first([Step::Hang]);
+    let dropped = block_on(
+        RefreshableSession::with_strategy(script.shared())
+            .refresh_timeout(HOUR)
+            .build(),
+    )
+    .unwrap();
+    let streams = [dropped.events(), dropped.events()];
+    let mut waiter = Box::pin(dropped.credentials());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    block_on(script.called(1));
+    drop(waiter);
+    in_a_fork("the last handle", move || {
+        drop(dropped);
+        drop(streams);
+        Ok(())
+    });
+
+    // A session ends with its last handle in the child, too, whatever the parent has made of it.
+    let strategy = Scripted::always(Step::Fresh(HOUR)).shared();
+    let ended = RefreshableSession::with_strategy(strategy)
+        .region("eu-west-1")
+        .defer_refresh(false)
+        .build();
+    let ended = block_on(ended).unwrap();
+    drop(ended.client_with("one", Clone::clone));
+    in_a_fork("a session with clients", move || {
+        let mut events = ended.events();
+        drop(ended);
+        assert!(block_on(events.next()).is_none());
+        Ok(())
+    });
+
+    // The threads of a runtime of the user's are the parent's, too.
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let strategy = Scripted::always(Step::Fresh(HOUR)).shared();
+    let chosen = block_on(
+        RefreshableSession::with_strategy(strategy)
+            .runtime(threads.handle().clone())
+            .build(),
+    );
+    let chosen = chosen.unwrap();
+    block_on(chosen.refresh()).unwrap();
+    in_a_fork("a session on a runtime of the user's", || {
+        block_on(chosen.refresh()).map(drop)
+    });
 
     // What blocks a thread in the parent blocks none in the child.
     let place = Blocking::new();

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -21,19 +21,19 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::kit::clock::{Clock, SystemClock};
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 use crate::kit::turns::Turn;
 
 /// Runs synchronous code on threads of its own, one call at a time.
 ///
 /// Clones share the one place.
 #[derive(Clone, Default)]
-pub struct Blocking(Arc<Place>);
+pub struct Blocking(Arc<PerProcess<Place>>);
 
+/// What ran in the parent at a fork does not run in the child.
 #[derive(Default)]
 struct Place {
-    /// The process whose call is running; 0: none is. What ran in the parent at a fork does not run
-    /// in the child.
-    busy: AtomicU32,
+    busy: AtomicBool,
     freed: Notify,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Busy(Arc<Place>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(0, Ordering::Release);
+        self.0.busy.store(false, Ordering::Release);
         self.0.freed.notify_waiters();
     }
 }
@@ -100,13 +100,14 @@ impl Blocking {
 
     /// The place, free or about to be.
     pub(crate) async fn take(&self) -> Result<Busy, Error> {
+        let place = self.0.get();
         let mut time_is_up = None;
         loop {
-            let mut freed = std::pin::pin!(self.0.freed.notified());
+            let mut freed = std::pin::pin!(place.freed.notified());
             // Registered before the look, or a call that returns in between would be missed.
             freed.as_mut().enable();
-            if self.try_take() {
-                return Ok(Busy(Arc::clone(&self.0)));
+            if !place.busy.swap(true, Ordering::AcqRel) {
+                return Ok(Busy(Arc::clone(&place)));
             }
             let time_is_up = time_is_up.get_or_insert_with(|| SystemClock::new().sleep(RETURNING));
             if let Either::Right(_) = select(freed, time_is_up).await {
@@ -117,18 +118,9 @@ impl Blocking {
         }
     }
 
-    fn try_take(&self) -> bool {
-        let process = std::process::id();
-        let is_free = |holder: u32| (holder != process).then_some(process);
-        self.0
-            .busy
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free)
-            .is_ok()
-    }
-
     /// Whether a call is running.
     pub fn is_busy(&self) -> bool {
-        self.0.busy.load(Ordering::Acquire) == std::process::id()
+        self.0.get().busy.load(Ordering::Acquire)
     }
 }
 

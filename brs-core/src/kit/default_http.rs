@@ -25,6 +25,8 @@ use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::runtime::{Handle, Id};
 
+use crate::kit::per_process::PerProcess;
+
 /// The origin of a configuration's HTTP client: the environment's where its CA bundle made it
 /// necessary.
 pub const HTTP_CLIENT: &str = "http_client";
@@ -34,7 +36,7 @@ pub const HTTP_CLIENT: &str = "http_client";
 const KEPT: usize = 32;
 
 /// The clients of all living configurations; with the last of those they and their connections go.
-static SHARED: Mutex<Weak<Clients>> = Mutex::new(Weak::new());
+static SHARED: PerProcess<Mutex<Weak<Clients>>> = PerProcess::new();
 
 /// The default HTTP client, if the build has one. For strategies that speak to AWS through the SDK
 /// it is the one of the runtime that refreshes, hence not that of callers elsewhere.
@@ -75,15 +77,17 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct Clients {
-    kept: RwLock<Vec<Kept>>,
+    /// A forked child makes its own: the tasks of the parent's connections are not there.
+    kept: PerProcess<RwLock<Vec<Kept>>>,
     calls: AtomicU64,
     /// For what no request is needed for; costs nothing until it is used.
-    fallbacks: Mutex<Vec<(BehaviorVersion, SharedHttpClient)>>,
+    fallbacks: PerProcess<Mutex<Vec<(BehaviorVersion, SharedHttpClient)>>>,
 }
 
 impl Clients {
     fn shared() -> Arc<Self> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = SHARED.get();
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let clients = Arc::default();
             *shared = Arc::downgrade(&clients);
@@ -93,11 +97,8 @@ impl Clients {
 
     /// A client of no runtime, if the build has one at all.
     fn fallback(&self, version: BehaviorVersion) -> Option<SharedHttpClient> {
-        let fallbacks = || {
-            self.fallbacks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let fallbacks = self.fallbacks.get();
+        let fallbacks = || fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = fallbacks().iter().find(|(of, _)| *of == version) {
             return Some(client.clone());
         }
@@ -123,12 +124,13 @@ impl Clients {
             kept.last_use.store(now, Ordering::Relaxed);
             Some(kept.client.clone())
         };
-        if let Some(client) = found(&self.kept.read().unwrap_or_else(PoisonError::into_inner)) {
+        let kept = self.kept.get();
+        if let Some(client) = found(&kept.read().unwrap_or_else(PoisonError::into_inner)) {
             return client;
         }
         // Built without the lock: it may log, and a log may do anything.
         let client = build();
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = found(&kept) {
             return client;
         }
@@ -283,6 +285,6 @@ mod tests {
         assert!(ask(&ids[KEPT]));
         assert!(!ask(&ids[0]));
         assert!(ask(&ids[1]), "the second had gone");
-        assert_eq!(clients.kept.read().unwrap().len(), KEPT);
+        assert_eq!(clients.kept.get().read().unwrap().len(), KEPT);
     }
 }

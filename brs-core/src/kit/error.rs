@@ -3,8 +3,9 @@
 //! An [`Error`] has a [kind](ErrorKind), a message that names the thing and the remedy, and the
 //! structured fields a program may want to look at: AWS's code and status, the method, the
 //! parameter, further details. Strategies build errors with one of the five constructors and the
-//! `with_…` methods; its [`Recovery`] decides how the engine paces further tries. Messages and details never hold a secret key, a session token, a
-//! PIN or a one-time code; `Display` never repeats what `source()` says.
+//! `with_…` methods; its [`Recovery`] decides how the engine paces further tries. Messages and details
+//! never hold a secret key, a session token, a PIN or a one-time code; `Display` never repeats what
+//! `source()` says.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -25,9 +25,10 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
+use once_cell::race::OnceNonZeroUsize;
 use tokio::sync::oneshot;
 
 use crate::kit::error::Error;
@@ -35,9 +36,9 @@ use crate::kit::per_process::PerProcess;
 
 /// Calls of one method in flight at a time, unless the program says otherwise: tried with 2,000 STS
 /// sessions under the usual 1,024 descriptors, which then use 86 of them.
-const DEFAULT_LIMIT: usize = 64;
+const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
-static LIMIT: OnceLock<usize> = OnceLock::new();
+static LIMIT: OnceNonZeroUsize = OnceNonZeroUsize::new();
 static LINES: PerProcess<Mutex<Lines>> = PerProcess::new();
 
 tokio::task_local! {
@@ -56,8 +57,8 @@ tokio::task_local! {
 ///
 /// A configuration error if a refresh has begun already, or if another limit has been set.
 pub fn limit_concurrent_refreshes(per_method: NonZeroUsize) -> Result<(), Error> {
-    let set = LIMIT.set(per_method.get());
-    if set.is_ok() || LIMIT.get() == Some(&per_method.get()) {
+    let set = LIMIT.set(per_method);
+    if set.is_ok() || LIMIT.get() == Some(per_method) {
         return Ok(());
     }
     Err(Error::configuration(format!(
@@ -69,7 +70,7 @@ pub fn limit_concurrent_refreshes(per_method: NonZeroUsize) -> Result<(), Error>
 
 /// The limit in force; from the first look on it stays.
 pub(crate) fn limit() -> usize {
-    *LIMIT.get_or_init(|| DEFAULT_LIMIT)
+    LIMIT.get_or_init(|| DEFAULT_LIMIT).get()
 }
 
 /// How much a call that has no turn yet is wanted.

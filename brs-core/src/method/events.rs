@@ -1,14 +1,15 @@
 //! What a session tells those who watch it: a bounded stream of events per subscriber.
 //!
-//! Owns the broadcast channel. A subscriber that reads slowly loses the oldest events and is told
-//! how many; it never delays a refresh. Events never hold a secret. Sending wakes subscribers,
-//! which runs foreign code: the engine sends only while it holds no lock. Events of one flight come
-//! in order; those of two that follow each other at once may overlap.
+//! Owns the broadcast channel, one in each process. A subscriber that reads slowly loses the oldest
+//! events and is told how many; it never delays a refresh. Events never hold a secret. Sending
+//! wakes subscribers, which runs foreign code: the engine sends only while it holds no lock. Events
+//! of one flight come in order; those of two that follow each other at once may overlap.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 use crate::method::strategy::RefreshReason;
 
 /// How many events a subscriber may lag behind before it loses the oldest.
@@ -90,35 +92,34 @@ pub enum Event {
 /// The sending side; all clones feed the same subscribers.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSender {
-    channel: Arc<Mutex<Channel>>,
+    shared: Arc<Shared>,
     /// Tells sessions apart in logs.
     method: &'static str,
 }
 
-/// Its room for [`CAPACITY`] events is most of what an idle session would take, and most are never
-/// listened to.
-#[derive(Debug)]
-enum Channel {
-    /// Nobody has subscribed yet.
-    Unheard,
-    Open(broadcast::Sender<Event>),
+#[derive(Debug, Default)]
+struct Shared {
     /// With the session; its subscribers' streams have ended.
-    Closed,
+    is_closed: AtomicBool,
+    channel: PerProcess<Mutex<Channel>>,
 }
+
+/// `None`: nobody has subscribed yet. Its room for [`CAPACITY`] events is most of what an idle
+/// session would take, and most are never listened to.
+type Channel = Option<broadcast::Sender<Event>>;
 
 impl EventSender {
     pub(crate) fn new(method: &'static str) -> Self {
         Self {
-            channel: Arc::new(Mutex::new(Channel::Unheard)),
+            shared: Arc::default(),
             method,
         }
     }
 
     /// Puts the event into the subscribers' streams.
     pub(crate) fn send(&self, event: Event) {
-        let channel = match &*self.lock() {
-            Channel::Open(channel) => channel.clone(),
-            Channel::Unheard | Channel::Closed => return,
+        let Some(channel) = self.channel(|channel| channel.clone()) else {
+            return;
         };
         // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a
         // landing, must come. An error means that nobody listens any more.
@@ -147,35 +148,51 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        let mut channel = self.lock();
-        if let Channel::Unheard = *channel {
-            *channel = Channel::Open(broadcast::Sender::new(CAPACITY));
+        let receiver = self.channel(|channel| {
+            if self.shared.is_closed.load(Ordering::Relaxed) {
+                // A stream whose sender is gone.
+                return broadcast::Sender::new(1).subscribe();
+            }
+            channel
+                .get_or_insert_with(|| broadcast::Sender::new(CAPACITY))
+                .subscribe()
+        });
+        Events {
+            process: std::process::id(),
+            stream: Some(BroadcastStream::new(receiver)),
         }
-        let receiver = match &*channel {
-            Channel::Open(sender) => sender.subscribe(),
-            // A stream whose sender is gone.
-            Channel::Unheard | Channel::Closed => broadcast::Sender::new(1).subscribe(),
-        };
-        Events(BroadcastStream::new(receiver))
     }
 
     /// Ends every subscriber's stream.
     pub(crate) fn close(&self) {
-        let channel = std::mem::replace(&mut *self.lock(), Channel::Closed);
+        // Before the lock, under which subscribers look.
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+        let channel = self.channel(Option::take);
         // Wakes subscribers, so without the lock.
         drop(channel);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Channel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channel<R>(&self, look: impl FnOnce(&mut Channel) -> R) -> R {
+        look(
+            &mut self
+                .shared
+                .channel
+                .get()
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
 /// The events of one session from the moment of subscribing. Ends when the session is closed or
-/// gone.
+/// gone, and in a forked child, which subscribes for itself.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
-pub struct Events(BroadcastStream<Event>);
+pub struct Events {
+    /// Which has subscribed.
+    process: u32,
+    stream: Option<BroadcastStream<Event>>,
+}
 
 impl Events {
     /// The next event; `None` when the session is gone.
@@ -186,19 +203,37 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
+
+    /// In a forked child the channel is the parent's: reading it, and dropping the stream, would
+    /// take its lock.
+    fn leave_the_parents(&mut self) {
+        if self.process != std::process::id() {
+            std::mem::forget(self.stream.take());
+        }
+    }
 }
 
 impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|item| {
+        self.leave_the_parents();
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
+        Pin::new(stream).poll_next(cx).map(|item| {
             item.map(|event| {
                 event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed {
                     count,
                 })
             })
         })
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.leave_the_parents();
     }
 }
 

@@ -6,6 +6,7 @@
 //! steps (invariant 7) and is aborted when the engine is dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,44 +17,51 @@ use super::engine::{EagerStep, Engine};
 use super::sync::{Mutex, lock};
 use crate::kit::clock::{Sleep, sleep_on};
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 
 /// How long the task sleeps at most before it looks at the clocks again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// The task, if it has been started.
+/// The task, if the session is an eager one.
 #[derive(Debug, Default)]
-pub(super) struct EagerTask(Mutex<Option<(u32, AbortHandle)>>);
+pub(super) struct EagerTask {
+    is_wanted: AtomicBool,
+    /// Threads do not follow a fork: a child starts its own.
+    task: PerProcess<Mutex<Option<AbortHandle>>>,
+}
 
 impl EagerTask {
     pub(super) fn start(&self, engine: &Arc<Engine>) -> Result<(), Error> {
-        let keeper = crate::kit::runtime::keeper().map_err(|error| {
-            Error::connection("no thread could be started for eager refreshes").with_source(error)
-        })?;
-        let task = keeper.spawn(run(Arc::downgrade(engine)));
-        let process = std::process::id();
-        match lock(&self.0).replace((process, task.abort_handle())) {
-            Some((of, earlier)) if of == process => earlier.abort(),
-            // The parent's runtime is not here.
-            earlier => std::mem::forget(earlier),
+        self.is_wanted.store(true, Ordering::Relaxed);
+        self.go_on(engine)
+    }
+
+    /// Starts the task if it is wanted and does not run in this process.
+    pub(super) fn go_on(&self, engine: &Arc<Engine>) -> Result<(), Error> {
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let task = self.task.get();
+        let mut task = lock(&task);
+        if task.is_none() {
+            let keeper = crate::kit::runtime::keeper().map_err(|error| {
+                Error::connection("no thread could be started for eager refreshes")
+                    .with_source(error)
+            })?;
+            *task = Some(keeper.spawn(run(Arc::downgrade(engine))).abort_handle());
         }
         Ok(())
     }
 
-    /// Whether there was a task in the process that this one has forked from.
-    pub(super) fn was_forked(&self) -> bool {
-        lock(&self.0)
-            .as_ref()
-            .is_some_and(|(process, _)| *process != std::process::id())
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        lock(&self.0).is_some()
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
 
     pub(super) fn end(&self) {
-        match lock(&self.0).take() {
-            Some((process, task)) if process == std::process::id() => task.abort(),
-            parents => std::mem::forget(parents),
+        if self.is_wanted.swap(false, Ordering::Relaxed)
+            && let Some(task) = lock(&self.task.get()).take()
+        {
+            task.abort();
         }
     }
 }

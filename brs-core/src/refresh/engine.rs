@@ -22,12 +22,13 @@ use super::flight::{Flight, Outcome};
 use super::guard::{Fetched, Guard};
 use super::launch::Launcher;
 use super::policy::{Decision, decide, fallback, quiet_until};
-use super::state::{Effects, Rejected, Rules, State};
+use super::state::{Effects, Known, Rejected, Rules, State};
 use super::status::RefreshStatus;
 use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 use crate::method::events::{EventSender, Events};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
@@ -57,7 +58,9 @@ pub(crate) struct Engine {
     strategy: Arc<dyn RefreshStrategy>,
     config: Config,
     snapshot: Cell<Snapshot>,
-    state: Mutex<State>,
+    state: PerProcess<Mutex<State>>,
+    /// What a forked child begins its state with (invariant 10).
+    known: Cell<Known>,
     events: EventSender,
     launcher: Launcher,
     eager: EagerTask,
@@ -68,7 +71,8 @@ impl Engine {
         let events = EventSender::new(strategy.method());
         Arc::new(Self {
             launcher: Launcher::new(Arc::clone(&strategy), config.runtime.clone()),
-            state: Mutex::new(State::new(strategy.method(), config.rng.clone())),
+            state: PerProcess::new(),
+            known: Cell::empty(),
             strategy,
             config,
             snapshot: Cell::empty(),
@@ -181,7 +185,7 @@ impl Engine {
     /// that has expired: it is asked once more.
     pub(crate) async fn first(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
         match self.refresh().await {
-            Err(_) if lock(&self.state).arrived_expired() => self.refresh().await,
+            Err(_) if lock(&self.state()).arrived_expired() => self.refresh().await,
             first => first,
         }
     }
@@ -212,13 +216,13 @@ impl Engine {
     pub(crate) fn issued(&self, access_key_id: &str) -> bool {
         // Mostly it is the current one, which takes no lock to know.
         self.read(|set| set.credentials.access_key_id() == access_key_id) == Some(true)
-            || lock(&self.state).issued(access_key_id)
+            || lock(&self.state()).issued(access_key_id)
     }
 
     /// In an eager session nobody should have to wait: an invalidated set is replaced before
     /// anybody asks.
     fn start_if_eager(&self, state: &mut State, now: Moment, effects: &mut Effects) {
-        if self.eager.is_running() && state.flight.is_none() && state.held(now).is_none() {
+        if self.eager.is_wanted() && state.flight.is_none() && state.held(now).is_none() {
             state.start(false, now, effects);
         }
     }
@@ -226,11 +230,7 @@ impl Engine {
     /// Whether a caller would get a valid set without waiting for the source first.
     pub(crate) fn ready(&self) -> bool {
         let now = self.now();
-        let situation = {
-            let mut state = lock(&self.state);
-            state.forget_the_parents_flight();
-            state.situation()
-        };
+        let situation = lock(&self.state()).situation();
         let decision = decide(&situation, now, self.config.rules.policy);
         matches!(decision, Decision::Serve | Decision::ServeAndStart)
     }
@@ -263,9 +263,7 @@ impl Engine {
     pub(crate) fn status(&self) -> RefreshStatus {
         let now = self.now();
         let method = self.strategy.method();
-        let mut state = lock(&self.state);
-        state.forget_the_parents_flight();
-        RefreshStatus::new(method, &state, now, self.config.rules.policy)
+        RefreshStatus::new(method, &lock(&self.state()), now, self.config.rules.policy)
     }
 
     /// Runs what belongs to the session but is no refresh, under the same time limit, wherever the
@@ -328,7 +326,7 @@ impl Engine {
         self.change(|state, effects| {
             state.closed = true;
             state.set = None;
-            effects.forgotten = state.failure.take();
+            state.failure = None;
             effects.landed = state
                 .flight
                 .take()
@@ -378,7 +376,8 @@ impl Engine {
 
     /// Takes out a flight that cannot be landed, since a clock of the user's panics.
     pub(super) fn forget(&self, flight: &Arc<Flight>) {
-        let mut state = lock(&self.state);
+        let state = self.state();
+        let mut state = lock(&state);
         if state
             .flight
             .as_ref()
@@ -397,10 +396,8 @@ impl Engine {
 
     /// Changes the state and publishes the snapshot, then carries out the effects without the lock.
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
-        if self.eager.was_forked() {
-            // Without threads there is no eager task; callers refresh, and hear of it.
-            let _ = self.eager.start(self);
-        }
+        // Without threads there is no eager task; callers refresh, and hear of it.
+        let _ = self.eager.go_on(self);
         let (result, effects) = self.change_state(change);
         self.carry_out(effects, &tracing::Span::none());
         result
@@ -410,14 +407,41 @@ impl Engine {
     fn change_state<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> (R, Effects) {
         let mut effects = Effects::default();
         let now = self.now();
-        let mut state = lock(&self.state);
-        state.forget_the_parents_flight();
+        let state = self.state();
+        let mut state = lock(&state);
         let result = change(&mut state, &mut effects);
-        self.publish(&state, now);
+        effects.outdated = self.publish(&state, now);
         (result, effects)
     }
 
-    fn publish(&self, state: &State, now: Moment) {
+    /// This process's state.
+    fn state(&self) -> Arc<Mutex<State>> {
+        self.state.get_or_make(|parents| {
+            // The parent's stays in memory, and must not keep a set there.
+            if let Some(Ok(mut parents)) = parents.map(Mutex::try_lock) {
+                parents.forget_what_is_known();
+            }
+            let known = self.known.load().unwrap_or_default();
+            Mutex::new(State::new(
+                self.strategy.method(),
+                self.config.rng.clone(),
+                known,
+            ))
+        })
+    }
+
+    /// Gives what was known before.
+    fn publish(&self, state: &State, now: Moment) -> Option<Arc<Known>> {
+        // A child may be forked in between: its state must not be older than what its readers have
+        // seen.
+        let is_known = self
+            .known
+            .read(|known| known.is_some_and(|known| std::ptr::eq(known, &**state.known())));
+        let outdated = if is_known {
+            None
+        } else {
+            self.known.swap(Some(Arc::clone(state.known())))
+        };
         let quiet_until = quiet_until(&state.situation(), now, self.config.rules.policy);
         let same = self
             .snapshot
@@ -435,13 +459,15 @@ impl Engine {
                     .map(|(set, quiet_until)| Arc::new(Snapshot { set, quiet_until })),
             );
         }
+        outdated
     }
 
     /// Whether readers look at the newest state (invariant 2); for the model, when nothing moves.
     #[cfg(all(test, brs_model))]
     pub(super) fn snapshot_is_current(&self) -> bool {
         let now = self.now();
-        let state = lock(&self.state);
+        let state = self.state();
+        let state = lock(&state);
         let expected = state.set.clone().zip(quiet_until(
             &state.situation(),
             now,
@@ -501,6 +527,15 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // In a child that has not used it, the parent's is still there. Its calls stay in memory,
+        // and hold a sender.
+        self.state();
+        self.events.close();
+    }
+}
+
 /// What the eager task does next.
 #[derive(Debug)]
 pub(super) enum EagerStep {
@@ -543,7 +578,8 @@ mod tests {
         );
         engine.current().await.unwrap();
         let (answer, answered) = mpsc::channel();
-        let held = lock(&engine.state);
+        let state = engine.state();
+        let held = lock(&state);
         let reader = Arc::clone(&engine);
         let thread =
             std::thread::spawn(move || answer.send(reader.current().now_or_never().is_some()));

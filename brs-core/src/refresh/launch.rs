@@ -39,6 +39,7 @@ mod real {
     use super::super::times::Moment;
     use crate::kit::blocking::Blocking;
     use crate::kit::error::Error;
+    use crate::kit::per_process::PerProcess;
     use crate::kit::runtime;
     use crate::kit::turns::{self, Place, Ticket, Turn};
     use crate::method::strategy::{RefreshContext, RefreshStrategy};
@@ -51,16 +52,16 @@ mod real {
     #[derive(Debug)]
     pub(in super::super) struct Launcher {
         strategy: Arc<dyn RefreshStrategy>,
-        chosen: Option<Handle>,
+        /// The runtime that the user chose, and the process that drives it: its threads do not
+        /// follow a fork.
+        chosen: Option<(Handle, u32)>,
         /// Locked from spawning a tower until its handle is stored, or two that launch one after
         /// the other could leave the handle of the first.
-        current: Mutex<Current>,
+        current: PerProcess<Mutex<Current>>,
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Current {
-        /// A forked child starts over.
-        process: u32,
         place: Blocking,
         call: Option<Arc<Call>>,
         tower: Option<AbortHandle>,
@@ -68,28 +69,16 @@ mod real {
         ended: bool,
     }
 
-    impl Default for Current {
-        fn default() -> Self {
-            let process = std::process::id();
-            Self {
-                process,
-                place: Blocking::default(),
-                call: None,
-                tower: None,
-                ended: false,
-            }
-        }
-    }
-
     impl Launcher {
         pub(in super::super) fn new(
             strategy: Arc<dyn RefreshStrategy>,
             chosen: Option<Handle>,
         ) -> Self {
+            let chosen = chosen.map(|chosen| (chosen, std::process::id()));
             Self {
                 strategy,
                 chosen,
-                current: Mutex::default(),
+                current: PerProcess::new(),
             }
         }
 
@@ -112,19 +101,12 @@ mod real {
                     ));
                 }
             };
-            let mut current = lock(&self.current);
-            if current.process != std::process::id() {
-                // The parent's: dropping tasks of a runtime whose threads are not here could wait
-                // for them.
-                let ended = current.ended;
-                std::mem::forget(std::mem::replace(
-                    &mut *current,
-                    Current {
-                        ended,
-                        ..Current::default()
-                    },
-                ));
-            }
+            let chosen = self
+                .chosen
+                .as_ref()
+                .filter(|(_, process)| *process == std::process::id());
+            let current = self.current.get();
+            let mut current = lock(&current);
             if current.ended {
                 // Dropping the guard lands the flight, which is not for under the lock.
                 drop(current);
@@ -147,7 +129,7 @@ mod real {
                 method: self.strategy.method(),
                 limit,
                 stops,
-                chosen: self.chosen.clone(),
+                chosen: chosen.map(|(chosen, _)| chosen.clone()),
                 own,
             };
             let earlier = current.call.replace(call);
@@ -158,7 +140,8 @@ mod real {
 
         /// Ends the flight that is running, if any, and lets no other begin.
         pub(in super::super) fn end(&self) {
-            let mut current = lock(&self.current);
+            let current = self.current.get();
+            let mut current = lock(&current);
             current.ended = true;
             let call = current.call.take();
             if let Some(tower) = current.tower.take() {

@@ -121,7 +121,7 @@ impl World {
             wall: UNIX_EPOCH + Duration::from_secs(2_000_000_000),
             monotonic: Duration::ZERO,
         };
-        let state = State::new("scripted", fastrand::Rng::with_seed(seed));
+        let state = State::new("scripted", fastrand::Rng::with_seed(seed), Arc::default());
         Self {
             rules,
             state,

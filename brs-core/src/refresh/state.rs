@@ -5,6 +5,7 @@
 //! [`Effects`].
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,8 +32,8 @@ pub(crate) struct Effects {
     pub(crate) landed: Option<(Arc<Flight>, Outcome)>,
     /// A configured window did not fit the set's lifetime; said once per session.
     pub(crate) shortened: Option<Times>,
-    /// What an earlier failure held: its source is foreign, and so is dropping it.
-    pub(crate) forgotten: Option<Failure>,
+    /// What was known before. A failure in it has a foreign source, and so dropping it is foreign.
+    pub(crate) outdated: Option<Arc<Known>>,
     /// A failure that does not count; foreign in the same way.
     pub(crate) dropped: Option<Error>,
 }
@@ -46,7 +47,7 @@ pub(crate) struct Launch {
 }
 
 /// The last failure.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) hold: Option<Hold>,
@@ -68,13 +69,22 @@ pub(crate) struct Rules {
     pub(crate) backoff: RefreshBackoff,
 }
 
+/// The state of one process. Reads and writes what is known as if it were its own; the first write
+/// after a publication makes a copy.
 #[derive(Debug)]
 pub(crate) struct State {
     method: &'static str,
-    pub(crate) set: Option<Arc<CachedSet>>,
-    pub(crate) invalidated: bool,
     /// Invariant 1.
     pub(crate) flight: Option<Arc<Flight>>,
+    known: Arc<Known>,
+    rng: fastrand::Rng,
+}
+
+/// What outlives a fork (invariant 10).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) set: Option<Arc<CachedSet>>,
+    pub(crate) invalidated: bool,
     pub(crate) failure: Option<Failure>,
     /// In a row.
     pub(crate) failures: u32,
@@ -91,7 +101,20 @@ pub(crate) struct State {
     former: VecDeque<String>,
     /// Whether the last set had expired when it arrived.
     arrived_expired: bool,
-    rng: fastrand::Rng,
+}
+
+impl Deref for State {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
+}
+
+impl DerefMut for State {
+    fn deref_mut(&mut self) -> &mut Known {
+        Arc::make_mut(&mut self.known)
+    }
 }
 
 /// How many former keys are remembered: a call that was signed with one of them may still be on its
@@ -112,25 +135,22 @@ pub(crate) enum Rejected {
 }
 
 impl State {
-    pub(crate) fn new(method: &'static str, rng: fastrand::Rng) -> Self {
+    pub(crate) fn new(method: &'static str, rng: fastrand::Rng, known: Arc<Known>) -> Self {
         Self {
             method,
-            set: None,
-            invalidated: false,
             flight: None,
-            failure: None,
-            failures: 0,
-            failures_expired: 0,
-            refreshes: 0,
-            last_success: None,
-            closed: false,
-            announced_expired: false,
-            warned_shortened: false,
-            pace: Pace::default(),
-            former: VecDeque::new(),
-            arrived_expired: false,
+            known,
             rng,
         }
+    }
+
+    pub(crate) fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    /// For a state that nobody uses any more.
+    pub(crate) fn forget_what_is_known(&mut self) {
+        self.known = Arc::default();
     }
 
     pub(crate) fn situation(&self) -> Situation {
@@ -170,18 +190,6 @@ impl State {
         effects.events.push(Event::RefreshStarted { reason });
         self.launch(&flight, effects);
         flight
-    }
-
-    /// In a forked child the flight that was in the air is the parent's, and lands there.
-    pub(crate) fn forget_the_parents_flight(&mut self) {
-        if self
-            .flight
-            .as_ref()
-            .is_some_and(|flight| flight.is_the_parents())
-        {
-            // Dropping it would wake what waits for it, which is not here.
-            std::mem::forget(self.flight.take());
-        }
     }
 
     fn launch(&mut self, flight: &Arc<Flight>, effects: &mut Effects) {
@@ -225,7 +233,7 @@ impl State {
         let outcome = match accepted.map_err(|error| error.or_method(rules.method)) {
             Ok(set) => {
                 self.replace(&set, now);
-                effects.forgotten = self.failure.take();
+                self.failure = None;
                 if let Some(times) = set
                     .times
                     .filter(|times| times.shortened && !self.warned_shortened)
@@ -245,7 +253,7 @@ impl State {
                 }
             }
             Err(error) => {
-                let next_try = self.failed(&error, now, rules, effects);
+                let next_try = self.failed(&error, now, rules);
                 effects.events.push(Event::RefreshFailed {
                     error: error.clone(),
                     duration,
@@ -337,13 +345,7 @@ impl State {
     }
 
     /// Remembers a failure; returns when the source may be asked again, if not at once.
-    fn failed(
-        &mut self,
-        error: &Error,
-        now: Moment,
-        rules: &Rules,
-        effects: &mut Effects,
-    ) -> Option<SystemTime> {
+    fn failed(&mut self, error: &Error, now: Moment, rules: &Rules) -> Option<SystemTime> {
         self.failures = self.failures.saturating_add(1);
         let remaining = match self.set_situation() {
             None => Remaining::Nothing,
@@ -382,7 +384,7 @@ impl State {
             unrecoverable,
         });
         let next_try = wait.map(|wait| now.plus(wait).wall);
-        effects.forgotten = self.failure.replace(Failure {
+        self.failure = Some(Failure {
             error: error.clone(),
             hold,
             unattended_until: now.monotonic.saturating_add(unattended.unwrap_or_default()),
@@ -395,7 +397,7 @@ impl State {
     /// Says that an expired set is being served: once for each failure, however many callers get
     /// it.
     pub(crate) fn announce_expired(&mut self, effects: &mut Effects) {
-        if let Some(set) = self.set.as_ref().filter(|_| !self.announced_expired) {
+        if let Some(set) = self.set.clone().filter(|_| !self.announced_expired) {
             self.announced_expired = true;
             effects.events.push(Event::ServingExpired {
                 access_key_id: set.credentials.access_key_id().to_owned(),

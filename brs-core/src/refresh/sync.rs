@@ -37,11 +37,29 @@ impl<T> Cell<T> {
     }
 
     pub(crate) fn store(&self, value: Option<Arc<T>>) {
+        drop(self.swap(value));
+    }
+
+    /// Stores, and gives what was there.
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         #[cfg(not(brs_model))]
-        self.inner.store(value);
+        {
+            self.inner.swap(value)
+        }
         #[cfg(brs_model)]
         {
-            *lock(&self.inner) = value;
+            std::mem::replace(&mut *lock(&self.inner), value)
+        }
+    }
+
+    pub(crate) fn load(&self) -> Option<Arc<T>> {
+        #[cfg(not(brs_model))]
+        {
+            self.inner.load_full()
+        }
+        #[cfg(brs_model)]
+        {
+            lock(&self.inner).clone()
         }
     }
 

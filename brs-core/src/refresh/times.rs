@@ -7,10 +7,10 @@
 //! for long. Should the source be dead as well, a set counts as valid until both clocks say that it
 //! is over.
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::identity::Identity;
+use once_cell::race::OnceBox;
 
 use crate::credentials::TemporaryCredentials;
 use crate::kit::clock::Clock;
@@ -210,7 +210,9 @@ pub(crate) struct CachedSet {
     /// `None`: the set has no end.
     pub(crate) times: Option<Times>,
     pub(crate) obtained: Moment,
-    identity: OnceLock<Identity>,
+    /// Two first readers may both make one: neither waits for the other, who may not have followed
+    /// a fork.
+    identity: OnceBox<Identity>,
 }
 
 impl CachedSet {
@@ -223,14 +225,14 @@ impl CachedSet {
             credentials,
             times,
             obtained,
-            identity: OnceLock::new(),
+            identity: OnceBox::new(),
         }
     }
 
     /// The set as the AWS SDK takes it, made once.
     pub(crate) fn identity(&self, source: &'static str) -> &Identity {
         self.identity
-            .get_or_init(|| self.credentials.to_sdk(source, self.sdk_expiry()).into())
+            .get_or_init(|| Box::new(self.credentials.to_sdk(source, self.sdk_expiry()).into()))
     }
 
     /// The expiry told to the AWS SDK: the start of the mandatory window, so that the SDK asks

@@ -11,7 +11,7 @@
 //! The usual answer takes no lock and no allocation, and is ready at its first poll
 //! (`an_identity_is_ready_at_its_first_poll`, tests of whole sessions).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime::client::identity::IdentityCache;
@@ -24,6 +24,7 @@ use aws_smithy_runtime_api::client::runtime_components::{
     RuntimeComponents, RuntimeComponentsBuilder,
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use once_cell::race::OnceBox;
 
 use crate::credentials::to_sdk;
 use crate::refresh::Engine;
@@ -36,7 +37,7 @@ pub(crate) struct EngineIdentityCache {
     partition: Option<IdentityCachePartition>,
     /// For whoever is not the session: the base configuration's, or one that is built when somebody
     /// needs it.
-    others: OnceLock<SharedIdentityCache>,
+    others: OnceBox<SharedIdentityCache>,
 }
 
 impl EngineIdentityCache {
@@ -45,7 +46,8 @@ impl EngineIdentityCache {
         provider: &SharedCredentialsProvider,
         others: Option<SharedIdentityCache>,
     ) -> Self {
-        let others = others.map_or_else(OnceLock::new, OnceLock::from);
+        let others =
+            others.map_or_else(OnceBox::new, |others| OnceBox::with_value(Box::new(others)));
         Self {
             engine,
             partition: provider.cache_partition(),
@@ -54,7 +56,8 @@ impl EngineIdentityCache {
     }
 
     fn others(&self) -> &SharedIdentityCache {
-        self.others.get_or_init(|| IdentityCache::lazy().build())
+        self.others
+            .get_or_init(|| Box::new(IdentityCache::lazy().build()))
     }
 
     async fn wait(&self) -> Result<Identity, BoxError> {

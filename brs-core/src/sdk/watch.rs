@@ -42,6 +42,7 @@ use aws_smithy_types::date_time::Format;
 
 use super::peek::peek;
 use super::rejection::{self, Code};
+use crate::kit::per_process::PerProcess;
 use crate::refresh::{Engine, Rejected};
 
 /// How many calls are remembered that were handed back once.
@@ -65,7 +66,7 @@ struct Watcher {
     /// Whether a rejected call is tried again within itself.
     retry: bool,
     /// The calls, by the SDK's id of each, that were handed back.
-    handed_back: Mutex<VecDeque<String>>,
+    handed_back: PerProcess<Mutex<VecDeque<String>>>,
 }
 
 impl Watch {
@@ -75,7 +76,7 @@ impl Watch {
             watcher: Arc::new(Watcher {
                 engine,
                 retry,
-                handed_back: Mutex::default(),
+                handed_back: PerProcess::new(),
             }),
         }
     }
@@ -251,10 +252,8 @@ impl Watcher {
         let Some(invocation) = &sent.invocation else {
             return false;
         };
-        let mut calls = self
-            .handed_back
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let calls = self.handed_back.get();
+        let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.contains(invocation) {
             return false;
         }

@@ -323,7 +323,7 @@ impl SessionBuilder {
     /// The runtime that strategies run on. Default: brs's own.
     ///
     /// Time limits and eager refreshes stay on brs's own, and a refresh whose runtime ends moves
-    /// there.
+    /// there. A forked child, in which the runtime's threads are not, refreshes on brs's own.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self

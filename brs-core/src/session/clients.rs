@@ -3,7 +3,7 @@
 //! A client is found by the constructor's type, the region and a label, so that asking twice gives
 //! the same client and nothing else ever does. The map's lock is held for looking up and inserting
 //! only; a client is built in a slot of its own, once however many tasks ask at the same time. A
-//! constructor that panics leaves the slot empty for the next one.
+//! constructor that panics leaves the slot empty for the next one. A forked child builds its own.
 //!
 //! No cache crate does what is promised here (LRU or LFU by choice, and the client just built is
 //! always kept), and with a few dozen entries a scan finds the one to evict.
@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 
 /// How many clients a session keeps unless told otherwise: each of them some 25 kB.
 pub(crate) const DEFAULT_CAPACITY: usize = 64;
@@ -103,7 +104,7 @@ struct State {
 pub(super) struct Clients {
     capacity: usize,
     policy: ClientCachePolicy,
-    state: Mutex<State>,
+    state: PerProcess<Mutex<State>>,
 }
 
 impl Clients {
@@ -117,7 +118,7 @@ impl Clients {
         Ok(Self {
             capacity,
             policy,
-            state: Mutex::default(),
+            state: PerProcess::new(),
         })
     }
 
@@ -139,7 +140,8 @@ impl Clients {
     }
 
     fn slot(&self, key: Key, empty: impl FnOnce() -> Slot) -> (Slot, Option<Entry>) {
-        let mut state = self.lock();
+        let state = self.state();
+        let mut state = lock(&state);
         state.calls += 1;
         let now = state.calls;
         if let Some(entry) = state.entries.get_mut(&key) {
@@ -167,8 +169,19 @@ impl Clients {
         (slot, evicted)
     }
 
+    fn state(&self) -> Arc<Mutex<State>> {
+        self.state.get_or_make(|parents| {
+            // The parent's stays in memory; clients in there would keep the session alive.
+            if let Some(Ok(mut parents)) = parents.map(Mutex::try_lock) {
+                parents.entries.clear();
+            }
+            Mutex::default()
+        })
+    }
+
     pub(super) fn stats(&self) -> ClientCacheStats {
-        let state = self.lock();
+        let state = self.state();
+        let state = lock(&state);
         ClientCacheStats {
             hits: state.hits,
             misses: state.misses,
@@ -178,10 +191,17 @@ impl Clients {
             policy: self.policy,
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Clients {
+    fn drop(&mut self) {
+        // In a child that has asked for none, the parent's are still there.
+        self.state();
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {

@@ -1,65 +1,89 @@
 //! A clock that stands still until it is told to move.
+//!
+//! A forked child has the time of the fork, and goes on from there by itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::kit::clock::{Clock, Sleep};
+use crate::kit::per_process::PerProcess;
 
 /// A clock for tests. Clones are the same clock.
 #[derive(Clone)]
-pub struct ManualClock {
-    inner: Arc<Mutex<Inner>>,
-    sleepers: watch::Sender<usize>,
-}
+pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
+    time: ArcSwap<Time>,
+    sleepers: PerProcess<Sleepers>,
+}
+
+#[derive(Clone, Copy)]
+struct Time {
     wall: SystemTime,
     monotonic: Duration,
+}
+
+#[derive(Default)]
+struct Sleepers {
+    asleep: Mutex<Asleep>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Asleep {
     /// By the end of their sleep and a ticket.
-    sleeping: BTreeMap<(Duration, u64), Waker>,
+    wakers: BTreeMap<(Duration, u64), Waker>,
     next_ticket: u64,
+}
+
+impl Sleepers {
+    /// Whoever falls asleep looks at the time in here, and it moves on in here: nobody oversleeps.
+    fn change<R>(&self, change: impl FnOnce(&mut Asleep) -> R) -> R {
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut asleep);
+        self.count.send_replace(asleep.wakers.len());
+        result
+    }
 }
 
 impl ManualClock {
     /// A clock whose wall time is `now`.
     pub fn new(now: SystemTime) -> Self {
-        let inner = Inner {
+        let time = ArcSwap::from_pointee(Time {
             wall: now,
             monotonic: Duration::ZERO,
-            sleeping: BTreeMap::new(),
-            next_ticket: 0,
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-            sleepers: watch::Sender::new(0),
-        }
+        });
+        Self(Arc::new(Inner {
+            time,
+            sleepers: PerProcess::new(),
+        }))
     }
 
     /// Both clocks move on; who has slept long enough wakes.
     pub fn advance(&self, duration: Duration) {
-        let woken = {
-            let mut inner = self.lock();
-            inner.wall += duration;
-            inner.monotonic += duration;
-            let after = inner.monotonic + Duration::from_nanos(1);
-            let rest = inner.sleeping.split_off(&(after, 0));
-            let woken = std::mem::replace(&mut inner.sleeping, rest);
-            self.sleepers.send_replace(inner.sleeping.len());
-            woken
-        };
+        let woken = self.0.sleepers.get().change(|asleep| {
+            self.set(|time| Time {
+                wall: time.wall + duration,
+                monotonic: time.monotonic + duration,
+            });
+            let after = self.monotonic() + Duration::from_nanos(1);
+            let rest = asleep.wakers.split_off(&(after, 0));
+            std::mem::replace(&mut asleep.wakers, rest)
+        });
         woken.into_values().for_each(Waker::wake);
     }
 
     /// The wall clock alone jumps to another time, forwards or backwards; nobody wakes.
     pub fn step_wall(&self, to: SystemTime) {
-        self.lock().wall = to;
+        self.set(|time| Time { wall: to, ..time });
     }
 
     /// The monotonic clock alone moves on, as when the wall clock is held back.
@@ -72,33 +96,37 @@ impl ManualClock {
     /// Is ready once at least `least` sleeps are under way: the moment to
     /// [`advance`](Self::advance).
     pub async fn sleepers(&self, least: usize) {
-        let mut sleepers = self.sleepers.subscribe();
-        // The sender lives as long as `self`.
-        let _ = sleepers.wait_for(|sleepers| *sleepers >= least).await;
+        let sleepers = self.0.sleepers.get();
+        // The sender lives as long as `sleepers`.
+        let _ = sleepers
+            .count
+            .subscribe()
+            .wait_for(|sleepers| *sleepers >= least)
+            .await;
     }
 
     /// How many sleeps are under way.
     pub fn sleeping(&self) -> usize {
-        self.lock().sleeping.len()
+        *self.0.sleepers.get().count.borrow()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn set(&self, change: impl Fn(Time) -> Time) {
+        self.0.time.rcu(|time| change(**time));
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        self.lock().wall
+        self.0.time.load().wall
     }
 
     fn monotonic(&self) -> Duration {
-        self.lock().monotonic
+        self.0.time.load().monotonic
     }
 
     fn coarse(&self) -> (SystemTime, Duration) {
-        let inner = self.lock();
-        (inner.wall, inner.monotonic)
+        let time = **self.0.time.load();
+        (time.wall, time.monotonic)
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
@@ -122,39 +150,38 @@ impl Future for ManualSleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let clock = self.clock.clone();
-        let mut inner = clock.lock();
-        if inner.monotonic >= self.end {
-            return Poll::Ready(());
-        }
-        let ticket = *self.ticket.get_or_insert_with(|| {
-            inner.next_ticket += 1;
-            inner.next_ticket
-        });
-        inner
-            .sleeping
-            .insert((self.end, ticket), cx.waker().clone());
-        clock.sleepers.send_replace(inner.sleeping.len());
-        Poll::Pending
+        clock.0.sleepers.get().change(|asleep| {
+            if clock.monotonic() >= self.end {
+                return Poll::Ready(());
+            }
+            let ticket = *self.ticket.get_or_insert_with(|| {
+                asleep.next_ticket += 1;
+                asleep.next_ticket
+            });
+            asleep.wakers.insert((self.end, ticket), cx.waker().clone());
+            Poll::Pending
+        })
     }
 }
 
 impl Drop for ManualSleep {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let mut inner = self.clock.lock();
-            inner.sleeping.remove(&(self.end, ticket));
-            self.clock.sleepers.send_replace(inner.sleeping.len());
+            self.clock
+                .0
+                .sleepers
+                .get()
+                .change(|asleep| drop(asleep.wakers.remove(&(self.end, ticket))));
         }
     }
 }
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = self.lock();
         f.debug_struct("ManualClock")
-            .field("wall", &crate::kit::iso8601::iso8601(inner.wall))
-            .field("monotonic", &inner.monotonic)
-            .field("sleeping", &inner.sleeping.len())
+            .field("wall", &crate::kit::iso8601::iso8601(self.now()))
+            .field("monotonic", &self.monotonic())
+            .field("sleeping", &self.sleeping())
             .finish()
     }
 }

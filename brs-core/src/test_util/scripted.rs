@@ -1,17 +1,21 @@
 //! A strategy that does what a script says, and counts.
+//!
+//! A forked child goes on with the script; what calls were told is each process's own.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::credentials::TemporaryCredentials;
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 use crate::method::strategy::{RefreshContext, RefreshReason, RefreshStrategy};
 
 /// What one call to a [`Scripted`] strategy does.
@@ -102,21 +106,23 @@ impl Default for Gate {
 pub struct Scripted(Arc<Inner>);
 
 struct Inner {
-    script: Mutex<Script>,
-    calls: watch::Sender<usize>,
+    steps: ArcSwap<VecDeque<Step>>,
+    otherwise: ArcSwap<Step>,
+    told: PerProcess<Mutex<Vec<Told>>>,
+    issued: AtomicUsize,
+    calls: AtomicUsize,
+    called: PerProcess<Notify>,
     running: AtomicUsize,
     most_running: AtomicUsize,
     interactive: bool,
     static_stability: bool,
 }
 
-struct Script {
-    steps: VecDeque<Step>,
-    otherwise: Step,
-    reasons: Vec<RefreshReason>,
-    attempts: Vec<u32>,
-    previous: Vec<Option<String>>,
-    issued: usize,
+/// What a call was told.
+struct Told {
+    reason: RefreshReason,
+    attempt: u32,
+    previous_access_key_id: Option<String>,
 }
 
 impl Scripted {
@@ -136,17 +142,13 @@ impl Scripted {
     }
 
     fn build(otherwise: Step, interactive: bool, static_stability: bool) -> Self {
-        let script = Script {
-            steps: VecDeque::new(),
-            otherwise,
-            reasons: Vec::new(),
-            attempts: Vec::new(),
-            previous: Vec::new(),
-            issued: 0,
-        };
         Self(Arc::new(Inner {
-            script: Mutex::new(script),
-            calls: watch::Sender::new(0),
+            steps: ArcSwap::default(),
+            otherwise: ArcSwap::from_pointee(otherwise),
+            told: PerProcess::new(),
+            issued: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            called: PerProcess::new(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             interactive,
@@ -163,43 +165,51 @@ impl Scripted {
 
     /// Adds steps to those that come before what it does otherwise.
     pub fn then(&self, steps: impl IntoIterator<Item = Step>) {
-        self.script().steps.extend(steps);
+        let added: Vec<Step> = steps.into_iter().collect();
+        self.0.steps.rcu(|steps| {
+            let mut steps = VecDeque::clone(steps);
+            steps.extend(added.iter().cloned());
+            steps
+        });
     }
 
     /// Changes what it does when the other steps are used up.
     pub fn otherwise(&self, step: Step) {
-        self.script().otherwise = step;
+        self.0.otherwise.store(Arc::new(step));
     }
 
     /// How many calls have begun.
     pub fn calls(&self) -> usize {
-        *self.0.calls.borrow()
+        self.0.calls.load(Ordering::SeqCst)
     }
 
     /// Is ready once `least` calls have begun.
     pub async fn called(&self, least: usize) {
-        // The sender lives as long as `self`.
-        let _ = self
-            .0
-            .calls
-            .subscribe()
-            .wait_for(|calls| *calls >= least)
-            .await;
+        let called = self.0.called.get();
+        loop {
+            let mut next = std::pin::pin!(called.notified());
+            // Registered before the look, or a call that begins in between would be missed.
+            next.as_mut().enable();
+            if self.calls() >= least {
+                return;
+            }
+            next.await;
+        }
     }
 
     /// Why each call was made.
     pub fn reasons(&self) -> Vec<RefreshReason> {
-        self.script().reasons.clone()
+        self.told(|told| told.reason)
     }
 
     /// Which attempt each call was told to be.
     pub fn attempts(&self) -> Vec<u32> {
-        self.script().attempts.clone()
+        self.told(|told| told.attempt)
     }
 
     /// The key that each call was told to replace.
     pub fn previous_access_key_ids(&self) -> Vec<Option<String>> {
-        self.script().previous.clone()
+        self.told(|told| told.previous_access_key_id.clone())
     }
 
     /// How many calls ran at the same time, at the most.
@@ -217,16 +227,31 @@ impl Scripted {
         Arc::new(self.clone())
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
-        self.0.script.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told<T>(&self, look: impl Fn(&Told) -> T) -> Vec<T> {
+        self.0
+            .told
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(look)
+            .collect()
+    }
+
+    fn next_step(&self) -> Step {
+        let mut next = None;
+        if !self.0.steps.load().is_empty() {
+            self.0.steps.rcu(|steps| {
+                let mut steps = VecDeque::clone(steps);
+                next = steps.pop_front();
+                steps
+            });
+        }
+        next.unwrap_or_else(|| Step::clone(&self.0.otherwise.load()))
     }
 
     fn fresh(&self, lifetime: Duration, clock: &dyn Clock) -> TemporaryCredentials {
-        let number = {
-            let mut script = self.script();
-            script.issued += 1;
-            script.issued
-        };
+        let number = self.0.issued.fetch_add(1, Ordering::SeqCst) + 1;
         // Each part carries the number, so that a test can tell a set mixed from two.
         TemporaryCredentials::new(
             format!("ASIASCRIPTED{number:08}"),
@@ -260,19 +285,19 @@ impl RefreshStrategy for Scripted {
         let running = self.0.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(&self.0.running);
         self.0.most_running.fetch_max(running, Ordering::SeqCst);
-        let mut step = {
-            let mut script = self.script();
-            script.reasons.push(cx.reason());
-            script.attempts.push(cx.attempt());
-            script
-                .previous
-                .push(cx.previous_access_key_id().map(str::to_owned));
-            script
-                .steps
-                .pop_front()
-                .unwrap_or_else(|| script.otherwise.clone())
-        };
-        self.0.calls.send_modify(|calls| *calls += 1);
+        self.0
+            .told
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Told {
+                reason: cx.reason(),
+                attempt: cx.attempt(),
+                previous_access_key_id: cx.previous_access_key_id().map(str::to_owned),
+            });
+        let mut step = self.next_step();
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        self.0.called.get().notify_waiters();
         loop {
             step = match step {
                 Step::Fresh(lifetime) => return Ok(self.fresh(lifetime, &**cx.clock())),

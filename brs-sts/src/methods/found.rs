@@ -18,6 +18,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_types::SdkConfig;
+use brs_core::kit::PerProcess;
 use brs_core::{Clock, Error, RefreshableSession, Setup};
 
 use crate::environment::Variables;
@@ -36,7 +37,7 @@ pub(crate) struct Found {
     clock: Arc<dyn Clock>,
     leaves: Arc<Leaves>,
     /// The session of the profile's role, as long as the files say the same.
-    session: Mutex<Option<(Chain, RefreshableSession)>>,
+    session: PerProcess<Mutex<Option<(Chain, RefreshableSession)>>>,
 }
 
 impl Found {
@@ -55,7 +56,7 @@ impl Found {
             settings,
             clock,
             leaves,
-            session: Mutex::default(),
+            session: PerProcess::new(),
         }
     }
 
@@ -97,7 +98,8 @@ impl Found {
     }
 
     async fn session(&self, chain: Chain) -> Result<RefreshableSession, Error> {
-        let kept = || self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.session.get();
+        let kept = || kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, session)) = &*kept()
             && *of == chain
         {

@@ -4,16 +4,15 @@
 //! somebody presses Enter, and further prompts fail at once and say so. Ctrl-C is SIGINT to this
 //! process, as ever; where that ends it, the shell puts the terminal's echo back.
 
-use std::sync::LazyLock;
-
+use brs_core::kit::PerProcess;
 use brs_core::{Blocking, Error};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 /// Whose turn it is: others wait for theirs, within their own time limits.
-static TURN: Mutex<()> = Mutex::const_new(());
+static TURN: PerProcess<Mutex<()>> = PerProcess::new();
 /// Where prompts run, the abandoned one included.
-static PLACE: LazyLock<Blocking> = LazyLock::new(Blocking::new);
+static PLACE: PerProcess<Blocking> = PerProcess::new();
 
 /// Asks for a code and gives what was typed.
 pub(super) async fn ask(text: String) -> Result<Zeroizing<String>, Error> {
@@ -22,13 +21,15 @@ pub(super) async fn ask(text: String) -> Result<Zeroizing<String>, Error> {
 
 /// Asks at that terminal; `None`: at the one that controls this process.
 async fn ask_at(text: String, terminal: Option<String>) -> Result<Zeroizing<String>, Error> {
-    let _turn = TURN.lock().await;
-    if PLACE.is_busy() {
+    let turns = TURN.get();
+    let _turn = turns.lock().await;
+    let place = PLACE.get();
+    if place.is_busy() {
         return Err(Error::connection(
             "an earlier prompt for an MFA code is still open on the terminal: press Enter there, then try again",
         ));
     }
-    PLACE.run(move || read(&text, terminal.as_deref())).await?
+    place.run(move || read(&text, terminal.as_deref())).await?
 }
 
 fn read(text: &str, terminal: Option<&str>) -> Result<Zeroizing<String>, Error> {
@@ -129,7 +130,7 @@ mod tests {
             "{error}"
         );
         person.write_all(b"\n").unwrap();
-        while PLACE.is_busy() {
+        while PLACE.get().is_busy() {
             tokio::task::yield_now().await;
         }
 

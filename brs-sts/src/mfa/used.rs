@@ -1,14 +1,16 @@
 //! Which codes this process has sent, for every MFA device: AWS takes each one once.
 //!
-//! Process-wide, since two sessions may share a device. A code is taken before it is sent, under
-//! one lock, so that two refreshes that have the same one in hand cannot both send it; it is
-//! forgotten when it is 90 s old, by when AWS does not take it any more anyway. Kept in memory that
-//! is wiped.
+//! Process-wide, since two sessions may share a device. A code is taken before it is sent, in one
+//! step, so that two refreshes that have the same one in hand cannot both send it; it is forgotten
+//! when it is 90 s old, by when AWS does not take it any more anyway. Kept in memory that is wiped.
+//! Nothing locks: a forked child knows what its parent had sent, and waits for no thread of the
+//! parent's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use brs_core::Clock;
 
 use super::code::Code;
@@ -16,8 +18,12 @@ use super::code::Code;
 /// How long a code is remembered. AWS takes the codes of three steps of 30 s.
 const REMEMBERED: Duration = Duration::from_secs(90);
 
-static SENT: LazyLock<Mutex<HashMap<String, Vec<Sent>>>> = LazyLock::new(Mutex::default);
+static SENT: ArcSwapOption<Codes> = ArcSwapOption::const_empty();
 
+/// By the device's serial number.
+type Codes = HashMap<String, Vec<Sent>>;
+
+#[derive(Clone)]
 struct Sent {
     code: Code,
     /// The clock of the session that sent it: its monotonic one, which nobody can step.
@@ -33,32 +39,41 @@ impl Sent {
 
 /// Takes a code for sending; false if it has been sent.
 pub(super) fn take(serial_number: &str, code: &Code, clock: &Arc<dyn Clock>) -> bool {
-    let mut sent = sent();
-    sent.retain(|_, codes| {
-        codes.retain(|sent| !sent.is_old());
-        !codes.is_empty()
+    let mut is_new = false;
+    change(|sent| {
+        sent.retain(|_, codes| {
+            codes.retain(|sent| !sent.is_old());
+            !codes.is_empty()
+        });
+        let codes = sent.entry(serial_number.to_owned()).or_default();
+        is_new = codes.iter().all(|sent| sent.code != *code);
+        if is_new {
+            codes.push(Sent {
+                code: code.clone(),
+                clock: Arc::clone(clock),
+                at: clock.monotonic(),
+            });
+        }
     });
-    let codes = sent.entry(serial_number.to_owned()).or_default();
-    if codes.iter().any(|sent| sent.code == *code) {
-        return false;
-    }
-    codes.push(Sent {
-        code: code.clone(),
-        clock: Arc::clone(clock),
-        at: clock.monotonic(),
-    });
-    true
+    is_new
 }
 
 /// Gives a code back that was not sent after all.
 pub(super) fn give_back(serial_number: &str, code: &Code) {
-    if let Some(codes) = sent().get_mut(serial_number) {
-        codes.retain(|sent| sent.code != *code);
-    }
+    change(|sent| {
+        if let Some(codes) = sent.get_mut(serial_number) {
+            codes.retain(|sent| sent.code != *code);
+        }
+    });
 }
 
-fn sent() -> MutexGuard<'static, HashMap<String, Vec<Sent>>> {
-    SENT.lock().unwrap_or_else(PoisonError::into_inner)
+/// Changes a copy, again if another thread has changed the codes meanwhile.
+fn change(mut change: impl FnMut(&mut Codes)) {
+    SENT.rcu(|sent| {
+        let mut sent = sent.as_deref().cloned().unwrap_or_default();
+        change(&mut sent);
+        Some(Arc::new(sent))
+    });
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use brs_core::Error;
+use brs_core::kit::PerProcess;
 use tokio::sync::OnceCell;
 
 use crate::environment::profiles;
@@ -45,8 +46,8 @@ pub(crate) struct Leaves {
     profile: Option<String>,
     base: Arc<SdkConfig>,
     settings: StsClient,
-    remote: OnceCell<SdkConfig>,
-    machine: OnceCell<Machine>,
+    remote: PerProcess<OnceCell<SdkConfig>>,
+    machine: PerProcess<OnceCell<Arc<Machine>>>,
 }
 
 /// The providers of this machine's own credentials, which remember what they were last given.
@@ -80,8 +81,8 @@ impl Leaves {
             profile,
             base,
             settings,
-            remote: OnceCell::new(),
-            machine: OnceCell::new(),
+            remote: PerProcess::new(),
+            machine: PerProcess::new(),
         })
     }
 
@@ -109,7 +110,7 @@ impl Leaves {
                 self.machine().await?.instance.provide_credentials().await
             }
             Leaf::Sso(login) => {
-                return sso::credentials(profile, login, self.remote().await?).await;
+                return sso::credentials(profile, login, &self.remote().await?).await;
             }
             #[cfg(not(feature = "login"))]
             Leaf::Login(arn) => Err(CredentialsError::provider_error(without_login(
@@ -118,7 +119,7 @@ impl Leaves {
             #[cfg(feature = "login")]
             Leaf::Login(arn) => {
                 let login = LoginCredentialsProvider::builder(arn)
-                    .configure(&provider_config(self.remote().await?));
+                    .configure(&provider_config(&self.remote().await?));
                 login.build().provide_credentials().await
             }
             Leaf::Process {
@@ -136,8 +137,9 @@ impl Leaves {
     }
 
     /// The configuration for what is beyond this machine.
-    async fn remote(&self) -> Result<&SdkConfig, CredentialsError> {
-        let built = self.remote.get_or_try_init(|| async {
+    async fn remote(&self) -> Result<SdkConfig, CredentialsError> {
+        let remote = self.remote.get();
+        let built = remote.get_or_try_init(|| async {
             let plain =
                 endpoint_url_of_sso(&self.base).is_some_and(|url| url.starts_with("http://"));
             let client = http_client::for_strategy(&self.settings, &self.base, plain).await?;
@@ -155,11 +157,15 @@ impl Leaves {
             }
             Ok::<_, Error>(config.build())
         });
-        built.await.map_err(CredentialsError::invalid_configuration)
+        built
+            .await
+            .cloned()
+            .map_err(CredentialsError::invalid_configuration)
     }
 
-    async fn machine(&self) -> Result<&Machine, CredentialsError> {
-        let built = self.machine.get_or_try_init(|| async {
+    async fn machine(&self) -> Result<Arc<Machine>, CredentialsError> {
+        let machine = self.machine.get();
+        let built = machine.get_or_try_init(|| async {
             let mut settings = self.settings.clone();
             settings.config.proxies = Default::default();
             let client = http_client::for_strategy(&settings, &self.base, true).await?;
@@ -175,12 +181,15 @@ impl Leaves {
                 machine::container(&providers)?,
                 machine::instance(&providers, &reader)?,
             );
-            Ok::<_, Error>(Machine {
+            Ok::<_, Error>(Arc::new(Machine {
                 container,
                 instance,
-            })
+            }))
         });
-        built.await.map_err(CredentialsError::invalid_configuration)
+        built
+            .await
+            .cloned()
+            .map_err(CredentialsError::invalid_configuration)
     }
 }
 

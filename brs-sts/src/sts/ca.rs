@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use aws_types::origin::Origin;
 use aws_types::service_config::ServiceConfigKey;
-use brs_core::kit::{HTTP_CLIENT, http_client_per_runtime};
+use brs_core::kit::{HTTP_CLIENT, PerProcess, http_client_per_runtime};
 use brs_core::{Blocking, Error};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -197,11 +197,12 @@ impl HttpClient for Handle {
 }
 
 /// Those of all living configurations.
-static KNOWN: Mutex<Vec<Weak<Trusting>>> = Mutex::new(Vec::new());
+static KNOWN: PerProcess<Mutex<Vec<Weak<Trusting>>>> = PerProcess::new();
 
 impl Trusting {
     fn known(pem: &[u8]) -> Option<Handle> {
-        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = KNOWN.get();
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .iter()
             .filter_map(Weak::upgrade)
@@ -212,7 +213,8 @@ impl Trusting {
     /// Of two that are made at the same time one is found from then on.
     fn keep(pem: Vec<u8>, client: SharedHttpClient) -> Handle {
         let made = Arc::new(Self { pem, client });
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = KNOWN.get();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.strong_count() > 0);
         known.push(Arc::downgrade(&made));
         Handle(made)

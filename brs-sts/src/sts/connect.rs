@@ -5,7 +5,7 @@
 //! store is read before the first call.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -18,7 +18,7 @@ use aws_types::SdkConfig;
 use aws_types::app_name::AppName;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
-use brs_core::kit::is_endpoint_url;
+use brs_core::kit::{PerProcess, is_endpoint_url};
 use brs_core::{BaseCredentials, Error, Setup};
 
 use crate::clock::Time;
@@ -33,7 +33,7 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of STS and what errors say about it.
 pub(crate) struct Connection {
-    client: OnceLock<aws_sdk_sts::Client>,
+    client: PerProcess<aws_sdk_sts::Client>,
     /// Validated, and completed from those of a session beneath.
     pub(crate) settings: StsClient,
     under: Arc<SdkConfig>,
@@ -53,10 +53,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The client, built at the first call.
-    pub(crate) fn client(&self) -> &aws_sdk_sts::Client {
+    /// The client, built at the first call in each process.
+    pub(crate) fn client(&self) -> Arc<aws_sdk_sts::Client> {
         self.client
-            .get_or_init(|| aws_sdk_sts::Client::from_conf(self.config().build()))
+            .get_or_make(|_| aws_sdk_sts::Client::from_conf(self.config().build()))
     }
 
     fn config(&self) -> Builder {
@@ -167,7 +167,7 @@ pub(crate) async fn connect(
         );
     }
     Ok(Connection {
-        client: OnceLock::new(),
+        client: PerProcess::new(),
         under: setup.shared_base(),
         region,
         endpoint_url,
