@@ -88,6 +88,7 @@
 //! - `command`: running external commands that print credentials or codes, without a shell.
 //! - `test-util`: a manual clock, a scripted strategy and the contract suite.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     brs_model,
     expect(

@@ -37,9 +37,28 @@ use crate::refresh::{Engine, RefreshStatus};
 
 /// An AWS session whose credentials are replaced before they expire.
 ///
-/// Clones share everything, the clients made with [`client`](Self::client) included. The session
-/// ends with its last handle: clones, its configurations, its credentials providers and the clients
-/// made from them.
+/// ```
+/// # #[derive(Clone)]
+/// # struct Client;
+/// # impl Client { fn new(_: &aws_types::SdkConfig) -> Self { Self } }
+/// # use brs_core::{MethodParams, RefreshableSession};
+/// # async fn example(params: impl MethodParams) -> Result<(), brs_core::Error> {
+/// let session = RefreshableSession::with(params).region("eu-west-1").build().await?;
+///
+/// // `Client` is that of any AWS service: `aws_sdk_s3::Client`.
+/// let client = session.client(Client::new);
+/// # let _ = client;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Cloning is cheap, and clones share everything, including the clients made with
+/// [`client`](Self::client). The session lives until its last handle is dropped: clones, its
+/// configurations, its credentials providers, and the clients made from them.
+///
+/// # Cancel safety
+///
+/// All functions are cancel safe. A refresh that was started continues without its caller.
 #[derive(Clone)]
 pub struct RefreshableSession(Arc<Inner>);
 
@@ -54,16 +73,25 @@ struct Inner {
 
 /// Opening a session.
 impl RefreshableSession {
-    /// Opens a session with default options; the parameters' type says by which method.
+    /// Opens a session with default options. The type of the parameters selects the method.
+    ///
+    /// ```no_run
+    /// # use brs_core::{MethodParams, RefreshableSession};
+    /// # async fn example(params: impl MethodParams) -> Result<(), brs_core::Error> {
+    /// // `params` are those of a method, such as `brs::sts::Params::new(role_arn)`.
+    /// let session = RefreshableSession::open(params).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A validation error for wrong parameters; whatever [`SessionBuilder::build`] gives.
+    /// Any error of [`SessionBuilder::build`].
     pub async fn open(params: impl MethodParams) -> Result<Self, Error> {
         Self::with(params).build().await
     }
 
-    /// Options for opening a session; the parameters' type says by which method.
+    /// Options for opening a session. The type of the parameters selects the method.
     pub fn with<P: MethodParams>(params: P) -> SessionBuilder {
         SessionBuilder::method(P::METHOD.to_owned(), params.into())
     }
@@ -73,12 +101,8 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// A validation error for an unknown method or wrong parameters; whatever
-    /// [`SessionBuilder::build`] gives.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
+    /// A validation error for an unknown method or wrong parameters; any error of
+    /// [`SessionBuilder::build`].
     pub async fn new(method: impl Into<String>, params: impl Into<Params>) -> Result<Self, Error> {
         Self::builder(method, params).build().await
     }
@@ -92,10 +116,6 @@ impl RefreshableSession {
     /// # Errors
     ///
     /// As [`RefreshableSession::new`]; errors name the path of the wrong field.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
     pub async fn from_method(
         method: impl Into<String>,
         data: impl Serialize,
@@ -133,16 +153,20 @@ impl RefreshableSession {
 
 /// Credentials.
 impl RefreshableSession {
-    /// The current credentials: at once while they are valid, see the crate's timeline.
+    /// The current credentials. While they are valid, the call does not wait.
+    ///
+    /// ```no_run
+    /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+    /// let credentials = session.credentials().await?;
+    /// println!("{} until {:?}", credentials.access_key_id(), credentials.expiration());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Where nothing may be served: the error of the refresh, or the last one from memory, which
-    /// then tells [when the source may be asked again](Error::refresh_allowed_at).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: a refresh that was started goes on.
+    /// If no credentials can be served: the error of the refresh, or the last one from memory,
+    /// which then reports [when the source can be asked again](Error::refresh_allowed_at).
     pub async fn credentials(&self) -> Result<TemporaryCredentials, Error> {
         self.0
             .engine
@@ -152,19 +176,19 @@ impl RefreshableSession {
     }
 
     /// Looks at the current credentials without owning them, as the session's SDK clients do;
-    /// `None` where the engine would have to be asked. For measuring what that costs.
+    /// `None` if the engine would have to be asked. For measuring the cost.
     #[cfg(feature = "test-util")]
     #[doc(hidden)]
     pub fn glance<R>(&self, look: impl FnOnce(&TemporaryCredentials) -> R) -> Option<R> {
         self.0.engine.read(|set| look(&set.credentials))
     }
 
-    /// Credentials with at least `least` left, refreshed first if less is left: for what signs now
-    /// and is used later, such as presigned URLs.
+    /// Credentials that stay valid for at least `least`, refreshed first if less is left. Use it
+    /// for what is signed now and used later, such as presigned URLs.
     ///
-    /// If it refreshes, the session's SDK clients sign with the new set from then on, so call it
-    /// before presigning. If as much is asked for as the source's credentials live, a hundredth of
-    /// that (at most 30 s) less will do.
+    /// After a refresh, the session's SDK clients sign with the new credentials, so call it before
+    /// presigning. If `least` is the full lifetime of the source's credentials, a hundredth of it
+    /// (at most 30 s) less is accepted.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -177,7 +201,7 @@ impl RefreshableSession {
     /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
     /// let client = session.client(Client::new);
     /// let hours = Duration::from_secs(2 * 3600);
-    /// // The URL is good for as long as the credentials that have signed it.
+    /// // A URL is valid no longer than the credentials that signed it.
     /// session.credentials_valid_for(hours).await?;
     /// let url = client.presigned("report.pdf", hours).await;
     /// # Ok(())
@@ -186,13 +210,9 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// As [`credentials`](Self::credentials), but a set with less left is never given: where the
-    /// refresh fails its error is returned. A validation error if the source's credentials never
-    /// live that long.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: a refresh that was started goes on.
+    /// As [`credentials`](Self::credentials), but credentials with less left are never returned: if
+    /// the refresh fails, its error is. A validation error if the source's credentials never live
+    /// that long.
     pub async fn credentials_valid_for(
         &self,
         least: Duration,
@@ -204,15 +224,11 @@ impl RefreshableSession {
             .map(|set| set.credentials.clone())
     }
 
-    /// Asks the source now, whatever backoff is running; joins a refresh that is running.
+    /// Asks the source now, even during a backoff. Joins a refresh that is already running.
     ///
     /// # Errors
     ///
-    /// What the source gave. Credentials that are still valid stay in place.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: the refresh goes on.
+    /// The error of the source. Credentials that are still valid stay in use.
     pub async fn refresh(&self) -> Result<TemporaryCredentials, Error> {
         self.0
             .engine
@@ -221,25 +237,25 @@ impl RefreshableSession {
             .map(|set| set.credentials.clone())
     }
 
-    /// The credentials with this key are no longer to be used; the next call waits for new ones.
+    /// Marks the credentials with this key as unusable; the next call waits for new ones.
     ///
-    /// Nothing happens if they have been replaced meanwhile. The old ones remain what is served if
-    /// the source fails. A running backoff is respected.
+    /// If they have been replaced already, nothing happens. If the source fails, the old ones are
+    /// still served. A running backoff is respected.
     pub fn invalidate(&self, access_key_id: &str) {
         self.0.engine.invalidate(access_key_id);
     }
 
     /// As [`invalidate`](Self::invalidate), for code that sees a service reject the credentials.
     ///
-    /// Such rejections are paced: when new credentials are rejected within their first minute, the
-    /// next such rejection is honoured after 5 s, then doubling to 5 min. A service that rejects
-    /// everything does not become a storm on the source.
+    /// Such rejections are paced: if new credentials are rejected within their first minute, the
+    /// next rejection counts after 5 s, then after twice as long, up to 5 min. A service that
+    /// rejects everything does not flood the source.
     pub fn report_rejected(&self, access_key_id: &str) {
         self.0.engine.reject(access_key_id);
     }
 
-    /// Ends the session for all its clones: forgets the credentials, ends refreshes, and answers
-    /// every further call with an error.
+    /// Closes the session and all its clones: drops the credentials, ends refreshes, and fails
+    /// every further call.
     pub fn close(&self) {
         self.0.engine.close();
     }
@@ -247,31 +263,52 @@ impl RefreshableSession {
 
 /// Looking at a session.
 impl RefreshableSession {
-    /// A snapshot of what the session knows.
+    /// A snapshot of the session's state.
+    ///
+    /// ```no_run
+    /// # fn example(session: brs_core::RefreshableSession) {
+    /// let status = session.status();
+    /// if let Some(error) = status.last_error() {
+    ///     eprintln!("{} failures in a row: {error}", status.consecutive_failures());
+    /// }
+    /// # }
+    /// ```
     pub fn status(&self) -> RefreshStatus {
         self.0.engine.status()
     }
 
-    /// Whether a call would get valid credentials now without waiting for the source first; for
-    /// health checks.
+    /// Whether a call would get valid credentials now, without waiting for the source. For health
+    /// checks.
     ///
-    /// False past the end of the set, with static stability too: an expired set may be served then,
-    /// but services reject it. [`status`](Self::status) tells whether one
-    /// [is](RefreshStatus::is_serving_expired).
+    /// False once the credentials have expired, even with static stability: expired ones may be
+    /// served then, but services reject them ([`RefreshStatus::is_serving_expired`]).
     ///
-    /// A deferred session is not ready before its first refresh, nor when its set has run into the
-    /// mandatory window because nobody called: if readiness decides whether anybody will call, use
-    /// an eager session.
+    /// A deferred session is not ready before its first refresh, nor if its credentials have
+    /// entered the mandatory window because no call came. If calls come only once the session is
+    /// ready, use an eager session.
     pub fn ready(&self) -> bool {
         self.0.engine.ready()
     }
 
-    /// What happens from now on: refreshes, failures, invalidations. See [`Event`](crate::Event).
+    /// The events from now on: refreshes, failures, invalidations. See [`Event`](crate::Event).
+    ///
+    /// ```no_run
+    /// # async fn example(session: brs_core::RefreshableSession) {
+    /// use brs_core::Event;
+    ///
+    /// let mut events = session.events();
+    /// while let Some(event) = events.next().await {
+    ///     if let Event::RefreshFailed { error, .. } = event {
+    ///         eprintln!("refresh failed: {error}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
     pub fn events(&self) -> Events {
         self.0.engine.events()
     }
 
-    /// Who the current credentials are.
+    /// The identity that the current credentials stand for.
     ///
     /// The caller's account and ARN are asked from STS with the temporary credentials themselves,
     /// if the build has the `sts` feature and the session a region; otherwise [`Identity::caller`]
@@ -281,12 +318,8 @@ impl RefreshableSession {
     ///
     /// # Errors
     ///
-    /// As [`credentials`](Self::credentials), and what STS answers; then method, source and access
-    /// key id are among the error's [details](Error::details).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
+    /// As [`credentials`](Self::credentials), or the error of STS; then method, source and access
+    /// key id are among its [details](Error::details).
     pub async fn whoami(&self) -> Result<Identity, Error> {
         let set = self.0.engine.current().await?;
         let strategy = self.0.engine.strategy();
@@ -314,18 +347,18 @@ impl RefreshableSession {
         Ok(identity)
     }
 
-    /// Who a session beneath this one is. That it cannot be asked is no reason to say nothing about
-    /// the others.
+    /// The identity of a session beneath this one. A failure becomes a detail, so that the others
+    /// are still reported.
     async fn identity_of(&self, hop: &BaseSession) -> Identity {
         let strategy = hop.strategy();
         let unknown = |key: &str, error: &Error| {
             Identity::new(strategy.method(), strategy.source(), key)
                 .with_detail("problem", error.to_string())
         };
-        // Nobody is asked for a code only to say who somebody is.
+        // A person is not asked for a code just to report an identity.
         if hop.is_interactive() && !hop.engine().ready() {
             let error = Error::configuration(
-                "its credentials are at their end, and only a person can renew them",
+                "its credentials have expired or are about to, and only a person can renew them",
             );
             return unknown("", &error);
         }
@@ -333,7 +366,7 @@ impl RefreshableSession {
             Ok(credentials) => credentials,
             Err(error) => return unknown("", &error),
         };
-        // A session that has no region of its own is asked about in this one's.
+        // A session without a region is looked up in this one's.
         let base = [hop, &self.0.as_base]
             .map(BaseSession::base)
             .into_iter()
@@ -372,21 +405,29 @@ impl RefreshableSession {
     /// The configuration for SDK clients: `aws_sdk_s3::Client::new(session.sdk_config())`.
     ///
     /// Its HTTP client notices services that reject the session's credentials as expired or
-    /// invalid. A client that is given an HTTP client of its own is not watched: its rejections
-    /// reach the session only by [`invalidate`](Self::invalidate). After an IAM revocation services
-    /// answer `AccessDenied`, which no session can tell from a missing permission: call
-    /// [`refresh`](Self::refresh).
+    /// invalid. An SDK client with its own HTTP client is not watched: report its rejections with
+    /// [`invalidate`](Self::invalidate). After an IAM revocation services answer `AccessDenied`,
+    /// which a session cannot tell from a missing permission: call [`refresh`](Self::refresh).
     pub fn sdk_config(&self) -> &SdkConfig {
         &self.0.config
     }
 
     /// A client of any AWS service: `session.client(aws_sdk_s3::Client::new)`.
     ///
-    /// Asking again with the same constructor gives the same client, whose connections are shared.
-    /// A constructor that captures something or is a function pointer, which could not be told from
-    /// another one, does not compile: that is [`client_with`](Self::client_with). `cargo build`
-    /// reports it, `cargo check` does not. A constructor must not ask the session for the client
-    /// that it makes: it would wait for itself.
+    /// ```
+    /// # #[derive(Clone)]
+    /// # struct Client;
+    /// # impl Client { fn new(_: &aws_types::SdkConfig) -> Self { Self } }
+    /// # fn example(session: brs_core::RefreshableSession) {
+    /// let client = session.client(Client::new);
+    /// # }
+    /// ```
+    ///
+    /// The same constructor returns the same client, so its connections are shared. A constructor
+    /// that captures something or is a function pointer does not compile, since it could not be
+    /// told from another one: use [`client_with`](Self::client_with). `cargo build` reports it,
+    /// `cargo check` does not. A constructor must not ask the session for the client that it
+    /// makes: it would wait for itself.
     ///
     /// ```compile_fail
     /// # fn example(session: brs_core::RefreshableSession, region: String) {
@@ -409,9 +450,9 @@ impl RefreshableSession {
             .get(Key::of::<F>(None), || new(&self.0.config))
     }
 
-    /// As [`client`](Self::client), in another region than the session's.
+    /// As [`client`](Self::client), in another region.
     ///
-    /// What is no region makes a client whose calls fail with the SDK's own error.
+    /// With an invalid region, the calls of the client fail with the SDK's own error.
     pub fn client_in<F, C>(&self, region: impl Into<String>, new: F) -> C
     where
         F: Fn(&SdkConfig) -> C + 'static,
@@ -434,8 +475,8 @@ impl RefreshableSession {
         })
     }
 
-    /// A client that differs in something else, kept under a label of the user's: two
-    /// configurations must not have one label.
+    /// A client with another configuration, cached under your label. Two configurations must not
+    /// share a label.
     ///
     /// ```
     /// # fn example(session: brs_core::RefreshableSession) {
@@ -456,35 +497,34 @@ impl RefreshableSession {
             .get(Key::labelled::<C>(label), || new(&self.0.config))
     }
 
-    /// What the session's client cache has done so far.
+    /// Hits, misses and evictions of the session's client cache.
     pub fn clients(&self) -> ClientCacheStats {
         self.0.clients.stats()
     }
 
-    /// The session's source of time, for code beside it that keeps time.
+    /// The session's source of time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         self.0.engine.clock()
     }
 
     /// The session as a credentials provider, for code that takes one.
     ///
-    /// It keeps the engine alive. The expiry it reports is the start of the mandatory window, so
-    /// that a cache in front of it asks again while the answer is still at hand.
+    /// It keeps the engine alive. The expiry that it reports is the start of the mandatory window,
+    /// so a cache in front of it asks again while the session can still answer at once.
     ///
-    /// With the provider alone, such as in the SDK's own loader
+    /// With the provider alone, as in the SDK's own loader
     /// (`aws_config::defaults(…).credentials_provider(…)`), the SDK's identity cache stands in
-    /// front of the session: neither [`refresh`](Self::refresh) nor
-    /// [`invalidate`](Self::invalidate) reaches its clients before that expiry, and nobody notices
-    /// a service's rejections. Clients made from [`sdk_config`](Self::sdk_config) have neither
-    /// limit.
+    /// front of the session: [`refresh`](Self::refresh) and [`invalidate`](Self::invalidate) do not
+    /// reach its clients before that expiry, and rejections by services are not noticed. Clients
+    /// made from [`sdk_config`](Self::sdk_config) have neither limit.
     pub fn credentials_provider(&self) -> SharedCredentialsProvider {
         self.0.provider.clone()
     }
 
     /// The session as a credential provider of the crate `object_store`, version 0.14.
     ///
-    /// It keeps the engine alive. `object_store` does not tell that a service has rejected
-    /// credentials: a program that sees it in an error calls [`invalidate`](Self::invalidate).
+    /// It keeps the engine alive. `object_store` does not report that a service has rejected
+    /// credentials: call [`invalidate`](Self::invalidate) when you see it in an error.
     ///
     /// ```
     /// use object_store::aws::AmazonS3Builder;
@@ -525,7 +565,7 @@ impl RefreshableSession {
     }
 }
 
-/// The caller's identity with those credentials; `None` where the build or the session cannot ask.
+/// The caller's identity with those credentials; `None` if the build or the session cannot ask.
 async fn caller(
     engine: &Engine,
     config: &SdkConfig,

@@ -105,6 +105,7 @@
 //! further tries fail at once. A command has its own limit; with it, or with a shorter
 //! `refresh_timeout`, its whole process group ends.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 mod function;
 mod output;
 mod params;

@@ -5,7 +5,15 @@
 use brs_core::__private::{AbsentMethod, inventory};
 
 #[cfg(not(feature = "sts"))]
-inventory::submit! { AbsentMethod { name: "sts", remedy: "enable the feature `sts` of `brs`" } }
+mod of_sts {
+    use super::{AbsentMethod, inventory};
+
+    const REMEDY: &str = "enable the feature `sts` of `brs`";
+
+    inventory::submit! { AbsentMethod { name: "sts", remedy: REMEDY } }
+    inventory::submit! { AbsentMethod { name: "sts-session-token", remedy: REMEDY } }
+    inventory::submit! { AbsentMethod { name: "sts-web-identity", remedy: REMEDY } }
+}
 
 #[cfg(not(feature = "custom"))]
 inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature `custom` of `brs`" } }
