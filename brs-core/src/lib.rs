@@ -25,7 +25,7 @@
 //! ```
 //!
 //! One call to the source at a time, however many callers, tasks and runtimes there are. A failure
-//! while the cached set is valid is nobody's error: it is in [`RefreshStatus`] and [`Event`]s, and
+//! while the cached set is valid is not a caller's error: it is in [`RefreshStatus`] and [`Event`]s, and
 //! a backoff paces the next try.
 //!
 //! # Many sessions, stops and forks

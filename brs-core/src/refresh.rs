@@ -19,7 +19,7 @@
 //! - `launch`, `pilot`, `guard`: run a flight in its turn, on a runtime, within its time limit, and
 //!   see to it that it lands.
 //! - `stops`: notices that the process was not there.
-//! - `eager`: the task that refreshes though nobody calls.
+//! - `eager`: the task that refreshes without a caller.
 //!
 //! Invariants; the code cites them by number:
 //!
@@ -30,7 +30,7 @@
 //! 3. A snapshot is immutable and holds one set: no reader sees parts of two.
 //! 4. While the state's lock is held nothing foreign runs: no strategy, clock, waker, event or
 //!    `tracing` subscriber. They run afterwards, from `Effects`.
-//! 5. Whoever takes a flight out of the state resolves it, and a flight whose task ends by any way
+//! 5. The code that takes a flight out of the state resolves it, and a flight whose task ends by any way
 //!    (panic, abort, end of its runtime) is landed by its guard: every waiter is answered.
 //! 6. The lock is held for a bounded number of steps and never across an await.
 //! 7. Flights and the eager task hold the engine weakly: it is freed with its last handle, and ends

@@ -190,7 +190,7 @@ impl Stopped {
             let mut line = String::new();
             assert!(
                 self.lines.read_line(&mut line).unwrap() > 0,
-                "the child has ended"
+                "the child exited"
             );
             if let Some(word) = line.trim().strip_prefix("frozen: ") {
                 return word.to_owned();

@@ -180,7 +180,7 @@ async fn those_with_waiting_callers_come_first() {
         .sessions(1, LIMIT - 1, &Does::After(rest.clone()))
         .await));
     bench.asked.number(3 + LIMIT).await;
-    // Advisory refreshes that nobody waits for; then somebody waits for the last of them.
+    // Advisory refreshes without waiters; then a caller waits for the last of them.
     for session in &background {
         session.credentials().now_or_never().unwrap().unwrap();
     }

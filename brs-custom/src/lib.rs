@@ -1,4 +1,4 @@
-//! The method `"custom"` of brs: temporary credentials from a function of yours, or from an
+//! The method `"custom"` of brs: temporary credentials from your function, or from an
 //! external command.
 //!
 //! Whatever the source, the session refreshes it as any other: in the background, one call at a
@@ -28,7 +28,7 @@
 //!
 //! A function may return a [`TemporaryCredentials`](brs_core::TemporaryCredentials), the AWS SDK's
 //! `Credentials`, or a `serde_json::Value` in the Python package's spelling (see
-//! [`IntoCredentials`]), and any error. To say that only a person can mend a failure, return a
+//! [`IntoCredentials`]), and any error. To say that only a person can fix a failure, return a
 //! [`brs_core::Error`] that is [unrecoverable](brs_core::Error::unrecoverable).
 //!
 //! # A synchronous function with arguments

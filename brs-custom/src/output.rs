@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 
 use crate::shape::{Problem, Shape};
 
-/// What a function of yours may return.
+/// What your function may return.
 ///
 /// Implemented for [`TemporaryCredentials`], for the AWS SDK's [`Credentials`], and for a
 /// [`serde_json::Value`], which is a map in one of two spellings:
@@ -144,7 +144,7 @@ fn no_json(error: &serde_json::Error) -> Problem {
         ),
         Category::Syntax | Category::Io => Problem::new(
             "no_json",
-            format!("is no JSON: see line {line}, column {column}"),
+            format!("is not JSON: see line {line}, column {column}"),
         ),
         // The shape's own words: a field that stands there twice.
         Category::Data => Problem::new("no_json", error.to_string()),
@@ -316,7 +316,7 @@ mod tests {
             (json!("hush"), "is a text"),
             (json!(["hush"]), "is a list"),
             (json!(4711), "is a number"),
-            (json!(true), "is a truth value"),
+            (json!(true), "is a boolean"),
         ] {
             let problem = problem(value);
             assert!(

@@ -56,7 +56,7 @@ impl fmt::Display for Kind {
             Self::Text => "a text",
             Self::EmptyText => "an empty text",
             Self::One | Self::Number => "a number",
-            Self::Bool => "a truth value",
+            Self::Bool => "a boolean",
             Self::List => "a list",
             Self::Map => "a map",
         })

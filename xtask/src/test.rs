@@ -2,7 +2,7 @@
 //! line that counts.
 //!
 //! The closing line is exactly `N passed, N failed, N skipped` and also stands, after a full run,
-//! in `target/test-summary.txt`, for whoever has to repeat it after other output. Skipped are tests
+//! in `target/test-summary.txt`, for those who have to repeat it after other output. Skipped are tests
 //! that are marked as ignored and were in no run.
 
 use std::collections::BTreeSet;

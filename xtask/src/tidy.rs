@@ -13,7 +13,7 @@ use std::fs;
 use crate::failure::{Failure, Result};
 use crate::workspace::Workspace;
 
-/// The README is a landing page; more belongs into the manual.
+/// The README is a landing page; put more into the manual.
 const README_LINES: usize = 150;
 
 /// One broken rule.

@@ -15,7 +15,7 @@ pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
         .is_some_and(|region| !is_region(region.as_ref()))
     {
         return Err(Error::validation(
-            "the region is not one: it must look like `eu-west-1`; check the option, `AWS_REGION` and the profile",
+            "the region is invalid: it must look like `eu-west-1`; check the option, `AWS_REGION` and the profile",
         )
         .with_param("region")
         .unrecoverable());
@@ -25,7 +25,7 @@ pub(crate) fn base(config: &SdkConfig) -> Result<(), Error> {
         .is_some_and(|url| !is_endpoint_url(url))
     {
         return Err(Error::validation(
-            "the endpoint URL is not one: it must look like `https://host:port`, without user, password or query; \
+            "the endpoint URL is invalid: it must look like `https://host:port`, without user, password or query; \
              check the option, `AWS_ENDPOINT_URL` and the profile",
         )
         .with_param("endpoint_url")

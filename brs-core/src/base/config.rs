@@ -66,7 +66,7 @@ fn changed(given: SdkConfig, request: BaseRequest) -> SdkConfig {
     }
     if request.endpoint_url.is_some() {
         config.set_endpoint_url(request.endpoint_url);
-        // Said in the program: it goes before what the environment says for one service.
+        // Set in the program: it takes precedence over the environment's for one service.
         config.insert_origin("endpoint_url", Origin::shared_config());
     }
     if request.http_client.is_some() {

@@ -5,13 +5,13 @@
 //!
 //! 1. A group is either let go after its leader has exited and both pipes were closed, or killed;
 //!    dropping it kills it.
-//! 2. Whoever kills a group has it reaped by a task on brs's own runtime, which never ends: no
-//!    zombies, and nobody has to wait.
+//! 2. A killed group is reaped by a task on brs's own runtime, which never ends: no zombies, and
+//!    no caller has to wait.
 //! 3. The leader is waited for alone ([`Group::leader_exited`]): a descendant that lives on must
 //!    not look like a command that does.
 //! 4. The leader is not reaped before its group has been let go or killed. Until then the system
 //!    cannot give its number, which is the group's, to another process, so that the signal reaches
-//!    nobody else even if all other members have left. (A process that ignores SIGCHLD or reaps
+//!    no other process even if all other members have left. (A process that ignores SIGCHLD or reaps
 //!    children that are not its own takes this away.)
 //!
 //! - The time limit is reached: `a_hanging_command_is_ended_with_its_grandchild`.
@@ -204,7 +204,7 @@ impl Group {
         std::thread::Builder::new()
             .name("brs-command".into())
             .spawn(move || {
-                // Whoever asked may have left.
+                // The caller may have left.
                 let _ = tell.send(unreaped::exited(leader));
             })?;
         self.exit = Some(exit);
@@ -256,7 +256,7 @@ impl Group {
     fn kill(&mut self) -> Option<JoinHandle<()>> {
         let mut child = self.child.take()?;
         if let Err(error) = child.start_kill() {
-            // Most often there is nobody left to kill.
+            // Usually no process is left to kill.
             tracing::debug!(%error, "a command's group could not be killed");
         }
         Some(self.runtime.spawn(async move {

@@ -1,8 +1,8 @@
-//! Synchronous code, run so that it stalls nobody: on a thread of its own, one call at a time.
+//! Synchronous code that stalls no other task: it runs on its own thread, one call at a time.
 //!
 //! Functions of users, prompts and token libraries may take arbitrarily long and cannot be
-//! interrupted. A call runs on a thread that nobody joins; its caller awaits the answer and may
-//! leave. While a call whose caller has left still runs, further calls fail and say so: a hanging
+//! interrupted. A call runs on a thread that is never joined; its caller awaits the answer and may
+//! leave. While a call whose caller has left still runs, further calls fail with that reason: a hanging
 //! function costs one thread, not one per try. A call that is merely about to return, its caller
 //! having left a moment ago, is waited for. Within a refresh a call keeps the refresh's turn for as
 //! long as it runs, so all the functions of a method together take a bounded number of threads.
@@ -82,7 +82,7 @@ impl Blocking {
                     Some(turn) => turn.run_blocking(call),
                     None => call(),
                 }));
-                // Freed before the answer is given, so that whoever has the answer can call again.
+                // Freed before the answer is given, so that its receiver can call again.
                 drop(busy);
                 let _ = answer.send(result.ok());
             });

@@ -197,7 +197,7 @@ mod system {
     //! counts suspended time. The coarse reading is therefore `CLOCK_MONOTONIC_COARSE` plus the
     //! time suspended so far as the last precise reading found it. Right after a resume it may lag
     //! by that suspension until somebody reads precisely; the wall clock has moved on, and a
-    //! refresh is due when either clock says so.
+    //! refresh is due when either clock has reached its time.
 
     use rustix::time::{ClockId, Timespec, clock_gettime};
     use std::sync::atomic::{AtomicU64, Ordering};

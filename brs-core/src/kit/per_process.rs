@@ -5,7 +5,7 @@
 //! connections) and every lock is therefore kept beside the id of the process that made it, and
 //! made again when another process asks. The parent's value is never dropped in a child: dropping a
 //! runtime waits for its threads, and dropping a channel takes its lock. Nothing here locks, so a
-//! fork in the middle of it leaves no lock behind that nobody would release.
+//! fork in the middle of it leaves no lock behind that is never released.
 
 use std::fmt;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ const SHORT: usize = 4;
 #[error("{0}")]
 struct Cause(String);
 
-/// Adds a foreign error to one of brs's, as text for whoever reads a log and as source. Where it is
+/// Adds a foreign error to one of brs's, as text for readers of logs and as source. Where it is
 /// itself one of brs's on its way through the SDK, that one is the source.
 pub fn with_cause(out: Error, error: &(dyn StdError + 'static), hidden: &[&str]) -> Error {
     let text = causes(error, hidden);

@@ -11,12 +11,12 @@
 //!    unless code of the call still occupies a thread; then when the last holder drops it: the
 //!    call's future, and each thread that synchronous code of the call runs on.
 //! 2. A turn that ends goes to the first in line: calls that somebody waits for come before those
-//!    nobody waits for, each in the order in which they lined up.
+//!    no caller waits for, each in the order in which they lined up.
 //! 3. A call within a call (a session that stands on another one, of the same method perhaps)
 //!    begins at once and is not counted: if it waited for the turn of the call that waits for it,
 //!    neither would end.
 //! 4. No foreign code runs under the lock, and it is never held across an await.
-//! 5. A forked child begins with nothing in flight and nobody in line.
+//! 5. A forked child begins with nothing in flight and an empty line.
 //!
 //! Each method has a line of its own: one that hangs keeps no other waiting.
 
@@ -180,7 +180,7 @@ impl Turn {
         CURRENT.sync_scope(Arc::clone(&self), code)
     }
 
-    /// Whether code runs that nobody can end: it has to be waited for.
+    /// Whether code runs that cannot be ended: it has to be waited for.
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_polled.load(Ordering::Relaxed) || self.threads.load(Ordering::Relaxed) > 0
     }
@@ -343,7 +343,7 @@ impl Future for Ticket {
         }
         match Pin::new(&mut self.receiver).poll(cx) {
             Poll::Ready(Ok(turn)) => Poll::Ready(turn),
-            // The line is another process's: nobody is in the way here.
+            // The line is another process's, and empty here.
             Poll::Ready(Err(_)) => Poll::Ready(Turn::uncounted(self.method)),
             Poll::Pending => Poll::Pending,
         }

@@ -104,7 +104,7 @@ struct Shared {
     channel: PerProcess<Mutex<Channel>>,
 }
 
-/// `None`: nobody has subscribed yet. Its room for [`CAPACITY`] events is most of what an idle
+/// `None`: there is no subscriber yet. Its room for [`CAPACITY`] events is most of what an idle
 /// session would take, and most are never listened to.
 type Channel = Option<broadcast::Sender<Event>>;
 
@@ -122,7 +122,7 @@ impl EventSender {
             return;
         };
         // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a
-        // landing, must come. An error means that nobody listens any more.
+        // landing, must come. An error means that no subscriber is left.
         let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
     }
 

@@ -33,7 +33,7 @@ use crate::method::identity::Identity;
 /// 3. The future must not block its thread: what has only a synchronous interface goes through
 ///    [`Blocking`](crate::Blocking).
 /// 4. Nothing it shows (`Debug`, errors, events) holds a secret.
-/// 5. Errors say whether only a person can mend them ([`Error::unrecoverable`]); when in doubt they
+/// 5. Errors say whether only a person can fix them ([`Error::unrecoverable`]); when in doubt they
 ///    do not.
 ///
 /// A panic is turned into an error and does no other harm. Feature `test-util` has a suite that
@@ -54,7 +54,7 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Whatever the source or the way to it gave; [unrecoverable](Error::unrecoverable) where only
-    /// a person can mend it.
+    /// a person can fix it.
     ///
     /// # Cancel safety
     ///

@@ -134,7 +134,7 @@ fn soon(failures: u32, jitter: f64) -> Option<Duration> {
 }
 
 /// How long nothing is tried that no caller wants after an unrecoverable failure: what only a
-/// person can mend does not mend itself, and tokens and accounts lock.
+/// person can fix does not clear by itself, and tokens and accounts lock.
 pub(crate) fn unattended_wait(failures: u32, Rolls(roll, jitter): Rolls) -> Option<Duration> {
     Some(doubled(
         MEMORY,

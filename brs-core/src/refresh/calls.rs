@@ -131,7 +131,7 @@ impl CachedSet {
 
 fn too_short(lifetime: Duration, least: Duration) -> Error {
     Error::validation(format!(
-        "credentials valid for another {least:?} were asked for, but the source gives them for {lifetime:?}: ask for \
+        "credentials valid for another {least:?} were requested, but the source issues them for {lifetime:?}: ask for \
          less, or configure the source to give more"
     ))
 }

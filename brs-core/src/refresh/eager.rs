@@ -1,4 +1,4 @@
-//! The task that refreshes though nobody calls.
+//! The task that refreshes without a caller.
 //!
 //! It runs where time is kept, sleeps on the session's clock until the advisory window begins or a
 //! backoff is over, but never longer than 30 s, so that a stepped wall clock or a resumed machine

@@ -219,7 +219,7 @@ impl Engine {
             || lock(&self.state()).issued(access_key_id)
     }
 
-    /// In an eager session nobody should have to wait: an invalidated set is replaced before
+    /// In an eager session no caller should have to wait: an invalidated set is replaced before
     /// anybody asks.
     fn start_if_eager(&self, state: &mut State, now: Moment, effects: &mut Effects) {
         if self.eager.is_wanted() && state.flight.is_none() && state.held(now).is_none() {
@@ -290,7 +290,7 @@ impl Engine {
         .map_err(|error| error.or_method(method))
     }
 
-    /// Starts the task that refreshes though nobody calls.
+    /// Starts the task that refreshes without a caller.
     pub(crate) fn keep_fresh(self: &Arc<Self>) -> Result<(), Error> {
         self.eager.start(self)
     }

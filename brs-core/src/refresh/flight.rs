@@ -29,7 +29,7 @@ pub(crate) struct Outcome {
     pub(crate) fetched: Result<Arc<CachedSet>, Error>,
     /// What callers get: the fetched set, or what is left to give when there is none.
     pub(crate) served: Result<Arc<CachedSet>, Error>,
-    /// When it landed; `None` where there is no set.
+    /// When it landed; `None` if it brought no set.
     pub(crate) landed: Option<Moment>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Flight {
     #[cfg(not(brs_model))]
     pub(crate) place: Arc<crate::kit::turns::Place>,
     method: &'static str,
-    /// The process that it was started in; in a fork of that, it lands for nobody.
+    /// The process that it was started in; in a fork of it, it has no waiters.
     process: u32,
     inner: Mutex<Inner>,
 }
@@ -122,7 +122,7 @@ impl Flight {
         (!self.is_the_parents()).then_some(outcome)
     }
 
-    /// The same as `wait` for a task that nobody waits for.
+    /// The same as `wait`, for a task without a caller.
     pub(crate) fn watch(self: &Arc<Self>) -> Wait {
         Wait {
             flight: Arc::clone(self),

@@ -62,7 +62,7 @@ impl Guard {
             // The flight stays in the guard until this has returned: should a clock of the user's
             // panic in there, the guard's drop goes on with it.
             Some(engine) => engine.land(flight, fetched, &self.span),
-            // Nobody is left to keep a set for; the eager task may still wait.
+            // The session is gone; the eager task may still wait.
             None => flight.resolve(Outcome::failed(ended())),
         }
         self.flight = None;
@@ -82,7 +82,7 @@ impl Drop for Guard {
         } else {
             self.land_once(Fetched::failed(ended()));
         }
-        // Whatever happened above, nobody waits for ever; the first outcome counts.
+        // Whatever happened above, no waiter is left; the first outcome counts.
         flight.resolve(Outcome::failed(ended()));
     }
 }

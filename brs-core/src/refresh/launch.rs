@@ -295,7 +295,7 @@ mod real {
                         biased;
                         ended = pilot.join_next() => match ended {
                             Some(Ok(())) => return None,
-                            // Its runtime has ended: on to the next one.
+                            // Its runtime was shut down: try the next one.
                             Some(Err(_)) | None => break,
                         },
                         () = self.stops.stopped(&mut stops) => true,
@@ -348,7 +348,7 @@ mod real {
                 .is_some_and(|chosen| chosen.id() == runtime.id())
             {
                 return Error::connection(format!(
-                    "the refresh did not begin within {limit:?}: the runtime that was chosen for it stands still, or \
+                    "the refresh did not begin within {limit:?}: the runtime that was chosen for it is not driven, or \
                      all its threads are blocked"
                 ));
             }

@@ -2,7 +2,7 @@
 //! drops.
 //!
 //! A world of plain data: the state as the engine has it, callers that wait, a source that lands
-//! when the interleaving says so. What the engine adds to it, the lock and the snapshot, is checked
+//! when the interleaving wants it. What the engine adds to it, the lock and the snapshot, is checked
 //! by the model and the stress test.
 
 use std::collections::BTreeSet;
@@ -220,7 +220,7 @@ impl World {
                 let invalidated = set.is_some_and(|set| set.invalidated);
                 prop_assert!(
                     invalidated || foreground,
-                    "a caller waits while a valid set is at hand"
+                    "a caller waits though a valid set is cached"
                 );
             }
             _ => {}

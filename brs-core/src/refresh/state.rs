@@ -148,7 +148,7 @@ impl State {
         &self.known
     }
 
-    /// For a state that nobody uses any more.
+    /// For a state that is no longer used.
     pub(crate) fn forget_what_is_known(&mut self) {
         self.known = Arc::default();
     }
@@ -223,7 +223,7 @@ impl State {
                 .as_ref()
                 .is_err_and(|error| !error.is_unrecoverable())
         {
-            // Nobody failed but the process: it was not there for the answer. The source is asked
+            // Only the process failed: it was stopped when the answer came. The source is asked
             // again.
             effects.dropped = accepted.err();
             self.launch(flight, effects);
@@ -315,7 +315,7 @@ impl State {
         let times = times.map_err(|_| {
             let end = credentials.expiration().map(crate::kit::iso8601::iso8601).unwrap_or_default();
             Error::credential(format!(
-                "the source returned credentials that are already expired (they end at {end}): check the source, \
+                "the source returned credentials that are already expired (they expired at {end}): check the source, \
                      and the clock of this machine"
             ))
             .retryable()

@@ -2,7 +2,7 @@
 //! invocations, a suspended machine.
 //!
 //! While a process is stopped its sources go on, connections die, and time limits run out that
-//! nobody could keep. On return everything is overdue at once, so what a call was doing says
+//! that no code could keep. On return everything is overdue at once, so what a call was doing says
 //! nothing about its source. The watch beats a few times a second, in real time and only while a
 //! flight is in the air; a beat that comes more than a second late means a stop.
 

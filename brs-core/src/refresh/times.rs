@@ -1,7 +1,7 @@
 //! When a set is due and when it is over, on two clocks.
 //!
 //! A set's instants are fixed when it arrives and kept on the wall clock (what AWS writes
-//! expirations in) and on a monotonic one (which nobody steps). A refresh is *due* when either has
+//! expirations in) and on a monotonic one (which is never stepped). A refresh is *due* when either has
 //! reached the instant; a set is *expired* only when both have: a stepped clock or a suspended
 //! machine can cause an early refresh, but neither withholds a valid set nor keeps an expired one
 //! for long. Should the source be dead as well, a set counts as valid until both clocks say that it

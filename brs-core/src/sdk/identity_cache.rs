@@ -35,7 +35,7 @@ pub(crate) struct EngineIdentityCache {
     engine: Arc<Engine>,
     /// That of the session's provider.
     partition: Option<IdentityCachePartition>,
-    /// For whoever is not the session: the base configuration's, or one that is built when somebody
+    /// For credentials that are not the session's: the base configuration's, or one that is built when somebody
     /// needs it.
     others: OnceBox<SharedIdentityCache>,
 }

@@ -210,7 +210,7 @@ impl SessionBuilder {
     /// the default chain's.
     ///
     /// A [`Credentials`] is taken for a key pair that never changes: once it has expired, only a
-    /// person can mend it.
+    /// person can fix it.
     pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         self.base_keys = (&provider as &dyn Any).is::<Credentials>();
         self.request.credentials = Some(SharedCredentialsProvider::new(provider));
@@ -255,8 +255,8 @@ impl SessionBuilder {
     }
 
     /// `true` (default): the first set is fetched when it is first needed. `false`: it is fetched
-    /// by [`build`](Self::build), whose error is the constructor's, and a task refreshes though
-    /// nobody calls.
+    /// by [`build`](Self::build), which returns its error, and a task refreshes without
+    /// a caller.
     pub fn defer_refresh(mut self, defer_refresh: bool) -> Self {
         self.defer_refresh = defer_refresh;
         self
@@ -332,7 +332,7 @@ impl SessionBuilder {
     /// How many clients of [`RefreshableSession::client`] and its like are kept, at least 1, and
     /// which one goes when there are more. Default: 64, [`ClientCachePolicy::Lru`].
     ///
-    /// A client takes some 25 kB. One that was let go goes on working for whoever still holds it;
+    /// A client takes some 25 kB. One that was evicted goes on working for the code that still holds it;
     /// asking for it again builds another one.
     pub fn client_cache(mut self, capacity: usize, policy: ClientCachePolicy) -> Self {
         self.client_cache = (capacity, policy);

@@ -42,7 +42,7 @@ pub struct ClientCacheStats {
     pub hits: u64,
     /// How often one had to be built.
     pub misses: u64,
-    /// How many were let go. They go on working for whoever still holds them.
+    /// How many were evicted. They go on working for the code that still holds them.
     pub evictions: u64,
     /// How many there are.
     pub len: usize,

@@ -38,7 +38,7 @@ pub struct SessionConfig {
     pub account_id: Option<String>,
     /// One endpoint for every service.
     pub endpoint_url: Option<String>,
-    /// `false`: fetch in the constructor and refresh though nobody calls. Default: `true`.
+    /// `false`: fetch in the constructor and refresh without a caller. Default: `true`.
     pub defer_refresh: Option<bool>,
     /// The advisory window in seconds.
     #[serde(alias = "advisory_timeout", deserialize_with = "seconds")]

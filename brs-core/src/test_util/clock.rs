@@ -45,7 +45,7 @@ struct Asleep {
 }
 
 impl Sleepers {
-    /// Whoever falls asleep looks at the time in here, and it moves on in here: nobody oversleeps.
+    /// A sleeper reads the time under this lock, and it advances under this lock: no sleep is late.
     fn change<R>(&self, change: impl FnOnce(&mut Asleep) -> R) -> R {
         let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut asleep);
@@ -81,7 +81,7 @@ impl ManualClock {
         woken.into_values().for_each(Waker::wake);
     }
 
-    /// The wall clock alone jumps to another time, forwards or backwards; nobody wakes.
+    /// The wall clock alone jumps to another time, forwards or backwards; no sleeper wakes.
     pub fn step_wall(&self, to: SystemTime) {
         self.set(|time| Time { wall: to, ..time });
     }

@@ -304,7 +304,7 @@ impl RefreshStrategy for Scripted {
                 Step::Give(credentials) => return Ok(credentials),
                 Step::Fail(error) => return Err(error),
                 Step::Hang => return std::future::pending().await,
-                Step::Panic => panic!("the script says so"),
+                Step::Panic => panic!("as the script wants"),
                 Step::After(gate, next) => {
                     gate.passed().await;
                     *next

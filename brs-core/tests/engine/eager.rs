@@ -1,4 +1,4 @@
-//! Eager sessions: fetched in the constructor, kept fresh though nobody calls.
+//! Eager sessions: fetched in the constructor, kept fresh without a caller.
 
 use std::time::Duration;
 

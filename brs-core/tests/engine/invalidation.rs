@@ -108,7 +108,7 @@ async fn a_healthy_set_ends_the_pace_of_rejections() {
     assert_eq!(
         key(&session).await,
         key_number(8),
-        "and the waits begin anew"
+        "and the waits start over"
     );
 }
 

@@ -143,7 +143,7 @@ fn a_chosen_runtime_that_stands_still_costs_the_time_limit() {
     }));
     let error = result.unwrap_err();
     assert!(
-        error.is_retryable() && error.to_string().contains("stands still"),
+        error.is_retryable() && error.to_string().contains("is not driven"),
         "{error}"
     );
     assert_eq!(strategy.calls(), 0);

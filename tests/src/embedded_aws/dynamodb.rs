@@ -28,7 +28,7 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         return answer;
     }
     let request: Value = serde_json::from_slice(&call.body)
-        .map_err(|_| AwsError::new(400, "SerializationException", "The body is no JSON."))?;
+        .map_err(|_| AwsError::new(400, "SerializationException", "The body is not JSON."))?;
     let place = |item: &Value| format!("{}/{}", request["TableName"], item["id"]);
     let mut items = state.items();
     let answer = match action(call) {

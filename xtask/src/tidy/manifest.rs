@@ -45,7 +45,7 @@ fn read(path: &Path) -> Result<Table> {
         .map_err(|failure| Failure::new(format!("{}: {failure}", path.display())))
 }
 
-/// Every version is written once, in the root, and every feature is chosen by whoever needs it.
+/// Every version is written once, in the root, and every feature is chosen by the crate that needs it.
 fn root_dependencies(root: &Table) -> Vec<Finding> {
     let dependencies = root
         .get("workspace")
@@ -112,7 +112,7 @@ fn member(place: &str, manifest: &Table) -> Vec<Finding> {
                 && (dependency.get("path").is_none() || dependency.get("version").is_some())
             {
                 let message = format!(
-                    "{name}: write `workspace = true`, the version belongs into the root's manifest"
+                    "{name}: write `workspace = true`, put the version into the root's manifest"
                 );
                 findings.push(Finding::new(place, 0, message));
             }
