@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::kit::iso8601::iso8601;
 pub(crate) use sdk_error::to_sdk;
+pub use wire::{DataOrigin, UnusableData};
 
 /// One immutable set of temporary credentials.
 ///

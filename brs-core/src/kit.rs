@@ -20,4 +20,5 @@ pub use default_http::{HTTP_CLIENT, default_http_client, http_client_per_runtime
 pub use iso8601::iso8601;
 pub use per_process::PerProcess;
 pub use runtime::own as own_runtime;
+pub use secret::zeroize_value;
 pub use shown::{MAX_TEXT, any_in_chain, causes, clean, find, origin, with_cause};

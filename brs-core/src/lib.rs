@@ -111,7 +111,7 @@ pub mod test_util;
 
 pub use base::session::BaseSession;
 pub use base::setup::{BaseCredentials, BaseLoader, BaseRequest, RegisteredBaseLoader, Setup};
-pub use credentials::TemporaryCredentials;
+pub use credentials::{DataOrigin, TemporaryCredentials, UnusableData};
 pub use kit::blocking::Blocking;
 pub use kit::clock::{Clock, Sleep, SystemClock};
 pub use kit::error::{Error, ErrorKind, Recovery};

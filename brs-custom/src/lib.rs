@@ -109,7 +109,6 @@
 mod function;
 mod output;
 mod params;
-mod shape;
 mod strategy;
 
 pub use brs_core::command::Command;

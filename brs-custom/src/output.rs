@@ -1,19 +1,14 @@
 //! What functions return and commands print, made into a set of credentials.
 //!
 //! Owns the errors about it. They name what is missing, the kinds that are accepted and the place
-//! in the text, and never repeat any of it. Data is read twice: once for its [shape](crate::shape),
-//! which is what errors are about, and once for the set itself, which goes straight into memory
-//! that is wiped.
+//! in the text, and never repeat any of it.
 
 use aws_credential_types::Credentials;
 use brs_core::command::Output;
-use brs_core::{Error, TemporaryCredentials};
-use serde::Deserialize;
+use brs_core::kit;
+use brs_core::{DataOrigin, Error, TemporaryCredentials, UnusableData};
 use serde_json::Value;
 use serde_json::error::Category;
-use zeroize::Zeroize;
-
-use crate::shape::{Problem, Shape};
 
 /// What your function may return.
 ///
@@ -66,51 +61,25 @@ impl IntoCredentials for Credentials {
 }
 
 impl IntoCredentials for Value {
-    fn into_credentials(self) -> Result<TemporaryCredentials, Error> {
-        let data = Wiped(self);
-        let unusable = |problem| unusable("what the function returned", &problem);
-        let shape = Shape::deserialize(&data.0)
-            .map_err(|_| unusable(Problem::new("unreadable", "cannot be read")))?;
-        if let Some(problem) = shape.problem_of_returned() {
-            return Err(unusable(problem));
+    fn into_credentials(mut self) -> Result<TemporaryCredentials, Error> {
+        let read = TemporaryCredentials::from_data(&self, DataOrigin::Function);
+        kit::zeroize_value(&mut self);
+        let what = "what the function returned";
+        match read {
+            Ok(read) => read.map_err(|problem| of_data(what, &problem)),
+            Err(_) => Err(unusable(what, "unusable", "cannot be read")),
         }
-        TemporaryCredentials::deserialize(&data.0).map_err(|error| unusable(unread(&error)))
-    }
-}
-
-fn unusable(what: &str, problem: &Problem) -> Error {
-    let error =
-        Error::credential(format!("{what} {}", problem.text)).with_detail("problem", problem.name);
-    if problem.missing.is_empty() {
-        error
-    } else {
-        error.with_detail("missing", problem.missing.join(", "))
-    }
-}
-
-/// A value whose texts are wiped when it is dropped.
-struct Wiped(Value);
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
 /// Reads what a command printed: the JSON of `credential_process`.
 pub(crate) fn read_printed(command: &str, output: &Output) -> Result<TemporaryCredentials, Error> {
-    read_process_json(output.stdout()).map_err(|problem| {
-        let error = unusable(&format!("what command `{command}` printed"), &problem)
-            .with_detail("command", command);
+    read_process_json(
+        &format!("what command `{command}` printed"),
+        output.stdout(),
+    )
+    .map_err(|error| {
+        let error = error.with_detail("command", command);
         if output.stderr().is_empty() {
             error
         } else {
@@ -119,41 +88,42 @@ pub(crate) fn read_printed(command: &str, output: &Output) -> Result<TemporaryCr
     })
 }
 
-fn read_process_json(text: &[u8]) -> Result<TemporaryCredentials, Problem> {
+fn read_process_json(what: &str, text: &[u8]) -> Result<TemporaryCredentials, Error> {
     // The byte order mark that PowerShell and .NET put before UTF-8.
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     if text.iter().all(u8::is_ascii_whitespace) {
-        let names =
-            "`Version` (1), `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`";
-        let text = format!("is nothing: it must print JSON with {names} to its standard output");
-        return Err(Problem::new("nothing", text));
+        let problem = "is nothing: it must print JSON with `Version` (1), `AccessKeyId`, \
+                       `SecretAccessKey`, `SessionToken` and `Expiration` to its standard output";
+        return Err(unusable(what, "nothing", problem));
     }
-    let shape: Shape = serde_json::from_slice(text).map_err(|error| no_json(&error))?;
-    match shape.problem_of_printed() {
-        Some(problem) => Err(problem),
-        None => serde_json::from_slice(text).map_err(|error| unread(&error)),
+    let mut json = serde_json::Deserializer::from_slice(text);
+    TemporaryCredentials::from_data(&mut json, DataOrigin::Command)
+        .and_then(|read| json.end().map(|()| read))
+        .map_err(|error| unusable(what, "no_json", &no_json(&error)))?
+        .map_err(|problem| of_data(what, &problem))
+}
+
+fn of_data(what: &str, problem: &UnusableData) -> Error {
+    let error = unusable(what, problem.name, &problem.to_string());
+    if problem.missing.is_empty() {
+        error
+    } else {
+        error.with_detail("missing", problem.missing.join(", "))
     }
 }
 
-fn no_json(error: &serde_json::Error) -> Problem {
+fn unusable(what: &str, name: &str, problem: &str) -> Error {
+    Error::credential(format!("{what} {problem}")).with_detail("problem", name)
+}
+
+fn no_json(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     match error.classify() {
-        Category::Eof => Problem::new(
-            "no_json",
-            format!("is half a JSON text: it ends at line {line}, column {column}"),
-        ),
-        Category::Syntax | Category::Io => Problem::new(
-            "no_json",
-            format!("is not JSON: see line {line}, column {column}"),
-        ),
-        // The shape's own words: a field that stands there twice.
-        Category::Data => Problem::new("no_json", error.to_string()),
+        Category::Eof => format!("is half a JSON text: it ends at line {line}, column {column}"),
+        Category::Syntax | Category::Io => format!("is not JSON: see line {line}, column {column}"),
+        // The reader's own words: a field that stands there twice.
+        Category::Data => error.to_string(),
     }
-}
-
-/// What is still wrong once the shape is right. The set's own reader repeats no value.
-fn unread(error: &serde_json::Error) -> Problem {
-    Problem::new("unreadable", format!("cannot be used: {error}"))
 }
 
 #[cfg(test)]
@@ -229,7 +199,10 @@ mod tests {
                 problem.starts_with("has null as `expiry_time`, which must be an ISO 8601 text"),
                 "{problem}"
             );
-            assert!(problem.contains("temporary credentials end"), "{problem}");
+            assert!(
+                problem.contains("temporary credentials expire"),
+                "{problem}"
+            );
         }
         let only_keys = json!({ "access_key": "A", "secret_key": "hush" });
         assert_eq!(problem(only_keys), "lacks `token`, `expiry_time`");

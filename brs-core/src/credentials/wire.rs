@@ -1,136 +1,338 @@
-//! Reading a set from data: the Python names, those of `credential_process`, and brs's own.
+//! Reading credentials from data: the Python names, those of `credential_process`, and brs's own.
 //!
-//! Everything that is missing is listed in one error, and no error repeats a value: a secret in the
-//! wrong place must not end up in a message. Empty strings count as missing; white space and
-//! control characters are refused, not trimmed. Data is a map: the order of a list means nothing.
-//! An expiration is an ISO 8601 text with an offset; a number or a time without an offset is
-//! refused, because its meaning is a guess. Credentials with a session token end, so a set with one
-//! and no expiration is refused too, but in the spelling of `credential_process`, where that means
-//! that they do not.
+//! One reader for all of them. Everything that is missing or of the wrong kind is listed in one
+//! error, and no error repeats a value or an unknown name: a secret in the wrong place must not end
+//! up in a message. Empty strings count as missing; white space and control characters are refused,
+//! not trimmed. An expiration is an ISO 8601 text with an offset; a number or a time without an
+//! offset is refused, because its meaning is a guess. Credentials with a session token expire, so
+//! a token without an expiration is refused too, except in the spelling of `credential_process`,
+//! which means that they do not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::TemporaryCredentials;
 use crate::kit::check::is_account_id;
 use crate::kit::secret::SecretString;
 
+/// The spelling of the Python package.
+const PYTHON: [&str; 4] = ["access_key", "secret_key", "token", "expiry_time"];
+/// The spelling of `credential_process`.
+const PROCESS: [&str; 6] = [
+    "Version",
+    "AccessKeyId",
+    "SecretAccessKey",
+    "SessionToken",
+    "Expiration",
+    "AccountId",
+];
+/// brs's own names, and those of environment variables.
+const OTHERS: [&str; 9] = [
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "expiration",
+    "account_id",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_account_id",
+];
+
 const ACCESS_KEY_ID: &str = "`access_key` (`AccessKeyId`)";
 const SECRET_ACCESS_KEY: &str = "`secret_key` (`SecretAccessKey`)";
 const SESSION_TOKEN: &str = "`token` (`SessionToken`)";
 const EXPIRATION: &str = "`expiry_time` (`Expiration`)";
+const AN_EXPIRATION: &str = "an ISO 8601 text with an offset, such as `2030-01-31T12:00:00Z`";
 
-#[derive(serde::Deserialize)]
-struct Wire {
-    #[serde(default, rename = "version", alias = "Version")]
-    _version: Option<Version>,
-    #[serde(
-        default,
-        alias = "AccessKeyId",
-        alias = "access_key",
-        alias = "aws_access_key_id"
-    )]
-    access_key_id: Option<SecretString>,
-    #[serde(
-        default,
-        alias = "SecretAccessKey",
-        alias = "secret_key",
-        alias = "aws_secret_access_key"
-    )]
-    secret_access_key: Option<SecretString>,
-    #[serde(default, alias = "token", alias = "aws_session_token")]
-    session_token: Option<SecretString>,
-    #[serde(default, rename = "SessionToken")]
-    process_session_token: Option<SecretString>,
-    #[serde(default, alias = "Expiration")]
-    expiration: Option<SecretString>,
-    /// The outer `Some` tells that the field is there, be it null.
-    #[serde(default, deserialize_with = "even_null")]
-    expiry_time: Option<Option<SecretString>>,
-    #[serde(default, alias = "AccountId", alias = "aws_account_id")]
-    account_id: Option<SecretString>,
+/// Where data with credentials comes from, which decides what it must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataOrigin {
+    /// Anywhere: every spelling.
+    Any,
+    /// A function: every spelling, but the Python names must all be there.
+    Function,
+    /// A command: the spelling of `credential_process`, with its `Version`.
+    Command,
 }
 
-fn even_null<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<SecretString>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// What is wrong with credentials as data, without any of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UnusableData {
+    /// The problem's name: `no_map`, `missing_fields`, `wrong_kind`, `unusable`.
+    pub name: &'static str,
+    /// The fields without a usable value, for `missing_fields`.
+    pub missing: Vec<&'static str>,
+    text: String,
+}
+
+impl UnusableData {
+    fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            name,
+            missing: Vec::new(),
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for UnusableData {
+    /// A predicate: `lacks …`, `has … as …, which must be …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TemporaryCredentials {
+    /// Reads data that a function or a command gave.
+    ///
+    /// # Errors
+    ///
+    /// That of the deserializer; then what is wrong with the data.
+    pub fn from_data<'de, D: Deserializer<'de>>(
+        data: D,
+        origin: DataOrigin,
+    ) -> Result<Result<Self, UnusableData>, D::Error> {
+        Data::deserialize(data).map(|data| data.read(origin))
+    }
 }
 
 impl<'de> Deserialize<'de> for TemporaryCredentials {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = deserializer.deserialize_any(MapOnly)?;
-        wire.into_set().map_err(D::Error::custom)
+        Self::from_data(deserializer, DataOrigin::Any)?
+            .map_err(|problem| D::Error::custom(format!("the data {problem}")))
     }
 }
 
-impl Wire {
-    fn into_set(self) -> Result<TemporaryCredentials, String> {
-        let (process_token, other_token) =
-            (given(self.process_session_token), given(self.session_token));
-        if process_token.is_some() && other_token.is_some() {
-            return Err(format!("{SESSION_TOKEN} is given twice"));
+type Fields = BTreeMap<&'static str, Field>;
+
+enum Data {
+    /// The known ones.
+    Map(Fields),
+    Other(Field),
+}
+
+/// A value; only texts are kept.
+enum Field {
+    Null,
+    Text(SecretString),
+    One,
+    Number,
+    Bool,
+    List,
+    Map,
+}
+
+impl Field {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.expose().is_empty(),
+            _ => false,
         }
-        if self.expiry_time.is_some() && self.expiration.is_some() {
-            return Err(format!("{EXPIRATION} is given twice"));
-        }
-        let may_be_endless =
-            other_token.is_none() && (process_token.is_none() || self.expiry_time.is_none());
-        let expiration = self.expiry_time.flatten().or(self.expiration);
-        let (access_key_id, secret_access_key) =
-            (given(self.access_key_id), given(self.secret_access_key));
-        let mut missing = Vec::new();
-        if access_key_id.is_none() {
-            missing.push(ACCESS_KEY_ID);
-        }
-        if secret_access_key.is_none() {
-            missing.push(SECRET_ACCESS_KEY);
-        }
-        if expiration.is_none() && !may_be_endless {
-            missing.push(EXPIRATION);
-        }
-        let (Some(access_key_id), Some(secret_access_key), true) =
-            (access_key_id, secret_access_key, missing.is_empty())
-        else {
-            let hint = if missing.contains(&EXPIRATION) {
-                ": credentials with a session token end"
-            } else {
-                ""
-            };
-            return Err(format!("missing {}{hint}", missing.join(", ")));
-        };
-        let (session_token, account_id) = (process_token.or(other_token), given(self.account_id));
-        check_texts([
-            (ACCESS_KEY_ID, Some(&access_key_id)),
-            (SECRET_ACCESS_KEY, Some(&secret_access_key)),
-            (SESSION_TOKEN, session_token.as_ref()),
-        ])?;
-        let expiration = expiration
-            .map(|text| parse_iso8601(text.expose()))
-            .transpose()?;
-        let set = TemporaryCredentials::new(
-            access_key_id.expose(),
-            secret_access_key.expose(),
-            session_token.map(|token| token.expose().to_owned()),
-            expiration,
-        );
-        Ok(match account_id {
-            Some(id) if !is_account_id(id.expose()) => {
-                return Err("`aws_account_id` (`AccountId`) must be 12 digits".to_owned());
-            }
-            Some(id) => set.with_account_id(id.expose()),
-            None => set,
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Text(text) if text.expose().is_empty() => "an empty text",
+            Self::Text(_) => "a text",
+            Self::One | Self::Number => "a number",
+            Self::Bool => "a boolean",
+            Self::List => "a list",
+            Self::Map => "a map",
         })
     }
 }
 
-fn given(value: Option<SecretString>) -> Option<SecretString> {
-    value.filter(|value| !value.expose().is_empty())
+impl Data {
+    fn read(self, origin: DataOrigin) -> Result<TemporaryCredentials, UnusableData> {
+        let fields = match self {
+            Self::Map(fields) => fields,
+            Self::Other(field) => {
+                let names = match origin {
+                    DataOrigin::Command => &PROCESS[..3],
+                    _ => &PYTHON,
+                };
+                let text = format!("is {field}, not a map of {}", list(names));
+                return Err(UnusableData::new("no_map", text));
+            }
+        };
+        let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(name));
+        match origin {
+            DataOrigin::Any => {}
+            DataOrigin::Command => lacks(&fields, &PROCESS[..3], &[])?,
+            DataOrigin::Function if has(&PROCESS) => lacks(&fields, &PROCESS[1..3], &[])?,
+            // Both spellings may be mixed: what is missing is found when the set is made.
+            DataOrigin::Function if has(&OTHERS) => {}
+            DataOrigin::Function => lacks(&fields, &PYTHON[..2], &PYTHON[2..])?,
+        }
+        let wrong: Vec<String> = fields
+            .iter()
+            .filter_map(|(name, field)| wrong_kind(name, field, origin))
+            .collect();
+        if wrong.is_empty() {
+            set_of(fields).map_err(|problem| {
+                UnusableData::new("unusable", format!("cannot be used: {problem}"))
+            })
+        } else {
+            Err(UnusableData::new("wrong_kind", wrong.join(", and ")))
+        }
+    }
+}
+
+/// Finds fields without a usable value: `filled` must have one, `present` may be null.
+fn lacks(
+    fields: &Fields,
+    filled: &[&'static str],
+    present: &[&'static str],
+) -> Result<(), UnusableData> {
+    let filled = filled
+        .iter()
+        .filter(|name| fields.get(**name).is_none_or(Field::is_empty));
+    let present = present.iter().filter(|name| !fields.contains_key(**name));
+    let missing: Vec<&'static str> = filled.chain(present).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(UnusableData {
+        text: format!("lacks {}", list(&missing)),
+        missing,
+        name: "missing_fields",
+    })
+}
+
+fn wrong_kind(name: &str, field: &Field, origin: DataOrigin) -> Option<String> {
+    let expected = match (name, field) {
+        ("Version" | "version", Field::One | Field::Null) => return None,
+        ("Version" | "version", Field::Number) => {
+            return Some(format!("has another `{name}` than 1: only 1 is known"));
+        }
+        ("Version" | "version", _) => "the number 1: only 1 is known",
+        ("expiry_time", Field::Null) if origin != DataOrigin::Any => {
+            return Some(format!(
+                "has null as `expiry_time`, which must be {AN_EXPIRATION}: temporary credentials \
+                 expire (return keys that do not as `TemporaryCredentials`)"
+            ));
+        }
+        (_, Field::Null) => return None,
+        ("expiry_time" | "Expiration" | "expiration", field) if field.is_empty() => AN_EXPIRATION,
+        (_, Field::Text(_)) => return None,
+        ("expiry_time" | "Expiration" | "expiration", _) => AN_EXPIRATION,
+        _ => "a text",
+    };
+    Some(format!("has {field} as `{name}`, which must be {expected}"))
+}
+
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn set_of(mut fields: Fields) -> Result<TemporaryCredentials, String> {
+    let says_when = fields.contains_key("expiry_time");
+    // An empty text counts as absent.
+    let mut take = |shown: &str, names: &[&'static str]| {
+        let mut found = None;
+        for name in names {
+            if let Some(Field::Text(text)) = fields.remove(name)
+                && !text.expose().is_empty()
+                && found.replace(text).is_some()
+            {
+                return Err(format!("{shown} is given twice"));
+            }
+        }
+        Ok(found)
+    };
+    let access_key_id = take(
+        ACCESS_KEY_ID,
+        &[
+            "access_key",
+            "AccessKeyId",
+            "access_key_id",
+            "aws_access_key_id",
+        ],
+    )?;
+    let secret_access_key = take(
+        SECRET_ACCESS_KEY,
+        &[
+            "secret_key",
+            "SecretAccessKey",
+            "secret_access_key",
+            "aws_secret_access_key",
+        ],
+    )?;
+    let token = take(
+        SESSION_TOKEN,
+        &["token", "session_token", "aws_session_token"],
+    )?;
+    let process_token = take(SESSION_TOKEN, &["SessionToken"])?;
+    let expiration = take(EXPIRATION, &["Expiration", "expiration"])?;
+    let expiry_time = take(EXPIRATION, &["expiry_time"])?;
+    let account_id = take(
+        "`aws_account_id` (`AccountId`)",
+        &["AccountId", "account_id", "aws_account_id"],
+    )?;
+    if token.is_some() && process_token.is_some() {
+        return Err(format!("{SESSION_TOKEN} is given twice"));
+    }
+    if says_when && expiration.is_some() {
+        return Err(format!("{EXPIRATION} is given twice"));
+    }
+    let may_be_endless = token.is_none() && (process_token.is_none() || !says_when);
+    let expiration = expiry_time.or(expiration);
+
+    let mut missing = Vec::new();
+    if access_key_id.is_none() {
+        missing.push(ACCESS_KEY_ID);
+    }
+    if secret_access_key.is_none() {
+        missing.push(SECRET_ACCESS_KEY);
+    }
+    if expiration.is_none() && !may_be_endless {
+        missing.push(EXPIRATION);
+    }
+    let (Some(access_key_id), Some(secret_access_key), true) =
+        (access_key_id, secret_access_key, missing.is_empty())
+    else {
+        let hint = if missing.contains(&EXPIRATION) {
+            ": credentials with a session token expire"
+        } else {
+            ""
+        };
+        return Err(format!("missing {}{hint}", missing.join(", ")));
+    };
+    let session_token = process_token.or(token);
+    check_texts([
+        (ACCESS_KEY_ID, Some(&access_key_id)),
+        (SECRET_ACCESS_KEY, Some(&secret_access_key)),
+        (SESSION_TOKEN, session_token.as_ref()),
+    ])?;
+    let expiration = expiration
+        .map(|text| parse_iso8601(text.expose()))
+        .transpose()?;
+    let set = TemporaryCredentials::new(
+        access_key_id.expose(),
+        secret_access_key.expose(),
+        session_token.map(|token| token.expose().to_owned()),
+        expiration,
+    );
+    match account_id {
+        Some(id) if !is_account_id(id.expose()) => {
+            Err("`aws_account_id` (`AccountId`) must be 12 digits".to_owned())
+        }
+        Some(id) => Ok(set.with_account_id(id.expose())),
+        None => Ok(set),
+    }
 }
 
 /// Keys and tokens go into headers and signatures: what was read with them from a file or a
@@ -238,92 +440,116 @@ fn parts<'a>(text: &'a str, separator: char, lengths: &[usize]) -> Option<Vec<&'
     )
 }
 
-/// The `Version` of `credential_process`: 1, however the number is written.
-struct Version;
+/// A name: one of those that are known, or just another.
+struct Name(Option<&'static str>);
 
-impl<'de> Deserialize<'de> for Version {
+impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(VersionVisitor)
+        struct NameVisitor;
+
+        impl Visitor<'_> for NameVisitor {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+                let mut known = [&PYTHON[..], &PROCESS, &OTHERS, &["version"]]
+                    .into_iter()
+                    .flatten();
+                Ok(Name(known.find(|known| **known == name).copied()))
+            }
+        }
+
+        deserializer.deserialize_identifier(NameVisitor)
     }
 }
 
-/// Serde's own messages quote the value that was found; those of the visitors here do not.
-macro_rules! refuse {
-    ($message:expr, $($visit:ident: $type:ty),*) => {$(
-        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<Self::Value, E> {
-            Err(E::custom($message))
-        }
-    )*};
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DataVisitor)
+    }
 }
 
-const OTHER_VERSION: &str = "`Version` must be the number 1: only 1 is known";
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A map within a map is not looked at.
+        Ok(match Data::deserialize(deserializer)? {
+            Data::Map(_) => Self::Map,
+            Data::Other(field) => field,
+        })
+    }
+}
 
-struct VersionVisitor;
+/// Takes anything: serde's own messages would quote what was found.
+struct DataVisitor;
 
-impl<'de> Visitor<'de> for VersionVisitor {
-    type Value = Version;
+impl<'de> Visitor<'de> for DataVisitor {
+    type Value = Data;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the number 1")
+        f.write_str("a map")
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Version, E> {
-        if number == 1 {
-            Ok(Version)
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Data, E> {
+        Ok(Data::Other(Field::Null))
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Data, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
+        Data::deserialize(deserializer)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Data, E> {
+        Ok(Data::Other(Field::Bool))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Data, E> {
+        Ok(Data::Other(if number == 1 {
+            Field::One
         } else {
-            Err(E::custom(OTHER_VERSION))
+            Field::Number
+        }))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Data, E> {
+        self.visit_u64(number.unsigned_abs().saturating_add(u64::from(number < 0)))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Data, E> {
+        self.visit_u64(u64::from(number == 1.0))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Data, E> {
+        Ok(Data::Other(Field::Text(text.into())))
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Data, E> {
+        Ok(Data::Other(Field::List))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Data, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Data::Other(Field::List))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+        let mut fields = Fields::new();
+        while let Some(Name(name)) = map.next_key()? {
+            let Some(name) = name else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if fields.insert(name, map.next_value()?).is_some() {
+                return Err(A::Error::custom(format!("has `{name}` twice")));
+            }
         }
+        Ok(Data::Map(fields))
     }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Version, E> {
-        if number == 1 {
-            Ok(Version)
-        } else {
-            Err(E::custom(OTHER_VERSION))
-        }
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Version, E> {
-        if number == 1.0 {
-            Ok(Version)
-        } else {
-            Err(E::custom(OTHER_VERSION))
-        }
-    }
-
-    refuse!(OTHER_VERSION, visit_bool: bool, visit_str: &str, visit_bytes: &[u8]);
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Version, A::Error> {
-        Err(A::Error::custom(OTHER_VERSION))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Version, A::Error> {
-        Err(A::Error::custom(OTHER_VERSION))
-    }
-}
-
-const NO_MAP: &str = "credentials must be a map of names to values";
-
-/// Reads the fields of a map; a derived reader would take a list for them, too.
-struct MapOnly;
-
-impl<'de> Visitor<'de> for MapOnly {
-    type Value = Wire;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of names to values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Wire, A::Error> {
-        Wire::deserialize(MapAccessDeserializer::new(map))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Wire, A::Error> {
-        Err(A::Error::custom(NO_MAP))
-    }
-
-    refuse!(NO_MAP, visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
-    refuse!(NO_MAP, visit_bytes: &[u8]);
 }
 
 #[cfg(test)]
@@ -432,7 +658,7 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert!(
-                error.contains("must be a map")
+                error.contains("not a map of")
                     && !error.contains("hush")
                     && !error.contains("4711"),
                 "{error}"

@@ -96,8 +96,8 @@ impl<'de> Visitor<'de> for SilentVisitor {
     }
 }
 
-/// Wipes every text and every number within a data value: bytes are lists of numbers.
-pub(crate) fn zeroize_value(value: &mut serde_json::Value) {
+/// Wipes every text and every number within a value of data: bytes are lists of numbers.
+pub fn zeroize_value(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::String(text) => text.zeroize(),
         serde_json::Value::Array(items) => items.iter_mut().for_each(zeroize_value),
