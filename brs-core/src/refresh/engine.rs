@@ -41,7 +41,8 @@ pub(crate) struct Config {
     pub(crate) account_id: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: Option<Handle>,
-    pub(crate) rng: fastrand::Rng,
+    /// Of what is random; without one it differs between sessions and between processes.
+    pub(crate) seed: Option<u64>,
 }
 
 /// What readers look at (invariant 3).
@@ -424,7 +425,7 @@ impl Engine {
             let known = self.known.load().unwrap_or_default();
             Mutex::new(State::new(
                 self.strategy.method(),
-                self.config.rng.clone(),
+                self.config.seed.map_or_else(rng, fastrand::Rng::with_seed),
                 known,
             ))
         })
@@ -543,6 +544,12 @@ pub(super) enum EagerStep {
     Sleep(Duration),
 }
 
+/// The thread's own generator is copied by a fork: children would roll the same.
+fn rng() -> fastrand::Rng {
+    let process = u64::from(std::process::id());
+    fastrand::Rng::with_seed(fastrand::u64(..) ^ process.rotate_left(32))
+}
+
 #[cfg(all(test, not(brs_model)))]
 mod tests {
     use std::sync::mpsc;
@@ -570,7 +577,7 @@ mod tests {
             account_id: None,
             clock: Arc::new(ManualClock::new(std::time::UNIX_EPOCH)),
             runtime: None,
-            rng: fastrand::Rng::with_seed(7),
+            seed: Some(7),
         };
         let engine = Engine::new(
             Scripted::always(Step::Fresh(Duration::from_secs(3600))).shared(),

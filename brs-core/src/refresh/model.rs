@@ -89,7 +89,7 @@ fn engine(
         account_id: None,
         clock: Arc::new(clock.clone()),
         runtime: None,
-        rng: fastrand::Rng::with_seed(7),
+        seed: Some(7),
     };
     Engine::new(Arc::clone(source) as Arc<dyn RefreshStrategy>, config)
 }

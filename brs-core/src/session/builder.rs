@@ -466,9 +466,7 @@ impl SessionBuilder {
             account_id: self.account_id,
             clock,
             runtime: self.runtime,
-            rng: self
-                .seed
-                .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            seed: self.seed,
         };
         let engine = Engine::new(strategy, config);
         if !self.defer_refresh {
