@@ -13,11 +13,19 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 
-use super::engine::{EagerStep, Engine};
+use super::engine::Engine;
+use super::flight::Flight;
 use super::sync::{Mutex, lock};
 use crate::kit::clock::{Sleep, sleep_on};
 use crate::kit::error::Error;
 use crate::kit::per_process::PerProcess;
+
+/// What the eager task does next.
+#[derive(Debug)]
+pub(super) enum EagerStep {
+    Wait(Arc<Flight>),
+    Sleep(Duration),
+}
 
 /// How long the task sleeps at most before it looks at the clocks again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

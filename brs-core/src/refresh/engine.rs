@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::calls::{Answer, closed};
-use super::eager::EagerTask;
+use super::eager::{EagerStep, EagerTask};
 use super::flight::{Flight, Outcome};
 use super::guard::{Fetched, Guard};
 use super::launch::Launcher;
@@ -535,13 +535,6 @@ impl Drop for Engine {
         self.state();
         self.events.close();
     }
-}
-
-/// What the eager task does next.
-#[derive(Debug)]
-pub(super) enum EagerStep {
-    Wait(Arc<Flight>),
-    Sleep(Duration),
 }
 
 /// The thread's own generator is copied by a fork: children would roll the same.

@@ -150,7 +150,7 @@ impl Future for Wait {
         let flight = Arc::clone(&self.flight);
         if flight.is_the_parents() {
             // Without a look inside: another thread of the parent's may have held the lock.
-            return Poll::Ready(Outcome::failed(super::guard::ended()));
+            return Poll::Ready(Outcome::failed(ended()));
         }
         let mut inner = lock(&flight.inner);
         if let Some(outcome) = &inner.outcome {
@@ -174,6 +174,10 @@ impl Drop for Wait {
             drop(waker);
         }
     }
+}
+
+pub(super) fn ended() -> Error {
+    Error::connection("the refresh was ended before it had an answer")
 }
 
 #[cfg(all(test, not(brs_model)))]

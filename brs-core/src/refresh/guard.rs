@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::engine::Engine;
-use super::flight::{Flight, Outcome};
+use super::flight::{Flight, Outcome, ended};
 use super::times::Moment;
 use crate::credentials::TemporaryCredentials;
 use crate::kit::error::Error;
@@ -85,8 +85,4 @@ impl Drop for Guard {
         // Whatever happened above, no waiter is left; the first outcome counts.
         flight.resolve(Outcome::failed(ended()));
     }
-}
-
-pub(super) fn ended() -> Error {
-    Error::connection("the refresh was ended before it had an answer")
 }

@@ -32,7 +32,8 @@ mod real {
     use tokio::task::{AbortHandle, JoinSet};
 
     use super::super::flight::Flight;
-    use super::super::guard::{Fetched, Guard, ended};
+    use super::super::flight::ended;
+    use super::super::guard::{Fetched, Guard};
     use super::super::pilot::{Call, CallState, Progress, no_turn};
     use super::super::stops::StopWatch;
     use super::super::sync::{Mutex, lock};

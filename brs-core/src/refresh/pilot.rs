@@ -15,7 +15,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use super::guard::{Fetched, Guard, ended};
+use super::flight::ended;
+use super::guard::{Fetched, Guard};
 use super::stops::StopWatch;
 use super::sync::{Mutex, lock};
 use super::times::Moment;
