@@ -58,9 +58,10 @@ pub const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// A program with its arguments, working directory, environment and time limit.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), brs_core::Error> {
-/// use brs_core::command::Command;
-/// use brs_core::{Clock, SystemClock};
+/// # mod brs { pub use brs_core::*; }
+/// # async fn example() -> Result<(), brs::Error> {
+/// use brs::command::Command;
+/// use brs::{Clock, SystemClock};
 /// use std::{sync::Arc, time::Duration};
 ///
 /// let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

@@ -6,6 +6,7 @@
 //! through the getters a signer needs. Reading ([`wire`]) accepts the Python names and those of
 //! `credential_process`, lists everything that is missing at once, and never echoes a value.
 
+mod expiration;
 mod sdk_error;
 mod wire;
 

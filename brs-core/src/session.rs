@@ -38,11 +38,12 @@ use crate::refresh::{Engine, RefreshStatus};
 /// An AWS session whose credentials are replaced before they expire.
 ///
 /// ```
+/// # mod brs { pub use brs_core::*; }
 /// # #[derive(Clone)]
 /// # struct Client;
 /// # impl Client { fn new(_: &aws_types::SdkConfig) -> Self { Self } }
-/// # use brs_core::{MethodParams, RefreshableSession};
-/// # async fn example(params: impl MethodParams) -> Result<(), brs_core::Error> {
+/// # use brs::{MethodParams, RefreshableSession};
+/// # async fn example(params: impl MethodParams) -> Result<(), brs::Error> {
 /// let session = RefreshableSession::with(params).region("eu-west-1").build().await?;
 ///
 /// // `Client` is that of any AWS service: `aws_sdk_s3::Client`.
@@ -76,8 +77,9 @@ impl RefreshableSession {
     /// Opens a session with default options. The type of the parameters selects the method.
     ///
     /// ```no_run
-    /// # use brs_core::{MethodParams, RefreshableSession};
-    /// # async fn example(params: impl MethodParams) -> Result<(), brs_core::Error> {
+    /// # mod brs { pub use brs_core::*; }
+    /// # use brs::{MethodParams, RefreshableSession};
+    /// # async fn example(params: impl MethodParams) -> Result<(), brs::Error> {
     /// // `params` are those of a method, such as `brs::sts::Params::new(role_arn)`.
     /// let session = RefreshableSession::open(params).await?;
     /// # Ok(())
@@ -156,7 +158,8 @@ impl RefreshableSession {
     /// The current credentials. While they are valid, the call does not wait.
     ///
     /// ```no_run
-    /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+    /// # mod brs { pub use brs_core::*; }
+    /// # async fn example(session: brs::RefreshableSession) -> Result<(), brs::Error> {
     /// let credentials = session.credentials().await?;
     /// println!("{} until {:?}", credentials.access_key_id(), credentials.expiration());
     /// # Ok(())
@@ -191,6 +194,7 @@ impl RefreshableSession {
     /// (at most 30 s) less is accepted.
     ///
     /// ```no_run
+    /// # mod brs { pub use brs_core::*; }
     /// # use std::time::Duration;
     /// # #[derive(Clone)]
     /// # struct Client;
@@ -198,7 +202,7 @@ impl RefreshableSession {
     /// #     fn new(_: &aws_types::SdkConfig) -> Self { Self }
     /// #     async fn presigned(&self, _: &str, _: Duration) -> String { String::new() }
     /// # }
-    /// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+    /// # async fn example(session: brs::RefreshableSession) -> Result<(), brs::Error> {
     /// let client = session.client(Client::new);
     /// let hours = Duration::from_secs(2 * 3600);
     /// // A URL is valid no longer than the credentials that signed it.
@@ -266,7 +270,8 @@ impl RefreshableSession {
     /// A snapshot of the session's state.
     ///
     /// ```no_run
-    /// # fn example(session: brs_core::RefreshableSession) {
+    /// # mod brs { pub use brs_core::*; }
+    /// # fn example(session: brs::RefreshableSession) {
     /// let status = session.status();
     /// if let Some(error) = status.last_error() {
     ///     eprintln!("{} failures in a row: {error}", status.consecutive_failures());
@@ -293,8 +298,9 @@ impl RefreshableSession {
     /// The events from now on: refreshes, failures, invalidations. See [`Event`](crate::Event).
     ///
     /// ```no_run
-    /// # async fn example(session: brs_core::RefreshableSession) {
-    /// use brs_core::Event;
+    /// # mod brs { pub use brs_core::*; }
+    /// # async fn example(session: brs::RefreshableSession) {
+    /// use brs::Event;
     ///
     /// let mut events = session.events();
     /// while let Some(event) = events.next().await {
@@ -415,10 +421,11 @@ impl RefreshableSession {
     /// A client of any AWS service: `session.client(aws_sdk_s3::Client::new)`.
     ///
     /// ```
+    /// # mod brs { pub use brs_core::*; }
     /// # #[derive(Clone)]
     /// # struct Client;
     /// # impl Client { fn new(_: &aws_types::SdkConfig) -> Self { Self } }
-    /// # fn example(session: brs_core::RefreshableSession) {
+    /// # fn example(session: brs::RefreshableSession) {
     /// let client = session.client(Client::new);
     /// # }
     /// ```
@@ -430,7 +437,8 @@ impl RefreshableSession {
     /// makes: it would wait for itself.
     ///
     /// ```compile_fail
-    /// # fn example(session: brs_core::RefreshableSession, region: String) {
+    /// # mod brs { pub use brs_core::*; }
+    /// # fn example(session: brs::RefreshableSession, region: String) {
     /// let client = session.client(|config| (config.clone(), region.clone()));
     /// # }
     /// ```
@@ -479,7 +487,8 @@ impl RefreshableSession {
     /// share a label.
     ///
     /// ```
-    /// # fn example(session: brs_core::RefreshableSession) {
+    /// # mod brs { pub use brs_core::*; }
+    /// # fn example(session: brs::RefreshableSession) {
     /// # struct Client;
     /// let endpoint = "https://bucket.vpce-1a2b3c4d.s3.us-east-1.vpce.amazonaws.com".to_owned();
     /// let config = session.client_with("through the VPC", |config| {
@@ -527,9 +536,10 @@ impl RefreshableSession {
     /// credentials: call [`invalidate`](Self::invalidate) when you see it in an error.
     ///
     /// ```
+    /// # mod brs { pub use brs_core::*; }
     /// use object_store::aws::AmazonS3Builder;
     ///
-    /// fn bucket(session: &brs_core::RefreshableSession) -> AmazonS3Builder {
+    /// fn bucket(session: &brs::RefreshableSession) -> AmazonS3Builder {
     ///     AmazonS3Builder::new()
     ///         .with_region("eu-west-1")
     ///         .with_bucket_name("reports")

@@ -8,8 +8,9 @@
 //! # An async function
 //!
 //! ```
-//! use brs_core::{RefreshableSession, TemporaryCredentials};
-//! use brs_custom::Params;
+//! # mod brs { pub use brs_core::*; pub use brs_custom as custom; }
+//! use brs::{RefreshableSession, TemporaryCredentials};
+//! use brs::custom::Params;
 //! # use std::time::{Duration, UNIX_EPOCH};
 //!
 //! async fn ask_the_broker() -> Result<TemporaryCredentials, std::io::Error> {
@@ -19,10 +20,10 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let params = Params::function(ask_the_broker);
-//! let session = RefreshableSession::builder("custom", params).region("eu-west-1").build().await?;
+//! let session = RefreshableSession::with(params).region("eu-west-1").build().await?;
 //! assert_eq!(session.credentials().await?.access_key_id(), "ASIAEXAMPLE");
 //! assert_eq!(session.whoami().await?.source, "ask_the_broker");
-//! # Ok::<_, brs_core::Error>(())
+//! # Ok::<_, brs::Error>(())
 //! # }).unwrap();
 //! ```
 //!
@@ -37,8 +38,9 @@
 //! clone.
 //!
 //! ```
-//! use brs_core::RefreshableSession;
-//! use brs_custom::Params;
+//! # mod brs { pub use brs_core::*; pub use brs_custom as custom; }
+//! use brs::RefreshableSession;
+//! use brs::custom::Params;
 //!
 //! fn read_from((host, port): (String, u16)) -> Result<serde_json::Value, String> {
 //!     if port == 0 {
@@ -54,10 +56,10 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let params = Params::blocking_function_with(("vault.internal".to_owned(), 8200), read_from).name("vault");
-//! let session = RefreshableSession::builder("custom", params).region("eu-west-1").build().await?;
+//! let session = RefreshableSession::with(params).region("eu-west-1").build().await?;
 //! assert_eq!(session.credentials().await?.access_key_id(), "ASIAEXAMPLE");
 //! assert_eq!(session.whoami().await?.source, "vault");
-//! # Ok::<_, brs_core::Error>(())
+//! # Ok::<_, brs::Error>(())
 //! # }).unwrap();
 //! ```
 //!
@@ -73,13 +75,14 @@
 //! here is the bounded way to the same program.
 //!
 //! ```no_run
-//! use brs_core::RefreshableSession;
-//! use brs_custom::{Command, Params};
+//! # mod brs { pub use brs_core::*; pub use brs_custom as custom; }
+//! use brs::RefreshableSession;
+//! use brs::custom::{Command, Params};
 //! use std::time::Duration;
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
+//! # async fn example() -> Result<(), brs::Error> {
 //! let command = Command::parse("/opt/bin/fetch-credentials --account 'my team'")?.timeout(Duration::from_secs(10))?;
-//! let session = RefreshableSession::new("custom", Params::command(command)).await?;
+//! let session = RefreshableSession::open(Params::command(command)).await?;
 //!
 //! // The same from data, such as a configuration file's table.
 //! let data = serde_json::json!({ "command": ["/opt/bin/fetch-credentials", "--account", "my team"], "timeout": 10 });
@@ -106,6 +109,7 @@
 //! `refresh_timeout`, its whole process group ends.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod function;
 mod output;
 mod params;

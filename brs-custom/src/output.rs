@@ -28,8 +28,9 @@ use serde_json::error::Category;
 /// Implement it for a type of your own to return that:
 ///
 /// ```
-/// use brs_core::{Error, TemporaryCredentials};
-/// use brs_custom::IntoCredentials;
+/// # mod brs { pub use brs_core::*; pub use brs_custom as custom; }
+/// use brs::{Error, TemporaryCredentials};
+/// use brs::custom::IntoCredentials;
 ///
 /// struct Lease { id: String, secret: String }
 ///

@@ -213,7 +213,8 @@ impl Error {
     /// wrong and what to do is in the brs error beneath it.
     ///
     /// ```
-    /// use brs_core::{Error, Recovery};
+    /// # mod brs { pub use brs_core::*; }
+    /// use brs::{Error, Recovery};
     ///
     /// fn alert(error: &(dyn std::error::Error + 'static)) {
     ///     match Error::find(error) {

@@ -160,7 +160,8 @@ impl Params {
 /// The parameters of one method, which know its name: what [`open`] takes.
 ///
 /// ```
-/// use brs_core::MethodParams;
+/// # mod brs { pub use brs_core::*; }
+/// use brs::MethodParams;
 ///
 /// struct VaultParams {
 ///     address: String,
