@@ -9,9 +9,9 @@ use brs_core::SecretString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use crate::device::passphrase::Passphrase;
+use crate::device::pem::Pem;
 use crate::params::Params;
-use crate::passphrase::Passphrase;
-use crate::pem::Pem;
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
 

@@ -1,8 +1,9 @@
 //! A device's identity: its certificate chain and its key, whatever holds the key.
 //!
-//! Owns what is given ([`DeviceParams`]) and what becomes of it ([`Device`]): read, checked to
-//! belong together and to be valid now. How it is used in TLS is `tls.rs`'s; what happens when
-//! files change is `files.rs`'s.
+//! This folder is all that a connection of a device needs, whatever it is for: what is given
+//! ([`params`]), reading it, TLS, and files that change. Here is what becomes of it: certificate and
+//! key, checked to belong together and to be valid now. It knows nothing of the credentials endpoint
+//! and of PKCS#11.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,283 +11,30 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use brs_core::__private::iso8601;
-use brs_core::{Blocking, Error};
+use brs_core::Error;
 use rustls::InconsistentKeys;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
-use zeroize::Zeroizing;
 
-use crate::certificate::{Facts, read_chain};
-use crate::key;
-use crate::passphrase::Passphrase;
-use crate::pem::Pem;
-#[cfg(feature = "pkcs11")]
-use crate::pkcs11::Pkcs11;
+pub(crate) mod certificate;
+pub(crate) mod files;
+pub(crate) mod first_line;
+pub(crate) mod handshake;
+pub(crate) mod identity;
+pub(crate) mod key;
+pub(crate) mod limits;
+pub(crate) mod params;
+pub(crate) mod passphrase;
+pub(crate) mod path;
+pub(crate) mod pem;
+pub(crate) mod reading;
+pub(crate) mod server_time;
+pub(crate) mod tls;
 
-const CERTIFICATE: &str = "the certificate";
-const PRIVATE_KEY: &str = "the private key";
+use certificate::Facts;
+use params::no_certificate;
+
 const LOCAL: &str = "this machine's clock";
-
-/// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11
-/// token's key.
-#[derive(Clone, Debug, Default)]
-pub struct DeviceParams {
-    pub(crate) certificate: Option<Pem>,
-    pub(crate) private_key: Option<Pem>,
-    pub(crate) passphrase: Option<Passphrase>,
-    #[cfg(feature = "pkcs11")]
-    pub(crate) pkcs11: Option<Pkcs11>,
-}
-
-impl DeviceParams {
-    /// Nothing given yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The device's certificate, followed by those that lead to its authority, if there are any.
-    #[must_use]
-    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
-        self.certificate = Some(certificate.into());
-        self
-    }
-
-    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 that is encrypted with a
-    /// pass phrase.
-    #[must_use]
-    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
-        self.private_key = Some(private_key.into());
-        self
-    }
-
-    /// The pass phrase of an encrypted private key.
-    #[must_use]
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
-        self.passphrase = Some(passphrase.into());
-        self
-    }
-
-    /// The key within a PKCS#11 token, in place of a private key.
-    #[cfg(feature = "pkcs11")]
-    #[must_use]
-    pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
-        self.pkcs11 = Some(pkcs11);
-        self
-    }
-
-    /// Checks that what is given goes together.
-    ///
-    /// # Errors
-    ///
-    /// A configuration error that names what is missing or too much.
-    pub fn validate(&self) -> Result<(), Error> {
-        let refused = |param: &str, problem: &'static str| {
-            Err(Error::configuration(problem)
-                .with_param(param)
-                .unrecoverable())
-        };
-        match (self.private_key.is_some(), self.has_token()) {
-            (true, true) => {
-                return refused(
-                    "private_key",
-                    "both `private_key` and `pkcs11` are given: give the one that is used",
-                );
-            }
-            (false, false) => {
-                return refused(
-                    "private_key",
-                    "the device has no key: give exactly one of `private_key` and `pkcs11`",
-                );
-            }
-            (false, true) if self.passphrase.is_some() => {
-                return refused(
-                    "private_key_passphrase",
-                    "`private_key_passphrase` is for a `private_key`: a token has a PIN, given in `pkcs11`",
-                );
-            }
-            _ => {}
-        }
-        let given = [
-            (&self.certificate, CERTIFICATE, "certificate"),
-            (&self.private_key, PRIVATE_KEY, "private_key"),
-        ];
-        for (pem, what, param) in given {
-            pem.as_ref()
-                .map_or(Ok(()), |pem| pem.validate(what, param))?;
-        }
-        if self.certificate.is_none() && !self.has_token() {
-            return refused(
-                "certificate",
-                "the device has no certificate: give `certificate` beside `private_key`",
-            );
-        }
-        #[cfg(feature = "pkcs11")]
-        self.pkcs11.as_ref().map(Pkcs11::check).transpose()?;
-        Ok(())
-    }
-
-    /// How long the key may take to sign.
-    pub(crate) fn signature_timeout(&self) -> Duration {
-        #[cfg(feature = "pkcs11")]
-        if let Some(pkcs11) = &self.pkcs11 {
-            return pkcs11.timeout();
-        }
-        Duration::ZERO
-    }
-
-    #[cfg(feature = "pkcs11")]
-    pub(crate) fn has_token(&self) -> bool {
-        self.pkcs11.is_some()
-    }
-
-    #[cfg(not(feature = "pkcs11"))]
-    pub(crate) fn has_token(&self) -> bool {
-        false
-    }
-
-    /// Whether files are read, which may change.
-    pub(crate) fn has_files(&self) -> bool {
-        [&self.certificate, &self.private_key]
-            .into_iter()
-            .flatten()
-            .any(Pem::is_file)
-    }
-
-    /// What is in the files. Blocks.
-    pub(crate) fn read(&self) -> Result<Contents, Error> {
-        let read = |pem: &Option<Pem>, what, param| {
-            pem.as_ref().map(|pem| pem.read(what, param)).transpose()
-        };
-        Ok(Contents {
-            certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
-            private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
-            passphrase: self.passphrase.as_ref().and_then(Passphrase::content),
-        })
-    }
-
-    /// The identity made of those contents. Validity is [`Device::check_validity`]'s.
-    ///
-    /// `now` by the session's clock; a token within `left`, where it is part of something larger.
-    pub(crate) async fn open(
-        &self,
-        contents: Contents,
-        place: &Blocking,
-        now: SystemTime,
-        left: Option<Duration>,
-    ) -> Result<Device, Error> {
-        let chain = self.chain(&contents)?;
-        let Some(key) = contents.private_key else {
-            return self
-                .open_token(chain, &self.named_certificate(), now, left)
-                .await;
-        };
-        let params = self.clone();
-        let key = place.run(move || params.open_key(&key)).await??;
-        self.with_key(chain, key)
-    }
-
-    /// The certificates that were read, where any are given.
-    pub(crate) fn chain(
-        &self,
-        contents: &Contents,
-    ) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
-        contents
-            .certificate
-            .as_ref()
-            .map(|bytes| read_chain(bytes, &self.named_certificate()))
-            .transpose()
-    }
-
-    /// The private key that was read. Blocks: a pass phrase may be asked for.
-    pub(crate) fn open_key(&self, key: &[u8]) -> Result<Arc<dyn SigningKey>, Error> {
-        key::read(key, self.passphrase.as_ref(), &self.named_private_key())
-    }
-
-    /// The identity made of certificates that were read and a key that was opened.
-    pub(crate) fn with_key(
-        &self,
-        chain: Option<Vec<CertificateDer<'static>>>,
-        key: Arc<dyn SigningKey>,
-    ) -> Result<Device, Error> {
-        let Some(chain) = chain else {
-            return self.validate().and_then(|()| Err(no_certificate()));
-        };
-        Device::new(
-            chain,
-            key,
-            &self.named_certificate(),
-            (&self.named_private_key(), "private_key"),
-        )
-    }
-
-    fn named_certificate(&self) -> String {
-        self.certificate
-            .as_ref()
-            .map_or_else(|| CERTIFICATE.to_owned(), |pem| pem.named(CERTIFICATE))
-    }
-
-    fn named_private_key(&self) -> String {
-        self.private_key
-            .as_ref()
-            .map_or_else(|| PRIVATE_KEY.to_owned(), |pem| pem.named(PRIVATE_KEY))
-    }
-
-    #[cfg(feature = "pkcs11")]
-    async fn open_token(
-        &self,
-        chain: Option<Vec<CertificateDer<'static>>>,
-        certificate: &str,
-        now: SystemTime,
-        left: Option<Duration>,
-    ) -> Result<Device, Error> {
-        let Some(pkcs11) = &self.pkcs11 else {
-            return self.validate().and_then(|()| Err(no_certificate()));
-        };
-        let opened = pkcs11.open_within(chain, now, left).await?;
-        let device = Device::new(
-            opened.certificates,
-            opened.key,
-            certificate,
-            ("the token's key", "pkcs11"),
-        )?;
-        let token = Token {
-            tls12_only: opened.tls12_only,
-            limit: opened.limit,
-            more: opened.more,
-            signature_timeout: pkcs11.timeout(),
-        };
-        Ok(Device {
-            token: Some(token),
-            ..device
-        })
-    }
-
-    #[cfg(not(feature = "pkcs11"))]
-    async fn open_token(
-        &self,
-        _: Option<Vec<CertificateDer<'static>>>,
-        _: &str,
-        _: SystemTime,
-        _: Option<Duration>,
-    ) -> Result<Device, Error> {
-        self.validate().and_then(|()| Err(no_certificate()))
-    }
-}
-
-pub(crate) fn no_certificate() -> Error {
-    Error::configuration("the device has no certificate: give `certificate`")
-        .with_param("certificate")
-        .unrecoverable()
-}
-
-/// The bytes of certificate and key, where they are given.
-pub(crate) struct Contents {
-    pub(crate) certificate: Option<Zeroizing<Vec<u8>>>,
-    pub(crate) private_key: Option<Zeroizing<Vec<u8>>>,
-    /// The pass phrase, where it can be had without asking anybody: another one is a reason to try
-    /// a key again.
-    pub(crate) passphrase: Option<Zeroizing<Vec<u8>>>,
-}
 
 /// A device's identity: certificate chain and key, which belong together.
 pub struct Device {

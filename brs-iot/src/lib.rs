@@ -83,36 +83,21 @@
 //! are in no message. Beyond brs's reach are the copies within the buffers of TLS and of the HTTP
 //! client, through which answers come; the cryptography library wipes the keys it uses.
 
-mod call;
-mod certificate;
-mod client;
 mod data;
 mod device;
 mod endpoint;
-mod error;
-mod files;
-mod first_line;
-mod identity;
-mod key;
 mod params;
-mod passphrase;
-mod path;
-mod pem;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
-mod proxy;
-mod reading;
-mod response;
-mod server_time;
 mod strategy;
-mod tls;
 
-pub use device::{Device, DeviceParams};
-pub use error::Unreached;
-pub use identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
+pub use device::Device;
+pub use device::identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
+pub use device::params::DeviceParams;
+pub use device::passphrase::Passphrase;
+pub use device::pem::Pem;
+pub use endpoint::unreached::Unreached;
 pub use params::Params;
-pub use passphrase::Passphrase;
-pub use pem::Pem;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::Pkcs11;
 pub use strategy::Iot;
@@ -120,7 +105,7 @@ pub use strategy::Iot;
 /// What `brs-mqtt` needs. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::proxy::proxy_of_environment;
+    pub use crate::endpoint::proxy::proxy_of_environment;
 }
 
 /// What fuzz targets reach. Not part of the public API.
@@ -128,16 +113,16 @@ pub mod __private {
 pub mod __fuzz {
     /// Reads a body as each of the answers it may be.
     pub fn response(body: &[u8]) {
-        let _ = crate::response::credentials(body);
-        let _ = crate::response::message(body);
+        let _ = crate::endpoint::response::credentials(body);
+        let _ = crate::endpoint::response::message(body);
     }
 
     /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass
     /// phrase.
     pub fn device(bytes: &[u8]) {
-        let _ = crate::certificate::read_chain(bytes, "the certificate");
-        let _ = crate::certificate::authorities(bytes);
-        let _ = crate::key::read(bytes, None, "the private key");
+        let _ = crate::device::certificate::read_chain(bytes, "the certificate");
+        let _ = crate::device::certificate::authorities(bytes);
+        let _ = crate::device::key::read(bytes, None, "the private key");
     }
 
     /// Reads a text as a PKCS#11 URI.

@@ -13,10 +13,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use crate::data::Data;
-use crate::device::DeviceParams;
-use crate::endpoint::{Endpoint, check_duration, check_role_alias, check_thing_name};
-use crate::passphrase::Passphrase;
-use crate::pem::Pem;
+use crate::device::params::DeviceParams;
+use crate::device::passphrase::Passphrase;
+use crate::device::pem::Pem;
+use crate::endpoint::name::{Endpoint, check_duration, check_role_alias, check_thing_name};
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
 

@@ -89,8 +89,8 @@ pub use pin::Pin;
 use asking::Until;
 use find::{Id, ObjectSelector, TokenSelector};
 
-use crate::path;
-use crate::reading::{Unread, no_file};
+use crate::device::path;
+use crate::device::reading::{Unread, no_file};
 
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// As for commands: 12 hours.

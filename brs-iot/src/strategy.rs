@@ -13,16 +13,17 @@ use brs_core::{
     register_method,
 };
 
-use crate::call::{Limits, fetch, within};
-use crate::client::Clients;
 use crate::device::Device;
-use crate::endpoint::Endpoint;
-use crate::error::{Call, Failed, Refused};
-use crate::files::{Files, Set};
-use crate::identity::DeviceIdentity;
+use crate::device::files::{Files, Set};
+use crate::device::handshake::Refused;
+use crate::device::identity::DeviceIdentity;
+use crate::device::server_time::ServerTime;
+use crate::device::tls::Trust;
+use crate::endpoint::call::{Limits, fetch, within};
+use crate::endpoint::client::Clients;
+use crate::endpoint::error::{Call, Failed};
+use crate::endpoint::name::Endpoint;
 use crate::params::Params;
-use crate::server_time::ServerTime;
-use crate::tls::Trust;
 
 const METHOD: &str = "iot";
 const SOURCE: &str = "iot-credentials-provider";

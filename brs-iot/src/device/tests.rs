@@ -5,6 +5,9 @@ use std::time::Duration;
 use brs_core::SecretString;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P521_SHA512, PKCS_ED25519};
 
+use brs_core::Blocking;
+
+use super::params::DeviceParams;
 use super::*;
 
 fn pair(name: &str) -> (String, KeyPair) {

@@ -21,7 +21,7 @@ use x509_cert::der::{Decode as _, Tagged as _};
 
 use super::failure::Failure;
 use super::find::{self, FoundKey, Id, ObjectSelector};
-use crate::certificate::Facts;
+use crate::device::certificate::Facts;
 
 /// How many certificates lead from a device to its root at most; AWS IoT takes chains of up to 5.
 const MAX_CHAIN: usize = 8;

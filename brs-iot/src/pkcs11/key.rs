@@ -21,7 +21,7 @@ use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 use super::asking::{Until, work_blocking};
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
-use crate::call::ON_A_WORKER;
+use crate::device::limits::ON_A_WORKER;
 
 /// A private key on a token.
 #[derive(Clone, Debug)]

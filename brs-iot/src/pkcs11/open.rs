@@ -18,8 +18,8 @@ use super::key::{Inner, TokenKey};
 use super::prove::{Proof, Prover, TEST_MESSAGE, public_key};
 use super::thread::{Place, TokenThread};
 use super::token::{Desk, KeyRef};
-use crate::certificate::Facts;
 use crate::device::More;
+use crate::device::certificate::Facts;
 use crate::strategy::NEAR_ITS_END;
 
 /// How long a look takes at most: what it is part of goes on without it.

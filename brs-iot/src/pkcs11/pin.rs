@@ -18,8 +18,8 @@ use brs_core::{Blocking, Error, SecretString};
 use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
 
 use super::find::Identity;
-use crate::passphrase::{environment, shown_name, shown_path};
-use crate::{first_line, path};
+use crate::device::passphrase::{environment, shown_name, shown_path};
+use crate::device::{first_line, path};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;

@@ -6,20 +6,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use brs_core::__private::iso8601;
+use brs_core::Error;
 use brs_core::shown::{clean, find, with_cause};
-use brs_core::{Error, ErrorKind};
 
+use super::refusal::Refusal;
+use super::response::{MAX_BODY, RetryAfter, message};
+use super::unreached::Unreached;
 use crate::device::Device;
-use crate::response::{MAX_BODY, RetryAfter, message};
-use crate::tls::Trust;
-
-mod refusal;
-pub(crate) mod tls;
-mod unreached;
-
-use refusal::Refusal;
-pub use unreached::Unreached;
+use crate::device::handshake::{Failure, Peer, Refused, explain};
+use crate::device::tls::Trust;
 
 /// What was called, for messages.
 pub(crate) struct Call<'a> {
@@ -29,16 +24,6 @@ pub(crate) struct Call<'a> {
     /// Seconds.
     pub(crate) duration: Option<u64>,
     pub(crate) device: &'a Device,
-    pub(crate) trust: &'a Trust,
-    /// This machine's clock.
-    pub(crate) now: SystemTime,
-    /// The endpoint's, once it has answered.
-    pub(crate) server_time: Option<SystemTime>,
-}
-
-/// Whom TLS was with.
-pub(crate) struct Peer<'a> {
-    pub(crate) endpoint: &'a str,
     pub(crate) trust: &'a Trust,
     /// This machine's clock.
     pub(crate) now: SystemTime,
@@ -76,19 +61,6 @@ pub(crate) struct Failed {
     pub(crate) late: bool,
 }
 
-/// Who was not believed, where that is what a failure was about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Refused {
-    #[default]
-    Nobody,
-    /// The endpoint did not take the device's certificate.
-    Device,
-    /// The endpoint did not take the handshake, of which the device's certificate is a part.
-    PerhapsDevice,
-    /// The endpoint's certificate is of no authority that is trusted here.
-    Authority,
-}
-
 impl Failed {
     pub(crate) fn at_rest(error: Error) -> Self {
         Self {
@@ -108,21 +80,15 @@ impl Failed {
             ..Self::at_rest(error)
         }
     }
+}
 
-    /// What the token said of it, which is more than TLS could.
-    pub(crate) fn of_token(error: Error) -> Self {
-        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is
-        // asked for at a login.
-        let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
-        let refused = if is_refused {
-            Refused::Device
-        } else {
-            Refused::Nobody
-        };
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
         Self {
+            again: failure.again,
             fresh: true,
-            refused,
-            ..Self::at_rest(error)
+            refused: failure.refused,
+            ..Self::at_rest(failure.error)
         }
     }
 }
@@ -240,7 +206,7 @@ pub(crate) fn unanswered(error: &reqwest::Error, call: &Call<'_>) -> Failed {
             now: call.now,
             server_time: call.server_time,
         };
-        return tls::failed(failure, error, &peer, Some(call.device));
+        return explain(failure, error, &peer, Some(call.device)).into();
     }
     if error.is_timeout() {
         return late(call);

@@ -8,10 +8,10 @@ use brs_core::shown::causes;
 use brs_core::{Blocking, Clock, Error};
 
 use super::{Bytes, Digest};
-use crate::call::in_time;
-use crate::device::{Contents, DeviceParams};
-use crate::pem::Pem;
-use crate::tls::Trust;
+use crate::device::limits::in_time;
+use crate::device::params::{Contents, DeviceParams};
+use crate::device::pem::Pem;
+use crate::device::tls::Trust;
 
 pub(super) async fn read_device(
     place: &Blocking,

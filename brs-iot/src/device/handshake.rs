@@ -5,30 +5,91 @@
 //! person to mend.
 
 use std::error::Error as StdError;
+use std::time::SystemTime;
 
+use brs_core::__private::iso8601;
+use brs_core::shown::{clean, with_cause};
+use brs_core::{Error, ErrorKind};
 use rustls::AlertDescription as Alert;
 use rustls::CertificateError as Verdict;
 
-use super::*;
-use crate::tls::OutOfTime;
+use super::Device;
+use super::tls::{OutOfTime, Trust};
 
 /// How many of a certificate's names are told.
 const MAX_NAMES: usize = 5;
 
-/// The error for a handshake that failed.
+/// Whom TLS was with.
+pub(crate) struct Peer<'a> {
+    pub(crate) endpoint: &'a str,
+    pub(crate) trust: &'a Trust,
+    /// This machine's clock.
+    pub(crate) now: SystemTime,
+    /// The credentials endpoint's, once it has answered.
+    pub(crate) server_time: Option<SystemTime>,
+}
+
+/// What a failed handshake means.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) refused: Refused,
+    /// Whether another try at once may do better.
+    pub(crate) again: bool,
+}
+
+/// Who was not believed, where that is what a failure was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refused {
+    #[default]
+    Nobody,
+    /// The endpoint did not take the device's certificate.
+    Device,
+    /// The endpoint did not take the handshake, of which the device's certificate is a part.
+    PerhapsDevice,
+    /// The endpoint's certificate is of no authority that is trusted here.
+    Authority,
+}
+
+impl Failure {
+    fn of(refused: Refused, error: Error) -> Self {
+        Self {
+            error,
+            refused,
+            again: false,
+        }
+    }
+
+    /// What the token said of it, which is more than TLS could.
+    fn of_token(error: Error) -> Self {
+        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is
+        // asked for at a login.
+        let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
+        Self::of(
+            if is_refused {
+                Refused::Device
+            } else {
+                Refused::Nobody
+            },
+            error,
+        )
+    }
+}
+
+/// The meaning of a handshake that failed.
 ///
 /// Where no device is shown, the server cannot have refused it.
-pub(crate) fn failed(
+pub(crate) fn explain(
     failure: &rustls::Error,
     error: &(dyn StdError + 'static),
     peer: &Peer<'_>,
     device: Option<&Device>,
-) -> Failed {
+) -> Failure {
     // What a token said when it was to sign says more than the handshake that failed of it.
     if let rustls::Error::Other(other) = failure
         && let Some(said) = other.0.downcast_ref::<Error>()
     {
-        return Failed::of_token(said.clone());
+        return Failure::of_token(said.clone());
     }
     let told = |out: Error| with_cause(out, error, &[]);
     match (failure, device) {
@@ -37,43 +98,23 @@ pub(crate) fn failed(
                 Verdict::UnknownIssuer | Verdict::BadSignature => Refused::Authority,
                 _ => Refused::Nobody,
             };
-            let error = told(not_trusted(verdict, peer)).not_retryable();
-            Failed {
-                fresh: true,
-                refused,
-                ..Failed::at_rest(error)
-            }
+            Failure::of(refused, told(not_trusted(verdict, peer)).not_retryable())
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if is_about_the_device(*alert) => {
-            let error = told(device_refused(*alert, peer, device));
-            Failed {
-                fresh: true,
-                refused: Refused::Device,
-                ..Failed::at_rest(error)
-            }
+            Failure::of(Refused::Device, told(device_refused(*alert, peer, device)))
         }
         (rustls::Error::AlertReceived(alert), Some(device)) if may_be_about_the_device(*alert) => {
             let error = told(no_agreement(*alert, peer, device)).not_retryable();
-            Failed {
-                fresh: true,
-                refused: Refused::PerhapsDevice,
-                ..Failed::at_rest(error)
-            }
+            Failure::of(Refused::PerhapsDevice, error)
         }
         (rustls::Error::AlertReceived(Alert::UnrecognisedName), _) => {
-            let error = told(unknown_name(peer)).not_retryable();
-            Failed {
-                fresh: true,
-                ..Failed::at_rest(error)
-            }
+            Failure::of(Refused::Nobody, told(unknown_name(peer)).not_retryable())
         }
-        (rustls::Error::AlertReceived(alert), _) if passes(*alert) => {
-            Failed::transport(told(no_tls(peer)))
-        }
-        _ => Failed {
-            fresh: true,
-            ..Failed::at_rest(told(no_tls(peer)).not_retryable())
+        (rustls::Error::AlertReceived(alert), _) if passes(*alert) => Failure {
+            again: true,
+            ..Failure::of(Refused::Nobody, told(no_tls(peer)))
         },
+        _ => Failure::of(Refused::Nobody, told(no_tls(peer)).not_retryable()),
     }
 }
 

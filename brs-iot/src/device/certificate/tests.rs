@@ -307,7 +307,7 @@ fn nothing_that_is_damaged_makes_a_reader_panic() {
     let read = |bytes: &[u8]| {
         let _ = read_chain(bytes, "the certificate");
         let _ = authorities(bytes);
-        let _ = crate::key::read(bytes, None, "the private key");
+        let _ = crate::device::key::read(bytes, None, "the private key");
     };
     for block in [THINGS, KEYS]
         .into_iter()

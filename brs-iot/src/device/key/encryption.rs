@@ -13,7 +13,7 @@ use pkcs8::spki::ObjectIdentifier;
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Tag, Tagged as _};
 
-use crate::pem::kinds::parts;
+use crate::device::pem::kinds::parts;
 
 /// Its result is read by brs, and by OpenSSL from 1.0 on.
 const CONVERT: &str = "`openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 \
@@ -230,7 +230,7 @@ fn identifier<'a>(value: &AnyRef<'a>) -> Option<(String, Option<AnyRef<'a>>)> {
 /// The parts of a sequence.
 fn within<'a>(value: &AnyRef<'a>) -> Option<Vec<AnyRef<'a>>> {
     if value.tag() == Tag::Sequence {
-        crate::pem::kinds::all(value.value())
+        crate::device::pem::kinds::all(value.value())
     } else {
         None
     }

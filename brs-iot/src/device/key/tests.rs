@@ -385,19 +385,19 @@ fn der_may_be_padded_and_is_told_apart() {
             "more bytes behind its key in DER",
         ),
         (
-            crate::certificate::tests::openssl("certificate").1,
+            crate::device::certificate::tests::openssl("certificate").1,
             "holds no private key, but a certificate",
         ),
         (
-            crate::certificate::tests::openssl("public").1,
+            crate::device::certificate::tests::openssl("public").1,
             "holds no private key, but a public key",
         ),
         (
-            crate::certificate::tests::openssl("pkcs12").1,
+            crate::device::certificate::tests::openssl("pkcs12").1,
             "`openssl pkcs12 -nocerts -in <file> -out <new file>`",
         ),
         (
-            crate::certificate::tests::openssl("request").1,
+            crate::device::certificate::tests::openssl("request").1,
             "holds no private key, but a certificate request",
         ),
     ] {

@@ -17,7 +17,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::certificate::Facts;
+use crate::device::certificate::Facts;
 
 /// Verifies as rustls does; nothing is accepted that it would not accept.
 #[derive(Debug)]

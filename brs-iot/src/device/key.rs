@@ -13,9 +13,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, P
 use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::passphrase::Passphrase;
-use crate::pem::blocks::{Content, whole};
-use crate::pem::kinds::{self, Thing, Wanted, is_der, missing};
+use crate::device::passphrase::Passphrase;
+use crate::device::pem::blocks::{Content, whole};
+use crate::device::pem::kinds::{self, Thing, Wanted, is_der, missing};
 
 mod encryption;
 

@@ -22,10 +22,10 @@ use rustls::{
 };
 use rustls_native_certs::ErrorKind as Kind;
 
-use crate::certificate::{Authorities, Facts, authorities};
 use crate::device::Device;
-use crate::pem::Pem;
-use crate::reading::Unread;
+use crate::device::certificate::{Authorities, Facts, authorities};
+use crate::device::pem::Pem;
+use crate::device::reading::Unread;
 
 mod verifier;
 
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_store_with_a_broken_block_is_used_and_tells_of_it() {
-        let (_, der) = crate::certificate::tests::openssl("certificate");
+        let (_, der) = crate::device::certificate::tests::openssl("certificate");
         use base64ct::Encoding as _;
         let certificate = |body: &str| {
             format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")

@@ -1,7 +1,7 @@
 //! The HTTP client of a session, kept from refresh to refresh, and its one request.
 //!
 //! Owns the client's settings: no redirects, no HTTP/2, no compression, one kept connection. A
-//! client is of one device and one trust ([`Set::generation`](crate::files::Set)): a new pair means
+//! client is of one device and one trust ([`Set::generation`](crate::device::files::Set)): a new pair means
 //! a new TLS configuration, because a resumed session would go on with the old certificate. A
 //! transport error means a new one, too. A connection is kept for as long as reqwest's pool keeps
 //! an idle one, 90 seconds; refreshes further apart resume the TLS session.
@@ -21,10 +21,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Url};
 
-use crate::files::Set;
-use crate::proxy::Proxy;
-use crate::server_time::ServerTime;
-use crate::tls;
+use crate::device::files::Set;
+use crate::device::server_time::ServerTime;
+use crate::device::tls;
+use crate::endpoint::proxy::Proxy;
 
 const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
 const DURATION: HeaderName = HeaderName::from_static("x-amzn-iot-credential-duration-seconds");

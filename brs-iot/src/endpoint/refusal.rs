@@ -2,11 +2,11 @@
 //!
 //! AWS tells its refusals apart by message alone: the code is the same for several of them.
 
-use super::Call;
+use super::error::Call;
 
 /// The meaning of an answer that is not 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     ThingNotAttached,
     NotAllowed,
     CertificateNotActive,
@@ -23,7 +23,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>, body: &[u8]) -> Self {
+    pub(crate) fn of(status: u16, code: Option<&str>, message: Option<&str>, body: &[u8]) -> Self {
         let says =
             |part: &str| message.is_some_and(|text| text.to_ascii_lowercase().contains(part));
         match status {
@@ -50,7 +50,7 @@ impl Refusal {
     }
 
     /// Message and remedy.
-    pub(super) fn text(self, status: u16, message: Option<&str>, call: &Call<'_>) -> String {
+    pub(crate) fn text(self, status: u16, message: Option<&str>, call: &Call<'_>) -> String {
         let (alias, endpoint, certificate) = (
             call.role_alias,
             call.endpoint,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use brs_core::SecretString;
 
-use crate::reading::{self, Unread};
+use crate::device::reading::{self, Unread};
 
 /// A secret is a line; a longer file is another one.
 const MAX_BYTES: usize = 4096;

@@ -7,7 +7,7 @@ use brs_core::{Blocking, ErrorKind};
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
-use crate::device::DeviceParams;
+use crate::device::params::DeviceParams;
 
 async fn device() -> Device {
     let key = KeyPair::generate().unwrap();

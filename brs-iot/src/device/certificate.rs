@@ -16,8 +16,8 @@ use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode as _, Tag, Tagged as _};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::pem::blocks::{Broken, Content, blocks, whole};
-use crate::pem::kinds::{self, Thing, Wanted, is_der, missing};
+use crate::device::pem::blocks::{Broken, Content, blocks, whole};
+use crate::device::pem::kinds::{self, Thing, Wanted, is_der, missing};
 
 const PARAM: &str = "certificate";
 /// RFC 3279 and RFC 5480.

@@ -11,7 +11,7 @@ use brs_core::{Blocking, Error};
 use rustls::sign::SigningKey;
 
 use super::{Bytes, Digest};
-use crate::device::DeviceParams;
+use crate::device::params::DeviceParams;
 
 type Opened = Result<Arc<dyn SigningKey>, Error>;
 

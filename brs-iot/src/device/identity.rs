@@ -14,12 +14,13 @@ use brs_core::shown::find;
 use brs_core::{Blocking, Clock, Error};
 use rustls::ClientConfig;
 
-use crate::device::{Device, DeviceParams};
-use crate::error::{Peer, Refused, tls as explained};
-use crate::files::{Files, Set};
-use crate::pem::Pem;
-use crate::server_time::ServerTime;
-use crate::tls::{Trust, anonymous, config};
+use crate::device::Device;
+use crate::device::files::{Files, Set};
+use crate::device::handshake::{Peer, Refused, explain};
+use crate::device::params::DeviceParams;
+use crate::device::pem::Pem;
+use crate::device::server_time::ServerTime;
+use crate::device::tls::{Trust, anonymous, config};
 
 /// A device's certificate and key, and whom it trusts, with files that change taken over at each
 /// use.
@@ -248,7 +249,7 @@ impl DeviceTls {
             now: self.clock.now(),
             server_time: self.server_time,
         };
-        let failed = explained::failed(found, failure, &peer, self.device.as_deref());
+        let failed = explain(found, failure, &peer, self.device.as_deref());
         let read_anew = matches!(failed.refused, Refused::Device | Refused::Authority);
         Some(TlsFailure {
             error: failed.error,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use brs_core::{Error, SecretString};
 use zeroize::Zeroizing;
 
-use crate::{first_line, path};
+use super::{first_line, path};
 
 const PARAM: &str = "private_key_passphrase";
 /// The longest name of a variable that is shown.

@@ -16,11 +16,12 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::client::Clients;
-use crate::error::{self, Answer, Call, Failed};
-use crate::files::Set;
-use crate::response::{self, MAX_BODY};
-use crate::tls::Trust;
+use crate::device::files::Set;
+use crate::device::limits::{ON_A_WORKER, in_time};
+use crate::device::tls::Trust;
+use crate::endpoint::client::Clients;
+use crate::endpoint::error::{self, Answer, Call, Failed};
+use crate::endpoint::response::{self, MAX_BODY};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -28,12 +29,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// What the request's own limit, on the real clock, is longer than the try's.
 const LAST_RESORT: Duration = Duration::from_secs(1);
-
-tokio::task_local! {
-    /// Here a call that blocks may tell tokio's worker, which elsewhere, in a `LocalSet`, is a
-    /// panic.
-    pub(crate) static ON_A_WORKER: ();
-}
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -145,20 +140,6 @@ async fn attempt(
 /// the engine's.
 pub(crate) fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
-}
-
-/// `None` when the limit was first.
-pub(crate) async fn in_time<T>(
-    clock: &Arc<dyn Clock>,
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    let sleep = clock.sleep(limit);
-    tokio::select! {
-        biased;
-        done = future => Some(done),
-        () = sleep => None,
-    }
 }
 
 /// Sends the request and reads the answer, wherever that may block; `None` if the runtime went away

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::device::Device;
-use crate::server_time::ServerTime;
+use crate::device::server_time::ServerTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::path;
-use crate::reading::{MAX_BYTES, read};
+use crate::device::path;
+use crate::device::reading::{MAX_BYTES, read};
 
 pub(crate) mod blocks;
 pub(crate) mod kinds;

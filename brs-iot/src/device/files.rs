@@ -25,10 +25,11 @@ use brs_core::shown::causes;
 use brs_core::{Blocking, Clock, Error};
 use zeroize::Zeroizing;
 
-use crate::device::{Contents, Device, DeviceParams};
-use crate::pem::Pem;
-use crate::server_time::ServerTime;
-use crate::tls::Trust;
+use crate::device::Device;
+use crate::device::params::{Contents, DeviceParams};
+use crate::device::pem::Pem;
+use crate::device::server_time::ServerTime;
+use crate::device::tls::Trust;
 
 mod keys;
 mod read;
@@ -428,7 +429,7 @@ impl Files {
                 return self
                     .device
                     .validate()
-                    .and_then(|()| Err(crate::device::no_certificate()));
+                    .and_then(|()| Err(crate::device::params::no_certificate()));
             }
         };
         self.device.with_key(chain, key)
