@@ -121,7 +121,10 @@ impl TryFrom<Data> for Params {
         params.device.passphrase = passphrase;
         #[cfg(feature = "pkcs11")]
         {
-            params.device.pkcs11 = data.pkcs11;
+            params.device = match data.pkcs11 {
+                Some(pkcs11) => params.device.pkcs11(pkcs11),
+                None => params.device,
+            };
         }
         params.trust_store = data.trust_store;
         params.danger_accept_invalid_certificates = accept_any;

@@ -6,7 +6,6 @@
 //! and of PKCS#11.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 
 pub(crate) mod certificate;
+pub(crate) mod external_key;
 pub(crate) mod files;
 pub(crate) mod first_line;
 pub(crate) mod handshake;
@@ -32,31 +32,26 @@ pub(crate) mod server_time;
 pub(crate) mod tls;
 
 use certificate::Facts;
+use external_key::{Chain, OpenedKey};
 use params::no_certificate;
 
 const LOCAL: &str = "this machine's clock";
+
+/// How long before its end a certificate is told of.
+const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A device's identity: certificate chain and key, which belong together.
 pub struct Device {
     certified: Arc<CertifiedKey>,
     facts: Facts,
-    token: Option<Token>,
+    external: Option<External>,
 }
 
-/// What is different about a key in a token: it is used by calls that block.
-struct Token {
-    tls12_only: bool,
-    limit: Limit,
-    more: More,
+/// What is different about a key that somebody else holds.
+struct External {
+    key: Arc<dyn OpenedKey>,
     signature_timeout: Duration,
 }
-
-/// Sets a time limit for signatures, which is theirs for as long as what it gives is kept.
-pub(crate) type Limit = Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>;
-
-/// Tells at a time, within a limit, whether opening the token again would give more.
-pub(crate) type More =
-    Arc<dyn Fn(SystemTime, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 impl Device {
     /// `certificate` and `private_key` name themselves in errors, the latter with its parameter.
@@ -88,32 +83,34 @@ impl Device {
         Ok(Self {
             certified: Arc::new(certified),
             facts,
-            token: None,
+            external: None,
         })
     }
 
-    /// A device whose key signs by a call that blocks, as a token's does.
+    /// The same with a key that somebody else holds.
+    fn external(
+        chain: Chain,
+        key: Arc<dyn OpenedKey>,
+        signature_timeout: Duration,
+        certificate: &str,
+    ) -> Result<Self, Error> {
+        let signing: Arc<dyn SigningKey> = key.clone();
+        let device = Self::new(chain, signing, certificate, ("the token's key", "pkcs11"))?;
+        let external = External {
+            key,
+            signature_timeout,
+        };
+        Ok(Self {
+            external: Some(external),
+            ..device
+        })
+    }
+
+    /// A device whose key signs by a call that blocks.
     #[cfg(test)]
-    pub(crate) fn of_token(
-        chain: Vec<CertificateDer<'static>>,
-        key: Arc<dyn SigningKey>,
-        limit: Limit,
-    ) -> Self {
-        let facts = chain
-            .first()
-            .and_then(Facts::of)
-            .expect("the test's certificate can be read");
-        let token = Some(Token {
-            tls12_only: false,
-            limit,
-            more: Arc::new(|_, _| Box::pin(std::future::ready(false))),
-            signature_timeout: Duration::ZERO,
-        });
-        Self {
-            certified: Arc::new(CertifiedKey::new(chain, key)),
-            facts,
-            token,
-        }
+    pub(crate) fn of_external(chain: Chain, key: Arc<dyn OpenedKey>) -> Self {
+        Self::external(chain, key, Duration::ZERO, "the certificate")
+            .expect("the test's key belongs to its certificate")
     }
 
     /// The certificate's subject, as RFC 4514 writes it: `CN=device-7,O=Example`.
@@ -144,33 +141,41 @@ impl Device {
 
     /// Whether the key signs by a call that blocks its thread.
     pub(crate) fn may_block(&self) -> bool {
-        self.token.is_some()
+        self.external.is_some()
     }
 
     /// Whether TLS 1.3 would find no signature that the key can make.
     pub(crate) fn tls12_only(&self) -> bool {
-        self.token.as_ref().is_some_and(|token| token.tls12_only)
+        let external = self.external.as_ref();
+        external.is_some_and(|external| external.key.tls12_only())
     }
 
-    /// Whether the token has a renewed certificate by now, or makes signatures that it could not
-    /// make before.
-    pub(crate) async fn has_more(&self, now: SystemTime, left: Option<Duration>) -> bool {
-        match &self.token {
-            Some(token) => (token.more)(now, left.unwrap_or(token.signature_timeout)).await,
-            None => false,
-        }
+    /// Whether the key, opened again, may be able to do more.
+    pub(crate) fn is_provisional(&self) -> bool {
+        let external = self.external.as_ref();
+        external.is_some_and(|external| external.key.is_provisional())
     }
 
-    /// Signatures of a token end within this time, from now on, as long as what this gives is kept.
+    /// Signatures of a key that blocks end within this time, from now on, as long as what this
+    /// gives is kept.
     pub(crate) fn limit_signatures(&self, limit: Duration) -> Option<Arc<Duration>> {
-        self.token.as_ref().map(|token| (token.limit)(limit))
+        let external = self.external.as_ref();
+        external.map(|external| external.key.limit_signatures(limit))
     }
 
-    /// How long one signature may take, where that is said of a token.
+    /// How long one signature may take, where that is said.
     pub(crate) fn signature_timeout(&self) -> Duration {
-        self.token
-            .as_ref()
-            .map_or(Duration::ZERO, |token| token.signature_timeout)
+        let external = self.external.as_ref();
+        external.map_or(Duration::ZERO, |external| external.signature_timeout)
+    }
+
+    /// Whether the certificate ends within 30 days, or has ended.
+    pub(crate) fn is_near_its_end(&self, now: SystemTime) -> bool {
+        !self
+            .facts
+            .not_after
+            .duration_since(now)
+            .is_ok_and(|left| left > NEAR_ITS_END)
     }
 
     /// Checks that the certificate is valid at `now`, by this machine's clock.
@@ -252,7 +257,7 @@ impl fmt::Debug for Device {
             .field("certificate_subject", &self.facts.subject)
             .field("certificate_sha256", &self.facts.sha256)
             .field("not_after", &iso8601(self.facts.not_after))
-            .field("token", &self.token.is_some())
+            .field("token", &self.external.is_some())
             .finish()
     }
 }

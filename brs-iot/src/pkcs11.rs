@@ -260,10 +260,6 @@ impl Pkcs11 {
         Ok(())
     }
 
-    pub(crate) fn timeout(&self) -> Duration {
-        self.signature_timeout
-    }
-
     /// The module's real path: one module under two names is one module.
     async fn module(&self, until: Until) -> Result<PathBuf, Error> {
         let path = path::expanded(&self.module_path).into_owned();

@@ -27,8 +27,6 @@ use crate::params::Params;
 
 const METHOD: &str = "iot";
 const SOURCE: &str = "iot-credentials-provider";
-/// How long before its end a certificate is told of.
-pub(crate) const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the
 /// one that is seen.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -175,11 +173,7 @@ impl Iot {
             );
         }
         let (device, now) = (&set.device, self.files.now(cx.clock()));
-        if device
-            .not_after()
-            .duration_since(now)
-            .is_ok_and(|left| left > NEAR_ITS_END)
-        {
+        if !device.is_near_its_end(now) {
             return;
         }
         cx.emit(Event::CertificateExpiring {

@@ -195,7 +195,7 @@ impl Files {
 
     /// A token is opened anew at the next look. What is in files and in memory is what it was.
     pub(crate) fn reopen(&self) {
-        self.lock().stale = self.device.has_token();
+        self.lock().stale = self.device.has_external_key();
     }
 
     /// The system's authorities are read anew at the next look, should they be what is trusted.
@@ -258,18 +258,17 @@ impl Files {
     /// Takes over what changed since the last look, within what is `left` of something larger: a
     /// token has all of it, files have half of it and 5 s at most.
     pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
-        let began = clock.monotonic();
-        if self.current().device.has_more(self.now(clock), left).await {
-            self.reopen();
-        }
-        let left = left.map(|left| left.saturating_sub(clock.monotonic().saturating_sub(began)));
         let limit = left.map_or(LOOK, |left| LOOK.min(left / 2));
         let (stale, trust_stale) = {
             let current = self.lock();
-            (current.stale, current.trust_stale)
+            let stale = current.stale || self.may_have_more(&current.set.device, clock);
+            (stale, current.trust_stale)
         };
         let device = async {
-            match (stale || self.device.has_files(), self.device.has_token()) {
+            match (
+                stale || self.device.has_files(),
+                self.device.has_external_key(),
+            ) {
                 (false, _) => Ok(()),
                 (true, true) => self.take_over_device(clock, limit, left).await,
                 (true, false) => {
@@ -312,6 +311,13 @@ impl Files {
         current.set.clone()
     }
 
+    /// Whether a key that somebody else holds, opened again, may be able to do more, or have a
+    /// renewed certificate beside it.
+    fn may_have_more(&self, device: &Device, clock: &Arc<dyn Clock>) -> bool {
+        let is_beside_the_key = self.device.has_external_key() && self.device.certificate.is_none();
+        device.is_provisional() || is_beside_the_key && device.is_near_its_end(self.now(clock))
+    }
+
     async fn take_over_trust(&self) -> Result<(), Error> {
         let bytes = read_trust(&self.trust_place, self.trust_store.as_ref()).await?;
         let digest = digest([bytes.as_ref()]);
@@ -347,13 +353,15 @@ impl Files {
     ) -> Result<(), Error> {
         let mut contents = read_device(&self.device_place, &self.device, clock, limit).await?;
         let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
-        {
+        let is_same = {
             let current = self.lock();
-            if !current.stale && current.device_digest == device_digest {
-                return Ok(());
-            }
+            !current.stale && current.device_digest == device_digest
+        };
+        let in_use = self.current().device;
+        if is_same && !self.may_have_more(&in_use, clock) {
+            return Ok(());
         }
-        let device = if self.device.has_token() {
+        let device = if self.device.has_external_key() {
             self.device
                 .open(contents, &self.device_place, self.now(clock), left)
                 .await?
@@ -371,7 +379,11 @@ impl Files {
                 opened => opened?,
             }
         };
-        let is_other = device.certificate_sha256() != self.current().device.certificate_sha256();
+        let is_other = device.certificate_sha256() != in_use.certificate_sha256();
+        if is_same && !is_other && device.is_provisional() == in_use.is_provisional() {
+            // It has nothing more by now.
+            return Ok(());
+        }
         // The one in use may have ended meanwhile: that is the server's to say.
         if is_other {
             self.check_new(&device, clock)?;

@@ -12,11 +12,10 @@ use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
 use super::certificate::read_chain;
+use super::external_key::ExternalKey;
 use super::passphrase::Passphrase;
 use super::pem::Pem;
-use super::{Device, Token, key};
-#[cfg(feature = "pkcs11")]
-use crate::pkcs11::Pkcs11;
+use super::{Device, key};
 
 const CERTIFICATE: &str = "the certificate";
 const PRIVATE_KEY: &str = "the private key";
@@ -28,8 +27,8 @@ pub struct DeviceParams {
     pub(crate) certificate: Option<Pem>,
     pub(crate) private_key: Option<Pem>,
     pub(crate) passphrase: Option<Passphrase>,
-    #[cfg(feature = "pkcs11")]
-    pub(crate) pkcs11: Option<Pkcs11>,
+    /// In place of a private key: a token's.
+    pub(crate) external_key: Option<Arc<dyn ExternalKey>>,
 }
 
 impl DeviceParams {
@@ -60,14 +59,6 @@ impl DeviceParams {
         self
     }
 
-    /// The key within a PKCS#11 token, in place of a private key.
-    #[cfg(feature = "pkcs11")]
-    #[must_use]
-    pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
-        self.pkcs11 = Some(pkcs11);
-        self
-    }
-
     /// Checks that what is given goes together.
     ///
     /// # Errors
@@ -79,7 +70,7 @@ impl DeviceParams {
                 .with_param(param)
                 .unrecoverable())
         };
-        match (self.private_key.is_some(), self.has_token()) {
+        match (self.private_key.is_some(), self.has_external_key()) {
             (true, true) => {
                 return refused(
                     "private_key",
@@ -108,34 +99,24 @@ impl DeviceParams {
             pem.as_ref()
                 .map_or(Ok(()), |pem| pem.validate(what, param))?;
         }
-        if self.certificate.is_none() && !self.has_token() {
+        if self.certificate.is_none() && !self.has_external_key() {
             return refused(
                 "certificate",
                 "the device has no certificate: give `certificate` beside `private_key`",
             );
         }
-        #[cfg(feature = "pkcs11")]
-        self.pkcs11.as_ref().map(Pkcs11::check).transpose()?;
-        Ok(())
+        self.external_key.as_ref().map_or(Ok(()), |key| key.check())
     }
 
     /// How long the key may take to sign.
     pub(crate) fn signature_timeout(&self) -> Duration {
-        #[cfg(feature = "pkcs11")]
-        if let Some(pkcs11) = &self.pkcs11 {
-            return pkcs11.timeout();
-        }
-        Duration::ZERO
+        self.external_key
+            .as_ref()
+            .map_or(Duration::ZERO, |key| key.signature_timeout())
     }
 
-    #[cfg(feature = "pkcs11")]
-    pub(crate) fn has_token(&self) -> bool {
-        self.pkcs11.is_some()
-    }
-
-    #[cfg(not(feature = "pkcs11"))]
-    pub(crate) fn has_token(&self) -> bool {
-        false
+    pub(crate) fn has_external_key(&self) -> bool {
+        self.external_key.is_some()
     }
 
     /// Whether files are read, which may change.
@@ -170,9 +151,12 @@ impl DeviceParams {
     ) -> Result<Device, Error> {
         let chain = self.chain(&contents)?;
         let Some(key) = contents.private_key else {
-            return self
-                .open_token(chain, &self.named_certificate(), now, left)
-                .await;
+            let Some(external) = &self.external_key else {
+                return self.validate().and_then(|()| Err(no_certificate()));
+            };
+            let (chain, key) = external.open(chain, now, left).await?;
+            let timeout = external.signature_timeout();
+            return Device::external(chain, key, timeout, &self.named_certificate());
         };
         let params = self.clone();
         let key = place.run(move || params.open_key(&key)).await??;
@@ -223,47 +207,6 @@ impl DeviceParams {
         self.private_key
             .as_ref()
             .map_or_else(|| PRIVATE_KEY.to_owned(), |pem| pem.named(PRIVATE_KEY))
-    }
-
-    #[cfg(feature = "pkcs11")]
-    async fn open_token(
-        &self,
-        chain: Option<Vec<CertificateDer<'static>>>,
-        certificate: &str,
-        now: SystemTime,
-        left: Option<Duration>,
-    ) -> Result<Device, Error> {
-        let Some(pkcs11) = &self.pkcs11 else {
-            return self.validate().and_then(|()| Err(no_certificate()));
-        };
-        let opened = pkcs11.open_within(chain, now, left).await?;
-        let device = Device::new(
-            opened.certificates,
-            opened.key,
-            certificate,
-            ("the token's key", "pkcs11"),
-        )?;
-        let token = Token {
-            tls12_only: opened.tls12_only,
-            limit: opened.limit,
-            more: opened.more,
-            signature_timeout: pkcs11.timeout(),
-        };
-        Ok(Device {
-            token: Some(token),
-            ..device
-        })
-    }
-
-    #[cfg(not(feature = "pkcs11"))]
-    async fn open_token(
-        &self,
-        _: Option<Vec<CertificateDer<'static>>>,
-        _: &str,
-        _: SystemTime,
-        _: Option<Duration>,
-    ) -> Result<Device, Error> {
-        self.validate().and_then(|()| Err(no_certificate()))
     }
 }
 

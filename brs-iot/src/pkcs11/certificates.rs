@@ -205,7 +205,7 @@ pub(super) fn choose<'a>(
     }
 }
 
-pub(super) fn is_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
+fn is_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
     Facts::of(certificate).is_some_and(|facts| facts.not_before <= now && now <= facts.not_after)
 }
 

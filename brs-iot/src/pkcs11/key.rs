@@ -19,8 +19,10 @@ use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 
 use super::asking::{Until, work_blocking};
+use super::prove::PKCS1;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
+use crate::device::external_key::OpenedKey;
 use crate::device::limits::ON_A_WORKER;
 
 /// A private key on a token.
@@ -34,6 +36,8 @@ pub(super) struct Inner {
     pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
     /// What the token has shown to be able to, in the order of preference.
     pub(super) schemes: Vec<SignatureScheme>,
+    /// Whether one failed that might work by now.
+    pub(super) is_provisional: bool,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
     /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the
@@ -42,14 +46,6 @@ pub(super) struct Inner {
 }
 
 impl TokenKey {
-    /// Signatures end within this time, from now on, as long as what this gives is kept; then each
-    /// has the key's own limit only. A later one takes its place, and outlives it.
-    pub(super) fn set_limit(&self, limit: Duration) -> Arc<Duration> {
-        let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
-        until
-    }
-
     fn limit(&self) -> Duration {
         let until = self
             .0
@@ -59,6 +55,23 @@ impl TokenKey {
             .upgrade();
         let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
         left.map_or(self.0.limit, |left| left.min(self.0.limit))
+    }
+}
+
+impl OpenedKey for TokenKey {
+    /// Afterwards each has the key's own limit only. A later one takes its place, and outlives it.
+    fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
+        let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
+        until
+    }
+
+    fn tls12_only(&self) -> bool {
+        self.0.schemes.iter().all(|scheme| PKCS1.contains(scheme))
+    }
+
+    fn is_provisional(&self) -> bool {
+        self.0.is_provisional
     }
 }
 

@@ -20,14 +20,14 @@ use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
 /// What is signed to see whether key and certificate belong together.
-pub(super) const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
+const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
 
 const PSS: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,
     SignatureScheme::RSA_PSS_SHA512,
 ];
-const PKCS1: [SignatureScheme; 3] = [
+pub(super) const PKCS1: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA384,
     SignatureScheme::RSA_PKCS1_SHA512,
@@ -39,14 +39,8 @@ pub(super) struct Proof {
     pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
     /// In the order of preference: those of both versions of TLS first.
     pub(super) schemes: Vec<SignatureScheme>,
-    /// Failed, and it may have been something passing.
-    pub(super) unclear: Option<SignatureScheme>,
-}
-
-impl Proof {
-    pub(super) fn is_for_tls12_only(&self) -> bool {
-        !self.schemes.iter().any(|scheme| !PKCS1.contains(scheme))
-    }
+    /// Whether one failed, and it may have been something passing.
+    pub(super) is_unclear: bool,
 }
 
 /// A key that is to sign.
@@ -146,7 +140,7 @@ impl Prover<'_> {
             Algorithm::P384 => &[&[SignatureScheme::ECDSA_NISTP384_SHA384]],
             Algorithm::Rsa => &[&PSS, &PKCS1],
         };
-        let (mut schemes, mut unclear, mut failed) = (Vec::new(), None, None);
+        let (mut schemes, mut is_unclear, mut failed) = (Vec::new(), false, None);
         for family in families {
             // A login for each signature, perhaps a person's: then the first has to do.
             let tried = if self.found.always_authenticate {
@@ -158,7 +152,7 @@ impl Prover<'_> {
                 match self.sign(*scheme, &leaf).await? {
                     Ok(_) => schemes.push(*scheme),
                     Err(failure) if failure.is_incapable() || failure.is_unclear() => {
-                        unclear = unclear.or(failure.is_unclear().then_some(*scheme));
+                        is_unclear |= failure.is_unclear();
                         // That the certificate is another's is the better reason.
                         if failed.is_none() || matches!(failure, Failure::Mismatch) {
                             failed = Some(failure);
@@ -186,7 +180,7 @@ impl Prover<'_> {
                 leaf,
                 public_key,
                 schemes,
-                unclear,
+                is_unclear,
             })),
         }
     }

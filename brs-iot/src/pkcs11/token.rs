@@ -109,48 +109,6 @@ impl Desk {
         })
     }
 
-    /// Whether the session at hand makes this signature by now. Nothing is opened, closed or asked
-    /// for.
-    pub(super) fn try_to_sign(
-        &self,
-        key: &KeyRef,
-        scheme: SignatureScheme,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-    ) -> bool {
-        self.at_hand(key).is_some_and(|(open, found)| {
-            !found.always_authenticate
-                && open
-                    .checked_signature(
-                        &self.place,
-                        (key, None),
-                        &found,
-                        scheme,
-                        (message, certificate),
-                    )
-                    .is_ok()
-        })
-    }
-
-    /// The certificates that are meant, by the session at hand.
-    pub(super) fn look_at_certificates(
-        &self,
-        key: &KeyRef,
-        selector: &ObjectSelector,
-    ) -> Option<OnToken> {
-        let (open, found) = self.at_hand(key)?;
-        certificates::read(&open.session, selector, &found, &self.place).ok()
-    }
-
-    /// The session and the key, if the session is in order.
-    fn at_hand(&self, key: &KeyRef) -> Option<(&Open, FoundKey)> {
-        let open = self.open.as_ref().filter(|open| open.is_in_order())?;
-        Some((
-            open,
-            find::key(&open.session, &key.selector, &self.place).ok()?,
-        ))
-    }
-
     /// Does the work, and once more in a new session if the one at hand may be the reason for a
     /// failure.
     fn twice<T>(

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use brs_core::{Clock as _, SystemClock};
 use brs_iot::pkcs11::Pin;
 use brs_iot::pkcs11::hook::failing_signatures;
 use cryptoki::object::Attribute;
@@ -123,21 +121,10 @@ fn a_failure_without_a_reason_bars_no_signature_for_ever() {
         let pkcs11 = token.pkcs11().pin(pin);
         failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
-        assert!(opened.tls12_only);
-        let more = || {
-            run((opened.more)(
-                SystemClock::new().now(),
-                Duration::from_secs(60),
-            ))
-        };
-        assert!(!more());
+        assert!(opened.tls12_only && opened.is_provisional);
         failing_signatures(Vec::new());
-        assert!(more());
-        assert!(
-            !run(pkcs11.open(Some(vec![certificate])))
-                .unwrap()
-                .tls12_only
-        );
+        let opened = run(pkcs11.open(Some(vec![certificate]))).unwrap();
+        assert!(!opened.tls12_only && !opened.is_provisional);
         assert_eq!(calls.load(Ordering::SeqCst), 1);
     });
 }
@@ -155,10 +142,7 @@ fn a_token_without_pss_is_used_with_tls_1_2_only() {
                 .open(Some(vec![certificate.clone()]))
                 .await
                 .unwrap();
-            assert!(
-                opened.tls12_only
-                    && !(opened.more)(SystemClock::new().now(), Duration::from_secs(60)).await
-            );
+            assert!(opened.tls12_only && !opened.is_provisional);
             assert_eq!(
                 authority.handshake(&opened, &TLS12).await.unwrap(),
                 [certificate]

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::device::Device;
+use crate::device::external_key::OpenedKey;
 use crate::device::server_time::ServerTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,12 +31,27 @@ struct Slow {
 
 #[derive(Debug)]
 struct Gate {
+    /// The last signature's limit, while somebody keeps it.
+    limit: std::sync::Mutex<Weak<Duration>>,
     signing: Notify,
     release: std::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 #[derive(Debug)]
 struct SlowSigner(Box<dyn Signer>, Arc<Gate>);
+
+impl Slow {
+    fn new(own: &Identity) -> (Arc<Self>, mpsc::Sender<()>) {
+        let (release, released) = mpsc::channel();
+        let gate = Arc::new(Gate {
+            limit: std::sync::Mutex::default(),
+            signing: Notify::new(),
+            release: std::sync::Mutex::new(released),
+        });
+        let key = any_supported_type(&own.key).unwrap();
+        (Arc::new(Self { key, gate }), release)
+    }
+}
 
 impl SigningKey for Slow {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
@@ -45,6 +61,22 @@ impl SigningKey for Slow {
 
     fn algorithm(&self) -> SignatureAlgorithm {
         self.key.algorithm()
+    }
+}
+
+impl OpenedKey for Slow {
+    fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
+        let kept = Arc::new(limit);
+        *self.gate.limit.lock().unwrap() = Arc::downgrade(&kept);
+        kept
+    }
+
+    fn tls12_only(&self) -> bool {
+        false
+    }
+
+    fn is_provisional(&self) -> bool {
+        false
     }
 }
 
@@ -126,31 +158,15 @@ struct Slowly {
     cx: RefreshContext,
     gate: Arc<Gate>,
     release: mpsc::Sender<()>,
-    /// The last signature's limit, while somebody keeps it.
-    limit: Arc<std::sync::Mutex<Weak<Duration>>>,
 }
 
 impl Slowly {
     fn new(answers: bool) -> Self {
         let (server, own) = (identity(), identity());
         let port = serve(server, &own.certificate, answers);
-        let (release, released) = mpsc::channel();
-        let gate = Arc::new(Gate {
-            signing: Notify::new(),
-            release: std::sync::Mutex::new(released),
-        });
-        let key = Arc::new(Slow {
-            key: any_supported_type(&own.key).unwrap(),
-            gate: Arc::clone(&gate),
-        });
-        let limit = Arc::new(std::sync::Mutex::new(Weak::new()));
-        let noted = Arc::clone(&limit);
-        let note = move |limit| {
-            let kept = Arc::new(limit);
-            *noted.lock().unwrap() = Arc::downgrade(&kept);
-            kept
-        };
-        let device = Arc::new(Device::of_token(vec![own.certificate], key, Arc::new(note)));
+        let (key, release) = Slow::new(&own);
+        let gate = Arc::clone(&key.gate);
+        let device = Arc::new(Device::of_external(vec![own.certificate], key));
         // A self-signed server is believed here: what is tried is who waits for whom.
         let set = Set {
             device: Arc::clone(&device),
@@ -181,7 +197,6 @@ impl Slowly {
             cx,
             gate,
             release,
-            limit,
         }
     }
 
@@ -201,7 +216,7 @@ impl Slowly {
     }
 
     fn limit(&self) -> Option<Arc<Duration>> {
-        self.limit.lock().unwrap().upgrade()
+        self.gate.limit.lock().unwrap().upgrade()
     }
 }
 
@@ -250,8 +265,8 @@ async fn a_call_that_nobody_waits_for_ends_with_its_signature_which_keeps_its_li
 #[test]
 fn a_status_says_more_than_a_body_that_is_not_all_there() {
     let own = identity();
-    let key = any_supported_type(&own.key).unwrap();
-    let device = Device::of_token(vec![own.certificate], key, Arc::new(Arc::new));
+    let (key, _) = Slow::new(&own);
+    let device = Device::of_external(vec![own.certificate], key);
     for (status, code, again) in [
         (503, None, true),
         (429, None, true),
