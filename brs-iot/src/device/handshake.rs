@@ -5,16 +5,17 @@
 //! person to mend.
 
 use std::error::Error as StdError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brs_core::__private::iso8601;
 use brs_core::shown::{clean, with_cause};
 use brs_core::{Error, ErrorKind};
 use rustls::AlertDescription as Alert;
 use rustls::CertificateError as Verdict;
+use rustls::pki_types::UnixTime;
 
 use super::Device;
-use super::tls::{OutOfTime, Trust};
+use super::tls::Trust;
 
 /// How many of a certificate's names are told.
 const MAX_NAMES: usize = 5;
@@ -146,16 +147,6 @@ fn no_agreement(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
 
 fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     let endpoint = peer.endpoint;
-    if let Verdict::Other(other) = verdict
-        && let Some(told) = other.0.downcast_ref::<OutOfTime>()
-    {
-        let problem = if told.now < told.not_before {
-            "is not valid yet"
-        } else {
-            "has ended"
-        };
-        return out_of_time(problem, Some(told), peer);
-    }
     match verdict {
         Verdict::UnknownIssuer | Verdict::BadSignature => Error::connection(match peer.trust {
             Trust::Given(_, store) => format!(
@@ -170,8 +161,12 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
             ),
         })
         .with_param("trust_store"),
-        Verdict::Expired | Verdict::ExpiredContext { .. } => out_of_time("has ended", None, peer),
-        Verdict::NotValidYet | Verdict::NotValidYetContext { .. } => out_of_time("is not valid yet", None, peer),
+        Verdict::ExpiredContext { not_after, .. } => {
+            out_of_time("has expired: it was valid until", "not_after", *not_after, peer)
+        }
+        Verdict::NotValidYetContext { not_before, .. } => {
+            out_of_time("is not valid yet: it is valid from", "not_before", *not_before, peer)
+        }
         Verdict::NotValidForName => other_name("", peer),
         Verdict::NotValidForNameContext { presented, .. } => {
             let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| clean(name, &[])).collect();
@@ -183,35 +178,21 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     }
 }
 
-fn out_of_time(problem: &str, told: Option<&OutOfTime>, peer: &Peer<'_>) -> Error {
-    let endpoint = peer.endpoint;
-    let whose = match told {
-        Some(told) if told.is_own => format!("the certificate of `{endpoint}`"),
-        Some(_) => format!("the certificate of an authority of `{endpoint}`"),
-        None => format!("the certificate of `{endpoint}`, or of its authority,"),
-    };
-    let validity = told.map(|told| (iso8601(told.not_before), iso8601(told.not_after)));
-    let span = validity
-        .as_ref()
-        .map(|(from, to)| format!(": it is valid from {from} to {to}"))
-        .unwrap_or_default();
-    let now = told.map_or(peer.now, |told| told.now);
-    let shows = iso8601(now);
-    let apart = peer.server_time.and_then(|server| apart(now, server));
+fn out_of_time(problem: &str, detail: &str, bound: UnixTime, peer: &Peer<'_>) -> Error {
+    let bound = iso8601(UNIX_EPOCH + Duration::from_secs(bound.as_secs()));
+    let shows = iso8601(peer.now);
+    let apart = peer.server_time.and_then(|server| apart(peer.now, server));
     let behind = apart
         .as_ref()
         .map(|text| format!(", {text} the last answer's"))
         .unwrap_or_default();
-    let mut error = Error::connection(format!(
-        "{whose} {problem}{span}, and this machine's clock shows {shows}{behind}: if that time is wrong, set the \
-         clock; else check what answers there"
+    let error = Error::connection(format!(
+        "the certificate of `{}`, or of its authority, {problem} {bound}, and this machine's clock shows \
+         {shows}{behind}: if that time is wrong, set the clock; else check what answers there",
+        peer.endpoint
     ))
-    .with_detail("local_time", shows);
-    if let Some((from, to)) = validity {
-        error = error
-            .with_detail("not_before", from)
-            .with_detail("not_after", to);
-    }
+    .with_detail("local_time", shows)
+    .with_detail(detail, bound);
     match (apart, peer.server_time) {
         (Some(_), Some(server)) => error.with_detail("server_time", iso8601(server)),
         _ => error,

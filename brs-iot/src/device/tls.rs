@@ -2,8 +2,7 @@
 //!
 //! Owns the configuration for rustls. The cryptography is named explicitly: a process-wide provider
 //! is neither used nor set. TLS 1.2 and 1.3, the latter not where a token cannot make its
-//! signatures. Time is the session's clock. What rustls does not tell of a refused certificate,
-//! [`verifier`] does.
+//! signatures. Time is the session's clock.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -26,11 +25,6 @@ use crate::device::Device;
 use crate::device::certificate::{Authorities, Facts, authorities};
 use crate::device::pem::Pem;
 use crate::device::reading::Unread;
-
-mod verifier;
-
-pub(crate) use verifier::OutOfTime;
-use verifier::Verifier;
 
 const PARAM: &str = "trust_store";
 const TRUST_STORE: &str = "the trust store";
@@ -174,15 +168,14 @@ fn verifying(
     )
     .with_protocol_versions(versions)
     .map_err(|error| Error::configuration("TLS cannot be set up").with_source(error))?;
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+    Ok(match trust {
         Trust::System(roots) | Trust::Given(roots, _) => {
-            Arc::new(Verifier::new(Arc::clone(roots), provider)?)
+            builder.with_root_certificates(Arc::clone(roots))
         }
-        Trust::Anybody => Arc::new(AcceptAny(provider)),
-    };
-    Ok(builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier))
+        Trust::Anybody => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
+    })
 }
 
 /// The session's clock, for rustls.

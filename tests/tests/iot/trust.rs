@@ -109,7 +109,7 @@ async fn an_authority_that_the_system_does_not_know_is_told() {
 #[tokio::test]
 async fn a_certificate_that_has_ended_or_not_begun_tells_the_time() {
     for (certificate, problem) in [
-        (ServerCertificate::Expired, "has ended"),
+        (ServerCertificate::Expired, "has expired"),
         (ServerCertificate::NotYetValid, "is not valid yet"),
     ] {
         let bench = Bench::with(|builder| builder.certificate(certificate));
