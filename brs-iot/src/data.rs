@@ -9,8 +9,8 @@ use brs_core::SecretString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use crate::device::passphrase::Passphrase;
 use crate::device::pem::Pem;
+use crate::device::secret::SecretSource;
 use crate::params::Params;
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
@@ -86,9 +86,9 @@ impl TryFrom<Data> for Params {
 
     fn try_from(data: Data) -> Result<Self, Self::Error> {
         let passphrases = [
-            data.private_key_passphrase.map(Passphrase::value),
-            data.private_key_passphrase_file.map(Passphrase::file),
-            data.private_key_passphrase_env.map(Passphrase::environment),
+            data.private_key_passphrase.map(SecretSource::value),
+            data.private_key_passphrase_file.map(SecretSource::file),
+            data.private_key_passphrase_env.map(SecretSource::env),
         ];
         let mut passphrases = passphrases.into_iter().flatten();
         let passphrase = passphrases.next();

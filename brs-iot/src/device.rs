@@ -24,10 +24,10 @@ pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod limits;
 pub(crate) mod params;
-pub(crate) mod passphrase;
 pub(crate) mod path;
 pub(crate) mod pem;
 pub(crate) mod reading;
+pub(crate) mod secret;
 pub(crate) mod server_time;
 pub(crate) mod tls;
 

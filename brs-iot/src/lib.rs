@@ -44,7 +44,7 @@
 //! # Certificate and key
 //!
 //! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or
-//! SEC1, or as PKCS#8 encrypted with a [`Passphrase`] by PBES2: PBKDF2 with any HMAC of SHA-1 or
+//! SEC1, or as PKCS#8 encrypted with a [pass phrase](SecretSource) by PBES2: PBKDF2 with any HMAC of SHA-1 or
 //! SHA-2, or scrypt, and AES, triple DES or DES. Both are read when the session is built, and
 //! checked to belong together and to be valid. Files that change are taken over at the next refresh
 //! when the new pair is whole, matches and is valid (by the endpoint's time, where that is known);
@@ -94,8 +94,8 @@ mod strategy;
 pub use device::Device;
 pub use device::identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
 pub use device::params::DeviceParams;
-pub use device::passphrase::Passphrase;
 pub use device::pem::Pem;
+pub use device::secret::SecretSource;
 pub use endpoint::unreached::Unreached;
 pub use params::Params;
 #[cfg(feature = "pkcs11")]

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use crate::data::Data;
 use crate::device::params::DeviceParams;
-use crate::device::passphrase::Passphrase;
 use crate::device::pem::Pem;
+use crate::device::secret::SecretSource;
 use crate::endpoint::name::{Endpoint, check_duration, check_role_alias, check_thing_name};
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
@@ -135,7 +135,7 @@ impl Params {
 
     /// The pass phrase of an encrypted private key. Default: none.
     #[must_use]
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.device = self.device.private_key_passphrase(passphrase);
         self
     }

@@ -5,12 +5,12 @@
 //! PIN. Which certificate belongs to it is said elsewhere, or it is read from the token.
 //!
 //! ```
-//! use brs_iot::pkcs11::{Pin, Pkcs11};
+//! use brs_iot::{Pkcs11, SecretSource};
 //!
 //! let key = Pkcs11::new("/usr/lib/softhsm/libsofthsm2.so")
 //!     .token_label("device")
 //!     .key_label("iot")
-//!     .pin(Pin::file("/run/secrets/pin"));
+//!     .pin(SecretSource::file("/run/secrets/pin"));
 //! // The same as a URI of RFC 7512.
 //! let key = Pkcs11::from_uri(
 //!     "pkcs11:token=device;object=iot?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/run/secrets/pin",
@@ -84,13 +84,13 @@ use std::time::Duration;
 use brs_core::{Blocking, Error};
 
 pub use open::Opened;
-pub use pin::Pin;
 
 use asking::Until;
 use find::{Id, ObjectSelector, TokenSelector};
 
 use crate::device::path;
 use crate::device::reading::{Unread, no_file};
+use crate::device::secret::SecretSource;
 
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// As for commands: 12 hours.
@@ -103,7 +103,7 @@ pub struct Pkcs11 {
     token: TokenSelector,
     key: ObjectSelector,
     certificate: ObjectSelector,
-    pin: Option<Pin>,
+    pin: Option<SecretSource>,
     signature_timeout: Duration,
     /// Where files are looked at: they may be on a network's file system that hangs.
     place: Blocking,
@@ -170,8 +170,8 @@ impl Pkcs11 {
         };
         read.pin = uri
             .pin_value
-            .map(Pin::value)
-            .or(uri.pin_file.map(Pin::file));
+            .map(SecretSource::value)
+            .or(uri.pin_file.map(SecretSource::file));
         Ok(read)
     }
 
@@ -228,7 +228,7 @@ impl Pkcs11 {
 
     /// The PIN. Default: none, for tokens without login or with a PIN pad of their own.
     #[must_use]
-    pub fn pin(mut self, pin: impl Into<Pin>) -> Self {
+    pub fn pin(mut self, pin: impl Into<SecretSource>) -> Self {
         self.pin = Some(pin.into());
         self
     }

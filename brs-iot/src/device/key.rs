@@ -13,14 +13,17 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, P
 use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::device::passphrase::Passphrase;
 use crate::device::pem::blocks::{Content, whole};
 use crate::device::pem::kinds::{self, Thing, Wanted, is_der, missing};
+use crate::device::secret::{Purpose, SecretSource};
 
 mod encryption;
 
 const PARAM: &str = "private_key";
-const PASSPHRASE: &str = "private_key_passphrase";
+pub(super) const PASSPHRASE: Purpose = Purpose {
+    what: "the pass phrase",
+    param: "private_key_passphrase",
+};
 
 /// Reads the one private key. Blocks: a pass phrase is asked for, and keys are derived slowly on
 /// purpose.
@@ -28,7 +31,7 @@ const PASSPHRASE: &str = "private_key_passphrase";
 /// `named` begins the errors' sentences, as in "the private key `/path`".
 pub(crate) fn read(
     bytes: &[u8],
-    passphrase: Option<&Passphrase>,
+    passphrase: Option<&SecretSource>,
     named: &str,
 ) -> Result<Arc<dyn SigningKey>, Error> {
     let refused = |problem: String| {
@@ -58,7 +61,7 @@ pub(crate) fn read(
             return Err(refused(
                 "is encrypted: give its pass phrase, `private_key_passphrase`".into(),
             )
-            .with_param(PASSPHRASE));
+            .with_param(PASSPHRASE.param));
         }
         (Found { form, der }, passphrase) => {
             if passphrase.is_some() {
@@ -165,7 +168,11 @@ fn find_der(bytes: &[u8]) -> Result<Found, String> {
     })
 }
 
-fn decrypt(der: &[u8], passphrase: &Passphrase, named: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn decrypt(
+    der: &[u8],
+    passphrase: &SecretSource,
+    named: &str,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let refused = |problem: &str| {
         Error::configuration(format!("{named} {problem}"))
             .with_param(PARAM)
@@ -173,7 +180,7 @@ fn decrypt(der: &[u8], passphrase: &Passphrase, named: &str) -> Result<Zeroizing
     };
     let damaged = |error: &dyn std::fmt::Display| refused(&encryption::damaged(error));
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| damaged(&error))?;
-    let passphrase = passphrase.ask()?;
+    let passphrase = passphrase.fetch(PASSPHRASE)?;
     let opened = encrypted
         .decrypt(passphrase.expose())
         .map_err(|error| match error {
@@ -182,7 +189,7 @@ fn decrypt(der: &[u8], passphrase: &Passphrase, named: &str) -> Result<Zeroizing
             pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed)
             | pkcs8::Error::Asn1(_)
             | pkcs8::Error::KeyMalformed(_) => {
-                refused("cannot be decrypted: check the pass phrase").with_param(PASSPHRASE)
+                refused("cannot be decrypted: check the pass phrase").with_param(PASSPHRASE.param)
             }
             error => damaged(&error),
         })?;

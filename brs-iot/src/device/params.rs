@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::certificate::read_chain;
 use super::external_key::ExternalKey;
-use super::passphrase::Passphrase;
 use super::pem::Pem;
+use super::secret::SecretSource;
 use super::{Device, key};
 
 const CERTIFICATE: &str = "the certificate";
@@ -26,7 +26,7 @@ const PRIVATE_KEY: &str = "the private key";
 pub struct DeviceParams {
     pub(crate) certificate: Option<Pem>,
     pub(crate) private_key: Option<Pem>,
-    pub(crate) passphrase: Option<Passphrase>,
+    pub(crate) passphrase: Option<SecretSource>,
     /// In place of a private key: a token's.
     pub(crate) external_key: Option<Arc<dyn ExternalKey>>,
 }
@@ -54,7 +54,7 @@ impl DeviceParams {
 
     /// The pass phrase of an encrypted private key.
     #[must_use]
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.passphrase = Some(passphrase.into());
         self
     }
@@ -135,7 +135,10 @@ impl DeviceParams {
         Ok(Contents {
             certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
             private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
-            passphrase: self.passphrase.as_ref().and_then(Passphrase::content),
+            passphrase: self.passphrase.as_ref().and_then(|source| {
+                let text = source.look(key::PASSPHRASE)?;
+                Some(Zeroizing::new(text.expose().as_bytes().to_vec()))
+            }),
         })
     }
 

@@ -12,6 +12,7 @@ use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use futures_util::future::{Either, select};
 
 use super::failure::Failure;
+use super::pin;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
@@ -102,7 +103,7 @@ pub(super) async fn work<T: Send + 'static>(
     let Err(Failure::PinWanted) = done else {
         return Ok(done);
     };
-    let pin = until.or_late(pin.ask(), &late).await??;
+    let pin = until.or_late(pin::ask(pin), &late).await??;
     once(Some(pin)).await
 }
 
@@ -137,5 +138,5 @@ pub(super) fn work_blocking<T: Send + 'static>(
 }
 
 fn at_hand(key: &KeyRef) -> Option<SecretString> {
-    key.pin.as_ref().and_then(super::Pin::at_hand)
+    key.pin.as_ref().and_then(pin::at_hand)
 }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{Pin, Pkcs11};
+use super::Pkcs11;
+use crate::device::secret::SecretSource;
 
 /// The map.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -83,9 +84,9 @@ impl Data {
             certificate_id, read.certificate.id, id("certificate_id", self.certificate_id)?;
         }
         let pins = [
-            self.pin.map(Pin::value),
-            self.pin_file.map(Pin::file),
-            self.pin_env.map(Pin::environment),
+            self.pin.map(SecretSource::value),
+            self.pin_file.map(SecretSource::file),
+            self.pin_env.map(SecretSource::env),
         ];
         for pin in pins.into_iter().flatten() {
             if read.pin.replace(pin).is_some() {

@@ -14,13 +14,14 @@ use cryptoki::types::AuthPin;
 
 use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
 use super::find::Identity;
-use super::pin::{self, Account, Pin};
+use super::pin::{self, Account};
 use super::token::KeyRef;
+use crate::device::secret::SecretSource;
 
 /// The PIN that was accepted, and where it came from.
 pub(super) struct Accepted {
     pub(super) pin: SecretString,
-    pub(super) source: Pin,
+    pub(super) source: SecretSource,
 }
 
 /// Where to log in.

@@ -9,146 +9,42 @@
 //! PIN is never sent at all: a try is precious.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use brs_core::{Blocking, Error, SecretString};
-use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
+use brs_core::{Error, SecretString};
 
 use super::find::Identity;
-use crate::device::passphrase::{environment, shown_name, shown_path};
-use crate::device::{first_line, path};
+use crate::device::secret::{Purpose, SecretSource};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;
 
-/// Where a token's PIN comes from: a value, a file, an environment variable or a function.
-///
-/// `From` is implemented for texts: `.pin("1234")` is the value.
-///
-/// What cannot be a PIN is not sent to the token, which may count it as a wrong try: an empty one,
-/// one with a control character such as a line break, and one that is shorter or longer than the
-/// token says its PINs are.
-#[derive(Clone)]
-pub struct Pin(Arc<Asked>);
+pub(super) const PIN: Purpose = Purpose {
+    what: "the PIN",
+    param: "pin",
+};
 
-struct Asked {
-    source: Source,
-    place: Blocking,
-    /// Whoever shares this PIN waits for the one who is asking, and need not ask once that one is
-    /// logged in.
-    turns: Turns<()>,
+/// Asks for the PIN, which may take its time: on a thread of its own.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves a function running; while it does, another try fails and says so.
+pub(super) async fn ask(source: &SecretSource) -> Result<SecretString, Error> {
+    checked(source.ask(PIN).await?)
 }
 
-enum Source {
-    Value(SecretString),
-    File(PathBuf),
-    Environment(String),
-    Function(Box<dyn Fn() -> Result<SecretString, Error> + Send + Sync>),
+/// The PIN itself, where that is what was given.
+pub(super) fn at_hand(source: &SecretSource) -> Option<SecretString> {
+    checked(source.as_value()?.clone()).ok()
 }
 
-impl Pin {
-    fn new(source: Source) -> Self {
-        Self(Arc::new(Asked {
-            source,
-            place: Blocking::new(),
-            turns: Turns::new(()),
-        }))
-    }
-
-    /// The PIN itself.
-    pub fn value(pin: impl Into<SecretString>) -> Self {
-        Self::new(Source::Value(pin.into()))
-    }
-
-    /// A file whose first line is the PIN, without its line break; `~` stands for the home
-    /// directory.
-    ///
-    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the
-    /// line, blanks are, and what follows it is ignored: the same rule as for pass phrases.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::new(Source::File(path.into()))
-    }
-
-    /// An environment variable that holds the PIN.
-    pub fn environment(name: impl Into<String>) -> Self {
-        Self::new(Source::Environment(name.into()))
-    }
-
-    /// A function that gives the PIN. It is called when a login is due and not for each signature
-    /// (unless the key wants that), and where another session is logged in with a PIN of its own,
-    /// on a thread of its own, one call at a time, within the time limit of a signature. Sessions
-    /// with clones of this PIN ask once for one login.
-    pub fn function(
-        function: impl Fn() -> Result<SecretString, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(Source::Function(Box::new(function)))
-    }
-
-    /// The PIN itself, where that is what was given.
-    pub(super) fn at_hand(&self) -> Option<SecretString> {
-        match &self.0.source {
-            Source::Value(_) => self.fetch().ok(),
-            _ => None,
-        }
-    }
-
-    /// Fetches the PIN, which may take its time: on a thread of its own.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves a function running; while it does, another try fails and says so.
-    pub(super) async fn ask(&self) -> Result<SecretString, Error> {
-        let pin = self.clone();
-        let asked = self.0.place.run(move || pin.fetch()).await;
-        asked.map_err(|error| {
-            Error::connection(format!("the PIN cannot be asked for: {error}")).with_param("pin")
-        })?
-    }
-
-    /// Waits until nobody else who shares this PIN is logging in with it.
-    pub(super) async fn turn(&self) -> Turn<'_, ()> {
-        self.0.turns.lock().await
-    }
-
-    /// Whether this is a clone of the other.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    fn fetch(&self) -> Result<SecretString, Error> {
-        let wrong = |problem: String| {
-            Error::configuration(problem)
-                .unrecoverable()
-                .with_param("pin")
-        };
-        let (pin, place) = match &self.0.source {
-            Source::Value(pin) => (pin.clone(), "the PIN".to_owned()),
-            Source::File(file) => {
-                let place = format!("the PIN's file{}", shown_path(file));
-                let read = first_line::read(&path::expanded(file));
-                (
-                    read.map_err(|unread| unread.into_error(&place, "pin"))?,
-                    place,
-                )
-            }
-            Source::Environment(name) => {
-                let (place, pin) = environment(name, "the PIN");
-                (
-                    pin.map_err(|problem| wrong(format!("{place} {problem}")))?,
-                    place,
-                )
-            }
-            Source::Function(function) => {
-                (function()?, "what the PIN function returned".to_owned())
-            }
-        };
-        match problem(pin.expose()) {
-            Some(problem) => Err(wrong(format!("{place} {problem}"))),
-            None => Ok(pin),
-        }
+fn checked(pin: SecretString) -> Result<SecretString, Error> {
+    match problem(pin.expose()) {
+        Some(problem) => Err(Error::configuration(format!("the PIN {problem}"))
+            .unrecoverable()
+            .with_param("pin")),
+        None => Ok(pin),
     }
 }
 
@@ -189,23 +85,6 @@ pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Opt
     Some(format!(
         "has PINs of {least}{most} bytes, and the one that was given is {problem}: it was not sent; give the right PIN"
     ))
-}
-
-impl<T: Into<SecretString>> From<T> for Pin {
-    fn from(pin: T) -> Self {
-        Self::value(pin)
-    }
-}
-
-impl fmt::Debug for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.source {
-            Source::Value(_) => f.write_str("Pin(** redacted **)"),
-            Source::File(file) => write!(f, "Pin(file{})", shown_path(file)),
-            Source::Environment(name) => write!(f, "Pin(environment{})", shown_name(name)),
-            Source::Function(_) => f.write_str("Pin(function)"),
-        }
-    }
 }
 
 /// Whose PIN it is: a token's, by what it is and not by where it is plugged in, and one of its

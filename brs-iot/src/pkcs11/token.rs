@@ -23,15 +23,15 @@ use super::certificates::{self, OnToken};
 use super::failure::{Failure, needs_a_pin};
 use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
 use super::login::{Accepted, At, is_logged_in, login};
-use super::pin::Pin;
 use super::sign;
 use super::thread::Place;
+use crate::device::secret::SecretSource;
 
 /// A user's key on a token.
 #[derive(Clone, Debug)]
 pub(super) struct KeyRef {
     pub(super) selector: ObjectSelector,
-    pub(super) pin: Option<Pin>,
+    pub(super) pin: Option<SecretSource>,
 }
 
 /// What belongs to a token's thread.

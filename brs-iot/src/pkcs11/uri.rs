@@ -154,7 +154,7 @@ impl Uri {
                 let source = text(name, value)?;
                 if source.starts_with('|') {
                     return Err(wrong(
-                        "has a command as `pin-source`: brs runs none, use a file or `Pin::function`",
+                        "has a command as `pin-source`: brs runs none, use a file or a function",
                     ));
                 }
                 self.pin_file = Some(file(name, source)?);

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use brs::iot::Passphrase;
-use brs::iot::pkcs11::{Pin, Pkcs11};
+use brs::iot::SecretSource;
+use brs::iot::pkcs11::Pkcs11;
 use serde_json::json;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,17 +24,17 @@ async fn refused(bench: &Bench, params: Params) -> Error {
 /// The device with one of its files, by the parameter's name, at a path.
 fn with_file(bench: &Bench, param: &str, path: &Path) -> Params {
     let params = bench.params();
-    let token = |pin: Pin, module: &Path| Pkcs11::new(module).pin(pin);
+    let token = |pin: SecretSource, module: &Path| Pkcs11::new(module).pin(pin);
     match param {
         "certificate" => params.certificate(path),
         "private_key" => params.private_key(path),
         "trust_store" => params.trust_store(path),
-        "private_key_passphrase" => super::passphrases::params(bench, Passphrase::file(path)),
+        "private_key_passphrase" => super::passphrases::params(bench, SecretSource::file(path)),
         "module_path" => Params::new(bench.iot.endpoint(), ALIAS)
             .allow_any_endpoint(true)
             .trust_store(bench.iot.trust_store())
             .certificate(bench.device.certificate_pem.as_str())
-            .pkcs11(token(Pin::value("1234"), path)),
+            .pkcs11(token(SecretSource::value("1234"), path)),
         other => panic!("{other} is no file"),
     }
 }

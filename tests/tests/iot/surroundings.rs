@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use brs::iot::Passphrase;
+use brs::iot::SecretSource;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -71,7 +71,7 @@ async fn a_pass_phrase_may_be_in_the_environment() {
     const VARIABLE: &str = "DEVICE_PASS_PHRASE";
     if is_child() {
         let bench = Bench::new();
-        let params = passphrases::params(&bench, Passphrase::environment(VARIABLE));
+        let params = passphrases::params(&bench, SecretSource::env(VARIABLE));
         bench
             .builder(params)
             .build()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use brs_iot::pkcs11::Pin;
+use brs_iot::SecretSource;
 use brs_iot::pkcs11::hook::failing_signatures;
 use cryptoki::object::Attribute;
 use tokio_rustls::rustls::SignatureScheme;
@@ -114,9 +114,9 @@ fn a_failure_without_a_reason_bars_no_signature_for_ever() {
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         let calls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&calls);
-        let pin = Pin::function(move || {
+        let pin = SecretSource::blocking_function(move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            Ok(PIN.into())
+            Ok::<_, brs_core::Error>(PIN)
         });
         let pkcs11 = token.pkcs11().pin(pin);
         failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);

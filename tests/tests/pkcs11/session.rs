@@ -8,7 +8,7 @@ use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
 use brs_core::{Clock, Error, SystemClock};
 use brs_iot::Iot;
-use brs_iot::pkcs11::Pin;
+use brs_iot::SecretSource;
 use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
@@ -503,12 +503,12 @@ fn whoever_waits_for_a_person_within_a_refresh_goes_on_with_what_there_is() {
         let (answer, answers) = std::sync::mpsc::channel();
         answer.send(()).unwrap();
         let answers = std::sync::Mutex::new(answers);
-        let pin = Pin::function(move || {
+        let pin = SecretSource::blocking_function(move || {
             answers
                 .lock()
                 .unwrap()
                 .recv()
-                .map(|()| PIN.into())
+                .map(|()| PIN)
                 .map_err(|_| Error::connection("nobody is there"))
         });
         run(async {

@@ -14,7 +14,7 @@ use pkcs8::pkcs5::pbes2::Parameters;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
-use crate::Passphrase;
+use crate::SecretSource;
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Of what files have half.
@@ -74,7 +74,7 @@ impl Bench {
         Arc::new(self.clock.clone())
     }
 
-    async fn load(&self, passphrase: Passphrase) -> Files {
+    async fn load(&self, passphrase: SecretSource) -> Files {
         let path = |name| self.directory.path().join(name);
         let device = DeviceParams::new()
             .certificate(path("certificate"))
@@ -99,7 +99,7 @@ async fn a_look_that_hangs_ends_at_its_limit_and_the_old_pair_stays() {
     let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
-    let files = bench.load(Passphrase::function(move || {
+    let files = bench.load(SecretSource::blocking_function(move || {
         asked.send(()).unwrap();
         let _ = released.lock().unwrap().recv();
         Ok::<SecretString, std::io::Error>("hush".into())
@@ -165,7 +165,7 @@ async fn a_pass_phrase_is_asked_for_only_when_the_keys_file_has_changed() {
     let bench = Bench::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let passphrase = Passphrase::function(move || {
+    let passphrase = SecretSource::blocking_function(move || {
         let wrong = count.fetch_add(1, Ordering::SeqCst) == 1;
         Ok::<SecretString, std::io::Error>(if wrong { "wrong" } else { "hush" }.into())
     });
@@ -198,7 +198,7 @@ async fn a_certificate_that_is_renewed_for_the_same_key_asks_nobody() {
     let key = bench.write_pair();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let passphrase = Passphrase::function(move || {
+    let passphrase = SecretSource::blocking_function(move || {
         count.fetch_add(1, Ordering::SeqCst);
         Ok::<SecretString, std::io::Error>("hush".into())
     });
@@ -225,7 +225,9 @@ async fn a_pass_phrases_file_that_is_mended_opens_a_key_that_stayed_the_same() {
     let bench = Bench::new();
     bench.write("passphrase", "hush");
     let files = bench
-        .load(Passphrase::file(bench.directory.path().join("passphrase")))
+        .load(SecretSource::file(
+            bench.directory.path().join("passphrase"),
+        ))
         .await;
     let clock = bench.clock();
     bench.write("passphrase", "wrong");
@@ -249,7 +251,7 @@ async fn a_pair_that_is_written_while_it_is_read_is_read_once_more() {
     let path = bench.directory.path().join("certificate");
     let coming = Arc::new(Mutex::new(None::<String>));
     let half = Arc::clone(&coming);
-    let passphrase = Passphrase::function(move || {
+    let passphrase = SecretSource::blocking_function(move || {
         if let Some(certificate) = half.lock().unwrap().take() {
             std::fs::write(&path, certificate)?;
         }
@@ -274,10 +276,11 @@ async fn a_pair_that_is_written_while_it_is_read_is_read_once_more() {
 async fn a_function_that_could_not_tell_is_asked_again() {
     let bench = Bench::new();
     let asked = AtomicUsize::new(0);
-    let passphrase = Passphrase::function(move || match asked.fetch_add(1, Ordering::SeqCst) {
-        1 => Err("the vault is locked"),
-        _ => Ok("hush".into()),
-    });
+    let passphrase =
+        SecretSource::blocking_function(move || match asked.fetch_add(1, Ordering::SeqCst) {
+            1 => Err("the vault is locked"),
+            _ => Ok("hush"),
+        });
     let (files, clock) = (bench.load(passphrase).await, bench.clock());
     bench.write_pair();
     let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();

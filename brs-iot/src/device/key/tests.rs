@@ -46,7 +46,7 @@ fn encrypted(key: &KeyPair, iterations: u32) -> Vec<u8> {
 }
 
 fn is_same(key: &KeyPair, bytes: &[u8], passphrase: Option<&str>) {
-    let read = read(bytes, passphrase.map(Passphrase::value).as_ref(), NAMED).unwrap();
+    let read = read(bytes, passphrase.map(SecretSource::value).as_ref(), NAMED).unwrap();
     assert_eq!(
         read.public_key().unwrap().as_ref(),
         key.subject_public_key_info()
@@ -54,7 +54,7 @@ fn is_same(key: &KeyPair, bytes: &[u8], passphrase: Option<&str>) {
 }
 
 fn wrong(bytes: &[u8], passphrase: Option<&str>) -> Error {
-    let Err(error) = read(bytes, passphrase.map(Passphrase::value).as_ref(), NAMED) else {
+    let Err(error) = read(bytes, passphrase.map(SecretSource::value).as_ref(), NAMED) else {
         panic!("what is wrong was read");
     };
     assert!(
@@ -118,7 +118,7 @@ fn keys_that_openssl_encrypted_are_read() {
     let public = |key: &str| {
         let read = read(
             format!("-----BEGIN{key}").as_bytes(),
-            Some(&Passphrase::value("hush")),
+            Some(&SecretSource::value("hush")),
             NAMED,
         );
         read.map(|read| read.public_key().unwrap().to_vec())
@@ -142,9 +142,10 @@ fn keys_that_openssl_encrypted_are_read() {
 fn what_openssl_encrypts_otherwise_is_refused_by_its_name_before_anybody_is_asked() {
     let keys = keys(REFUSED);
     assert_eq!(keys.len(), 22);
-    let nobody = Passphrase::function(|| -> Result<brs_core::SecretString, std::io::Error> {
-        panic!("asked")
-    });
+    let nobody =
+        SecretSource::blocking_function(|| -> Result<brs_core::SecretString, std::io::Error> {
+            panic!("asked")
+        });
     for (name, key) in keys {
         let (name, options) = name.split_once(": ").unwrap();
         for passphrase in [None, Some(&nobody)] {
@@ -183,7 +184,7 @@ fn an_encrypted_key_needs_the_right_pass_phrase() {
         other.to_string().contains("check the pass phrase"),
         "{other}"
     );
-    assert_eq!(other.param(), Some(PASSPHRASE));
+    assert_eq!(other.param(), Some(PASSPHRASE.param));
 }
 
 #[test]
