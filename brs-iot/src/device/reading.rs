@@ -66,22 +66,15 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
         .ok()
         .filter(|length| *length <= MAX_BYTES);
     let length = length.ok_or_else(|| Unread::new("has more than 1 MiB: give the right file"))?;
-    // One byte more than expected: a vector that grows leaves its old memory as it is.
-    let mut bytes = Zeroizing::new(vec![0; length + 1]);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read(&mut bytes[filled..]) {
-            Ok(0) => {
-                bytes.truncate(filled);
-                return Ok(bytes);
-            }
-            Ok(more) => filled += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
+    // With room for one byte more than expected: a vector that grows leaves its old memory as it is,
+    // and one of less than 32 bytes is not read into directly.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.max(63) + 1));
+    let mut file = File::open(path).map_err(failed)?.take(length as u64 + 1);
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > length {
+        return Err(Unread::new("grew while it was read: it is being written"));
     }
-    Err(Unread::new("grew while it was read: it is being written"))
+    Ok(bytes)
 }
 
 /// What is wrong with something that is no regular file, as the end of a sentence.

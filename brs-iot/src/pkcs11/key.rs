@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 
-use super::asking::{Until, work_blocking};
+use super::asking::{self, Until, block_on};
 use super::prove::PKCS1;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
@@ -118,7 +118,7 @@ impl Signer for TokenSigner {
             desk.sign(&signing, pin, scheme, &message, &certificate)
         };
         let until = Until::new(self.key.limit());
-        telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
+        telling_tokio(|| block_on(asking::work(thread, key, until, Arc::new(work))))
             .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)))
             .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))
     }

@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use brs_core::{Clock as _, Error, SystemClock};
@@ -148,27 +148,6 @@ impl TokenThread {
         }
     }
 
-    /// The same for callers that cannot await: queues the job, whose result is then waited for.
-    pub(super) fn begin<T: Send + 'static>(
-        &self,
-        limit: Duration,
-        job: impl FnOnce(&mut Desk) -> T + Send + 'static,
-    ) -> Result<Begun<'_, T>, Error> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let id = self.queue(
-            limit,
-            Box::new(move |desk| {
-                let _ = answer.send(job(desk));
-            }),
-        )?;
-        Ok(Begun {
-            thread: self,
-            id,
-            limit,
-            answered,
-        })
-    }
-
     /// Queues a job and gives its number.
     fn queue(&self, limit: Duration, run: Box<dyn FnOnce(&mut Desk) + Send>) -> Result<u64, Error> {
         if !self.0.is_here() {
@@ -197,28 +176,6 @@ struct Leaving<'a> {
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.shared.take_out(self.id);
-    }
-}
-
-/// A job that was queued.
-pub(super) struct Begun<'a, T> {
-    thread: &'a TokenThread,
-    id: u64,
-    limit: Duration,
-    answered: mpsc::Receiver<T>,
-}
-
-impl<T> Begun<'_, T> {
-    /// Blocks until the result is there or the limit is over.
-    pub(super) fn wait(&self) -> Result<T, Error> {
-        match self.answered.recv_timeout(self.limit) {
-            Ok(result) => Ok(result),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.panicked()),
-            Err(mpsc::RecvTimeoutError::Timeout) => self
-                .answered
-                .try_recv()
-                .map_err(|_| self.thread.0.time_is_up(self.id, self.limit)),
-        }
     }
 }
 

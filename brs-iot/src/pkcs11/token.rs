@@ -348,8 +348,8 @@ impl Open {
                 ) => Failure::Other(no_steps(
                     place,
                     found,
-                    recipe.name,
-                    sign::wanted_in_steps(scheme),
+                    &recipe.mechanism.mechanism_type().to_string(),
+                    &sign::wanted_in_steps(scheme),
                 )),
                 error => Failure::while_("signing in steps")(error),
             })?;
