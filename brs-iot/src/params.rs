@@ -41,6 +41,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Data")]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     pub(crate) endpoint: String,
     pub(crate) role_alias: String,
@@ -85,7 +86,6 @@ impl Params {
     ///
     /// Default: none. The certificate must be attached to it. Policies may then use the thing's
     /// name, type and attributes (`credentials-iot:ThingName`).
-    #[must_use]
     pub fn thing_name(mut self, thing_name: impl Into<String>) -> Self {
         self.thing_name = Some(thing_name.into());
         self
@@ -97,14 +97,12 @@ impl Params {
     /// Default: the role alias's `credentialDurationSeconds`. Longer ones need a role whose maximum
     /// session duration allows them and survive longer outages; shorter ones limit the harm of a
     /// leak.
-    #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
     }
 
     /// Certificate and key in one.
-    #[must_use]
     pub fn device(mut self, device: DeviceParams) -> Self {
         self.device = device;
         self
@@ -117,7 +115,6 @@ impl Params {
     /// each refresh tells so
     /// ([`Event::CertificateExpiring`](brs_core::Event::CertificateExpiring)). A file that changes
     /// is read again.
-    #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.device = self.device.certificate(certificate);
         self
@@ -127,14 +124,12 @@ impl Params {
     ///
     /// PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass
     /// phrase](Self::private_key_passphrase). Exactly one of this and a PKCS#11 token is given.
-    #[must_use]
     pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
         self.device = self.device.private_key(private_key);
         self
     }
 
     /// The pass phrase of an encrypted private key. Default: none.
-    #[must_use]
     pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.device = self.device.private_key_passphrase(passphrase);
         self
@@ -142,7 +137,6 @@ impl Params {
 
     /// The key within a PKCS#11 token, in place of [`private_key`](Self::private_key).
     #[cfg(feature = "pkcs11")]
-    #[must_use]
     pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
         self.device = self.device.pkcs11(pkcs11);
         self
@@ -154,7 +148,6 @@ impl Params {
     /// A device without any gives `AmazonRootCA1.pem` and the like here. Blocks that cannot be used
     /// are left out with a warning; one at least must be usable. OpenSSL's `TRUSTED CERTIFICATE`
     /// counts if it is trusted for TLS servers.
-    #[must_use]
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());
         self
@@ -165,14 +158,12 @@ impl Params {
     ///
     /// Whoever is in between then gets the credentials. It is for laboratories, and warns at every
     /// refresh. As data, `verify_peer: false` alone is refused: it is this name that must be said.
-    #[must_use]
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.danger_accept_invalid_certificates = accept;
         self
     }
 
     /// Whether a host may be called that is not AWS's: a gateway, a test server. Default: no.
-    #[must_use]
     pub fn allow_any_endpoint(mut self, allow: bool) -> Self {
         self.allow_any_endpoint = allow;
         self
@@ -182,7 +173,6 @@ impl Params {
     ///
     /// A refresh makes up to [`max_attempts`](Self::max_attempts) of them, within the session's
     /// `refresh_timeout`.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -195,7 +185,6 @@ impl Params {
     /// The addresses of the endpoint share it, so that one where packets get lost leaves time for
     /// the next, and the connection leaves time for the answer. A shorter one leaves time for
     /// another try.
-    #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = Some(connect_timeout);
         self
@@ -205,7 +194,6 @@ impl Params {
     ///
     /// Connection errors, throttling (429) and trouble at the service (5xx) are worth another try,
     /// after a wait with jitter; what the service refuses is not.
-    #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;
         self
@@ -219,7 +207,6 @@ impl Params {
     /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the
     /// environment must be an `http://` proxy, too: another would be shown the device's
     /// certificate, so the session is not built, with an error that names the variable.
-    #[must_use]
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
         self

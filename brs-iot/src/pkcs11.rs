@@ -98,6 +98,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(43_200);
 
 /// Where a device's key is.
 #[derive(Clone)]
+#[must_use = "a token's parameters do nothing until they are given to something"]
 pub struct Pkcs11 {
     module_path: PathBuf,
     token: TokenSelector,
@@ -177,35 +178,30 @@ impl Pkcs11 {
 
     /// The number of the slot that the token is in. Numbers may change when tokens come and go: a
     /// label or a serial number is the better choice.
-    #[must_use]
     pub fn slot_id(mut self, id: u64) -> Self {
         self.token.slot_id = Some(id);
         self
     }
 
     /// The token's label (PKCS#11's padding removed).
-    #[must_use]
     pub fn token_label(mut self, label: impl Into<String>) -> Self {
         self.token.label = Some(label.into());
         self
     }
 
     /// The token's serial number.
-    #[must_use]
     pub fn token_serial(mut self, serial: impl Into<String>) -> Self {
         self.token.serial = Some(serial.into());
         self
     }
 
     /// The private key's label (`CKA_LABEL`). Default: the token's only private key.
-    #[must_use]
     pub fn key_label(mut self, label: impl Into<String>) -> Self {
         self.key.label = Some(label.into());
         self
     }
 
     /// The private key's id (`CKA_ID`). With a label, both must fit.
-    #[must_use]
     pub fn key_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.key.id = Some(Id(id.into()));
         self
@@ -213,21 +209,18 @@ impl Pkcs11 {
 
     /// The label of the certificate on the token, where it is read from there. Default: the
     /// certificate with the key's id, else the one with the key's label.
-    #[must_use]
     pub fn certificate_label(mut self, label: impl Into<String>) -> Self {
         self.certificate.label = Some(label.into());
         self
     }
 
     /// The id of the certificate on the token, where it is read from there.
-    #[must_use]
     pub fn certificate_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.certificate.id = Some(Id(id.into()));
         self
     }
 
     /// The PIN. Default: none, for tokens without login or with a PIN pad of their own.
-    #[must_use]
     pub fn pin(mut self, pin: impl Into<SecretSource>) -> Self {
         self.pin = Some(pin.into());
         self
@@ -238,7 +231,6 @@ impl Pkcs11 {
     /// included, has the same limit, so that a function which asks a person, or a PIN pad, wants a
     /// larger one: two minutes, say. Within a call of the method `iot` a signature also ends before
     /// the call does; a limit above the default makes calls and refreshes longer.
-    #[must_use]
     pub fn signature_timeout(mut self, limit: Duration) -> Self {
         self.signature_timeout = limit;
         self

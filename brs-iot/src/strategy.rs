@@ -33,6 +33,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// The strategy of the method `iot`: what `session.strategy::<brs_iot::Iot>()` gives.
+///
+/// Its async functions are cancel safe: dropping a future drops what was read or begun.
 pub struct Iot {
     endpoint: Endpoint,
     role_alias: String,
@@ -52,10 +54,6 @@ impl Iot {
     /// for a certificate and a key that do not belong together, for a certificate that is not valid
     /// now, and for a proxy of the environment that would be shown the certificate; a connection
     /// error for files that are not read within 30 s.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was read is dropped.
     pub async fn new(params: Params, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         params.validate()?;
         let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
@@ -100,7 +98,7 @@ impl Iot {
 
     /// The device's identity, for other connections of the device: it follows the files as the
     /// session does.
-    pub fn identity(&self) -> DeviceIdentity {
+    pub fn device_identity(&self) -> DeviceIdentity {
         DeviceIdentity::sharing(Arc::clone(&self.files))
     }
 

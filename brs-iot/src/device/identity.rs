@@ -25,7 +25,8 @@ use crate::device::tls::{Trust, anonymous, config};
 /// A device's certificate and key, and whom it trusts, with files that change taken over at each
 /// use.
 ///
-/// Clones share it; that of a session is [`Iot::identity`](crate::Iot::identity).
+/// Clones share it; `Iot::device_identity` gives that of a session. Its async functions are cancel
+/// safe: dropping a future drops what was read.
 #[derive(Clone)]
 pub struct DeviceIdentity(Arc<Files>);
 
@@ -36,10 +37,6 @@ impl DeviceIdentity {
     ///
     /// A configuration error for what cannot be read, does not belong together, or is not valid
     /// now.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was read is dropped.
     pub async fn load(
         device: DeviceParams,
         trust_store: Option<Pem>,
@@ -70,10 +67,6 @@ impl DeviceIdentity {
     /// # Errors
     ///
     /// A configuration error for a store, or a device's files, that cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
     pub async fn with_trust_store(
         &self,
         trust_store: Pem,
@@ -88,10 +81,6 @@ impl DeviceIdentity {
     /// # Errors
     ///
     /// As [`load`](Self::load).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was read is dropped.
     pub async fn with_device(
         &self,
         device: DeviceParams,
@@ -109,10 +98,6 @@ impl DeviceIdentity {
     ///
     /// A configuration error when TLS cannot be set up. Changed files that cannot be used are none:
     /// what was read before stays in use, with a warning.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let set = Box::pin(self.0.look(clock, None)).await;
         self.configured(&set, clock)
@@ -177,10 +162,6 @@ impl ServerTrust {
     /// # Errors
     ///
     /// A configuration error for a store that cannot be read or holds no certificate.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
     pub async fn load(trust_store: Option<Pem>) -> Result<Self, Error> {
         let read = move || match trust_store {
             Some(pem) => Trust::given(&Trust::read(&pem)?, &pem),
@@ -250,10 +231,10 @@ impl DeviceTls {
             server_time: self.server_time,
         };
         let failed = explain(found, failure, &peer, self.device.as_deref());
-        let read_anew = matches!(failed.refused, Refused::Device | Refused::Authority);
+        let reload = matches!(failed.refused, Refused::Device | Refused::Authority);
         Some(TlsFailure {
             error: failed.error,
-            read_anew,
+            reload,
         })
     }
 }
@@ -266,7 +247,7 @@ pub struct TlsFailure {
     pub error: Error,
     /// Whether opening the device's token, or reading the system's authorities, anew may help
     /// ([`DeviceIdentity::distrust`]).
-    pub read_anew: bool,
+    pub reload: bool,
 }
 
 impl fmt::Debug for DeviceTls {

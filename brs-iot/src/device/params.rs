@@ -23,6 +23,7 @@ const PRIVATE_KEY: &str = "the private key";
 /// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11
 /// token's key.
 #[derive(Clone, Debug, Default)]
+#[must_use = "a device's parameters do nothing until they are given to something"]
 pub struct DeviceParams {
     pub(crate) certificate: Option<Pem>,
     pub(crate) private_key: Option<Pem>,
@@ -38,7 +39,6 @@ impl DeviceParams {
     }
 
     /// The device's certificate, followed by those that lead to its authority, if there are any.
-    #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.certificate = Some(certificate.into());
         self
@@ -46,14 +46,12 @@ impl DeviceParams {
 
     /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 that is encrypted with a
     /// pass phrase.
-    #[must_use]
     pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
         self.private_key = Some(private_key.into());
         self
     }
 
     /// The pass phrase of an encrypted private key.
-    #[must_use]
     pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.passphrase = Some(passphrase.into());
         self

@@ -46,10 +46,6 @@ impl Pkcs11 {
     /// [Unrecoverable](Error::is_unrecoverable) where only a person can mend it: a wrong PIN, a
     /// missing or ambiguous key, a key that does not fit. A token that is not there or does not
     /// answer may be back later.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe; a call to the module that has begun goes on, on the token's thread.
     #[doc(hidden)]
     pub async fn open(
         &self,
@@ -167,7 +163,6 @@ impl ExternalKey for Pkcs11 {
 
 impl DeviceParams {
     /// The key within a PKCS#11 token, in place of a private key.
-    #[must_use]
     pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
         self.external_key = Some(Arc::new(pkcs11));
         self

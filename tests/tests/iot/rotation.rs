@@ -120,7 +120,7 @@ async fn a_new_pair_that_is_refused_gives_way_to_the_one_before_until_it_is_acce
             .session
             .strategy::<Iot>()
             .unwrap()
-            .identity()
+            .device_identity()
             .device()
             .certificate_sha256()
             .to_owned();
