@@ -102,13 +102,15 @@ impl TryFrom<Data> for Params {
         match data.verify_peer {
             Some(false) if !accept_any => {
                 return Err(
-                    "`verify_peer` is `false`: whoever is in between would get the credentials; give the \
-                            authority in `trust_store`, or say `danger_accept_invalid_certificates: true`",
+                    "`verify_peer: false` would let anyone on the way get the credentials: give \
+                     the authority in `trust_store`, or set `danger_accept_invalid_certificates: \
+                     true`",
                 );
             }
             Some(true) if accept_any => {
                 return Err(
-                    "`verify_peer` is `true`, and so is `danger_accept_invalid_certificates`: say one of both",
+                    "`verify_peer` and `danger_accept_invalid_certificates` contradict each other: \
+                     set only one",
                 );
             }
             _ => {}

@@ -192,7 +192,7 @@ impl Device {
         let problem = if now < self.facts.not_before {
             "is not valid yet"
         } else if now > self.facts.not_after {
-            "has ended"
+            "has expired"
         } else {
             return Ok(());
         };
@@ -233,7 +233,8 @@ fn mismatch(
     let (message, param) = match owner {
         Some(index) => (
             format!(
-                "{certificate} has the device's own certificate in place {}: put it first, before its authorities",
+                "{certificate} has the device's own certificate as number {}: put it first, before \
+                 its authorities",
                 index + 2
             ),
             "certificate",

@@ -254,7 +254,7 @@ impl Params {
         {
             return refused(
                 "connect_timeout",
-                "must not be longer than `timeout`, of which it is a part".into(),
+                "must not be longer than `timeout`, which includes it".into(),
             );
         }
         if !(1..=10).contains(&self.max_attempts) {
@@ -275,8 +275,8 @@ impl Params {
         }
         if self.danger_accept_invalid_certificates && self.trust_store.is_some() {
             return Err(Error::configuration(
-                "both `trust_store` and `danger_accept_invalid_certificates` are given: with the former the latter is \
-                 not needed",
+                "`trust_store` and `danger_accept_invalid_certificates` contradict each other: set \
+                 only one",
             )
             .with_param("danger_accept_invalid_certificates")
             .unrecoverable());

@@ -147,7 +147,8 @@ impl Iot {
                     endpoint = self.endpoint.authority,
                     error = %failed.error,
                     certificate = previous.device.certificate_sha256(),
-                    "the new certificate is refused: the one before it was used, the new one is tried again"
+                    "the endpoint refused the new certificate: the previous one was used, and the \
+                     next refresh tries the new one again"
                 );
                 Some(credentials)
             }
@@ -166,8 +167,8 @@ impl Iot {
             tracing::warn!(
                 method = METHOD,
                 endpoint = self.endpoint.authority,
-                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): whoever is in \
-                 between gets the credentials"
+                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): \
+                 anyone on the way can get the credentials"
             );
         }
         let (device, now) = (&set.device, self.files.now(cx.clock()));

@@ -142,12 +142,12 @@ pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer
             Some(index) => Err(match Thing::of_der(&chain[index]) {
                 Some(thing) if thing != Thing::Certificate => {
                     format!(
-                        "holds {thing}, number {}, that is no X.509 certificate",
+                        "holds {thing}, number {}, which is not an X.509 certificate",
                         index + 1
                     )
                 }
                 _ => format!(
-                    "holds something, number {}, that is no X.509 certificate",
+                    "holds something, number {}, which is not an X.509 certificate",
                     index + 1
                 ),
             }),
@@ -193,7 +193,7 @@ fn in_der(bytes: &[u8]) -> Result<(CertificateDer<'static>, &[u8]), String> {
     }
     if !rest.is_empty() && (rest[0] != 0x30 || Thing::of_der(rest).is_some()) {
         return Err(format!(
-            "has {} more bytes behind its certificate in DER: give several ones as PEM",
+            "has {} more bytes after its DER certificate: give several certificates as PEM",
             rest.len()
         ));
     }
@@ -227,7 +227,7 @@ pub(crate) fn authorities(bytes: &[u8]) -> Result<Authorities, String> {
         ) {
             None => found
                 .left_out
-                .push(format!("number {number} is no X.509 certificate")),
+                .push(format!("number {number} is not an X.509 certificate")),
             Some(facts) if !is_for_servers(settings) => {
                 found.left_out.push(format!(
                     "number {number} (`{}`) is not trusted for TLS servers",
@@ -262,7 +262,7 @@ pub(crate) fn authorities(bytes: &[u8]) -> Result<Authorities, String> {
     match (found.certificates.is_empty(), found.left_out.first()) {
         (false, _) => Ok(found),
         (true, None) => Err(missing(bytes, &others, Wanted::Certificate)),
-        (true, Some(first)) => Err(format!("holds no certificate that can be used: {first}")),
+        (true, Some(first)) => Err(format!("holds no usable certificate: {first}")),
     }
 }
 

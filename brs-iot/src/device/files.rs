@@ -304,7 +304,8 @@ impl Files {
             .collect();
         for error in &problems {
             let cause = error.source().map(|_| causes(error, &[]));
-            tracing::warn!(%error, cause, "changed files are not used yet, what was read before is");
+            tracing::warn!(%error, cause, "changed files are not used yet: what was read before \
+                                           stays in use");
         }
         let mut current = self.lock();
         current.set.problem = joined(problems);
@@ -391,7 +392,7 @@ impl Files {
         tracing::info!(
             subject = device.certificate_subject(),
             sha256 = device.certificate_sha256(),
-            "certificate and key were read anew"
+            "certificate and key were reloaded"
         );
         self.keys.forget();
         // One lock for all of it, by 2 and 4.

@@ -36,14 +36,14 @@ pub(crate) fn read(path: &Path) -> Result<SecretString, Unread> {
         return refused(if text.is_empty() {
             "is empty"
         } else {
-            "has an empty first line: the secret belongs there"
+            "has an empty first line: put the secret there"
         });
     }
     if line.contains(&0) {
         return refused("has a NUL in its first line: save it as UTF-8 text");
     }
     if line.starts_with(b"-----BEGIN") {
-        return refused("holds PEM and no secret: give the file whose first line is the secret");
+        return refused("holds PEM, not a secret: give the file whose first line is the secret");
     }
     match std::str::from_utf8(line) {
         Ok(line) => Ok(line.into()),

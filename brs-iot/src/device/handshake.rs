@@ -121,15 +121,16 @@ pub(crate) fn explain(
 
 fn no_tls(peer: &Peer<'_>) -> Error {
     Error::connection(format!(
-        "TLS with `{}` failed: check that what answers there speaks TLS 1.2 or 1.3, and that no proxy is in between",
+        "TLS with `{}` failed: check that the server there speaks TLS 1.2 or 1.3, and that no \
+         proxy intercepts the connection",
         peer.endpoint
     ))
 }
 
 fn unknown_name(peer: &Peer<'_>) -> Error {
     Error::connection(format!(
-        "what answers at `{}` is for other host names: check `endpoint`, and that nothing on the way answers in its \
-         place",
+        "the server at `{}` serves other host names: check `endpoint`, and that nothing on the way \
+         answers in its place",
         peer.endpoint
     ))
     .with_param("endpoint")
@@ -137,8 +138,9 @@ fn unknown_name(peer: &Peer<'_>) -> Error {
 
 fn no_agreement(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
     Error::connection(format!(
-        "TLS with `{}` failed ({alert:?}): check that what answers there speaks TLS 1.2 or 1.3, and that it takes the \
-         device's certificate, of `{}`, whose id is {}: its kind of key, and its authority",
+        "TLS with `{}` failed ({alert:?}): check that the server there speaks TLS 1.2 or 1.3, and \
+         that it accepts the device's certificate (subject `{}`, id {}), its kind of key and its \
+         authority",
         peer.endpoint,
         device.certificate_subject(),
         device.certificate_sha256()
@@ -150,30 +152,41 @@ fn not_trusted(verdict: &Verdict, peer: &Peer<'_>) -> Error {
     match verdict {
         Verdict::UnknownIssuer | Verdict::BadSignature => Error::connection(match peer.trust {
             Trust::Given(_, store) => format!(
-                "the certificate of `{endpoint}` comes from no authority of {store}: give its authority there \
-                 (Amazon's are at https://www.amazontrust.com/repository), and check that nothing on the way answers \
-                 in its place"
+                "the certificate of `{endpoint}` was not issued by an authority in {store}: add \
+                 its authority there (Amazon's are at https://www.amazontrust.com/repository), \
+                 and check that nothing on the way answers in its place"
             ),
             _ => format!(
-                "the certificate of `{endpoint}` comes from no authority that this system trusts: update its CA \
-                 certificates or give the authority in `trust_store`, and check that nothing on the way answers in \
-                 its place"
+                "the certificate of `{endpoint}` was not issued by an authority that this system \
+                 trusts: update its CA certificates or give the authority in `trust_store`, and \
+                 check that nothing on the way answers in its place"
             ),
         })
         .with_param("trust_store"),
-        Verdict::ExpiredContext { not_after, .. } => {
-            out_of_time("has expired: it was valid until", "not_after", *not_after, peer)
-        }
-        Verdict::NotValidYetContext { not_before, .. } => {
-            out_of_time("is not valid yet: it is valid from", "not_before", *not_before, peer)
-        }
+        Verdict::ExpiredContext { not_after, .. } => out_of_time(
+            "has expired: it was valid until",
+            "not_after",
+            *not_after,
+            peer,
+        ),
+        Verdict::NotValidYetContext { not_before, .. } => out_of_time(
+            "is not valid yet: it is valid from",
+            "not_before",
+            *not_before,
+            peer,
+        ),
         Verdict::NotValidForName => other_name("", peer),
         Verdict::NotValidForNameContext { presented, .. } => {
-            let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| clean(name, &[])).collect();
+            let names: Vec<_> = presented
+                .iter()
+                .take(MAX_NAMES)
+                .map(|name| clean(name, &[]))
+                .collect();
             other_name(&format!(", {}", names.join(", ")), peer)
         }
         _ => Error::connection(format!(
-            "the certificate of `{endpoint}` is not one that can be trusted ({verdict}): check what answers there"
+            "the certificate of `{endpoint}` cannot be trusted ({verdict}): check which server \
+             answers there"
         )),
     }
 }
@@ -187,8 +200,9 @@ fn out_of_time(problem: &str, detail: &str, bound: UnixTime, peer: &Peer<'_>) ->
         .map(|text| format!(", {text} the last answer's"))
         .unwrap_or_default();
     let error = Error::connection(format!(
-        "the certificate of `{}`, or of its authority, {problem} {bound}, and this machine's clock shows \
-         {shows}{behind}: if that time is wrong, set the clock; else check what answers there",
+        "the certificate of `{}`, or of its authority, {problem} {bound}, and this machine's clock \
+         shows {shows}{behind}: if that time is wrong, set the clock; otherwise check which \
+         server answers there",
         peer.endpoint
     ))
     .with_detail("local_time", shows)
@@ -218,8 +232,8 @@ fn apart(now: SystemTime, server: SystemTime) -> Option<String> {
 
 fn other_name(names: &str, peer: &Peer<'_>) -> Error {
     Error::connection(format!(
-        "the certificate of `{}` is for other names{names}: check `endpoint`, and that nothing on the way answers in \
-         its place",
+        "the certificate of `{}` is for other host names{names}: check `endpoint`, and that \
+         nothing on the way answers in its place",
         peer.endpoint
     ))
     .with_param("endpoint")
@@ -230,9 +244,10 @@ fn device_refused(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
     let (from, to) = (iso8601(device.not_before()), iso8601(device.not_after()));
     let id = device.certificate_sha256();
     Error::connection(format!(
-        "`{endpoint}` refused the device's certificate, of `{}` ({alert:?}): check that it is registered and active \
-         (`aws iot describe-certificate --certificate-id {id}`), that its chain is whole, and that it is valid: from \
-         {from} to {to}, and this machine's clock shows {}",
+        "`{endpoint}` refused the device's certificate (subject `{}`, {alert:?}): check that it is \
+         registered and active (`aws iot describe-certificate --certificate-id {id}`), that its \
+         chain is complete, and that it is valid (from {from} to {to}; this machine's clock shows \
+         {})",
         device.certificate_subject(),
         iso8601(peer.now)
     ))

@@ -81,7 +81,10 @@ pub(crate) fn read(
         }
     };
     any_supported_type(&der).map_err(|_| {
-        refused("is of no kind that can be used, or damaged: give RSA 2048 to 4096, or EC P-256 or P-384".into())
+        refused(
+            "is of an unsupported kind or damaged: give RSA 2048 to 4096, or EC P-256 or P-384"
+                .into(),
+        )
     })
 }
 
@@ -115,12 +118,16 @@ fn find(bytes: &[u8]) -> Result<Found, String> {
             "EC PARAMETERS" => continue,
             "OPENSSH PRIVATE KEY" => {
                 return Err(
-                    "is in OpenSSH's own form: `ssh-keygen -p -m PKCS8 -f <key>` converts it"
+                    "is in OpenSSH's own format: `ssh-keygen -p -m PKCS8 -f <key>` converts it"
                         .into(),
                 );
             }
             "DSA PRIVATE KEY" => {
-                return Err("is a DSA key, which cannot be used: give RSA 2048 to 4096, or EC P-256 or P-384".into());
+                return Err(
+                    "is a DSA key, which is not supported: give RSA 2048 to 4096, or EC \
+                            P-256 or P-384"
+                        .into(),
+                );
             }
             other => {
                 others.push(Thing::of_label(other));
@@ -158,7 +165,7 @@ fn find_der(bytes: &[u8]) -> Result<Found, String> {
     };
     if !rest.is_empty() {
         return Err(format!(
-            "has {} more bytes behind its key in DER: give the key alone",
+            "has {} more bytes after its DER key: give the key alone",
             rest.len()
         ));
     }

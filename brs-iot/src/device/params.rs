@@ -72,7 +72,7 @@ impl DeviceParams {
             (true, true) => {
                 return refused(
                     "private_key",
-                    "both `private_key` and `pkcs11` are given: give the one that is used",
+                    "`private_key` and `pkcs11` are both given: keep only one",
                 );
             }
             (false, false) => {
@@ -100,7 +100,7 @@ impl DeviceParams {
         if self.certificate.is_none() && !self.has_external_key() {
             return refused(
                 "certificate",
-                "the device has no certificate: give `certificate` beside `private_key`",
+                "the device has no certificate: give `certificate` with `private_key`",
             );
         }
         self.external_key.as_ref().map_or(Ok(()), |key| key.check())

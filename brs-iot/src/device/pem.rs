@@ -101,8 +101,9 @@ impl Pem {
             (Neither::Token, "certificate") => "is a `pkcs11:` URI: leave it out, then the certificate is read from \
                                                 the token in `pkcs11`, by `certificate_label` or `certificate_id` there"
                 .to_owned(),
-            (Neither::Token, _) => "is a `pkcs11:` URI, and no token is asked for it: give a path".to_owned(),
-            (Neither::Uri, _) => "is a URI: give a path of this machine, such as `/etc/device/file.pem`".to_owned(),
+            (Neither::Token, _) => "is a `pkcs11:` URI, which is not supported here: give a path".to_owned(),
+            (Neither::Uri, _) => "is a URI: give a path on this machine, such as \
+                                  `/etc/device/file.pem`".to_owned(),
             (Neither::PerhapsKey, _) => format!(
                 "looks like a key or certificate without its PEM lines: give a path, or the whole text from `{BEGIN}` \
                  on"
@@ -344,7 +345,7 @@ mod tests {
                 "`certificate_label` or `certificate_id`",
             ),
             ("PKCS11:object=hush", "private_key", "give it as `pkcs11`"),
-            (" pkcs11:object=hush\n", "trust_store", "no token is asked"),
+            (" pkcs11:object=hush\n", "trust_store", "not supported here"),
             (
                 "file:///etc/hush.pem",
                 "certificate",

@@ -72,7 +72,9 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let mut file = File::open(path).map_err(failed)?.take(length as u64 + 1);
     file.read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > length {
-        return Err(Unread::new("grew while it was read: it is being written"));
+        return Err(Unread::new(
+            "grew while it was read: something is writing it",
+        ));
     }
     Ok(bytes)
 }
@@ -94,17 +96,25 @@ fn reason(error: &io::Error, path: &Path) -> String {
             "is a link to something that does not exist: check where it leads".into()
         }
         ErrorKind::NotFound if text.trim() != text => {
-            "does not exist: the path begins or ends with a blank, check whether that belongs to it".into()
+            "does not exist: the path begins or ends with a blank: check whether it should".into()
         }
         ErrorKind::NotFound if path.is_relative() => match std::env::current_dir() {
-            Ok(folder) => format!("does not exist in `{}`: check the path, or give an absolute one", folder.display()),
-            Err(_) => "does not exist, nor does this process's current folder: give an absolute path".into(),
+            Ok(folder) => format!(
+                "does not exist in `{}`: check the path, or give an absolute one",
+                folder.display()
+            ),
+            Err(_) => {
+                "does not exist, nor does this process's current folder: give an absolute path"
+                    .into()
+            }
         },
         ErrorKind::NotFound => "does not exist: check the path".into(),
-        ErrorKind::NotADirectory => "does not exist: a part of its path is a file and not a folder".into(),
+        ErrorKind::NotADirectory => {
+            "does not exist: part of its path is a file, not a folder".into()
+        }
         ErrorKind::PermissionDenied => {
-            "may not be read by this process's user (permission denied): check the owner and mode of the file and of \
-             each folder above it"
+            "cannot be read by this process's user (permission denied): check the owner and mode \
+             of the file and of each folder above it"
                 .into()
         }
         ErrorKind::IsADirectory => "is a folder: give a file".into(),
@@ -142,7 +152,7 @@ mod tests {
         for (path, words) in [
             (at("absent"), "the file does not exist: check the path"),
             (at("absent "), "begins or ends with a blank"),
-            (at("file/below"), "a part of its path is a file"),
+            (at("file/below"), "part of its path is a file"),
             (directory.path().to_owned(), "is a folder: give a file"),
             (at("long"), "more than 1 MiB"),
             ("absent".into(), "give an absolute one"),
@@ -174,7 +184,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("the file `/a` may not be read"),
+                .starts_with("the file `/a` cannot be read"),
             "{error}"
         );
         assert!(error.to_string().contains("permission denied") && error.is_unrecoverable());

@@ -81,7 +81,7 @@ async fn a_pair_that_does_not_belong_together_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("own certificate in place 2: put it first"),
+            .contains("own certificate as number 2: put it first"),
         "{error}"
     );
     assert_eq!(error.param(), Some("certificate"));
@@ -154,7 +154,7 @@ async fn a_certificate_out_of_its_time_says_which_time_it_is() {
         ),
         (
             device.not_after() + day,
-            "has ended",
+            "has expired",
             "clock shows 2027-01-02T00:00:00Z",
         ),
     ] {

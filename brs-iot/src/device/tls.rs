@@ -111,7 +111,7 @@ impl Trust {
         }
         if store.is_empty() {
             return Err(refused(format!(
-                "holds no certificate that can be used: {}",
+                "holds no usable certificate: {}",
                 left_out.join(", ")
             )));
         }
@@ -119,14 +119,14 @@ impl Trust {
             return Ok(Self::Given(Arc::new(store), named));
         }
         let left_out = format!(
-            "{} of its {of} blocks is left out: {}",
+            "{} of its {of} blocks ignored: {}",
             left_out.len(),
             left_out.join(", ")
         );
         tracing::warn!(
             trust_store = named,
             left_out,
-            "a part of the trust store cannot be used"
+            "part of the trust store cannot be used"
         );
         Ok(Self::Given(
             Arc::new(store),
@@ -251,7 +251,7 @@ mod tests {
             ("", "holds no certificate"),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "can be used: number 1 is no X.509",
+                "no usable certificate: number 1 is not an X.509",
             ),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n",
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(roots.len(), 1);
         assert!(
             name.starts_with(
-                "the trust store `/ca.pem` (1 of its 2 blocks is left out: number 1 is no X"
+                "the trust store `/ca.pem` (1 of its 2 blocks ignored: number 1 is not an X"
             ),
             "{name}"
         );

@@ -89,7 +89,7 @@ pub(crate) async fn fetch(
         if within(cx.time_left()).saturating_sub(wait) < SHORTEST_TRY {
             return Err(failed);
         }
-        tracing::debug!(error = %failed.error, ?wait, "the call is made again");
+        tracing::debug!(error = %failed.error, ?wait, "the call is retried");
         cx.clock().sleep(wait).await;
         earlier = Some(failed);
     }

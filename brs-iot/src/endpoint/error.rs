@@ -144,7 +144,7 @@ pub(crate) fn refused(answer: &Answer, call: &Call<'_>) -> Failed {
 pub(crate) fn unreadable(problem: &str, answer: &Answer, call: &Call<'_>) -> Failed {
     Failed::at_rest(told(
         Error::credential(format!(
-            "`{}` gave an answer that {problem}: check what answers at the endpoint",
+            "`{}` sent an answer that {problem}: check which server answers at the endpoint",
             call.endpoint
         )),
         answer,
@@ -154,7 +154,7 @@ pub(crate) fn unreadable(problem: &str, answer: &Answer, call: &Call<'_>) -> Fai
 /// The error for an answer that is longer than is read.
 pub(crate) fn too_long(answer: &Answer, call: &Call<'_>) -> Failed {
     let error = Error::credential(format!(
-        "`{}` gave an answer of more than {} KiB, which is not read: check what answers at the endpoint",
+        "`{}` sent an answer of more than {} KiB: check which server answers at the endpoint",
         call.endpoint,
         MAX_BODY / 1024
     ));
@@ -192,7 +192,7 @@ pub(crate) fn late(call: &Call<'_>) -> Failed {
 /// The error for a call that found no end at all.
 pub(crate) fn lost(call: &Call<'_>) -> Failed {
     Failed::transport(Error::connection(format!(
-        "the call to `{}` was given up",
+        "the call to `{}` was abandoned",
         call.endpoint
     )))
 }

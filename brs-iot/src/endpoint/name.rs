@@ -63,7 +63,8 @@ impl Endpoint {
         // Even where any host may be called, this one answers nobody's question for credentials.
         if is_data_endpoint(&labels) {
             return Err(refused(format!(
-                "is a data endpoint, for MQTT; the credentials endpoint has another prefix: {COMMAND} tells it"
+                "is a data endpoint, for MQTT; the credentials endpoint has another prefix: \
+                 {COMMAND} shows it"
             )));
         }
         if any_host {
@@ -73,8 +74,9 @@ impl Endpoint {
             });
         }
         Err(refused(format!(
-            "is not an AWS IoT credentials endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`: {COMMAND} \
-             tells it; any other host is called only with `allow_any_endpoint`"
+            "is not an AWS IoT credentials endpoint, \
+             `<prefix>.credentials.iot.<region>.amazonaws.com`: {COMMAND} shows it; any other \
+             host needs `allow_any_endpoint`"
         )))
     }
 
@@ -97,7 +99,9 @@ fn refused(problem: impl Into<String>) -> Error {
 /// Host and port, or what is wrong.
 fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
     if authority.contains("://") || authority.contains('/') {
-        return Err("is a host and perhaps a port: leave out `https://` and any path".into());
+        return Err(
+            "must be a host with an optional port: leave out `https://` and any path".into(),
+        );
     }
     let (host, port) = match authority
         .strip_prefix('[')
@@ -120,7 +124,7 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
         if let Some(at) = authority.chars().position(|c| !is_part(c)) {
             return Err(format!(
-                "holds a character that no host name has, number {}",
+                "has an invalid character for a host name, number {}",
                 at + 1
             ));
         }
@@ -201,7 +205,7 @@ fn check_name(param: &str, text: &str, extra: &str) -> Result<(), Error> {
         .position(|c| !c.is_ascii_alphanumeric() && c != '_' && !extra.contains(c))
     {
         format!(
-            "may hold only letters, digits and any of `_{extra}`; character {} is something else",
+            "can have only letters, digits and any of `_{extra}`; character {} is something else",
             index + 1
         )
     } else {
@@ -216,7 +220,7 @@ fn check_name(param: &str, text: &str, extra: &str) -> Result<(), Error> {
 pub(crate) fn check_duration(duration: Duration) -> Result<(), Error> {
     let seconds = duration.as_secs();
     let problem = if duration.subsec_nanos() != 0 {
-        "must be whole seconds, which is all AWS takes".to_owned()
+        "must be whole seconds: AWS accepts no fractions".to_owned()
     } else if !(900..=43_200).contains(&seconds) {
         format!("must be 900 to 43200 seconds, not {seconds}")
     } else {
@@ -342,7 +346,7 @@ mod tests {
             (format!("c2abc .{}", &host[6..]), "number 6"),
             (
                 format!("{host}\u{200b}"),
-                "holds a character that no host name has, number 46",
+                "has an invalid character for a host name, number 46",
             ),
             (format!("{host}."), "ends with a dot"),
             (format!("https://{host} "), "leave out `https://`"),

@@ -64,9 +64,9 @@ impl Proxy {
             };
             if proxy.uri().scheme_str() != Some("http") {
                 return Err(Error::configuration(format!(
-                    "the proxy of the environment variable `{name}` is not an `http://` one, and would be shown the \
-                     device's certificate: name the endpoint in `NO_PROXY`, or give an `http://` proxy there or in \
-                     `proxy`"
+                    "the proxy in the environment variable `{name}` is not an `http://` proxy and \
+                     would see the device's certificate: list the endpoint in `NO_PROXY`, or give \
+                     an `http://` proxy there or in `proxy`"
                 ))
                 .with_param("proxy")
                 .unrecoverable());
@@ -82,7 +82,7 @@ impl Proxy {
     /// The builder of a client that goes this way, whatever the environment says later.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
         let refused = |_| {
-            Error::validation("`proxy` is no URL")
+            Error::validation("`proxy` is not a URL")
                 .with_param("proxy")
                 .unrecoverable()
         };

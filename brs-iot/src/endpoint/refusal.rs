@@ -74,9 +74,10 @@ impl Refusal {
                  {certificate}"
             ),
             Self::CertificateNotActive => format!(
-                "the device's certificate is not registered or not active in the account and region of `{endpoint}` \
-                 ({status}): check `aws iot describe-certificate --certificate-id {certificate}`, activate it (`aws \
-                 iot update-certificate --new-status ACTIVE`), and check that the endpoint is that account's own"
+                "the device's certificate is not registered or not active in the account and \
+                 region of `{endpoint}` ({status}): check `aws iot describe-certificate \
+                 --certificate-id {certificate}`, activate it (`aws iot update-certificate \
+                 --new-status ACTIVE`), and check that the endpoint belongs to that account"
             ),
             Self::NoRoleAlias => {
                 format!(
@@ -84,9 +85,10 @@ impl Refusal {
                 )
             }
             Self::CannotAssume => format!(
-                "the role of role alias `{alias}` does not exist or cannot be assumed ({status}): check `aws iot \
-                 describe-role-alias --role-alias {alias}`, and that the trust policy of that role (`aws iam \
-                 get-role`) lets `credentials.iot.amazonaws.com` do `sts:AssumeRole`"
+                "the role of role alias `{alias}` does not exist or cannot be assumed ({status}): \
+                 check `aws iot describe-role-alias --role-alias {alias}`, and that the trust \
+                 policy of that role (`aws iam get-role`) allows `credentials.iot.amazonaws.com` \
+                 to call `sts:AssumeRole`"
             ),
             Self::DurationTooLong => {
                 let asked = match call.duration {
@@ -95,25 +97,29 @@ impl Refusal {
                 };
                 format!(
                     "{asked} is longer than the role's maximum session duration ({status}): check \
-                     `MaxSessionDuration` of the role (`aws iam get-role`) and `credentialDurationSeconds` of the \
-                     alias (`aws iot describe-role-alias --role-alias {alias}`), or ask for less with `duration`"
+                     `MaxSessionDuration` of the role (`aws iam get-role`) and \
+                     `credentialDurationSeconds` of the alias (`aws iot describe-role-alias \
+                     --role-alias {alias}`), or set a shorter `duration`"
                 )
             }
             Self::Throttled => format!(
-                "`{endpoint}` wants fewer calls ({status}): fewer devices at once, or ask for a higher limit of the \
-                 credentials provider (Service Quotas, AWS IoT Core)"
+                "`{endpoint}` throttled the call ({status}): call from fewer devices at once, or \
+                 request a higher limit for the credentials provider (Service Quotas, AWS IoT \
+                 Core)"
             ),
             Self::Trouble => format!(
-                "`{endpoint}` is in trouble ({status}): it is asked again; https://health.aws.amazon.com tells more"
+                "`{endpoint}` failed ({status}): the call is retried; see \
+                 https://health.aws.amazon.com"
             ),
             Self::NotAws => format!(
-                "what answered for `{endpoint}` ({status}) is not AWS IoT: check `endpoint`, the proxy, and whether \
-                 the network asks for a login"
+                "the server that answered for `{endpoint}` ({status}) is not AWS IoT: check \
+                 `endpoint`, the proxy, and whether the network requires a login"
             ),
             Self::CertificatePage => format!(
-                "what answered for `{endpoint}` ({status}) is not AWS IoT but a web server that did not accept the \
-                 device's certificate: check `endpoint` and which authority that server wants; the certificate is of \
-                 `{}`, its id is {certificate}",
+                "the server that answered for `{endpoint}` ({status}) is not AWS IoT but a web \
+                 server that rejected the device's certificate: check `endpoint` and which \
+                 authority that server requires; the certificate's subject is `{}`, its id is \
+                 {certificate}",
                 call.device.certificate_subject()
             ),
             Self::Other => match message {

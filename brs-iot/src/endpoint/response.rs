@@ -64,7 +64,7 @@ pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
         match error.classify() {
             Category::Eof => "is cut off".to_owned(),
             Category::Data => {
-                "is JSON of another shape: `credentials` must be a map of texts".to_owned()
+                "is JSON of another shape: `credentials` must be a map of strings".to_owned()
             }
             Category::Syntax | Category::Io => format!("is not JSON{}", guess(body)),
         }
@@ -111,8 +111,9 @@ pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
             odd.join(", ")
         ));
     }
-    let expiration = time(expiration.expose(), Format::DateTimeWithOffset)
-        .ok_or_else(|| "has an `expiration` that is no ISO 8601 time with an offset".to_owned())?;
+    let expiration = time(expiration.expose(), Format::DateTimeWithOffset).ok_or_else(|| {
+        "has an `expiration` that is not an ISO 8601 time with an offset".to_owned()
+    })?;
     Ok(TemporaryCredentials::new(
         access_key_id.expose(),
         secret_access_key.expose(),
@@ -243,11 +244,11 @@ mod tests {
             ),
             (
                 GOOD.replace("2026-01-01T00:00:00Z", "1767225600"),
-                "no ISO 8601 time",
+                "not an ISO 8601 time",
             ),
             (
                 GOOD.replace("2026-01-01T00:00:00Z", "2026-01-01T00:00:00"),
-                "no ISO 8601 time",
+                "not an ISO 8601 time",
             ),
             (
                 GOOD.replace("ASIAX", "A\",\"accessKeyId\":\"B"),

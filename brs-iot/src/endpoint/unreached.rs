@@ -58,9 +58,13 @@ impl Unreached {
     pub fn words(self) -> &'static str {
         match self {
             Self::Proxy => {
-                "the proxy opened no way to it: check the proxy's URL, user and password, and its rules"
+                "the proxy opened no tunnel to it: check the proxy's URL, user and password, and \
+                 its rules"
             }
-            Self::Name => "its name is not known: check `endpoint` and this machine's name servers",
+            Self::Name => {
+                "its name cannot be resolved: check `endpoint` and this machine's DNS \
+                           servers"
+            }
             Self::Route => "there is no route to it: check this machine's network",
             Self::Nobody => "nothing listens there: check `endpoint`, its port and the proxy",
             Self::Cut => "the connection was cut: check proxies and firewalls on the way",

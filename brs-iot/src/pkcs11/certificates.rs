@@ -95,7 +95,8 @@ pub(super) fn read(
     }
     let (handles, more) = find::handles(session, &class)?;
     if more {
-        tracing::warn!(%token, "the token holds too many certificates to look at all: the chain may lack one");
+        tracing::warn!(%token, "the token holds too many certificates to read them all: the chain \
+                                may be incomplete");
     }
     // Another's certificate that cannot be read is not missed until the chain is checked.
     let all = handles
@@ -177,7 +178,7 @@ pub(super) fn choose<'a>(
         let list = find::listed(chosen.iter().map(|stored| stored.to_string()));
         let remedy = match find::are_alike(chosen.iter().map(|stored| (&*stored.label, &stored.id)))
         {
-            true => "give one another label or id with the token's own tool, or remove it",
+            true => "change one's label or id with the token's own tool, or remove it",
             false => "choose by label and id, or remove one",
         };
         let text = format!(
@@ -193,7 +194,7 @@ pub(super) fn choose<'a>(
             Error::configuration(format!("{token} has no certificate for the key")).unrecoverable(),
         ),
         [only] => Ok(&only.certificate),
-        [.., before, last] if ends(before) == ends(last) => several("that end at the same time"),
+        [.., before, last] if ends(before) == ends(last) => several("that expire at the same time"),
         [.., last]
             if chosen
                 .iter()
@@ -282,11 +283,11 @@ impl fmt::Display for Stored {
         match Facts::of(&self.certificate) {
             Some(facts) => write!(
                 f,
-                ", SHA-256 {}, until {}",
+                ", SHA-256 {}, expires {}",
                 facts.sha256,
                 iso8601(facts.not_after)
             ),
-            None => f.write_str(", which is no X.509 certificate"),
+            None => f.write_str(", which is not an X.509 certificate"),
         }
     }
 }

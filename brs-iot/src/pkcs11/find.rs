@@ -144,11 +144,11 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot),
         (None, _) => Err(Failure::Other(Error::connection(format!(
-            "{token} is not there any more: plug it in again"
+            "{token} is gone: plug it in again"
         )))),
         (Some(_), Some(_)) => Err(Failure::Other(
             Error::configuration(format!(
-                "{token} is there twice by now: unplug one, or choose one by slot id"
+                "{token} is present twice: unplug one, or choose one by slot id"
             ))
             .unrecoverable(),
         )),
@@ -225,7 +225,7 @@ pub(super) fn key(
         Err(Failure::Other(Error::configuration(text).unrecoverable()))
     };
     if flag(AttributeType::Sign)? == Some(false) {
-        return wrong("is not made for signing (CKA_SIGN is false): choose another key");
+        return wrong("is not for signing (CKA_SIGN is false): choose another key");
     }
     let is_rsa = match key_type {
         Some(KeyType::RSA) => true,
@@ -271,8 +271,8 @@ fn one(
                     .map(|seen| format!("{seen}, {}", kind(session, seen.handle))),
             );
             format!(
-                "{token} has {count} {what}s of the same label and id, so that neither chooses one: give one another \
-                 label or id with the token's own tool, or remove it: {kinds}"
+                "{token} has {count} {what}s with the same label and id, which cannot tell them \
+                 apart: change one's label or id with the token's own tool, or remove it: {kinds}"
             )
         }
         count => format!(

@@ -58,7 +58,7 @@ fn problem(pin: &str) -> Option<String> {
         ))
     } else if pin.chars().any(char::is_control) {
         Some(
-            "holds a control character, such as a line break, a tab or a NUL, which no PIN does"
+            "contains a control character, such as a line break, a tab or a NUL, which no PIN does"
                 .into(),
         )
     } else {
@@ -83,7 +83,8 @@ pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Opt
         },
     );
     Some(format!(
-        "has PINs of {least}{most} bytes, and the one that was given is {problem}: it was not sent; give the right PIN"
+        "accepts PINs of {least}{most} bytes, and the given one is {problem}: it was not sent; \
+         give the right PIN"
     ))
 }
 
@@ -150,7 +151,8 @@ pub(super) fn may_be_tried(
     let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
     let Some(key) = &*KEY else {
         return wrong(format!(
-            "{token}: no PIN is tried, since the system gives no random numbers to remember it by"
+            "{token}: no PIN is tried, since the system provides no random numbers to remember it \
+             by"
         ));
     };
     let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);

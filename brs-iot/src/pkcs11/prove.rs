@@ -72,7 +72,8 @@ impl Prover<'_> {
         for (place, other) in (2..).zip(others) {
             if self.prove(other).await?.is_ok() {
                 return Err(self.wrong(&format!(
-                    "its own certificate is in place {place} of those given: put it first, before its authorities"
+                    "its own certificate is number {place} of those given: put it first, before \
+                     its authorities"
                 )));
             }
         }
@@ -106,7 +107,7 @@ impl Prover<'_> {
             return Err(match (refused.pop(), &found.candidates[..]) {
                 (Some((_, error)), [only]) => error.with_detail("certificate", only),
                 (_, candidates) => self.wrong(&format!(
-                    "none of its {} certificates fits it: {}",
+                    "none of its {} certificates matches it: {}",
                     candidates.len(),
                     listed(candidates.iter().map(Stored::to_string))
                 )),

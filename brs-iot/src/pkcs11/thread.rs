@@ -316,7 +316,7 @@ impl Shared {
         }
         let what = &self.place;
         Error::connection(format!(
-            "{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`"
+            "{what} was busy with other calls for {limit:?}: raise `signature_timeout`"
         ))
     }
 

@@ -145,7 +145,8 @@ impl Desk {
                                 .as_ref()
                                 .is_some_and(|source| source.is(&accepted.source))
                     });
-                tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
+                tracing::debug!(token = %self.place, "the token's session is no longer usable: \
+                                                      opening another");
                 let again = self.once(
                     key,
                     pin.or(accepted.as_ref().map(|accepted| &accepted.pin)),
@@ -232,8 +233,9 @@ impl Desk {
         }
         Err(Failure::Other(
             Error::configuration(format!(
-                "another session uses {token} with another PIN, which it accepted: this one was not tried; give the \
-                 right one, or, if the PIN was changed meanwhile, give the new one to all sessions"
+                "another session uses {token} with another PIN, which the token accepted: this one \
+                 was not tried; give the right PIN or, if it was changed meanwhile, give the new \
+                 one to all sessions"
             ))
             .retryable()
             .with_param("pin"),
@@ -246,7 +248,7 @@ impl Open {
     fn new(place: &Place, key: &KeyRef, pin: Option<&SecretString>) -> Result<Self, Failure> {
         let Some(token) = &place.token else {
             return Err(Failure::Other(Error::configuration(format!(
-                "{place} is no token"
+                "{place} is not a token"
             ))));
         };
         let module = module(&place.module)?;
@@ -394,8 +396,8 @@ fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
         format!(", or a module that has {wanted}")
     };
     Error::configuration(format!(
-        "{place}: {key} wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), between its beginning and its end, \
-         and the module signs with {taken} in one step only: use a key without that attribute{other}"
+        "{place}: {key} requires a login within each signature (CKA_ALWAYS_AUTHENTICATE), but the \
+         module signs with {taken} in one step only: use a key without that attribute{other}"
     ))
     .unrecoverable()
 }

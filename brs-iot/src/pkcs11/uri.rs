@@ -67,14 +67,15 @@ impl Uri {
                 })?;
                 if !is_name(name) {
                     return Err(wrong(
-                        "has an attribute whose name has other characters than letters, digits, `-`, `_`",
+                        "has an attribute name with characters other than letters, digits, `-` and \
+                         `_`",
                     ));
                 }
                 let value = decode(name, value, more)?;
                 if separator == '&' && !QUERY.contains(&name) {
                     tracing::warn!(
                         name,
-                        "an attribute in the query of a PKCS#11 URI is not known and ignored"
+                        "ignoring an unknown attribute in the query of a PKCS#11 URI"
                     );
                     continue;
                 }
@@ -115,7 +116,7 @@ impl Uri {
             "type" if value == b"private" => {}
             "type" => {
                 return Err(wrong(
-                    "must be about a private key: `type=private`, or no `type`",
+                    "must name a private key: `type=private`, or no `type`",
                 ));
             }
             "library-manufacturer"
@@ -130,7 +131,7 @@ impl Uri {
             }
             "module-path" | "module-name" | "pin-source" | "pin-value" => {
                 return Err(wrong(format!(
-                    "has `{name}` in its path: it belongs behind the `?`"
+                    "has `{name}` in its path: put it after the `?`"
                 )));
             }
             name => {
@@ -154,7 +155,8 @@ impl Uri {
                 let source = text(name, value)?;
                 if source.starts_with('|') {
                     return Err(wrong(
-                        "has a command as `pin-source`: brs runs none, use a file or a function",
+                        "has a command as `pin-source`, which brs does not run: use a file or a \
+                         function",
                     ));
                 }
                 self.pin_file = Some(file(name, source)?);
@@ -206,7 +208,7 @@ fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Err
         let mut is_digit = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
         if byte == b'%' && !(is_digit() && is_digit()) {
             return Err(wrong(format!(
-                "has a `%` in `{name}` that two hexadecimal digits do not follow"
+                "has a `%` in `{name}` that is not followed by two hexadecimal digits"
             )));
         }
     }
@@ -232,7 +234,7 @@ fn bare(name: &str, value: &[u8]) -> Result<String, Error> {
 
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
     let text = std::str::from_utf8(value)
-        .map_err(|_| wrong(format!("has a `{name}` that is not a text (UTF-8)")))?;
+        .map_err(|_| wrong(format!("has a `{name}` that is not UTF-8 text")))?;
     match text.contains('\0') {
         true => Err(wrong(format!(
             "has a `{name}` with a NUL (`%00`) in it, which can only be padding at its end"
@@ -355,7 +357,7 @@ mod tests {
             ("pkcs11:slot-id=99999999999999999999", "decimal"),
             ("pkcs11:type=cert", "private key"),
             ("pkcs11:library-version=1", "not supported"),
-            ("pkcs11:pin-value=1", "behind the `?`"),
+            ("pkcs11:pin-value=1", "after the `?`"),
             ("pkcs11:?module-name=opensc", "module-path"),
             ("pkcs11:?module-path=m.so", "absolute"),
             ("pkcs11:?pin-source=|cat%20/run/pin", "command"),

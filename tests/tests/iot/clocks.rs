@@ -193,7 +193,7 @@ async fn how_near_its_end_a_certificate_is_is_the_endpoints_to_say_once_it_has_t
 async fn a_certificate_out_of_its_time_opens_no_session_and_tells_the_time() {
     let bench = Bench::new();
     for (validity, problem) in [
-        (start() - 9 * DAY..start() - DAY, "has ended"),
+        (start() - 9 * DAY..start() - DAY, "has expired"),
         (start() + DAY..start() + 9 * DAY, "is not valid yet"),
     ] {
         let device = bench.iot.add_device_valid(THING, KeyKind::EcP256, validity);

@@ -101,7 +101,7 @@ async fn every_file_that_may_not_be_read_says_so() {
             assert!(
                 error
                     .to_string()
-                    .contains("file` may not be read by this process's user"),
+                    .contains("file` cannot be read by this process's user"),
                 "{param}: {error}"
             );
             assert!(
@@ -235,14 +235,14 @@ async fn one_broken_block_does_not_spoil_a_trust_store_and_errors_tell_of_it() {
     assert!(
         error
             .to_string()
-            .contains("comes from no authority of the trust store"),
+            .contains("was not issued by an authority in the trust store"),
         "{error}"
     );
     let error = refused(&Bench::new(), bench.params().trust_store(broken)).await;
     assert!(
         error
             .to_string()
-            .contains("holds no certificate that can be used: number 1 is damaged"),
+            .contains("holds no usable certificate: number 1 is damaged"),
         "{error}"
     );
 }

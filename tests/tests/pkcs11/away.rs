@@ -124,7 +124,7 @@ fn a_key_that_was_replaced_is_noticed_before_the_server_does() {
         assert!(sign(&opened).unwrap_err().contains("has no private key"));
         token.key(Kind::P256, "iot", &[1]);
         let error = sign(&opened).unwrap_err();
-        assert!(error.contains("does not fit the certificate"), "{error}");
+        assert!(error.contains("does not match the certificate"), "{error}");
     });
 }
 

@@ -282,7 +282,9 @@ fn the_certificate_and_its_chain_are_read_from_the_token() {
                 .await
                 .unwrap_err();
             assert!(
-                another.to_string().contains("does not fit the certificate"),
+                another
+                    .to_string()
+                    .contains("does not match the certificate"),
                 "{another}"
             );
         });
@@ -333,7 +335,7 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
             ("p521", &p521, "unsupported one"),
             ("rsa", &p256, "another kind of key"),
             ("p256", &rsa, "another kind of key"),
-            ("p256", &other, "does not fit the certificate"),
+            ("p256", &other, "does not match the certificate"),
             ("unused", &unused, "CKA_SIGN is false"),
         ] {
             let error = run(token
@@ -355,7 +357,7 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
         let chain = vec![authority.certificate.clone(), p256];
         let error = run(token.pkcs11().key_label("p256").open(Some(chain))).unwrap_err();
         assert!(
-            error.is_unrecoverable() && error.to_string().contains("is in place 2"),
+            error.is_unrecoverable() && error.to_string().contains("is number 2"),
             "{error}"
         );
         let error = run(token.pkcs11().key_label("rsa").open(Some(Vec::new()))).unwrap_err();

@@ -319,7 +319,7 @@ fn what_cannot_be_a_pin_costs_no_try() {
         for (pin, words) in [
             (
                 SecretSource::value(least),
-                "has PINs of 4 to 255 bytes, and the one that was given is shorter: it was not sent",
+                "accepts PINs of 4 to 255 bytes, and the given one is shorter: it was not sent",
             ),
             (SecretSource::value(""), "is empty"),
             (SecretSource::value("12345\n"), "control character"),

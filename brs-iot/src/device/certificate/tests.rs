@@ -90,14 +90,14 @@ fn what_is_no_certificate_says_what_it_is() {
         ),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
-            "number 1, that is no X.509",
+            "number 1, which is not an X.509",
         ),
         (
             format!("{whole}{}", &whole[..200]),
             "number 2: it was cut off",
         ),
         (whole.repeat(17), "holds 17 certificates"),
-        ("0\u{3}abc".into(), "number 1, that is no X.509"),
+        ("0\u{3}abc".into(), "number 1, which is not an X.509"),
     ] {
         let error = read_chain(bytes.as_bytes(), "the certificate `/a`").unwrap_err();
         assert!(
@@ -148,7 +148,7 @@ fn what_stands_in_place_of_a_certificate_is_named_in_pem_and_in_der() {
         ),
         (
             "revoked",
-            "holds no certificate, but a list of revoked certificates (CRL)",
+            "holds no certificate, but a certificate revocation list (CRL)",
         ),
     ] {
         let thing = openssl(name);
@@ -176,7 +176,9 @@ fn what_stands_in_place_of_a_certificate_is_named_in_pem_and_in_der() {
         )
         .unwrap_err();
         assert!(
-            error.to_string().contains("number 1, that is no X.509"),
+            error
+                .to_string()
+                .contains("number 1, which is not an X.509"),
             "{error}"
         );
     }
@@ -218,7 +220,7 @@ fn text_around_a_certificate_and_behind_it_is_ignored() {
     for (bytes, words) in [
         (
             [&der[..], &der].concat(),
-            "more bytes behind its certificate in DER",
+            "more bytes after its DER certificate",
         ),
         ([&der[..], b"hush"].concat(), "has 4 more bytes"),
         (der[..100].to_vec(), "was cut off: it has 100 of the"),
@@ -269,7 +271,7 @@ fn one_broken_block_of_a_trust_store_is_left_out_and_told() {
     let (one, two) = (certificate(), certificate());
     let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (broken, words) in [
-        (odd.to_owned(), "number 2 is no X.509 certificate"),
+        (odd.to_owned(), "number 2 is not an X.509 certificate"),
         (odd.replace("AAAA", "A*AA"), "number 2 is damaged"),
         (
             odd.replace("-----END CERTIFICATE-----\n", ""),

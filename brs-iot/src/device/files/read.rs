@@ -59,7 +59,8 @@ pub(super) async fn bounded<T>(
     in_time(clock, limit, reading).await.ok_or_else(|| {
         let limit = limit.as_secs_f32();
         Error::connection(format!(
-            "reading {what} took longer than {limit} s: check the file system, and whatever gives the pass phrase"
+            "reading {what} took longer than {limit} s: check the file system and the source of \
+             the pass phrase"
         ))
     })
 }

@@ -320,7 +320,7 @@ async fn a_new_pair_is_too_early_only_if_both_clocks_say_so() {
     certify(start - 20 * day, start - day);
     let problem = files.look(&clock, LEFT).await.problem.unwrap().to_string();
     assert!(
-        problem.contains("has ended") && problem.contains("the endpoint's clock"),
+        problem.contains("has expired") && problem.contains("the endpoint's clock"),
         "{problem}"
     );
 }

@@ -121,7 +121,7 @@ pub(super) fn is_encrypted(der: &[u8]) -> bool {
 /// sentence.
 pub(super) fn check(der: &[u8]) -> Result<(), String> {
     let (scheme, parameters) =
-        algorithm(der).ok_or_else(|| damaged(&"it is no encrypted PKCS#8 key"))?;
+        algorithm(der).ok_or_else(|| damaged(&"it is not an encrypted PKCS#8 key"))?;
     if scheme != PBES2 {
         return Err(unsupported(&scheme));
     }
@@ -131,9 +131,7 @@ pub(super) fn check(der: &[u8]) -> Result<(), String> {
         return Err(damaged(&"it is not PBES2"));
     };
     match excess(&scheme.kdf) {
-        Some(excess) => Err(format!(
-            "is encrypted so that it takes too long to open ({excess}): {CONVERT}"
-        )),
+        Some(excess) => Err(format!("takes too long to decrypt ({excess}): {CONVERT}")),
         None => Ok(()),
     }
 }
@@ -149,8 +147,8 @@ pub(super) fn legacy(cipher: &str) -> String {
         ""
     };
     format!(
-        "is encrypted in OpenSSL's old way (`Proc-Type: 4,ENCRYPTED`, {cipher}), which is not supported: \
-         {CONVERT}{note}"
+        "uses OpenSSL's old encryption (`Proc-Type: 4,ENCRYPTED`, {cipher}), which is not \
+         supported: {CONVERT}{note}"
     )
 }
 
@@ -160,7 +158,7 @@ pub(super) fn damaged(error: &dyn std::fmt::Display) -> String {
 
 /// The algorithm of PBES2's two parts, and their lengths.
 fn check_parts(parameters: Option<AnyRef<'_>>) -> Result<(), String> {
-    let damaged = || damaged(&"PBES2 has a derivation and a cipher");
+    let damaged = || damaged(&"PBES2 needs a key derivation and a cipher");
     let parameters = parameters
         .and_then(|parameters| within(&parameters))
         .ok_or_else(damaged)?;
@@ -186,7 +184,7 @@ fn check_parts(parameters: Option<AnyRef<'_>>) -> Result<(), String> {
         Some(salt) if salt.tag() == Tag::OctetString => {
             let found = salt.value().len();
             return Err(format!(
-                "is encrypted with a salt of {found} bytes, of at most {MAX_SALT}: {CONVERT}"
+                "is encrypted with a salt of {found} bytes, more than {MAX_SALT}: {CONVERT}"
             ));
         }
         _ => return Err(damaged()),
@@ -242,7 +240,7 @@ fn excess(kdf: &Kdf) -> Option<String> {
     match (kdf.pbkdf2(), kdf.scrypt()) {
         (Some(pbkdf2), _) if pbkdf2.iteration_count <= MAX_ITERATIONS => None,
         (Some(pbkdf2), _) => Some(format!(
-            "PBKDF2 with {} iterations, of at most {MAX_ITERATIONS}",
+            "PBKDF2 with {} iterations, more than {MAX_ITERATIONS}",
             pbkdf2.iteration_count
         )),
         (_, Some(scrypt)) => {
@@ -255,13 +253,9 @@ fn excess(kdf: &Kdf) -> Option<String> {
                 .into_iter()
                 .fold(scrypt.cost_parameter, u64::saturating_mul);
             let most = MAX_SCRYPT_BYTES / (1024 * 1024);
-            (work > MAX_SCRYPT_BYTES).then(|| {
-                format!(
-                    "scrypt over {} MiB, of at most {most}",
-                    work / (1024 * 1024)
-                )
-            })
+            (work > MAX_SCRYPT_BYTES)
+                .then(|| format!("scrypt over {} MiB, more than {most}", work / (1024 * 1024)))
         }
-        _ => Some("a way of derivation that is not known".to_owned()),
+        _ => Some("an unknown key derivation".to_owned()),
     }
 }

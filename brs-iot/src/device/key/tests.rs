@@ -225,7 +225,7 @@ fn parameters_that_make_no_sense_are_refused_and_nothing_panics() {
     for salt in [33, 40] {
         let error = wrong(&pbes2(&[7; 40][..salt], &AES256, &[0; 16]), Some("hush")).to_string();
         assert!(
-            error.contains(&format!("a salt of {salt} bytes, of at most 32")),
+            error.contains(&format!("a salt of {salt} bytes, more than 32")),
             "{error}"
         );
     }
@@ -301,10 +301,10 @@ fn a_key_whose_derivation_would_not_end_is_refused() {
     for (scheme, excess) in [
         (
             pbkdf2(2_000_001),
-            "PBKDF2 with 2000001 iterations, of at most 2000000",
+            "PBKDF2 with 2000001 iterations, more than 2000000",
         ),
         (pbkdf2(90_000_000), "PBKDF2 with 90000000"),
-        (scrypt(19, 8, 1), "scrypt over 512 MiB, of at most 256"),
+        (scrypt(19, 8, 1), "scrypt over 512 MiB, more than 256"),
         (scrypt(14, 8, 17), "scrypt over 272 MiB"),
     ] {
         let encrypted_data = OctetStringRef::new(&[0; 32]).unwrap();
@@ -347,16 +347,13 @@ fn what_is_no_key_says_what_it_is() {
         ),
         (pem("HUSH", b"x"), "holds no private key, but HUSH"),
         (pem("DSA PRIVATE KEY", b"x"), "is a DSA key"),
-        ("ssh-ed25519 AAAA me".into(), "a public key of OpenSSH"),
-        (
-            "PuTTY-User-Key-File-3: x".into(),
-            "a key of PuTTY: `puttygen",
-        ),
-        ("<html>".into(), "a web page: what a server answered"),
+        ("ssh-ed25519 AAAA me".into(), "an OpenSSH public key"),
+        ("PuTTY-User-Key-File-3: x".into(), "a PuTTY key: `puttygen"),
+        ("<html>".into(), "a web page: a server's answer"),
         (pem("OPENSSH PRIVATE KEY", b"x"), "ssh-keygen -p"),
         (key.repeat(2), "holds 2 private keys"),
         (key[..60].to_owned(), "it was cut off"),
-        (pem("PRIVATE KEY", b"hush"), "of no kind that can be used"),
+        (pem("PRIVATE KEY", b"hush"), "of an unsupported kind"),
         ("0\u{3}abc".into(), "holds no key in PEM or DER"),
     ] {
         let error = wrong(text.as_bytes(), None);
@@ -381,10 +378,7 @@ fn der_may_be_padded_and_is_told_apart() {
     }
     for (bytes, words) in [
         (der[..60].to_vec(), "was cut off: it has 60 of the"),
-        (
-            [&der[..], &der].concat(),
-            "more bytes behind its key in DER",
-        ),
+        ([&der[..], &der].concat(), "more bytes after its DER key"),
         (
             crate::device::certificate::tests::openssl("certificate").1,
             "holds no private key, but a certificate",

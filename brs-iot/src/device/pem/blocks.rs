@@ -33,7 +33,7 @@ pub(crate) enum Broken {
 /// Why text is not PEM, as the end of a sentence.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotPem {
-    #[error("is not text: give PEM, or DER as it is")]
+    #[error("is not text: give PEM or plain DER")]
     NotText,
     #[error("is UTF-16 text: save it as UTF-8 or ASCII")]
     Utf16,

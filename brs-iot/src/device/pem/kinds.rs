@@ -118,13 +118,13 @@ impl Thing {
                 "`puttygen <file> -O private-openssh -o <new file>` converts it"
             }
             (Self::WebPage, _) => {
-                "what a server answered in place of the file was saved; download it again"
+                "a server's answer was saved in place of the file; download it again"
             }
             (Self::BareBase64, Certificate) => {
-                "put `-----BEGIN CERTIFICATE-----` and its end around it"
+                "put it between `-----BEGIN CERTIFICATE-----` and `-----END CERTIFICATE-----`"
             }
             (Self::BareBase64, PrivateKey) => {
-                "put `-----BEGIN PRIVATE KEY-----` and its end around it"
+                "put it between `-----BEGIN PRIVATE KEY-----` and `-----END PRIVATE KEY-----`"
             }
             (_, Certificate) => "give the certificate's own file",
             (_, PrivateKey) => "give the private key's own file",
@@ -208,7 +208,7 @@ pub(crate) fn one(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     };
     if length > bytes.len() {
         return Err(format!(
-            "was cut off: it has {} of the {length} bytes that its DER tells",
+            "was cut off: it has {} of the {length} bytes that its DER declares",
             bytes.len()
         ));
     }
@@ -238,13 +238,13 @@ impl fmt::Display for Thing {
         f.write_str(match self {
             Self::Certificate | Self::TrustedCertificate => "a certificate",
             Self::Request => "a certificate request (CSR)",
-            Self::RevocationList => "a list of revoked certificates (CRL)",
+            Self::RevocationList => "a certificate revocation list (CRL)",
             Self::PublicKey => "a public key",
             Self::PrivateKey => "a private key",
             Self::Pkcs7 => "a PKCS#7 container",
             Self::Pkcs12 => "a PKCS#12 container (PFX)",
-            Self::OpenSshPublicKey => "a public key of OpenSSH",
-            Self::Putty => "a key of PuTTY",
+            Self::OpenSshPublicKey => "an OpenSSH public key",
+            Self::Putty => "a PuTTY key",
             Self::WebPage => "a web page",
             Self::BareBase64 => "Base64 without its PEM lines",
             Self::Other(label) => label,
