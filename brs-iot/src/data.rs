@@ -1,7 +1,6 @@
 //! The parameters as data: brs's names, and those of the Python package.
 //!
-//! Owns the spelling and nothing else: what becomes of it is `params.rs`'s. Errors never repeat a
-//! value.
+//! Owns the spelling and nothing else. Errors never repeat a value.
 
 use std::time::Duration;
 
@@ -20,15 +19,14 @@ use crate::pkcs11::Pkcs11;
 #[serde(deny_unknown_fields, rename = "Params")]
 pub(crate) struct Data {
     /// The credentials endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`: `aws iot
-    /// describe-endpoint --endpoint-type iot:CredentialProvider` tells it.
+    /// describe-endpoint --endpoint-type iot:CredentialProvider` shows it.
     endpoint: String,
     /// The role alias: 1 to 128 of `[\w=,@-]`.
     role_alias: String,
-    /// The thing whose attributes the role's policies may use; it must be attached to the
+    /// The thing whose attributes the role's policies can use; it must be attached to the
     /// certificate.
     thing_name: Option<String>,
-    /// How many seconds the credentials are to be valid: 900 to 43200. Otherwise the role alias's
-    /// own.
+    /// The lifetime of the credentials in seconds: 900 to 43200. Default: the role alias's.
     #[serde(
         default,
         alias = "duration_seconds",
@@ -36,7 +34,7 @@ pub(crate) struct Data {
     )]
     #[schemars(with = "Option<u64>")]
     duration: Option<Duration>,
-    /// The device's certificate and those that lead to its authority: a path, or PEM.
+    /// The device's certificate and those that lead to its authority: a path or PEM.
     certificate: Option<Pem>,
     /// The certificate's private key: a path, or PEM.
     private_key: Option<Pem>,
@@ -53,31 +51,30 @@ pub(crate) struct Data {
     #[serde(default, rename = "pkcs11", deserialize_with = "refuse_pkcs11")]
     #[schemars(skip)]
     _pkcs11: (),
-    /// The authorities that the endpoint's certificate may come from: a path, or PEM. Otherwise the
+    /// The authorities that may issue the endpoint's certificate: a path or PEM. Default: the
     /// system's.
     #[serde(alias = "ca")]
     trust_store: Option<Pem>,
-    /// `true`. To call an endpoint whose certificate is not checked, see
+    /// `true`. To disable the check of the endpoint's certificate, see
     /// `danger_accept_invalid_certificates`.
     verify_peer: Option<bool>,
-    /// Whether the endpoint's certificate is not checked: whoever is in between gets the
-    /// credentials.
+    /// Disables the check of the endpoint's certificate: anyone on the way can get the credentials.
     #[serde(default)]
     danger_accept_invalid_certificates: Option<bool>,
-    /// Whether a host may be called that is not AWS's.
+    /// Allows a host that is not AWS's.
     allow_any_endpoint: Option<bool>,
-    /// How many seconds one call may take: connection, TLS and answer. Otherwise 10.
+    /// The time limit of one call in seconds: connection, TLS and answer. Default: 10.
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     timeout: Option<Duration>,
-    /// How many of them may pass until the connection stands. Otherwise half, and what a token may
-    /// take to sign; all of them, and that, once a call was late.
+    /// The part of it for the connection. Default: half of it, plus a token's time limit for
+    /// signing; all of it after a call timed out.
     #[serde(default, deserialize_with = "seconds")]
     #[schemars(with = "Option<f64>")]
     connect_timeout: Option<Duration>,
-    /// How often one refresh calls, the first call included: 1 to 10. Otherwise 3.
+    /// The most calls that one refresh makes, including the first: 1 to 10. Default: 3.
     max_attempts: Option<u32>,
-    /// An HTTP proxy, `http://host:port`. Otherwise that of the environment.
+    /// An HTTP proxy, `http://host:port`. Default: the environment's.
     proxy: Option<SecretString>,
 }
 
