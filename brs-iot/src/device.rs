@@ -37,7 +37,7 @@ use params::no_certificate;
 
 const LOCAL: &str = "this machine's clock";
 
-/// How long before its end a certificate is told of.
+/// How long before its expiration a certificate is reported.
 const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A device's identity: certificate chain and key, which belong together.
@@ -67,7 +67,7 @@ impl Device {
             .ok_or_else(no_certificate)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
-            // A token's key need not tell its public half; `pkcs11.rs` has tried a signature.
+            // A token's key may not give its public half; `pkcs11` has tried a signature.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(mismatch(certified, certificate, private_key)),
         }
@@ -124,12 +124,12 @@ impl Device {
         &self.facts.sha256
     }
 
-    /// From when on the certificate is valid.
+    /// The certificate's `notBefore`.
     pub fn not_before(&self) -> SystemTime {
         self.facts.not_before
     }
 
-    /// Until when the certificate is valid.
+    /// The certificate's `notAfter`.
     pub fn not_after(&self) -> SystemTime {
         self.facts.not_after
     }
@@ -218,8 +218,8 @@ impl Device {
     }
 }
 
-/// The error for a key of another certificate; should it be one of the chain's, then the order is
-/// wrong.
+/// The error for a key of another certificate. If the key is that of another certificate in the
+/// chain, the order is wrong.
 fn mismatch(
     mut certified: CertifiedKey,
     certificate: &str,

@@ -1,7 +1,7 @@
 //! The strategy of the method `iot`: one call to the credentials endpoint per refresh.
 //!
-//! Owns what happens in which order: look at the files, call, tell. Certificate and key are read in
-//! the method's constructor, which contacts nobody.
+//! Owns the order of a refresh: check the files, call, report. The method's constructor reads
+//! certificate and key, and makes no connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,14 +46,14 @@ pub struct Iot {
 }
 
 impl Iot {
-    /// Checks the parameters and reads certificate, key and trust store. Contacts nobody.
+    /// Checks the parameters and reads certificate, key and trust store. Makes no connection.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong value; a configuration error for files that cannot be read,
+    /// A validation error for a wrong value. A configuration error for files that cannot be read,
     /// for a certificate and a key that do not belong together, for a certificate that is not valid
-    /// now, and for a proxy of the environment that would be shown the certificate; a connection
-    /// error for files that are not read within 30 s.
+    /// now, and for a proxy in the environment that would see the certificate. A connection error
+    /// if reading the files takes longer than 30 s.
     pub async fn new(params: Params, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         params.validate()?;
         let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
@@ -90,19 +90,18 @@ impl Iot {
         })
     }
 
-    /// The device's identity that is in use: certificate and key as they were last taken over, or
-    /// those before while the endpoint refuses the new ones.
+    /// The device in use: certificate and key as they were last adopted, or the previous ones while
+    /// the endpoint refuses the new ones.
     pub fn device(&self) -> Arc<Device> {
         self.files.device()
     }
 
-    /// The device's identity, for other connections of the device: it follows the files as the
-    /// session does.
+    /// The device's identity for its other connections: it follows the files as the session does.
     pub fn device_identity(&self) -> DeviceIdentity {
         DeviceIdentity::sharing(Arc::clone(&self.files))
     }
 
-    /// The credentials endpoint: a host, and a port where one was given.
+    /// The credentials endpoint: a host, and a port if one was given.
     pub fn endpoint(&self) -> &str {
         &self.endpoint.authority
     }
@@ -112,7 +111,7 @@ impl Iot {
         &self.role_alias
     }
 
-    /// The thing the device is, where that was given.
+    /// The device's thing name, if one was given.
     pub fn thing_name(&self) -> Option<&str> {
         self.thing_name.as_deref()
     }
@@ -131,8 +130,8 @@ impl Iot {
         fetch(&self.clients, set, self.limits, &call, cx).await
     }
 
-    /// One call with the device before, when the endpoint does not take the new one: not registered
-    /// yet, perhaps. The next refresh begins with the new one again.
+    /// One call with the previous device, when the endpoint refuses the new one, which may not be
+    /// registered yet. The next refresh begins with the new one again.
     async fn go_back_to(
         &self,
         previous: &Set,
@@ -161,7 +160,7 @@ impl Iot {
         }
     }
 
-    /// What an operator should know, at each refresh.
+    /// Reports what an operator should know, at each refresh.
     fn warn(&self, set: &Set, cx: &RefreshContext) {
         if matches!(set.trust, Trust::Anybody) {
             tracing::warn!(
@@ -193,8 +192,7 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        // What cannot be taken over in half of the time leaves the other half for a call with what
-        // there is.
+        // Adopting changes gets half of the time: the other half is for a call with what there is.
         let set = self
             .files
             .look(cx.clock(), Some(within(cx.time_left()) / 2))

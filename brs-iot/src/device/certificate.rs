@@ -1,8 +1,7 @@
-//! Certificates: the chain that is given, and what brs tells about its first one.
+//! Certificates: the given chain, and what brs reports about its first one.
 //!
 //! Owns reading PEM and DER into a chain, and the facts of a certificate: subject, validity,
-//! SHA-256 fingerprint, kind of key. Which key belongs to it is `device.rs`'s, whether a server
-//! trusts it the server's.
+//! SHA-256 fingerprint, kind of key.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -28,7 +27,7 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 /// A chain has three or four; more than this is somebody's bundle of authorities.
 const MAX_CHAIN: usize = 16;
 
-/// What brs tells about a certificate.
+/// What brs reports about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// RFC 4514: `CN=device-7,O=Example`.
@@ -102,7 +101,7 @@ fn modulus_bits(key: &[u8]) -> Option<usize> {
 }
 
 impl Facts {
-    /// Reads them; `None` for what is no certificate.
+    /// Reads them; `None` if it is not a certificate.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         // Devices have certificates of all sorts of authorities: nothing is asked of them but that
         // they can be read.
@@ -206,13 +205,13 @@ fn trusted(der: &[u8]) -> (CertificateDer<'static>, &[u8]) {
     (CertificateDer::from(certificate.to_vec()), settings)
 }
 
-/// The authorities of a trust store. A block that cannot be used is left out and told: each one
-/// that is left out is one authority less that is trusted.
+/// The authorities of a trust store. An unusable block is ignored and reported, since it is one
+/// trusted authority less.
 #[derive(Debug, Default)]
 pub(crate) struct Authorities {
     /// With the number of its block.
     pub(crate) certificates: Vec<(usize, CertificateDer<'static>)>,
-    /// What was left out and why, each a sentence's part: `number 2 …`.
+    /// What was ignored and why, each as part of a sentence: `number 2 …`.
     pub(crate) left_out: Vec<String>,
 }
 

@@ -1,21 +1,21 @@
-//! Rotation: files that changed are taken over at the next refresh, when what is in them is whole.
+//! Rotation: the next refresh adopts files that changed, if their content is complete.
 //!
-//! Owns the current device and trust, which are read and taken over apart: what is wrong with one
-//! keeps nobody from the other. Files are read anew at each refresh and compared by their content:
+//! Owns the current device and trust, which are read and adopted separately, so an error in one
+//! does not block the other. Files are read again at each refresh and compared by their content:
 //! they are small, refreshes are rare, and time stamps miss changes. A pair of certificate and key
-//! is taken only when it is whole, matches and is valid; otherwise the one in use stays, with a
-//! warning and a detail in errors. Should the endpoint refuse a new device, the one before it is
-//! still there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A
-//! look has a time limit: a file system that hangs costs a refresh a little, and not its call.
+//! is adopted only if it is complete, matches and is valid; otherwise the one in use stays, with a
+//! warning and a detail in errors. If the endpoint refuses a new device, the previous one is still
+//! there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A look
+//! has a time limit: a file system that hangs costs a refresh a little, but not its call.
 //!
 //! 1. The lock is held for moments: while it is, no file is read, no key is opened and nothing is
 //!    awaited.
 //! 2. A set's number is given out once, under the lock in which its device or trust changes: sets
-//!    with one number have the same of both.
-//! 3. That a set was accepted or refused counts only while its number is the one in use: an answer
-//!    that comes late says nothing about what was taken over meanwhile.
-//! 4. A digest is kept together with what was made of that content. What could not be taken over
-//!    leaves none: it is tried again at the next look.
+//!    with the same number have the same device and trust.
+//! 3. A set's acceptance or refusal counts only while its number is the one in use: an answer that
+//!    comes late says nothing about what was adopted meanwhile.
+//! 4. A digest is kept together with what was made of that content. Content that could not be
+//!    adopted leaves none: the next look tries again.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) struct Files {
     device: DeviceParams,
     trust_store: Option<Pem>,
-    /// Reading may hang, on a network's file system: on threads of its own.
+    /// Reading may hang on a network file system, so it has its own threads.
     device_place: Blocking,
     trust_place: Blocking,
     keys: Keys,
@@ -59,15 +59,15 @@ struct Current {
     device_digest: Digest,
     key_digest: Digest,
     trust_digest: Digest,
-    /// The token is to be opened anew, whatever the files say.
+    /// The token is to be reopened, whatever the files contain.
     stale: bool,
-    /// The system's authorities are to be read anew.
+    /// The system's authorities are to be reloaded.
     trust_stale: bool,
     /// Whether the endpoint has refused the device that is in use.
     refused: bool,
-    /// The device before, until the endpoint has accepted the one in use.
+    /// The previous device, until the endpoint has accepted the one in use.
     previous: Option<Arc<Device>>,
-    /// The device before, while it is what the endpoint takes.
+    /// The previous device, while it is the one that the endpoint accepts.
     acting: Option<Arc<Device>>,
     /// The last number that was given out.
     generations: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Set {
     pub(crate) trust: Trust,
     /// Another number, another TLS configuration.
     pub(crate) generation: u64,
-    /// Why newer files have not been taken over.
+    /// Why newer files were not adopted.
     pub(crate) problem: Option<Error>,
 }
 
@@ -193,18 +193,18 @@ impl Files {
         self.lock().set.clone()
     }
 
-    /// A token is opened anew at the next look. What is in files and in memory is what it was.
+    /// A token is reopened at the next look. Files and values in memory are what they were.
     pub(crate) fn reopen(&self) {
         self.lock().stale = self.device.has_external_key();
     }
 
-    /// The system's authorities are read anew at the next look, should they be what is trusted.
+    /// The next look reloads the system's authorities, if those are trusted.
     pub(crate) fn reload_trust(&self) {
         let mut current = self.lock();
         current.trust_stale = matches!(current.set.trust, Trust::System(_));
     }
 
-    /// The endpoint took the device of that set: the one before it is needed no more.
+    /// The endpoint accepted the device of that set: the previous one is no longer needed.
     pub(crate) fn accepted(&self, set: &Set) {
         let mut current = self.lock();
         // By 3.
@@ -215,8 +215,8 @@ impl Files {
         }
     }
 
-    /// The endpoint refused the device of that set. The one before it, if there is one that it may
-    /// still take.
+    /// The endpoint refused the device of that set. Returns the previous one, if it may still be
+    /// accepted.
     pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
         let mut current = self.lock();
         // By 3.
@@ -237,26 +237,26 @@ impl Files {
         })
     }
 
-    /// The endpoint refused the device before, too.
+    /// The endpoint refused the previous device, too.
     pub(crate) fn forget_previous(&self) {
         let mut current = self.lock();
         current.previous = None;
         current.acting = None;
     }
 
-    /// The endpoint took the device before, that of this set.
+    /// The endpoint accepted the previous device, that of this set.
     pub(crate) fn went_back_to(&self, set: &Set) {
         self.lock().acting = Some(Arc::clone(&set.device));
     }
 
-    /// The device that the endpoint takes, as far as is known: the newest, or the one before it.
+    /// The device that the endpoint accepts, as far as is known: the newest, or the previous one.
     pub(crate) fn device(&self) -> Arc<Device> {
         let current = self.lock();
         Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
-    /// Takes over what changed since the last look, within what is `left` of something larger: a
-    /// token has all of it, files have half of it and 5 s at most.
+    /// Adopts what changed since the last look, within the time that is `left` of something larger:
+    /// a token has all of it, files have half of it and at most 5 s.
     pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
         let limit = left.map_or(LOOK, |left| LOOK.min(left / 2));
         let (stale, trust_stale) = {
@@ -385,7 +385,7 @@ impl Files {
             // It has nothing more by now.
             return Ok(());
         }
-        // The one in use may have ended meanwhile: that is the server's to say.
+        // The one in use may have expired meanwhile: the server decides.
         if is_other {
             self.check_new(&device, clock)?;
         }
@@ -400,8 +400,8 @@ impl Files {
         let before = std::mem::replace(&mut current.set.device, Arc::new(device));
         if is_other {
             let was_refused = std::mem::take(&mut current.refused);
-            // Two changes before the endpoint was asked: what it last took is still the one to go
-            // back to.
+            // Two changes before a call: the device that the endpoint last accepted is still the
+            // one to go back to.
             if current.previous.is_none() {
                 current.previous = (!was_refused).then_some(before);
             }

@@ -1,7 +1,7 @@
 //! Secrets in files: pass phrases and PINs. One rule for all of them.
 //!
 //! A secret is the first line of a regular file of at most 4 KiB. The line ends at the first line
-//! feed; a carriage return before it is no part of it, nor is a byte order mark of UTF-8 at the
+//! feed; a carriage return before it is not part of it, nor is a UTF-8 byte order mark at the
 //! file's start. Blanks belong to the secret. What follows the first line is ignored, in whatever
 //! encoding it is. The line must be UTF-8 text without NUL and must not be empty, and the file must
 //! not be PEM: that would be another file, given by mistake. These are the rules of `openssl

@@ -1,8 +1,9 @@
-//! What TLS says, told apart: whom this machine does not trust, and who does not trust this device.
+//! What a failed handshake means: a server that this machine does not trust, or one that does not
+//! trust this device.
 //!
-//! Verdicts on a certificate are final for the call: another try would hear the same. The
-//! endpoint's may pass by itself, so the engine goes on at its own pace; the device's is for a
-//! person to mend.
+//! Verdicts on a certificate are final for the call: an immediate retry would fail the same way.
+//! The endpoint's may clear without intervention, so the engine goes on at its own pace; the
+//! device's needs a person.
 
 use std::error::Error as StdError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use super::Device;
 use super::tls::Trust;
 
-/// How many of a certificate's names are told.
+/// How many of a certificate's names are shown.
 const MAX_NAMES: usize = 5;
 
 /// Whom TLS was with.
@@ -39,7 +40,7 @@ pub(crate) struct Failure {
     pub(crate) again: bool,
 }
 
-/// Who was not believed, where that is what a failure was about.
+/// Who was not trusted, if that was the reason for a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Refused {
     #[default]
@@ -213,8 +214,7 @@ fn out_of_time(problem: &str, detail: &str, bound: UnixTime, peer: &Peer<'_>) ->
     }
 }
 
-/// How far this machine's clock is from the endpoint's; `None` for what is no difference worth
-/// telling.
+/// How far this machine's clock is from the endpoint's; `None` for an insignificant difference.
 fn apart(now: SystemTime, server: SystemTime) -> Option<String> {
     let (apart, side) = match now.duration_since(server) {
         Ok(ahead) => (ahead, "ahead of"),
@@ -277,8 +277,8 @@ fn may_be_about_the_device(alert: Alert) -> bool {
     matches!(alert, Alert::HandshakeFailure | Alert::DecryptError)
 }
 
-/// What is said of a moment: trouble at the peer, somebody who left, bytes that were damaged on the
-/// way.
+/// Temporary conditions: an internal error of the peer, a client that left, bytes that were damaged
+/// on the way.
 fn passes(alert: Alert) -> bool {
     matches!(
         alert,

@@ -1,9 +1,7 @@
-//! The device's identity for connections beside the credentials endpoint: MQTT, and what else a
-//! device speaks.
+//! The device's identity for connections other than the credentials endpoint's, such as MQTT.
 //!
-//! Owns the public view of what `files.rs` keeps: a TLS configuration of what is in use at this
-//! moment, and the explanation of a handshake that failed with it. What is done over the connection
-//! is its user's affair.
+//! Owns the public view of what `files.rs` keeps: a TLS configuration of what is in use now, and
+//! the explanation of a handshake that failed with it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -22,8 +20,7 @@ use crate::device::pem::Pem;
 use crate::device::server_time::ServerTime;
 use crate::device::tls::{Trust, anonymous, config};
 
-/// A device's certificate and key, and whom it trusts, with files that change taken over at each
-/// use.
+/// A device's certificate, key and trusted authorities. Each use adopts files that changed.
 ///
 /// Clones share it; `Iot::device_identity` gives that of a session. Its async functions are cancel
 /// safe: dropping a future drops what was read.
@@ -35,8 +32,8 @@ impl DeviceIdentity {
     ///
     /// # Errors
     ///
-    /// A configuration error for what cannot be read, does not belong together, or is not valid
-    /// now.
+    /// A configuration error for files that cannot be read, for a certificate and a key that do not
+    /// belong together, and for a certificate that is not valid now.
     pub async fn load(
         device: DeviceParams,
         trust_store: Option<Pem>,
@@ -91,24 +88,23 @@ impl DeviceIdentity {
         Self::reading(device, self.0.trust_store().cloned(), accept_any, clock).await
     }
 
-    /// The TLS configuration of what the files hold now. A connection that is opened later asks
-    /// again.
+    /// The TLS configuration for what the files contain now. Ask again for each new connection.
     ///
     /// # Errors
     ///
-    /// A configuration error when TLS cannot be set up. Changed files that cannot be used are none:
-    /// what was read before stays in use, with a warning.
+    /// A configuration error if TLS cannot be set up. Unusable changed files are not an error: what
+    /// was read before stays in use, with a warning.
     pub async fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let set = Box::pin(self.0.look(clock, None)).await;
         self.configured(&set, clock)
     }
 
-    /// The same of what was read last, without another look at the files: for the first connection
+    /// The same for what was read last, without reading the files again: for the first connection
     /// after [`load`](Self::load).
     ///
     /// # Errors
     ///
-    /// A configuration error when TLS cannot be set up.
+    /// A configuration error if TLS cannot be set up.
     pub fn tls_as_read(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         self.configured(&self.0.current(), clock)
     }
@@ -126,7 +122,7 @@ impl DeviceIdentity {
         })
     }
 
-    /// Whom the device trusts, for connections at which it shows no certificate.
+    /// The authorities that the device trusts, for connections in which it shows no certificate.
     pub fn trust(&self) -> ServerTrust {
         ServerTrust(self.0.current().trust)
     }
@@ -136,8 +132,9 @@ impl DeviceIdentity {
         self.0.device()
     }
 
-    /// Opens a token anew at the next use, and reads the system's authorities anew: what a failed
-    /// handshake is worth. Files are looked at in any case, and what is in memory is what it was.
+    /// Reopens a token and reloads the system's authorities at the next use: call it after a failed
+    /// handshake for which [`TlsFailure::reload`] is set. Files are read at each use anyway, and
+    /// values in memory do not change.
     pub fn distrust(&self) {
         self.0.reopen();
         self.0.reload_trust();
@@ -152,7 +149,7 @@ impl fmt::Debug for DeviceIdentity {
     }
 }
 
-/// Whose certificates are trusted where no certificate is shown.
+/// The trusted authorities, for connections in which the device shows no certificate.
 #[derive(Clone)]
 pub struct ServerTrust(Trust);
 
@@ -174,7 +171,7 @@ impl ServerTrust {
     ///
     /// # Errors
     ///
-    /// A configuration error when TLS cannot be set up.
+    /// A configuration error if TLS cannot be set up.
     pub fn tls(&self, clock: &Arc<dyn Clock>) -> Result<DeviceTls, Error> {
         let config = anonymous(&self.0, clock)?;
         Ok(DeviceTls {
@@ -199,7 +196,7 @@ pub struct DeviceTls {
     device: Option<Arc<Device>>,
     trust: Trust,
     clock: Arc<dyn Clock>,
-    /// The credentials endpoint's clock, where that has answered.
+    /// The credentials endpoint's clock, if it has answered.
     server_time: Option<SystemTime>,
 }
 
@@ -209,15 +206,15 @@ impl DeviceTls {
         self.config.clone()
     }
 
-    /// Whether the handshake may block its thread, because a token signs.
+    /// Whether the handshake blocks its thread, because a token signs.
     pub fn may_block(&self) -> bool {
         self.device
             .as_ref()
             .is_some_and(|device| device.may_block())
     }
 
-    /// What a failed handshake means, or the token's own error where that was the reason; `None`
-    /// where TLS was not what failed.
+    /// The meaning of a failed handshake, or the token's own error if that was the reason; `None`
+    /// if the failure was not TLS's.
     pub fn explain(
         &self,
         failure: &(dyn StdError + 'static),
@@ -243,9 +240,9 @@ impl DeviceTls {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TlsFailure {
-    /// In words, with what to look at.
+    /// What failed, and what to check.
     pub error: Error,
-    /// Whether opening the device's token, or reading the system's authorities, anew may help
+    /// Whether reopening the device's token, or reloading the system's authorities, may help
     /// ([`DeviceIdentity::distrust`]).
     pub reload: bool,
 }

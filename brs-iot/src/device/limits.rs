@@ -6,7 +6,7 @@ use std::time::Duration;
 use brs_core::Clock;
 
 tokio::task_local! {
-    /// Here a call that blocks may tell tokio's worker, which elsewhere, in a `LocalSet`, is a
+    /// Here a call that blocks can notify tokio's worker. Elsewhere, in a `LocalSet`, that would
     /// panic.
     pub(crate) static ON_A_WORKER: ();
 }

@@ -20,8 +20,7 @@ use super::{Device, key};
 const CERTIFICATE: &str = "the certificate";
 const PRIVATE_KEY: &str = "the private key";
 
-/// What a device proves itself with: a certificate and exactly one of a private key and a PKCS#11
-/// token's key.
+/// A device's certificate, and exactly one of a private key and a key on a PKCS#11 token.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a device's parameters do nothing until they are given to something"]
 pub struct DeviceParams {
@@ -33,12 +32,12 @@ pub struct DeviceParams {
 }
 
 impl DeviceParams {
-    /// Nothing given yet.
+    /// Empty parameters.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The device's certificate, followed by those that lead to its authority, if there are any.
+    /// The device's certificate, followed by those that lead to its authority, if any.
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.certificate = Some(certificate.into());
         self
@@ -57,11 +56,11 @@ impl DeviceParams {
         self
     }
 
-    /// Checks that what is given goes together.
+    /// Checks that the values are complete and do not contradict each other.
     ///
     /// # Errors
     ///
-    /// A configuration error that names what is missing or too much.
+    /// A configuration error that names what is missing or superfluous.
     pub fn validate(&self) -> Result<(), Error> {
         let refused = |param: &str, problem: &'static str| {
             Err(Error::configuration(problem)

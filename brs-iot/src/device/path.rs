@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-/// The path with a leading `~` replaced by the home directory, where there is one.
+/// The path with a leading `~` replaced by the home directory, if there is one.
 pub(crate) fn expanded(path: &Path) -> Cow<'_, Path> {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => Cow::Owned(home.join(rest)),

@@ -1,8 +1,8 @@
 //! Certificates and keys as they are given: a path, PEM text, or bytes (PEM or DER).
 //!
-//! Owns the input type, and which texts are paths; [`blocks`] takes PEM apart, [`kinds`] tells what
-//! a block or DER is. What is within is `certificate.rs`'s and `key.rs`'s, reading files is
-//! `reading.rs`'s.
+//! Owns the input type, and which texts are paths. [`blocks`] splits PEM and [`kinds`] recognises
+//! what a block or DER is; `certificate.rs` and `key.rs` read what is inside, `reading.rs` reads
+//! files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,16 @@ const BEGIN: &str = "-----BEGIN";
 
 /// A certificate, a private key or a trust store: a path, PEM text, or bytes (PEM or DER).
 ///
-/// A text that holds `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home
-/// directory, and line breaks at its ends are no part of it. URIs are refused, those of tokens
-/// (`pkcs11:`) too: a certificate on a token is found through the token. What looks like a key that
-/// lost its PEM lines is refused, unseen: a long path without any dot is given by
+/// A text that contains `-----BEGIN` is PEM, any other is a path; `~/` at its start is the home
+/// directory, and line breaks at its ends are ignored. URIs are errors, including those of tokens
+/// (`pkcs11:`): a certificate on a token is found through the token. A text that looks like a key
+/// without its PEM lines is an error that does not show it: give a long path without any dot by
 /// [`file`](Self::file).
 ///
 /// In PEM, text around the blocks is ignored. A certificate may also be OpenSSL's `TRUSTED
-/// CERTIFICATE`. DER may have line breaks, blanks or zeros behind it. Files are read when the
-/// session is built, and again at each refresh: a file that changed is taken over then. `Debug`
-/// shows a path or a length, never the content.
+/// CERTIFICATE`. Line breaks, blanks or zeros after DER are ignored. Files are read when the
+/// session is built, and again at each refresh, which adopts a changed file. `Debug` shows a path
+/// or a length, never the content.
 ///
 /// ```
 /// use brs_iot::Pem;
@@ -48,7 +48,7 @@ pub struct Pem(Kind);
 enum Kind {
     File(PathBuf),
     Content(Zeroizing<Vec<u8>>),
-    /// A text that is neither, and may be a secret: not kept, so that nothing shows it.
+    /// A text that is neither and may be a secret: it is dropped, so nothing can show it.
     Neither(Neither),
 }
 

@@ -1,8 +1,7 @@
 //! Reading a file: bounded, into memory that wipes itself, and if that fails the reason in words.
 //!
 //! Owns the sentences about files: one that does not exist, one that this process may not read and
-//! a folder are three different mistakes, and the text tells which it is. What a file means is its
-//! reader's.
+//! a folder are three different mistakes, and the text states which it is.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -79,7 +78,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     Ok(bytes)
 }
 
-/// What is wrong with something that is no regular file, as the end of a sentence.
+/// What is wrong with something other than a regular file, as the end of a sentence.
 pub(crate) fn no_file(metadata: &Metadata) -> Option<&'static str> {
     match (metadata.is_file(), metadata.is_dir()) {
         (true, _) => None,

@@ -1,4 +1,4 @@
-//! What the endpoint's clock shows, as far as its answers have told.
+//! What the endpoint's clock shows, according to its answers.
 //!
 //! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic
 //! clock, is what a new certificate is judged by, and what an error about a server's certificate

@@ -36,8 +36,7 @@ const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
 pub(crate) enum Trust {
     /// Those of the system's authorities.
     System(Arc<RootCertStore>),
-    /// Those of the authorities that were given; with the name of the store and what of it was left
-    /// out.
+    /// Those of the given authorities; with the name of the store and what of it was ignored.
     Given(Arc<RootCertStore>, String),
     /// Everybody's.
     Anybody,
@@ -85,8 +84,8 @@ impl Trust {
         matches!((self, other), (Self::System(one), Self::System(other)) if one.roots == other.roots)
     }
 
-    /// The authorities of a trust store. Its file was read before. Blocks that cannot be used are
-    /// left out with a warning, and the store's name tells of them; one at least must be usable.
+    /// The authorities of a trust store, whose file was read before. Unusable blocks are ignored
+    /// with a warning, and the store's name mentions them; at least one must be usable.
     pub(crate) fn given(bytes: &[u8], pem: &Pem) -> Result<Self, Error> {
         let named = pem.named(TRUST_STORE);
         let refused = |problem: String| {
@@ -151,7 +150,7 @@ pub(crate) fn config(
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(device.certified()))))
 }
 
-/// The configuration for whoever shows no certificate.
+/// The configuration for a client that shows no certificate.
 pub(crate) fn anonymous(trust: &Trust, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
     Ok(verifying(trust, clock, BOTH)?.with_no_client_auth())
 }
@@ -192,7 +191,7 @@ impl TimeProvider for Time {
     }
 }
 
-/// Believes every certificate; signatures are checked all the same, or nothing would work at all.
+/// Trusts every certificate; signatures are still checked, or nothing would work at all.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

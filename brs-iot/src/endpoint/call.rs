@@ -3,8 +3,8 @@
 //! Owns the time limits. Each try has its own, by the session's clock, and all of them end before
 //! the engine's; waits have jitter, and are what the endpoint asks for where it does. A key in a
 //! token signs by a call that blocks, in the middle of TLS: on a current-thread runtime such a try
-//! is driven from a thread for blocking work, on others the worker is told, so that nobody else
-//! stands still.
+//! is driven from a thread for blocking work; on others the worker is notified, so that no other
+//! task stalls.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -51,7 +51,7 @@ impl Limits {
     }
 }
 
-/// Fetches credentials, in as many tries as are worth it. `call` tells what messages need.
+/// Fetches credentials, in as many attempts as are useful. `call` has what messages need.
 pub(crate) async fn fetch(
     clients: &Clients,
     set: &Set,
@@ -170,7 +170,7 @@ async fn drive(
         _ => return Some(exchange(client, request).await),
     };
     let driver = handle.clone();
-    // Nothing ends a thread from outside: what it drives sees that nobody waits for it any more.
+    // A thread cannot be ended from outside: its future notices that the caller is gone.
     let (_wanted, unwanted) = oneshot::channel::<()>();
     let call = move || {
         let _signature_limit = signature_limit;

@@ -7,7 +7,7 @@
 //! an idle one, 90 seconds; refreshes further apart resume the TLS session.
 //!
 //! 1. The kept client was built for the set whose number it is kept with. It is compared, built and
-//!    put there under one lock: whoever asks for the same set at once gets the same client.
+//!    put there under one lock: concurrent callers with the same set get the same client.
 //! 2. A call has a clone of its client: giving the kept one up, or replacing it, ends no call.
 //! 3. A client is dropped without the lock: its last clone closes connections.
 

@@ -53,7 +53,7 @@ pub(crate) struct Failed {
     pub(crate) again: bool,
     /// Whether the connection, and what TLS remembers, is to be given up.
     pub(crate) fresh: bool,
-    /// Who was not believed.
+    /// Who was not trusted.
     pub(crate) refused: Refused,
     /// How long the endpoint wants to be left alone.
     pub(crate) wait: Option<Duration>,
@@ -233,7 +233,7 @@ impl RetryAfter {
     }
 }
 
-/// Adds what an answer tells beside its meaning.
+/// Adds the answer's status and request id.
 fn told(error: Error, answer: &Answer) -> Error {
     let error = error.with_status(answer.status);
     match answer.request_id.as_deref() {

@@ -1,8 +1,8 @@
 //! The credentials endpoint and the role alias: what they look like, and the URL made of both.
 //!
-//! An account has a prefix of its own for each kind of endpoint, so a data endpoint cannot be
-//! turned into a credentials endpoint: it is refused, with the command that tells the right one.
-//! Hosts that are not AWS's are taken only when that was said explicitly.
+//! An account has its own prefix for each kind of endpoint, so a data endpoint cannot be turned
+//! into a credentials endpoint: it is rejected, with the command that shows the right one. Hosts
+//! that are not AWS's must be allowed explicitly.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl Endpoint {
                 authority,
             });
         }
-        // Even where any host may be called, this one answers nobody's question for credentials.
+        // Even if any host is allowed, this one gives no credentials.
         if is_data_endpoint(&labels) {
             return Err(refused(format!(
                 "is a data endpoint, for MQTT; the credentials endpoint has another prefix: \

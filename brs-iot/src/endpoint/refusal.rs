@@ -1,6 +1,6 @@
 //! What AWS refuses, and which of its settings to look at.
 //!
-//! AWS tells its refusals apart by message alone: the code is the same for several of them.
+//! AWS distinguishes its refusals by message alone: several share one code.
 
 use super::error::Call;
 
@@ -132,7 +132,7 @@ impl Refusal {
     }
 }
 
-/// nginx finishes the handshake with whomever it does not know, and tells so by a page.
+/// nginx completes the handshake with unknown clients and rejects them with a page.
 fn is_certificate_page(body: &[u8]) -> bool {
     let said: [&[u8]; 2] = [
         b"SSL certificate error",

@@ -1,17 +1,17 @@
-//! Why a server was not reached, in words: for each connection that a device opens.
+//! Why a server was not reached, for each connection that a device opens.
 
 use std::error::Error as StdError;
 use std::io;
 
 use brs_core::shown::{causes, find};
 
-/// What was in the way.
+/// Why a server was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreached {
     /// The proxy opened no tunnel.
     Proxy,
-    /// The name is not known.
+    /// The name cannot be resolved.
     Name,
     /// There is no route.
     Route,
@@ -24,7 +24,7 @@ pub enum Unreached {
 }
 
 impl Unreached {
-    /// Looks through an error and what is beneath it.
+    /// Examines an error and its sources.
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         let all = causes(error, &[]);
         // The outermost may name the URL, in which anything may stand.
@@ -54,7 +54,7 @@ impl Unreached {
         }
     }
 
-    /// What it is and what to check, as the end of a sentence.
+    /// The reason and what to check, as the end of a sentence.
     pub fn words(self) -> &'static str {
         match self {
             Self::Proxy => {

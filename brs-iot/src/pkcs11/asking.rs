@@ -1,8 +1,8 @@
 //! Work on a token that may need a PIN first.
 //!
-//! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is
-//! asked for, elsewhere, and the job is queued again with it: a person who takes two minutes to
-//! type it stops no other session on the token.
+//! A job that needs a login and has no PIN ends at once and reports it. Then the PIN is fetched
+//! elsewhere, and the job is queued again with it: a person who takes two minutes to type it stops
+//! no other session on the token.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Until {
         }
     }
 
-    /// What is left, in whole milliseconds: errors tell it.
+    /// The time left, in whole milliseconds, since errors state it.
     pub(super) fn left(self) -> Duration {
         let left = self.end.saturating_sub(SystemClock::new().monotonic());
         let up = Duration::from_nanos(u64::from(
@@ -95,7 +95,7 @@ pub(super) async fn work<T: Send + 'static>(
     };
     let late = format!("the PIN of {thread} was not given");
     let _turn = until.or_late(pin.turn(), &late).await?;
-    // Whoever had the turn before may have logged in, with the same PIN.
+    // The previous holder of the turn may have logged in with the same PIN.
     let done = once(None).await?;
     let Err(Failure::PinWanted) = done else {
         return Ok(done);

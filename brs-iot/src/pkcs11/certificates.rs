@@ -71,7 +71,7 @@ pub(super) fn read(
         last = next;
         match find::several(session, &class, next, token, WHAT) {
             Ok(seen) if !seen.is_empty() => break seen,
-            // Another name may tell more.
+            // The next selection may find more.
             Err(failure) if meant.len() == 0 || failure.may_be_stale() => return Err(failure),
             Ok(_) | Err(_) => {}
         }
@@ -169,7 +169,7 @@ pub(super) fn choose<'a>(
     let is_valid = |stored: &&Stored| is_valid(&stored.certificate, now);
     let mut chosen: Vec<&Stored> = fitting.iter().filter(is_valid).collect();
     if chosen.is_empty() {
-        // Why it is none is told where validity is checked.
+        // The check of its validity reports why there is none.
         chosen = fitting.iter().collect();
     }
     chosen.sort_by_key(|stored| ends(stored));
@@ -219,7 +219,7 @@ fn are_of_one(one: &CertificateDer<'_>, other: &CertificateDer<'_>) -> bool {
 }
 
 impl OnToken {
-    /// From the leaf upwards, without a root: whoever checks the chain has that.
+    /// From the leaf upwards, without a root, which the verifier has.
     pub(super) fn chain(
         &self,
         leaf: &CertificateDer<'static>,

@@ -20,7 +20,7 @@ pub(super) enum Failure {
     Mismatch,
     /// A login is due, and its PIN has to be asked for first: nothing was tried.
     PinWanted,
-    /// Anything that no new session mends.
+    /// Anything that a new session cannot fix.
     Other(Error),
 }
 
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// Whether another key, or another certificate, would mend it.
+    /// Whether another key or another certificate would fix it.
     pub(super) fn is_about_what_was_found(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::Mismatch)
     }
@@ -110,7 +110,7 @@ fn is_about_the_pin(value: RvError) -> bool {
             | RvError::PinExpired
             | RvError::PinLocked
             | RvError::UserPinNotInitialized
-            // Whoever cancelled it, at a PIN pad say, is not asked again at once.
+            // A person who cancelled, perhaps at a PIN pad, is not asked again at once.
             | RvError::FunctionCanceled
             | RvError::Cancel
     )

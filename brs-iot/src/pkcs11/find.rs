@@ -32,7 +32,7 @@ pub(super) struct Identity {
     pub(super) serial: String,
     pub(super) manufacturer: String,
     pub(super) model: String,
-    /// Only where the rest does not tell two tokens apart.
+    /// Set only if the rest does not distinguish two tokens.
     pub(super) slot_id: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Seen {
     pub(super) handle: ObjectHandle,
     pub(super) label: String,
     pub(super) id: Id,
-    /// One that cannot be read is nobody's, and no reason to find nothing.
+    /// An unreadable object matches nothing, and does not make the search fail.
     readable: bool,
 }
 

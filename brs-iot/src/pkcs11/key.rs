@@ -2,12 +2,12 @@
 //! thread.
 //!
 //! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of
-//! the method `iot` tokio is told of it, so that the other tasks of the worker go on elsewhere;
-//! whoever else drives a handshake does so on a thread that may block. tokio offers no way to ask
-//! whether a worker may, and answers a wrong guess with a panic.
+//! the method `iot`, tokio is notified, so the worker's other tasks continue elsewhere; other code
+//! drives handshakes on a thread that may block. tokio has no way to ask whether a worker may
+//! block, and panics on a wrong guess.
 //!
-//! What the token has to say about a signature that failed goes through rustls as it is, with the
-//! handshake's error: two connections that sign with one key at one time each hear of their own.
+//! The token's error for a failed signature passes through rustls as it is, inside the handshake's
+//! error: of two connections that sign with one key at the same time, each gets its own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -34,14 +34,14 @@ pub(super) struct Inner {
     pub(super) key: Arc<KeyRef>,
     pub(super) certificate: Arc<CertificateDer<'static>>,
     pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
-    /// What the token has shown to be able to, in the order of preference.
+    /// What the token was able to do when it was tried, in order of preference.
     pub(super) schemes: Vec<SignatureScheme>,
     /// Whether one failed that might work by now.
     pub(super) is_provisional: bool,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
-    /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the
-    /// try keeps it.
+    /// When the attempt that the signatures are for ends, on the monotonic clock. The attempt keeps
+    /// it alive.
     pub(super) until: Mutex<Weak<Duration>>,
 }
 

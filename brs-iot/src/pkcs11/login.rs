@@ -123,7 +123,7 @@ impl At<'_> {
     }
 }
 
-/// Whether the token counted a wrong PIN, as far as its flags tell.
+/// Whether the token counted a wrong PIN, as far as its flags show.
 fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
     (now.user_pin_count_low() && !before.user_pin_count_low())
         || (now.user_pin_final_try() && !before.user_pin_final_try())

@@ -43,9 +43,9 @@ impl Pkcs11 {
     ///
     /// # Errors
     ///
-    /// [Unrecoverable](Error::is_unrecoverable) where only a person can mend it: a wrong PIN, a
-    /// missing or ambiguous key, a key that does not fit. A token that is not there or does not
-    /// answer may be back later.
+    /// [Unrecoverable](Error::is_unrecoverable) if only a person can fix it: a wrong PIN, a missing
+    /// or ambiguous key, a key that does not match. A token that is missing or does not answer may
+    /// be back later.
     #[doc(hidden)]
     pub async fn open(
         &self,

@@ -109,7 +109,7 @@ impl Desk {
         })
     }
 
-    /// Does the work, and once more in a new session if the one at hand may be the reason for a
+    /// Does the work, and repeats it in a new session if the current one may be the reason for a
     /// failure.
     fn twice<T>(
         &mut self,
@@ -132,8 +132,8 @@ impl Desk {
                     open.keys.clear();
                     return self.once(key, pin, &work);
                 }
-                // For what may be no fault of the session's nobody is asked for a PIN that was
-                // accepted a moment ago.
+                // If the session may not be at fault, a PIN that was accepted a moment ago is not
+                // fetched again.
                 let accepted = self
                     .open
                     .take()
@@ -198,7 +198,7 @@ impl Desk {
         result
     }
 
-    /// Whoever uses a token that another session logged in to must have its PIN, too.
+    /// A session that uses a token which another one logged in to must have its PIN, too.
     fn check_pin(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<(), Failure> {
         let Some(open) = &self.open else {
             return Ok(());

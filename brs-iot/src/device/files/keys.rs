@@ -2,8 +2,8 @@
 //!
 //! Owns the thread that decrypts and asks for pass phrases, and what came of it last: a key whose
 //! opening outlives the look that began it is there for the next one, and a person is not asked
-//! twice about the same content. What a function for a pass phrase could not tell is asked again;
-//! what is wrong with a key stays so until it changes.
+//! twice about the same content. A function for a pass phrase that failed is called again; an error
+//! about a key stays until the key changes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -2,7 +2,7 @@
 //! what it costs to open.
 //!
 //! Supported is PBES2 with PBKDF2 or scrypt and with AES, triple DES or DES: a file may also hold a
-//! key that is not encrypted at all, so that weakness is no reason to refuse one. PBES1 and
+//! key that is not encrypted at all, so a weak cipher is no reason to refuse it. PBES1 and
 //! PKCS#12's encryptions are not supported: they are refused by name, with a command that every
 //! OpenSSL understands. All lengths are checked here, before `pkcs5` sees them.
 
@@ -234,8 +234,7 @@ fn within<'a>(value: &AnyRef<'a>) -> Option<Vec<AnyRef<'a>>> {
     }
 }
 
-/// Whoever writes the key's file decides how much work it is to open it: what is too much about
-/// that.
+/// The key's file determines how much work it is to open it: what is too much about that.
 fn excess(kdf: &Kdf) -> Option<String> {
     match (kdf.pbkdf2(), kdf.scrypt()) {
         (Some(pbkdf2), _) if pbkdf2.iteration_count <= MAX_ITERATIONS => None,

@@ -17,8 +17,8 @@ pub(crate) struct Block {
 
 pub(crate) enum Content {
     Der(Zeroizing<Vec<u8>>),
-    /// OpenSSL's own encryption, told by headers within the block (`Proc-Type: 4,ENCRYPTED`), with
-    /// the cipher's name.
+    /// OpenSSL's own encryption, marked by headers within the block (`Proc-Type: 4,ENCRYPTED`),
+    /// with the cipher's name.
     LegacyEncrypted(String),
     Broken(Broken),
 }
@@ -56,8 +56,8 @@ pub(crate) fn whole(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     Ok(blocks)
 }
 
-/// The blocks in some text; none where there is no PEM in it. Text around them may be in any
-/// encoding. A last block without an end is an error: the file may still be being written.
+/// The blocks in some text; none if it contains no PEM. Text around them may be in any encoding. A
+/// last block without an end is an error: the file may still be being written.
 pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     let mut rest = bytes;
     let mut blocks = Vec::new();
@@ -84,7 +84,7 @@ pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     if !blocks.is_empty() {
         return Ok(blocks);
     }
-    // What is no text at all was meant to be something else.
+    // Bytes that are not text were meant to be something else.
     match is_utf16(bytes) {
         true => Err(NotPem::Utf16),
         false if std::str::from_utf8(bytes).is_err() => Err(NotPem::NotText),

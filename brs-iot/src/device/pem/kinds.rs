@@ -1,6 +1,5 @@
-//! What a file holds, told by its PEM labels or by the shape of its DER: so that an error can name
-//! what was given in place of a certificate or a key, and the command that makes the right thing of
-//! it.
+//! What a file contains, recognised by its PEM labels or by the shape of its DER, so that an error
+//! can name what was given in place of a certificate or a key, and the command that converts it.
 //!
 //! Shapes are those of the outermost structures only; whether what is within is in order is its
 //! reader's to find out.
