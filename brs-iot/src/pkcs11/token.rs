@@ -290,8 +290,6 @@ impl Open {
         scheme: SignatureScheme,
         (message, certificate): (&[u8], &CertificateDer<'_>),
     ) -> Result<Vec<u8>, Failure> {
-        #[cfg(feature = "test-util")]
-        super::hook::run(scheme)?;
         let signature = self.sign(place, login, found, scheme, message)?;
         if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
             let bits = signature.len() * 8;

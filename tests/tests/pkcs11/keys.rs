@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use brs_iot::SecretSource;
-use brs_iot::pkcs11::hook::failing_signatures;
 use cryptoki::object::Attribute;
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, alone_with, run};
+use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, alone_with, alone_with_faults, run};
 
 /// SoftHSM2's own way to be a token that can do less.
 const NO_PSS: &str = "slots.mechanisms = CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_PKCS";
@@ -85,15 +84,12 @@ fn every_scheme_that_a_server_may_ask_for_is_signed_and_fits() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn what_a_token_has_not_signed_is_not_offered() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         let open = || run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
-        failing_signatures(vec![
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-        ]);
+        bench.failing_signatures("pss 384, pkcs1 512");
         let opened = open();
         let offers = |scheme| opened.key.choose_scheme(&[scheme]).is_some();
         assert!(
@@ -108,7 +104,7 @@ fn what_a_token_has_not_signed_is_not_offered() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_failure_without_a_reason_bars_no_signature_for_ever() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
@@ -119,10 +115,10 @@ fn a_failure_without_a_reason_bars_no_signature_for_ever() {
             Ok::<_, brs_core::Error>(PIN)
         });
         let pkcs11 = token.pkcs11().pin(pin);
-        failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);
+        bench.failing_signatures("pss 256");
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
         assert!(opened.tls12_only && opened.is_provisional);
-        failing_signatures(Vec::new());
+        bench.failing_signatures("");
         let opened = run(pkcs11.open(Some(vec![certificate]))).unwrap();
         assert!(!opened.tls12_only && !opened.is_provisional);
         assert_eq!(calls.load(Ordering::SeqCst), 1);
