@@ -97,7 +97,7 @@ impl Files {
         server_time: Arc<ServerTime>,
     ) -> Result<Self, Error> {
         let (device_place, trust_place) = (Blocking::new(), Blocking::new());
-        let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
+        let mut contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
         let bytes = bounded(
             clock,
             FIRST_LOOK,
@@ -119,22 +119,13 @@ impl Files {
                 .await??
             }
         };
-        let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
         // Without a limit: a function for a pass phrase or a PIN may ask a person.
-        let opened = match device
-            .open(contents, &device_place, clock.now(), None)
-            .await
-        {
+        let now = clock.now();
+        let opened = match device.open(&contents, &device_place, now, None).await {
             Err(error) if device.has_files() && error.is_unrecoverable() => {
-                // One of both may have been written between the two readings.
-                let contents = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
-                if contents.digest() == device_digest {
-                    return Err(error);
-                }
-                (device_digest, key_digest) = (contents.digest(), contents.key_digest());
-                device
-                    .open(contents, &device_place, clock.now(), None)
-                    .await?
+                let again = read_device(&device_place, &device, clock, FIRST_LOOK).await?;
+                contents = contents.replaced_by(again, error)?;
+                device.open(&contents, &device_place, now, None).await?
             }
             opened => opened?,
         };
@@ -146,8 +137,8 @@ impl Files {
                 generation: 0,
                 problem: None,
             },
-            device_digest,
-            key_digest,
+            device_digest: contents.digest(),
+            key_digest: contents.key_digest(),
             trust_digest,
             stale: false,
             trust_stale: false,
@@ -353,10 +344,9 @@ impl Files {
         left: Option<Duration>,
     ) -> Result<(), Error> {
         let mut contents = read_device(&self.device_place, &self.device, clock, limit).await?;
-        let (mut device_digest, mut key_digest) = (contents.digest(), contents.key_digest());
         let is_same = {
             let current = self.lock();
-            !current.stale && current.device_digest == device_digest
+            !current.stale && current.device_digest == contents.digest()
         };
         let in_use = self.current().device;
         if is_same && !self.may_have_more(&in_use, clock) {
@@ -364,17 +354,13 @@ impl Files {
         }
         let device = if self.device.has_external_key() {
             self.device
-                .open(contents, &self.device_place, self.now(clock), left)
+                .open(&contents, &self.device_place, self.now(clock), left)
                 .await?
         } else {
             match self.open(&contents).await {
                 Err(error) if error.is_unrecoverable() => {
-                    // One of both may have been written between the two readings.
-                    contents = read_device(&self.device_place, &self.device, clock, limit).await?;
-                    if contents.digest() == device_digest {
-                        return Err(error);
-                    }
-                    (device_digest, key_digest) = (contents.digest(), contents.key_digest());
+                    let again = read_device(&self.device_place, &self.device, clock, limit).await?;
+                    contents = contents.replaced_by(again, error)?;
                     self.open(&contents).await?
                 }
                 opened => opened?,
@@ -407,14 +393,14 @@ impl Files {
             }
         }
         current.set.generation = current.next_generation();
-        current.device_digest = device_digest;
-        current.key_digest = key_digest;
+        current.device_digest = contents.digest();
+        current.key_digest = contents.key_digest();
         current.stale = false;
         Ok(())
     }
 
     /// A new pair is judged by the endpoint's clock. What carries that on may have stood still, in
-    /// a machine that was paused, but is never ahead: "has ended" is certain, "not valid yet"
+    /// a machine that was paused, but is never ahead: "has expired" is certain, "not valid yet"
     /// counts only if this machine's clock agrees that the certificate is not valid.
     fn check_new(&self, device: &Device, clock: &Arc<dyn Clock>) -> Result<(), Error> {
         let local = device.check_validity(clock.now());

@@ -144,13 +144,13 @@ impl DeviceParams {
     /// `now` by the session's clock; a token within `left`, where it is part of something larger.
     pub(crate) async fn open(
         &self,
-        contents: Contents,
+        contents: &Contents,
         place: &Blocking,
         now: SystemTime,
         left: Option<Duration>,
     ) -> Result<Device, Error> {
-        let chain = self.chain(&contents)?;
-        let Some(key) = contents.private_key else {
+        let chain = self.chain(contents)?;
+        let Some(key) = contents.private_key.clone() else {
             let Some(external) = &self.external_key else {
                 return self.validate().and_then(|()| Err(no_certificate()));
             };

@@ -35,7 +35,7 @@ async fn open(params: DeviceParams) -> Result<Device, Error> {
     params.validate()?;
     params
         .open(
-            params.read()?,
+            &params.read()?,
             &Blocking::new(),
             SystemTime::UNIX_EPOCH,
             None,

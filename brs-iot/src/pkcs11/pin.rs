@@ -122,23 +122,38 @@ impl Account {
     }
 }
 
-/// What an account's logins with these PINs have shown, as keyed hashes.
-#[derive(Default)]
-struct Memory {
-    refused: Vec<hmac::Tag>,
-    accepted: Vec<hmac::Tag>,
+/// What an account's logins with one PIN have shown.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    refused: bool,
+    accepted: bool,
     /// Failed once, and not clear whether for the PIN.
-    unclear: Vec<hmac::Tag>,
+    unclear: bool,
 }
 
-static MEMORY: LazyLock<Mutex<HashMap<Account, Memory>>> = LazyLock::new(Mutex::default);
+/// A PIN's keyed hash.
+type Tag = [u8; 32];
+
+static MEMORY: LazyLock<Mutex<HashMap<(Account, Tag), Shown>>> = LazyLock::new(Mutex::default);
 /// The key of those hashes; `None` if the system gives no random numbers.
 static KEY: LazyLock<Option<hmac::Key>> =
     LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
 
-fn holds(tags: &[hmac::Tag], key: &hmac::Key, pin: &SecretString) -> bool {
-    tags.iter()
-        .any(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_ok())
+fn tag(pin: &SecretString) -> Option<Tag> {
+    let tag = hmac::sign(KEY.as_ref()?, pin.expose().as_bytes());
+    tag.as_ref().try_into().ok()
+}
+
+fn shown(account: Account, tag: Tag) -> Shown {
+    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.get(&(account, tag)).copied().unwrap_or_default()
+}
+
+fn note(account: &Account, pin: &SecretString, change: impl FnOnce(&mut Shown)) {
+    if let Some(tag) = tag(pin) {
+        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry((account.clone(), tag)).or_default());
+    }
 }
 
 /// Whether this PIN may be tried: this account was not refused with it before, nor was the token's
@@ -149,22 +164,14 @@ pub(super) fn may_be_tried(
     token: &Identity,
 ) -> Result<(), Error> {
     let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
-    let Some(key) = &*KEY else {
+    let Some(tag) = tag(pin) else {
         return wrong(format!(
             "{token}: no PIN is tried, since the system provides no random numbers to remember it \
              by"
         ));
     };
-    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let of = |account: &Account, tags: fn(&Memory) -> &Vec<hmac::Tag>| {
-        memory
-            .get(account)
-            .is_some_and(|memory| holds(tags(memory), key, pin))
-    };
-    let was_refused = of(account, |memory| &memory.refused);
-    if was_refused
-        || of(&account.other(), |memory| &memory.refused) && !of(account, |memory| &memory.accepted)
-    {
+    let (own, other) = (shown(account.clone(), tag), shown(account.other(), tag));
+    if own.refused || other.refused && !own.accepted {
         return wrong(format!(
             "{token} has refused this PIN before: it is not tried again; give another PIN"
         ));
@@ -174,48 +181,25 @@ pub(super) fn may_be_tried(
 
 /// The token refused this PIN.
 pub(super) fn refuse(account: &Account, pin: &SecretString) {
-    if let Some(key) = &*KEY {
-        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-        memory
-            .entry(account.clone())
-            .or_default()
-            .refused
-            .push(hmac::sign(key, pin.expose().as_bytes()));
-    }
+    note(account, pin, |shown| shown.refused = true);
 }
 
-/// A login with this PIN failed, and the token does not say whether for the PIN: the second time,
-/// that is a refusal.
+/// A login with this PIN failed, and the token does not report whether for the PIN: the second
+/// time, that is a refusal.
 pub(super) fn doubt(account: &Account, pin: &SecretString) {
-    let Some(key) = &*KEY else { return };
-    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let was_unclear = memory
-        .get(&account.other())
-        .is_some_and(|other| holds(&other.unclear, key, pin));
-    let memory = memory.entry(account.clone()).or_default();
-    let tags = if was_unclear || holds(&memory.unclear, key, pin) {
-        &mut memory.refused
-    } else {
-        &mut memory.unclear
-    };
-    tags.push(hmac::sign(key, pin.expose().as_bytes()));
+    let other_doubts = tag(pin).is_some_and(|tag| shown(account.other(), tag).unclear);
+    note(account, pin, |shown| {
+        shown.refused |= shown.unclear || other_doubts;
+        shown.unclear = true;
+    });
 }
 
 /// The token accepted this PIN. What it refused of others stays refused.
 pub(super) fn accept(account: &Account, pin: &SecretString) {
-    let (Some(key), mut memory) = (&*KEY, MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
-    else {
-        return;
-    };
-    let memory = memory.entry(account.clone()).or_default();
-    memory
-        .unclear
-        .retain(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_err());
-    if !holds(&memory.accepted, key, pin) {
-        memory
-            .accepted
-            .push(hmac::sign(key, pin.expose().as_bytes()));
-    }
+    note(account, pin, |shown| {
+        shown.accepted = true;
+        shown.unclear = false;
+    });
 }
 
 #[cfg(test)]

@@ -79,6 +79,15 @@ pub(super) fn joined(problems: Vec<Error>) -> Option<Error> {
 }
 
 impl Contents {
+    /// What was read `again` after an error, if it is something else: certificate or key may have
+    /// been written between the two readings.
+    pub(super) fn replaced_by(&self, again: Self, error: Error) -> Result<Self, Error> {
+        match again.digest() == self.digest() {
+            true => Err(error),
+            false => Ok(again),
+        }
+    }
+
     pub(super) fn digest(&self) -> Digest {
         digest([self.certificate.as_ref(), self.private_key.as_ref()])
     }

@@ -19,7 +19,7 @@ async fn device() -> Device {
         .certificate(certificate.pem())
         .private_key(key.serialize_pem());
     params
-        .open(params.read().unwrap(), &Blocking::new(), UNIX_EPOCH, None)
+        .open(&params.read().unwrap(), &Blocking::new(), UNIX_EPOCH, None)
         .await
         .unwrap()
 }
