@@ -1,9 +1,9 @@
 //! A device's identity: its certificate chain and its key, whatever holds the key.
 //!
-//! This folder is all that a connection of a device needs, whatever it is for: what is given
-//! ([`params`]), reading it, TLS, and files that change. Here is what becomes of it: certificate and
-//! key, checked to belong together and to be valid now. It knows nothing of the credentials endpoint
-//! and of PKCS#11.
+//! This folder is all that a device's connection needs, whatever it is for: the parameters
+//! ([`params`]), reading files, TLS, and rotation ([`files`]). This file owns the result:
+//! certificate and key, checked to belong together and to be valid now. It knows neither the
+//! credentials endpoint nor PKCS#11.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct Device {
     external: Option<External>,
 }
 
-/// What is different about a key that somebody else holds.
+/// What is different about an external key.
 struct External {
     key: Arc<dyn OpenedKey>,
     signature_timeout: Duration,
@@ -87,7 +87,7 @@ impl Device {
         })
     }
 
-    /// The same with a key that somebody else holds.
+    /// The same with an external key.
     fn external(
         chain: Chain,
         key: Arc<dyn OpenedKey>,
@@ -163,13 +163,13 @@ impl Device {
         external.map(|external| external.key.limit_signatures(limit))
     }
 
-    /// How long one signature may take, where that is said.
+    /// The time limit of one signature, if the key has one.
     pub(crate) fn signature_timeout(&self) -> Duration {
         let external = self.external.as_ref();
         external.map_or(Duration::ZERO, |external| external.signature_timeout)
     }
 
-    /// Whether the certificate ends within 30 days, or has ended.
+    /// Whether the certificate expires within 30 days, or has expired.
     pub(crate) fn is_near_its_end(&self, now: SystemTime) -> bool {
         !self
             .facts

@@ -249,7 +249,7 @@ impl Pkcs11 {
             return Err(wrong_timeout());
         }
         if !path::expanded(&self.module_path).is_absolute() {
-            // A bare name would be looked for wherever the environment says.
+            // A bare name would be searched for wherever the environment says.
             return Err(Error::validation(
                 "`module_path` must be an absolute path of a PKCS#11 library",
             )

@@ -1,4 +1,5 @@
-//! A key that somebody else holds and that never leaves its place: what a device asks of it.
+//! A key outside this process that never leaves its place, such as a token's: what a device needs
+//! from it.
 //!
 //! The device's side knows such keys by these two traits only; tokens are `pkcs11`'s. Their calls
 //! block, and may take as long as a person needs.

@@ -303,8 +303,8 @@ impl Files {
         current.set.clone()
     }
 
-    /// Whether a key that somebody else holds, opened again, may be able to do more, or have a
-    /// renewed certificate beside it.
+    /// Whether an external key, opened again, may be able to do more, or have a renewed
+    /// certificate.
     fn may_have_more(&self, device: &Device, clock: &Arc<dyn Clock>) -> bool {
         let is_beside_the_key = self.device.has_external_key() && self.device.certificate.is_none();
         device.is_provisional() || is_beside_the_key && device.is_near_its_end(self.now(clock))

@@ -21,7 +21,7 @@ use super::tls::Trust;
 /// How many of a certificate's names are shown.
 const MAX_NAMES: usize = 5;
 
-/// Whom TLS was with.
+/// The other side of TLS.
 pub(crate) struct Peer<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) trust: &'a Trust,
@@ -36,7 +36,7 @@ pub(crate) struct Peer<'a> {
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) refused: Refused,
-    /// Whether another try at once may do better.
+    /// Whether an immediate retry may succeed.
     pub(crate) again: bool,
 }
 
@@ -62,10 +62,10 @@ impl Failure {
         }
     }
 
-    /// What the token said of it, which is more than TLS could.
+    /// The token's own error, which says more than TLS can.
     fn of_token(error: Error) -> Self {
-        // What is unplugged, busy or hanging is the same device when it is back; a refused PIN is
-        // asked for at a login.
+        // A token that is unplugged, busy or hanging is the same device when it is back; a refused
+        // PIN is requested at a login.
         let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");
         Self::of(
             if is_refused {
@@ -87,7 +87,7 @@ pub(crate) fn explain(
     peer: &Peer<'_>,
     device: Option<&Device>,
 ) -> Failure {
-    // What a token said when it was to sign says more than the handshake that failed of it.
+    // A token's error while signing says more than the handshake that failed because of it.
     if let rustls::Error::Other(other) = failure
         && let Some(said) = other.0.downcast_ref::<Error>()
     {
@@ -255,7 +255,7 @@ fn device_refused(alert: Alert, peer: &Peer<'_>, device: &Device) -> Error {
     .unrecoverable()
 }
 
-/// RFC 8446, section 6.2: what a server says that does not accept a client's certificate.
+/// RFC 8446, section 6.2: alerts of a server that does not accept a client's certificate.
 fn is_about_the_device(alert: Alert) -> bool {
     matches!(
         alert,
@@ -271,8 +271,8 @@ fn is_about_the_device(alert: Alert) -> bool {
     )
 }
 
-/// What is said of a device's certificate and key, and of much else too: no common ground, or a
-/// wrong signature.
+/// Alerts about a device's certificate and key, but about much else, too: no common algorithms, or
+/// a wrong signature.
 fn may_be_about_the_device(alert: Alert) -> bool {
     matches!(alert, Alert::HandshakeFailure | Alert::DecryptError)
 }

@@ -1,7 +1,7 @@
-//! What a device is given: a certificate, and a private key or a key that a token holds.
+//! The parameters of a device: a certificate, and a private key or an external key.
 //!
-//! Owns which of them go together, reading their files, and opening the key. What comes of it is a
-//! [`Device`]; what happens when files change is `files.rs`'s.
+//! Owns which of them go together, reading their files, and opening the key. The result is a
+//! [`Device`]; `files.rs` handles files that change.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

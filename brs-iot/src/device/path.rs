@@ -15,7 +15,7 @@ pub(crate) fn expanded(path: &Path) -> Cow<'_, Path> {
 /// What no file system allows in one name, and Linux in a whole path.
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4096;
-/// A line of PEM; a shorter text is no key.
+/// A line of PEM; a shorter text is not a key.
 const KEY_LENGTH: usize = 64;
 /// A name without a dot or dash that is longer is hardly one, but for AWS's certificate ids, which
 /// are hexadecimal.

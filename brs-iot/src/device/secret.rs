@@ -120,7 +120,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret, if it may change and nobody is asked for it. Blocks.
+    /// The secret, if it may change and no function has to be called for it. Blocks.
     pub(crate) fn look(&self, purpose: Purpose) -> Option<SecretString> {
         match &self.0.kind {
             Kind::File(_) | Kind::Environment(_) => self.fetch(purpose).ok(),

@@ -1,10 +1,12 @@
-//! One refresh's calls: tries, waits between them, and what comes back.
+//! One refresh's calls: attempts, waits between them, and what comes back.
 //!
-//! Owns the time limits. Each try has its own, by the session's clock, and all of them end before
-//! the engine's; waits have jitter, and are what the endpoint asks for where it does. A key in a
-//! token signs by a call that blocks, in the middle of TLS: on a current-thread runtime such a try
-//! is driven from a thread for blocking work; on others the worker is notified, so that no other
-//! task stalls.
+//! Owns the time limits. Each attempt has its own, by the session's clock, and all of them end before
+//! the engine's; waits have jitter, and are at least what the endpoint asks for.
+//!
+//! A token's key signs by a call that blocks, in the middle of TLS. On a current-thread runtime such
+//! an attempt is driven from a thread for blocking work; on others the worker is notified, so that no
+//! other task stalls. Both ways are needed: tokio cannot notify a current-thread runtime, and a
+//! connection that was driven from another thread is often not back in the pool for the next call.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,7 +27,7 @@ use crate::endpoint::response::{self, MAX_BODY};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// A try with less time than this is none: its time-out would only hide what was wrong before.
+/// No attempt is made with less time than this: its time-out would only hide the earlier error.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// What the request's own limit, on the real clock, is longer than the try's.
 const LAST_RESORT: Duration = Duration::from_secs(1);
@@ -41,8 +43,8 @@ pub(crate) struct Limits {
 const SIGNATURE: Duration = Duration::from_secs(10);
 
 impl Limits {
-    /// The limit of a try: a signature that may take longer than usual, by a person's PIN say,
-    /// makes it longer.
+    /// The limit of an attempt: a signature that may take longer than usual, perhaps for a person's
+    /// PIN, makes it longer.
     pub(crate) fn of(&self, set: &Set) -> Duration {
         self.timeout
             + Some(set.device.signature_timeout())
@@ -242,8 +244,8 @@ fn head(response: &Response) -> Answer {
 fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Failed> {
     let answer = match outcome {
         Outcome::Whole(answer) => answer,
-        // The status says more than a body that is too long or not all there, and what is left of
-        // it is on its way.
+        // The status says more than a body that is too long or incomplete; the rest of it is still
+        // arriving.
         Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if answer.status != 200 => {
             return Err(Failed {
                 fresh: true,

@@ -1,8 +1,8 @@
-//! brs's errors for what the endpoint answers and for what keeps it from answering.
+//! brs's errors for the endpoint's answers, and for the reasons why there is none.
 //!
 //! Owns the meaning of AWS's answers, each with the setting to look at and the command that shows
-//! it, and of what TLS and the network say. Whether a call is worth another try at once is part of
-//! it. AWS's messages are quoted as a detail; a body never is.
+//! it, and of errors of TLS and the network, including whether an immediate retry may succeed.
+//! AWS's messages are quoted as a detail; a body never is.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +31,7 @@ pub(crate) struct Call<'a> {
     pub(crate) server_time: Option<SystemTime>,
 }
 
-/// An answer, read to its end.
+/// An answer, read completely.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// `x-amzn-ErrorType`.
@@ -49,15 +49,15 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) error: Error,
-    /// Whether another try at once may do better.
+    /// Whether an immediate retry may succeed.
     pub(crate) again: bool,
     /// Whether the connection, and what TLS remembers, is to be given up.
     pub(crate) fresh: bool,
     /// Who was not trusted.
     pub(crate) refused: Refused,
-    /// How long the endpoint wants to be left alone.
+    /// How long the endpoint wants no call.
     pub(crate) wait: Option<Duration>,
-    /// Whether nothing is known but that the time was up.
+    /// Whether all that is known is that the time was up.
     pub(crate) late: bool,
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn too_long(answer: &Answer, call: &Call<'_>) -> Failed {
         call.endpoint,
         MAX_BODY / 1024
     ));
-    // What is left of it is still on its way.
+    // The rest of it is still arriving.
     Failed {
         fresh: true,
         ..Failed::at_rest(told(error, answer))

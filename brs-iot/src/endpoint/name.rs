@@ -394,7 +394,7 @@ mod tests {
             "credentials.iot.eu-west-1.amazonaws.com",
             "c2abc.credentials.s3.eu-west-1.amazonaws.com",
             "evilamazonaws.com",
-            // AWS's, and no data endpoints: whoever allows any host may mean them.
+            // AWS's, and not data endpoints: they may be meant if any host is allowed.
             "gateway.data.example.amazonaws.com",
             "iot.eu-west-1.amazonaws.com",
             "data.jobs.iot.eu-west-1.amazonaws.com",

@@ -34,7 +34,7 @@ impl Proxy {
         Self::Given(url)
     }
 
-    /// What this process's environment says about the way to `url`.
+    /// The way to `url` according to this process's environment.
     pub(crate) fn of_environment(url: &str) -> Result<Self, Error> {
         Self::of(|name| env::var(name).ok(), url)
     }
@@ -79,7 +79,7 @@ impl Proxy {
         Ok(Self::Direct)
     }
 
-    /// The builder of a client that goes this way, whatever the environment says later.
+    /// The builder of a client that goes this way, whatever the environment contains later.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
         let refused = |_| {
             Error::validation("`proxy` is not a URL")

@@ -17,7 +17,7 @@ pub(crate) enum Refusal {
     Trouble,
     /// Something on the way, or at the endpoint, that is not AWS IoT.
     NotAws,
-    /// A web server's page that says that it did not take the device's certificate.
+    /// A web server's page about rejecting the device's certificate.
     CertificatePage,
     Other,
 }

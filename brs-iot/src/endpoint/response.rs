@@ -1,7 +1,7 @@
 //! What the endpoint answers: credentials, or an error in AWS's words.
 //!
-//! Owns the parsers of both bodies. They take any bytes: what is wrong with them is said in words
-//! of our own, and nothing of the body is repeated but AWS's message. Fuzzed.
+//! Owns the parsers of both bodies. They accept any bytes: errors use their own words and repeat
+//! nothing of the body except AWS's message. Fuzzed.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -18,7 +18,7 @@ use super::pin;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
-/// What is done on the token's thread, perhaps more than once, with the PIN if there is one by
+/// A job for the token's thread, which may run more than once; with the PIN, if there is one by
 /// then.
 pub(super) trait Work<T>:
     Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static

@@ -43,8 +43,8 @@ pub(super) struct Stored {
     pub(super) certificate: CertificateDer<'static>,
 }
 
-/// Reads the certificates that are meant: unless that is said, those of the key's id, or else of
-/// its label.
+/// Reads the selected certificates; without a selection, those with the key's id, or else with its
+/// label.
 pub(super) fn read(
     session: &Session,
     selector: &ObjectSelector,
@@ -159,7 +159,7 @@ fn value(
 }
 
 /// The one of a key's certificates that is to be used. Several that are valid must be renewals of
-/// one another: then it is the one that ends last.
+/// one another: then it is the one that expires last.
 pub(super) fn choose<'a>(
     fitting: &'a [Stored],
     now: SystemTime,

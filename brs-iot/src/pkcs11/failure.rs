@@ -9,7 +9,7 @@ use cryptoki::error::{Error as ModuleError, RvError};
 /// A failed step on a token's thread.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The module said no while `doing` something.
+    /// The module failed while `doing` something.
     Module {
         error: ModuleError,
         doing: &'static str,

@@ -1,10 +1,10 @@
-//! Finding token, key and certificates by what the user said, and telling what is there when that
+//! Finding token, key and certificates by the user's selection, and listing what is there if that
 //! is not enough.
 //!
-//! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is
-//! not there, or not only once, is an error with a list of labels, serial numbers and ids. Keys of
-//! one label and one id are listed by what else is known of them: only the token's owner can make
-//! them choosable.
+//! Owns the search; `certificates.rs` decides which certificate is used. Nothing is guessed: a
+//! missing or ambiguous object is an error with a list of labels, serial numbers and ids. Keys with
+//! the same label and id are listed with what else is known of them; only the token's owner can
+//! make them distinguishable.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ use cryptoki::slot::Slot;
 use super::failure::{Failure, reason};
 use super::kind::kind;
 
-/// More objects of a kind than any device's token holds; what is asked for by label and id is found
-/// among any number.
+/// More objects of a kind than any device's token has. A selection by label and id works among any
+/// number.
 const MAX_OBJECTS: usize = 1024;
 /// How many of them an error lists.
 const MAX_LISTED: usize = 16;
@@ -471,7 +471,7 @@ pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String
     }
 }
 
-/// `label `a`, serial `1``, or `any name` if nothing is said.
+/// `label `a`, serial `1``, or `any name` without a selection.
 fn said(f: &mut fmt::Formatter<'_>, parts: &[(&str, Option<&dyn fmt::Display>)]) -> fmt::Result {
     let mut first = true;
     for (name, value) in parts {

@@ -2,7 +2,7 @@
 //! came of it.
 //!
 //! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not
-//! tried where somebody in the process is logged in, where the token refused it before (`pin.rs`
+//! tried if other code in the process is logged in, if the token refused it before (`pin.rs`
 //! remembers), where it is shorter or longer than the token's PINs, or on a token's last try.
 
 use brs_core::{Error, SecretString};
@@ -130,7 +130,7 @@ fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
         || (now.user_pin_locked() && !before.user_pin_locked())
 }
 
-/// Whether somebody in the process is logged in, as the token's user.
+/// Whether any code in the process is logged in, as the token's user.
 pub(super) fn is_logged_in(session: &Session) -> bool {
     let info = session.get_session_info();
     info.is_ok_and(|info| {

@@ -29,12 +29,13 @@ pub(super) const PIN: Purpose = Purpose {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves a function running; while it does, another try fails and says so.
+/// Dropping the future leaves a function running; while it runs, another attempt fails with an
+/// error.
 pub(super) async fn ask(source: &SecretSource) -> Result<SecretString, Error> {
     checked(source.ask(PIN).await?)
 }
 
-/// The PIN itself, where that is what was given.
+/// The PIN itself, if it was given as a value.
 pub(super) fn at_hand(source: &SecretSource) -> Option<SecretString> {
     checked(source.as_value()?.clone()).ok()
 }
@@ -66,8 +67,8 @@ fn problem(pin: &str) -> Option<String> {
     }
 }
 
-/// Why a PIN cannot be the token's, which says how many bytes its PINs have, as the end of a
-/// sentence. What says nothing, or makes no sense, limits nothing.
+/// Why a PIN cannot be the token's, by the lengths that the token reports, as the end of a
+/// sentence. Lengths that make no sense limit nothing.
 pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Option<String> {
     let length = pin.expose().len();
     let most = if most == 0 { usize::MAX } else { most };

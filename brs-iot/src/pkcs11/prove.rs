@@ -1,8 +1,8 @@
 //! What a key can do and whose it is, found out by letting it sign.
 //!
-//! A certificate belongs to a key when it fits the key's signatures; nothing else tells for sure.
-//! Each scheme that TLS is offered has been tried: lists of mechanisms promise what modules do not
-//! do, and do not name what they do.
+//! A certificate belongs to a key if it matches the key's signatures; nothing else is certain. Each
+//! scheme that TLS is offered has been tried: lists of mechanisms promise what modules do not do,
+//! and do not name what they do.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -207,7 +207,7 @@ impl Prover<'_> {
     }
 }
 
-/// The key that a certificate is for; `None` for what is no X.509 certificate of version 3.
+/// The key of a certificate; `None` if it is not an X.509 certificate of version 3.
 pub(super) fn public_key(
     certificate: &CertificateDer<'_>,
 ) -> Option<SubjectPublicKeyInfoDer<'static>> {

@@ -2,17 +2,18 @@
 //! process.
 //!
 //! Token modules are synchronous, may take arbitrarily long and cannot be interrupted. So each
-//! token has a thread that owns everything which belongs to it; callers queue a job and wait with a
-//! time limit, and nobody joins the thread.
+//! token has a thread that owns everything that belongs to it; callers queue a job and wait with a
+//! time limit, and the thread is never joined. `brs_core::Blocking` does not serve here: it has no
+//! queue, and it starts a thread for each call, while a module may keep state for each thread.
 //!
 //! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
 //! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10
 //!    s at least, whatever the limits of those who wait. Then further jobs fail at once, until that
-//!    job returns: a hung token costs one thread, not one per try. Whose limit is over takes its
-//!    own job out of the queue and nobody else's.
+//!    job returns: a hung token costs one thread, not one per attempt. A caller whose limit has
+//!    passed takes its own job out of the queue and no other.
 //! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread.
-//!    Whether it ends is decided under the registry's lock: whoever comes before that finds it and
-//!    it stays.
+//!    Whether it ends is decided under the registry's lock: a user who comes before that finds it,
+//!    and it stays.
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
 //!
 //! A job panics: `a_panic_is_an_error_and_the_thread_goes_on`. Its caller leaves:
@@ -274,8 +275,8 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            // Closing calls the module and may hang as any call: whoever comes meanwhile waits for
-            // it as for a job.
+            // Closing calls the module and may hang like any call: new users wait for it as for a
+            // job.
             state.running = Some(Running::new(Duration::ZERO));
             drop(state);
             let _ = catch_unwind(AssertUnwindSafe(|| desk.close()));

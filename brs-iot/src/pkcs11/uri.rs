@@ -4,7 +4,7 @@
 //! attribute of the path that is not understood, a vendor's or a misspelt one, is refused: to
 //! ignore it would widen what the URI means, and the RFC wants nothing to match it. One of the
 //! query is ignored, as the RFC wants, with a warning. Names may have the padding that tokens have
-//! in fixed fields, blanks and zeros (`%20`, `%00`) at their ends: it is no part of them. A URI may
+//! in fixed fields, blanks and zeros (`%20`, `%00`) at their ends, which are ignored. A URI may
 //! hold a PIN (`pin-value`), so that no error and no warning repeats any value.
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ const QUERY: [&str; 4] = ["module-path", "module-name", "pin-source", "pin-value
 /// Far above any URI that a tool prints.
 const MAX_LENGTH: usize = 4096;
 
-/// What a URI says.
+/// The parts of a URI.
 #[derive(Debug, Default)]
 pub(super) struct Uri {
     pub(super) token: Option<String>,
@@ -41,7 +41,7 @@ impl Uri {
     ///
     /// A validation error that names the attribute and what is wrong with it, without its value.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        // A line break of the file that it comes from, say.
+        // Such as a line break of the file that it comes from.
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         if text.len() > MAX_LENGTH {
             return Err(wrong(format!(

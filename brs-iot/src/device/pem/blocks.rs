@@ -1,9 +1,10 @@
 //! PEM taken apart: labels and their bytes, each in memory that wipes itself.
 //!
 //! Follows RFC 7468, leniently: text around blocks, line breaks of any system, or `\n` in two
-//! characters as environment variables have them, lines of any length. One block that cannot be
-//! read does not hide the others: whether they are used is the caller's decision. Nothing it says
-//! about a block shows its content.
+//! characters as environment variables have them, lines of any length. One unreadable block does
+//! not hide the others: the caller decides whether they are used. Errors never show a block's
+//! content. `rustls_pki_types::pem` does not serve here: it skips labels that it does not know,
+//! which errors name, stops at a broken block, and leaves decoded keys in memory.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -62,7 +63,7 @@ pub(crate) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, NotPem> {
     let mut rest = bytes;
     let mut blocks = Vec::new();
     while let Some((_, begun)) = split(rest, BEGIN) {
-        // Another block's beginning within this one: any end behind it belongs to that.
+        // Another block begins within this one: any end after it belongs to that.
         let (own, next) = begun.split_at(find(begun, BEGIN).unwrap_or(begun.len()));
         let block = match parts(own) {
             Some((name, body)) => {

@@ -1,15 +1,14 @@
 //! What a file contains, recognised by its PEM labels or by the shape of its DER, so that an error
 //! can name what was given in place of a certificate or a key, and the command that converts it.
 //!
-//! Shapes are those of the outermost structures only; whether what is within is in order is its
-//! reader's to find out.
+//! Shapes are those of the outermost structures only.
 
 use std::fmt;
 
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode as _, Tag, Tagged as _};
 
-/// What can be in a file beside what is wanted.
+/// What a file can contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Thing {
     Certificate,
@@ -198,9 +197,8 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && !super::blocks::has_begin(bytes)
 }
 
-/// One DER structure: its bytes and what is behind it, or what is wrong, as the end of a sentence.
-/// Line breaks, blanks and zeros behind it are no part of anything: editors and copying programs
-/// leave them.
+/// One DER structure: its bytes and the bytes after it, or what is wrong, as the end of a sentence.
+/// Line breaks, blanks and zeros after it are ignored: editors and copying programs leave them.
 pub(crate) fn one(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let Some(length) = length(bytes) else {
         return Ok((bytes, &[]));
