@@ -2,9 +2,8 @@
 //!
 //! A device that has a certificate registered with AWS IoT needs no long-lived AWS key: the
 //! *credentials provider* of AWS IoT gives it temporary credentials of a role, over mutual TLS.
-//! Each refresh is one call. Its connection is kept for the next one while that comes within 90
-//! seconds; later ones open a connection and resume the TLS session, which costs neither
-//! certificates nor a signature of the key.
+//! Each refresh is one call. Its connection is kept for 90 seconds; later calls open a new one and
+//! resume the TLS session, which needs neither certificates nor a signature of the key.
 //!
 //! ```text
 //! device ── mutual TLS: certificate + key ──► https://<prefix>.credentials.iot.<region>.amazonaws.com
@@ -25,7 +24,7 @@
 //! # }
 //! ```
 //!
-//! The same as data, for configuration files; the names are those above or those of the Python
+//! The same as data, for configuration files. Names are those of the builder or of the Python
 //! package:
 //!
 //! ```
@@ -43,76 +42,75 @@
 //!
 //! # Certificate and key
 //!
-//! Paths, PEM text or bytes ([`Pem`]); the certificate with its chain, the key as PKCS#8, PKCS#1 or
-//! SEC1, or as PKCS#8 encrypted with a [`Passphrase`] by PBES2: PBKDF2 with any HMAC of SHA-1 or
-//! SHA-2, or scrypt, and AES, triple DES or DES. Both are read when the session is built, and
-//! checked to belong together and to be valid. Files that change are taken over at the next refresh
-//! when the new pair is whole, matches and is valid (by the endpoint's time, where that is known);
-//! otherwise the old one stays in use, with a warning. Should the endpoint refuse a new pair that
-//! is not registered yet, say, the one before it is used once more, with a warning, until the new
-//! one has been accepted. A pass phrase is asked for when the session is built and when the key's
-//! file has changed. Within 30 days of the certificate's end each refresh tells so:
-//! [`Event::Warning`](brs_core::Event::Warning) of the name [`CERTIFICATE_EXPIRING`].
+//! Give paths, PEM text or bytes ([`Pem`]). The certificate comes with its chain. The key is PKCS#8,
+//! PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass phrase](SecretSource) by PBES2: PBKDF2 with any
+//! HMAC of SHA-1 or SHA-2, or scrypt, and AES, triple DES or DES. Both are read when the session is
+//! built, and must belong together and be valid.
+//!
+//! The next refresh adopts changed files if the new pair is complete, matches and is valid (by the
+//! endpoint's time, once that is known). Otherwise the old pair stays in use, with a warning. If the
+//! endpoint refuses a new pair, perhaps because it is not registered yet, the previous one is used
+//! once more, with a warning, until the new one is accepted. The pass phrase is requested when the
+//! session is built and when the key's file has changed. Within 30 days of the certificate's
+//! expiration each refresh reports it:
+//! [`Event::Warning`](brs_core::Event::Warning) with the name [`CERTIFICATE_EXPIRING`].
 //!
 //! Keys are RSA of 2048 to 4096 bits, EC P-256 or P-384.
 //!
-//! A trust store is used without the blocks in it that cannot be: each is named in a warning, and
-//! in errors about an endpoint that is not trusted. A store that was cut off, or of which nothing
-//! can be used, is refused.
+//! Unusable blocks in a trust store are ignored. A warning names each of them, and so do errors
+//! about an endpoint that is not trusted. A store that was cut off, or has no usable block, is
+//! rejected.
 //!
 //! # What failures mean
 //!
-//! What AWS refuses names the setting to look at and the command that shows it; only a person can
-//! mend it. Connection errors, throttling and trouble at the service are retried within the
-//! refresh, no sooner than a `Retry-After` says, then at the engine's pace; meanwhile the cached
-//! set is served, an expired one too (static stability). An endpoint that cannot be trusted (wrong
-//! trust store, a certificate that has ended, another host's) and one that refuses the device's
-//! certificate are told apart, at once. The former may pass by itself: the system's authorities and
-//! the trust store's file are read anew.
+//! If AWS refuses a call, the error names the setting to look at and the command that shows it;
+//! such errors need a person. Connection errors, throttling and failures at the service are retried
+//! within the refresh, no sooner than a `Retry-After` allows, then at the engine's pace. Meanwhile
+//! the cached credential set is served, even after it has expired (static stability).
+//!
+//! Errors distinguish an endpoint that this machine does not trust (wrong trust store, expired
+//! certificate, another host's certificate) from one that refuses the device's certificate. Neither
+//! is retried within the refresh. The first kind may pass without intervention: the next refresh
+//! reloads the system's authorities and the trust store's file.
 //!
 //! # Clocks
 //!
-//! A device's clock may be wrong. The lifetime of credentials is counted from the endpoint's
-//! `Date`, so they are refreshed in time all the same. The endpoint's certificate is checked by the
-//! device's clock: an error for one that is not valid says what that clock shows, how long the
-//! certificate is valid, and how far the clock is from the endpoint's last answer.
+//! A device's clock may be wrong. The lifetime of credentials counts from the endpoint's `Date`, so
+//! they are refreshed in time all the same. The endpoint's certificate is checked by the device's
+//! clock. If it is expired or not valid yet, the error states what that clock shows, which bound of
+//! the validity was missed, and how far the clock is from the endpoint's last answer.
 //!
 //! # Secrets
 //!
-//! Keys, pass phrases and answers are held in memory that is wiped, are never written anywhere, and
-//! are in no message. Beyond brs's reach are the copies within the buffers of TLS and of the HTTP
-//! client, through which answers come; the cryptography library wipes the keys it uses.
+//! Keys, pass phrases and answers are held in memory that is wiped. They are never written anywhere
+//! and appear in no message. brs cannot wipe the copies within the buffers of TLS and of the HTTP
+//! client, through which answers arrive; the cryptography library wipes the keys it uses.
+//!
+//! # Layers
+//!
+//! ```text
+//! strategy  params  data          the method
+//! endpoint/                       the credentials endpoint: its name, the calls, their failures
+//! pkcs11/                         keys on tokens
+//! device/                         certificate, key, trust store, TLS: all that MQTT needs
+//! ```
+//!
+//! A layer uses only those below it.
 
-mod call;
-mod certificate;
-mod client;
-mod data;
 mod device;
 mod endpoint;
-mod error;
-mod files;
-mod first_line;
-mod identity;
-mod key;
 mod params;
-mod passphrase;
-mod path;
-mod pem;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
-mod proxy;
-mod reading;
-mod response;
-mod server_time;
 mod strategy;
-mod tls;
 
-pub use device::{Device, DeviceParams};
-pub use error::Unreached;
-pub use identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
+pub use device::Device;
+pub use device::identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
+pub use device::params::DeviceParams;
+pub use device::pem::Pem;
+pub use device::secret::SecretSource;
+pub use endpoint::unreached::Unreached;
 pub use params::Params;
-pub use passphrase::Passphrase;
-pub use pem::Pem;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::Pkcs11;
 pub use strategy::{CERTIFICATE_EXPIRING, Iot};
@@ -120,7 +118,7 @@ pub use strategy::{CERTIFICATE_EXPIRING, Iot};
 /// What `brs-mqtt` needs. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::proxy::proxy_of_environment;
+    pub use crate::endpoint::proxy::proxy_of_environment;
 }
 
 /// What fuzz targets reach. Not part of the public API.
@@ -128,16 +126,16 @@ pub mod __private {
 pub mod __fuzz {
     /// Reads a body as each of the answers it may be.
     pub fn response(body: &[u8]) {
-        let _ = crate::response::credentials(body);
-        let _ = crate::response::message(body);
+        let _ = crate::endpoint::response::credentials(body);
+        let _ = crate::endpoint::response::message(body);
     }
 
     /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass
     /// phrase.
     pub fn device(bytes: &[u8]) {
-        let _ = crate::certificate::read_chain(bytes, "the certificate");
-        let _ = crate::certificate::authorities(bytes);
-        let _ = crate::key::read(bytes, None, "the private key");
+        let _ = crate::device::certificate::read_chain(bytes, "the certificate");
+        let _ = crate::device::certificate::authorities(bytes);
+        let _ = crate::device::key::read(bytes, None, "the private key");
     }
 
     /// Reads a text as a PKCS#11 URI.

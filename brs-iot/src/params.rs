@@ -1,8 +1,8 @@
-//! What the method `iot` is given.
+//! The parameters of the method `iot`.
 //!
-//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s, certificate and key
-//! `device.rs`'s. A value may be wrong until it has been [validated](Params::validate), which the
-//! method's constructor does first.
+//! Owns the typed builder and its checks; `data.rs` owns the spelling as data, `device` certificate
+//! and key. A value may be wrong until it is [validated](Params::validate), which the method's
+//! constructor does first.
 
 use std::any::type_name;
 use std::borrow::Cow;
@@ -12,17 +12,17 @@ use brs_core::{Error, SecretString};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
-use crate::data::Data;
-use crate::device::DeviceParams;
-use crate::endpoint::{Endpoint, check_duration, check_role_alias, check_thing_name};
-use crate::passphrase::Passphrase;
-use crate::pem::Pem;
+use crate::device::params::DeviceParams;
+use crate::device::pem::Pem;
+use crate::device::secret::SecretSource;
+use crate::endpoint::name::{Endpoint, check_duration, check_role_alias, check_thing_name};
+use crate::params::data::Data;
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
 
-/// What the Python package waits.
+/// As in the Python package.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The AWS SDKs' own.
+/// As in the AWS SDKs.
 const MAX_ATTEMPTS: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -41,6 +41,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Data")]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     pub(crate) endpoint: String,
     pub(crate) role_alias: String,
@@ -60,10 +61,10 @@ impl Params {
     /// Credentials of the role behind `role_alias` (1–128 of `[\w=,@-]`), from the account's
     /// credentials endpoint.
     ///
-    /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com`, perhaps with a port; `aws
-    /// iot describe-endpoint --endpoint-type iot:CredentialProvider` tells it. Names of all
+    /// The endpoint is `<prefix>.credentials.iot.<region>.amazonaws.com` with an optional port;
+    /// `aws iot describe-endpoint --endpoint-type iot:CredentialProvider` shows it. Names of all
     /// partitions are known, with their FIPS, dual-stack and VPC endpoint forms; blanks around the
-    /// text are ignored. Its region is the session's where nothing else names one.
+    /// text are ignored. Its region becomes the session's if nothing else sets one.
     pub fn new(endpoint: impl Into<String>, role_alias: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -81,30 +82,27 @@ impl Params {
         }
     }
 
-    /// The thing the device is (`x-amzn-iot-thingname`): 1–128 of `[a-zA-Z0-9:_-]`.
+    /// The device's thing name (`x-amzn-iot-thingname`): 1–128 of `[a-zA-Z0-9:_-]`.
     ///
-    /// Default: none. The certificate must be attached to it. Policies may then use the thing's
-    /// name, type and attributes (`credentials-iot:ThingName`).
-    #[must_use]
+    /// Default: none. The certificate must be attached to the thing. Policies can then use the
+    /// thing's name, type and attributes (`credentials-iot:ThingName`).
     pub fn thing_name(mut self, thing_name: impl Into<String>) -> Self {
         self.thing_name = Some(thing_name.into());
         self
     }
 
-    /// How long the credentials are valid (`x-amzn-iot-credential-duration-seconds`): 900–43200
-    /// whole seconds.
+    /// The lifetime of the credentials (`x-amzn-iot-credential-duration-seconds`): 900–43200 whole
+    /// seconds.
     ///
-    /// Default: the role alias's `credentialDurationSeconds`. Longer ones need a role whose maximum
-    /// session duration allows them and survive longer outages; shorter ones limit the harm of a
-    /// leak.
-    #[must_use]
+    /// Default: the role alias's `credentialDurationSeconds`. A longer lifetime needs a role whose
+    /// maximum session duration allows it, and survives longer outages; a shorter one limits the
+    /// harm of a leak.
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
     }
 
-    /// Certificate and key in one.
-    #[must_use]
+    /// Certificate and key in one value.
     pub fn device(mut self, device: DeviceParams) -> Self {
         self.device = device;
         self
@@ -113,11 +111,10 @@ impl Params {
     /// The device's certificate, followed by those that lead to its authority: a path, PEM text, or
     /// bytes.
     ///
-    /// It must belong to the key and be valid when the session is built. Within 30 days of its end,
-    /// each refresh tells so
+    /// It must belong to the key and be valid when the session is built. Within 30 days of its
+    /// expiration, each refresh reports it
     /// ([`Event::Warning`](brs_core::Event::Warning)). A file that changes
     /// is read again.
-    #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.device = self.device.certificate(certificate);
         self
@@ -126,111 +123,102 @@ impl Params {
     /// The certificate's private key, RSA 2048–4096, P-256 or P-384: a path, PEM text, or bytes.
     ///
     /// PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a [pass
-    /// phrase](Self::private_key_passphrase). Exactly one of this and a PKCS#11 token is given.
-    #[must_use]
+    /// phrase](Self::private_key_passphrase). Give exactly one of this and a PKCS#11 token.
     pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
         self.device = self.device.private_key(private_key);
         self
     }
 
     /// The pass phrase of an encrypted private key. Default: none.
-    #[must_use]
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.device = self.device.private_key_passphrase(passphrase);
         self
     }
 
     /// The key within a PKCS#11 token, in place of [`private_key`](Self::private_key).
     #[cfg(feature = "pkcs11")]
-    #[must_use]
     pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
         self.device = self.device.pkcs11(pkcs11);
         self
     }
 
-    /// The authorities that the endpoint's certificate may come from (the Python package's `ca`).
-    /// Default: the system's, which know Amazon's.
+    /// The authorities that may issue the endpoint's certificate (the Python package's `ca`).
+    /// Default: the system's, which include Amazon's.
     ///
-    /// A device without any gives `AmazonRootCA1.pem` and the like here. Blocks that cannot be used
-    /// are left out with a warning; one at least must be usable. OpenSSL's `TRUSTED CERTIFICATE`
-    /// counts if it is trusted for TLS servers.
-    #[must_use]
+    /// If the device has none, give `AmazonRootCA1.pem` and the like here. Unusable blocks are
+    /// ignored with a warning; at least one must be usable. OpenSSL's `TRUSTED CERTIFICATE` counts
+    /// if it is trusted for TLS servers.
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());
         self
     }
 
-    /// Whether the endpoint's certificate is *not* checked (the Python package's
-    /// `verify_peer=False`). Default: it is.
+    /// Disables the check of the endpoint's certificate (the Python package's
+    /// `verify_peer=False`). Default: it is checked.
     ///
-    /// Whoever is in between then gets the credentials. It is for laboratories, and warns at every
-    /// refresh. As data, `verify_peer: false` alone is refused: it is this name that must be said.
-    #[must_use]
+    /// Anyone between the device and the endpoint can then get the credentials. This is for
+    /// laboratories, and each refresh warns. As data, `verify_peer: false` alone is an error: use
+    /// this name.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.danger_accept_invalid_certificates = accept;
         self
     }
 
-    /// Whether a host may be called that is not AWS's: a gateway, a test server. Default: no.
-    #[must_use]
+    /// Allows a host that is not AWS's, such as a gateway or a test server. Default: no.
     pub fn allow_any_endpoint(mut self, allow: bool) -> Self {
         self.allow_any_endpoint = allow;
         self
     }
 
-    /// How long one call may take: connection, TLS and answer. Default: 10 s; at most 300 s.
+    /// The time limit of one call: connection, TLS and answer. Default: 10 s; at most 300 s.
     ///
-    /// A refresh makes up to [`max_attempts`](Self::max_attempts) of them, within the session's
+    /// A refresh makes up to [`max_attempts`](Self::max_attempts) calls, within the session's
     /// `refresh_timeout`.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How much of that may pass until the connection stands, TLS included; no more than
-    /// [`timeout`](Self::timeout). Default: half of it, and what a token may take to sign; the
-    /// whole once a call was late, as on a slow link.
+    /// The part of that limit for the connection, including TLS; at most
+    /// [`timeout`](Self::timeout). Default: half of it, plus a token's time limit for signing; all
+    /// of it after a call timed out, as on a slow link.
     ///
-    /// The addresses of the endpoint share it, so that one where packets get lost leaves time for
-    /// the next, and the connection leaves time for the answer. A shorter one leaves time for
-    /// another try.
-    #[must_use]
+    /// The addresses of the endpoint share it, so an address that does not respond leaves time for
+    /// the next one, and the connection leaves time for the answer. A shorter limit leaves time for
+    /// another attempt.
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = Some(connect_timeout);
         self
     }
 
-    /// How often one refresh calls, the first call included: 1–10. Default: 3, the AWS SDKs' own.
+    /// The most calls that one refresh makes, including the first: 1–10. Default: 3, as in the AWS
+    /// SDKs.
     ///
-    /// Connection errors, throttling (429) and trouble at the service (5xx) are worth another try,
-    /// after a wait with jitter; what the service refuses is not.
-    #[must_use]
+    /// Connection errors, throttling (429) and failures of the service (5xx) are retried, after a
+    /// wait with jitter; refusals are not.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;
         self
     }
 
-    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the
-    /// connection is tunnelled. Default: that of the environment when the session is built
-    /// (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` excepts the endpoint; upper or lower
-    /// case). Never shown.
+    /// An HTTP proxy that tunnels the connection: `http://host:port`, optionally with user and
+    /// password. Default: the environment's when the session is built (`HTTPS_PROXY`, else
+    /// `ALL_PROXY`, unless `NO_PROXY` excepts the endpoint; upper or lower case). Never shown.
     ///
-    /// TLS is with the endpoint, so the proxy sees its name and nothing more. One of the
-    /// environment must be an `http://` proxy, too: another would be shown the device's
-    /// certificate, so the session is not built, with an error that names the variable.
-    #[must_use]
+    /// TLS is with the endpoint, so the proxy sees the endpoint's name and nothing more. The
+    /// environment's proxy must be an `http://` one, too: any other would see the device's
+    /// certificate, so building the session fails with an error that names the variable.
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
         self
     }
 
-    /// Checks every value, as the method's constructor does; files are not read for it.
+    /// Checks every value, as the method's constructor does, without reading files.
     ///
     /// # Errors
     ///
-    /// A validation error that names the first value at fault, or a configuration error for values
-    /// that do not go together.
+    /// A validation error that names the first wrong value, or a configuration error for values
+    /// that contradict each other.
     pub fn validate(&self) -> Result<(), Error> {
         Endpoint::parse(&self.endpoint, self.allow_any_endpoint)?;
         check_role_alias(&self.role_alias)?;
@@ -267,7 +255,7 @@ impl Params {
         {
             return refused(
                 "connect_timeout",
-                "must not be longer than `timeout`, of which it is a part".into(),
+                "must not be longer than `timeout`, which includes it".into(),
             );
         }
         if !(1..=10).contains(&self.max_attempts) {
@@ -288,8 +276,8 @@ impl Params {
         }
         if self.danger_accept_invalid_certificates && self.trust_store.is_some() {
             return Err(Error::configuration(
-                "both `trust_store` and `danger_accept_invalid_certificates` are given: with the former the latter is \
-                 not needed",
+                "`trust_store` and `danger_accept_invalid_certificates` contradict each other: set \
+                 only one",
             )
             .with_param("danger_accept_invalid_certificates")
             .unrecoverable());
@@ -299,7 +287,7 @@ impl Params {
 }
 
 impl Params {
-    /// How long a connection may take, TLS included; and how long once that was not enough.
+    /// The time limit of a connection, including TLS; and the one after a call timed out.
     pub(crate) fn connection_limits(&self) -> [Duration; 2] {
         let signature = self.device.signature_timeout();
         match self.connect_timeout {
@@ -334,5 +322,6 @@ impl brs_core::MethodParams for Params {
     const METHOD: &'static str = "iot";
 }
 
+pub(crate) mod data;
 #[cfg(test)]
 mod tests;

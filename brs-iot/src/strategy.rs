@@ -1,7 +1,7 @@
 //! The strategy of the method `iot`: one call to the credentials endpoint per refresh.
 //!
-//! Owns what happens in which order: look at the files, call, tell. Certificate and key are read in
-//! the method's constructor, which contacts nobody.
+//! Owns the order of a refresh: check the files, call, report. The method's constructor reads
+//! certificate and key, and makes no connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,30 +14,31 @@ use brs_core::{
     TemporaryCredentials, register_method,
 };
 
-use crate::call::{Limits, fetch, within};
-use crate::client::Clients;
 use crate::device::Device;
-use crate::endpoint::Endpoint;
-use crate::error::{Call, Failed, Refused};
-use crate::files::{Files, Set};
-use crate::identity::DeviceIdentity;
+use crate::device::files::{Files, Set};
+use crate::device::handshake::Refused;
+use crate::device::identity::DeviceIdentity;
+use crate::device::server_time::ServerTime;
+use crate::device::tls::Trust;
+use crate::endpoint::call::{Limits, fetch, within};
+use crate::endpoint::client::Clients;
+use crate::endpoint::error::{Call, Failed};
+use crate::endpoint::name::Endpoint;
 use crate::params::Params;
-use crate::server_time::ServerTime;
-use crate::tls::Trust;
 
 const METHOD: &str = Params::METHOD;
 /// The name of the [warning](brs_core::Event::Warning) within 30 days of the certificate's
 /// expiration, at each refresh. Its details are the `subject` and `not_after`, in ISO 8601.
 pub const CERTIFICATE_EXPIRING: &str = "certificate_expiring";
 const SOURCE: &str = "iot-credentials-provider";
-/// How long before its end a certificate is told of.
-pub(crate) const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the
 /// one that is seen.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// The strategy of the method `iot`: what `session.strategy::<brs_iot::Iot>()` gives.
+///
+/// Its async functions are cancel safe: dropping a future drops what was read or begun.
 pub struct Iot {
     endpoint: Endpoint,
     role_alias: String,
@@ -49,18 +50,14 @@ pub struct Iot {
 }
 
 impl Iot {
-    /// Checks the parameters and reads certificate, key and trust store. Contacts nobody.
+    /// Checks the parameters and reads certificate, key and trust store. Makes no connection.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong value; a configuration error for files that cannot be read,
+    /// A validation error for a wrong value. A configuration error for files that cannot be read,
     /// for a certificate and a key that do not belong together, for a certificate that is not valid
-    /// now, and for a proxy of the environment that would be shown the certificate; a connection
-    /// error for files that are not read within 30 s.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was read is dropped.
+    /// now, and for a proxy in the environment that would see the certificate. A connection error
+    /// if reading the files takes longer than 30 s.
     pub async fn new(params: Params, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         params.validate()?;
         let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
@@ -97,19 +94,18 @@ impl Iot {
         })
     }
 
-    /// The device's identity that is in use: certificate and key as they were last taken over, or
-    /// those before while the endpoint refuses the new ones.
+    /// The device in use: certificate and key as they were last adopted, or the previous ones while
+    /// the endpoint refuses the new ones.
     pub fn device(&self) -> Arc<Device> {
         self.files.device()
     }
 
-    /// The device's identity, for other connections of the device: it follows the files as the
-    /// session does.
-    pub fn identity(&self) -> DeviceIdentity {
+    /// The device's identity for its other connections: it follows the files as the session does.
+    pub fn device_identity(&self) -> DeviceIdentity {
         DeviceIdentity::sharing(Arc::clone(&self.files))
     }
 
-    /// The credentials endpoint: a host, and a port where one was given.
+    /// The credentials endpoint: a host, and a port if one was given.
     pub fn endpoint(&self) -> &str {
         &self.endpoint.authority
     }
@@ -119,7 +115,7 @@ impl Iot {
         &self.role_alias
     }
 
-    /// The thing the device is, where that was given.
+    /// The device's thing name, if one was given.
     pub fn thing_name(&self) -> Option<&str> {
         self.thing_name.as_deref()
     }
@@ -138,8 +134,8 @@ impl Iot {
         fetch(&self.clients, set, self.limits, &call, cx).await
     }
 
-    /// One call with the device before, when the endpoint does not take the new one: not registered
-    /// yet, perhaps. The next refresh begins with the new one again.
+    /// One call with the previous device, when the endpoint refuses the new one, which may not be
+    /// registered yet. The next refresh begins with the new one again.
     async fn go_back_to(
         &self,
         previous: &Set,
@@ -154,7 +150,8 @@ impl Iot {
                     endpoint = self.endpoint.authority,
                     error = %failed.error,
                     certificate = previous.device.certificate_sha256(),
-                    "the new certificate is refused: the one before it was used, the new one is tried again"
+                    "the endpoint refused the new certificate: the previous one was used, and the \
+                     next refresh tries the new one again"
                 );
                 Some(credentials)
             }
@@ -167,22 +164,18 @@ impl Iot {
         }
     }
 
-    /// What an operator should know, at each refresh.
+    /// Reports what an operator should know, at each refresh.
     fn warn(&self, set: &Set, cx: &RefreshContext) {
         if matches!(set.trust, Trust::Anybody) {
             tracing::warn!(
                 method = METHOD,
                 endpoint = self.endpoint.authority,
-                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): whoever is in \
-                 between gets the credentials"
+                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): \
+                 anyone on the way can get the credentials"
             );
         }
         let (device, now) = (&set.device, self.files.now(cx.clock()));
-        if device
-            .not_after()
-            .duration_since(now)
-            .is_ok_and(|left| left > NEAR_ITS_END)
-        {
+        if !device.is_near_its_end(now) {
             return;
         }
         let (subject, not_after) = (device.certificate_subject(), iso8601(device.not_after()));
@@ -205,8 +198,7 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        // What cannot be taken over in half of the time leaves the other half for a call with what
-        // there is.
+        // Adopting changes gets half of the time: the other half is for a call with what there is.
         let set = self
             .files
             .look(cx.clock(), Some(within(cx.time_left()) / 2))

@@ -128,9 +128,11 @@ async fn security(
     let iot = session.and_then(|session| session.strategy::<Iot>());
     let device = options.device_given.then(|| options.device.clone());
     let identity = match (iot, device, options.trust_store.clone()) {
-        (Some(iot), None, None) => iot.identity(),
-        (Some(iot), None, Some(store)) => iot.identity().with_trust_store(store, clock).await?,
-        (Some(iot), Some(device), None) => iot.identity().with_device(device, clock).await?,
+        (Some(iot), None, None) => iot.device_identity(),
+        (Some(iot), None, Some(store)) => {
+            iot.device_identity().with_trust_store(store, clock).await?
+        }
+        (Some(iot), Some(device), None) => iot.device_identity().with_device(device, clock).await?,
         (_, Some(device), store) => DeviceIdentity::load(device, store, clock).await?,
         (None, None, store) if options.username.is_some() => {
             return ServerTrust::load(store).await.map(Security::Named);
@@ -142,7 +144,7 @@ async fn security(
 
 async fn trust(options: &Options, session: &RefreshableSession) -> Result<ServerTrust, Error> {
     match (session.strategy::<Iot>(), &options.trust_store) {
-        (Some(iot), None) => Ok(iot.identity().trust()),
+        (Some(iot), None) => Ok(iot.device_identity().trust()),
         (_, store) => ServerTrust::load(store.clone()).await,
     }
 }

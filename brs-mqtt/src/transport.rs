@@ -154,7 +154,7 @@ impl Connector {
     pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
         let tls = self.lock().tls.clone()?;
         let explained = tls.explain(failure, &self.endpoint.host)?;
-        if let (true, Security::Device(identity)) = (explained.read_anew, &self.security) {
+        if let (true, Security::Device(identity)) = (explained.reload, &self.security) {
             identity.distrust();
         }
         Some(explained.error)

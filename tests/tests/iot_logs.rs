@@ -131,7 +131,7 @@ async fn an_operator_is_warned_and_no_secret_is_logged() {
     std::fs::write(&certificate, &second.certificate_pem).unwrap();
     session.refresh().await.unwrap();
     assert!(
-        log.text().contains("certificate and key were read anew"),
+        log.text().contains("certificate and key were reloaded"),
         "a whole one is told of"
     );
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use brs_core::SecretString;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P521_SHA512, PKCS_ED25519};
 
+use brs_core::Blocking;
+
+use super::params::DeviceParams;
 use super::*;
 
 fn pair(name: &str) -> (String, KeyPair) {
@@ -32,7 +35,7 @@ async fn open(params: DeviceParams) -> Result<Device, Error> {
     params.validate()?;
     params
         .open(
-            params.read()?,
+            &params.read()?,
             &Blocking::new(),
             SystemTime::UNIX_EPOCH,
             None,
@@ -78,7 +81,7 @@ async fn a_pair_that_does_not_belong_together_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("own certificate in place 2: put it first"),
+            .contains("own certificate as number 2: put it first"),
         "{error}"
     );
     assert_eq!(error.param(), Some("certificate"));
@@ -151,7 +154,7 @@ async fn a_certificate_out_of_its_time_says_which_time_it_is() {
         ),
         (
             device.not_after() + day,
-            "has ended",
+            "has expired",
             "clock shows 2027-01-02T00:00:00Z",
         ),
     ] {

@@ -1,21 +1,24 @@
 //! Work on a token that may need a PIN first.
 //!
-//! A job that finds a login due, and no PIN with it, ends at once and says so. Then the PIN is
-//! asked for, elsewhere, and the job is queued again with it: a person who takes two minutes to
-//! type it stops no other session on the token.
+//! A job that needs a login and has no PIN ends at once and reports it. Then the PIN is fetched
+//! elsewhere, and the job is queued again with it: a person who takes two minutes to type it stops
+//! no other session on the token.
 
-use std::sync::{Arc, mpsc};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use brs_core::kit::own_runtime;
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use futures_util::future::{Either, select};
 
 use super::failure::Failure;
+use super::pin;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
-/// What is done on the token's thread, perhaps more than once, with the PIN if there is one by
+/// A job for the token's thread, which may run more than once; with the PIN, if there is one by
 /// then.
 pub(super) trait Work<T>:
     Fn(&mut Desk, Option<&SecretString>) -> Result<T, Failure> + Send + Sync + 'static
@@ -42,7 +45,7 @@ impl Until {
         }
     }
 
-    /// What is left, in whole milliseconds: errors tell it.
+    /// The time left, in whole milliseconds, since errors state it.
     pub(super) fn left(self) -> Duration {
         let left = self.end.saturating_sub(SystemClock::new().monotonic());
         let up = Duration::from_nanos(u64::from(
@@ -57,12 +60,7 @@ impl Until {
         future: impl Future<Output = T>,
         late: &str,
     ) -> Result<T, Error> {
-        match select(
-            std::pin::pin!(future),
-            SystemClock::new().sleep(self.left()),
-        )
-        .await
-        {
+        match select(pin!(future), SystemClock::new().sleep(self.left())).await {
             Either::Left((done, _)) => Ok(done),
             Either::Right(_) => Err(self.late(late)),
         }
@@ -97,45 +95,37 @@ pub(super) async fn work<T: Send + 'static>(
     };
     let late = format!("the PIN of {thread} was not given");
     let _turn = until.or_late(pin.turn(), &late).await?;
-    // Whoever had the turn before may have logged in, with the same PIN.
+    // The previous holder of the turn may have logged in with the same PIN.
     let done = once(None).await?;
     let Err(Failure::PinWanted) = done else {
         return Ok(done);
     };
-    let pin = until.or_late(pin.ask(), &late).await??;
+    let pin = until.or_late(pin::ask(pin), &late).await??;
     once(Some(pin)).await
 }
 
-/// The same for callers that cannot await, on a thread that may block.
-pub(super) fn work_blocking<T: Send + 'static>(
-    thread: &TokenThread,
-    key: &Arc<KeyRef>,
-    until: Until,
-    job: Arc<impl Work<T>>,
-) -> Result<Result<T, Failure>, Error> {
-    let (first, pin) = (Arc::clone(&job), at_hand(key));
-    let begun = thread.begin(until.left(), move |desk| first(desk, pin.as_ref()))?;
-    let done = begun.wait()?;
-    let (Err(Failure::PinWanted), Some(_)) = (&done, &key.pin) else {
-        return Ok(done);
-    };
-    // Rare enough for the detour: nothing may be awaited here, and the caller's runtime may be the
-    // one that waits.
-    let runtime = own_runtime().map_err(|error| {
-        Error::connection("no thread could be started to ask for a PIN").with_source(error)
-    })?;
-    let (answer, answered) = mpsc::sync_channel(1);
-    let (on_thread, key) = (thread.clone(), Arc::clone(key));
-    runtime.spawn(async move {
-        let _ = answer.send(work(&on_thread, &key, until, job).await);
-    });
-    // The work ends at its own limit, a moment before.
-    let limit = until.left().saturating_add(Duration::from_secs(1));
-    answered
-        .recv_timeout(limit)
-        .map_err(|_| until.late(&format!("{thread} has not answered")))?
+/// Awaits a future on a thread that may block, whatever runtime it belongs to.
+///
+/// Nothing that is awaited here needs the caller's runtime, which may be the one that waits.
+/// Unconstrained: within a task of tokio's that has used up its budget, the future would else be
+/// polled for ever.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = pin!(tokio::task::unconstrained(future));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park(),
+        }
+    }
 }
 
 fn at_hand(key: &KeyRef) -> Option<SecretString> {
-    key.pin.as_ref().and_then(super::Pin::at_hand)
+    key.pin.as_ref().and_then(pin::at_hand)
 }

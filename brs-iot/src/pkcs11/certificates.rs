@@ -21,7 +21,7 @@ use x509_cert::der::{Decode as _, Tagged as _};
 
 use super::failure::Failure;
 use super::find::{self, FoundKey, Id, ObjectSelector};
-use crate::certificate::Facts;
+use crate::device::certificate::Facts;
 
 /// How many certificates lead from a device to its root at most; AWS IoT takes chains of up to 5.
 const MAX_CHAIN: usize = 8;
@@ -43,8 +43,8 @@ pub(super) struct Stored {
     pub(super) certificate: CertificateDer<'static>,
 }
 
-/// Reads the certificates that are meant: unless that is said, those of the key's id, or else of
-/// its label.
+/// Reads the selected certificates; without a selection, those with the key's id, or else with its
+/// label.
 pub(super) fn read(
     session: &Session,
     selector: &ObjectSelector,
@@ -71,7 +71,7 @@ pub(super) fn read(
         last = next;
         match find::several(session, &class, next, token, WHAT) {
             Ok(seen) if !seen.is_empty() => break seen,
-            // Another name may tell more.
+            // The next selection may find more.
             Err(failure) if meant.len() == 0 || failure.may_be_stale() => return Err(failure),
             Ok(_) | Err(_) => {}
         }
@@ -95,7 +95,8 @@ pub(super) fn read(
     }
     let (handles, more) = find::handles(session, &class)?;
     if more {
-        tracing::warn!(%token, "the token holds too many certificates to look at all: the chain may lack one");
+        tracing::warn!(%token, "the token holds too many certificates to read them all: the chain \
+                                may be incomplete");
     }
     // Another's certificate that cannot be read is not missed until the chain is checked.
     let all = handles
@@ -158,7 +159,7 @@ fn value(
 }
 
 /// The one of a key's certificates that is to be used. Several that are valid must be renewals of
-/// one another: then it is the one that ends last.
+/// one another: then it is the one that expires last.
 pub(super) fn choose<'a>(
     fitting: &'a [Stored],
     now: SystemTime,
@@ -168,7 +169,7 @@ pub(super) fn choose<'a>(
     let is_valid = |stored: &&Stored| is_valid(&stored.certificate, now);
     let mut chosen: Vec<&Stored> = fitting.iter().filter(is_valid).collect();
     if chosen.is_empty() {
-        // Why it is none is told where validity is checked.
+        // The check of its validity reports why there is none.
         chosen = fitting.iter().collect();
     }
     chosen.sort_by_key(|stored| ends(stored));
@@ -177,7 +178,7 @@ pub(super) fn choose<'a>(
         let list = find::listed(chosen.iter().map(|stored| stored.to_string()));
         let remedy = match find::are_alike(chosen.iter().map(|stored| (&*stored.label, &stored.id)))
         {
-            true => "give one another label or id with the token's own tool, or remove it",
+            true => "change one's label or id with the token's own tool, or remove it",
             false => "choose by label and id, or remove one",
         };
         let text = format!(
@@ -193,7 +194,7 @@ pub(super) fn choose<'a>(
             Error::configuration(format!("{token} has no certificate for the key")).unrecoverable(),
         ),
         [only] => Ok(&only.certificate),
-        [.., before, last] if ends(before) == ends(last) => several("that end at the same time"),
+        [.., before, last] if ends(before) == ends(last) => several("that expire at the same time"),
         [.., last]
             if chosen
                 .iter()
@@ -205,7 +206,7 @@ pub(super) fn choose<'a>(
     }
 }
 
-pub(super) fn is_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
+fn is_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
     Facts::of(certificate).is_some_and(|facts| facts.not_before <= now && now <= facts.not_after)
 }
 
@@ -218,7 +219,7 @@ fn are_of_one(one: &CertificateDer<'_>, other: &CertificateDer<'_>) -> bool {
 }
 
 impl OnToken {
-    /// From the leaf upwards, without a root: whoever checks the chain has that.
+    /// From the leaf upwards, without a root, which the verifier has.
     pub(super) fn chain(
         &self,
         leaf: &CertificateDer<'static>,
@@ -282,11 +283,11 @@ impl fmt::Display for Stored {
         match Facts::of(&self.certificate) {
             Some(facts) => write!(
                 f,
-                ", SHA-256 {}, until {}",
+                ", SHA-256 {}, expires {}",
                 facts.sha256,
                 iso8601(facts.not_after)
             ),
-            None => f.write_str(", which is no X.509 certificate"),
+            None => f.write_str(", which is not an X.509 certificate"),
         }
     }
 }

@@ -10,15 +10,16 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{Pin, Pkcs11};
+use super::Pkcs11;
+use crate::device::secret::SecretSource;
 
 /// The map.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Data {
-    /// A `pkcs11:` URI; what is said beside it is added to it.
+    /// A `pkcs11:` URI; the other values complete it.
     uri: Option<SecretString>,
-    /// The module: the vendor's PKCS#11 library, an absolute path or one that begins with `~`.
+    /// The module: the vendor's PKCS#11 library, as an absolute path or one that begins with `~`.
     #[serde(alias = "pkcs11_lib")]
     module_path: Option<PathBuf>,
     /// The slot's number.
@@ -32,7 +33,7 @@ struct Data {
     key_label: Option<String>,
     /// The private key's id, in hexadecimal.
     key_id: Option<String>,
-    /// The certificate's label, if it is on the token and not of the key's id or label.
+    /// The certificate's label, if it is on the token and has neither the key's id nor its label.
     certificate_label: Option<String>,
     /// The certificate's id, in hexadecimal.
     certificate_id: Option<String>,
@@ -43,7 +44,7 @@ struct Data {
     pin_file: Option<PathBuf>,
     /// An environment variable that holds the PIN.
     pin_env: Option<String>,
-    /// How many seconds a signature may take: above 0, at most 43200; 10 unless set.
+    /// The time limit of a signature in seconds: above 0, at most 43200. Default: 10.
     signature_timeout: Option<f64>,
 }
 
@@ -83,9 +84,9 @@ impl Data {
             certificate_id, read.certificate.id, id("certificate_id", self.certificate_id)?;
         }
         let pins = [
-            self.pin.map(Pin::value),
-            self.pin_file.map(Pin::file),
-            self.pin_env.map(Pin::environment),
+            self.pin.map(SecretSource::value),
+            self.pin_file.map(SecretSource::file),
+            self.pin_env.map(SecretSource::env),
         ];
         for pin in pins.into_iter().flatten() {
             if read.pin.replace(pin).is_some() {

@@ -9,7 +9,7 @@ use cryptoki::error::{Error as ModuleError, RvError};
 /// A failed step on a token's thread.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The module said no while `doing` something.
+    /// The module failed while `doing` something.
     Module {
         error: ModuleError,
         doing: &'static str,
@@ -20,7 +20,7 @@ pub(super) enum Failure {
     Mismatch,
     /// A login is due, and its PIN has to be asked for first: nothing was tried.
     PinWanted,
-    /// Anything that no new session mends.
+    /// Anything that a new session cannot fix.
     Other(Error),
 }
 
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// Whether another key, or another certificate, would mend it.
+    /// Whether another key or another certificate would fix it.
     pub(super) fn is_about_what_was_found(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::Mismatch)
     }
@@ -87,8 +87,8 @@ impl Failure {
             Self::Missing(error) | Self::Other(error) => error,
             Self::PinWanted => needs_a_pin(what),
             Self::Mismatch => Error::configuration(format!(
-                "{what}: the key's signature does not fit the certificate: give the certificate that was issued for \
-                 this key"
+                "{what}: the key's signature does not match the certificate: give the certificate \
+                 that was issued for this key"
             ))
             .unrecoverable(),
         }
@@ -110,7 +110,7 @@ fn is_about_the_pin(value: RvError) -> bool {
             | RvError::PinExpired
             | RvError::PinLocked
             | RvError::UserPinNotInitialized
-            // Whoever cancelled it, at a PIN pad say, is not asked again at once.
+            // A person who cancelled, perhaps at a PIN pad, is not asked again at once.
             | RvError::FunctionCanceled
             | RvError::Cancel
     )
@@ -157,8 +157,8 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         ModuleError::Pkcs11(value, _) => value,
         ModuleError::LibraryLoading(error) => {
             return Error::configuration(format!(
-                "{what} cannot be loaded: it must be a PKCS#11 library for this machine's architecture, and the \
-                 libraries that it needs must be there, too"
+                "{what} cannot be loaded: it must be a PKCS#11 library for this machine's \
+                 architecture, and the libraries that it needs must be installed"
             ))
             .unrecoverable()
             .with_source(error);
@@ -175,7 +175,8 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
     let person = |text: String| Error::configuration(text).unrecoverable();
     match value {
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => person(format!(
-            "{what} refused the PIN ({code}): it is not tried again, since tokens lock themselves; give another PIN"
+            "{what} refused the PIN ({code}): it is not tried again, since tokens lock after wrong \
+             PINs; give another PIN"
         ))
         .with_param("pin"),
         RvError::PinLocked => person(format!(
@@ -183,13 +184,15 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
         ))
         .with_param("pin"),
         RvError::PinExpired => {
-            person(format!("{what} wants its PIN changed ({code}): do it with the token's own tool")).with_param("pin")
+            person(format!("{what} requires its PIN to be changed ({code}): change it with the \
+                            token's own tool")).with_param("pin")
         }
         RvError::UserPinNotInitialized => {
             person(format!("{what} has no user PIN yet ({code}): set it with the token's own tool")).with_param("pin")
         }
         RvError::FunctionCanceled | RvError::Cancel => {
-            person(format!("{what}: {doing} was cancelled ({code}): refresh again to be asked again")).with_param("pin")
+            person(format!("{what}: {doing} was cancelled ({code}): refresh again to get another \
+                            prompt")).with_param("pin")
         }
         RvError::UserAnotherAlreadyLoggedIn | RvError::SessionReadWriteSoExists => person(format!(
             "{what}: {doing} failed ({code}): the security officer is logged in; let that program log out"
@@ -209,7 +212,7 @@ fn module_error(error: ModuleError, doing: &str, what: &dyn std::fmt::Display) -
 pub(super) fn reason(error: &ModuleError) -> String {
     match error {
         ModuleError::Pkcs11(value, _) => code(*value),
-        _ => "no PKCS#11 error".into(),
+        _ => "not a PKCS#11 error".into(),
     }
 }
 

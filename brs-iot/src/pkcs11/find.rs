@@ -1,10 +1,10 @@
-//! Finding token, key and certificates by what the user said, and telling what is there when that
+//! Finding token, key and certificates by the user's selection, and listing what is there if that
 //! is not enough.
 //!
-//! Owns the search; which certificate is used is `certificates.rs`'s. Nothing is guessed: what is
-//! not there, or not only once, is an error with a list of labels, serial numbers and ids. Keys of
-//! one label and one id are listed by what else is known of them: only the token's owner can make
-//! them choosable.
+//! Owns the search; `certificates.rs` decides which certificate is used. Nothing is guessed: a
+//! missing or ambiguous object is an error with a list of labels, serial numbers and ids. Keys with
+//! the same label and id are listed with what else is known of them; only the token's owner can
+//! make them distinguishable.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ use cryptoki::slot::Slot;
 use super::failure::{Failure, reason};
 use super::kind::kind;
 
-/// More objects of a kind than any device's token holds; what is asked for by label and id is found
-/// among any number.
+/// More objects of a kind than any device's token has. A selection by label and id works among any
+/// number.
 const MAX_OBJECTS: usize = 1024;
 /// How many of them an error lists.
 const MAX_LISTED: usize = 16;
@@ -32,7 +32,7 @@ pub(super) struct Identity {
     pub(super) serial: String,
     pub(super) manufacturer: String,
     pub(super) model: String,
-    /// Only where the rest does not tell two tokens apart.
+    /// Set only if the rest does not distinguish two tokens.
     pub(super) slot_id: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Seen {
     pub(super) handle: ObjectHandle,
     pub(super) label: String,
     pub(super) id: Id,
-    /// One that cannot be read is nobody's, and no reason to find nothing.
+    /// An unreadable object matches nothing, and does not make the search fail.
     readable: bool,
 }
 
@@ -144,11 +144,11 @@ pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot),
         (None, _) => Err(Failure::Other(Error::connection(format!(
-            "{token} is not there any more: plug it in again"
+            "{token} is gone: plug it in again"
         )))),
         (Some(_), Some(_)) => Err(Failure::Other(
             Error::configuration(format!(
-                "{token} is there twice by now: unplug one, or choose one by slot id"
+                "{token} is present twice: unplug one, or choose one by slot id"
             ))
             .unrecoverable(),
         )),
@@ -225,7 +225,7 @@ pub(super) fn key(
         Err(Failure::Other(Error::configuration(text).unrecoverable()))
     };
     if flag(AttributeType::Sign)? == Some(false) {
-        return wrong("is not made for signing (CKA_SIGN is false): choose another key");
+        return wrong("is not for signing (CKA_SIGN is false): choose another key");
     }
     let is_rsa = match key_type {
         Some(KeyType::RSA) => true,
@@ -271,8 +271,8 @@ fn one(
                     .map(|seen| format!("{seen}, {}", kind(session, seen.handle))),
             );
             format!(
-                "{token} has {count} {what}s of the same label and id, so that neither chooses one: give one another \
-                 label or id with the token's own tool, or remove it: {kinds}"
+                "{token} has {count} {what}s with the same label and id, which cannot tell them \
+                 apart: change one's label or id with the token's own tool, or remove it: {kinds}"
             )
         }
         count => format!(
@@ -471,7 +471,7 @@ pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String
     }
 }
 
-/// `label `a`, serial `1``, or `any name` if nothing is said.
+/// `label `a`, serial `1``, or `any name` without a selection.
 fn said(f: &mut fmt::Formatter<'_>, parts: &[(&str, Option<&dyn fmt::Display>)]) -> fmt::Result {
     let mut first = true;
     for (name, value) in parts {

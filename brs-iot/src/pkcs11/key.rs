@@ -2,12 +2,12 @@
 //! thread.
 //!
 //! rustls signs synchronously, in the middle of a handshake. The wait is bounded. Within a call of
-//! the method `iot` tokio is told of it, so that the other tasks of the worker go on elsewhere;
-//! whoever else drives a handshake does so on a thread that may block. tokio offers no way to ask
-//! whether a worker may, and answers a wrong guess with a panic.
+//! the method `iot`, tokio is notified, so the worker's other tasks continue elsewhere; other code
+//! drives handshakes on a thread that may block. tokio has no way to ask whether a worker may
+//! block, and panics on a wrong guess.
 //!
-//! What the token has to say about a signature that failed goes through rustls as it is, with the
-//! handshake's error: two connections that sign with one key at one time each hear of their own.
+//! The token's error for a failed signature passes through rustls as it is, inside the handshake's
+//! error: of two connections that sign with one key at the same time, each gets its own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,10 +18,12 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 
-use super::asking::{Until, work_blocking};
+use super::asking::{self, Until, block_on};
+use super::prove::PKCS1;
 use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
-use crate::call::ON_A_WORKER;
+use crate::device::external_key::OpenedKey;
+use crate::device::limits::ON_A_WORKER;
 
 /// A private key on a token.
 #[derive(Clone, Debug)]
@@ -32,24 +34,18 @@ pub(super) struct Inner {
     pub(super) key: Arc<KeyRef>,
     pub(super) certificate: Arc<CertificateDer<'static>>,
     pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
-    /// What the token has shown to be able to, in the order of preference.
+    /// What the token was able to do when it was tried, in order of preference.
     pub(super) schemes: Vec<SignatureScheme>,
+    /// Whether one failed that might work by now.
+    pub(super) is_provisional: bool,
     pub(super) algorithm: SignatureAlgorithm,
     pub(super) limit: Duration,
-    /// When the try that the signatures are for is over, on the monotonic clock; whoever makes the
-    /// try keeps it.
+    /// When the attempt that the signatures are for ends, on the monotonic clock. The attempt keeps
+    /// it alive.
     pub(super) until: Mutex<Weak<Duration>>,
 }
 
 impl TokenKey {
-    /// Signatures end within this time, from now on, as long as what this gives is kept; then each
-    /// has the key's own limit only. A later one takes its place, and outlives it.
-    pub(super) fn set_limit(&self, limit: Duration) -> Arc<Duration> {
-        let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
-        until
-    }
-
     fn limit(&self) -> Duration {
         let until = self
             .0
@@ -59,6 +55,23 @@ impl TokenKey {
             .upgrade();
         let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
         left.map_or(self.0.limit, |left| left.min(self.0.limit))
+    }
+}
+
+impl OpenedKey for TokenKey {
+    /// Afterwards each has the key's own limit only. A later one takes its place, and outlives it.
+    fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
+        let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
+        until
+    }
+
+    fn tls12_only(&self) -> bool {
+        self.0.schemes.iter().all(|scheme| PKCS1.contains(scheme))
+    }
+
+    fn is_provisional(&self) -> bool {
+        self.0.is_provisional
     }
 }
 
@@ -105,7 +118,7 @@ impl Signer for TokenSigner {
             desk.sign(&signing, pin, scheme, &message, &certificate)
         };
         let until = Until::new(self.key.limit());
-        telling_tokio(|| work_blocking(thread, key, until, Arc::new(work)))
+        telling_tokio(|| block_on(asking::work(thread, key, until, Arc::new(work))))
             .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)))
             .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))
     }

@@ -2,7 +2,7 @@
 //! came of it.
 //!
 //! Runs on the token's thread with a PIN that was asked for elsewhere (`asking.rs`). A PIN is not
-//! tried where somebody in the process is logged in, where the token refused it before (`pin.rs`
+//! tried if other code in the process is logged in, if the token refused it before (`pin.rs`
 //! remembers), where it is shorter or longer than the token's PINs, or on a token's last try.
 
 use brs_core::{Error, SecretString};
@@ -14,13 +14,14 @@ use cryptoki::types::AuthPin;
 
 use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
 use super::find::Identity;
-use super::pin::{self, Account, Pin};
+use super::pin::{self, Account};
 use super::token::KeyRef;
+use crate::device::secret::SecretSource;
 
 /// The PIN that was accepted, and where it came from.
 pub(super) struct Accepted {
     pub(super) pin: SecretString,
-    pub(super) source: Pin,
+    pub(super) source: SecretSource,
 }
 
 /// Where to log in.
@@ -122,14 +123,14 @@ impl At<'_> {
     }
 }
 
-/// Whether the token counted a wrong PIN, as far as its flags tell.
+/// Whether the token counted a wrong PIN, as far as its flags show.
 fn has_lost_a_try(before: &TokenInfo, now: &TokenInfo) -> bool {
     (now.user_pin_count_low() && !before.user_pin_count_low())
         || (now.user_pin_final_try() && !before.user_pin_final_try())
         || (now.user_pin_locked() && !before.user_pin_locked())
 }
 
-/// Whether somebody in the process is logged in, as the token's user.
+/// Whether any code in the process is logged in, as the token's user.
 pub(super) fn is_logged_in(session: &Session) -> bool {
     let info = session.get_session_info();
     info.is_ok_and(|info| {

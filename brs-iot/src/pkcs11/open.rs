@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use rustls::SignatureAlgorithm;
 use rustls::pki_types::CertificateDer;
@@ -12,18 +13,12 @@ use rustls::sign::SigningKey;
 
 use super::Pkcs11;
 use super::asking::{Until, work};
-use super::certificates::{choose, is_valid};
-use super::find::ObjectSelector;
 use super::key::{Inner, TokenKey};
-use super::prove::{Proof, Prover, TEST_MESSAGE, public_key};
+use super::prove::Prover;
 use super::thread::{Place, TokenThread};
 use super::token::{Desk, KeyRef};
-use crate::certificate::Facts;
-use crate::device::More;
-use crate::strategy::NEAR_ITS_END;
-
-/// How long a look takes at most: what it is part of goes on without it.
-const LOOK: Duration = Duration::from_secs(2);
+use crate::device::external_key::{Chain, ExternalKey, OpenedKey};
+use crate::device::params::DeviceParams;
 
 /// A token's key, ready for TLS.
 #[doc(hidden)]
@@ -36,11 +31,8 @@ pub struct Opened {
     /// The token cannot make the signatures of TLS 1.3: then a client that offers it sends no
     /// certificate.
     pub tls12_only: bool,
-    /// Sets how long signatures may take from now on, all together, until what it gives is dropped
-    /// or a later one set.
-    pub limit: Arc<dyn Fn(Duration) -> Arc<Duration> + Send + Sync>,
-    /// Whether opening it again would give more, looked at within a time limit.
-    pub more: More,
+    /// A signature failed for no clear reason: opened again, the key may be able to do more.
+    pub is_provisional: bool,
 }
 
 impl Pkcs11 {
@@ -51,29 +43,30 @@ impl Pkcs11 {
     ///
     /// # Errors
     ///
-    /// [Unrecoverable](Error::is_unrecoverable) where only a person can mend it: a wrong PIN, a
-    /// missing or ambiguous key, a key that does not fit. A token that is not there or does not
-    /// answer may be back later.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe; a call to the module that has begun goes on, on the token's thread.
+    /// [Unrecoverable](Error::is_unrecoverable) if only a person can fix it: a wrong PIN, a missing
+    /// or ambiguous key, a key that does not match. A token that is missing or does not answer may
+    /// be back later.
     #[doc(hidden)]
     pub async fn open(
         &self,
         certificates: Option<Vec<CertificateDer<'static>>>,
     ) -> Result<Opened, Error> {
-        self.open_within(certificates, SystemClock::new().now(), None)
-            .await
+        let now = SystemClock::new().now();
+        let (certificates, key) = self.open_key(certificates, now, None).await?;
+        Ok(Opened {
+            certificates,
+            tls12_only: key.tls12_only(),
+            is_provisional: key.is_provisional(),
+            key: Arc::new(key),
+        })
     }
 
-    /// The same at a time by the session's clock, and within what is left of something larger.
-    pub(crate) async fn open_within(
+    async fn open_key(
         &self,
-        certificates: Option<Vec<CertificateDer<'static>>>,
+        certificates: Option<Chain>,
         now: SystemTime,
         left: Option<Duration>,
-    ) -> Result<Opened, Error> {
+    ) -> Result<(Chain, TokenKey), Error> {
         self.check()?;
         let until = Until::new(left.map_or(self.signature_timeout, |left| {
             left.min(self.signature_timeout)
@@ -97,8 +90,8 @@ impl Pkcs11 {
             selector: self.key.clone(),
             pin: self.pin.clone(),
         });
-        let on_token = certificates.is_none().then(|| self.certificate.clone());
-        let (to_find, selector) = (Arc::clone(&key), on_token.clone());
+        let selector = certificates.is_none().then(|| self.certificate.clone());
+        let to_find = Arc::clone(&key);
         let find = move |desk: &mut Desk, pin: Option<&SecretString>| {
             let found = desk.find_key(&to_find, pin)?;
             let read = selector
@@ -124,17 +117,12 @@ impl Pkcs11 {
                 (chain, proof)
             }
         };
-        let tls12_only = proof.is_for_tls12_only();
-        if tls12_only {
-            tracing::info!(token = %thread, "the token makes no RSA-PSS signatures: TLS 1.2 is used");
-        }
-        let more = more(&thread, &key, &proof, on_token);
         let inner = Inner {
-            thread,
             key,
             certificate: proof.leaf,
             public_key: proof.public_key,
             schemes: proof.schemes,
+            is_provisional: proof.is_unclear,
             algorithm: if found.is_rsa {
                 SignatureAlgorithm::RSA
             } else {
@@ -142,61 +130,43 @@ impl Pkcs11 {
             },
             limit: self.signature_timeout,
             until: Mutex::default(),
+            thread,
         };
         let key = TokenKey(Arc::new(inner));
-        let limited = key.clone();
-        Ok(Opened {
-            certificates,
-            key: Arc::new(key),
-            tls12_only,
-            limit: Arc::new(move |limit| limited.set_limit(limit)),
-            more,
-        })
+        if key.tls12_only() {
+            tracing::info!(token = %key.0.thread, "the token makes no RSA-PSS signatures: TLS 1.2 is used");
+        }
+        Ok((certificates, key))
     }
 }
 
-/// Looks whether a signature that failed for no clear reason works by now, and, when the
-/// certificate is near its end, whether the token has a renewed one. Needs no login: without one,
-/// the next signature sees to it.
-fn more(
-    thread: &TokenThread,
-    key: &Arc<KeyRef>,
-    proof: &Proof,
-    on_token: Option<ObjectSelector>,
-) -> More {
-    let (thread, key, leaf) = (thread.clone(), Arc::clone(key), Arc::clone(&proof.leaf));
-    let (unclear, ends) = (proof.unclear, Facts::of(&leaf).map(|facts| facts.not_after));
-    Arc::new(move |now, limit| {
-        let has_time = ends.is_some_and(|ends| {
-            ends.duration_since(now)
-                .is_ok_and(|left| left > NEAR_ITS_END)
-        });
-        let on_token = on_token.clone().filter(|_| !has_time);
-        if unclear.is_none() && on_token.is_none() {
-            return Box::pin(std::future::ready(false));
-        }
-        let (thread, key, leaf) = (thread.clone(), Arc::clone(&key), Arc::clone(&leaf));
-        Box::pin(async move {
-            let token = thread.clone();
-            let look = move |desk: &mut Desk| {
-                if unclear.is_some_and(|scheme| desk.try_to_sign(&key, scheme, TEST_MESSAGE, &leaf))
-                {
-                    return true;
-                }
-                let Some(read) =
-                    on_token.and_then(|selector| desk.look_at_certificates(&key, &selector))
-                else {
-                    return false;
-                };
-                let mut of_key = read.candidates;
-                let its = public_key(&leaf);
-                of_key.retain(|stored| public_key(&stored.certificate) == its);
-                choose(&of_key, now, &token)
-                    .is_ok_and(|chosen| *chosen != *leaf && is_valid(chosen, now))
-            };
-            thread.call(limit.min(LOOK), look).await.unwrap_or(false)
-        })
-    })
+#[async_trait]
+impl ExternalKey for Pkcs11 {
+    fn check(&self) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn signature_timeout(&self) -> Duration {
+        self.signature_timeout
+    }
+
+    async fn open(
+        &self,
+        chain: Option<Chain>,
+        now: SystemTime,
+        left: Option<Duration>,
+    ) -> Result<(Chain, Arc<dyn OpenedKey>), Error> {
+        let (chain, key) = self.open_key(chain, now, left).await?;
+        Ok((chain, Arc::new(key)))
+    }
+}
+
+impl DeviceParams {
+    /// The key within a PKCS#11 token, in place of a private key.
+    pub fn pkcs11(mut self, pkcs11: Pkcs11) -> Self {
+        self.external_key = Some(Arc::new(pkcs11));
+        self
+    }
 }
 
 impl fmt::Debug for Opened {

@@ -9,146 +9,43 @@
 //! PIN is never sent at all: a try is precious.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use brs_core::{Blocking, Error, SecretString};
-use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
+use brs_core::{Error, SecretString};
 
 use super::find::Identity;
-use crate::passphrase::{environment, shown_name, shown_path};
-use crate::{first_line, path};
+use crate::device::secret::{Purpose, SecretSource};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;
 
-/// Where a token's PIN comes from: a value, a file, an environment variable or a function.
-///
-/// `From` is implemented for texts: `.pin("1234")` is the value.
-///
-/// What cannot be a PIN is not sent to the token, which may count it as a wrong try: an empty one,
-/// one with a control character such as a line break, and one that is shorter or longer than the
-/// token says its PINs are.
-#[derive(Clone)]
-pub struct Pin(Arc<Asked>);
+pub(super) const PIN: Purpose = Purpose {
+    what: "the PIN",
+    param: "pin",
+};
 
-struct Asked {
-    source: Source,
-    place: Blocking,
-    /// Whoever shares this PIN waits for the one who is asking, and need not ask once that one is
-    /// logged in.
-    turns: Turns<()>,
+/// Asks for the PIN, which may take its time: on a thread of its own.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves a function running; while it runs, another attempt fails with an
+/// error.
+pub(super) async fn ask(source: &SecretSource) -> Result<SecretString, Error> {
+    checked(source.ask(PIN).await?)
 }
 
-enum Source {
-    Value(SecretString),
-    File(PathBuf),
-    Environment(String),
-    Function(Box<dyn Fn() -> Result<SecretString, Error> + Send + Sync>),
+/// The PIN itself, if it was given as a value.
+pub(super) fn at_hand(source: &SecretSource) -> Option<SecretString> {
+    checked(source.as_value()?.clone()).ok()
 }
 
-impl Pin {
-    fn new(source: Source) -> Self {
-        Self(Arc::new(Asked {
-            source,
-            place: Blocking::new(),
-            turns: Turns::new(()),
-        }))
-    }
-
-    /// The PIN itself.
-    pub fn value(pin: impl Into<SecretString>) -> Self {
-        Self::new(Source::Value(pin.into()))
-    }
-
-    /// A file whose first line is the PIN, without its line break; `~` stands for the home
-    /// directory.
-    ///
-    /// The file is a regular one of at most 4 KiB in UTF-8, a byte order mark is no part of the
-    /// line, blanks are, and what follows it is ignored: the same rule as for pass phrases.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::new(Source::File(path.into()))
-    }
-
-    /// An environment variable that holds the PIN.
-    pub fn environment(name: impl Into<String>) -> Self {
-        Self::new(Source::Environment(name.into()))
-    }
-
-    /// A function that gives the PIN. It is called when a login is due and not for each signature
-    /// (unless the key wants that), and where another session is logged in with a PIN of its own,
-    /// on a thread of its own, one call at a time, within the time limit of a signature. Sessions
-    /// with clones of this PIN ask once for one login.
-    pub fn function(
-        function: impl Fn() -> Result<SecretString, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(Source::Function(Box::new(function)))
-    }
-
-    /// The PIN itself, where that is what was given.
-    pub(super) fn at_hand(&self) -> Option<SecretString> {
-        match &self.0.source {
-            Source::Value(_) => self.fetch().ok(),
-            _ => None,
-        }
-    }
-
-    /// Fetches the PIN, which may take its time: on a thread of its own.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves a function running; while it does, another try fails and says so.
-    pub(super) async fn ask(&self) -> Result<SecretString, Error> {
-        let pin = self.clone();
-        let asked = self.0.place.run(move || pin.fetch()).await;
-        asked.map_err(|error| {
-            Error::connection(format!("the PIN cannot be asked for: {error}")).with_param("pin")
-        })?
-    }
-
-    /// Waits until nobody else who shares this PIN is logging in with it.
-    pub(super) async fn turn(&self) -> Turn<'_, ()> {
-        self.0.turns.lock().await
-    }
-
-    /// Whether this is a clone of the other.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    fn fetch(&self) -> Result<SecretString, Error> {
-        let wrong = |problem: String| {
-            Error::configuration(problem)
-                .unrecoverable()
-                .with_param("pin")
-        };
-        let (pin, place) = match &self.0.source {
-            Source::Value(pin) => (pin.clone(), "the PIN".to_owned()),
-            Source::File(file) => {
-                let place = format!("the PIN's file{}", shown_path(file));
-                let read = first_line::read(&path::expanded(file));
-                (
-                    read.map_err(|unread| unread.into_error(&place, "pin"))?,
-                    place,
-                )
-            }
-            Source::Environment(name) => {
-                let (place, pin) = environment(name, "the PIN");
-                (
-                    pin.map_err(|problem| wrong(format!("{place} {problem}")))?,
-                    place,
-                )
-            }
-            Source::Function(function) => {
-                (function()?, "what the PIN function returned".to_owned())
-            }
-        };
-        match problem(pin.expose()) {
-            Some(problem) => Err(wrong(format!("{place} {problem}"))),
-            None => Ok(pin),
-        }
+fn checked(pin: SecretString) -> Result<SecretString, Error> {
+    match problem(pin.expose()) {
+        Some(problem) => Err(Error::configuration(format!("the PIN {problem}"))
+            .unrecoverable()
+            .with_param("pin")),
+        None => Ok(pin),
     }
 }
 
@@ -162,7 +59,7 @@ fn problem(pin: &str) -> Option<String> {
         ))
     } else if pin.chars().any(char::is_control) {
         Some(
-            "holds a control character, such as a line break, a tab or a NUL, which no PIN does"
+            "contains a control character, such as a line break, a tab or a NUL, which no PIN does"
                 .into(),
         )
     } else {
@@ -170,8 +67,8 @@ fn problem(pin: &str) -> Option<String> {
     }
 }
 
-/// Why a PIN cannot be the token's, which says how many bytes its PINs have, as the end of a
-/// sentence. What says nothing, or makes no sense, limits nothing.
+/// Why a PIN cannot be the token's, by the lengths that the token reports, as the end of a
+/// sentence. Lengths that make no sense limit nothing.
 pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Option<String> {
     let length = pin.expose().len();
     let most = if most == 0 { usize::MAX } else { most };
@@ -187,25 +84,9 @@ pub(super) fn out_of_range(pin: &SecretString, least: usize, most: usize) -> Opt
         },
     );
     Some(format!(
-        "has PINs of {least}{most} bytes, and the one that was given is {problem}: it was not sent; give the right PIN"
+        "accepts PINs of {least}{most} bytes, and the given one is {problem}: it was not sent; \
+         give the right PIN"
     ))
-}
-
-impl<T: Into<SecretString>> From<T> for Pin {
-    fn from(pin: T) -> Self {
-        Self::value(pin)
-    }
-}
-
-impl fmt::Debug for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.source {
-            Source::Value(_) => f.write_str("Pin(** redacted **)"),
-            Source::File(file) => write!(f, "Pin(file{})", shown_path(file)),
-            Source::Environment(name) => write!(f, "Pin(environment{})", shown_name(name)),
-            Source::Function(_) => f.write_str("Pin(function)"),
-        }
-    }
 }
 
 /// Whose PIN it is: a token's, by what it is and not by where it is plugged in, and one of its
@@ -242,23 +123,38 @@ impl Account {
     }
 }
 
-/// What an account's logins with these PINs have shown, as keyed hashes.
-#[derive(Default)]
-struct Memory {
-    refused: Vec<hmac::Tag>,
-    accepted: Vec<hmac::Tag>,
+/// What an account's logins with one PIN have shown.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    refused: bool,
+    accepted: bool,
     /// Failed once, and not clear whether for the PIN.
-    unclear: Vec<hmac::Tag>,
+    unclear: bool,
 }
 
-static MEMORY: LazyLock<Mutex<HashMap<Account, Memory>>> = LazyLock::new(Mutex::default);
+/// A PIN's keyed hash.
+type Tag = [u8; 32];
+
+static MEMORY: LazyLock<Mutex<HashMap<(Account, Tag), Shown>>> = LazyLock::new(Mutex::default);
 /// The key of those hashes; `None` if the system gives no random numbers.
 static KEY: LazyLock<Option<hmac::Key>> =
     LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
 
-fn holds(tags: &[hmac::Tag], key: &hmac::Key, pin: &SecretString) -> bool {
-    tags.iter()
-        .any(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_ok())
+fn tag(pin: &SecretString) -> Option<Tag> {
+    let tag = hmac::sign(KEY.as_ref()?, pin.expose().as_bytes());
+    tag.as_ref().try_into().ok()
+}
+
+fn shown(account: Account, tag: Tag) -> Shown {
+    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.get(&(account, tag)).copied().unwrap_or_default()
+}
+
+fn note(account: &Account, pin: &SecretString, change: impl FnOnce(&mut Shown)) {
+    if let Some(tag) = tag(pin) {
+        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry((account.clone(), tag)).or_default());
+    }
 }
 
 /// Whether this PIN may be tried: this account was not refused with it before, nor was the token's
@@ -269,21 +165,14 @@ pub(super) fn may_be_tried(
     token: &Identity,
 ) -> Result<(), Error> {
     let wrong = |text: String| Err(Error::configuration(text).unrecoverable().with_param("pin"));
-    let Some(key) = &*KEY else {
+    let Some(tag) = tag(pin) else {
         return wrong(format!(
-            "{token}: no PIN is tried, since the system gives no random numbers to remember it by"
+            "{token}: no PIN is tried, since the system provides no random numbers to remember it \
+             by"
         ));
     };
-    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let of = |account: &Account, tags: fn(&Memory) -> &Vec<hmac::Tag>| {
-        memory
-            .get(account)
-            .is_some_and(|memory| holds(tags(memory), key, pin))
-    };
-    let was_refused = of(account, |memory| &memory.refused);
-    if was_refused
-        || of(&account.other(), |memory| &memory.refused) && !of(account, |memory| &memory.accepted)
-    {
+    let (own, other) = (shown(account.clone(), tag), shown(account.other(), tag));
+    if own.refused || other.refused && !own.accepted {
         return wrong(format!(
             "{token} has refused this PIN before: it is not tried again; give another PIN"
         ));
@@ -293,48 +182,25 @@ pub(super) fn may_be_tried(
 
 /// The token refused this PIN.
 pub(super) fn refuse(account: &Account, pin: &SecretString) {
-    if let Some(key) = &*KEY {
-        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-        memory
-            .entry(account.clone())
-            .or_default()
-            .refused
-            .push(hmac::sign(key, pin.expose().as_bytes()));
-    }
+    note(account, pin, |shown| shown.refused = true);
 }
 
-/// A login with this PIN failed, and the token does not say whether for the PIN: the second time,
-/// that is a refusal.
+/// A login with this PIN failed, and the token does not report whether for the PIN: the second
+/// time, that is a refusal.
 pub(super) fn doubt(account: &Account, pin: &SecretString) {
-    let Some(key) = &*KEY else { return };
-    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let was_unclear = memory
-        .get(&account.other())
-        .is_some_and(|other| holds(&other.unclear, key, pin));
-    let memory = memory.entry(account.clone()).or_default();
-    let tags = if was_unclear || holds(&memory.unclear, key, pin) {
-        &mut memory.refused
-    } else {
-        &mut memory.unclear
-    };
-    tags.push(hmac::sign(key, pin.expose().as_bytes()));
+    let other_doubts = tag(pin).is_some_and(|tag| shown(account.other(), tag).unclear);
+    note(account, pin, |shown| {
+        shown.refused |= shown.unclear || other_doubts;
+        shown.unclear = true;
+    });
 }
 
 /// The token accepted this PIN. What it refused of others stays refused.
 pub(super) fn accept(account: &Account, pin: &SecretString) {
-    let (Some(key), mut memory) = (&*KEY, MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
-    else {
-        return;
-    };
-    let memory = memory.entry(account.clone()).or_default();
-    memory
-        .unclear
-        .retain(|tag| hmac::verify(key, pin.expose().as_bytes(), tag.as_ref()).is_err());
-    if !holds(&memory.accepted, key, pin) {
-        memory
-            .accepted
-            .push(hmac::sign(key, pin.expose().as_bytes()));
-    }
+    note(account, pin, |shown| {
+        shown.accepted = true;
+        shown.unclear = false;
+    });
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What a key can do and whose it is, found out by letting it sign.
 //!
-//! A certificate belongs to a key when it fits the key's signatures; nothing else tells for sure.
-//! Each scheme that TLS is offered has been tried: lists of mechanisms promise what modules do not
-//! do, and do not name what they do.
+//! A certificate belongs to a key if it matches the key's signatures; nothing else is certain. Each
+//! scheme that TLS is offered has been tried: lists of mechanisms promise what modules do not do,
+//! and do not name what they do.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,14 +20,14 @@ use super::thread::TokenThread;
 use super::token::{Desk, KeyRef};
 
 /// What is signed to see whether key and certificate belong together.
-pub(super) const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
+const TEST_MESSAGE: &[u8] = b"brs: does this key belong to this certificate?";
 
 const PSS: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,
     SignatureScheme::RSA_PSS_SHA512,
 ];
-const PKCS1: [SignatureScheme; 3] = [
+pub(super) const PKCS1: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA384,
     SignatureScheme::RSA_PKCS1_SHA512,
@@ -39,14 +39,8 @@ pub(super) struct Proof {
     pub(super) public_key: SubjectPublicKeyInfoDer<'static>,
     /// In the order of preference: those of both versions of TLS first.
     pub(super) schemes: Vec<SignatureScheme>,
-    /// Failed, and it may have been something passing.
-    pub(super) unclear: Option<SignatureScheme>,
-}
-
-impl Proof {
-    pub(super) fn is_for_tls12_only(&self) -> bool {
-        !self.schemes.iter().any(|scheme| !PKCS1.contains(scheme))
-    }
+    /// Whether one failed, and it may have been something passing.
+    pub(super) is_unclear: bool,
 }
 
 /// A key that is to sign.
@@ -78,7 +72,8 @@ impl Prover<'_> {
         for (place, other) in (2..).zip(others) {
             if self.prove(other).await?.is_ok() {
                 return Err(self.wrong(&format!(
-                    "its own certificate is in place {place} of those given: put it first, before its authorities"
+                    "its own certificate is number {place} of those given: put it first, before \
+                     its authorities"
                 )));
             }
         }
@@ -112,7 +107,7 @@ impl Prover<'_> {
             return Err(match (refused.pop(), &found.candidates[..]) {
                 (Some((_, error)), [only]) => error.with_detail("certificate", only),
                 (_, candidates) => self.wrong(&format!(
-                    "none of its {} certificates fits it: {}",
+                    "none of its {} certificates matches it: {}",
                     candidates.len(),
                     listed(candidates.iter().map(Stored::to_string))
                 )),
@@ -146,7 +141,7 @@ impl Prover<'_> {
             Algorithm::P384 => &[&[SignatureScheme::ECDSA_NISTP384_SHA384]],
             Algorithm::Rsa => &[&PSS, &PKCS1],
         };
-        let (mut schemes, mut unclear, mut failed) = (Vec::new(), None, None);
+        let (mut schemes, mut is_unclear, mut failed) = (Vec::new(), false, None);
         for family in families {
             // A login for each signature, perhaps a person's: then the first has to do.
             let tried = if self.found.always_authenticate {
@@ -158,7 +153,7 @@ impl Prover<'_> {
                 match self.sign(*scheme, &leaf).await? {
                     Ok(_) => schemes.push(*scheme),
                     Err(failure) if failure.is_incapable() || failure.is_unclear() => {
-                        unclear = unclear.or(failure.is_unclear().then_some(*scheme));
+                        is_unclear |= failure.is_unclear();
                         // That the certificate is another's is the better reason.
                         if failed.is_none() || matches!(failure, Failure::Mismatch) {
                             failed = Some(failure);
@@ -186,7 +181,7 @@ impl Prover<'_> {
                 leaf,
                 public_key,
                 schemes,
-                unclear,
+                is_unclear,
             })),
         }
     }
@@ -212,7 +207,7 @@ impl Prover<'_> {
     }
 }
 
-/// The key that a certificate is for; `None` for what is no X.509 certificate of version 3.
+/// The key of a certificate; `None` if it is not an X.509 certificate of version 3.
 pub(super) fn public_key(
     certificate: &CertificateDer<'_>,
 ) -> Option<SubjectPublicKeyInfoDer<'static>> {

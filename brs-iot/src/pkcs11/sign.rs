@@ -20,8 +20,6 @@ use webpki::{EndEntityCert, aws_lc_rs as algorithms};
 /// What the module is asked to do.
 pub(super) struct Recipe<'a> {
     pub(super) mechanism: Mechanism<'static>,
-    /// As the standard spells it.
-    pub(super) name: &'static str,
     pub(super) data: Cow<'a, [u8]>,
 }
 
@@ -65,7 +63,6 @@ pub(super) fn recipe<'a>(
     if has(&digesting) && (in_steps || !has(&plain)) {
         return Some(Recipe {
             mechanism: digesting,
-            name: hash.name(kind),
             data: Cow::Borrowed(message),
         });
     }
@@ -76,7 +73,6 @@ pub(super) fn recipe<'a>(
     };
     Some(Recipe {
         mechanism: plain,
-        name: kind.name(),
         data: Cow::Owned(data),
     })
 }
@@ -175,37 +171,15 @@ fn kind(scheme: SignatureScheme) -> Option<(Kind, &'static Hash)> {
     })
 }
 
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pkcs1 => "CKM_RSA_PKCS",
-            Self::Pss => "CKM_RSA_PKCS_PSS",
-            Self::Ecdsa => "CKM_ECDSA",
-        }
-    }
-}
-
 /// The mechanism that a key with a login for each signature wants, by the standard's name.
-pub(super) fn wanted_in_steps(scheme: SignatureScheme) -> &'static str {
-    kind(scheme).map_or("another mechanism", |(kind, hash)| hash.name(kind))
+pub(super) fn wanted_in_steps(scheme: SignatureScheme) -> String {
+    kind(scheme).map_or_else(
+        || "another mechanism".to_owned(),
+        |(kind, hash)| hash.digesting(kind).mechanism_type().to_string(),
+    )
 }
 
 impl Hash {
-    /// The mechanism that digests by itself.
-    fn name(&self, kind: Kind) -> &'static str {
-        match (kind, self.bits) {
-            (Kind::Pkcs1, 256) => "CKM_SHA256_RSA_PKCS",
-            (Kind::Pkcs1, 384) => "CKM_SHA384_RSA_PKCS",
-            (Kind::Pkcs1, _) => "CKM_SHA512_RSA_PKCS",
-            (Kind::Pss, 256) => "CKM_SHA256_RSA_PKCS_PSS",
-            (Kind::Pss, 384) => "CKM_SHA384_RSA_PKCS_PSS",
-            (Kind::Pss, _) => "CKM_SHA512_RSA_PKCS_PSS",
-            (Kind::Ecdsa, 256) => "CKM_ECDSA_SHA256",
-            (Kind::Ecdsa, 384) => "CKM_ECDSA_SHA384",
-            (Kind::Ecdsa, _) => "CKM_ECDSA_SHA512",
-        }
-    }
-
     /// TLS 1.3 wants a salt as long as the digest.
     fn pss(&self) -> PkcsPssParams {
         let (hash_alg, mgf) = match self.bits {
@@ -344,21 +318,12 @@ mod tests {
                 recipe(scheme, b"message", mechanisms, true).unwrap()
             };
             let digesting = recipe(&[mechanism]);
-            assert_eq!(
-                (digesting.mechanism.mechanism_type(), digesting.name),
-                (mechanism, name)
-            );
+            assert_eq!(digesting.mechanism.mechanism_type(), mechanism);
             assert_eq!(wanted_in_steps(scheme), name);
-            let plain = recipe(&[]);
-            let names = [
-                (MechanismType::RSA_PKCS, "CKM_RSA_PKCS"),
-                (MechanismType::RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS"),
-                (MechanismType::ECDSA, "CKM_ECDSA"),
-            ];
+            let plain = recipe(&[]).mechanism.mechanism_type().to_string();
             assert!(
-                names.contains(&(plain.mechanism.mechanism_type(), plain.name)),
-                "{}",
-                plain.name
+                ["CKM_RSA_PKCS", "CKM_RSA_PKCS_PSS", "CKM_ECDSA"].contains(&plain.as_str()),
+                "{plain}"
             );
         }
     }

@@ -2,17 +2,18 @@
 //! process.
 //!
 //! Token modules are synchronous, may take arbitrarily long and cannot be interrupted. So each
-//! token has a thread that owns everything which belongs to it; callers queue a job and wait with a
-//! time limit, and nobody joins the thread.
+//! token has a thread that owns everything that belongs to it; callers queue a job and wait with a
+//! time limit, and the thread is never joined. `brs_core::Blocking` does not serve here: it has no
+//! queue, and it starts a thread for each call, while a module may keep state for each thread.
 //!
 //! 1. Jobs run one at a time, in order. A job whose caller has left before it began is not run.
 //! 2. A thread is *hung* while the running job has itself run for longer than its limit, and for 10
 //!    s at least, whatever the limits of those who wait. Then further jobs fail at once, until that
-//!    job returns: a hung token costs one thread, not one per try. Whose limit is over takes its
-//!    own job out of the queue and nobody else's.
+//!    job returns: a hung token costs one thread, not one per attempt. A caller whose limit has
+//!    passed takes its own job out of the queue and no other.
 //! 3. The thread ends when its last user is gone; what it owns is closed before, on the thread.
-//!    Whether it ends is decided under the registry's lock: whoever comes before that finds it and
-//!    it stays.
+//!    Whether it ends is decided under the registry's lock: a user who comes before that finds it,
+//!    and it stays.
 //! 4. Locks are taken in the order registry, state, and never held while a job runs.
 //!
 //! A job panics: `a_panic_is_an_error_and_the_thread_goes_on`. Its caller leaves:
@@ -28,7 +29,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use brs_core::{Clock as _, Error, SystemClock};
@@ -148,27 +149,6 @@ impl TokenThread {
         }
     }
 
-    /// The same for callers that cannot await: queues the job, whose result is then waited for.
-    pub(super) fn begin<T: Send + 'static>(
-        &self,
-        limit: Duration,
-        job: impl FnOnce(&mut Desk) -> T + Send + 'static,
-    ) -> Result<Begun<'_, T>, Error> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let id = self.queue(
-            limit,
-            Box::new(move |desk| {
-                let _ = answer.send(job(desk));
-            }),
-        )?;
-        Ok(Begun {
-            thread: self,
-            id,
-            limit,
-            answered,
-        })
-    }
-
     /// Queues a job and gives its number.
     fn queue(&self, limit: Duration, run: Box<dyn FnOnce(&mut Desk) + Send>) -> Result<u64, Error> {
         if !self.0.is_here() {
@@ -197,28 +177,6 @@ struct Leaving<'a> {
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.shared.take_out(self.id);
-    }
-}
-
-/// A job that was queued.
-pub(super) struct Begun<'a, T> {
-    thread: &'a TokenThread,
-    id: u64,
-    limit: Duration,
-    answered: mpsc::Receiver<T>,
-}
-
-impl<T> Begun<'_, T> {
-    /// Blocks until the result is there or the limit is over.
-    pub(super) fn wait(&self) -> Result<T, Error> {
-        match self.answered.recv_timeout(self.limit) {
-            Ok(result) => Ok(result),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.thread.0.panicked()),
-            Err(mpsc::RecvTimeoutError::Timeout) => self
-                .answered
-                .try_recv()
-                .map_err(|_| self.thread.0.time_is_up(self.id, self.limit)),
-        }
     }
 }
 
@@ -317,8 +275,8 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            // Closing calls the module and may hang as any call: whoever comes meanwhile waits for
-            // it as for a job.
+            // Closing calls the module and may hang like any call: new users wait for it as for a
+            // job.
             state.running = Some(Running::new(Duration::ZERO));
             drop(state);
             let _ = catch_unwind(AssertUnwindSafe(|| desk.close()));
@@ -359,7 +317,7 @@ impl Shared {
         }
         let what = &self.place;
         Error::connection(format!(
-            "{what} was busy with the calls of others for {limit:?}: raise `signature_timeout`"
+            "{what} was busy with other calls for {limit:?}: raise `signature_timeout`"
         ))
     }
 

@@ -23,15 +23,15 @@ use super::certificates::{self, OnToken};
 use super::failure::{Failure, needs_a_pin};
 use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
 use super::login::{Accepted, At, is_logged_in, login};
-use super::pin::Pin;
 use super::sign;
 use super::thread::Place;
+use crate::device::secret::SecretSource;
 
 /// A user's key on a token.
 #[derive(Clone, Debug)]
 pub(super) struct KeyRef {
     pub(super) selector: ObjectSelector,
-    pub(super) pin: Option<Pin>,
+    pub(super) pin: Option<SecretSource>,
 }
 
 /// What belongs to a token's thread.
@@ -109,49 +109,7 @@ impl Desk {
         })
     }
 
-    /// Whether the session at hand makes this signature by now. Nothing is opened, closed or asked
-    /// for.
-    pub(super) fn try_to_sign(
-        &self,
-        key: &KeyRef,
-        scheme: SignatureScheme,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-    ) -> bool {
-        self.at_hand(key).is_some_and(|(open, found)| {
-            !found.always_authenticate
-                && open
-                    .checked_signature(
-                        &self.place,
-                        (key, None),
-                        &found,
-                        scheme,
-                        (message, certificate),
-                    )
-                    .is_ok()
-        })
-    }
-
-    /// The certificates that are meant, by the session at hand.
-    pub(super) fn look_at_certificates(
-        &self,
-        key: &KeyRef,
-        selector: &ObjectSelector,
-    ) -> Option<OnToken> {
-        let (open, found) = self.at_hand(key)?;
-        certificates::read(&open.session, selector, &found, &self.place).ok()
-    }
-
-    /// The session and the key, if the session is in order.
-    fn at_hand(&self, key: &KeyRef) -> Option<(&Open, FoundKey)> {
-        let open = self.open.as_ref().filter(|open| open.is_in_order())?;
-        Some((
-            open,
-            find::key(&open.session, &key.selector, &self.place).ok()?,
-        ))
-    }
-
-    /// Does the work, and once more in a new session if the one at hand may be the reason for a
+    /// Does the work, and repeats it in a new session if the current one may be the reason for a
     /// failure.
     fn twice<T>(
         &mut self,
@@ -174,8 +132,8 @@ impl Desk {
                     open.keys.clear();
                     return self.once(key, pin, &work);
                 }
-                // For what may be no fault of the session's nobody is asked for a PIN that was
-                // accepted a moment ago.
+                // If the session may not be at fault, a PIN that was accepted a moment ago is not
+                // fetched again.
                 let accepted = self
                     .open
                     .take()
@@ -187,7 +145,8 @@ impl Desk {
                                 .as_ref()
                                 .is_some_and(|source| source.is(&accepted.source))
                     });
-                tracing::debug!(token = %self.place, "the token's session is of no use any more: opening another");
+                tracing::debug!(token = %self.place, "the token's session is no longer usable: \
+                                                      opening another");
                 let again = self.once(
                     key,
                     pin.or(accepted.as_ref().map(|accepted| &accepted.pin)),
@@ -239,7 +198,7 @@ impl Desk {
         result
     }
 
-    /// Whoever uses a token that another session logged in to must have its PIN, too.
+    /// A session that uses a token which another one logged in to must have its PIN, too.
     fn check_pin(&mut self, key: &KeyRef, pin: Option<&SecretString>) -> Result<(), Failure> {
         let Some(open) = &self.open else {
             return Ok(());
@@ -274,8 +233,9 @@ impl Desk {
         }
         Err(Failure::Other(
             Error::configuration(format!(
-                "another session uses {token} with another PIN, which it accepted: this one was not tried; give the \
-                 right one, or, if the PIN was changed meanwhile, give the new one to all sessions"
+                "another session uses {token} with another PIN, which the token accepted: this one \
+                 was not tried; give the right PIN or, if it was changed meanwhile, give the new \
+                 one to all sessions"
             ))
             .retryable()
             .with_param("pin"),
@@ -288,7 +248,7 @@ impl Open {
     fn new(place: &Place, key: &KeyRef, pin: Option<&SecretString>) -> Result<Self, Failure> {
         let Some(token) = &place.token else {
             return Err(Failure::Other(Error::configuration(format!(
-                "{place} is no token"
+                "{place} is not a token"
             ))));
         };
         let module = module(&place.module)?;
@@ -330,8 +290,6 @@ impl Open {
         scheme: SignatureScheme,
         (message, certificate): (&[u8], &CertificateDer<'_>),
     ) -> Result<Vec<u8>, Failure> {
-        #[cfg(feature = "test-util")]
-        super::hook::run(scheme)?;
         let signature = self.sign(place, login, found, scheme, message)?;
         if found.is_rsa && !(2048..=4096).contains(&(signature.len() * 8)) {
             let bits = signature.len() * 8;
@@ -390,8 +348,8 @@ impl Open {
                 ) => Failure::Other(no_steps(
                     place,
                     found,
-                    recipe.name,
-                    sign::wanted_in_steps(scheme),
+                    &recipe.mechanism.mechanism_type().to_string(),
+                    &sign::wanted_in_steps(scheme),
                 )),
                 error => Failure::while_("signing in steps")(error),
             })?;
@@ -436,8 +394,8 @@ fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
         format!(", or a module that has {wanted}")
     };
     Error::configuration(format!(
-        "{place}: {key} wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), between its beginning and its end, \
-         and the module signs with {taken} in one step only: use a key without that attribute{other}"
+        "{place}: {key} requires a login within each signature (CKA_ALWAYS_AUTHENTICATE), but the \
+         module signs with {taken} in one step only: use a key without that attribute{other}"
     ))
     .unrecoverable()
 }

@@ -4,7 +4,7 @@
 //! attribute of the path that is not understood, a vendor's or a misspelt one, is refused: to
 //! ignore it would widen what the URI means, and the RFC wants nothing to match it. One of the
 //! query is ignored, as the RFC wants, with a warning. Names may have the padding that tokens have
-//! in fixed fields, blanks and zeros (`%20`, `%00`) at their ends: it is no part of them. A URI may
+//! in fixed fields, blanks and zeros (`%20`, `%00`) at their ends, which are ignored. A URI may
 //! hold a PIN (`pin-value`), so that no error and no warning repeats any value.
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ const QUERY: [&str; 4] = ["module-path", "module-name", "pin-source", "pin-value
 /// Far above any URI that a tool prints.
 const MAX_LENGTH: usize = 4096;
 
-/// What a URI says.
+/// The parts of a URI.
 #[derive(Debug, Default)]
 pub(super) struct Uri {
     pub(super) token: Option<String>,
@@ -41,7 +41,7 @@ impl Uri {
     ///
     /// A validation error that names the attribute and what is wrong with it, without its value.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        // A line break of the file that it comes from, say.
+        // Such as a line break of the file that it comes from.
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         if text.len() > MAX_LENGTH {
             return Err(wrong(format!(
@@ -67,14 +67,15 @@ impl Uri {
                 })?;
                 if !is_name(name) {
                     return Err(wrong(
-                        "has an attribute whose name has other characters than letters, digits, `-`, `_`",
+                        "has an attribute name with characters other than letters, digits, `-` and \
+                         `_`",
                     ));
                 }
                 let value = decode(name, value, more)?;
                 if separator == '&' && !QUERY.contains(&name) {
                     tracing::warn!(
                         name,
-                        "an attribute in the query of a PKCS#11 URI is not known and ignored"
+                        "ignoring an unknown attribute in the query of a PKCS#11 URI"
                     );
                     continue;
                 }
@@ -115,7 +116,7 @@ impl Uri {
             "type" if value == b"private" => {}
             "type" => {
                 return Err(wrong(
-                    "must be about a private key: `type=private`, or no `type`",
+                    "must name a private key: `type=private`, or no `type`",
                 ));
             }
             "library-manufacturer"
@@ -130,7 +131,7 @@ impl Uri {
             }
             "module-path" | "module-name" | "pin-source" | "pin-value" => {
                 return Err(wrong(format!(
-                    "has `{name}` in its path: it belongs behind the `?`"
+                    "has `{name}` in its path: put it after the `?`"
                 )));
             }
             name => {
@@ -154,7 +155,8 @@ impl Uri {
                 let source = text(name, value)?;
                 if source.starts_with('|') {
                     return Err(wrong(
-                        "has a command as `pin-source`: brs runs none, use a file or `Pin::function`",
+                        "has a command as `pin-source`, which brs does not run: use a file or a \
+                         function",
                     ));
                 }
                 self.pin_file = Some(file(name, source)?);
@@ -206,7 +208,7 @@ fn decode(name: &str, value: &str, more: &str) -> Result<Zeroizing<Vec<u8>>, Err
         let mut is_digit = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
         if byte == b'%' && !(is_digit() && is_digit()) {
             return Err(wrong(format!(
-                "has a `%` in `{name}` that two hexadecimal digits do not follow"
+                "has a `%` in `{name}` that is not followed by two hexadecimal digits"
             )));
         }
     }
@@ -232,7 +234,7 @@ fn bare(name: &str, value: &[u8]) -> Result<String, Error> {
 
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
     let text = std::str::from_utf8(value)
-        .map_err(|_| wrong(format!("has a `{name}` that is not a text (UTF-8)")))?;
+        .map_err(|_| wrong(format!("has a `{name}` that is not UTF-8 text")))?;
     match text.contains('\0') {
         true => Err(wrong(format!(
             "has a `{name}` with a NUL (`%00`) in it, which can only be padding at its end"
@@ -355,7 +357,7 @@ mod tests {
             ("pkcs11:slot-id=99999999999999999999", "decimal"),
             ("pkcs11:type=cert", "private key"),
             ("pkcs11:library-version=1", "not supported"),
-            ("pkcs11:pin-value=1", "behind the `?`"),
+            ("pkcs11:pin-value=1", "after the `?`"),
             ("pkcs11:?module-name=opensc", "module-path"),
             ("pkcs11:?module-path=m.so", "absolute"),
             ("pkcs11:?pin-source=|cat%20/run/pin", "command"),

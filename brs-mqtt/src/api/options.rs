@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::{Clock, Error, Params, SecretString};
-use brs_iot::{DeviceParams, Passphrase, Pem};
+use brs_iot::{DeviceParams, Pem, SecretSource};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -232,7 +232,7 @@ impl Options {
     }
 
     /// The pass phrase of an encrypted private key. Default: none.
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+    pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
         self.device = self.device.private_key_passphrase(passphrase);
         self.device_given = true;
         self

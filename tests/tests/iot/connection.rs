@@ -115,7 +115,9 @@ async fn a_proxy_opens_a_tunnel_and_its_password_is_not_shown() {
     );
     let error = bench.fails(params("user:wrong-hush")).await;
     assert!(
-        error.to_string().contains("the proxy opened no way to it"),
+        error
+            .to_string()
+            .contains("the proxy opened no tunnel to it"),
         "{error}"
     );
     assert!(!show(&error).contains("hush"), "{error:?}");

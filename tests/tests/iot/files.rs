@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use brs::iot::Passphrase;
-use brs::iot::pkcs11::{Pin, Pkcs11};
+use brs::iot::SecretSource;
+use brs::iot::pkcs11::Pkcs11;
 use serde_json::json;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,17 +24,17 @@ async fn refused(bench: &Bench, params: Params) -> Error {
 /// The device with one of its files, by the parameter's name, at a path.
 fn with_file(bench: &Bench, param: &str, path: &Path) -> Params {
     let params = bench.params();
-    let token = |pin: Pin, module: &Path| Pkcs11::new(module).pin(pin);
+    let token = |pin: SecretSource, module: &Path| Pkcs11::new(module).pin(pin);
     match param {
         "certificate" => params.certificate(path),
         "private_key" => params.private_key(path),
         "trust_store" => params.trust_store(path),
-        "private_key_passphrase" => super::passphrases::params(bench, Passphrase::file(path)),
+        "private_key_passphrase" => super::passphrases::params(bench, SecretSource::file(path)),
         "module_path" => Params::new(bench.iot.endpoint(), ALIAS)
             .allow_any_endpoint(true)
             .trust_store(bench.iot.trust_store())
             .certificate(bench.device.certificate_pem.as_str())
-            .pkcs11(token(Pin::value("1234"), path)),
+            .pkcs11(token(SecretSource::value("1234"), path)),
         other => panic!("{other} is no file"),
     }
 }
@@ -101,7 +101,7 @@ async fn every_file_that_may_not_be_read_says_so() {
             assert!(
                 error
                     .to_string()
-                    .contains("file` may not be read by this process's user"),
+                    .contains("file` cannot be read by this process's user"),
                 "{param}: {error}"
             );
             assert!(
@@ -235,14 +235,14 @@ async fn one_broken_block_does_not_spoil_a_trust_store_and_errors_tell_of_it() {
     assert!(
         error
             .to_string()
-            .contains("comes from no authority of the trust store"),
+            .contains("was not issued by an authority in the trust store"),
         "{error}"
     );
     let error = refused(&Bench::new(), bench.params().trust_store(broken)).await;
     assert!(
         error
             .to_string()
-            .contains("holds no certificate that can be used: number 1 is damaged"),
+            .contains("holds no usable certificate: number 1 is damaged"),
         "{error}"
     );
 }

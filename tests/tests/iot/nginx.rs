@@ -91,9 +91,7 @@ async fn a_device_that_nginx_does_not_know_is_told_so_with_its_certificate() {
     assert_eq!(error.status(), Some(400), "{error}");
     let shown = error.to_string();
     assert!(
-        shown.contains(
-            "is not AWS IoT but a web server that did not accept the device's certificate"
-        ),
+        shown.contains("is not AWS IoT but a web server that rejected the device's certificate"),
         "{shown}"
     );
     assert!(shown.contains(&stranger.certificate_id), "{shown}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use brs::iot::Passphrase;
+use brs::iot::SecretSource;
 
 use super::*;
 
@@ -26,7 +26,7 @@ const PUBLIC: [u8; 91] = [
     0x19, 0x51, 0x64, 0xee, 0x07, 0xf5, 0x32, 0x7c, 0xc8, 0xc8, 0x3b,
 ];
 
-pub(super) fn params(bench: &Bench, passphrase: impl Into<Passphrase>) -> Params {
+pub(super) fn params(bench: &Bench, passphrase: impl Into<SecretSource>) -> Params {
     let certificate = bench.iot.certify_der(THING, &PUBLIC);
     bench
         .params()
@@ -41,11 +41,15 @@ async fn an_encrypted_key_opens_a_session_wherever_its_pass_phrase_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("passphrase");
     std::fs::write(&path, "hush-hush\n").unwrap();
-    let function =
-        Passphrase::function(|| Ok::<brs::SecretString, std::io::Error>("hush-hush".into()));
+    let blocking = SecretSource::blocking_function(|| Ok::<_, std::io::Error>("hush-hush"));
+    let function = SecretSource::function(|| async {
+        tokio::task::yield_now().await;
+        Ok::<_, std::io::Error>("hush-hush")
+    });
     for passphrase in [
-        Passphrase::value("hush-hush"),
-        Passphrase::file(path),
+        SecretSource::value("hush-hush"),
+        SecretSource::file(path),
+        blocking,
         function,
     ] {
         let session = bench
@@ -56,7 +60,7 @@ async fn an_encrypted_key_opens_a_session_wherever_its_pass_phrase_is() {
         session.refresh().await.unwrap();
         assert!(!format!("{session:?}").contains("hush-hush"));
     }
-    assert_eq!(bench.iot.calls(), 3);
+    assert_eq!(bench.iot.calls(), 4);
 }
 
 #[tokio::test]
@@ -64,7 +68,7 @@ async fn a_pass_phrase_is_asked_for_once_however_often_the_device_is_refused() {
     let bench = Bench::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let function = Passphrase::function(move || {
+    let function = SecretSource::blocking_function(move || {
         count.fetch_add(1, Ordering::SeqCst);
         Ok::<brs::SecretString, std::io::Error>("hush-hush".into())
     });

@@ -120,7 +120,7 @@ async fn a_new_pair_that_is_refused_gives_way_to_the_one_before_until_it_is_acce
             .session
             .strategy::<Iot>()
             .unwrap()
-            .identity()
+            .device_identity()
             .device()
             .certificate_sha256()
             .to_owned();
@@ -215,7 +215,7 @@ async fn a_new_pair_is_judged_by_the_endpoints_time_where_it_has_told() {
     let error = rotated.session.refresh().await.unwrap_err();
     let told = &error.details()["not_taken_over"];
     assert!(
-        told.contains("has ended") && told.contains("the endpoint's clock shows 2030-03-17"),
+        told.contains("has expired") && told.contains("the endpoint's clock shows 2030-03-17"),
         "{told}"
     );
 }
@@ -253,7 +253,11 @@ async fn what_is_no_pair_is_not_used_and_errors_tell_why() {
             "was cut off",
         ),
         (&old.certificate_pem, "", "holds no key"),
-        (&ended.certificate_pem, &ended.private_key_pem, "has ended"),
+        (
+            &ended.certificate_pem,
+            &ended.private_key_pem,
+            "has expired",
+        ),
     ] {
         rotated.write("certificate", certificate);
         rotated.write("key", key);
@@ -292,7 +296,7 @@ async fn a_trust_store_is_read_again_too() {
     rotated.write("roots", rotated.bench.iot.device_trust_store());
     let error = rotated.session.refresh().await.unwrap_err();
     assert!(
-        error.to_string().contains("comes from no authority"),
+        error.to_string().contains("was not issued by an authority"),
         "{error}"
     );
     rotated.write("roots", "garbage");

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use brs::iot::Passphrase;
+use brs::iot::SecretSource;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -71,7 +71,7 @@ async fn a_pass_phrase_may_be_in_the_environment() {
     const VARIABLE: &str = "DEVICE_PASS_PHRASE";
     if is_child() {
         let bench = Bench::new();
-        let params = passphrases::params(&bench, Passphrase::environment(VARIABLE));
+        let params = passphrases::params(&bench, SecretSource::env(VARIABLE));
         bench
             .builder(params)
             .build()
@@ -127,7 +127,9 @@ async fn a_plain_proxy_of_the_environment_is_asked_with_its_password() {
         let bench = Bench::new();
         let error = bench.fails(bench.params().max_attempts(1)).await;
         assert!(
-            error.to_string().contains("the proxy opened no way to it"),
+            error
+                .to_string()
+                .contains("the proxy opened no tunnel to it"),
             "{error}"
         );
         assert_eq!(bench.iot.connections(), 0);
@@ -180,7 +182,7 @@ async fn the_systems_authorities_are_read_anew_when_the_endpoints_is_unknown() {
             assert!(
                 error
                     .to_string()
-                    .contains("no authority that this system trusts"),
+                    .contains("an authority that this system trusts"),
                 "{error}"
             );
             assert!(

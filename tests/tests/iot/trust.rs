@@ -56,7 +56,8 @@ async fn a_wrong_trust_store_is_pointed_at() {
     let error = at_once(&bench, bench.params().trust_store(path.as_path())).await;
     let shown = error.to_string();
     assert!(
-        shown.contains("comes from no authority of the trust store") && shown.contains("roots.pem"),
+        shown.contains("was not issued by an authority in the trust store")
+            && shown.contains("roots.pem"),
         "{shown}"
     );
     assert_eq!(error.param(), Some("trust_store"));
@@ -95,7 +96,7 @@ async fn an_authority_that_the_system_does_not_know_is_told() {
     assert!(
         error
             .to_string()
-            .contains("no authority that this system trusts"),
+            .contains("an authority that this system trusts"),
         "{error}"
     );
     assert!(
@@ -109,7 +110,7 @@ async fn an_authority_that_the_system_does_not_know_is_told() {
 #[tokio::test]
 async fn a_certificate_that_has_ended_or_not_begun_tells_the_time() {
     for (certificate, problem) in [
-        (ServerCertificate::Expired, "has ended"),
+        (ServerCertificate::Expired, "has expired"),
         (ServerCertificate::NotYetValid, "is not valid yet"),
     ] {
         let bench = Bench::with(|builder| builder.certificate(certificate));
@@ -133,7 +134,7 @@ async fn another_hosts_certificate_tells_whose_it_is() {
     let bench = Bench::with(|builder| builder.certificate(ServerCertificate::WrongHost));
     let error = at_once(&bench, bench.params()).await;
     assert!(
-        error.to_string().contains("is for other names")
+        error.to_string().contains("is for other host names")
             && error.to_string().contains("elsewhere.example"),
         "{error}"
     );
@@ -204,10 +205,10 @@ async fn alerts_are_told_by_what_they_are_about_and_only_passing_ones_are_tried_
         // ProtocolVersion.
         (70, 1, ["TLS with `localhost", "speaks TLS 1.2 or 1.3"]),
         // UnrecognisedName.
-        (112, 1, ["is for other host names", "check `endpoint`"]),
+        (112, 1, ["serves other host names", "check `endpoint`"]),
         // HandshakeFailure and DecryptError.
-        (40, 1, ["takes the device's certificate", id]),
-        (51, 1, ["takes the device's certificate", id]),
+        (40, 1, ["accepts the device's certificate", id]),
+        (51, 1, ["accepts the device's certificate", id]),
         // UnknownCA.
         (48, 1, ["refused the device's certificate", id]),
     ] {
@@ -246,7 +247,7 @@ async fn only_the_dangerous_name_switches_verification_off() {
         at_once(&bench, bench.params())
             .await
             .to_string()
-            .contains("comes from no authority")
+            .contains("was not issued by an authority")
     );
     let device = &bench.device;
     let data = serde_json::json!({

@@ -219,7 +219,9 @@ async fn a_session_of_a_device_lends_what_is_not_given_anew() {
     for options in [options(), device()] {
         let error = in_time(wrong.mqtt(options)).await.unwrap_err();
         assert!(
-            error.to_string().contains("comes from no authority of"),
+            error
+                .to_string()
+                .contains("was not issued by an authority in"),
             "{error}"
         );
     }

@@ -19,7 +19,7 @@ async fn each_way_of_not_connecting_has_its_own_error() {
     for (options, words) in [
         (
             options().trust_store(stranger.trust_store().as_str()),
-            "comes from no authority of",
+            "was not issued by an authority in",
         ),
         (
             options()
@@ -31,7 +31,7 @@ async fn each_way_of_not_connecting_has_its_own_error() {
         (world.options(nobody.endpoint(), "d"), "was cut"),
         (
             world.options("no-such-host.invalid", "d"),
-            "its name is not known",
+            "its name cannot be resolved",
         ),
         (options().alpn(true), "ALPN"),
     ] {
@@ -136,7 +136,7 @@ async fn a_proxy_is_gone_through_and_its_refusal_is_told() {
         .await
         .unwrap_err();
     assert!(
-        error.to_string().contains("the proxy opened no way"),
+        error.to_string().contains("the proxy opened no tunnel"),
         "{error:?}"
     );
     assert!(!format!("{error:?}").contains("wrong"), "{error:?}");

@@ -111,12 +111,12 @@ async fn the_proxy_of_the_environment_is_gone_through_unless_the_endpoint_is_exc
         (
             vec![("HTTPS_PROXY", format!("http://me:wrong@{address}"))],
             3,
-            "the proxy opened no way",
+            "the proxy opened no tunnel",
         ),
         (
             vec![("HTTPS_PROXY", format!("https://me:hush@{address}"))],
             3,
-            "`HTTPS_PROXY` is not an `http://` one",
+            "`HTTPS_PROXY` is not an `http://` proxy",
         ),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt_probe"));

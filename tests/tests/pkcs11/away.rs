@@ -1,17 +1,17 @@
 //! Tokens that go away and come back, take long, or never answer.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use brs_core::Error;
 use brs_core::kit::find;
 use brs_iot::pkcs11::Opened;
-use brs_iot::pkcs11::hook::{before_each_signature, hung_after};
+use brs_iot::pkcs11::hook::hung_after;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{Error as TlsError, OtherError, SignatureScheme};
 
-use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, run};
+use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, alone_with_faults, run};
 
 fn device(bench: &Bench, authority: &Authority) -> (Token, CertificateDer<'static>) {
     let token = bench.token("device");
@@ -27,29 +27,18 @@ fn sign(opened: &Opened) -> Result<Vec<u8>, String> {
     signer.sign(b"message").map_err(|error| error.to_string())
 }
 
-/// A door before every signature.
-#[derive(Default)]
-pub(crate) struct Door {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
+/// A door before every signature of a module with faults.
+pub(crate) struct Door(PathBuf);
 
 impl Door {
-    pub(crate) fn before_each_signature() -> Arc<Self> {
-        let door = Arc::new(Self::default());
-        let waiting = Arc::clone(&door);
-        before_each_signature(Some(Arc::new(move || {
-            let mut open = waiting.open.lock().unwrap();
-            while !*open {
-                open = waiting.opened.wait(open).unwrap();
-            }
-        })));
-        door
+    pub(crate) fn before_each_signature(bench: &Bench) -> Self {
+        let closed = bench.directory.join("closed");
+        std::fs::write(&closed, "").unwrap();
+        Self(closed)
     }
 
     pub(crate) fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.opened.notify_all();
+        std::fs::remove_file(&self.0).unwrap();
     }
 }
 
@@ -124,20 +113,20 @@ fn a_key_that_was_replaced_is_noticed_before_the_server_does() {
         assert!(sign(&opened).unwrap_err().contains("has no private key"));
         token.key(Kind::P256, "iot", &[1]);
         let error = sign(&opened).unwrap_err();
-        assert!(error.contains("does not fit the certificate"), "{error}");
+        assert!(error.contains("does not match the certificate"), "{error}");
     });
 }
 
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_signature_that_never_ends_costs_a_clean_error() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let authority = Authority::new();
         let (token, certificate) = device(&bench, &authority);
         let pkcs11 = token.pkcs11().signature_timeout(Duration::from_millis(300));
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
         hung_after(Duration::from_millis(600));
-        let door = Door::before_each_signature();
+        let door = Door::before_each_signature(&bench);
         let error = run(authority.handshake(&opened, &TLS13)).unwrap_err();
         // What the token said came through TLS as it was.
         let Some(TlsError::Other(OtherError(said))) = find::<TlsError>(&error) else {

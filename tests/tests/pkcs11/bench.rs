@@ -43,28 +43,53 @@ pub(crate) fn alone<F: FnOnce(Bench)>(body: F) {
 
 /// The same with further lines in SoftHSM2's configuration.
 pub(crate) fn alone_with<F: FnOnce(Bench)>(settings: &str, body: F) {
-    process(body, SOFTHSM2, |directory, command| {
-        let tokens = directory.join("tokens");
-        std::fs::create_dir(&tokens).unwrap();
-        let configuration = directory.join("softhsm2.conf");
-        let text = format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n{settings}\n",
-            tokens.display()
-        );
-        std::fs::write(&configuration, text).unwrap();
-        command.env("SOFTHSM2_CONF", configuration);
+    process(body, SOFTHSM2, |directory, command, module| {
+        softhsm2(settings, directory, command);
+        module
     });
+}
+
+/// The same with a module around SoftHSM2's that has faults: see `faulty.c`.
+pub(crate) fn alone_with_faults<F: FnOnce(Bench)>(body: F) {
+    process(body, SOFTHSM2, |directory, command, module| {
+        softhsm2("", directory, command);
+        command
+            .env("BRS_FAULTY_MODULE", module)
+            .env("BRS_FAULTY_FOLDER", directory);
+        let built = directory.join("faulty.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pkcs11/faulty.c");
+        let compiler = Command::new("cc")
+            .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
+            .args([&built, Path::new(source)])
+            .output()
+            .unwrap();
+        assert!(compiler.status.success(), "{compiler:?}");
+        built
+    });
+}
+
+fn softhsm2(settings: &str, directory: &Path, command: &mut Command) {
+    let tokens = directory.join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let configuration = directory.join("softhsm2.conf");
+    let text = format!(
+        "directories.tokendir = {}\nlog.level = ERROR\n{settings}\n",
+        tokens.display()
+    );
+    std::fs::write(&configuration, text).unwrap();
+    command.env("SOFTHSM2_CONF", configuration);
 }
 
 /// The same with tpm2-pkcs11 on a software TPM of the test's own.
 pub(crate) fn alone_with_a_tpm<F: FnOnce(Bench)>(body: F) {
     let tpm = Cell::new(None);
-    process(body, TPM2_PKCS11, |_, command| {
+    process(body, TPM2_PKCS11, |_, command, module| {
         let started = SoftwareTpm::start();
         command
             .env(TPM_PROCESS, started.id().to_string())
             .envs(started.environment());
         tpm.set(Some(started));
+        module
     });
 }
 
@@ -81,7 +106,12 @@ pub(crate) fn signal_the_tpm(signal: &str) {
     );
 }
 
-fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &mut Command)) {
+/// `set_up` gives the module that is loaded.
+fn process<F: FnOnce(Bench)>(
+    body: F,
+    module: &str,
+    set_up: impl FnOnce(&Path, &mut Command, PathBuf) -> PathBuf,
+) {
     if let (Some(module), Some(directory)) = (std::env::var_os(MODULE), std::env::var_os(DIRECTORY))
     {
         body(Bench::new(Path::new(&module), Path::new(&directory)));
@@ -98,7 +128,7 @@ fn process<F: FnOnce(Bench)>(body: F, module: &str, set_up: impl FnOnce(&Path, &
         .collect::<Vec<_>>();
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    set_up(directory.path(), &mut command);
+    let path = set_up(directory.path(), &mut command, path.into());
     let output = command
         .args([
             &name.join("::"),
@@ -165,6 +195,11 @@ impl Bench {
     /// Initialises a new token.
     pub(crate) fn token(&self, label: &str) -> Token {
         self.loaded.token(label)
+    }
+
+    /// Lets signatures of these kinds fail from now on: `pss 384`, `pkcs1 512`.
+    pub(crate) fn failing_signatures(&self, kinds: &str) {
+        std::fs::write(self.directory.join("failing"), kinds).unwrap();
     }
 }
 

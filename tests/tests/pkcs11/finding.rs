@@ -273,13 +273,11 @@ fn keys_of_one_label_and_one_id_are_told_by_what_distinguishes_them() {
             let shown = error.to_string();
             assert!(
                 error.is_unrecoverable()
-                    && shown.contains("2 private keys of the same label and id"),
+                    && shown.contains("2 private keys with the same label and id"),
                 "{shown}"
             );
             assert!(
-                shown.contains(
-                    "give one another label or id with the token's own tool, or remove it"
-                ),
+                shown.contains("change one's label or id with the token's own tool, or remove it"),
                 "{shown}"
             );
             for key in [

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use brs_core::{Clock as _, SystemClock};
-use brs_iot::pkcs11::Pin;
-use brs_iot::pkcs11::hook::failing_signatures;
+use brs_iot::SecretSource;
 use cryptoki::object::Attribute;
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, alone_with, run};
+use crate::bench::{Authority, ForBrs as _, Kind, PIN, alone, alone_with, alone_with_faults, run};
 
 /// SoftHSM2's own way to be a token that can do less.
 const NO_PSS: &str = "slots.mechanisms = CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_PKCS";
@@ -87,15 +84,12 @@ fn every_scheme_that_a_server_may_ask_for_is_signed_and_fits() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn what_a_token_has_not_signed_is_not_offered() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         let open = || run(token.pkcs11().open(Some(vec![certificate.clone()]))).unwrap();
-        failing_signatures(vec![
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-        ]);
+        bench.failing_signatures("pss 384, pkcs1 512");
         let opened = open();
         let offers = |scheme| opened.key.choose_scheme(&[scheme]).is_some();
         assert!(
@@ -110,34 +104,23 @@ fn what_a_token_has_not_signed_is_not_offered() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_failure_without_a_reason_bars_no_signature_for_ever() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let authority = Authority::new();
         let token = bench.token("device");
         let certificate = authority.certify(&token.key(Kind::Rsa(2048), "iot", &[1]));
         let calls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&calls);
-        let pin = Pin::function(move || {
+        let pin = SecretSource::blocking_function(move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            Ok(PIN.into())
+            Ok::<_, brs_core::Error>(PIN)
         });
         let pkcs11 = token.pkcs11().pin(pin);
-        failing_signatures(vec![SignatureScheme::RSA_PSS_SHA256]);
+        bench.failing_signatures("pss 256");
         let opened = run(pkcs11.open(Some(vec![certificate.clone()]))).unwrap();
-        assert!(opened.tls12_only);
-        let more = || {
-            run((opened.more)(
-                SystemClock::new().now(),
-                Duration::from_secs(60),
-            ))
-        };
-        assert!(!more());
-        failing_signatures(Vec::new());
-        assert!(more());
-        assert!(
-            !run(pkcs11.open(Some(vec![certificate])))
-                .unwrap()
-                .tls12_only
-        );
+        assert!(opened.tls12_only && opened.is_provisional);
+        bench.failing_signatures("");
+        let opened = run(pkcs11.open(Some(vec![certificate]))).unwrap();
+        assert!(!opened.tls12_only && !opened.is_provisional);
         assert_eq!(calls.load(Ordering::SeqCst), 1);
     });
 }
@@ -155,10 +138,7 @@ fn a_token_without_pss_is_used_with_tls_1_2_only() {
                 .open(Some(vec![certificate.clone()]))
                 .await
                 .unwrap();
-            assert!(
-                opened.tls12_only
-                    && !(opened.more)(SystemClock::new().now(), Duration::from_secs(60)).await
-            );
+            assert!(opened.tls12_only && !opened.is_provisional);
             assert_eq!(
                 authority.handshake(&opened, &TLS12).await.unwrap(),
                 [certificate]
@@ -298,7 +278,9 @@ fn the_certificate_and_its_chain_are_read_from_the_token() {
                 .await
                 .unwrap_err();
             assert!(
-                another.to_string().contains("does not fit the certificate"),
+                another
+                    .to_string()
+                    .contains("does not match the certificate"),
                 "{another}"
             );
         });
@@ -349,7 +331,7 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
             ("p521", &p521, "unsupported one"),
             ("rsa", &p256, "another kind of key"),
             ("p256", &rsa, "another kind of key"),
-            ("p256", &other, "does not fit the certificate"),
+            ("p256", &other, "does not match the certificate"),
             ("unused", &unused, "CKA_SIGN is false"),
         ] {
             let error = run(token
@@ -371,7 +353,7 @@ fn keys_that_do_not_fit_are_refused_when_they_are_opened() {
         let chain = vec![authority.certificate.clone(), p256];
         let error = run(token.pkcs11().key_label("p256").open(Some(chain))).unwrap_err();
         assert!(
-            error.is_unrecoverable() && error.to_string().contains("is in place 2"),
+            error.is_unrecoverable() && error.to_string().contains("is number 2"),
             "{error}"
         );
         let error = run(token.pkcs11().key_label("rsa").open(Some(Vec::new()))).unwrap_err();

@@ -12,7 +12,7 @@ use brs_tests::embedded_iot::EmbeddedIot;
 use brs_tests::mosquitto::Mosquitto;
 
 use crate::away::Door;
-use crate::bench::{ForBrs as _, Kind, alone, run};
+use crate::bench::{ForBrs as _, Kind, alone, alone_with_faults, run};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -130,7 +130,7 @@ async fn lost(events: &mut Events) -> String {
 #[test]
 #[ignore = "needs SoftHSM2 and mosquitto"]
 fn a_hung_token_costs_an_error_and_neither_a_worker_nor_the_runtime() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let token = bench.token("device");
         let aws = EmbeddedAws::start();
         let iot = EmbeddedIot::start(&aws);
@@ -151,7 +151,7 @@ fn a_hung_token_costs_an_error_and_neither_a_worker_nor_the_runtime() {
                 .runtime(runtime.handle().clone());
             let connection = run(in_time(mqtt::connect(options))).unwrap();
             let mut events = connection.events();
-            let door = Door::before_each_signature();
+            let door = Door::before_each_signature(&bench);
             let said = run(async {
                 connection.reconnect().await;
                 [lost(&mut events).await, lost(&mut events).await]

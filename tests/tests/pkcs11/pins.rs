@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use brs_core::Error;
-use brs_iot::pkcs11::{Opened, Pin, Pkcs11};
+use brs_iot::SecretSource;
+use brs_iot::pkcs11::{Opened, Pkcs11};
 use cryptoki::object::Attribute;
 use futures_util::future::join_all;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -55,9 +56,12 @@ fn a_refused_pin_is_never_tried_again_whatever_is_accepted_meanwhile() {
         let change =
             |from: &str, to: &str| token.session.set_pin(&secret(from), &secret(to)).unwrap();
         change(PIN, "wrong-1");
-        let by_number = Pkcs11::new(&bench.path)
-            .slot_id(token.slot.id())
-            .pin(Pin::function(|| Ok("wrong-1".into())));
+        let by_number =
+            Pkcs11::new(&bench.path)
+                .slot_id(token.slot.id())
+                .pin(SecretSource::blocking_function(|| {
+                    Ok::<_, brs_core::Error>("wrong-1")
+                }));
         for again in [&wrong, &by_number] {
             let error = open(again, &certificate).unwrap_err();
             assert!(
@@ -151,9 +155,9 @@ fn the_pin_is_fetched_at_each_login_and_not_for_each_signature() {
         let (token, certificate) = device(&bench);
         let calls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&calls);
-        let pin = Pin::function(move || {
+        let pin = SecretSource::blocking_function(move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            Ok(PIN.into())
+            Ok::<_, brs_core::Error>(PIN)
         });
         let opened = run(token.pkcs11().pin(pin).open(Some(vec![certificate]))).unwrap();
         let schemes = [tokio_rustls::rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
@@ -178,14 +182,14 @@ fn the_pin_is_fetched_at_each_login_and_not_for_each_signature() {
 }
 
 /// A PIN function that tells when it was called, and answers once the sender is gone.
-fn person() -> (Pin, mpsc::Receiver<()>, mpsc::Sender<()>) {
+fn person() -> (SecretSource, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (asked, was_asked) = mpsc::channel();
     let (answer, answered) = mpsc::channel::<()>();
     let answered = Mutex::new(answered);
-    let pin = Pin::function(move || {
+    let pin = SecretSource::blocking_function(move || {
         let _ = asked.send(());
         let _ = answered.lock().unwrap().recv();
-        Ok(PIN.into())
+        Ok::<_, brs_core::Error>(PIN)
     });
     (pin, was_asked, answer)
 }
@@ -266,7 +270,7 @@ fn a_pin_comes_from_a_variable() {
     alone(|bench| {
         let (token, certificate) = device(&bench);
         open(
-            &token.pkcs11().pin(Pin::environment(PIN_VARIABLE)),
+            &token.pkcs11().pin(SecretSource::env(PIN_VARIABLE)),
             &certificate,
         )
         .unwrap();
@@ -314,15 +318,21 @@ fn what_cannot_be_a_pin_costs_no_try() {
         std::fs::write(&file, "\n1234\n").unwrap();
         for (pin, words) in [
             (
-                Pin::value(least),
-                "has PINs of 4 to 255 bytes, and the one that was given is shorter: it was not sent",
+                SecretSource::value(least),
+                "accepts PINs of 4 to 255 bytes, and the given one is shorter: it was not sent",
             ),
-            (Pin::value(""), "is empty"),
-            (Pin::value("12345\n"), "control character"),
-            (Pin::value("12345\0"), "control character"),
-            (Pin::value("9".repeat(256)), "longer than a PIN can be"),
-            (Pin::file(&file), "empty first line"),
-            (Pin::function(|| Ok("12\t345".into())), "control character"),
+            (SecretSource::value(""), "is empty"),
+            (SecretSource::value("12345\n"), "control character"),
+            (SecretSource::value("12345\0"), "control character"),
+            (
+                SecretSource::value("9".repeat(256)),
+                "longer than a PIN can be",
+            ),
+            (SecretSource::file(&file), "empty first line"),
+            (
+                SecretSource::blocking_function(|| Ok::<_, brs_core::Error>("12\t345")),
+                "control character",
+            ),
         ] {
             let error = open(&token.pkcs11().pin(pin), &certificate).unwrap_err();
             let shown = format!("{error} {error:?}");
@@ -359,7 +369,7 @@ fn a_pins_file_is_its_first_line() {
             format!("\u{feff}{PIN}\r\n\r\n"),
         ] {
             std::fs::write(&file, content).unwrap();
-            open(&token.pkcs11().pin(Pin::file(&file)), &certificate).unwrap();
+            open(&token.pkcs11().pin(SecretSource::file(&file)), &certificate).unwrap();
         }
     });
 }

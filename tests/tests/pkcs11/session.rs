@@ -8,7 +8,7 @@ use brs::iot::Params;
 use brs::iot::pkcs11::Pkcs11;
 use brs_core::{Clock, Error, SystemClock};
 use brs_iot::Iot;
-use brs_iot::pkcs11::Pin;
+use brs_iot::SecretSource;
 use brs_iot::pkcs11::hook::hung_after;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
@@ -17,7 +17,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use crate::away::Door;
-use crate::bench::{Bench, ForBrs as _, Kind, PIN, Token, alone, alone_with_a_tpm, run};
+use crate::bench::{
+    Bench, ForBrs as _, Kind, PIN, Token, alone, alone_with_a_tpm, alone_with_faults, run,
+};
 use crate::sharing::{descriptors, next_handle, thread_names, token_threads};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -153,7 +155,7 @@ fn a_wrong_pin_opens_no_session_and_is_not_shown() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let token = bench.token("device");
         let aws = EmbeddedAws::start();
         let iot = provider(&aws, TlsVersions::Both);
@@ -176,7 +178,7 @@ fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
                     .region("eu-west-1")
                     .runtime(runtime);
                 let session = builder.build().await.unwrap();
-                let door = Door::before_each_signature();
+                let door = Door::before_each_signature(&bench);
                 let error = session.refresh().await.unwrap_err();
                 assert!(
                     error.is_retryable() && error.to_string().contains("has not answered"),
@@ -193,7 +195,7 @@ fn a_hung_token_is_told_as_one_on_every_runtime_and_costs_no_session() {
 #[test]
 #[ignore = "needs SoftHSM2"]
 fn a_slow_signature_leaves_the_refreshs_runtime_to_the_others() {
-    alone(|bench| {
+    alone_with_faults(|bench| {
         let token = bench.token("device");
         let aws = EmbeddedAws::start();
         let iot = provider(&aws, TlsVersions::Both);
@@ -212,7 +214,7 @@ fn a_slow_signature_leaves_the_refreshs_runtime_to_the_others() {
                 .build()
                 .await
                 .unwrap();
-            let door = Door::before_each_signature();
+            let door = Door::before_each_signature(&bench);
             refreshing.spawn(async move {
                 tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>())
                     .await
@@ -503,12 +505,12 @@ fn whoever_waits_for_a_person_within_a_refresh_goes_on_with_what_there_is() {
         let (answer, answers) = std::sync::mpsc::channel();
         answer.send(()).unwrap();
         let answers = std::sync::Mutex::new(answers);
-        let pin = Pin::function(move || {
+        let pin = SecretSource::blocking_function(move || {
             answers
                 .lock()
                 .unwrap()
                 .recv()
-                .map(|()| PIN.into())
+                .map(|()| PIN)
                 .map_err(|_| Error::connection("nobody is there"))
         });
         run(async {

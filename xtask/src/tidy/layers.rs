@@ -7,7 +7,7 @@
 use super::Finding;
 
 /// The layers of each crate, from the top; those in one row do not use each other.
-const LAYERS: [(&str, &[&[&str]]); 3] = [
+const LAYERS: [(&str, &[&[&str]]); 4] = [
     (
         "brs-core",
         &[
@@ -31,6 +31,16 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["request"],
             &["mfa"],
             &["clock", "data"],
+        ],
+    ),
+    (
+        "brs-iot",
+        &[
+            &["strategy"],
+            &["params"],
+            &["endpoint"],
+            &["pkcs11"],
+            &["device"],
         ],
     ),
     (

@@ -1,91 +1,52 @@
 //! What is a PIN and what cannot be one, where it comes from, and which PINs are tried.
 
 use super::*;
-use std::io::Write;
 
-fn file(content: &[u8]) -> Result<SecretString, Error> {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(content).unwrap();
-    Pin::file(file.path()).fetch()
-}
-
-#[test]
-fn a_file_gives_its_first_line_whatever_follows() {
-    for (content, pin) in [
-        ("1234", "1234"),
-        ("1234\n", "1234"),
-        ("1234\r\n", "1234"),
-        ("1234\n\n", "1234"),
-        ("1234\nthe PIN of the device\n", "1234"),
-        ("\u{feff}1234\n", "1234"),
-        (" 12 \n", " 12 "),
-    ] {
-        assert_eq!(file(content.as_bytes()).unwrap().expose(), pin);
-    }
+#[tokio::test]
+async fn what_is_no_pin_is_refused_without_showing_it() {
     let longest = "9".repeat(MAX_LENGTH);
-    assert_eq!(
-        file(format!("{longest}\r\n").as_bytes()).unwrap().expose(),
-        longest
-    );
+    assert!(ask(&longest.as_str().into()).await.is_ok());
+    for (pin, words) in [
+        ("", "is empty"),
+        ("hush\t", "control character"),
+        ("hush\rmore", "control character"),
+        ("hush\n", "control character"),
+        ("hush\0", "control character"),
+        (&format!("{longest}9"), "at most 255 bytes"),
+    ] {
+        let function = {
+            let pin = SecretString::from(pin);
+            SecretSource::blocking_function(move || Ok::<_, Error>(pin.clone()))
+        };
+        assert!(at_hand(&pin.into()).is_none());
+        for source in [pin.into(), function] {
+            let error = ask(&source).await.unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(words), "{words}: {shown}");
+            assert!(
+                error.is_unrecoverable() && error.param() == Some("pin"),
+                "{shown}"
+            );
+            assert!(!shown.contains("999") && !shown.contains("hush"), "{shown}");
+        }
+    }
 }
 
-#[test]
-fn what_is_no_pin_is_refused_without_showing_it() {
-    let too_long = "9".repeat(MAX_LENGTH + 1);
-    for (error, words) in [
-        (file(b"").unwrap_err(), "is empty"),
-        (file(b"\n1234").unwrap_err(), "empty first line"),
-        (file(b"\xffhush").unwrap_err(), "not UTF-8"),
-        (file(b"hush\t").unwrap_err(), "control character"),
-        (file(b"hush\rmore").unwrap_err(), "control character"),
-        (file(too_long.as_bytes()).unwrap_err(), "at most 255 bytes"),
+#[tokio::test]
+async fn a_pins_file_and_variable_are_named_in_errors() {
+    for (source, text) in [
         (
-            file("9".repeat(1 << 16).as_bytes()).unwrap_err(),
-            "more than 4 KiB",
+            SecretSource::file("/does/not/exist"),
+            "the PIN's file `/does/not/exist` does not exist: check the path",
         ),
         (
-            Pin::value(too_long).fetch().unwrap_err(),
-            "at most 255 bytes",
-        ),
-        (
-            Pin::value("hush\n").fetch().unwrap_err(),
-            "control character",
-        ),
-        (
-            Pin::value("hush\0").fetch().unwrap_err(),
-            "control character",
-        ),
-        (
-            Pin::file("/does/not/exist").fetch().unwrap_err(),
-            "`/does/not/exist` does not exist",
-        ),
-        (Pin::file("/").fetch().unwrap_err(), "is a folder"),
-        (
-            Pin::environment("BRS_TEST_NO_SUCH_VARIABLE")
-                .fetch()
-                .unwrap_err(),
-            "is not set",
-        ),
-        (
-            Pin::environment("a=b").fetch().unwrap_err(),
-            "no usable name",
-        ),
-        (
-            Pin::function(|| Ok("".into())).fetch().unwrap_err(),
-            "is empty",
-        ),
-        (
-            Pin::function(|| Ok("hush\r\n".into())).fetch().unwrap_err(),
-            "control character",
+            SecretSource::env("BRS_TEST_NO_SUCH_VARIABLE"),
+            "the environment variable `BRS_TEST_NO_SUCH_VARIABLE` for the PIN is not set",
         ),
     ] {
-        let shown = format!("{error} {error:?}");
-        assert!(shown.contains(words), "{words}: {shown}");
-        assert!(
-            error.is_unrecoverable() && error.param() == Some("pin"),
-            "{shown}"
-        );
-        assert!(!shown.contains("999") && !shown.contains("hush"), "{shown}");
+        let error = ask(&source).await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        assert!(error.is_unrecoverable() && error.param() == Some("pin"));
     }
 }
 
@@ -96,14 +57,14 @@ fn a_pin_of_another_length_than_the_tokens_is_none() {
             "123",
             4,
             8,
-            Some("of 4 to 8 bytes, and the one that was given is shorter"),
+            Some("of 4 to 8 bytes, and the given one is shorter"),
         ),
         ("123456789", 4, 8, Some("is longer")),
         (
             "1234",
             6,
             0,
-            Some("of 6 bytes, and the one that was given is shorter"),
+            Some("of 6 bytes, and the given one is shorter"),
         ),
         ("1234", 4, 8, None),
         ("12345678", 4, 8, None),
@@ -123,48 +84,6 @@ fn a_pin_of_another_length_than_the_tokens_is_none() {
             "{pin}"
         );
     }
-}
-
-#[test]
-fn a_functions_error_is_kept() {
-    let error = Pin::function(|| Err(Error::connection("no agent")))
-        .fetch()
-        .unwrap_err();
-    assert!(error.is_retryable() && error.to_string() == "no agent");
-}
-
-#[test]
-fn debug_shows_the_place_and_not_the_pin() {
-    assert_eq!(format!("{:?}", Pin::value("hush")), "Pin(** redacted **)");
-    assert_eq!(
-        format!("{:?}", Pin::file("/run/pin")),
-        "Pin(file `/run/pin`)"
-    );
-    assert_eq!(
-        format!("{:?}", Pin::environment("PIN")),
-        "Pin(environment `PIN`)"
-    );
-    assert_eq!(
-        format!("{:?}", Pin::function(|| Ok("hush".into()))),
-        "Pin(function)"
-    );
-}
-
-#[test]
-fn a_pin_in_the_place_of_a_path_or_a_name_is_not_shown() {
-    let (file, variable) = (Pin::file("123456"), Pin::environment("123456"));
-    let (one, other) = (file.fetch().unwrap_err(), variable.fetch().unwrap_err());
-    let shown = format!("{file:?} {one} {one:?} {variable:?} {other} {other:?}");
-    assert!(!shown.contains("123456"), "{shown}");
-    assert!(
-        one.to_string()
-            .starts_with("the PIN's file does not exist in `"),
-        "{one}"
-    );
-    assert_eq!(
-        other.to_string(),
-        "the environment variable for the PIN is not set"
-    );
 }
 
 fn account(serial: &str, slot_id: Option<u64>) -> (Account, Identity) {

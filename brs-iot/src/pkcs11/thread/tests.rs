@@ -1,7 +1,11 @@
 //! A thread's jobs, time limits and end, without any token.
 
-use super::*;
+use std::sync::mpsc;
+
 use futures_util::FutureExt as _;
+
+use super::*;
+use crate::pkcs11::asking::block_on;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -12,7 +16,7 @@ impl TokenThread {
         limit: Duration,
         job: impl FnOnce(&mut Desk) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        self.begin(limit, job)?.wait()
+        block_on(self.call(limit, job))
     }
 }
 
@@ -132,11 +136,11 @@ fn a_job_that_begins_late_is_not_hung_when_its_caller_leaves() {
     let (queued, began) = (thread.clone(), mpsc::channel::<()>());
     let (begin, begun) = began;
     let impatient = std::thread::spawn(move || {
-        let job = queued.begin(LONG, move |_| {
+        let job = Box::new(move |_: &mut Desk| {
             let _ = begin.send(());
             let _ = released.recv();
         });
-        let id = job.unwrap().id;
+        let id = queued.queue(LONG, job).unwrap();
         begun.recv().unwrap();
         queued.0.time_is_up(id, SHORT)
     });
@@ -144,9 +148,10 @@ fn a_job_that_begins_late_is_not_hung_when_its_caller_leaves() {
     drop(first);
     let error = impatient.join().unwrap();
     assert!(error.to_string().contains("has not answered"), "{error}");
-    let next = thread.begin(LONG, |_| 1).unwrap();
+    let mut next = Box::pin(thread.call(LONG, |_| 1));
+    assert!(next.as_mut().now_or_never().is_none());
     drop(release);
-    assert_eq!(next.wait().unwrap(), 1);
+    assert_eq!(block_on(next).unwrap(), 1);
 }
 
 #[test]

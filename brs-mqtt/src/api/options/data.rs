@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use brs_core::SecretString;
-use brs_iot::{DeviceParams, Passphrase, Pem};
+use brs_iot::{DeviceParams, Pem, SecretSource};
 use serde::{Deserialize, Deserializer};
 
 use super::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
@@ -124,9 +124,9 @@ impl TryFrom<Data> for Options {
     fn try_from(data: Data) -> Result<Self, Self::Error> {
         let mut options = Self::new(data.endpoint, data.client_id);
         let passphrases = [
-            data.private_key_passphrase.map(Passphrase::value),
-            data.private_key_passphrase_file.map(Passphrase::file),
-            data.private_key_passphrase_env.map(Passphrase::environment),
+            data.private_key_passphrase.map(SecretSource::value),
+            data.private_key_passphrase_file.map(SecretSource::file),
+            data.private_key_passphrase_env.map(SecretSource::env),
         ];
         let mut passphrases = passphrases.into_iter().flatten();
         let passphrase = passphrases.next();

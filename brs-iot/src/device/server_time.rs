@@ -1,0 +1,60 @@
+//! What the endpoint's clock shows, according to its answers.
+//!
+//! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic
+//! clock, is what a new certificate is judged by, and what an error about a server's certificate
+//! compares this machine's clock with. Only answers of an endpoint that is trusted count.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use brs_core::Clock;
+
+/// The clock of a session's endpoint.
+pub(crate) struct ServerTime {
+    clock: Arc<dyn Clock>,
+    /// The last `Date`, and the monotonic instant at which it came.
+    heard: Mutex<Option<(SystemTime, Duration)>>,
+}
+
+impl ServerTime {
+    /// Nothing heard yet.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            heard: Mutex::new(None),
+        }
+    }
+
+    /// An answer that has just come.
+    pub(crate) fn hear(&self, date: SystemTime) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((date, self.clock.monotonic()));
+    }
+
+    /// The endpoint's present; `None` until it has answered.
+    pub(crate) fn now(&self) -> Option<SystemTime> {
+        let (date, at) = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
+        date.checked_add(self.clock.monotonic().saturating_sub(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use brs_core::test_util::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn the_endpoints_clock_goes_on_whatever_becomes_of_this_machines() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let server = ServerTime::new(Arc::new(clock.clone()));
+        assert_eq!(server.now(), None);
+        let date = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        server.hear(date);
+        clock.advance(Duration::from_secs(60));
+        clock.step_wall(UNIX_EPOCH);
+        assert_eq!(server.now(), Some(date + Duration::from_secs(60)));
+    }
+}
