@@ -116,6 +116,7 @@ pub use kit::blocking::Blocking;
 pub use kit::clock::{Clock, Sleep, SystemClock};
 pub use kit::error::{Error, ErrorKind, Recovery};
 pub use kit::secret::SecretString;
+pub use kit::secret_source::SecretSource;
 pub use kit::turns::limit_concurrent_refreshes;
 pub use method::events::{Event, Events};
 pub use method::identity::{CallerIdentity, Identity};

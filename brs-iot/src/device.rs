@@ -18,16 +18,12 @@ use rustls::sign::{CertifiedKey, SigningKey};
 pub(crate) mod certificate;
 pub(crate) mod external_key;
 pub(crate) mod files;
-pub(crate) mod first_line;
 pub(crate) mod handshake;
 pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod limits;
 pub(crate) mod params;
-pub(crate) mod path;
 pub(crate) mod pem;
-pub(crate) mod reading;
-pub(crate) mod secret;
 pub(crate) mod server_time;
 pub(crate) mod tls;
 

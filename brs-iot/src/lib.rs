@@ -104,11 +104,11 @@ mod params;
 pub mod pkcs11;
 mod strategy;
 
+pub use brs_core::SecretSource;
 pub use device::Device;
 pub use device::identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
 pub use device::params::DeviceParams;
 pub use device::pem::Pem;
-pub use device::secret::SecretSource;
 pub use endpoint::unreached::Unreached;
 pub use params::Params;
 #[cfg(feature = "pkcs11")]

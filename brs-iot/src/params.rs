@@ -14,11 +14,11 @@ use serde::Deserialize;
 
 use crate::device::params::DeviceParams;
 use crate::device::pem::Pem;
-use crate::device::secret::SecretSource;
 use crate::endpoint::name::{Endpoint, check_duration, check_role_alias, check_thing_name};
 use crate::params::data::Data;
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
+use brs_core::SecretSource;
 
 /// As in the Python package.
 const TIMEOUT: Duration = Duration::from_secs(10);

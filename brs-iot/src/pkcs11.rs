@@ -88,9 +88,9 @@ pub use open::Opened;
 use asking::Until;
 use find::{Id, ObjectSelector, TokenSelector};
 
-use crate::device::path;
-use crate::device::reading::{Unread, no_file};
-use crate::device::secret::SecretSource;
+use brs_core::SecretSource;
+use brs_core::kit::files::{Unread, no_file};
+use brs_core::kit::path;
 
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// As for commands: 12 hours.

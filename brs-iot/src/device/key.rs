@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::device::pem::blocks::{Content, whole};
 use crate::device::pem::kinds::{self, Thing, Wanted, is_der, missing};
-use crate::device::secret::{Purpose, SecretSource};
+use brs_core::SecretSource;
+use brs_core::kit::Purpose;
 
 mod encryption;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use brs_core::{Blocking, Error};
+use brs_core::{Blocking, Error, SecretSource};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 use super::certificate::read_chain;
 use super::external_key::ExternalKey;
 use super::pem::Pem;
-use super::secret::SecretSource;
 use super::{Device, key};
 
 const CERTIFICATE: &str = "the certificate";

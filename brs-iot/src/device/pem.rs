@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::device::path;
-use crate::device::reading::{MAX_BYTES, read};
+use brs_core::kit::files::{MAX_BYTES, read};
+use brs_core::kit::path;
 
 pub(crate) mod blocks;
 pub(crate) mod kinds;

@@ -24,7 +24,7 @@ use rustls_native_certs::ErrorKind as Kind;
 use crate::device::Device;
 use crate::device::certificate::{Authorities, Facts, authorities};
 use crate::device::pem::Pem;
-use crate::device::reading::Unread;
+use brs_core::kit::files::Unread;
 
 const PARAM: &str = "trust_store";
 const TRUST_STORE: &str = "the trust store";

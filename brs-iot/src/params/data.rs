@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::device::pem::Pem;
-use crate::device::secret::SecretSource;
 use crate::params::Params;
 #[cfg(feature = "pkcs11")]
 use crate::pkcs11::Pkcs11;
+use brs_core::SecretSource;
 
 /// The parameters as data.
 #[derive(Deserialize, JsonSchema)]

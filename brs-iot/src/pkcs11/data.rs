@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Pkcs11;
-use crate::device::secret::SecretSource;
+use brs_core::SecretSource;
 
 /// The map.
 #[derive(Default, Deserialize, JsonSchema)]

@@ -16,7 +16,7 @@ use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
 use super::find::Identity;
 use super::pin::{self, Account};
 use super::token::KeyRef;
-use crate::device::secret::SecretSource;
+use brs_core::SecretSource;
 
 /// The PIN that was accepted, and where it came from.
 pub(super) struct Accepted {

@@ -15,7 +15,8 @@ use aws_lc_rs::{hmac, rand::SystemRandom};
 use brs_core::{Error, SecretString};
 
 use super::find::Identity;
-use crate::device::secret::{Purpose, SecretSource};
+use brs_core::SecretSource;
+use brs_core::kit::Purpose;
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;

@@ -25,7 +25,7 @@ use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
 use super::login::{Accepted, At, is_logged_in, login};
 use super::sign;
 use super::thread::Place;
-use crate::device::secret::SecretSource;
+use brs_core::SecretSource;
 
 /// A user's key on a token.
 #[derive(Clone, Debug)]

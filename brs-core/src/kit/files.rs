@@ -7,29 +7,31 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use brs_core::Error;
+use crate::kit::error::Error;
 use zeroize::Zeroizing;
 
 /// The system's own bundles of authorities have about 200 KiB; a device's certificate and key have
 /// a few.
-pub(crate) const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// Why a file was not read, as the end of a sentence, with the system's error.
 #[derive(Debug)]
-pub(crate) struct Unread {
+pub struct Unread {
     problem: String,
     source: Option<io::Error>,
 }
 
 impl Unread {
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
+    /// With a reason of your own.
+    pub fn new(problem: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
             source: None,
         }
     }
 
-    pub(crate) fn io(error: io::Error, path: &Path) -> Self {
+    /// With the reason of the system, made readable.
+    pub fn io(error: io::Error, path: &Path) -> Self {
         Self {
             problem: reason(&error, path),
             source: Some(error),
@@ -37,12 +39,12 @@ impl Unread {
     }
 
     /// The end of a sentence.
-    pub(crate) fn problem(&self) -> &str {
+    pub fn problem(&self) -> &str {
         &self.problem
     }
 
     /// `named` begins the sentence, as in ``the certificate `/path` ``.
-    pub(crate) fn into_error(self, named: &str, param: &str) -> Error {
+    pub fn into_error(self, named: &str, param: &str) -> Error {
         let error = Error::configuration(format!("{named} {}", self.problem))
             .with_param(param)
             .unrecoverable();
@@ -54,7 +56,7 @@ impl Unread {
 }
 
 /// Reads a file without leaving copies behind.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let failed = |error| Unread::io(error, path);
     // A pipe or a device would block or never end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -79,7 +81,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
 }
 
 /// What is wrong with something other than a regular file, as the end of a sentence.
-pub(crate) fn no_file(metadata: &Metadata) -> Option<&'static str> {
+pub fn no_file(metadata: &Metadata) -> Option<&'static str> {
     match (metadata.is_file(), metadata.is_dir()) {
         (true, _) => None,
         (false, true) => Some("is a folder: give a file"),

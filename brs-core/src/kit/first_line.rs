@@ -9,9 +9,8 @@
 
 use std::path::Path;
 
-use brs_core::SecretString;
-
-use crate::device::reading::{self, Unread};
+use super::files::{self, Unread};
+use super::secret::SecretString;
 
 /// A secret is a line; a longer file is another one.
 const MAX_BYTES: usize = 4096;
@@ -21,7 +20,7 @@ const UTF16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// Reads the secret. Blocks.
 pub(crate) fn read(path: &Path) -> Result<SecretString, Unread> {
-    let bytes = reading::read(path)?;
+    let bytes = files::read(path)?;
     let refused = |problem: &str| Err(Unread::new(problem));
     if bytes.len() > MAX_BYTES {
         return refused("has more than 4 KiB: give the file whose first line is the secret");

@@ -1,7 +1,7 @@
 //! Where a secret comes from: a pass phrase, a token's PIN. One type for all of them.
 //!
 //! It is fetched when it is needed and not kept. A file gives its first line, by the rules of
-//! [`first_line`]. Fetching may take its time, where a person is asked: it blocks, so callers do it
+//! `first_line`. Fetching may take its time, where a person is asked: it blocks, so callers do it
 //! on a thread for that; an async function is driven there by brs's own runtime. What is given in
 //! place of a path or a name may be the secret itself, so it is shown only if it looks like one.
 
@@ -10,10 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use brs_core::kit::own_runtime;
-use brs_core::{Blocking, Error, SecretString};
 use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
 
+use super::blocking::Blocking;
+use super::error::Error;
+use super::runtime::own as own_runtime;
+use super::secret::SecretString;
 use super::{first_line, path};
 
 /// The longest name of a variable that is shown.
@@ -45,10 +47,12 @@ enum Kind {
 }
 
 /// What a secret is for: how errors name it.
-#[derive(Clone, Copy)]
-pub(crate) struct Purpose {
-    pub(crate) what: &'static str,
-    pub(crate) param: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// With an article: `the PIN`.
+    pub what: &'static str,
+    /// The parameter.
+    pub param: &'static str,
 }
 
 impl SecretSource {
@@ -113,7 +117,7 @@ impl SecretSource {
     }
 
     /// The secret itself, if it was given as a value.
-    pub(crate) fn as_value(&self) -> Option<&SecretString> {
+    pub fn as_value(&self) -> Option<&SecretString> {
         match &self.0.kind {
             Kind::Value(value) => Some(value),
             _ => None,
@@ -121,7 +125,7 @@ impl SecretSource {
     }
 
     /// The secret, if it may change and no function has to be called for it. Blocks.
-    pub(crate) fn look(&self, purpose: Purpose) -> Option<SecretString> {
+    pub fn look(&self, purpose: Purpose) -> Option<SecretString> {
         match &self.0.kind {
             Kind::File(_) | Kind::Environment(_) => self.fetch(purpose).ok(),
             Kind::Value(_) | Kind::Function(_) => None,
@@ -131,7 +135,7 @@ impl SecretSource {
     /// Fetches the secret on a thread of its own, one call at a time.
     ///
     /// Dropping the future leaves a function running; while it does, another call fails.
-    pub(crate) async fn ask(&self, purpose: Purpose) -> Result<SecretString, Error> {
+    pub async fn ask(&self, purpose: Purpose) -> Result<SecretString, Error> {
         let source = self.clone();
         let asked = self.0.place.run(move || source.fetch(purpose)).await;
         asked.map_err(|error| {
@@ -141,17 +145,17 @@ impl SecretSource {
     }
 
     /// Waits until no other caller that shares this source has the turn.
-    pub(crate) async fn turn(&self) -> Turn<'_, ()> {
+    pub async fn turn(&self) -> Turn<'_, ()> {
         self.0.turns.lock().await
     }
 
     /// Whether this is a clone of the other.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Fetches the secret. Blocks, not to be called on a runtime's thread.
-    pub(crate) fn fetch(&self, Purpose { what, param }: Purpose) -> Result<SecretString, Error> {
+    pub fn fetch(&self, Purpose { what, param }: Purpose) -> Result<SecretString, Error> {
         match &self.0.kind {
             Kind::Value(value) => Ok(value.clone()),
             Kind::File(file) => first_line::read(&path::expanded(file)).map_err(|unread| {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// The path with a leading `~` replaced by the home directory, if there is one.
-pub(crate) fn expanded(path: &Path) -> Cow<'_, Path> {
+pub fn expanded(path: &Path) -> Cow<'_, Path> {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => Cow::Owned(home.join(rest)),
         _ => Cow::Borrowed(path),
@@ -22,7 +22,7 @@ const KEY_LENGTH: usize = 64;
 const USUAL_NAME: usize = 32;
 
 /// Whether a text may be shown as a path, and not rather a key that lost its PEM lines.
-pub(crate) fn is_plausible(text: &str) -> bool {
+pub fn is_plausible(text: &str) -> bool {
     let names = || text.split(['/', '\\']);
     if text.is_empty() || text.len() > MAX_PATH || text.chars().any(char::is_control) {
         return false;
