@@ -71,6 +71,7 @@ mod login;
 mod open;
 mod pin;
 mod prove;
+mod select;
 mod sign;
 mod thread;
 mod token;
@@ -86,7 +87,7 @@ use brs_core::{Blocking, Error};
 pub use open::Opened;
 
 use asking::Until;
-use find::{Id, ObjectSelector, TokenSelector};
+use select::{Id, ObjectSelector, TokenSelector};
 
 use crate::device::path;
 use crate::device::reading::{Unread, no_file};

@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use brs_core::{Error, SecretString};
 
-use super::find::Identity;
+use super::select::Identity;
 use crate::device::secret::{Purpose, SecretSource};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
