@@ -159,17 +159,8 @@ impl Pkcs11 {
             }
         };
         let mut read = Self::new(module_path);
-        read.token = TokenSelector {
-            slot_id: uri.slot_id,
-            label: uri.token,
-            serial: uri.serial,
-            manufacturer: uri.manufacturer,
-            model: uri.model,
-        };
-        read.key = ObjectSelector {
-            label: uri.object,
-            id: uri.id.map(Id),
-        };
+        read.token = uri.token;
+        read.key = uri.key;
         read.pin = uri
             .pin_value
             .map(SecretSource::value)

@@ -13,6 +13,8 @@ use brs_core::{Error, SecretString};
 use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
+use super::select::{Id, ObjectSelector, TokenSelector};
+
 const SCHEME: &str = "pkcs11:";
 /// The attributes of the query that are known.
 const QUERY: [&str; 4] = ["module-path", "module-name", "pin-source", "pin-value"];
@@ -22,13 +24,8 @@ const MAX_LENGTH: usize = 4096;
 /// The parts of a URI.
 #[derive(Debug, Default)]
 pub(super) struct Uri {
-    pub(super) token: Option<String>,
-    pub(super) serial: Option<String>,
-    pub(super) manufacturer: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) slot_id: Option<u64>,
-    pub(super) object: Option<String>,
-    pub(super) id: Option<Vec<u8>>,
+    pub(super) token: TokenSelector,
+    pub(super) key: ObjectSelector,
     pub(super) module_path: Option<PathBuf>,
     pub(super) pin_file: Option<PathBuf>,
     pub(super) pin_value: Option<SecretString>,
@@ -98,21 +95,21 @@ impl Uri {
 
     fn set_path(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         match name {
-            "token" => self.token = Some(bare(name, value)?),
-            "serial" => self.serial = Some(bare(name, value)?),
-            "manufacturer" => self.manufacturer = Some(bare(name, value)?),
-            "model" => self.model = Some(bare(name, value)?),
+            "token" => self.token.label = Some(bare(name, value)?),
+            "serial" => self.token.serial = Some(bare(name, value)?),
+            "manufacturer" => self.token.manufacturer = Some(bare(name, value)?),
+            "model" => self.token.model = Some(bare(name, value)?),
             "slot-id" => {
                 let number = text(name, value)?;
                 let number =
                     Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
                 let number = number.and_then(|number| number.parse().ok());
-                self.slot_id = Some(
+                self.token.slot_id = Some(
                     number.ok_or_else(|| wrong("has a `slot-id` that is not a decimal number"))?,
                 );
             }
-            "object" => self.object = Some(bare(name, value)?),
-            "id" => self.id = Some(value.to_vec()),
+            "object" => self.key.label = Some(bare(name, value)?),
+            "id" => self.key.id = Some(Id(value.to_vec())),
             "type" if value == b"private" => {}
             "type" => {
                 return Err(wrong(
@@ -264,17 +261,20 @@ mod tests {
              id=%00%ff;type=private?x-more=1&module-path=/usr/lib/m.so&vendor-b=2&pin-source=file:///run/pin&x-more=3",
         )
         .unwrap();
-        assert_eq!(uri.token.as_deref(), Some("My token;"));
-        assert_eq!(uri.serial.as_deref(), Some("00/1"));
+        assert_eq!(uri.token.label.as_deref(), Some("My token;"));
+        assert_eq!(uri.token.serial.as_deref(), Some("00/1"));
         assert_eq!(
-            (uri.manufacturer.as_deref(), uri.model.as_deref()),
+            (
+                uri.token.manufacturer.as_deref(),
+                uri.token.model.as_deref()
+            ),
             (Some("a"), Some("b%"))
         );
         assert_eq!(
-            (uri.slot_id, uri.object.as_deref()),
+            (uri.token.slot_id, uri.key.label.as_deref()),
             (Some(327), Some("deviceé"))
         );
-        assert_eq!(uri.id.as_deref(), Some(&[0, 255][..]));
+        assert_eq!(uri.key.id, Some(Id(vec![0, 255])));
         assert_eq!(uri.module_path.as_deref(), Some(Path::new("/usr/lib/m.so")));
         assert_eq!(uri.pin_file.as_deref(), Some(Path::new("/run/pin")));
         assert!(uri.pin_value.is_none());
@@ -284,7 +284,10 @@ mod tests {
     fn an_empty_path_and_an_empty_query_say_nothing() {
         for text in ["pkcs11:", "pkcs11:?", "PKCS11:"] {
             let uri = Uri::parse(text).unwrap();
-            assert!(uri.token.is_none() && uri.module_path.is_none(), "{text}");
+            assert!(
+                uri.token.label.is_none() && uri.module_path.is_none(),
+                "{text}"
+            );
         }
     }
 
@@ -295,16 +298,22 @@ mod tests {
                 "pkcs11:token=a%20b{padding};serial=1{padding};model=m{padding};object=k{padding}\n"
             );
             let uri = Uri::parse(&text).unwrap();
-            let names = [uri.token, uri.serial, uri.model, uri.object].map(Option::unwrap);
+            let names = [
+                uri.token.label,
+                uri.token.serial,
+                uri.token.model,
+                uri.key.label,
+            ]
+            .map(Option::unwrap);
             assert_eq!(names, ["a b", "1", "m", "k"], "{text}");
         }
         assert_eq!(
-            Uri::parse("pkcs11:object=").unwrap().object.as_deref(),
+            Uri::parse("pkcs11:object=").unwrap().key.label.as_deref(),
             Some("")
         );
         assert_eq!(
-            Uri::parse("pkcs11:id=%01%00").unwrap().id.as_deref(),
-            Some(&[1, 0][..])
+            Uri::parse("pkcs11:id=%01%00").unwrap().key.id,
+            Some(Id(vec![1, 0]))
         );
     }
 
@@ -413,8 +422,8 @@ mod tests {
             let encoded = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
             let text = format!("pkcs11:token={};id={}", encoded(token.as_bytes()), encoded(&id));
             let uri = Uri::parse(&text).unwrap();
-            prop_assert_eq!(uri.token, Some(token));
-            prop_assert_eq!(uri.id, Some(id));
+            prop_assert_eq!(uri.token.label, Some(token));
+            prop_assert_eq!(uri.key.id, Some(Id(id)));
         }
     }
 }
