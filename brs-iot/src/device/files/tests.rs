@@ -14,7 +14,7 @@ use pkcs8::pkcs5::pbes2::Parameters;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
-use crate::SecretSource;
+use crate::device::secret::SecretSource;
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Of what files have half.
