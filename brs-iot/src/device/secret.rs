@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brs_core::__private::own_runtime;
-use brs_core::{Blocking, Error, SecretString};
+#[cfg(feature = "pkcs11")]
+use brs_core::Blocking;
+use brs_core::{Error, SecretString};
+#[cfg(feature = "pkcs11")]
 use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
 
 use super::{first_line, path};
@@ -28,9 +31,11 @@ pub struct SecretSource(Arc<Source>);
 
 struct Source {
     kind: Kind,
+    #[cfg(feature = "pkcs11")]
     place: Blocking,
     /// Callers that share this source wait for the one that is asking, and need not ask if that one
     /// was enough.
+    #[cfg(feature = "pkcs11")]
     turns: Turns<()>,
 }
 
@@ -55,7 +60,9 @@ impl SecretSource {
     fn of(kind: Kind) -> Self {
         Self(Arc::new(Source {
             kind,
+            #[cfg(feature = "pkcs11")]
             place: Blocking::new(),
+            #[cfg(feature = "pkcs11")]
             turns: Turns::new(()),
         }))
     }
@@ -112,42 +119,12 @@ impl SecretSource {
         })))
     }
 
-    /// The secret itself, if it was given as a value.
-    pub(crate) fn as_value(&self) -> Option<&SecretString> {
-        match &self.0.kind {
-            Kind::Value(value) => Some(value),
-            _ => None,
-        }
-    }
-
     /// The secret, if it may change and no function has to be called for it. Blocks.
     pub(crate) fn look(&self, purpose: Purpose) -> Option<SecretString> {
         match &self.0.kind {
             Kind::File(_) | Kind::Environment(_) => self.fetch(purpose).ok(),
             Kind::Value(_) | Kind::Function(_) => None,
         }
-    }
-
-    /// Fetches the secret on a thread of its own, one call at a time.
-    ///
-    /// Dropping the future leaves a function running; while it does, another call fails.
-    pub(crate) async fn ask(&self, purpose: Purpose) -> Result<SecretString, Error> {
-        let source = self.clone();
-        let asked = self.0.place.run(move || source.fetch(purpose)).await;
-        asked.map_err(|error| {
-            Error::connection(format!("{} cannot be asked for: {error}", purpose.what))
-                .with_param(purpose.param)
-        })?
-    }
-
-    /// Waits until no other caller that shares this source has the turn.
-    pub(crate) async fn turn(&self) -> Turn<'_, ()> {
-        self.0.turns.lock().await
-    }
-
-    /// Whether this is a clone of the other.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Fetches the secret. Blocks, not to be called on a runtime's thread.
@@ -172,6 +149,40 @@ impl SecretSource {
                     .with_source(error),
             }),
         }
+    }
+}
+
+/// What a token's PIN needs beyond a pass phrase.
+#[cfg(feature = "pkcs11")]
+impl SecretSource {
+    /// The secret itself, if it was given as a value.
+    pub(crate) fn as_value(&self) -> Option<&SecretString> {
+        match &self.0.kind {
+            Kind::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Fetches the secret on a thread of its own, one call at a time.
+    ///
+    /// Dropping the future leaves a function running; while it does, another call fails.
+    pub(crate) async fn ask(&self, purpose: Purpose) -> Result<SecretString, Error> {
+        let source = self.clone();
+        let asked = self.0.place.run(move || source.fetch(purpose)).await;
+        asked.map_err(|error| {
+            Error::connection(format!("{} cannot be asked for: {error}", purpose.what))
+                .with_param(purpose.param)
+        })?
+    }
+
+    /// Waits until no other caller that shares this source has the turn.
+    pub(crate) async fn turn(&self) -> Turn<'_, ()> {
+        self.0.turns.lock().await
+    }
+
+    /// Whether this is a clone of the other.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
