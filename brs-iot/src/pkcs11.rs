@@ -71,6 +71,7 @@ mod login;
 mod open;
 mod pin;
 mod prove;
+mod select;
 mod sign;
 mod thread;
 mod token;
@@ -86,7 +87,7 @@ use brs_core::{Blocking, Error};
 pub use open::Opened;
 
 use asking::Until;
-use find::{Id, ObjectSelector, TokenSelector};
+use select::{Id, ObjectSelector, TokenSelector};
 
 use brs_core::SecretSource;
 use brs_core::kit::files::{Unread, no_file};
@@ -158,17 +159,8 @@ impl Pkcs11 {
             }
         };
         let mut read = Self::new(module_path);
-        read.token = TokenSelector {
-            slot_id: uri.slot_id,
-            label: uri.token,
-            serial: uri.serial,
-            manufacturer: uri.manufacturer,
-            model: uri.model,
-        };
-        read.key = ObjectSelector {
-            label: uri.object,
-            id: uri.id.map(Id),
-        };
+        read.token = uri.token;
+        read.key = uri.key;
         read.pin = uri
             .pin_value
             .map(SecretSource::value)

@@ -20,7 +20,8 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode as _, Tagged as _};
 
 use super::failure::Failure;
-use super::find::{self, FoundKey, Id, ObjectSelector};
+use super::find::{self, FoundKey};
+use super::select::{Id, ObjectSelector};
 use crate::device::certificate::Facts;
 
 /// How many certificates lead from a device to its root at most; AWS IoT takes chains of up to 5.

@@ -106,7 +106,7 @@ impl Data {
 }
 
 /// Bytes from hexadecimal digits, with or without `:` between them.
-fn id(name: &str, text: Option<String>) -> Result<Option<super::find::Id>, Error> {
+fn id(name: &str, text: Option<String>) -> Result<Option<super::select::Id>, Error> {
     let Some(text) = text else { return Ok(None) };
     let digits: Vec<u8> = text.bytes().filter(|&byte| byte != b':').collect();
     let byte = |pair: &[u8]| {
@@ -119,7 +119,7 @@ fn id(name: &str, text: Option<String>) -> Result<Option<super::find::Id>, Error
     };
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
     bytes
-        .map(|bytes| Some(super::find::Id(bytes)))
+        .map(|bytes| Some(super::select::Id(bytes)))
         .ok_or_else(|| {
             Error::validation(format!(
                 "`{name}` must be bytes in hexadecimal, such as `0a1b` or `0a:1b`"

@@ -18,44 +18,13 @@ use cryptoki::slot::Slot;
 
 use super::failure::{Failure, reason};
 use super::kind::kind;
+use super::select::{Id, Identity, ObjectSelector, TokenSelector, bare};
 
 /// More objects of a kind than any device's token has. A selection by label and id works among any
 /// number.
 const MAX_OBJECTS: usize = 1024;
 /// How many of them an error lists.
 const MAX_LISTED: usize = 16;
-
-/// What makes a token that very token, wherever it is plugged in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub(super) label: String,
-    pub(super) serial: String,
-    pub(super) manufacturer: String,
-    pub(super) model: String,
-    /// Set only if the rest does not distinguish two tokens.
-    pub(super) slot_id: Option<u64>,
-}
-
-/// Which token the user means.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TokenSelector {
-    pub(super) slot_id: Option<u64>,
-    pub(super) label: Option<String>,
-    pub(super) serial: Option<String>,
-    pub(super) manufacturer: Option<String>,
-    pub(super) model: Option<String>,
-}
-
-/// Which object of a token the user means.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ObjectSelector {
-    pub(super) label: Option<String>,
-    pub(super) id: Option<Id>,
-}
-
-/// An object's `CKA_ID`, shown in hexadecimal.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Id(pub(super) Vec<u8>);
 
 /// A key or certificate, as far as it can be seen.
 pub(super) struct Seen {
@@ -130,11 +99,11 @@ pub(super) fn token(
 /// The slot in which a known token is now.
 pub(super) fn slot(module: &Module, token: &Identity) -> Result<Slot, Failure> {
     let is_it = |seen: &Identity, slot: Slot| {
-        seen.label == token.label
-            && seen.serial == token.serial
-            && seen.manufacturer == token.manufacturer
-            && seen.model == token.model
-            && token.slot_id.is_none_or(|id| id == slot.id())
+        let here = Identity {
+            slot_id: token.slot_id,
+            ..seen.clone()
+        };
+        here == *token && token.slot_id.is_none_or(|id| id == slot.id())
     };
     let mut found = tokens(module)?
         .seen
@@ -330,7 +299,7 @@ pub(super) fn several(
     let (all, more) = every(session, class)?;
     let found: Vec<Seen> = all
         .into_iter()
-        .filter(|seen| selector.matches(seen))
+        .filter(|seen| seen.readable && selector.matches(&seen.label, &seen.id))
         .collect();
     if found.is_empty() && more {
         return Err(too_many(format!(
@@ -423,36 +392,6 @@ impl fmt::Display for Seen {
     }
 }
 
-impl TokenSelector {
-    fn matches(&self, slot_id: u64, token: &Identity) -> bool {
-        let is = |wanted: &Option<String>, is: &str| {
-            wanted.as_ref().is_none_or(|wanted| bare(wanted) == is)
-        };
-        self.slot_id.is_none_or(|wanted| wanted == slot_id)
-            && is(&self.label, &token.label)
-            && is(&self.serial, &token.serial)
-            && is(&self.manufacturer, &token.manufacturer)
-            && is(&self.model, &token.model)
-    }
-}
-
-impl ObjectSelector {
-    fn matches(&self, object: &Seen) -> bool {
-        object.readable
-            && self
-                .label
-                .as_ref()
-                .is_none_or(|wanted| bare(wanted) == bare(&object.label))
-            && self.id.as_ref().is_none_or(|wanted| *wanted == object.id)
-    }
-}
-
-/// Without the padding that PKCS#11 has for fixed fields, whether by the standard's spaces or by
-/// zeros.
-fn bare(text: &str) -> &str {
-    text.trim_end_matches([' ', '\0'])
-}
-
 /// A list for an error; of many, the first.
 pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String {
     if items.len() == 0 {
@@ -468,75 +407,6 @@ pub(super) fn listed(mut items: impl ExactSizeIterator<Item = String>) -> String
         list
     } else {
         format!("{list}; and {more} more")
-    }
-}
-
-/// `label `a`, serial `1``, or `any name` without a selection.
-fn said(f: &mut fmt::Formatter<'_>, parts: &[(&str, Option<&dyn fmt::Display>)]) -> fmt::Result {
-    let mut first = true;
-    for (name, value) in parts {
-        if let Some(value) = value {
-            write!(
-                f,
-                "{}{name} `{}`",
-                if first { "" } else { ", " },
-                clean(&value.to_string(), &[])
-            )?;
-            first = false;
-        }
-    }
-    if first {
-        f.write_str("any name")
-    } else {
-        Ok(())
-    }
-}
-
-fn shown<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
-    value.as_ref().map(|value| value as &dyn fmt::Display)
-}
-
-impl fmt::Display for TokenSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        said(
-            f,
-            &[
-                ("slot id", shown(&self.slot_id)),
-                ("label", shown(&self.label)),
-                ("serial", shown(&self.serial)),
-                ("manufacturer", shown(&self.manufacturer)),
-                ("model", shown(&self.model)),
-            ],
-        )
-    }
-}
-
-impl fmt::Display for ObjectSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        said(f, &[("label", shown(&self.label)), ("id", shown(&self.id))])
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "token `{}`", clean(&self.label, &[]))?;
-        if self.serial.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " (serial {})", clean(&self.serial, &[]))
-        }
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
     }
 }
 

@@ -13,8 +13,8 @@ use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 
 use super::failure::{Failure, needs_a_pin, refuses_the_pin, says_nothing};
-use super::find::Identity;
 use super::pin::{self, Account};
+use super::select::Identity;
 use super::token::KeyRef;
 use brs_core::SecretSource;
 

@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use brs_core::{Error, SecretString};
 
-use super::find::Identity;
+use super::select::Identity;
 use brs_core::SecretSource;
 use brs_core::kit::Purpose;
 

@@ -36,7 +36,7 @@ use brs_core::{Clock as _, Error, SystemClock};
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::find::Identity;
+use super::select::Identity;
 use super::token::Desk;
 
 /// What a thread is for.

@@ -21,8 +21,9 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificates::{self, OnToken};
 use super::failure::{Failure, needs_a_pin};
-use super::find::{self, FoundKey, Identity, ObjectSelector, TokenSelector};
+use super::find::{self, FoundKey};
 use super::login::{Accepted, At, is_logged_in, login};
+use super::select::{Identity, ObjectSelector, TokenSelector};
 use super::sign;
 use super::thread::Place;
 use brs_core::SecretSource;

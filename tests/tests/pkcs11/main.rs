@@ -3,7 +3,8 @@
 //! A module is initialised once per process and shared by all in it, so that each test is a process
 //! of its own, with tokens of its own in a directory of its own. `BRS_SOFTHSM2_MODULE` is the path
 //! of SoftHSM2's library, `BRS_TPM2_PKCS11_MODULE` that of tpm2-pkcs11, a second, independent
-//! module; for it, each test starts a software TPM. `mqtt` needs mosquitto, too.
+//! module; for it, each test starts a software TPM. `mqtt` needs mosquitto, too. Tokens that hang or
+//! fail are a module around SoftHSM2's, `faulty.c`, which its tests build with `cc`.
 
 // What is counted is counted in `/proc`.
 #![cfg(target_os = "linux")]
