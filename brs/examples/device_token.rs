@@ -6,8 +6,8 @@
 //! For real AWS, set `PKCS11_URI`, for example
 //! `pkcs11:token=device;object=key?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/pin`,
 //! `IOT_ENDPOINT`, `ROLE_ALIAS` and `AWS_REGION` as for the example `device_files`, and leave
-//! `TRUST_STORE` unset. The PIN is best kept in a file that only the program can read: in place of
-//! `pin-source`, `Pkcs11::pin` also takes a variable's name or a function.
+//! `TRUST_STORE` unset. Keep the PIN in a file that only the program can read, or give
+//! `Pkcs11::pin` a `SecretSource`: a file, a variable, a function.
 
 use std::env;
 

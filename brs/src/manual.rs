@@ -1,7 +1,7 @@
 //! The manual: which method to use, what happens when, and how to run it.
 //!
 //! Each chapter takes about five minutes. Their examples are compiled with the crate; complete
-//! programs are in the folder [`examples`] of the crate.
+//! programs are in the crate's folder `examples`.
 //!
 //! | chapter | answers |
 //! |---|---|
@@ -15,8 +15,6 @@
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
-//!
-//! [`examples`]: https://doc.rust-lang.org/cargo/reference/cargo-targets.html#examples
 
 // What the chapters link to.
 #[cfg(doc)]
