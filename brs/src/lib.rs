@@ -1,57 +1,85 @@
-//! Refreshable AWS sessions: credentials that are replaced before they expire.
-//!
-//! A program opens a session with a *method*; from then on every AWS client made from it works for
-//! as long as the program runs. The temporary credentials behind it are replaced in time, nobody
-//! waits for that, and an outage of their source is not an outage of the program.
+//! Refreshable AWS sessions: temporary credentials that are replaced before they expire.
 //!
 //! ```no_run
 //! # #[cfg(feature = "sts")]
-//! # async fn example() -> Result<(), brs::Error> {
-//! use brs::{RefreshableSession, sts};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use brs::sts;
 //!
 //! let role = sts::Params::new("arn:aws:iam::123456789012:role/app");
-//! let session = RefreshableSession::builder("sts", role).region("eu-west-1").build().await?;
-//! let config = session.sdk_config(); // for `aws_sdk_s3::Client::new(config)` and every other client
-//! # let _ = config;
+//! let session = brs::open(role).await?;
+//!
+//! // Any client of any service, for as long as the program runs.
+//! let s3 = session.client(aws_sdk_s3::Client::new);
+//! println!("{} buckets", s3.list_buckets().send().await?.buckets().len());
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! A session refreshes its credentials in the background while the current ones are valid, so
+//! callers do not wait. If their source is down, the program continues with the credentials that it
+//! has. If a service rejects them, they are replaced and the call is made once more.
+//!
+//! The [manual] begins with [which method to use](crate::manual::methods) and [what
+//! happens when](crate::manual::timing); those who know the Python package begin with [coming from
+//! boto3-refresh-session](crate::manual::from_boto3).
+//!
 //! # Methods
+//!
+//! A *method* is a way to obtain credentials. The type of the parameters selects it.
 //!
 //! | method | feature | credentials come from |
 //! |---|---|---|
-//! | `sts` (default) | `sts` (default) | STS AssumeRole; base credentials from keys, a profile or the default chain |
-//! | `custom` | `custom` | an async or sync function, or an external command that prints `credential_process` JSON |
-//! | `iot` | `iot`, `pkcs11` | AWS IoT's credentials provider: a device's X.509 certificate, key in a file or a token |
-//! | any | | a crate of one's own that registers a [`RefreshStrategy`] with [`register_method!`] |
+//! | `sts` | `sts` (default) | STS AssumeRole, on any AWS credentials: keys, a profile, SSO, a session |
+//! | `sts-session-token` | `sts` (default) | STS GetSessionToken: one MFA code for any number of roles |
+//! | `sts-web-identity` | `sts` (default) | STS AssumeRoleWithWebIdentity: a token file, as in EKS and CI jobs |
+//! | `custom` | `custom` | an async or sync function, or a command that prints `credential_process` JSON |
+//! | `iot` | `iot`, `pkcs11` | AWS IoT: a device's X.509 certificate, its key in a file or a token |
+//! | your own | none | [a crate that implements one trait](crate::manual::own_method) |
 //!
-//! The feature `mqtt` (with `iot`) opens connections to AWS IoT Core that stay up:
-//! `session.mqtt(options)`.
-//!
-//! [`RefreshableSession::available_methods`] lists what a build has, with the schema of each
-//! method's parameters. Any credentials provider of the AWS SDK gets the same engine with
-//! [`RefreshableSession::with_provider`].
+//! [`RefreshableSession::with_provider`] puts the same engine around any credentials provider of the
+//! AWS SDK. [`RefreshableSession::available_methods`] lists what a build has.
 //!
 //! # Features
 //!
-//! Features add API and change no behaviour, but for one thing: [`RefreshableSession::whoami`]
-//! knows the caller's account and ARN where the build has `sts`. `login` adds profiles of console
-//! logins (`aws login`) to `sts`, `full` has every method, `login` and `mqtt`, `object_store` makes
-//! a session a credential provider of that crate
-//! ([`RefreshableSession::object_store_credentials`]), `test-util` has a manual clock and the
-//! contract suite for tests. `custom` alone compiles no TLS stack and no SDK client, `iot` alone no
-//! SDK client.
+//! Features add API. The one behaviour that depends on them is [`RefreshableSession::whoami`]: it
+//! knows the caller's account and ARN if the build has `sts`.
 //!
-//! How the engine decides, and what it promises about secrets, is told in [`brs_core`].
+//! | feature | adds |
+//! |---|---|
+//! | `sts` (default) | the three methods of STS; profiles, SSO and the default chain for every method |
+//! | `login` | profiles of console logins (`aws login`) |
+//! | `custom` | the method `custom`; alone, it compiles no TLS stack and no SDK client |
+//! | `iot` | the method `iot`; alone, it compiles no SDK client |
+//! | `pkcs11` | device keys in TPMs, smart cards and HSMs |
+//! | `mqtt` | `session.mqtt(options)`: [connections to AWS IoT Core](crate::manual::messaging) that stay up |
+//! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
+//! | `full` | every method, `login`, `pkcs11` and `mqtt` |
+//! | `test-util` | a manual clock and the contract suite, for tests |
+//!
+//! # For programs
+//!
+//! [`open`], [`RefreshableSession`], [`SessionBuilder`] and the parameters of the methods; [`Error`]
+//! and [`Recovery`] for [what failed](crate::manual::errors); [`RefreshStatus`] and [`Event`] for
+//! [watching it](crate::manual::running); [`set_default_session`] and [`client()`] for code that
+//! cannot be handed a session. The [`prelude`] has the extension traits.
+//!
+//! # For authors of methods
+//!
+//! [`RefreshStrategy`], [`RefreshContext`], [`Setup`], [`Params`], [`MethodParams`] and
+//! [`register_method!`]: see [writing a method](crate::manual::own_method).
 
+// For programs.
 pub use brs_core::{
-    AdvisoryRefresh, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking,
-    CallerIdentity, ClientCachePolicy, ClientCacheStats, Clock, Error, ErrorKind, Event, Events,
-    Identity, IntoStrategy, Method, MethodParams, Params, Recovery, RefreshBackoff, RefreshContext,
-    RefreshReason, RefreshStatus, RefreshStrategy, RefreshableSession, RegisteredBaseLoader,
-    SecretString, SessionBuilder, SessionConfig, Setup, Sleep, SystemClock, TemporaryCredentials,
-    limit_concurrent_refreshes, register_method,
+    AdvisoryRefresh, CallerIdentity, ClientCachePolicy, ClientCacheStats, Error, ErrorKind, Event,
+    Events, Identity, Method, Recovery, RefreshBackoff, RefreshReason, RefreshStatus,
+    RefreshableSession, SecretString, SessionBuilder, SessionConfig, TemporaryCredentials,
+    limit_concurrent_refreshes,
+};
+// For authors of methods.
+pub use brs_core::{
+    BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, IntoStrategy,
+    MethodParams, Params, RefreshContext, RefreshStrategy, RegisteredBaseLoader, Setup, Sleep,
+    SystemClock, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]
@@ -70,6 +98,7 @@ pub use brs_core::test_util;
 
 mod absent;
 mod default_session;
+pub mod manual;
 
 pub use default_session::{client, default_session, set_default_session};
 

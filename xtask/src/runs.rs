@@ -10,10 +10,13 @@ use std::process::Command;
 use crate::python::Venv;
 use crate::workspace::Workspace;
 
-/// Feature sets of the facade whose method list is pinned by `brs/tests/methods.rs`.
+/// Feature sets of the facade whose method list is pinned by `tests/features`.
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
 const METHOD_SETS: [&str; 5] = ["", "sts", "custom", "iot", "full"];
+
+/// The package with that test, whose features are the facade's.
+const FEATURES: &str = "brs-tests-features";
 
 /// What tests with a software TPM have in their name, so that a run can leave them out.
 pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
@@ -160,7 +163,7 @@ pub(crate) fn table(
     examples.must_execute = false;
     runs.push(examples);
 
-    if has_test_target(workspace, "brs", "methods") {
+    if has_test_target(workspace, FEATURES, "methods") {
         for features in METHOD_SETS {
             let name = if features.is_empty() {
                 "none"
@@ -169,7 +172,7 @@ pub(crate) fn table(
             };
             let cargo = [
                 "--package",
-                "brs",
+                FEATURES,
                 "--no-default-features",
                 "--features",
                 features,
