@@ -2,26 +2,28 @@
 //! standing.
 //!
 //! Owns the wording, each with the setting to look at. What servers say in numbers is said in words
-//! by `reason.rs`, and what TLS says by `brs-iot`. Codes that programs may look for: `Dropped`,
-//! `Full`, `Offline`, `SessionLost`, `Closed`, `NotTaken`, `Unsubscribed`, `DuplicateClientId`.
+//! by `reason.rs`, and what TLS says by `brs-iot`. What programs may match on is `outcome.rs`.
 
 use std::time::Duration;
 
 use brs_core::{Error, Recovery};
 
+use crate::error::outcome::Outcome;
+
 pub(crate) mod lost;
+pub(crate) mod outcome;
 pub(crate) mod reason;
 
 /// The outbox had no room, and this was the oldest in it.
 pub(crate) fn dropped() -> Error {
-    Error::request("the message was dropped: the outbox was full, and it was the oldest in it")
-        .with_code("Dropped")
+    Outcome::Dropped.on(Error::request(
+        "the message was dropped: the outbox was full, and it was the oldest in it",
+    ))
 }
 
 pub(crate) fn full() -> Error {
-    Error::request("the outbox is full: publish less, or give it more room (`outbox_messages`, `outbox_bytes`)")
-        .retryable()
-        .with_code("Full")
+    Outcome::Full.on(Error::request("the outbox is full: publish less, or give it more room (`outbox_messages`, `outbox_bytes`)")
+        .retryable())
 }
 
 pub(crate) fn larger_than_the_outbox(size: usize, room: usize) -> Error {
@@ -33,34 +35,29 @@ pub(crate) fn larger_than_the_outbox(size: usize, room: usize) -> Error {
 }
 
 pub(crate) fn offline() -> Error {
-    Error::connection(
+    Outcome::Offline.on(Error::connection(
         "there is no connection, and a message of QoS 0 does not wait for one: publish it with QoS 1, or allow it to \
          wait (`hold_at_most_once`)",
-    )
-    .with_code("Offline")
+    ))
 }
 
 /// A message of QoS 0 on its way into a socket that failed.
 pub(crate) fn unsure() -> Error {
-    Error::connection(
+    Outcome::Offline.on(Error::connection(
         "the connection was lost while the message was handed to it: whether it has arrived is unknown, and one of \
          QoS 0 is not sent twice",
-    )
-    .with_code("Offline")
+    ))
 }
 
 pub(crate) fn session_lost() -> Error {
-    Error::connection(
+    Outcome::SessionLost.on(Error::connection(
         "the connection was lost before the acknowledgement, and the session with it: whether the message has arrived \
          is unknown",
-    )
-    .with_code("SessionLost")
+    ))
 }
 
 pub(crate) fn closed() -> Error {
-    Error::connection("the connection is closed")
-        .unrecoverable()
-        .with_code("Closed")
+    Outcome::Closed.on(Error::connection("the connection is closed").unrecoverable())
 }
 
 /// The library has found what this crate's own checks did not.
@@ -93,52 +90,47 @@ pub(crate) fn larger_than_a_packet(topic: &str, size: usize, most: usize) -> Err
 
 /// The server has ended one connection after the other at the same message.
 pub(crate) fn closed_at_message(topic: &str, times: u32) -> Error {
-    Error::request(format!(
+    Outcome::NotTaken.on(Error::request(format!(
         "the server closed {times} connections when it had the message to `{topic}`, and acknowledged it over none: \
          check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained); whether \
          it has arrived is unknown"
     ))
-    .with_code("NotTaken")
     .with_detail("topic", topic)
-    .unrecoverable()
+    .unrecoverable())
 }
 
 /// What had been handed to a link when the limit of a disconnect was up.
 pub(crate) fn unfinished(limit: Duration) -> Error {
-    Error::connection(format!(
+    Outcome::Closed.on(Error::connection(format!(
         "the connection was closed {limit:?} after that was asked for, before the acknowledgement: whether the message \
          has arrived is unknown"
     ))
-    .with_recovery(Recovery::Later)
-    .with_code("Closed")
+    .with_recovery(Recovery::Later))
 }
 
 /// What had not.
 pub(crate) fn unsent(limit: Duration) -> Error {
-    Error::connection(format!(
+    Outcome::Closed.on(Error::connection(format!(
         "the connection was closed {limit:?} after that was asked for, and the message has not been sent"
     ))
-    .with_recovery(Recovery::Later)
-    .with_code("Closed")
+    .with_recovery(Recovery::Later))
 }
 
 /// What the disconnect itself says then.
 pub(crate) fn left_over(limit: Duration) -> Error {
-    Error::connection(format!(
+    Outcome::Closed.on(Error::connection(format!(
         "the connection was closed after {limit:?} with something left over: each publish, subscribe and unsubscribe \
          has been told; give a longer limit, or look at what the server keeps waiting"
     ))
-    .with_recovery(Recovery::Later)
-    .with_code("Closed")
+    .with_recovery(Recovery::Later))
 }
 
 /// Nobody has an answer for a subscription that is wanted no more.
 pub(crate) fn unsubscribed(filter: &str) -> Error {
-    Error::request(format!(
+    Outcome::Unsubscribed.on(Error::request(format!(
         "the subscription to `{filter}` was ended by an unsubscribe before it was granted"
     ))
-    .with_code("Unsubscribed")
-    .with_detail("filter", filter)
+    .with_detail("filter", filter))
 }
 
 pub(crate) fn too_many_filters(count: usize) -> Error {
@@ -180,8 +172,8 @@ pub(crate) fn needs_a_region() -> Error {
     .unrecoverable()
 }
 
-pub(crate) fn duplicate_client_id(client_id: &str, certain: bool) -> Error {
-    Error::connection(if certain {
+pub(crate) fn duplicate_client_id(client_id: &str, certain: bool, cause: Error) -> Error {
+    Outcome::DuplicateClientId.on_with_cause(Error::connection(if certain {
         format!(
             "another client connected with the client id `{client_id}`, so the server closed this connection: give \
              each client an id of its own"
@@ -191,6 +183,5 @@ pub(crate) fn duplicate_client_id(client_id: &str, certain: bool) -> Error {
             "the server accepts `{client_id}` and soon closes the connection, again and again: most likely another \
              client uses the same client id; otherwise check that the policy allows what it publishes and subscribes"
         )
-    })
-    .with_code("DuplicateClientId")
+    }), cause)
 }

@@ -79,7 +79,7 @@
 //!
 //! MQTT 3.1.1 has no way to refuse a message but to close the connection. If a server closes four
 //! connections at the same message, in an orderly way that nobody in between can forge (TLS's
-//! `close_notify`, a WebSocket's close frame), the message fails with the code `NotTaken`. What the
+//! `close_notify`, a WebSocket's close frame), the message fails with [`Outcome::NotTaken`]. What the
 //! network cuts says nothing of a message, a client id or a certificate, and no message is given up
 //! for it.
 //!
@@ -149,4 +149,5 @@ pub use api::connection::{Connection, Messages, Subscribe, Subscription};
 pub use api::events::{Event, Events, State};
 pub use api::message::{Message, Publish, Qos};
 pub use api::options::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
+pub use error::outcome::Outcome;
 pub use open::{MqttExt, connect};

@@ -102,14 +102,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A validation error for what MQTT cannot carry, or AWS IoT does not take, before it is sent.
-    /// Then, by their [code](Error::code): `Full` and `Dropped` (see
-    /// [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, or with one that
-    /// was lost meanwhile, `SessionLost` (see [`WhenSessionLost`](crate::WhenSessionLost)),
-    /// `Closed`; or the server's refusal.
-    ///
-    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: the server soon closed four
-    /// connections with this as the oldest message in flight.
+    /// A validation error, before anything is sent, for a message that MQTT cannot carry or AWS IoT
+    /// does not accept. Then the server's refusal, or an [`Outcome`](crate::Outcome): `Full`,
+    /// `Dropped`, `Offline`, `SessionLost`, `NotTaken` or `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -139,9 +134,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter and for QoS 2; the server's refusal; by their
-    /// [code](Error::code) `Closed`, and `Unsubscribed` when [`unsubscribe`](Self::unsubscribe) was
-    /// called before there was an answer.
+    /// A validation error for a wrong filter and for QoS 2; the server's refusal; the
+    /// [outcomes](crate::Outcome) `Closed`, and `Unsubscribed` if
+    /// [`unsubscribe`](Self::unsubscribe) was called before there was an answer.
     ///
     /// # Cancel safety
     ///
@@ -159,7 +154,8 @@ impl Connection {
     /// # Errors
     ///
     /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is
-    /// asked for. Each filter has the server's refusal, `Unsubscribed`, or `Closed`.
+    /// asked for. Each filter can have the server's refusal, or the outcome `Unsubscribed`
+    /// or `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -214,7 +210,7 @@ impl Connection {
     /// # Errors
     ///
     /// A validation error for a wrong filter and for more than eight; the server's refusal;
-    /// `Closed`.
+    /// the outcome `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -253,14 +249,14 @@ impl Connection {
     /// publishes the last will.
     ///
     /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes
-    /// and unsubscribes the server has not answered. New ones end with the code `Closed` from now
-    /// on, and what is outstanding when the limit is up does, too. Of several limits the one that
+    /// and unsubscribes the server has not answered. New ones end with the outcome `Closed` from
+    /// now on, and so does what is outstanding when the limit is reached. Of several limits the one that
     /// is up first counts. The last will is not published, but where a connection was lost before,
     /// or is just being made.
     ///
     /// # Errors
     ///
-    /// A connection error with the code `Closed` when something was left over, or when the runtime
+    /// A connection error with the outcome `Closed` when something was left over, or when the runtime
     /// that drives the connection ends meanwhile. Of a connection that has ended already, none.
     ///
     /// # Cancel safety
@@ -301,7 +297,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The code `Closed`.
+    /// The outcome `Closed`.
     ///
     /// # Cancel safety
     ///

@@ -47,9 +47,10 @@ pub enum WhenFull {
     /// It waits for room.
     #[default]
     Block,
-    /// The oldest that is not yet in flight is dropped: its publish ends with the code `Dropped`.
+    /// The oldest that is not yet in flight is dropped: its publish ends with
+    /// [`Outcome::Dropped`](crate::Outcome::Dropped).
     DropOldest,
-    /// It ends with the code `Full`.
+    /// It ends with [`Outcome::Full`](crate::Outcome::Full).
     Error,
 }
 
@@ -59,7 +60,8 @@ pub enum WhenSessionLost {
     /// They are published once more, as new ones: at least once, perhaps twice.
     #[default]
     Requeue,
-    /// They end with the code `SessionLost`: whether they have arrived is unknown.
+    /// They end with [`Outcome::SessionLost`](crate::Outcome::SessionLost): whether they have
+    /// arrived is unknown.
     Fail,
 }
 
@@ -390,8 +392,8 @@ impl Options {
     }
 
     /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they
-    /// end with the code `Offline`. So does, in any case, the one that was being handed over when
-    /// the connection was lost.
+    /// end with [`Outcome::Offline`](crate::Outcome::Offline). So does, in any case, one that was
+    /// being sent when the connection was lost.
     pub fn hold_at_most_once(mut self, hold: bool) -> Self {
         self.hold_at_most_once = hold;
         self

@@ -11,6 +11,8 @@ use brs_core::Error;
 use brs_core::kit::with_cause;
 use brs_iot::Unreached;
 
+use crate::error::outcome::Outcome;
+
 /// How a connection ended, or why there was none.
 #[derive(Debug)]
 pub(crate) struct Lost {
@@ -103,12 +105,11 @@ pub(crate) fn closed(endpoint: &str) -> Error {
 
 /// The server is there, and does not answer what it was sent.
 pub(crate) fn unanswered(endpoint: &str, count: usize, waited: Duration) -> Error {
-    Error::connection(format!(
+    Outcome::Unanswered.on(Error::connection(format!(
         "`{endpoint}` has not answered {count} publishes, subscribes and unsubscribes for {} s, so the connection is \
          replaced",
         waited.as_secs()
-    ))
-    .with_code("Unanswered")
+    )))
 }
 
 /// The network ended the connection while it stood.
