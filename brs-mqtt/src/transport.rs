@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64ct::{Base64, Encoding as _};
 use brs_core::{Blocking, Clock, Error, SecretString};
 use brs_iot::__private::proxy_of_environment;
 use brs_iot::{DeviceIdentity, DeviceTls, ServerTrust};
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,6 +41,9 @@ pub(crate) mod websocket;
 const ALPN: &str = "x-amzn-mqtt-ca";
 /// And MQTT with a user's name and password there, which an authorizer of the account's own judges.
 const ALPN_WITHOUT_CERTIFICATE: &str = "mqtt";
+
+/// What a URL's user information needs encoded; `%` and `:` are its own.
+const USER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'%').remove(b':');
 
 /// What the MQTT library reads and writes.
 pub(crate) type Stream = Box<dyn ReadWrite>;
@@ -336,25 +340,17 @@ fn read_proxy(url: &str) -> Result<Proxy, Error> {
     if host.is_empty() || host.contains(['/', '?', '#']) {
         return Err(refused());
     }
-    let host = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
+    let url = match user {
+        // Passwords are often given as they are.
+        Some(user) => format!("http://{}@{host}", utf8_percent_encode(user, USER)),
+        None => format!("http://{host}"),
     };
-    let address: Uri = format!("http://{host}").parse().map_err(|_| refused())?;
-    let authorization = user.map(|user| {
-        let plain = zeroize::Zeroizing::new(
-            percent_encoding::percent_decode_str(user).collect::<Vec<u8>>(),
-        );
-        let encoded = zeroize::Zeroizing::new(format!("Basic {}", Base64::encode_string(&plain)));
-        HeaderValue::from_str(&encoded).map(|mut value| {
-            value.set_sensitive(true);
-            value
-        })
-    });
+    let matcher = Matcher::builder().https(url).build();
+    let found = matcher.intercept(&Uri::from_static("https://endpoint"));
+    let found = found.ok_or_else(refused)?;
     Ok(Proxy {
-        address,
-        authorization: authorization.transpose().map_err(|_| refused())?,
+        address: found.uri().clone(),
+        authorization: found.basic_auth().cloned(),
     })
 }
 
@@ -376,11 +372,19 @@ mod tests {
             address,
             authorization,
         } = read_proxy("http://me:p%40ss@proxy/").unwrap();
-        assert_eq!(address.to_string(), "http://proxy:80/");
+        assert_eq!(address.to_string(), "http://proxy/");
         assert_eq!(
             authorization.unwrap().to_str().unwrap(),
             "Basic bWU6cEBzcw=="
         );
+        for (url, plain) in [
+            ("http://me@proxy", "Basic bWU6"),
+            ("http://me:p@s/s@proxy", "Basic bWU6cEBzL3M="),
+        ] {
+            let header = read_proxy(url).unwrap().authorization.unwrap();
+            assert_eq!(header.to_str().unwrap(), plain, "{url}");
+            assert!(header.is_sensitive());
+        }
         assert_eq!(
             read_proxy("http://[::1]:8080").unwrap().address.to_string(),
             "http://[::1]:8080/"
