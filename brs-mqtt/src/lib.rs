@@ -140,7 +140,7 @@ pub mod __fuzz {
 
     /// Reads a configured endpoint and proxy.
     pub fn places(endpoint: &str, proxy: &str) {
-        let _ = crate::transport::endpoint::Endpoint::parse(endpoint, None, 8883);
+        let _ = crate::transport::endpoint::Endpoint::parse(endpoint, None, |_| 8883);
         let _ = crate::transport::check_proxy(proxy);
     }
 }

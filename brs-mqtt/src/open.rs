@@ -114,7 +114,7 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
         clock: Arc::clone(&clock),
         prepared: Mutex::new(Prepared::default()),
         // What a session lends may be old.
-        is_new: (options.device_given || session.is_none()).into(),
+        is_new: (options.device.is_some() || session.is_none()).into(),
         signer: Blocking::new(),
     };
     start(options, connector, clock).await
@@ -126,7 +126,7 @@ async fn security(
     clock: &Arc<dyn Clock>,
 ) -> Result<Security, Error> {
     let iot = session.and_then(|session| session.strategy::<Iot>());
-    let device = options.device_given.then(|| options.device.clone());
+    let device = options.device.clone();
     let identity = match (iot, device, options.trust_store.clone()) {
         (Some(iot), None, None) => iot.identity(),
         (Some(iot), None, Some(store)) => iot.identity().with_trust_store(store, clock).await?,

@@ -22,27 +22,35 @@ mod derived;
 const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(128));
 
 /// How the connection is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub enum Transport {
     /// Mutual TLS with the device's certificate: port 8883, or 443 with ALPN.
     #[default]
+    #[serde(rename = "x509")]
     X509,
     /// WebSocket on port 443, signed with a session's credentials.
+    #[serde(rename = "ws", alias = "websocket")]
     WebSocket,
 }
 
 /// The version of MQTT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub enum Protocol {
     /// MQTT 5: reasons in words, a session that ends when it should, flow control.
     #[default]
+    #[serde(rename = "5", alias = "5.0")]
     V5,
     /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
     V311,
 }
 
 /// What a full outbox means for the next publish.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenFull {
     /// It waits for room.
     #[default]
@@ -55,7 +63,9 @@ pub enum WhenFull {
 }
 
 /// What becomes of publishes in flight when the server has not kept the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenSessionLost {
     /// They are published once more, as new ones: at least once, perhaps twice.
     #[default]
@@ -100,8 +110,7 @@ pub struct Options {
     pub(crate) protocol: Protocol,
     pub(crate) port: Option<u16>,
     pub(crate) alpn: Option<bool>,
-    pub(crate) device: DeviceParams,
-    pub(crate) device_given: bool,
+    pub(crate) device: Option<DeviceParams>,
     pub(crate) trust_store: Option<Pem>,
     pub(crate) region: Option<String>,
     pub(crate) proxy: Option<SecretString>,
@@ -144,8 +153,7 @@ impl Options {
             protocol: Protocol::default(),
             port: None,
             alpn: None,
-            device: DeviceParams::new(),
-            device_given: false,
+            device: None,
             trust_store: None,
             region: None,
             proxy: None,
@@ -214,30 +222,23 @@ impl Options {
 
     /// Certificate and key in one. Default: the session's.
     pub fn device(mut self, device: DeviceParams) -> Self {
-        self.device = device;
-        self.device_given = true;
+        self.device = Some(device);
         self
     }
 
     /// The device's certificate, with those that lead to its authority: a path, PEM text or bytes.
-    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
-        self.device = self.device.certificate(certificate);
-        self.device_given = true;
-        self
+    pub fn certificate(self, certificate: impl Into<Pem>) -> Self {
+        self.with_device(|device| device.certificate(certificate))
     }
 
     /// The certificate's private key: a path, PEM text or bytes.
-    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
-        self.device = self.device.private_key(private_key);
-        self.device_given = true;
-        self
+    pub fn private_key(self, private_key: impl Into<Pem>) -> Self {
+        self.with_device(|device| device.private_key(private_key))
     }
 
     /// The pass phrase of an encrypted private key. Default: none.
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
-        self.device = self.device.private_key_passphrase(passphrase);
-        self.device_given = true;
-        self
+    pub fn private_key_passphrase(self, passphrase: impl Into<Passphrase>) -> Self {
+        self.with_device(|device| device.private_key_passphrase(passphrase))
     }
 
     /// The key within a PKCS#11 token, in place of a private key; the certificate too, where none
@@ -246,10 +247,8 @@ impl Options {
     /// A signature has the token's own limit and that of the try to connect: a token that waits for
     /// a person wants a longer [`connect_timeout`](Self::connect_timeout), too.
     #[cfg(feature = "pkcs11")]
-    pub fn pkcs11(mut self, pkcs11: brs_iot::Pkcs11) -> Self {
-        self.device = self.device.pkcs11(pkcs11);
-        self.device_given = true;
-        self
+    pub fn pkcs11(self, pkcs11: brs_iot::Pkcs11) -> Self {
+        self.with_device(|device| device.pkcs11(pkcs11))
     }
 
     /// The authorities that the server's certificate may come from. Default: the session's, else
@@ -460,6 +459,11 @@ impl Options {
     /// The runtime that drives the connection. Default: brs's own.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    fn with_device(mut self, set: impl FnOnce(DeviceParams) -> DeviceParams) -> Self {
+        self.device = Some(set(self.device.unwrap_or_default()));
         self
     }
 }

@@ -24,9 +24,9 @@ impl Options {
     /// A validation error that names the first value at fault, or a configuration error for values
     /// that do not go together.
     pub fn validate(&self) -> Result<(), Error> {
-        self.target()?;
+        let is_aws = self.target()?.is_aws();
         self.check_client_id()?;
-        if self.transport == Transport::WebSocket && self.device_given {
+        if self.transport == Transport::WebSocket && self.device.is_some() {
             return Err(apart(
                 "certificate",
                 "a WebSocket is signed with the session's credentials and shows no certificate: leave certificate and \
@@ -39,8 +39,8 @@ impl Options {
                 "`alpn` is for MQTT over mutual TLS: a WebSocket on port 443 needs none",
             ));
         }
-        if self.device_given {
-            self.device.validate()?;
+        if let Some(device) = &self.device {
+            device.validate()?;
         }
         if !KEEP_ALIVE.contains(&self.keep_alive.as_secs()) || self.keep_alive.subsec_nanos() != 0 {
             return Err(refused("keep_alive", "must be 5 to 1200 whole seconds"));
@@ -99,7 +99,7 @@ impl Options {
         }
         self.check_user()?;
         crate::api::message::check_user_properties(&self.user_properties)?;
-        self.check_last_will()?;
+        self.check_last_will(is_aws)?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| {
             crate::transport::check_proxy(proxy.expose())
         })
@@ -141,12 +141,12 @@ impl Options {
         Ok(())
     }
 
-    fn check_last_will(&self) -> Result<(), Error> {
+    fn check_last_will(&self, is_aws: bool) -> Result<(), Error> {
         let Some(will) = &self.last_will else {
             return Ok(());
         };
         let checked = will.validate();
-        let checked = if self.target()?.is_aws() {
+        let checked = if is_aws {
             checked.and_then(|()| will.check_for_aws())
         } else {
             checked
