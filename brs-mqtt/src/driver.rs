@@ -377,12 +377,12 @@ impl Driver {
             }
             let endpoint = &self.connector.endpoint.host;
             if pulse == Due::Dead {
-                return Err(Some(End::Lost(Lost::told(lost::dead(endpoint)))));
+                return Err(Some(End::Lost(Lost::with_reason(lost::dead(endpoint)))));
             }
             let waited = now.saturating_sub(since.unwrap_or(now));
             let count = self.in_flight.current() + self.asked.len();
             self.tell(Event::Unanswered { count, waited });
-            return Err(Some(End::Lost(Lost::told(lost::unanswered(
+            return Err(Some(End::Lost(Lost::with_reason(lost::unanswered(
                 endpoint, count, waited,
             )))));
         }

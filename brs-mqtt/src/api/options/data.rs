@@ -1,7 +1,7 @@
 //! The options as data: brs's names, and those of the Python package.
 //!
-//! Owns the spelling and nothing else: what becomes of it is `options.rs`'s. Errors never repeat a
-//! value.
+//! Owns the spelling only and sets everything through the builder of `options.rs`. Errors never
+//! repeat a value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -171,7 +171,7 @@ fn refuse_pkcs11<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Er
     match Option::<serde::de::IgnoredAny>::deserialize(deserializer)? {
         None => Ok(()),
         Some(_) => Err(serde::de::Error::custom(
-            "this build has no PKCS#11: enable the feature `pkcs11`",
+            "this build does not support PKCS#11: enable the feature `pkcs11`",
         )),
     }
 }
