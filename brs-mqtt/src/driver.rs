@@ -10,8 +10,8 @@
 //!    it.
 //! 4. Over a connection what is subscribed to goes out first, and nothing is published before it is
 //!    granted.
-//! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver
-//!    that is gone.
+//! 5. Whatever way the task ends, outbox and subscriptions are closed: callers do not wait for a
+//!    driver that is gone.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -22,8 +22,11 @@ pub(crate) fn dropped() -> Error {
 }
 
 pub(crate) fn full() -> Error {
-    Outcome::Full.on(Error::request("the outbox is full: publish less, or give it more room (`outbox_messages`, `outbox_bytes`)")
-        .retryable())
+    Outcome::Full.on(Error::request(
+        "the outbox is full: publish less, or give it more room (`outbox_messages`, \
+         `outbox_bytes`)",
+    )
+    .retryable())
 }
 
 pub(crate) fn larger_than_the_outbox(size: usize, room: usize) -> Error {
@@ -165,7 +168,7 @@ pub(crate) fn needs_a_device() -> Error {
 
 pub(crate) fn needs_a_region() -> Error {
     Error::configuration(
-        "the region to sign for is not known: set `region`, since the endpoint's name does not contain one",
+        "no region is known to sign for: give `region`, since the endpoint's name does not contain one",
     )
     .with_param("region")
     .unrecoverable()

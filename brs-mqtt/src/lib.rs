@@ -52,7 +52,9 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `pkcs11` | keys in a PKCS#11 token: that of a session of the method `iot`, or `Options::pkcs11`. A token that hangs fails the attempt, and blocks neither a thread of the runtime nor its shutdown |
+//! | `pkcs11` | keys in a PKCS#11 token: that of a session of the method `iot`, or `Options::pkcs11` |
+//!
+//! A token that hangs fails the attempt, and blocks neither a thread of the runtime nor its shutdown.
 //!
 //! # Results
 //!

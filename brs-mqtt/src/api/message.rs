@@ -38,7 +38,8 @@ impl Qos {
             return Ok(());
         }
         Err(Error::validation(
-            "AWS IoT Core has no QoS 2: use QoS 1, and make duplicate messages harmless",
+            "AWS IoT Core has no QoS 2: use QoS 1, and \
+             make duplicate messages harmless",
         )
         .with_param("qos")
         .unrecoverable())

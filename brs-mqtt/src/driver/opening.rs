@@ -32,7 +32,10 @@ pub(super) async fn open(
     let answer = tokio::select! {
         biased;
         answer = line.introduce(&options, clean) => answer,
-        () = time_is_up => return Err(Lost::with_reason(lost::late(&endpoint.host, options.connect_timeout + TO_ANSWER))),
+        () = time_is_up => {
+            let limit = options.connect_timeout + TO_ANSWER;
+            return Err(Lost::with_reason(lost::late(&endpoint.host, limit)));
+        }
     };
     match answer {
         Ok(Incoming::Accepted(welcome)) => Ok((line, welcome)),
