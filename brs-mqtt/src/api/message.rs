@@ -149,7 +149,8 @@ impl Publish {
         check_for_aws(&self.topic, "topic")?;
         if self.payload.len() > MAX_PAYLOAD {
             return Err(Error::validation(format!(
-                "the payload has {} bytes, and AWS IoT accepts 128 KB (131072): split it, or store it in S3 and send its location",
+                "the payload has {} bytes, and AWS IoT accepts 128 KB (131072): split it, or store it in \
+                 S3 and send its location",
                 self.payload.len()
             ))
             .with_param("payload")
