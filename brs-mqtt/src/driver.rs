@@ -10,8 +10,8 @@
 //!    it.
 //! 4. Over a connection what is subscribed to goes out first, and nothing is published before it is
 //!    granted.
-//! 5. Whatever way the task ends, outbox and subscriptions are closed: nobody waits for a driver
-//!    that is gone.
+//! 5. Whatever way the task ends, outbox and subscriptions are closed: callers do not wait for a
+//!    driver that is gone.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -377,12 +377,12 @@ impl Driver {
             }
             let endpoint = &self.connector.endpoint.host;
             if pulse == Due::Dead {
-                return Err(Some(End::Lost(Lost::told(lost::dead(endpoint)))));
+                return Err(Some(End::Lost(Lost::with_reason(lost::dead(endpoint)))));
             }
             let waited = now.saturating_sub(since.unwrap_or(now));
             let count = self.in_flight.current() + self.asked.len();
             self.tell(Event::Unanswered { count, waited });
-            return Err(Some(End::Lost(Lost::told(lost::unanswered(
+            return Err(Some(End::Lost(Lost::with_reason(lost::unanswered(
                 endpoint, count, waited,
             )))));
         }

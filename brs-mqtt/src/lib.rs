@@ -1,4 +1,4 @@
-//! MQTT to AWS IoT Core for brs: a connection that stays up and loses nothing silently.
+//! MQTT to AWS IoT Core for brs: a connection that reconnects by itself and loses nothing silently.
 //!
 //! ```text
 //! session.mqtt(options) ──► Connection: publish · subscribe · unsubscribe · events · disconnect
@@ -7,7 +7,7 @@
 //!                           driver: one task ── outbox, subscriptions, back-off
 //!                               │
 //!                    TCP ─ proxy ─ TLS ─ WebSocket ──► <prefix>-ats.iot.<region>.amazonaws.com
-//!                    certificate or signature of this moment, for each connection anew
+//!                    current certificate or signature, for each connection
 //! ```
 //!
 //! ```no_run
@@ -30,93 +30,98 @@
 //!
 //! # Ways to connect
 //!
-//! | [`Transport`] | port | shows | needs |
+//! | [`Transport`] | port | authenticates by | needs |
 //! |---|---|---|---|
 //! | `X509` | 8883 | the device's certificate | certificate and key (file or token), or a session of the method `iot` |
-//! | `X509` | 443, ALPN `x-amzn-mqtt-ca` | the same | the same |
-//! | `X509` | 443, ALPN `mqtt` | a name and a password | [`Options::username`], and no certificate |
+//! | `X509` | 443, ALPN `x-amzn-mqtt-ca` | the device's certificate | the same |
+//! | `X509` | 443, ALPN `mqtt` | a user name and a password | [`Options::username`], and no certificate |
 //! | `WebSocket` | 443 | a SigV4 signature | any session |
 //!
-//! MQTT 5 by default, 3.1.1 by [`Protocol`]; each through an HTTP CONNECT proxy if one is given or
-//! the environment has one. Name and password are for custom authorizers; they can also go with a
-//! certificate. What a connection shows is made for it: the URL is signed for each handshake, with
-//! credentials that are refreshed first where that is due, and a certificate that has been rotated
-//! is used at the next connection. A refresh that fails is the error of that try: nothing is signed
-//! with credentials that have expired.
+//! MQTT 5 is the default, and [`Protocol`] selects 3.1.1. Each way can go through an HTTP CONNECT
+//! proxy, from the options or the environment. User name and password are for custom authorizers and
+//! can be combined with a certificate.
 //!
-//! With the feature `pkcs11` the key may be in a PKCS#11 token: that of a session of `iot`, or
-//! given anew (`Options::pkcs11`). A token that hangs costs a try its error, and neither a thread
-//! of the runtime nor its end.
+//! Each connection uses the current credentials: a URL is signed for its handshake, after a refresh if
+//! one is due, and a rotated certificate is used from the next connection on. A failed refresh is the
+//! error of that attempt; brs never signs with expired credentials.
 //!
-//! [`Options::from_data`] reads all of this from a configuration file, in brs's names or the Python
-//! package's.
+//! [`Options::from_data`] reads all options from a configuration file, by brs's names or those of the
+//! Python package.
 //!
-//! # What a result means
+//! # Features
 //!
-//! [`publish`](Connection::publish) is ready when a message of QoS 1 is acknowledged, one of QoS 0
-//! handed to the socket; [`subscribe`](Connection::subscribe) when the server has granted it. A
-//! future that is dropped before the outbox has taken its message has published nothing; dropped
-//! later it cancels nothing.
+//! | feature | adds |
+//! |---|---|
+//! | `pkcs11` | keys in a PKCS#11 token: that of a session of the method `iot`, or `Options::pkcs11` |
 //!
-//! # Staying up
+//! A token that hangs fails the attempt, and blocks neither a thread of the runtime nor its shutdown.
 //!
-//! After a loss the client waits 1 s, 2 s, … 128 s, with jitter, and starts again from 1 s only
-//! after a connection that was stable for 30 s. A server that has not kept the session is asked for
-//! all subscriptions again, and nothing is published before it has granted them. Messages of QoS 1
-//! in flight are sent again, under their packet ids and with their DUP flag, when the session lives
-//! on; when it does not, they are published once more or fail, as [`WhenSessionLost`] says. What is
-//! published meanwhile waits in the outbox, bounded in messages and bytes; [`WhenFull`] says what
-//! happens when that is full. WebSockets are replaced before AWS ends them after 24 hours.
+//! # Results
+//!
+//! [`publish`](Connection::publish) is ready when a message of QoS 1 is acknowledged, or a message of
+//! QoS 0 is written to the socket; [`subscribe`](Connection::subscribe) when the server has granted the
+//! subscription. If a call fails on this side of the connection, [`Outcome::of`] finds the reason in
+//! its error; the reason code of a server's refusal is [`Error::code`](brs_core::Error::code).
+//!
+//! # Reconnecting
+//!
+//! After a loss the client waits 1 s, 2 s, … 128 s, with jitter. It starts from 1 s again after a
+//! connection that was stable for 30 s. If the server has not kept the session, the client repeats all
+//! subscriptions and publishes nothing before the server has answered them.
+//!
+//! Messages of QoS 1 in flight are sent again, with their packet ids and the DUP flag, if the session
+//! was kept; otherwise [`WhenSessionLost`] decides whether they are published again or fail. Publishes
+//! wait in the outbox meanwhile, which is bounded in messages and bytes; [`WhenFull`] decides what
+//! happens when it is full. WebSockets are replaced before AWS closes them after 24 hours.
 //! [`Connection::events`] reports all of it.
 //!
-//! The outbox is in memory only: what it holds when the process ends is lost. So await
-//! [`disconnect`](Connection::disconnect) before the program ends; it also keeps the server from
-//! publishing the last will, which it does for a process that ends without a goodbye.
+//! The outbox is in memory only: its messages are lost when the process ends. Await
+//! [`disconnect`](Connection::disconnect) before the program ends. It also keeps the server from
+//! publishing the last will, which it does if the process ends without DISCONNECT.
 //!
-//! A server that says nothing for the [`keep_alive`](Options::keep_alive) is asked whether it is
-//! there, whatever is sent to it meanwhile, and left if there is no answer within half of it. One
-//! that answers but does not acknowledge is left, too ([`Event::Unanswered`]).
+//! If the server is silent for the [`keep_alive`](Options::keep_alive), the client sends a ping, and
+//! replaces the connection if there is no answer within half of it. It also replaces a connection to a
+//! server that answers pings but acknowledges nothing ([`Event::Unanswered`]).
 //!
-//! MQTT 3.1.1 has no way to refuse a message but to close the connection. If a server closes four
-//! connections at the same message, in an orderly way that nobody in between can forge (TLS's
-//! `close_notify`, a WebSocket's close frame), the message fails with the code `NotTaken`. What the
-//! network cuts says nothing of a message, a client id or a certificate, and no message is given up
-//! for it.
+//! An MQTT 3.1.1 server can refuse a message only by closing the connection. If it closes four
+//! connections at the same message, and in an orderly way that only the server itself can produce
+//! (TLS's `close_notify`, a WebSocket's close frame), the message fails with [`Outcome::NotTaken`]. A
+//! connection that the network cuts proves nothing about a message, and no message fails for it.
 //!
-//! # Messages
+//! # Receiving
 //!
-//! Each subscription is a stream, and [`Connection::messages`] one of all. A message of QoS 1 is
-//! acknowledged when it is taken from its streams, or by [`Message::ack`] where
-//! [`Subscribe::manual_ack`] leaves it to the reader. So a reader that is slow makes the server
-//! wait: it sends no more than it may have unacknowledged ([`Options::receive_maximum`]), over the
-//! connection as a whole, so a reader that leaves all of that unread leaves nothing of QoS 1 to the
-//! other streams ([`Event::WindowFull`] names it). A server that sends more than its window all the
-//! same, as one of MQTT 3.1.1 may, finds the stream full at 1024 beyond its capacity. Messages of
-//! QoS 0, which no server holds back, are dropped when their stream is full, and an event counts
-//! them. No reader stops the connection, its keep-alive, or what is published.
+//! Each subscription is a stream, and [`Connection::messages`] is one of all messages. A message of
+//! QoS 1 is acknowledged when it is read from its streams, or by [`Message::ack`] with
+//! [`Subscribe::manual_ack`].
 //!
-//! Filters that overlap are no reason to get a message twice: in MQTT 5 each of them has a
-//! subscription identifier, if the server takes such, and a stream gets each message once. A
-//! message that is larger than [`Options::max_incoming_packet_size`] is passed over, acknowledged,
-//! and reported ([`Event::TooLarge`]).
+//! A slow reader therefore slows down the server, which sends only a limited number of unacknowledged
+//! messages ([`Options::receive_maximum`]). The limit is for the whole connection: a reader that uses
+//! it up keeps messages of QoS 1 from the other streams ([`Event::WindowFull`] names it). If a server
+//! exceeds its window, as one of MQTT 3.1.1 can, the stream is full at 1024 messages beyond its
+//! capacity. Messages of QoS 0, which no server holds back, are dropped when their stream is full, and
+//! an event counts them. No reader stops the connection, its keep-alive, or publishes.
 //!
-//! A session that the server has kept for an earlier process ([`Options::clean_start`]) brings
-//! messages before anybody subscribes: they wait a minute for somebody who does, as many as the
-//! window holds, at least 1024.
+//! Overlapping filters do not deliver a message twice: in MQTT 5 each subscription has an identifier,
+//! if the server supports them, and a stream gets each message once. A message that is larger than
+//! [`Options::max_incoming_packet_size`] is skipped, acknowledged and reported ([`Event::TooLarge`]).
+//!
+//! A session that the server has kept for an earlier process ([`Options::clean_start`]) can deliver
+//! messages before the program subscribes. They are held for a minute: as many as the window allows,
+//! at least 1024.
 //!
 //! # Two clients with one id
 //!
-//! The server lets the newer one in and closes the older one's connection, so two clients with one
-//! id evict each other for ever. [`Event::DuplicateClientId`] says so, for certain where the server
-//! tells, as a suspicion after three connections that the server soon closed, in an orderly way,
-//! without a word.
+//! A server accepts the newer client and closes the connection of the older one, so two clients with
+//! one id evict each other for ever. [`Event::DuplicateClientId`] reports this: for certain if the
+//! server gives the reason, and as a suspicion after three connections that the server soon closed in
+//! an orderly way without one.
 //!
 //! # Limits of AWS IoT
 //!
-//! More than eight filters in a subscribe and QoS 2 are refused before they are sent; to an
-//! endpoint of AWS's own name, so are payloads over 128 KB and topics over 256 bytes or seven
-//! slashes. Another broker, or a custom domain, is given whatever MQTT can carry, up to what it
-//! says or [`Options::max_outgoing_packet_size`].
+//! More than eight filters in a subscribe and QoS 2 are rejected before they are sent. For an endpoint
+//! with AWS's own name, so are payloads over 128 KB, and topics over 256 bytes or seven slashes. For
+//! other brokers and custom domains the limits are MQTT's, the server's, and
+//! [`Options::max_outgoing_packet_size`].
 
 mod api;
 mod driver;
@@ -140,7 +145,7 @@ pub mod __fuzz {
 
     /// Reads a configured endpoint and proxy.
     pub fn places(endpoint: &str, proxy: &str) {
-        let _ = crate::transport::endpoint::Endpoint::parse(endpoint, None, 8883);
+        let _ = crate::transport::endpoint::Endpoint::parse(endpoint, None, |_| 8883);
         let _ = crate::transport::check_proxy(proxy);
     }
 }
@@ -149,4 +154,6 @@ pub use api::connection::{Connection, Messages, Subscribe, Subscription};
 pub use api::events::{Event, Events, State};
 pub use api::message::{Message, Publish, Qos};
 pub use api::options::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
+pub use bytes::Bytes;
+pub use error::outcome::Outcome;
 pub use open::{MqttExt, connect};

@@ -1,7 +1,7 @@
-//! Opening a connection: with a session, or without one.
+//! Opening a connection, with a session or without one.
 //!
-//! Owns what is taken from where: the device, the trust store and the region are the options', else
-//! the session's.
+//! Owns the precedence: the device, the trust store and the region come from the options, else from
+//! the session.
 
 use std::sync::{Arc, Mutex};
 
@@ -36,18 +36,16 @@ const COMMANDS: usize = 64;
 /// ```
 #[async_trait]
 pub trait MqttExt: sealed::Sealed {
-    /// Opens a connection. Over mutual TLS a session of the method `iot` lends its certificate, key
-    /// and trust store, unless the options hold others; a WebSocket is signed with the credentials
-    /// of any session.
+    /// Opens a connection. For mutual TLS, a session of the method `iot` provides its certificate, key
+    /// and trust store, unless the options have others. A WebSocket is signed with the credentials of
+    /// any session.
+    ///
+    /// Cancel safe: if the future is dropped, the attempt is cancelled.
     ///
     /// # Errors
     ///
-    /// A validation or configuration error for the options; what kept the first try from
-    /// succeeding, unless [`Options::defer_connect`] says that it need not.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: dropped, the try is given up.
+    /// A validation or configuration error for the options, or the error of the first attempt, unless
+    /// [`Options::defer_connect`] is set.
     async fn mqtt(&self, options: Options) -> Result<Connection, Error>;
 }
 
@@ -63,16 +61,13 @@ impl MqttExt for RefreshableSession {
     }
 }
 
-/// Opens a connection with a device's certificate, or with a user's name and password, without a
-/// session.
+/// Opens a connection without a session: with a device's certificate, or a user's name and password.
+///
+/// Cancel safe: if the future is dropped, the attempt is cancelled.
 ///
 /// # Errors
 ///
-/// As [`MqttExt::mqtt`]; a configuration error for a WebSocket, which needs a session.
-///
-/// # Cancel safety
-///
-/// Cancel safe: dropped, the try is given up.
+/// Those of [`MqttExt::mqtt`], and a configuration error for a WebSocket, which needs a session.
 pub async fn connect(options: Options) -> Result<Connection, Error> {
     open(options, None).await
 }
@@ -113,8 +108,8 @@ async fn open(options: Options, session: Option<&RefreshableSession>) -> Result<
         keep_alive: options.keep_alive,
         clock: Arc::clone(&clock),
         prepared: Mutex::new(Prepared::default()),
-        // What a session lends may be old.
-        is_new: (options.device_given || session.is_none()).into(),
+        // A session may have read them long ago.
+        is_new: (options.device.is_some() || session.is_none()).into(),
         signer: Blocking::new(),
     };
     start(options, connector, clock).await
@@ -126,7 +121,7 @@ async fn security(
     clock: &Arc<dyn Clock>,
 ) -> Result<Security, Error> {
     let iot = session.and_then(|session| session.strategy::<Iot>());
-    let device = options.device_given.then(|| options.device.clone());
+    let device = options.device.clone();
     let identity = match (iot, device, options.trust_store.clone()) {
         (Some(iot), None, None) => iot.device_identity(),
         (Some(iot), None, Some(store)) => {
@@ -156,8 +151,10 @@ async fn start(
 ) -> Result<Connection, Error> {
     let runtime = match options.runtime.clone() {
         Some(runtime) => runtime,
-        None => brs_core::kit::own_runtime()
-            .map_err(|error| Error::connection("no thread could be started").with_source(error))?,
+        None => brs_core::kit::own_runtime().map_err(|error| {
+            Error::connection("the thread for the connection could not be started")
+                .with_source(error)
+        })?,
     };
     let shared = Arc::new(Shared {
         client_id: options.client_id.clone(),

@@ -1,8 +1,9 @@
-//! One connection's way to the server: TCP, perhaps a proxy's tunnel, TLS, perhaps a WebSocket.
+//! Opens one connection to the server: TCP, a proxy's tunnel if there is one, TLS, and a WebSocket if
+//! the options ask for it.
 //!
-//! Owns the order of these and their time limit. What a connection shows, a certificate or a
-//! signature, is prepared anew for each try ([`Connector::prepare`]), so none is made with what was
-//! valid at an earlier one. The MQTT library gets a stream and knows nothing of this.
+//! Owns the order of these and their time limit. The certificate or signature is prepared for each
+//! attempt ([`Connector::prepare`]), so that no attempt uses an expired one. The driver gets a stream
+//! and knows nothing of this.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -11,13 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64ct::{Base64, Encoding as _};
 use brs_core::{Blocking, Clock, Error, SecretString};
 use brs_iot::__private::proxy_of_environment;
 use brs_iot::{DeviceIdentity, DeviceTls, ServerTrust};
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,24 +40,27 @@ pub(crate) mod websocket;
 
 /// What AWS IoT calls MQTT with mutual TLS on port 443.
 const ALPN: &str = "x-amzn-mqtt-ca";
-/// And MQTT with a user's name and password there, which an authorizer of the account's own judges.
+/// And MQTT with a user's name and password there, for a custom authorizer.
 const ALPN_WITHOUT_CERTIFICATE: &str = "mqtt";
+
+/// What a URL's user information needs encoded; `%` and `:` are its own.
+const USER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'%').remove(b':');
 
 /// What the MQTT library reads and writes.
 pub(crate) type Stream = Box<dyn ReadWrite>;
 
-/// TCP, on which nothing may stand still for too long that is written.
+/// TCP with a time limit for writing.
 pub(crate) type Watched = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// Both directions in one.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
-/// Whom the connection trusts and what it shows.
+/// How the connection is authenticated, and which servers it trusts.
 #[derive(Debug)]
 pub(crate) enum Security {
     Device(DeviceIdentity),
-    /// Nothing but the user's name and password, in CONNECT.
+    /// By the user's name and password in CONNECT only.
     Named(ServerTrust),
     Signed(ServerTrust, Signer),
 }
@@ -66,11 +71,11 @@ impl Security {
         match self {
             Self::Signed(..) => "the role's policy allows `iot:Connect` for this client id",
             Self::Named(_) => {
-                "the authorizer is active, knows name and password, and allows `iot:Connect`"
+                "the authorizer is active, accepts the name and password, and allows `iot:Connect`"
             }
             Self::Device(_) => {
-                "the certificate is registered and active, and has a policy that allows \
-                 `iot:Connect` for this client id"
+                "the certificate is registered and active, and its policy allows `iot:Connect` for \
+                 this client id"
             }
         }
     }
@@ -84,17 +89,17 @@ pub(crate) struct Connector {
     pub(crate) alpn: bool,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) limit: Duration,
-    /// For how long what is written may find no way out, and no confirmation.
+    /// How long written data may wait to be sent and, on Linux, to be confirmed.
     pub(crate) keep_alive: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) prepared: Mutex<Prepared>,
-    /// Whether the device has just been read, for this connection.
+    /// Whether the device's files have just been read for this connection.
     pub(crate) is_new: AtomicBool,
-    /// Where a token signs: one call at a time.
+    /// The thread on which a token signs, one call at a time.
     pub(crate) signer: Blocking,
 }
 
-/// A proxy's address, and what it is to know of the user.
+/// A proxy's address, and the user's credentials for it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: Uri,
@@ -102,7 +107,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// The one that was given, else that of the environment on the way to the endpoint.
+    /// The given proxy, else the environment's for this endpoint.
     pub(crate) fn of(
         given: Option<&SecretString>,
         endpoint: &Endpoint,
@@ -120,7 +125,7 @@ impl Proxy {
     }
 }
 
-/// What the next connection shows.
+/// The TLS configuration or signature for the next connection.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     tls: Option<Arc<DeviceTls>>,
@@ -128,10 +133,10 @@ pub(crate) struct Prepared {
 }
 
 impl Connector {
-    /// Certificate and credentials of this moment, for one try.
+    /// Loads the current certificate or signs with the current credentials, for one attempt.
     pub(crate) async fn prepare(&self) -> Result<(), Error> {
         let (tls, signed) = match &self.security {
-            // Its files were read a moment ago.
+            // Its files have just been read.
             Security::Device(identity) if self.is_new.swap(false, Ordering::Relaxed) => {
                 (identity.tls_as_read(&self.clock)?, None)
             }
@@ -149,8 +154,8 @@ impl Connector {
         Ok(())
     }
 
-    /// What TLS, or the device's token, said of a failure; what may be another one by then is read
-    /// anew for the next try.
+    /// The reason that TLS, or the device's token, has for a failure. A certificate that may have been
+    /// replaced meanwhile is read again for the next attempt.
     pub(crate) fn explain(&self, failure: &(dyn StdError + 'static)) -> Option<Error> {
         let tls = self.lock().tls.clone()?;
         let explained = tls.explain(failure, &self.endpoint.host)?;
@@ -164,7 +169,7 @@ impl Connector {
         matches!(self.security, Security::Signed(..))
     }
 
-    /// One connection, ready for MQTT.
+    /// Opens a connection that is ready for MQTT.
     pub(crate) async fn open(&self) -> Result<Stream, Error> {
         let time_is_up = self.clock.sleep(self.limit);
         tokio::select! {
@@ -194,8 +199,7 @@ impl Connector {
         }
     }
 
-    /// To wait for room to write is bounded here, where each byte that goes out counts: a question
-    /// whether the server is there may be behind what waits.
+    /// Bounds how long a write may make no progress at all: a ping may be queued behind the data.
     fn watched(&self, stream: TcpStream) -> Watched {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.keep_alive));
@@ -208,8 +212,7 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Where the system can: what is sent and not confirmed for so long is not on its way any
-        // more.
+        // Data that is not confirmed for so long is lost.
         #[cfg(any(target_os = "android", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(self.keep_alive));
         let Some(proxy) = &self.proxy else {
@@ -246,7 +249,7 @@ impl Connector {
             config.alpn_protocols = vec![wanted.into()];
         }
         let name = ServerName::try_from(self.endpoint.name().to_owned()).map_err(|_| {
-            Error::validation("`endpoint` is no name that a certificate can be for")
+            Error::validation("`endpoint` is not a name that a certificate can be issued for")
                 .with_param("endpoint")
         })?;
         let connector = TlsConnector::from(Arc::new(config));
@@ -272,15 +275,14 @@ impl Connector {
         Ok(opened)
     }
 
-    /// A handshake in which a token signs, by a call that blocks: on a thread of its own, since a
-    /// runtime has few, and neither the runtime's end nor the next try is to wait for a token that
-    /// hangs.
+    /// Runs a handshake in which a token signs, which blocks, on a separate thread: a token that hangs
+    /// must not take a thread of the runtime, delay its shutdown, or delay the next attempt.
     async fn signing<F>(&self, handshake: F) -> Result<F::Output, Error>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let handle = Handle::current();
-        // Dropped with this future: the thread does not go on shaking hands for nobody.
+        // Dropped with this future, which stops the handshake on the thread.
         let (_wanted, unwanted) = oneshot::channel::<()>();
         let call = move || {
             handle.block_on(async {
@@ -291,7 +293,9 @@ impl Connector {
             })
         };
         match self.signer.run(call).await {
-            Ok(opened) => opened.ok_or_else(|| Error::connection("the TLS handshake was given up")),
+            Ok(opened) => {
+                opened.ok_or_else(|| Error::connection("the TLS handshake was cancelled"))
+            }
             Err(error) => Err(lost::token_busy(&self.endpoint.host).with_source(error)),
         }
     }
@@ -321,9 +325,11 @@ pub(crate) fn check_proxy(url: &str) -> Result<(), Error> {
 /// Reads a proxy's URL. Errors do not repeat it: it may hold a password.
 fn read_proxy(url: &str) -> Result<Proxy, Error> {
     let refused = || {
-        Error::validation("`proxy` must be a proxy's URL, `http://`, a host and perhaps a port")
-            .with_param("proxy")
-            .unrecoverable()
+        Error::validation(
+            "`proxy` must be the URL of a proxy: `http://`, a host and, if needed, a port",
+        )
+        .with_param("proxy")
+        .unrecoverable()
     };
     let rest = url
         .strip_prefix("http://")
@@ -336,25 +342,17 @@ fn read_proxy(url: &str) -> Result<Proxy, Error> {
     if host.is_empty() || host.contains(['/', '?', '#']) {
         return Err(refused());
     }
-    let host = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
+    let url = match user {
+        // Passwords are often given as they are.
+        Some(user) => format!("http://{}@{host}", utf8_percent_encode(user, USER)),
+        None => format!("http://{host}"),
     };
-    let address: Uri = format!("http://{host}").parse().map_err(|_| refused())?;
-    let authorization = user.map(|user| {
-        let plain = zeroize::Zeroizing::new(
-            percent_encoding::percent_decode_str(user).collect::<Vec<u8>>(),
-        );
-        let encoded = zeroize::Zeroizing::new(format!("Basic {}", Base64::encode_string(&plain)));
-        HeaderValue::from_str(&encoded).map(|mut value| {
-            value.set_sensitive(true);
-            value
-        })
-    });
+    let matcher = Matcher::builder().https(url).build();
+    let found = matcher.intercept(&Uri::from_static("https://endpoint"));
+    let found = found.ok_or_else(refused)?;
     Ok(Proxy {
-        address,
-        authorization: authorization.transpose().map_err(|_| refused())?,
+        address: found.uri().clone(),
+        authorization: found.basic_auth().cloned(),
     })
 }
 
@@ -376,11 +374,19 @@ mod tests {
             address,
             authorization,
         } = read_proxy("http://me:p%40ss@proxy/").unwrap();
-        assert_eq!(address.to_string(), "http://proxy:80/");
+        assert_eq!(address.to_string(), "http://proxy/");
         assert_eq!(
             authorization.unwrap().to_str().unwrap(),
             "Basic bWU6cEBzcw=="
         );
+        for (url, plain) in [
+            ("http://me@proxy", "Basic bWU6"),
+            ("http://me:p@s/s@proxy", "Basic bWU6cEBzL3M="),
+        ] {
+            let header = read_proxy(url).unwrap().authorization.unwrap();
+            assert_eq!(header.to_str().unwrap(), plain, "{url}");
+            assert!(header.is_sensitive());
+        }
         assert_eq!(
             read_proxy("http://[::1]:8080").unwrap().address.to_string(),
             "http://[::1]:8080/"

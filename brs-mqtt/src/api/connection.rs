@@ -1,7 +1,7 @@
 //! The connection as programs see it.
 //!
-//! Owns the handle and its calls; what happens to them is the driver's. All clones are one
-//! connection, which ends with [`disconnect`](Connection::disconnect) or with its last handle.
+//! Owns the handle and its calls; the driver carries them out. All clones are one connection, which
+//! ends with [`disconnect`](Connection::disconnect) or when its last handle is dropped.
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use crate::api::routes::{self, Receiver, Route};
 use crate::api::topic::{Id, MAX_FILTERS, check_filter, check_for_aws};
 use crate::error;
 
-/// How long a connection that ends without a limit waits for what is outstanding.
+/// How long a disconnect without a limit waits for outstanding calls.
 pub(crate) const TO_DISCONNECT: Duration = Duration::from_secs(10);
 
 /// What a handle asks of the driver.
@@ -36,7 +36,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Who waits for the end.
+    /// The receiver of a disconnect's result.
     pub(crate) fn into_disconnect(self) -> Option<oneshot::Sender<Result<(), Error>>> {
         match self {
             Self::Disconnect(_, reply) => Some(reply),
@@ -45,7 +45,7 @@ impl Command {
     }
 }
 
-/// One subscription that is asked for.
+/// One requested subscription.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) id: Id,
@@ -55,11 +55,11 @@ pub(crate) struct Wanted {
     pub(crate) reply: oneshot::Sender<Result<Qos, Error>>,
 }
 
-/// What handles and driver share.
+/// State that handles and driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) client_id: String,
-    /// Whether AWS IoT's limits hold.
+    /// Whether AWS IoT's limits apply.
     pub(crate) is_aws: bool,
     pub(crate) outbox: Outbox,
     pub(crate) events: EventSender,
@@ -70,8 +70,15 @@ pub(crate) struct Shared {
 
 /// A connection to the broker that stays up.
 ///
-/// A cheap clone; the connection ends, with a goodbye, when the last one is dropped, if the process
-/// lives on for as long as that takes: await [`disconnect`](Self::disconnect) at a program's end.
+/// Clones are cheap and share the connection. When the last one is dropped, the connection closes in
+/// the background, if the process lives long enough: await [`disconnect`](Self::disconnect) before a
+/// program ends.
+///
+/// # Cancel safety
+///
+/// All calls are cancel safe, and a dropped call loses nothing that it has handed over:
+/// [`publish`](Self::publish), [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe) and
+/// [`disconnect`](Self::disconnect) state what still happens then.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -94,27 +101,22 @@ impl Connection {
         }
     }
 
-    /// Publishes a message: ready when a message of QoS 1 is acknowledged, one of QoS 0 handed to
-    /// the socket.
+    /// Publishes a message. Ready when a message of QoS 1 is acknowledged, or a message of QoS 0 is
+    /// written to the socket.
     ///
-    /// Without a connection a message of QoS 1 waits in the outbox until there is one. A connection
-    /// that is being replaced counts as one for as long as the new one has not failed.
+    /// Without a connection, a message of QoS 1 waits in the outbox until there is one. A connection
+    /// that is being replaced counts as one until the new one fails.
     ///
     /// # Errors
     ///
-    /// A validation error for what MQTT cannot carry, or AWS IoT does not take, before it is sent.
-    /// Then, by their [code](Error::code): `Full` and `Dropped` (see
-    /// [`WhenFull`](crate::WhenFull)), `Offline` for QoS 0 without a connection, or with one that
-    /// was lost meanwhile, `SessionLost` (see [`WhenSessionLost`](crate::WhenSessionLost)),
-    /// `Closed`; or the server's refusal.
-    ///
-    /// `NotTaken` is how AWS IoT refuses a publish in MQTT 3.1.1: the server soon closed four
-    /// connections with this as the oldest message in flight.
+    /// A validation error, before anything is sent, for a message that MQTT cannot carry or AWS IoT
+    /// does not accept. Then the server's refusal, or an [`Outcome`](crate::Outcome): `Full`,
+    /// `Dropped`, `Offline`, `SessionLost`, `NotTaken` or `Closed`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the outbox has taken the message, nothing is published. Dropped later, it is
-    /// published all the same.
+    /// If the future is dropped before the outbox has accepted the message, nothing is published. If
+    /// it is dropped later, the message is still published.
     pub async fn publish(&self, message: Publish) -> Result<(), Error> {
         message.validate()?;
         if self.shared.is_aws {
@@ -131,21 +133,21 @@ impl Connection {
             .unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// Subscribes to a topic filter: ready when the server has granted it, which waits for a
-    /// connection.
+    /// Subscribes to a topic filter. Ready when the server has granted it; without a connection it
+    /// waits for one.
     ///
-    /// The subscription is kept up: over a connection to a server that has not kept the session, it
-    /// is asked for again.
+    /// The subscription lasts: if the server loses the session, it is requested again over the next
+    /// connection.
     ///
     /// # Errors
     ///
-    /// A validation error for a wrong filter and for QoS 2; the server's refusal; by their
-    /// [code](Error::code) `Closed`, and `Unsubscribed` when [`unsubscribe`](Self::unsubscribe) was
-    /// called before there was an answer.
+    /// A validation error for a wrong filter and for QoS 2; the server's refusal; the
+    /// [outcomes](crate::Outcome) `Closed`, and `Unsubscribed` if
+    /// [`unsubscribe`](Self::unsubscribe) was called before there was an answer.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it may or may not be subscribed to; what comes is then acknowledged and dropped.
+    /// If the future is dropped, the subscription may exist; its messages are acknowledged and dropped.
     pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, Error> {
         self.subscribe_all([subscribe.into()])
             .await?
@@ -153,13 +155,13 @@ impl Connection {
             .unwrap_or_else(|| Err(error::no_filters()))
     }
 
-    /// Subscribes to up to eight filters in one packet, each with a stream and an answer of its
-    /// own.
+    /// Subscribes to up to eight filters in one packet, each with its own stream and result.
     ///
     /// # Errors
     ///
     /// A validation error for a wrong filter, QoS 2, and more than eight filters: then nothing is
-    /// asked for. Each filter has the server's refusal, `Unsubscribed`, or `Closed`.
+    /// requested. Each filter can have the server's refusal, or the outcome `Unsubscribed`
+    /// or `Closed`.
     ///
     /// # Cancel safety
     ///
@@ -208,17 +210,17 @@ impl Connection {
         Ok(subscriptions)
     }
 
-    /// Ends the subscriptions to those filters, their streams included: ready when the server has
-    /// agreed.
+    /// Ends the subscriptions to the filters, and their streams. Ready when the server has confirmed
+    /// it.
     ///
     /// # Errors
     ///
     /// A validation error for a wrong filter and for more than eight; the server's refusal;
-    /// `Closed`.
+    /// the outcome `Closed`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped once it has been polled, the subscriptions end all the same.
+    /// If the future is dropped after it was polled, the subscriptions still end.
     pub async fn unsubscribe(
         &self,
         filters: impl IntoIterator<Item = impl Into<String>>,
@@ -233,39 +235,35 @@ impl Connection {
         replied.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// All messages from now on, of all subscriptions, those without a stream of their own
-    /// included.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
+    /// A stream of all messages from now on: those of all subscriptions, and those that belong to
+    /// none.
     pub async fn messages(&self) -> Messages {
         let (route, receiver) = routes::route(None, self.shared.stream_capacity, false);
-        // Of a closed connection: a stream that has ended.
+        // If the connection is closed, the stream has ended.
         let _ = self.send(Command::Listen(route)).await;
         Messages(receiver)
     }
 
-    /// Ends the connection: waits for what is outstanding, for `limit` at most, and says goodbye.
-    /// Without a limit (`None`) it waits for 10 s at most.
+    /// Closes the connection: waits for outstanding calls, for `limit` at most (`None`: 10 s), and
+    /// sends DISCONNECT.
     ///
-    /// Await it before the program ends: a process that ends first says no goodbye, and the server
-    /// publishes the last will.
+    /// Await it before the program ends: if the process ends first, the server does not get DISCONNECT
+    /// and publishes the last will.
     ///
-    /// Outstanding are publishes, those that wait for room in the outbox included, and subscribes
-    /// and unsubscribes the server has not answered. New ones end with the code `Closed` from now
-    /// on, and what is outstanding when the limit is up does, too. Of several limits the one that
-    /// is up first counts. The last will is not published, but where a connection was lost before,
-    /// or is just being made.
+    /// Outstanding are publishes, including those that wait for room in the outbox, and subscribes and
+    /// unsubscribes that the server has not answered. New ones end with the outcome `Closed` from
+    /// now on, and so does what is outstanding when the limit is reached. Of several calls, the one whose
+    /// limit expires first counts. The server does not publish the last will, unless the connection was
+    /// lost before or is just being opened.
     ///
     /// # Errors
     ///
-    /// A connection error with the code `Closed` when something was left over, or when the runtime
-    /// that drives the connection ends meanwhile. Of a connection that has ended already, none.
+    /// A connection error with the outcome `Closed` if calls were left over, or if the runtime that
+    /// drives the connection ended meanwhile. A connection that is closed already gives no error.
     ///
     /// # Cancel safety
     ///
-    /// Dropped once it has been polled, the connection ends all the same.
+    /// If the future is dropped after it was polled, the connection still closes.
     pub async fn disconnect(&self, limit: impl Into<Option<Duration>> + Send) -> Result<(), Error> {
         let limit = limit.into().unwrap_or(TO_DISCONNECT);
         let (reply, replied) = oneshot::channel();
@@ -275,37 +273,29 @@ impl Connection {
         replied.await.unwrap_or_else(|_| Err(error::closed()))
     }
 
-    /// Replaces the network connection by a new one, with the certificate and the credentials of
-    /// the moment.
+    /// Replaces the network connection by a new one, with the current certificate and credentials.
     ///
-    /// Publishes in flight are waited for, for 10 s at most; what is left then is sent again with a
-    /// [session that is kept](crate::Options::session_expiry), and else as
-    /// [`WhenSessionLost`](crate::WhenSessionLost) says. A session that is kept goes on; where none
-    /// is, the server sends nothing of what comes for the client between the two connections. While
-    /// the connection is lost, the next try is made at once: what a device does that has its
-    /// network back.
+    /// It waits for publishes in flight, for 10 s at most. Those that are left are sent again if the
+    /// server [keeps the session](crate::Options::session_expiry), and handled as
+    /// [`WhenSessionLost`](crate::WhenSessionLost) otherwise. Without a kept session, messages that are
+    /// published for the client between the two connections are lost.
     ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
+    /// While the connection is lost, the next attempt begins at once: call it when the device's network
+    /// is back.
     pub async fn reconnect(&self) {
         let _ = self.send(Command::Reconnect).await;
     }
 
-    /// Where the connection stands.
+    /// The current state.
     pub fn state(&self) -> State {
         *self.state.borrow()
     }
 
-    /// Waits until it is connected; an error once it is closed.
+    /// Waits until the connection is connected.
     ///
     /// # Errors
     ///
-    /// The code `Closed`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
+    /// A connection error with the outcome `Closed` once the connection is closed.
     pub async fn connected(&self) -> Result<(), Error> {
         let mut state = self.state.clone();
         match state
@@ -318,10 +308,10 @@ impl Connection {
         }
     }
 
-    /// What happens from now on, [`Event::Closed`](crate::Event::Closed) last.
+    /// The events from now on; [`Event::Closed`](crate::Event::Closed) is the last.
     pub fn events(&self) -> Events {
         let events = self.shared.events.subscribe();
-        // It may have been told before.
+        // The event may have been sent before.
         if self.state() == State::Closed {
             Events::of_closed()
         } else {
@@ -368,8 +358,9 @@ fn check_count(count: usize) -> Result<(), Error> {
     }
 }
 
-/// A subscription to ask for. A topic filter alone is one of QoS 1.
+/// A subscription to request. A topic filter alone is one of QoS 1.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Subscribe {
     filter: String,
     qos: Qos,
@@ -378,7 +369,8 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// A subscription of QoS 1 to a topic filter; `$share/<group>/<filter>` shares it with others.
+    /// A subscription of QoS 1 to a topic filter. `$share/<group>/<filter>` shares it among the group's
+    /// clients.
     pub fn new(filter: impl Into<String>) -> Self {
         Self {
             filter: filter.into(),
@@ -388,24 +380,21 @@ impl Subscribe {
         }
     }
 
-    /// How surely messages are to come at most. Default: at least once.
-    #[must_use]
+    /// The maximum quality of service. Default: at least once.
     pub fn qos(mut self, qos: Qos) -> Self {
         self.qos = qos;
         self
     }
 
-    /// Whether the reader acknowledges each message ([`Message::ack`]). Default: no, taking it from
-    /// the stream does.
-    #[must_use]
+    /// Whether the reader acknowledges each message with [`Message::ack`]. Default: no, reading it from
+    /// the stream acknowledges it.
     pub fn manual_ack(mut self, manual_ack: bool) -> Self {
         self.manual_ack = manual_ack;
         self
     }
 
-    /// How many messages of QoS 0 the stream holds; of QoS 1 it holds the server's window beyond
-    /// that. Default: [`Options::stream_capacity`](crate::Options).
-    #[must_use]
+    /// How many messages of QoS 0 the stream holds; it also holds the server's window of QoS 1.
+    /// Default: [`Options::stream_capacity`](crate::Options::stream_capacity).
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
         self
@@ -424,10 +413,12 @@ impl From<String> for Subscribe {
     }
 }
 
-/// A subscription that the server has granted: the stream of its messages.
+/// A granted subscription: the stream of its messages.
 ///
-/// Dropped, the messages that still come are acknowledged and dropped, but for
-/// [`Connection::messages`], which has them, too; [`Connection::unsubscribe`] ends it.
+/// Dropping it does not end the subscription: messages that still come are acknowledged and dropped,
+/// unless [`Connection::messages`] reads them. [`Connection::unsubscribe`] ends it.
+///
+/// [`next`](Self::next) is cancel safe: no message is lost.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Subscription {
@@ -442,16 +433,12 @@ impl Subscription {
         &self.filter
     }
 
-    /// What the server has granted, perhaps less than was asked for.
+    /// The granted quality of service, which may be lower than the requested one.
     pub fn granted(&self) -> Qos {
         self.granted
     }
 
-    /// The next message; `None` when the subscription or the connection has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no message is lost.
+    /// The next message; `None` once the subscription or the connection has ended.
     pub async fn next(&mut self) -> Option<Message> {
         std::future::poll_fn(|cx| self.receiver.poll_next(cx)).await
     }
@@ -466,16 +453,14 @@ impl Stream for Subscription {
 }
 
 /// All messages of a connection.
+///
+/// [`next`](Self::next) is cancel safe: no message is lost.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Messages(Receiver);
 
 impl Messages {
-    /// The next message; `None` when the connection has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no message is lost.
+    /// The next message; `None` once the connection has ended.
     pub async fn next(&mut self) -> Option<Message> {
         std::future::poll_fn(|cx| self.0.poll_next(cx)).await
     }

@@ -1,8 +1,7 @@
-//! What a connection tells those who watch it: its state at a moment, and a bounded stream of
-//! events.
+//! The state of a connection, and a bounded stream of its events.
 //!
-//! Owns both types and the channel. A subscriber that reads slowly loses the oldest events and is
-//! told how many; it never delays the connection. Events hold no secret.
+//! Owns both types and the channel. A subscriber that reads slowly loses the oldest events and learns
+//! how many; it never delays the connection. Events hold no secret.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,20 +16,20 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 /// How many events a subscriber may lag behind before it loses the oldest.
 const CAPACITY: usize = 256;
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// A try is under way.
+    /// An attempt to connect is running.
     Connecting,
-    /// Connected; messages flow.
+    /// Connected.
     Connected,
-    /// Not connected; the next try is made at that time.
+    /// Not connected; the next attempt begins at `next_try`.
     Waiting {
         /// By this machine's clock.
         next_try: SystemTime,
     },
-    /// Ended for good.
+    /// Closed for good.
     Closed,
 }
 
@@ -38,31 +37,30 @@ pub enum State {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A try to connect begins.
+    /// An attempt to connect begins.
     Connecting {
-        /// How many tries in a row have failed before this one.
+        /// How many attempts in a row have failed before this one.
         failed: u32,
     },
     /// Connected.
     Connected {
-        /// Whether the server has kept the session: subscriptions, and what was in flight.
+        /// Whether the server has kept the session: subscriptions, and messages in flight.
         session_present: bool,
     },
-    /// The connection was lost, or a try to connect has failed.
+    /// The connection was lost, or an attempt to connect failed.
     Lost {
-        /// Why, as far as anybody said.
+        /// Why, as far as it is known.
         error: Error,
-        /// When the next try is made.
+        /// When the next attempt begins.
         next_try: SystemTime,
     },
-    /// The server had not kept the session, was asked again for all subscriptions, and has
-    /// answered.
+    /// The server had not kept the session and has answered the repeated subscriptions.
     Resubscribed {
-        /// How many it has granted; for each of the others there is a
+        /// How many it has granted; each of the others is reported by
         /// [`SubscriptionRefused`](Self::SubscriptionRefused).
         filters: usize,
     },
-    /// A subscription that had been granted is refused now, and has ended.
+    /// The server refused a subscription that it had granted before; its stream has ended.
     SubscriptionRefused {
         /// Its filter.
         filter: String,
@@ -71,53 +69,52 @@ pub enum Event {
     },
     /// Another client uses the same client id: the two evict each other.
     DuplicateClientId {
-        /// Whether the server has said so; otherwise it is what the losses look like.
+        /// Whether the server reported it; otherwise it is inferred from the losses.
         certain: bool,
     },
-    /// Messages of QoS 0, or more of QoS 1 than the server may have on their way, found their
-    /// stream full.
+    /// Messages were dropped because their stream was full: messages of QoS 0, or of QoS 1 beyond the
+    /// window that the server has to keep to.
     MessagesDropped {
         /// The subscription's filter; empty for the stream of all messages.
         filter: String,
         /// How many since the last such event.
         count: u64,
     },
-    /// Messages that the session had kept from before this process, and to which nobody has
-    /// subscribed within a minute of the first connection, were acknowledged and dropped: unread
-    /// they would have kept others from being sent. So were those for which there was no room to
-    /// wait.
+    /// Messages that the server had kept for an earlier process were acknowledged and dropped: the
+    /// program did not subscribe to them within a minute of the first connection, or there was no room
+    /// to hold them. Unacknowledged they would have kept the server from sending others.
     Unclaimed {
         /// How many.
         count: usize,
     },
-    /// Streams that are not read, or whose messages are not acknowledged, hold all that the server
-    /// leaves unacknowledged, as far as that is known: it sends nothing more of QoS 1, to any
-    /// stream.
+    /// Streams with unread or unacknowledged messages use up the server's window, as far as it is
+    /// known: the server sends no more messages of QoS 1, for any stream.
     WindowFull {
-        /// The filter of the stream that holds most; empty for the stream of all messages.
+        /// The filter of the stream that holds the most; empty for the stream of all messages.
         filter: String,
         /// How many messages that stream holds.
         count: usize,
     },
-    /// A message is larger than what is read
-    /// ([`Options::max_incoming_packet_size`](crate::Options)): it was acknowledged, if it was of
-    /// QoS 1, and dropped. Left unacknowledged, it would come again over each connection.
+    /// A message was larger than the limit
+    /// ([`Options::max_incoming_packet_size`](crate::Options::max_incoming_packet_size)) and was
+    /// dropped. One of QoS 1 was acknowledged, since the server would send it over each connection
+    /// otherwise.
     TooLarge {
         /// The topic.
         topic: String,
-        /// Bytes of its packet.
+        /// The size of its packet in bytes.
         size: usize,
-        /// What is read.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The server is there and has not answered what it was sent: the connection is replaced.
+    /// The server answers pings but not what it was sent: the connection is replaced.
     Unanswered {
         /// How many publishes, subscribes and unsubscribes wait for an answer.
         count: usize,
         /// For how long the oldest has waited.
         waited: Duration,
     },
-    /// Ended for good.
+    /// Closed for good.
     Closed,
     /// This subscriber was too slow and lost events.
     Missed {
@@ -145,7 +142,7 @@ impl EventSender {
                 tracing::warn!(
                     client_id,
                     certain,
-                    "another client uses this client id: each needs one of its own"
+                    "another client uses this client id: give each client its own"
                 );
             }
             Event::MessagesDropped { filter, count } => {
@@ -160,7 +157,7 @@ impl EventSender {
                 tracing::warn!(
                     client_id,
                     count,
-                    "messages of an earlier session were dropped: nobody subscribed to them"
+                    "messages of an earlier session were dropped: the program did not subscribe to them"
                 );
             }
             Event::WindowFull { filter, count } => {
@@ -177,7 +174,7 @@ impl EventSender {
                     topic,
                     size,
                     limit,
-                    "a message was dropped: it is larger than what is read"
+                    "a message was dropped: it is larger than `max_incoming_packet_size`"
                 );
             }
             Event::Unanswered { count, waited } => {
@@ -190,7 +187,7 @@ impl EventSender {
             }
             other => tracing::debug!(client_id, event = ?other, "MQTT connection"),
         }
-        // An error means that nobody listens.
+        // An error means that there are no subscribers.
         let _ = self.0.send(event);
     }
 
@@ -199,7 +196,9 @@ impl EventSender {
     }
 }
 
-/// The events of one connection from the moment of subscribing. Ends after [`Event::Closed`].
+/// The events of a connection, from the call on. Ends after [`Event::Closed`].
+///
+/// [`next`](Self::next) is cancel safe: no event is lost.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Events(Reading);
@@ -207,22 +206,18 @@ pub struct Events(Reading);
 #[derive(Debug)]
 enum Reading {
     Channel(BroadcastStream<Event>),
-    /// It was closed before anybody subscribed.
+    /// The connection was closed before the call.
     Closed,
     Ended,
 }
 
 impl Events {
-    /// Those of a connection that has ended.
+    /// The events of a connection that is closed already.
     pub(crate) fn of_closed() -> Self {
         Self(Reading::Closed)
     }
 
     /// The next event; `None` after [`Event::Closed`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

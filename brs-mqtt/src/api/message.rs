@@ -1,9 +1,9 @@
-//! Messages: what is published and what is received, with its acknowledgement.
+//! Messages to publish, received messages, and their acknowledgement.
 //!
-//! Owns both types and who acknowledges when. A received message of QoS 1 is acknowledged when
-//! every stream that got it has handed it over (or, with manual acknowledgement, when its reader
-//! said so), or had no room for it, which is told; never before: what a process has not seen when
-//! it ends, the server still has.
+//! Owns both types and when a received message is acknowledged: once every stream that got it has
+//! handed it to its reader (with manual acknowledgement: once the reader acknowledged it), or had no
+//! room for it and reported that. Never earlier, so that the server still has every message that a
+//! process did not see before it ended.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +19,16 @@ use crate::api::topic::{check_for_aws, check_name};
 /// AWS IoT Core: 128 KB.
 pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
 
-/// How surely a message arrives.
+/// The quality of service of a message.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Qos {
-    /// 0: once or not at all.
+    /// 0: the message arrives once or not at all.
     AtMostOnce,
-    /// 1: at least once, perhaps more often.
+    /// 1: the message arrives at least once.
     #[default]
     AtLeastOnce,
-    /// 2: known, so that it can be refused with the reason: AWS IoT Core has no QoS 2.
+    /// 2: refused with the reason, since AWS IoT Core has no QoS 2.
     ExactlyOnce,
 }
 
@@ -36,9 +37,12 @@ impl Qos {
         if self != Self::ExactlyOnce {
             return Ok(());
         }
-        Err(Error::validation("AWS IoT Core has no QoS 2: give QoS 1, and make messages harmless when they come twice")
-            .with_param("qos")
-            .unrecoverable())
+        Err(Error::validation(
+            "AWS IoT Core has no QoS 2: use QoS 1, and \
+             make duplicate messages harmless",
+        )
+        .with_param("qos")
+        .unrecoverable())
     }
 }
 
@@ -50,6 +54,7 @@ impl Qos {
 /// let message = Publish::new("devices/7/temperature", "21.5").qos(Qos::AtLeastOnce).content_type("text/plain");
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Publish {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
@@ -72,7 +77,7 @@ pub(crate) struct Properties {
 }
 
 impl Publish {
-    /// A message of QoS 1 to a topic; its payload has at most 128 KB.
+    /// A message of QoS 1 to a topic. AWS IoT accepts payloads of up to 128 KB.
     pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
         Self {
             topic: topic.into(),
@@ -83,64 +88,56 @@ impl Publish {
         }
     }
 
-    /// How surely it arrives. Default: at least once.
-    #[must_use]
+    /// The quality of service. Default: at least once.
     pub fn qos(mut self, qos: Qos) -> Self {
         self.qos = qos;
         self
     }
 
-    /// Whether the server keeps it for those who subscribe later. Default: no.
-    #[must_use]
+    /// Whether the server keeps the message for later subscribers. Default: no.
     pub fn retain(mut self, retain: bool) -> Self {
         self.retain = retain;
         self
     }
 
-    /// How long the server keeps it for subscribers that are away, in whole seconds (MQTT 5).
-    /// Default: without end.
-    #[must_use]
+    /// How long the server keeps the message for subscribers that are offline, in whole seconds
+    /// (MQTT 5). Default: without limit.
     pub fn message_expiry(mut self, expiry: Duration) -> Self {
         self.properties.message_expiry = Some(expiry);
         self
     }
 
-    /// What the payload is, a MIME type as a rule (MQTT 5). Default: unsaid.
-    #[must_use]
+    /// The type of the payload, usually a MIME type (MQTT 5). Default: none.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.properties.content_type = Some(content_type.into());
         self
     }
 
-    /// Where an answer is expected (MQTT 5). Default: nowhere.
-    #[must_use]
+    /// The topic for an answer (MQTT 5). Default: none.
     pub fn response_topic(mut self, topic: impl Into<String>) -> Self {
         self.properties.response_topic = Some(topic.into());
         self
     }
 
-    /// What an answer is to repeat (MQTT 5). Default: nothing.
-    #[must_use]
+    /// Data that an answer repeats (MQTT 5). Default: none.
     pub fn correlation_data(mut self, data: impl Into<Bytes>) -> Self {
         self.properties.correlation_data = Some(data.into());
         self
     }
 
-    /// One more property of the user's own (MQTT 5).
-    #[must_use]
+    /// Adds a user property (MQTT 5).
     pub fn user_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.user.push((key.into(), value.into()));
         self
     }
 
-    /// Checks the message by what MQTT and this crate can carry. Publishing also checks AWS IoT's
-    /// own limits if the endpoint is one of AWS's: 128 KB of payload, 256 bytes and seven slashes
-    /// in a topic.
+    /// Checks the message against the limits of MQTT. For an endpoint of AWS, publishing also checks
+    /// AWS IoT's limits: 128 KB of payload, 256 bytes and seven slashes in a topic.
     ///
     /// # Errors
     ///
-    /// A validation error: a topic that none can publish to, QoS 2, properties that MQTT 5 cannot
-    /// carry.
+    /// A validation error: an empty or too long topic, a topic with wildcards, QoS 2, or properties
+    /// that MQTT 5 cannot carry.
     pub fn validate(&self) -> Result<(), Error> {
         check_name(&self.topic)?;
         self.qos.check()?;
@@ -152,7 +149,8 @@ impl Publish {
         check_for_aws(&self.topic, "topic")?;
         if self.payload.len() > MAX_PAYLOAD {
             return Err(Error::validation(format!(
-                "the payload has {} bytes, and AWS IoT takes 128 KB (131072): split it, or put it in S3 and send where",
+                "the payload has {} bytes, and AWS IoT accepts 128 KB (131072): split it, or store it in \
+                 S3 and send its location",
                 self.payload.len()
             ))
             .with_param("payload")
@@ -161,7 +159,7 @@ impl Publish {
         Ok(())
     }
 
-    /// Whether it says what only MQTT 5 can.
+    /// Whether it has properties, which need MQTT 5.
     pub(crate) fn needs_v5(&self) -> bool {
         self.properties != Properties::default()
     }
@@ -212,7 +210,7 @@ impl Properties {
             if text.as_ref().is_some_and(|text| text.contains('\0')) {
                 return refused(
                     param,
-                    "must not hold the character NUL, which MQTT does not carry",
+                    "must not contain the character NUL, which MQTT cannot carry",
                 );
             }
         }
@@ -258,8 +256,8 @@ impl fmt::Debug for Publish {
 
 /// A message that was received.
 ///
-/// Taken from a stream, it is acknowledged; with manual acknowledgement that is
-/// [`ack`](Self::ack)'s.
+/// It is acknowledged when it is taken from its stream or, with
+/// [manual acknowledgement](crate::Subscribe::manual_ack), by [`ack`](Self::ack).
 #[derive(Clone)]
 pub struct Message {
     pub(crate) received: Arc<Received>,
@@ -276,7 +274,7 @@ pub(crate) struct Received {
     pub(crate) retain: bool,
     pub(crate) duplicate: bool,
     pub(crate) properties: Properties,
-    /// Those of the subscriptions that it came through (MQTT 5), if the server says so.
+    /// The identifiers of the matching subscriptions (MQTT 5), if the server sends them.
     pub(crate) identifiers: Vec<u32>,
 }
 
@@ -286,47 +284,47 @@ impl Message {
         &self.received.topic
     }
 
-    /// What it says.
+    /// The payload.
     pub fn payload(&self) -> &Bytes {
         &self.received.payload
     }
 
-    /// How surely it came.
+    /// The quality of service it was delivered with.
     pub fn qos(&self) -> Qos {
         self.received.qos
     }
 
-    /// Whether the server had kept it from before the subscription.
+    /// Whether the server kept the message from before the subscription.
     pub fn retain(&self) -> bool {
         self.received.retain
     }
 
-    /// Whether the server has sent it before, and does not know whether it arrived.
+    /// Whether the server sent it before and does not know whether it arrived.
     pub fn duplicate(&self) -> bool {
         self.received.duplicate
     }
 
-    /// What the payload is (MQTT 5).
+    /// The type of the payload (MQTT 5).
     pub fn content_type(&self) -> Option<&str> {
         self.received.properties.content_type.as_deref()
     }
 
-    /// Where an answer is expected (MQTT 5).
+    /// The topic for an answer (MQTT 5).
     pub fn response_topic(&self) -> Option<&str> {
         self.received.properties.response_topic.as_deref()
     }
 
-    /// What an answer is to repeat (MQTT 5).
+    /// Data that an answer repeats (MQTT 5).
     pub fn correlation_data(&self) -> Option<&Bytes> {
         self.received.properties.correlation_data.as_ref()
     }
 
-    /// How long it was still to be kept when it was sent (MQTT 5).
+    /// The rest of the message expiry when the server sent it (MQTT 5).
     pub fn message_expiry(&self) -> Option<Duration> {
         self.received.properties.message_expiry
     }
 
-    /// The sender's own properties (MQTT 5).
+    /// The sender's user properties (MQTT 5).
     pub fn user_properties(&self) -> &[(String, String)] {
         &self.received.properties.user
     }
@@ -339,11 +337,12 @@ impl Message {
             .is_some_and(|share| share.0.pending.generation < generation)
     }
 
-    /// Acknowledges it, where that is left to the reader; otherwise nothing is to be done.
+    /// Acknowledges the message, if the subscription has manual acknowledgement. Otherwise it does
+    /// nothing.
     ///
-    /// A message that is never acknowledged stays in the server's window, and comes again over the
-    /// next connection that goes on with the session. After the connection over which it came is
-    /// lost, an acknowledgement does nothing: the server sends the message again.
+    /// A message that is never acknowledged stays in the server's window, and the server sends it again
+    /// over the next connection that continues the session. Once the connection that delivered the
+    /// message is lost, an acknowledgement does nothing, and the server sends it again, too.
     pub fn ack(&self) {
         if let Some(share) = &self.share {
             share.done();
@@ -447,7 +446,7 @@ impl Share {
         }
         let pending = &self.0.pending;
         if pending.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Nobody is there any more: then there is no connection either.
+            // The receiver is gone, and the connection with it.
             let _ = pending.acks.send((pending.generation, pending.ack));
         }
     }

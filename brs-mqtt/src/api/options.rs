@@ -1,8 +1,8 @@
-//! What a connection is given.
+//! The options of a connection.
 //!
-//! Owns the typed builder and its checks; the spelling as data is `data.rs`'s. A value may be wrong
-//! until it has been [validated](Options::validate), which connecting does first. Certificate and
-//! key are `brs-iot`'s; the meaning of each value is here.
+//! Owns the typed builder; `check.rs` has its checks, `data.rs` the spelling as data, and `brs-iot`
+//! certificate and key. A value may be wrong until it is [validated](Options::validate), which
+//! connecting does first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,48 +18,59 @@ mod check;
 mod data;
 mod derived;
 
-/// The shortest and the longest wait between two tries: what AWS's own device SDKs use.
+/// The shortest and the longest wait between two attempts: those of AWS's device SDKs.
 const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(128));
 
 /// How the connection is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub enum Transport {
     /// Mutual TLS with the device's certificate: port 8883, or 443 with ALPN.
     #[default]
+    #[serde(rename = "x509")]
     X509,
     /// WebSocket on port 443, signed with a session's credentials.
+    #[serde(rename = "ws", alias = "websocket")]
     WebSocket,
 }
 
 /// The version of MQTT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub enum Protocol {
-    /// MQTT 5: reasons in words, a session that ends when it should, flow control.
+    /// MQTT 5: reasons for refusals, session expiry, flow control, message properties.
     #[default]
+    #[serde(rename = "5", alias = "5.0")]
     V5,
     /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
     V311,
 }
 
-/// What a full outbox means for the next publish.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happens to a publish when the outbox is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenFull {
     /// It waits for room.
     #[default]
     Block,
-    /// The oldest that is not yet in flight is dropped: its publish ends with the code `Dropped`.
+    /// The oldest message that is not yet in flight is dropped: its publish fails with
+    /// [`Outcome::Dropped`](crate::Outcome::Dropped).
     DropOldest,
-    /// It ends with the code `Full`.
+    /// It fails with [`Outcome::Full`](crate::Outcome::Full).
     Error,
 }
 
-/// What becomes of publishes in flight when the server has not kept the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happens to publishes in flight when the server has lost the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenSessionLost {
-    /// They are published once more, as new ones: at least once, perhaps twice.
+    /// They are published again as new messages: they may arrive twice.
     #[default]
     Requeue,
-    /// They end with the code `SessionLost`: whether they have arrived is unknown.
+    /// They fail with [`Outcome::SessionLost`](crate::Outcome::SessionLost): they may have arrived.
     Fail,
 }
 
@@ -76,8 +87,8 @@ pub enum WhenSessionLost {
 /// # Ok::<(), brs_core::Error>(())
 /// ```
 ///
-/// The same as data, for configuration files; the names are those of the methods or those of the
-/// Python package, durations are numbers of seconds:
+/// The same as data, for configuration files. The names are those of the methods or of the Python
+/// package, and durations are numbers of seconds:
 ///
 /// ```
 /// let options = brs_mqtt::Options::from_data(serde_json::json!({
@@ -98,8 +109,7 @@ pub struct Options {
     pub(crate) protocol: Protocol,
     pub(crate) port: Option<u16>,
     pub(crate) alpn: Option<bool>,
-    pub(crate) device: DeviceParams,
-    pub(crate) device_given: bool,
+    pub(crate) device: Option<DeviceParams>,
     pub(crate) trust_store: Option<Pem>,
     pub(crate) region: Option<String>,
     pub(crate) proxy: Option<SecretString>,
@@ -128,12 +138,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// A connection to the account's data endpoint, as a client with that id (1–128 bytes; one
-    /// connection per id).
+    /// A connection to the account's data endpoint with a client id (1–128 bytes; one connection per
+    /// id).
     ///
-    /// `aws iot describe-endpoint --endpoint-type iot:Data-ATS` tells the endpoint; a custom
-    /// domain's name and an address of another broker are taken too. A port may stand after a
-    /// colon.
+    /// `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint. A custom domain
+    /// and the address of another broker are accepted, too. A port can follow after a colon.
     pub fn new(endpoint: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -142,8 +151,7 @@ impl Options {
             protocol: Protocol::default(),
             port: None,
             alpn: None,
-            device: DeviceParams::new(),
-            device_given: false,
+            device: None,
             trust_store: None,
             region: None,
             proxy: None,
@@ -177,8 +185,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A validation error that names the wrong field's path ([`Error::param`]), never its value.
-    /// What the values mean together is checked by [`validate`](Self::validate).
+    /// A validation error that names the path of the wrong field ([`Error::param`]), never its value.
+    /// [`validate`](Self::validate) checks the values themselves.
     pub fn from_data(data: impl Serialize) -> Result<Self, Error> {
         Params::data(data)?.take()
     }
@@ -201,10 +209,10 @@ impl Options {
         self
     }
 
-    /// Whether the TLS extension ALPN asks for `x-amzn-mqtt-ca`, which is what MQTT on port 443
-    /// needs. Default: on that port.
+    /// Whether to request `x-amzn-mqtt-ca` by the TLS extension ALPN, which MQTT on port 443 needs.
+    /// Default: only on that port.
     ///
-    /// It leads through firewalls that let only 443 pass, unless they rewrite TLS.
+    /// It passes firewalls that allow only port 443, unless they rewrite TLS.
     pub fn alpn(mut self, alpn: bool) -> Self {
         self.alpn = Some(alpn);
         self
@@ -212,238 +220,219 @@ impl Options {
 
     /// Certificate and key in one. Default: the session's.
     pub fn device(mut self, device: DeviceParams) -> Self {
-        self.device = device;
-        self.device_given = true;
+        self.device = Some(device);
         self
     }
 
-    /// The device's certificate, with those that lead to its authority: a path, PEM text or bytes.
-    pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
-        self.device = self.device.certificate(certificate);
-        self.device_given = true;
-        self
+    /// The device's certificate, followed by any intermediate ones: a path, PEM text or bytes.
+    pub fn certificate(self, certificate: impl Into<Pem>) -> Self {
+        self.with_device(|device| device.certificate(certificate))
     }
 
     /// The certificate's private key: a path, PEM text or bytes.
-    pub fn private_key(mut self, private_key: impl Into<Pem>) -> Self {
-        self.device = self.device.private_key(private_key);
-        self.device_given = true;
-        self
+    pub fn private_key(self, private_key: impl Into<Pem>) -> Self {
+        self.with_device(|device| device.private_key(private_key))
     }
 
     /// The pass phrase of an encrypted private key. Default: none.
-    pub fn private_key_passphrase(mut self, passphrase: impl Into<SecretSource>) -> Self {
-        self.device = self.device.private_key_passphrase(passphrase);
-        self.device_given = true;
-        self
+    pub fn private_key_passphrase(self, passphrase: impl Into<SecretSource>) -> Self {
+        self.with_device(|device| device.private_key_passphrase(passphrase))
     }
 
-    /// The key within a PKCS#11 token, in place of a private key; the certificate too, where none
-    /// is given.
+    /// The key in a PKCS#11 token, in place of a private key; also the certificate, if none is given.
     ///
-    /// A signature has the token's own limit and that of the try to connect: a token that waits for
-    /// a person wants a longer [`connect_timeout`](Self::connect_timeout), too.
+    /// The token's signature timeout and [`connect_timeout`](Self::connect_timeout) both limit a
+    /// signature: a token that waits for a person needs longer values of both.
     #[cfg(feature = "pkcs11")]
-    pub fn pkcs11(mut self, pkcs11: brs_iot::Pkcs11) -> Self {
-        self.device = self.device.pkcs11(pkcs11);
-        self.device_given = true;
-        self
+    pub fn pkcs11(self, pkcs11: brs_iot::Pkcs11) -> Self {
+        self.with_device(|device| device.pkcs11(pkcs11))
     }
 
-    /// The authorities that the server's certificate may come from. Default: the session's, else
-    /// the system's.
+    /// The certificate authorities to trust. Default: the session's, else the system's.
     pub fn trust_store(mut self, trust_store: impl Into<Pem>) -> Self {
         self.trust_store = Some(trust_store.into());
         self
     }
 
-    /// The region that WebSocket requests are signed for. Default: that in the endpoint's name,
-    /// else the session's.
+    /// The region to sign WebSocket requests for. Default: the one in the endpoint's name, else the
+    /// session's.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// An HTTP proxy, `http://host:port`, perhaps with user and password, through which the
-    /// connection is tunnelled. Default: that of the environment when the connection is opened
-    /// (`HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` excepts the endpoint; upper or lower
-    /// case). Never shown.
-    ///
-    /// As for a session of the method `iot`, one of the environment must be an `http://` proxy,
-    /// too.
+    /// An HTTP proxy, `http://host:port` or `http://user:password@host:port`, to tunnel the connection
+    /// through. Never shown. Default: the environment's when the connection is opened (`HTTPS_PROXY`,
+    /// else `ALL_PROXY`, unless `NO_PROXY` lists the endpoint; upper or lower case), which must be an
+    /// `http://` proxy, too.
     pub fn proxy(mut self, proxy: impl Into<SecretString>) -> Self {
         self.proxy = Some(proxy.into());
         self
     }
 
-    /// The user's name in CONNECT: for an authorizer of the account's own in AWS IoT, which also
-    /// reads parameters from it (`name?x-amz-customauthorizer-name=…`), and for other brokers.
-    /// Default: none. Never shown, since it may hold a token.
+    /// The user name in CONNECT: for a custom authorizer of AWS IoT, which can also read parameters
+    /// from it (`name?x-amz-customauthorizer-name=…`), and for other brokers. Never shown, since it may
+    /// contain a token. Default: none.
     ///
-    /// With a name, a connection needs no certificate: without one it shows only name and password,
-    /// and goes to port 443 of AWS IoT with `mqtt` in [`alpn`](Self::alpn), where AWS wants it.
+    /// With a user name a connection needs no certificate. Without one it goes to port 443 of AWS IoT,
+    /// with `mqtt` in [`alpn`](Self::alpn), as AWS requires.
     pub fn username(mut self, username: impl Into<SecretString>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// The user's password in CONNECT. Default: none. Never shown, and held in memory that is
-    /// wiped.
+    /// The password in CONNECT. Never shown, and wiped from memory. Default: none.
     pub fn password(mut self, password: impl Into<SecretString>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// After how long without a word from the server, whatever is sent to it, the client asks
-    /// whether it is there: 5–1200 s, AWS's maximum. Default: 60 s, or what a server of MQTT 5
-    /// wants.
+    /// How long the server may be silent before the client sends a ping: 5–1200 s, AWS's maximum.
+    /// Default: 60 s, or the value that an MQTT 5 server asks for.
     ///
-    /// The connection is lost when there is no answer within half of it. A shorter one notices a
-    /// dead line sooner and costs traffic; AWS counts 1.5 times the value. It also bounds how long
-    /// what is sent may find no room on its way or, on Linux, no confirmation, and how long
-    /// publishes may be in flight without any acknowledgement: 1.5 times the value, 12 s at least
-    /// and 60 s at most ([`Event::Unanswered`](crate::Event::Unanswered)).
+    /// The connection is lost if the server does not answer within half of it. A shorter value notices
+    /// a dead connection sooner and costs traffic; AWS waits for 1.5 times the value. It also limits
+    /// how long data may wait to be sent or, on Linux, to be confirmed, and how long publishes may be
+    /// in flight without any acknowledgement: 1.5 times the value, at least 12 s and at most 60 s
+    /// ([`Event::Unanswered`](crate::Event::Unanswered)).
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Whether the first connection begins with a new session, forgetting an older one of this
-    /// client id. Default: yes.
+    /// Whether the first connection starts a new session and discards an older one of this client id.
+    /// Default: yes.
     ///
-    /// Later connections of this client go on with its session for as long as
-    /// [`session_expiry`](Self::session_expiry) says.
+    /// Reconnects continue the session within [`session_expiry`](Self::session_expiry).
     pub fn clean_start(mut self, clean_start: bool) -> Self {
         self.clean_start = clean_start;
         self
     }
 
-    /// How long the server keeps the session, subscriptions and undelivered messages, after the
-    /// connection is lost: whole seconds. Default: 0, not at all. AWS keeps it an hour, or up to
-    /// seven days.
+    /// How long the server keeps the session (subscriptions and undelivered messages) after the
+    /// connection is lost, in whole seconds. Default: 0, not at all. AWS keeps it for an hour, or up to
+    /// seven days on request.
     ///
-    /// MQTT 3.1.1 knows only whether: with more than 0 it needs `clean_start(false)`.
+    /// MQTT 3.1.1 has no duration: a value above 0 needs `clean_start(false)` there.
     pub fn session_expiry(mut self, session_expiry: Duration) -> Self {
         self.session_expiry = session_expiry;
         self
     }
 
-    /// The message that the server publishes when the connection is lost without a word. Default:
+    /// The message that the server publishes when the connection is lost without DISCONNECT. Default:
     /// none.
     pub fn last_will(mut self, last_will: Publish) -> Self {
         self.last_will = Some(last_will);
         self
     }
 
-    /// One more property of CONNECT (MQTT 5).
+    /// Adds a user property of CONNECT (MQTT 5).
     pub fn user_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.user_properties.push((key.into(), value.into()));
         self
     }
 
-    /// How long one try to connect may take, from the name's look-up to the end of TLS's or the
-    /// WebSocket's handshake: 1–300 s. Default: 30 s. The server's answer to the client's name
-    /// (CONNACK) may take 5 s more; a refresh that a WebSocket's signature waits for comes before
-    /// it, and has the session's own limit.
+    /// How long one attempt to connect may take, from the DNS lookup to the end of the TLS or WebSocket
+    /// handshake: 1–300 s. Default: 30 s. CONNACK may take 5 s more. A refresh for a WebSocket's
+    /// signature comes before that and has the session's limit.
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = connect_timeout;
         self
     }
 
-    /// Whether connecting returns at once and goes on trying until it succeeds. Default: it returns
-    /// with the first connection or the first try's error.
+    /// Whether connecting returns at once and keeps trying in the background. Default: it returns with
+    /// the first connection, or the error of the first attempt.
     ///
-    /// For devices that start without a network: what is published meanwhile waits in the outbox.
+    /// For devices that start without a network: publishes wait in the outbox meanwhile.
     pub fn defer_connect(mut self, defer_connect: bool) -> Self {
         self.defer_connect = defer_connect;
         self
     }
 
-    /// The shortest and the longest wait between tries. Default: 1 s and 128 s, as AWS's device
-    /// SDKs have it.
+    /// The shortest and the longest wait between attempts. Default: 1 s and 128 s, as in AWS's device
+    /// SDKs.
     ///
-    /// The wait doubles with each failure, has jitter, and starts anew after 30 s of a stable
-    /// connection.
+    /// The wait doubles with each failure, has jitter, and starts from the shortest again after 30 s
+    /// of a stable connection.
     pub fn reconnect_backoff(mut self, shortest: Duration, longest: Duration) -> Self {
         self.backoff = (shortest, longest);
         self
     }
 
-    /// How many publishes may be on their way, waiting and in flight together. Default: 1000.
+    /// How many publishes the outbox holds, waiting and in flight. Default: 1000.
     ///
-    /// The outbox is in memory only: what it holds when the process ends is lost.
+    /// The outbox is in memory only: its messages are lost when the process ends.
     pub fn outbox_messages(mut self, messages: usize) -> Self {
         self.outbox_messages = messages;
         self
     }
 
-    /// How many bytes they may take together. Default: 16 MiB.
+    /// How many bytes the messages in the outbox can use. Default: 16 MiB.
     pub fn outbox_bytes(mut self, bytes: usize) -> Self {
         self.outbox_bytes = bytes;
         self
     }
 
-    /// What a full outbox means for the next publish. Default: it waits.
+    /// What happens to a publish when the outbox is full. Default: it waits.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
     /// Whether the outbox holds messages of QoS 0 while there is no connection. Default: no, they
-    /// end with the code `Offline`. So does, in any case, the one that was being handed over when
-    /// the connection was lost.
+    /// fail with [`Outcome::Offline`](crate::Outcome::Offline). A message that was being sent when the
+    /// connection was lost fails so in any case.
     pub fn hold_at_most_once(mut self, hold: bool) -> Self {
         self.hold_at_most_once = hold;
         self
     }
 
-    /// What becomes of publishes in flight when the server has not kept the session. Default: they
+    /// What happens to publishes in flight when the server has lost the session. Default: they
     /// are published again.
     pub fn when_session_lost(mut self, when_session_lost: WhenSessionLost) -> Self {
         self.when_session_lost = when_session_lost;
         self
     }
 
-    /// How many messages of QoS 1 the server may send before their acknowledgement (MQTT 5):
-    /// 1–65535. Default: 100, AWS's maximum.
+    /// How many unacknowledged messages of QoS 1 the server may send (MQTT 5): 1–65535. Default: 100,
+    /// AWS's maximum.
     pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
         self.receive_maximum = receive_maximum;
         self
     }
 
-    /// The largest packet that is read, in bytes: 1024 – 268,435,460, MQTT's own largest. Default:
-    /// 256 KiB from AWS IoT, whose messages have at most 128 KB, and 8 MiB from other brokers.
+    /// The largest packet to receive, in bytes: 1024 – 268,435,460, MQTT's maximum. Default: 256 KiB
+    /// from AWS IoT, whose messages have at most 128 KB, and 8 MiB from other brokers.
     ///
-    /// A server of MQTT 5 is told and sends nothing larger. A larger message of one that sends it
-    /// all the same, as one of MQTT 3.1.1 does, is passed over without being held in memory,
-    /// acknowledged, and told as [`Event::TooLarge`](crate::Event::TooLarge). A larger limit costs
-    /// memory for as many such messages as streams hold.
+    /// An MQTT 5 server learns the limit in CONNECT. A larger message is skipped without being held in
+    /// memory, acknowledged, and reported as [`Event::TooLarge`](crate::Event::TooLarge). A larger
+    /// limit costs memory for as many such messages as the streams hold.
     pub fn max_incoming_packet_size(mut self, bytes: usize) -> Self {
         self.max_incoming_packet_size = Some(bytes);
         self
     }
 
-    /// The largest packet that is sent, in bytes: 1024 – 268,435,460. Default: what the server says
-    /// (MQTT 5), else no limit; to AWS IoT, also payloads of at most 128 KB and topics of at most
-    /// 256 bytes and seven slashes.
+    /// The largest packet to send, in bytes: 1024 – 268,435,460. Default: the server's limit (MQTT 5),
+    /// else none. For AWS IoT, payloads also have at most 128 KB, and topics at most 256 bytes and
+    /// seven slashes.
     ///
-    /// A larger message fails at once, and costs no connection.
+    /// A larger message fails at once and does not cost the connection.
     pub fn max_outgoing_packet_size(mut self, bytes: usize) -> Self {
         self.max_outgoing_packet_size = Some(bytes);
         self
     }
 
-    /// How many messages of QoS 0 a stream holds for a reader that is slow; of QoS 1 it holds the
-    /// server's window, at least 1024, beyond that. Default: 256.
+    /// How many messages of QoS 0 a stream holds for a slow reader; it also holds the server's window
+    /// of QoS 1, at least 1024. Default: 256.
     pub fn stream_capacity(mut self, stream_capacity: usize) -> Self {
         self.stream_capacity = stream_capacity;
         self
     }
 
-    /// When a WebSocket connection is replaced, since AWS ends it after 24 hours: 60 s – 23 h 50
-    /// min. Default: 23 h.
+    /// When to replace a WebSocket connection, which AWS closes after 24 hours: 60 s – 23 h 50 min.
+    /// Default: 23 h.
     ///
-    /// Up to a twentieth earlier, at random, so that a fleet does not move in step.
+    /// It is replaced up to 5 % earlier, at random, so that a fleet does not reconnect all at once.
     pub fn renew_after(mut self, renew_after: Duration) -> Self {
         self.renew_after = renew_after;
         self
@@ -458,6 +447,11 @@ impl Options {
     /// The runtime that drives the connection. Default: brs's own.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    fn with_device(mut self, set: impl FnOnce(DeviceParams) -> DeviceParams) -> Self {
+        self.device = Some(set(self.device.unwrap_or_default()));
         self
     }
 }

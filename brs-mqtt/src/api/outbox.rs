@@ -118,14 +118,14 @@ impl Entry {
         self.number
     }
 
-    /// The publish has ended. That nobody waits any more is no matter.
+    /// The publish has ended. It is fine if the receiver is gone.
     pub(crate) fn finish(self, result: Result<(), Error>) {
         let _ = self.answer.send(result);
     }
 }
 
 impl Outbox {
-    /// Bounded in messages and bytes, and offline until it is told otherwise.
+    /// Bounded in messages and bytes, and offline until [`go_online`](Self::go_online).
     pub(crate) fn new(
         messages: usize,
         bytes: usize,
@@ -339,12 +339,12 @@ impl Outbox {
         }
     }
 
-    /// Sends away whoever begins to add from now on.
+    /// Rejects messages from now on; callers that already wait are still served.
     pub(crate) fn refuse(&self) {
         self.lock().refuses = true;
     }
 
-    /// Takes nothing any more and answers what is queued. Whether anybody had to be told.
+    /// Accepts nothing any more and fails what is queued; returns whether there was any.
     pub(crate) fn close(&self, closed: &Closed) -> bool {
         let (entries, adding) = {
             let mut queue = self.lock();

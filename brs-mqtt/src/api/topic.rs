@@ -26,7 +26,7 @@ pub(crate) fn check_name(topic: &str) -> Result<(), Error> {
     if topic.contains(['+', '#']) {
         return Err(refused(
             "topic",
-            "holds a wildcard, `+` or `#`: a message goes to one topic",
+            "contains a wildcard, `+` or `#`: a message goes to one topic",
         ));
     }
     Ok(())
@@ -40,7 +40,7 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
             _ => {
                 return Err(refused(
                     "filter",
-                    "is a shared subscription without group or filter: give `$share/<group>/<filter>`",
+                    "is a shared subscription without a group or a filter: give `$share/<group>/<filter>`",
                 ));
             }
         },
@@ -62,7 +62,7 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a topic or a filter by the limits of AWS IoT, which knows no longer ones.
+/// Checks a topic or a filter against the limits of AWS IoT.
 pub(crate) fn check_for_aws(text: &str, param: &str) -> Result<(), Error> {
     let within = |prefix, text: &'_ str| {
         text.strip_prefix(prefix)
@@ -75,13 +75,13 @@ pub(crate) fn check_for_aws(text: &str, param: &str) -> Result<(), Error> {
     if counted.len() > MAX_BYTES {
         return Err(refused(
             param,
-            "is longer than the 256 bytes that AWS IoT takes",
+            "is longer than the 256 bytes that AWS IoT accepts",
         ));
     }
     if counted.matches('/').count() > MAX_SLASHES && !text.starts_with("$aws/") {
         return Err(refused(
             param,
-            "has more than the 7 slashes that AWS IoT takes",
+            "has more than the 7 slashes that AWS IoT accepts",
         ));
     }
     Ok(())
@@ -94,11 +94,11 @@ fn check(whole: &str, inner: &str, param: &str) -> Result<(), Error> {
     if whole.len() > usize::from(u16::MAX) {
         return Err(refused(
             param,
-            "is longer than the 65535 bytes that MQTT carries",
+            "is longer than the 65535 bytes that MQTT can carry",
         ));
     }
     if whole.chars().any(|c| c == '\0' || c.is_control()) {
-        return Err(refused(param, "holds a control character"));
+        return Err(refused(param, "contains a control character"));
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
         Some(rest) => rest.split_once('/').map_or("", |(_, inner)| inner),
         None => filter,
     };
-    // 4.7.2: a wildcard in the first level does not reach topics of the server's own.
+    // 4.7.2: a wildcard in the first level does not match topics of the server itself.
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
@@ -214,8 +214,8 @@ mod tests {
     fn wrong_topics_say_what_is_wrong() {
         for (topic, problem) in [
             ("", "is empty"),
-            ("a/+/b", "holds a wildcard"),
-            ("a#", "holds a wildcard"),
+            ("a/+/b", "contains a wildcard"),
+            ("a#", "contains a wildcard"),
             ("a\0b", "control character"),
             ("a\nb", "control character"),
         ] {
@@ -267,9 +267,9 @@ mod tests {
             ("a/#/b", "wrong place"),
             ("a/b#", "wrong place"),
             ("a/b+/c", "wrong place"),
-            ("$share/group", "without group or filter"),
-            ("$share//a", "without group or filter"),
-            ("$share/g+/a", "without group or filter"),
+            ("$share/group", "without a group or a filter"),
+            ("$share//a", "without a group or a filter"),
+            ("$share/g+/a", "without a group or a filter"),
             ("$share/group/", "is empty"),
         ] {
             let error = check_filter(filter).unwrap_err();

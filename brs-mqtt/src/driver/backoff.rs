@@ -1,6 +1,6 @@
-//! How long to wait before the next try to connect.
+//! How long to wait before the next attempt to connect.
 //!
-//! Doubles from the shortest to the longest wait, each with jitter, and starts anew only after a
+//! Doubles from the shortest to the longest wait, each with jitter, and starts again only after a
 //! connection that was stable: one that is accepted and lost at once, as with a client id used
 //! twice, must not be tried in a tight loop.
 

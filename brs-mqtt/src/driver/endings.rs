@@ -142,7 +142,7 @@ impl Driver {
                 .lost(self.stood(), lost.taken_over, lost.silent)
         {
             let certain = verdict == Verdict::Certain;
-            error = error::duplicate_client_id(&self.shared.client_id, certain).with_source(error);
+            error = error::duplicate_client_id(&self.shared.client_id, certain, error);
             self.tell(Event::DuplicateClientId { certain });
         }
         if let Some(first) = self.first.take() {

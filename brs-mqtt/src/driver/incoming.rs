@@ -64,12 +64,12 @@ impl Driver {
                 return Err(Lost {
                     taken_over: code == 0x8E,
                     may_be_a_message: reason::may_be_about_a_message(code),
-                    ..Lost::told(reason::disconnected(code, text.as_deref()))
+                    ..Lost::with_reason(reason::disconnected(code, text.as_deref()))
                 });
             }
             Incoming::Accepted(_) | Incoming::Refused(_) => {
                 let twice = std::io::Error::other("a second CONNACK");
-                return Err(Lost::told(lost::not_mqtt(
+                return Err(Lost::with_reason(lost::not_mqtt(
                     &self.connector.endpoint.host,
                     &twice,
                 )));

@@ -21,8 +21,8 @@ pub(super) async fn open(
     options: Options,
     clean: bool,
 ) -> Result<(Line, Box<Welcome>), Lost> {
-    connector.prepare().await.map_err(Lost::told)?;
-    let stream = connector.open().await.map_err(Lost::told)?;
+    connector.prepare().await.map_err(Lost::with_reason)?;
+    let stream = connector.open().await.map_err(Lost::with_reason)?;
     let endpoint = &connector.endpoint;
     let mut line = Line::new(
         stream,
@@ -32,25 +32,29 @@ pub(super) async fn open(
     let answer = tokio::select! {
         biased;
         answer = line.introduce(&options, clean) => answer,
-        () = time_is_up => return Err(Lost::told(lost::late(&endpoint.host, options.connect_timeout + TO_ANSWER))),
+        () = time_is_up => {
+            let limit = options.connect_timeout + TO_ANSWER;
+            return Err(Lost::with_reason(lost::late(&endpoint.host, limit)));
+        }
     };
     match answer {
         Ok(Incoming::Accepted(welcome)) => Ok((line, welcome)),
-        Ok(Incoming::Refused(code)) => Err(Lost::told(reason::connect_refused(
+        Ok(Incoming::Refused(code)) => Err(Lost::with_reason(reason::connect_refused(
             code,
             &options.client_id,
         ))),
-        Ok(Incoming::Goodbye { code, text }) => {
-            Err(Lost::told(reason::disconnected(code, text.as_deref())))
-        }
+        Ok(Incoming::Goodbye { code, text }) => Err(Lost::with_reason(reason::disconnected(
+            code,
+            text.as_deref(),
+        ))),
         Ok(other) => {
             let unexpected = format!("an answer to CONNECT that is none: {}", kind(&other));
-            Err(Lost::told(lost::not_mqtt(
+            Err(Lost::with_reason(lost::not_mqtt(
                 &endpoint.host,
                 &std::io::Error::other(unexpected),
             )))
         }
-        Err(Broken::Ended) => Err(Lost::told(lost::closed_at_connect(
+        Err(Broken::Ended) => Err(Lost::with_reason(lost::closed_at_connect(
             &endpoint.host,
             &options.client_id,
             connector.security.to_check(),
@@ -81,13 +85,13 @@ pub(super) fn broken(connector: &Connector, broken: Broken, stood: bool) -> Lost
                     .downcast_ref::<std::io::Error>()
                     .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
             };
-            Lost::told(match connector.explain(&error) {
+            Lost::with_reason(match connector.explain(&error) {
                 Some(explained) => explained,
                 None if any_in_chain(&error, timed_out) => lost::dead(endpoint),
                 None if stood => lost::cut(endpoint, &error),
                 None => lost::cut_at_connect(endpoint, &error),
             })
         }
-        Broken::Malformed(error) => Lost::told(lost::not_mqtt(endpoint, &*error)),
+        Broken::Malformed(error) => Lost::with_reason(lost::not_mqtt(endpoint, &*error)),
     }
 }

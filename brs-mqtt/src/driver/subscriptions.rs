@@ -262,6 +262,7 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::outcome::Outcome;
 
     fn wanting(count: u64) -> (Subscriptions, Vec<oneshot::Receiver<Result<Qos, Error>>>) {
         let mut subscriptions = Subscriptions::default();
@@ -403,8 +404,8 @@ mod tests {
         assert!(subscriptions.owes() && subscriptions.wants("f/0"));
         subscriptions.unwant(&["f/0".to_owned()]);
         assert_eq!(
-            replies[0].try_recv().unwrap().unwrap_err().code(),
-            Some("Unsubscribed")
+            Outcome::of(&replies[0].try_recv().unwrap().unwrap_err()),
+            Some(Outcome::Unsubscribed)
         );
         assert!(!subscriptions.owes() && !subscriptions.wants("f/0"));
     }

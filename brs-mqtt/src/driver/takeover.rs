@@ -1,7 +1,7 @@
-//! Two clients with one client id: noticed and told.
+//! Two clients with one client id: noticed and reported.
 //!
 //! A server lets the newer connection of a client id win and closes the older one, so two programs
-//! with one id take turns at evicting each other, for ever. MQTT 5 servers say so; with MQTT 3.1.1,
+//! with one id take turns at evicting each other, for ever. MQTT 5 servers report it; with MQTT 3.1.1,
 //! and servers that say nothing, all that shows is a connection that is accepted and lost soon
 //! after, again and again.
 
@@ -21,9 +21,9 @@ pub(crate) struct Takeovers {
 /// What is known of another client with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The server has said so.
+    /// The server reported it.
     Certain,
-    /// The connection was lost soon after it stood, several times in a row, and nobody said why.
+    /// The connection was lost soon after it stood, several times in a row, without a reason.
     Suspected,
 }
 

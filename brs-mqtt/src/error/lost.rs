@@ -1,7 +1,7 @@
-//! What ended a connection or a try to connect, told apart.
+//! Why a connection was lost, or an attempt to connect failed.
 //!
-//! Owns the sentences for TCP, proxies and servers that close without a word; what TLS says is
-//! looked for first, since a refusal of the device's certificate under TLS 1.3 comes only after the
+//! Owns the texts for TCP, proxies and servers that close without a reason. Callers look for TLS's
+//! own reason first, since under TLS 1.3 the server rejects the device's certificate only after the
 //! handshake.
 
 use std::error::Error as StdError;
@@ -11,20 +11,22 @@ use brs_core::Error;
 use brs_core::kit::with_cause;
 use brs_iot::Unreached;
 
+use crate::error::outcome::Outcome;
+
 /// How a connection ended, or why there was none.
 #[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) error: Error,
-    /// The server has said that another connection took the client id over.
+    /// The server reported that another connection took over the client id.
     pub(crate) taken_over: bool,
-    /// The server has closed in an orderly way, and has not said why.
+    /// The server closed in an orderly way and gave no reason.
     pub(crate) silent: bool,
-    /// Something that was sent may have been the reason.
+    /// A sent message may be the reason.
     pub(crate) may_be_a_message: bool,
 }
 
 impl Lost {
-    pub(crate) fn told(error: Error) -> Self {
+    pub(crate) fn with_reason(error: Error) -> Self {
         Self {
             error,
             taken_over: false,
@@ -43,7 +45,7 @@ impl Lost {
     }
 }
 
-/// TCP, the proxy or TLS failed. What TLS has to say is said already.
+/// TCP, the proxy or TLS failed, and TLS gave no reason.
 pub(crate) fn unreached(
     endpoint: &str,
     error: &(dyn StdError + 'static),
@@ -51,7 +53,7 @@ pub(crate) fn unreached(
 ) -> Error {
     let what = match Unreached::of(error) {
         Unreached::Cut => {
-            "the connection was cut: check the port, and firewalls that let only 443 pass (`alpn`)"
+            "the connection was cut: check the port, and firewalls that allow only 443 (`alpn`)"
         }
         other => other.words(),
     };
@@ -64,54 +66,54 @@ pub(crate) fn unreached(
 
 pub(crate) fn late(endpoint: &str, limit: Duration) -> Error {
     Error::connection(format!(
-        "`{endpoint}` did not answer within {limit:?}: check the network, the port, and firewalls that let only 443 \
-         pass (`alpn`)"
+        "`{endpoint}` did not answer within {limit:?}: check the network, the port, and firewalls that allow only \
+         443 (`alpn`)"
     ))
 }
 
-/// A token has not ended what an earlier try asked of it.
+/// The token is still busy with the signature of an earlier attempt.
 pub(crate) fn token_busy(endpoint: &str) -> Error {
     Error::connection(format!(
-        "`{endpoint}` was not called: the device's token has not ended the signature of an earlier try; check the \
-         token, and that `connect_timeout` is longer than its `signature_timeout`"
+        "`{endpoint}` was not called: the device's token is still busy with the signature of an earlier attempt; \
+         check the token, and that `connect_timeout` is longer than its `signature_timeout`"
     ))
 }
 
-/// The server closed before it answered CONNECT; `what` may have to be checked.
+/// The server closed before it answered CONNECT; `what` is to be checked.
 pub(crate) fn closed_at_connect(endpoint: &str, client_id: &str, what: &str) -> Error {
     Error::connection(format!(
-        "`{endpoint}` closed the connection when `{client_id}` introduced itself: check that {what}, and that this \
-         is the account's data endpoint (`aws iot describe-endpoint --endpoint-type iot:Data-ATS`)"
+        "`{endpoint}` closed the connection instead of accepting the client `{client_id}`: check that {what}, and \
+         that this is the account's data endpoint (`aws iot describe-endpoint --endpoint-type iot:Data-ATS`)"
     ))
 }
 
-/// The network ended the connection before the server answered CONNECT: that is no refusal.
+/// The network cut the connection before the server answered CONNECT: that is not a refusal.
 pub(crate) fn cut_at_connect(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     let message = format!(
-        "the connection to `{endpoint}` was cut before the server answered CONNECT: check the network, and what is on \
-         the way; if it happens again and again and nothing else is cut, look into AWS IoT's logs for this client"
+        "the connection to `{endpoint}` was cut before the server answered CONNECT: check the network and any \
+         firewall or proxy on the way; if only this connection is cut again and again, look for the client in AWS \
+         IoT's logs"
     );
     with_cause(Error::connection(message), error, &[])
 }
 
-/// The server closed in an orderly way and gave no reason, as MQTT 3.1.1 has none.
+/// The server closed in an orderly way without a reason, which MQTT 3.1.1 cannot send.
 pub(crate) fn closed(endpoint: &str) -> Error {
     Error::connection(format!(
         "`{endpoint}` closed the connection without giving a reason"
     ))
 }
 
-/// The server is there, and does not answer what it was sent.
+/// The server answers pings but not what it was sent.
 pub(crate) fn unanswered(endpoint: &str, count: usize, waited: Duration) -> Error {
-    Error::connection(format!(
+    Outcome::Unanswered.on(Error::connection(format!(
         "`{endpoint}` has not answered {count} publishes, subscribes and unsubscribes for {} s, so the connection is \
          replaced",
         waited.as_secs()
-    ))
-    .with_code("Unanswered")
+    )))
 }
 
-/// The network ended the connection while it stood.
+/// The network cut an open connection.
 pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     with_cause(
         Error::connection(format!("the connection to `{endpoint}` was cut")),
@@ -120,7 +122,7 @@ pub(crate) fn cut(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     )
 }
 
-/// The server did not answer the keep-alive, or has not taken for as long what was sent.
+/// The server did not answer a ping, or the network did not deliver what was sent, for too long.
 pub(crate) fn dead(endpoint: &str) -> Error {
     Error::connection(format!(
         "`{endpoint}` did not answer within the keep-alive: the line is dead"
@@ -130,7 +132,7 @@ pub(crate) fn dead(endpoint: &str) -> Error {
 /// The server answered something that is not MQTT.
 pub(crate) fn not_mqtt(endpoint: &str, error: &(dyn StdError + 'static)) -> Error {
     let message = format!(
-        "what `{endpoint}` says cannot be understood: check that a broker for MQTT answers there"
+        "the answer of `{endpoint}` is not MQTT: check that a broker for MQTT answers there"
     );
     with_cause(
         Error::connection(message).with_detail("said", error),
@@ -139,10 +141,10 @@ pub(crate) fn not_mqtt(endpoint: &str, error: &(dyn StdError + 'static)) -> Erro
     )
 }
 
-/// ALPN asked for MQTT, and nobody took it up.
+/// ALPN asked for MQTT, and the other side did not agree.
 pub(crate) fn alpn_refused(endpoint: &str, wanted: &str) -> Error {
     Error::connection(format!(
-        "`{endpoint}` did not agree to `{wanted}` in TLS's ALPN, so what is behind it is no broker: a firewall or \
+        "`{endpoint}` did not agree to `{wanted}` in TLS's ALPN, so the other side is not a broker: a firewall or \
          proxy on the way rewrites TLS; use port 8883, or a WebSocket"
     ))
     .with_param("alpn")

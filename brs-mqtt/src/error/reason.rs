@@ -1,13 +1,13 @@
 //! MQTT's reason codes in words, with what to do about each.
 //!
 //! Owns the tables for answers to CONNECT, PUBLISH, SUBSCRIBE and UNSUBSCRIBE and for a server's
-//! DISCONNECT: MQTT 5, section 2.4, and the five of MQTT 3.1.1, section 3.2.2.3. AWS's own meaning
-//! is added where it is narrower.
+//! DISCONNECT: MQTT 5, section 2.4, and the five of MQTT 3.1.1, section 3.2.2.3, with AWS's meaning
+//! where that is narrower.
 
 use brs_core::Error;
 use brs_core::kit::clean;
 
-/// What a server's number means; `None` for those that no server sends.
+/// What a reason code means; `None` for codes that servers do not send.
 pub(crate) fn in_words(code: u8) -> Option<&'static str> {
     Some(match code {
         0x11 => "there was no such subscription",
@@ -56,7 +56,7 @@ fn words(code: u8) -> String {
     )
 }
 
-/// Only a person can mend these.
+/// Only a person can fix these.
 fn is_final(code: u8) -> bool {
     matches!(code, 0x84..=0x87 | 0x8A | 0x8C | 0x8F | 0x90 | 0x99..=0x9B | 0x9D | 0x9E | 0xA1 | 0xA2)
 }
@@ -73,20 +73,22 @@ fn classed(error: Error, code: u8) -> Error {
 /// The server refused CONNECT.
 pub(crate) fn connect_refused(code: u8, client_id: &str) -> Error {
     let what = match code {
-        0x85 => "check the client id: AWS takes up to 128 bytes and no `$` at its start",
-        0x84 => "give the other `protocol`: the server does not speak this version",
+        0x85 => "check the client id: AWS accepts up to 128 bytes, and no `$` at the start",
+        0x84 => "set the other `protocol`: the server does not speak this version",
         0x87 | 0x86 => {
-            "check that the certificate is active and has a policy that allows `iot:Connect` for this client id, or \
-             for a WebSocket that the role's policy does (`aws iot list-attached-policies`)"
+            "check that the certificate is active and its policy allows `iot:Connect` for this client id, or for a \
+             WebSocket that the role's policy does (`aws iot list-attached-policies`)"
         }
-        0x97 | 0x9F => "too many connections, or too fast ones: see AWS IoT's quotas",
+        0x97 | 0x9F => "too many connections, or too many at once: see AWS IoT's quotas",
         0x95 => "the last will is too large",
-        0x9A | 0x9B => "check the last will: the server takes no such QoS, or no retained messages",
+        0x9A | 0x9B => {
+            "check the last will: the server does not support its QoS, or retained messages"
+        }
         _ => "try again later",
     };
     classed(
         Error::request(format!(
-            "the server refuses the client `{client_id}`: {}: {what}",
+            "the server rejected the client `{client_id}`: {}: {what}",
             words(code)
         )),
         code,
@@ -109,7 +111,7 @@ pub(crate) fn of_v4(code: u8) -> u8 {
 pub(crate) fn publish_refused(code: u8, topic: &str) -> Error {
     let what = match code {
         0x87 => {
-            "check that the policy allows `iot:Publish` to it (and `iot:RetainPublish`, if it is retained)"
+            "check that the policy allows `iot:Publish` to the topic (and `iot:RetainPublish` for a retained message)"
         }
         0x90 => "check the topic",
         0x97 => "too many messages: see AWS IoT's quotas",
@@ -117,7 +119,7 @@ pub(crate) fn publish_refused(code: u8, topic: &str) -> Error {
     };
     classed(
         Error::request(format!(
-            "the server refuses the message to `{topic}`: {}: {what}",
+            "the server rejected the message to `{topic}`: {}: {what}",
             words(code)
         )),
         code,
@@ -132,12 +134,12 @@ pub(crate) fn subscribe_refused(code: u8, filter: &str) -> Error {
             "check that the policy allows `iot:Subscribe` to the topic filter and `iot:Receive` to the topics"
         }
         0x8F => "check the filter",
-        0x97 => "too many subscriptions: AWS IoT takes 50 a connection",
+        0x97 => "too many subscriptions: AWS IoT accepts 50 per connection",
         _ => "see AWS IoT's logs in CloudWatch",
     };
     classed(
         Error::request(format!(
-            "the server refuses the subscription to `{filter}`: {}: {what}",
+            "the server rejected the subscription to `{filter}`: {}: {what}",
             words(code)
         )),
         code,
@@ -149,31 +151,31 @@ pub(crate) fn subscribe_refused(code: u8, filter: &str) -> Error {
 pub(crate) fn unsubscribe_refused(code: u8) -> Error {
     classed(
         Error::request(format!(
-            "the server refuses to end the subscription: {}",
+            "the server rejected the unsubscribe: {}",
             words(code)
         )),
         code,
     )
 }
 
-/// Whether a server that ends the connection for it may mean a message that it was sent.
+/// Whether a server that closes the connection with this code may mean a message it received.
 pub(crate) fn may_be_about_a_message(code: u8) -> bool {
     matches!(code, 0x80..=0x83 | 0x87 | 0x90 | 0x94 | 0x95 | 0x98..=0x9B)
 }
 
-/// The server ended the connection and said why.
+/// The server closed the connection with a reason code.
 pub(crate) fn disconnected(code: u8, text: Option<&str>) -> Error {
     let what = match code {
         0x87 => ": check that the policy allows what the client publishes and subscribes",
-        0x8D => ": the line was dead for longer than the keep-alive allows",
-        0x95 => ": a message was larger than the server takes",
+        0x8D => ": the server heard nothing for longer than the keep-alive allows",
+        0x95 => ": a message was larger than the server accepts",
         0x93 | 0x96 | 0x97 | 0x9F => ": publish less, or more slowly",
         _ => "",
     };
     let said = text
         .map(|text| format!(", `{}`", clean(text, &[])))
         .unwrap_or_default();
-    // The connection is tried again in any case, so no class is said of it.
+    // The driver reconnects in any case, so the error has no class.
     Error::connection(format!(
         "the server closed the connection: {}{said}{what}",
         words(code)

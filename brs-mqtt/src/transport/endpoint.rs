@@ -1,8 +1,8 @@
 //! The data endpoint: host, port and region.
 //!
-//! An account has an endpoint of its own for each kind, and only the data endpoint speaks MQTT:
-//! another kind is refused with the command that tells the right one. Custom domains and other
-//! brokers are taken as they are.
+//! An account has one endpoint for each kind of call, and only the data endpoint speaks MQTT. Another
+//! kind is refused with the command that prints the right one. Custom domains and other brokers are
+//! accepted as they are.
 
 use brs_core::Error;
 use brs_core::kit::is_region;
@@ -16,6 +16,31 @@ const OTHER_KINDS: [(&str, &str); 3] = [
     ("tunneling", "is for tunnels"),
 ];
 
+/// The domains of AWS's endpoints: each partition's, then its dual-stack one, as the SDKs'
+/// `partitions.json` has them.
+const DOMAINS: [&str; 14] = [
+    "amazonaws.com",
+    "api.aws",
+    // aws-cn
+    "amazonaws.com.cn",
+    "api.amazonwebservices.com.cn",
+    // aws-eusc
+    "amazonaws.eu",
+    "api.amazonwebservices.eu",
+    // aws-iso
+    "c2s.ic.gov",
+    "api.aws.ic.gov",
+    // aws-iso-b
+    "sc2s.sgov.gov",
+    "api.aws.scloud",
+    // aws-iso-e
+    "cloud.adc-e.uk",
+    "api.cloud-aws.adc-e.uk",
+    // aws-iso-f
+    "csp.hci.ic.gov",
+    "api.aws.hci.ic.gov",
+];
+
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -26,60 +51,62 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// `port` is what was given beside the endpoint, `usual` what it is otherwise.
-    pub(crate) fn parse(text: &str, port: Option<u16>, usual: u16) -> Result<Self, Error> {
-        if text.contains("://") || text.contains(['/', '@', '?', '#']) {
+    /// `port` is the option of that name; `usual` is the default port, for AWS's hosts or others.
+    pub(crate) fn parse(
+        text: &str,
+        port: Option<u16>,
+        usual: impl FnOnce(bool) -> u16,
+    ) -> Result<Self, Error> {
+        // A copy from a terminal or a table often has blanks around it.
+        let text = text.trim().to_ascii_lowercase();
+        if text.contains(['/', '@', '?', '#']) {
             return Err(refused(
                 "is a host and perhaps a port: leave out `https://`, `mqtts://` and any path",
             ));
         }
-        let authority: Authority = text
-            .to_ascii_lowercase()
-            .parse()
-            .map_err(|_| refused("has no usable host: give a name or an address"))?;
+        let no_host = || refused("has no usable host: give a name or an address");
+        let authority: Authority = text.parse().map_err(|_| no_host())?;
         let host = authority.host().to_owned();
-        let has_port = authority.as_str().len() > host.len();
         if host.is_empty() || host.len() > 253 {
-            return Err(refused("has no usable host: give a name or an address"));
+            return Err(no_host());
         }
-        if has_port && authority.port_u16().is_none() {
+        if host.ends_with('.') {
+            return Err(refused("has a host that ends with a dot: leave it out"));
+        }
+        let given = authority.port_u16();
+        if given == Some(0) || port == Some(0) || given.is_none() && text.len() > host.len() {
             return Err(refused("has a port outside 1 to 65535"));
         }
-        let port = match (port, authority.port_u16()) {
-            (Some(port), Some(other)) if port != other => {
-                return Err(refused("holds another port than `port`: give it once"));
-            }
-            (port, other) => port.or(other).unwrap_or(usual),
-        };
-        if port == 0 {
-            return Err(refused("has the port 0: give one of 1 to 65535"));
+        if port.is_some() && given.is_some() && port != given {
+            return Err(refused("holds another port than `port`: give it once"));
         }
         let labels: Vec<&str> = host.split('.').collect();
-        for (kind, purpose) in OTHER_KINDS {
-            if labels.windows(2).any(|pair| pair == [kind, "iot"]) {
-                return Err(refused(&format!(
-                    "{purpose} and speaks no MQTT; the data endpoint has another prefix: {COMMAND} tells it"
-                )));
-            }
+        let (prefix, region) = aws_region(&labels).unzip();
+        let prefix = prefix.unwrap_or_default();
+        let kind = OTHER_KINDS
+            .iter()
+            .find(|(kind, _)| prefix.last() == Some(kind));
+        if let Some((_, purpose)) = kind {
+            return Err(refused(&format!(
+                "{purpose} and does not speak MQTT; the data endpoint has another prefix: {COMMAND} prints it"
+            )));
         }
-        let region = labels.windows(2).find_map(|pair| match pair {
-            ["iot" | "iot-fips", region] if is_region(region) => Some((*region).to_owned()),
-            _ => None,
-        });
-        let legacy =
-            region.is_some() && host.ends_with(".amazonaws.com") && !labels[0].ends_with("-ats");
-        if legacy && labels.get(1) == Some(&"iot") {
+        if matches!(prefix, [name] if !name.ends_with("-ats")) && host.ends_with(".amazonaws.com") {
             tracing::warn!(
                 endpoint = host,
-                "this data endpoint has a certificate of an authority that systems do not trust any more: {COMMAND} \
-                 tells the newer one"
+                "this data endpoint's certificate comes from an authority that systems no longer trust: {COMMAND} \
+                 prints the newer endpoint"
             );
         }
-        Ok(Self { host, port, region })
+        Ok(Self {
+            port: port.or(given).unwrap_or_else(|| usual(region.is_some())),
+            region: region.map(str::to_owned),
+            host,
+        })
     }
 
-    /// Whether the name is one of AWS's, so that AWS IoT's limits hold. A custom domain's tells
-    /// nothing.
+    /// Whether the name is one of AWS's, so that AWS IoT's limits hold. A custom domain does not
+    /// show it.
     pub(crate) fn is_aws(&self) -> bool {
         self.region.is_some()
     }
@@ -99,6 +126,19 @@ impl Endpoint {
     }
 }
 
+/// The labels before the service, and the region, of `<prefix>.iot.<region>.<domain>`, with
+/// `iot-fips` for FIPS and `vpce.` before the domain for VPC endpoints.
+fn aws_region<'a, 'b>(labels: &'b [&'a str]) -> Option<(&'b [&'a str], &'a str)> {
+    let at = labels
+        .iter()
+        .position(|label| matches!(*label, "iot" | "iot-fips"))?;
+    let region = *labels.get(at + 1)?;
+    let rest = labels[at + 2..].join(".");
+    let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
+    let is_aws = at > 0 && is_region(region) && DOMAINS.contains(&domain);
+    is_aws.then_some((&labels[..at], region))
+}
+
 fn refused(problem: &str) -> Error {
     Error::validation(format!("`endpoint` {problem}"))
         .with_param("endpoint")
@@ -110,7 +150,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Endpoint, Error> {
-        Endpoint::parse(text, None, 8883)
+        Endpoint::parse(text, None, |_| 8883)
     }
 
     #[test]
@@ -163,6 +203,70 @@ mod tests {
     }
 
     #[test]
+    fn names_of_all_partitions_are_known() {
+        for (region, domains) in [
+            ("eu-west-1", ["amazonaws.com", "api.aws"]),
+            ("us-gov-west-1", ["amazonaws.com", "api.aws"]),
+            (
+                "cn-north-1",
+                ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+            ),
+            (
+                "eusc-de-east-1",
+                ["amazonaws.eu", "api.amazonwebservices.eu"],
+            ),
+            ("us-iso-east-1", ["c2s.ic.gov", "api.aws.ic.gov"]),
+            ("us-isob-east-1", ["sc2s.sgov.gov", "api.aws.scloud"]),
+            (
+                "eu-isoe-west-1",
+                ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"],
+            ),
+            ("us-isof-south-1", ["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
+        ] {
+            for domain in domains {
+                for host in [
+                    format!("a1-ats.iot.{region}.{domain}"),
+                    format!("a1-ats.iot-fips.{region}.{domain}"),
+                    format!("vpce-0123-abc.data.iot.{region}.vpce.{domain}"),
+                ] {
+                    assert_eq!(
+                        parse(&host).unwrap().region.as_deref(),
+                        Some(region),
+                        "{host}"
+                    );
+                }
+                let other = format!("c1.credentials.iot.{region}.{domain}");
+                assert!(parse(&other).is_err(), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_only_look_like_awss_are_other_brokers() {
+        for host in [
+            "a1-ats.iot.eu-west-1.example.com",
+            "a1-ats.iot.eu-west-1.amazonaws.com.example",
+            "a1-ats.iot.eu-west-1.evilamazonaws.com",
+            "iot.eu-west-1.amazonaws.com",
+            "a1-ats.iot.amazonaws.com",
+            "c1.credentials.iot.eu-west-1.example.com",
+            "jobs.iot.example.com",
+        ] {
+            let endpoint = parse(host).unwrap();
+            assert!(!endpoint.is_aws() && endpoint.host == host, "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_around_an_endpoint_are_not_part_of_it() {
+        let host = "a1-ats.iot.eu-west-1.amazonaws.com";
+        for text in [format!(" {host}\r\n"), format!("\t{host}\u{a0}")] {
+            assert_eq!(parse(&text).unwrap(), parse(host).unwrap());
+        }
+        assert_eq!(parse(" x:443 ").unwrap().port, 443);
+    }
+
+    #[test]
     fn what_is_no_endpoint_is_refused() {
         for text in [
             "",
@@ -173,10 +277,12 @@ mod tests {
             "x:",
             "x:0",
             "x:99999",
+            "x.",
+            "x.:1",
         ] {
             assert_eq!(parse(text).unwrap_err().param(), Some("endpoint"), "{text}");
         }
-        let error = Endpoint::parse("x:1", Some(2), 3).unwrap_err();
+        let error = Endpoint::parse("x:1", Some(2), |_| 3).unwrap_err();
         assert!(error.to_string().contains("give it once"), "{error}");
     }
 

@@ -1,9 +1,12 @@
-//! WebSockets: a URL signed with the session's credentials of the moment, and the handshake with
-//! it.
+//! WebSockets: a URL signed with the session's current credentials, and the handshake with it.
 //!
 //! Owns the signature (SigV4 in the query, service `iotdevicegateway`, the session token after the
 //! signature as AWS IoT wants it) and what a refusal means. A signed URL is a secret: it is wiped
 //! and never shown.
+//!
+//! The handshake is hyper's and not tungstenite's, which would be shorter: tungstenite writes the
+//! request, and with it the signed URL, to the log at level `trace`, and of a refusal's body it
+//! returns only what arrived together with the headers.
 
 use std::fmt;
 use std::pin::pin;
@@ -43,16 +46,16 @@ use crate::transport::{Stream, Watched};
 
 const SERVICE: &str = "iotdevicegateway";
 const SUBPROTOCOL: &str = "mqtt";
-/// What is read of an answer: its head (hyper's least), and a refusal's body.
+/// Limits for an answer: its head (hyper's minimum), and a refusal's body.
 const MAX_HEAD: usize = 8192;
 const MAX_BODY: usize = 16 * 1024;
-/// A handshake follows at once; AWS takes up to a day.
+/// The handshake follows at once; AWS accepts up to a day.
 const VALID_FOR: Duration = Duration::from_secs(300);
-/// What credentials must have left.
+/// How long the credentials must still be valid.
 const FOR_A_HANDSHAKE: Duration = Duration::from_secs(2);
 /// Beyond what AWS IoT sends in one message, and in the frames that servers make of several.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
-/// A difference that explains a refused signature: AWS takes five minutes.
+/// A difference that explains a refused signature: AWS accepts five minutes.
 const CLOCKS_APART: Duration = Duration::from_secs(240);
 
 /// Signs with a session's credentials.
@@ -78,16 +81,15 @@ impl fmt::Debug for Signed {
 }
 
 impl Signed {
-    /// What a server may repeat and nobody is to see: the URL, and its telling parts, however they
-    /// are written.
+    /// What must not be shown if a server repeats it: the URL, and its secret parts in each encoding.
     fn secrets(&self) -> Vec<Zeroizing<String>> {
-        const TELLING: [&str; 2] = ["X-Amz-Signature", "X-Amz-Security-Token"];
+        const SECRET: [&str; 2] = ["X-Amz-Signature", "X-Amz-Security-Token"];
         let values = self
             .target
             .split(['?', '&'])
             .filter_map(|pair| pair.split_once('='));
         let values = values
-            .filter(|(name, _)| TELLING.contains(name))
+            .filter(|(name, _)| SECRET.contains(name))
             .flat_map(|(_, value)| {
                 let plain = percent_encoding::percent_decode_str(value)
                     .decode_utf8_lossy()
@@ -102,10 +104,9 @@ impl Signed {
 }
 
 impl Signer {
-    /// A URL signed with the current credentials, which are refreshed first where that is due.
+    /// Signs a URL with the current credentials, which are refreshed first if that is due.
     pub(crate) async fn sign(&self, endpoint: &Endpoint) -> Result<Signed, Error> {
-        // An expired set, which the session may keep for a source that is away, signs nothing that
-        // is let in.
+        // A session may keep an expired credential set while its source is away: it must not sign.
         let set = self.session.credentials_valid_for(FOR_A_HANDSHAKE).await?;
         let identity = Credentials::new(
             set.access_key_id(),
@@ -180,7 +181,7 @@ pub(crate) async fn open(
         .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         .body(Empty::<Bytes>::new())
         .map_err(|_| {
-            Error::connection("the WebSocket's request could not be made of the endpoint")
+            Error::connection("the WebSocket's request could not be built from the endpoint")
         })?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -194,7 +195,7 @@ pub(crate) async fn open(
             .map_err(|error| unreached(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            // For as long as the try may take; one that breaks off is told by its status.
+            // Bounded by the attempt's time limit; if it breaks off, the status is reported alone.
             let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
             let body = body.map(Collected::to_bytes).unwrap_or_default();
             return Err(refused(
@@ -212,7 +213,7 @@ pub(crate) async fn open(
             || !is(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         {
             return Err(Error::connection(format!(
-                "`{}` opened a WebSocket but speaks no MQTT over it: check the endpoint and the port",
+                "`{}` opened a WebSocket but does not speak MQTT over it: check the endpoint and the port",
                 endpoint.host
             )));
         }
@@ -223,7 +224,7 @@ pub(crate) async fn open(
     let (connection, exchange) = (pin!(connection.with_upgrades()), pin!(exchange));
     let upgraded = match select(exchange, connection).await {
         Either::Left((upgraded, _)) => upgraded,
-        // What the connection has read, and how it ended, is the exchange's.
+        // The exchange gets what the connection has read, and how it ended.
         Either::Right((_, exchange)) => exchange.await,
     }?;
     let config = WebSocketConfig::default()
@@ -232,8 +233,7 @@ pub(crate) async fn open(
     let stream = TokioAdapter::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
     let (sender, receiver) = socket.split();
-    // The reader would take a ping's text for data, an empty one for the end, and the reason of a
-    // close for data, too.
+    // The reader would read the texts of pings and closes as data, and an empty message as the end.
     let receiver = receiver
         .take_while(|message| ready(!matches!(message, Ok(Message::Close(_)))))
         .filter(|message| ready(!matches!(message, Ok(Message::Ping(_) | Message::Pong(_)))))
@@ -263,7 +263,7 @@ fn refused(
         .map(|date| (apart(now, date), date));
     let clock = match apart {
         Some((apart, date)) if apart >= CLOCKS_APART => format!(
-            "; this machine's clock shows {} and the server's {}, too far apart for a signature: set the clock",
+            "; this machine's clock shows {} and the server's {}, too far apart for a signature: correct the clock",
             iso8601(now),
             iso8601(date)
         ),
@@ -313,16 +313,16 @@ fn refused(
     if let Some(code) = header("x-amzn-errortype") {
         error = error.with_code(clean(code.split(':').next().unwrap_or(code), &hidden));
     }
-    // Refused as expired or invalid: the next try needs others. A signature that is too old is
-    // another matter.
+    // The credentials were rejected as expired or invalid, not only the signature: refresh them
+    // before the next attempt.
     if status == 403 && said.to_ascii_lowercase().contains("security token") {
         signer.session.report_rejected(&signed.access_key_id);
     }
     error
 }
 
-/// The text of `{"message": "…"}`, which is how AWS IoT answers, else whatever was answered: as a
-/// whole, since of a secret that is cut in two nothing would be recognised.
+/// The text of `{"message": "…"}`, which is how AWS IoT answers, else the whole answer. It is not
+/// shortened here, since a secret that is cut in two would not be recognised.
 fn said(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Answer {
@@ -334,7 +334,7 @@ fn said(body: &[u8]) -> String {
     )
 }
 
-/// For fuzzing: what is read of an answer.
+/// For fuzzing: the parsing of an answer.
 pub(crate) fn read_answer(date: &str, body: &[u8]) {
     let _ = (http_date(date), clean(said(body).trim(), &[]));
 }

@@ -1,7 +1,7 @@
 //! What the network does, and what a server does: only the latter says anything of a message, a
 //! name or a certificate.
 
-use brs::mqtt::{self, Event, Publish, Qos, WhenSessionLost};
+use brs::mqtt::{self, Event, Outcome, Publish, Qos, WhenSessionLost};
 use brs_tests::rough_path::RoughPath;
 
 use crate::scripted::{BOTH, CONNECT, Deed, PUBACK, PUBLISH, SUBSCRIBE, Scripted, agree};
@@ -47,7 +47,9 @@ async fn no_number_of_cuts_is_blamed_on_a_message_or_on_another_client() {
                 Event::Lost { error, .. } => {
                     lost += 1;
                     assert!(
-                        error.code().is_none() && error.to_string().contains("was cut"),
+                        Outcome::of(&error).is_none()
+                            && error.code().is_none()
+                            && error.to_string().contains("was cut"),
                         "{error}"
                     );
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brs::mqtt::{self, Event, Protocol, Publish, Qos, State, WhenFull, WhenSessionLost};
+use brs::mqtt::{self, Event, Outcome, Protocol, Publish, Qos, State, WhenFull, WhenSessionLost};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::rough_path::RoughPath;
 use futures_util::future::{FutureExt as _, join_all, maybe_done};
@@ -100,7 +100,7 @@ async fn publishes_in_flight_survive_a_cut_or_say_that_they_did_not() {
             match result {
                 Ok(()) => {}
                 Err(error) => {
-                    assert_eq!(error.code(), Some("SessionLost"), "{error}");
+                    assert_eq!(Outcome::of(&error), Some(Outcome::SessionLost), "{error}");
                     assert!(
                         when == WhenSessionLost::Fail && expiry.is_zero(),
                         "{when:?} {expiry:?}"
@@ -128,18 +128,18 @@ async fn what_is_published_offline_waits_or_says_why_not() {
         .publish(Publish::new("o", "x").qos(Qos::AtMostOnce))
         .await
         .unwrap_err();
-    assert_eq!(error.code(), Some("Offline"), "{error}");
+    assert_eq!(Outcome::of(&error), Some(Outcome::Offline), "{error}");
     let publishes =
         join_all((0..3).map(|number| connection.publish(Publish::new("o", number.to_string()))));
     let started = async {
         broker.start_again();
     };
     let (results, ()) = tokio::join!(in_time(publishes), started);
-    let codes: Vec<_> = results
+    let outcomes: Vec<_> = results
         .iter()
-        .map(|result| result.as_ref().err().and_then(|error| error.code()))
+        .map(|result| result.as_ref().err().and_then(Outcome::of))
         .collect();
-    assert_eq!(codes, [Some("Dropped"), None, None]);
+    assert_eq!(outcomes, [Some(Outcome::Dropped), None, None]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +195,7 @@ async fn disconnecting_waits_for_what_is_outstanding_up_to_its_limit() {
             tokio::task::yield_now().await;
             in_time(connection.disconnect(Duration::from_millis(100))).await
         });
-    assert_eq!(published.unwrap_err().code(), Some("Closed"));
+    assert_eq!(Outcome::of(&published.unwrap_err()), Some(Outcome::Closed));
     assert!(disconnected.is_err());
 }
 
@@ -246,7 +246,11 @@ async fn two_clients_with_one_id_are_told_so() {
                 break error;
             }
         };
-        assert_eq!(error.code(), Some("DuplicateClientId"), "{error}");
+        assert_eq!(
+            Outcome::of(&error),
+            Some(Outcome::DuplicateClientId),
+            "{error}"
+        );
         assert!(error.to_string().contains("`twin`"), "{error}");
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use brs::mqtt::{self, Connection, Event, Events, Publish, Qos, State, Subscribe, WhenSessionLost};
+use brs::mqtt::{
+    self, Connection, Event, Events, Outcome, Publish, Qos, State, Subscribe, WhenSessionLost,
+};
 use brs_core::test_util::ManualClock;
 use brs_core::{Clock as _, SystemClock};
 
@@ -167,8 +169,8 @@ async fn what_is_in_flight_at_a_replacement_is_waited_for_and_then_published_ane
             .collect();
         if !kept && when == WhenSessionLost::Fail {
             assert_eq!(
-                result.unwrap_err().code(),
-                Some("SessionLost"),
+                Outcome::of(&result.unwrap_err()),
+                Some(Outcome::SessionLost),
                 "{protocol:?}"
             );
             assert_eq!(flags, [(0, false)]);

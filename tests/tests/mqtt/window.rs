@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brs::mqtt::{self, Event, Protocol, Publish};
+use brs::mqtt::{self, Event, Outcome, Protocol, Publish};
 use brs_core::test_util::ManualClock;
 use brs_core::{Clock as _, SystemClock};
 use brs_tests::mosquitto::Mosquitto;
@@ -244,8 +244,8 @@ async fn a_server_that_lives_and_does_not_answer_is_left_and_that_is_told() {
                     _ => None,
                 };
                 assert_eq!(
-                    until(&clock, &mut events, why).await.code(),
-                    Some("Unanswered")
+                    Outcome::of(&until(&clock, &mut events, why).await),
+                    Some(Outcome::Unanswered)
                 );
                 let connected =
                     |event: &Event| matches!(event, Event::Connected { .. }).then_some(());

@@ -17,20 +17,20 @@ const LAST_CALL: Duration = Duration::from_secs(600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Options {
-    /// Checks every value, as connecting does; files are not read for it.
+    /// Checks every value, as connecting does. It reads no files.
     ///
     /// # Errors
     ///
-    /// A validation error that names the first value at fault, or a configuration error for values
-    /// that do not go together.
+    /// A validation error that names the first wrong value, or a configuration error for values that
+    /// contradict each other.
     pub fn validate(&self) -> Result<(), Error> {
-        self.target()?;
+        let is_aws = self.target()?.is_aws();
         self.check_client_id()?;
-        if self.transport == Transport::WebSocket && self.device_given {
+        if self.transport == Transport::WebSocket && self.device.is_some() {
             return Err(apart(
                 "certificate",
-                "a WebSocket is signed with the session's credentials and shows no certificate: leave certificate and \
-                 key out, or give the transport `X509`",
+                "a WebSocket is signed with the session's credentials and uses no certificate: leave out certificate \
+                 and key, or set the transport to `X509`",
             ));
         }
         if self.transport == Transport::WebSocket && self.alpn == Some(true) {
@@ -39,8 +39,8 @@ impl Options {
                 "`alpn` is for MQTT over mutual TLS: a WebSocket on port 443 needs none",
             ));
         }
-        if self.device_given {
-            self.device.validate()?;
+        if let Some(device) = &self.device {
+            device.validate()?;
         }
         if !KEEP_ALIVE.contains(&self.keep_alive.as_secs()) || self.keep_alive.subsec_nanos() != 0 {
             return Err(refused("keep_alive", "must be 5 to 1200 whole seconds"));
@@ -56,12 +56,15 @@ impl Options {
         if self.protocol == Protocol::V311 && self.clean_start != self.session_expiry.is_zero() {
             return Err(apart(
                 "session_expiry",
-                "MQTT 3.1.1 has one switch for both: give `clean_start(true)` without `session_expiry`, or \
-                 `clean_start(false)` with one",
+                "MQTT 3.1.1 has one switch for both: set `clean_start(true)` without `session_expiry`, or \
+                 `clean_start(false)` with it",
             ));
         }
         if self.protocol == Protocol::V311 && !self.user_properties.is_empty() {
-            return Err(apart("user_property", "user properties need MQTT 5"));
+            return Err(apart(
+                "user_property",
+                "user properties need MQTT 5: leave them out, or set the protocol to `V5`",
+            ));
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.connect_timeout) {
             return Err(refused("connect_timeout", "must be 1 to 300 seconds"));
@@ -70,7 +73,7 @@ impl Options {
         if shortest.is_zero() || shortest > longest || longest > DAY {
             return Err(refused(
                 "reconnect_backoff",
-                "must be two waits, the shorter first, of at most a day",
+                "must be two waits above zero, the shorter first, of at most a day",
             ));
         }
         if !(MINUTE..=DAY - LAST_CALL).contains(&self.renew_after) {
@@ -99,7 +102,7 @@ impl Options {
         }
         self.check_user()?;
         crate::api::message::check_user_properties(&self.user_properties)?;
-        self.check_last_will()?;
+        self.check_last_will(is_aws)?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| {
             crate::transport::check_proxy(proxy.expose())
         })
@@ -128,25 +131,25 @@ impl Options {
             if text.expose().len() > crate::api::message::MAX_TEXT || text.expose().contains('\0') {
                 return Err(refused(
                     param,
-                    "must have at most 65535 bytes and not the character NUL",
+                    "must have at most 65535 bytes and no character NUL",
                 ));
             }
         }
         if self.protocol == Protocol::V311 && self.password.is_some() && self.username.is_none() {
             return Err(apart(
                 "password",
-                "MQTT 3.1.1 has no `password` without a `username`",
+                "MQTT 3.1.1 has no `password` without a `username`: give both",
             ));
         }
         Ok(())
     }
 
-    fn check_last_will(&self) -> Result<(), Error> {
+    fn check_last_will(&self, is_aws: bool) -> Result<(), Error> {
         let Some(will) = &self.last_will else {
             return Ok(());
         };
         let checked = will.validate();
-        let checked = if self.target()?.is_aws() {
+        let checked = if is_aws {
             checked.and_then(|()| will.check_for_aws())
         } else {
             checked
@@ -155,7 +158,7 @@ impl Options {
         if will.payload.len() > crate::api::message::MAX_TEXT {
             return Err(refused(
                 "last_will",
-                "must have a payload of at most 65535 bytes, which is all CONNECT carries",
+                "must have a payload of at most 65535 bytes, the most that CONNECT can carry",
             ));
         }
         if self.protocol == Protocol::V311 && will.needs_v5() {

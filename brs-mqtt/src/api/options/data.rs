@@ -1,13 +1,13 @@
 //! The options as data: brs's names, and those of the Python package.
 //!
-//! Owns the spelling and nothing else: what becomes of it is `options.rs`'s. Errors never repeat a
-//! value.
+//! Owns the spelling only and sets everything through the builder of `options.rs`. Errors never
+//! repeat a value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use brs_core::SecretString;
-use brs_iot::{DeviceParams, Pem, SecretSource};
+use brs_iot::{Pem, SecretSource};
 use serde::{Deserialize, Deserializer};
 
 use super::{Options, Protocol, Transport, WhenFull, WhenSessionLost};
@@ -19,8 +19,8 @@ use crate::api::message::{Publish, Qos};
 pub(super) struct Data {
     endpoint: String,
     client_id: String,
-    transport: Option<TransportName>,
-    protocol: Option<ProtocolName>,
+    transport: Option<Transport>,
+    protocol: Option<Protocol>,
     port: Option<u16>,
     #[serde(alias = "use_alpn")]
     alpn: Option<bool>,
@@ -40,70 +40,49 @@ pub(super) struct Data {
     proxy: Option<SecretString>,
     username: Option<SecretString>,
     password: Option<SecretString>,
-    #[serde(default, alias = "keep_alive_secs", deserialize_with = "seconds")]
-    keep_alive: Option<Duration>,
+    #[serde(alias = "keep_alive_secs")]
+    keep_alive: Option<Seconds>,
     clean_start: Option<bool>,
-    #[serde(default, deserialize_with = "seconds")]
-    session_expiry: Option<Duration>,
+    session_expiry: Option<Seconds>,
     last_will: Option<Will>,
     #[serde(default)]
     user_properties: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "seconds")]
-    connect_timeout: Option<Duration>,
+    connect_timeout: Option<Seconds>,
     defer_connect: Option<bool>,
     reconnect_backoff: Option<Backoff>,
     outbox_messages: Option<usize>,
     outbox_bytes: Option<usize>,
-    when_full: Option<WhenFullName>,
+    when_full: Option<WhenFull>,
     hold_at_most_once: Option<bool>,
-    when_session_lost: Option<WhenSessionLostName>,
+    when_session_lost: Option<WhenSessionLost>,
     receive_maximum: Option<u16>,
     max_incoming_packet_size: Option<usize>,
     max_outgoing_packet_size: Option<usize>,
     stream_capacity: Option<usize>,
-    #[serde(default, deserialize_with = "seconds")]
-    renew_after: Option<Duration>,
+    renew_after: Option<Seconds>,
 }
 
+/// A number of seconds.
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TransportName {
-    X509,
-    #[serde(alias = "websocket")]
-    Ws,
-}
+#[serde(try_from = "f64")]
+struct Seconds(Duration);
 
-#[derive(Deserialize)]
-enum ProtocolName {
-    #[serde(rename = "5", alias = "5.0")]
-    V5,
-    #[serde(rename = "3.1.1")]
-    V311,
-}
+impl TryFrom<f64> for Seconds {
+    type Error = &'static str;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WhenFullName {
-    Block,
-    DropOldest,
-    Error,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WhenSessionLostName {
-    Requeue,
-    Fail,
+    fn try_from(seconds: f64) -> Result<Self, Self::Error> {
+        Duration::try_from_secs_f64(seconds)
+            .map(Self)
+            .map_err(|_| "must be a number of seconds, not negative")
+    }
 }
 
 /// Two waits in seconds.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Backoff {
-    #[serde(deserialize_with = "some_seconds")]
-    shortest: Duration,
-    #[serde(deserialize_with = "some_seconds")]
-    longest: Duration,
+    shortest: Seconds,
+    longest: Seconds,
 }
 
 #[derive(Deserialize)]
@@ -136,97 +115,45 @@ impl TryFrom<Data> for Options {
                         `private_key_passphrase_env`",
             );
         }
-        let mut device = Given {
-            device: DeviceParams::new(),
-            given: false,
-        };
-        device.add(data.certificate, DeviceParams::certificate);
-        device.add(data.private_key, DeviceParams::private_key);
-        device.add(passphrase, DeviceParams::private_key_passphrase);
-        #[cfg(feature = "pkcs11")]
-        device.add(data.pkcs11, DeviceParams::pkcs11);
-        (options.device, options.device_given) = (device.device, device.given);
-        options.transport = match data.transport {
-            Some(TransportName::Ws) => Transport::WebSocket,
-            Some(TransportName::X509) | None => Transport::X509,
-        };
-        options.protocol = match data.protocol {
-            Some(ProtocolName::V311) => Protocol::V311,
-            Some(ProtocolName::V5) | None => Protocol::V5,
-        };
-        options.when_full = match data.when_full {
-            Some(WhenFullName::DropOldest) => WhenFull::DropOldest,
-            Some(WhenFullName::Error) => WhenFull::Error,
-            Some(WhenFullName::Block) | None => WhenFull::Block,
-        };
-        options.when_session_lost = match data.when_session_lost {
-            Some(WhenSessionLostName::Fail) => WhenSessionLost::Fail,
-            Some(WhenSessionLostName::Requeue) | None => WhenSessionLost::Requeue,
-        };
-        options.last_will = data.last_will.map(|will| {
-            Publish::new(will.topic, will.payload)
-                .qos(will.qos)
-                .retain(will.retain)
-        });
-        options.user_properties = data.user_properties.into_iter().collect();
-        (options.port, options.alpn, options.region) = (data.port, data.alpn, data.region);
-        (options.trust_store, options.proxy) = (data.trust_store, data.proxy);
-        (options.username, options.password) = (data.username, data.password);
-        options.max_incoming_packet_size = data.max_incoming_packet_size;
-        options.max_outgoing_packet_size = data.max_outgoing_packet_size;
-        options.backoff = data
-            .reconnect_backoff
-            .map_or(options.backoff, |waits| (waits.shortest, waits.longest));
         macro_rules! set {
-            ($($name:ident),*) => {$( options.$name = data.$name.unwrap_or(options.$name); )*};
+            ($($name:ident $(. $inner:tt)?),* $(,)?) => {$(
+                if let Some(value) = data.$name {
+                    options = options.$name(value$(.$inner)?);
+                }
+            )*};
         }
+        set!(transport, protocol, port, alpn, certificate, private_key);
+        if let Some(passphrase) = passphrase {
+            options = options.private_key_passphrase(passphrase);
+        }
+        #[cfg(feature = "pkcs11")]
+        set!(pkcs11);
+        set!(trust_store, region, proxy, username, password);
+        set!(keep_alive.0, clean_start, session_expiry.0);
+        set!(connect_timeout.0, defer_connect);
         set!(
-            keep_alive,
-            clean_start,
-            session_expiry,
-            connect_timeout,
-            defer_connect,
             outbox_messages,
-            outbox_bytes
+            outbox_bytes,
+            when_full,
+            hold_at_most_once,
+            when_session_lost
         );
         set!(
-            hold_at_most_once,
             receive_maximum,
-            stream_capacity,
-            renew_after
+            max_incoming_packet_size,
+            max_outgoing_packet_size
         );
+        set!(stream_capacity, renew_after.0);
+        if let Some(Backoff { shortest, longest }) = data.reconnect_backoff {
+            options = options.reconnect_backoff(shortest.0, longest.0);
+        }
+        if let Some(will) = data.last_will {
+            let publish = Publish::new(will.topic, will.payload);
+            options = options.last_will(publish.qos(will.qos).retain(will.retain));
+        }
+        options.user_properties.extend(data.user_properties);
         Ok(options)
     }
-}
-
-/// A device, and whether any of it is given.
-struct Given {
-    device: DeviceParams,
-    given: bool,
-}
-
-impl Given {
-    fn add<T>(&mut self, value: Option<T>, set: impl FnOnce(DeviceParams, T) -> DeviceParams) {
-        if let Some(value) = value {
-            self.device = set(std::mem::take(&mut self.device), value);
-            self.given = true;
-        }
-    }
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    Option::<f64>::deserialize(deserializer)?
-        .map(duration)
-        .transpose()
-}
-
-fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    f64::deserialize(deserializer).and_then(duration)
-}
-
-fn duration<E: serde::de::Error>(seconds: f64) -> Result<Duration, E> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| E::custom("must be a number of seconds, not negative"))
 }
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Qos, D::Error> {
@@ -244,7 +171,7 @@ fn refuse_pkcs11<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Er
     match Option::<serde::de::IgnoredAny>::deserialize(deserializer)? {
         None => Ok(()),
         Some(_) => Err(serde::de::Error::custom(
-            "this build has no PKCS#11: enable the feature `pkcs11`",
+            "this build does not support PKCS#11: enable the feature `pkcs11`",
         )),
     }
 }

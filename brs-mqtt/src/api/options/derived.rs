@@ -26,22 +26,16 @@ impl Options {
         self.max_outgoing_packet_size.unwrap_or(usize::MAX)
     }
 
-    /// Host, port and what else the endpoint's name tells.
+    /// Host, port and region.
     pub(crate) fn target(&self) -> Result<Endpoint, Error> {
-        let wants_alpn = self.alpn == Some(true);
-        let usual = if self.transport == Transport::WebSocket || wants_alpn {
-            443
-        } else {
-            8883
-        };
-        let endpoint = Endpoint::parse(&self.endpoint, self.port, usual)?;
-        // AWS takes a name and a password instead of a certificate on that port only.
-        let is_named = self.username.is_some() && !self.device_given;
-        if is_named && endpoint.is_aws() {
-            Endpoint::parse(&self.endpoint, self.port, 443)
-        } else {
-            Ok(endpoint)
-        }
+        let is_named = self.username.is_some() && self.device.is_none();
+        Endpoint::parse(&self.endpoint, self.port, |is_aws| {
+            // AWS accepts a name and a password without a certificate on that port only.
+            let on_443 = self.transport == Transport::WebSocket
+                || self.alpn == Some(true)
+                || is_named && is_aws;
+            if on_443 { 443 } else { 8883 }
+        })
     }
 
     /// Whether ALPN is to name MQTT on that port.

@@ -1,6 +1,7 @@
 //! The outbox case by case, and by properties of whatever happens to it in whatever order.
 
 use super::*;
+use crate::error::outcome::Outcome;
 use std::pin::Pin;
 
 use futures_util::FutureExt as _;
@@ -94,8 +95,8 @@ async fn bytes_are_bounded_too() {
     let _first = outbox.add(message("a")).await.unwrap();
     let _second = outbox.add(message("b")).await.unwrap();
     assert_eq!(
-        outbox.add(message("c")).await.unwrap_err().code(),
-        Some("Full")
+        Outcome::of(&outbox.add(message("c")).await.unwrap_err()),
+        Some(Outcome::Full)
     );
     let error = outbox
         .add(Publish::new("t", vec![0; 2 * one]))
@@ -113,7 +114,10 @@ async fn the_oldest_is_dropped_and_told_so() {
     let first = outbox.add(message("a")).await.unwrap();
     let _second = outbox.add(message("b")).await.unwrap();
     let _third = outbox.add(message("c")).await.unwrap();
-    assert_eq!(first.await.unwrap().unwrap_err().code(), Some("Dropped"));
+    assert_eq!(
+        Outcome::of(&first.await.unwrap().unwrap_err()),
+        Some(Outcome::Dropped)
+    );
     assert_eq!(texts(&outbox).await, ["b", "c"]);
 }
 
@@ -123,8 +127,8 @@ async fn what_is_in_flight_is_not_dropped() {
     let _first = outbox.add(message("a")).await.unwrap();
     let _in_flight = outbox.take(|_| true).unwrap();
     assert_eq!(
-        outbox.add(message("b")).await.unwrap_err().code(),
-        Some("Full")
+        Outcome::of(&outbox.add(message("b")).await.unwrap_err()),
+        Some(Outcome::Full)
     );
 }
 
@@ -134,13 +138,10 @@ async fn nothing_is_dropped_for_a_message_that_would_not_fit_even_then() {
     let _first = outbox.add(Publish::new("t", vec![0; 500])).await.unwrap();
     let _in_flight = outbox.take(|_| true).unwrap();
     let mut second = outbox.add(message("b")).await.unwrap();
+    let large = Publish::new("t", vec![0; 500]);
     assert_eq!(
-        outbox
-            .add(Publish::new("t", vec![0; 500]))
-            .await
-            .unwrap_err()
-            .code(),
-        Some("Full")
+        Outcome::of(&outbox.add(large).await.unwrap_err()),
+        Some(Outcome::Full)
     );
     assert!(second.try_recv().is_err(), "it still waits");
     assert_eq!(texts(&outbox).await, ["b"]);
@@ -153,11 +154,14 @@ async fn closing_answers_everybody() {
     let waiting = outbox.add(message("b"));
     let close = async { assert!(outbox.close(&Closed::plainly()), "somebody had to be told") };
     let (waited, ()) = tokio::join!(waiting, close);
-    assert_eq!(waited.unwrap_err().code(), Some("Closed"));
-    assert_eq!(first.await.unwrap().unwrap_err().code(), Some("Closed"));
+    assert_eq!(Outcome::of(&waited.unwrap_err()), Some(Outcome::Closed));
     assert_eq!(
-        outbox.add(message("c")).await.unwrap_err().code(),
-        Some("Closed")
+        Outcome::of(&first.await.unwrap().unwrap_err()),
+        Some(Outcome::Closed)
+    );
+    assert_eq!(
+        Outcome::of(&outbox.add(message("c")).await.unwrap_err()),
+        Some(Outcome::Closed)
     );
     assert!(!outbox.close(&Closed::plainly()));
 }
@@ -197,10 +201,13 @@ async fn what_does_not_wait_for_a_connection_ends_with_it_wherever_it_waits() {
         let first = outbox.add(no_wait("a")).await.unwrap();
         let mut second = outbox.add(message("b")).await.unwrap();
         outbox.go_offline();
-        assert_eq!(first.await.unwrap().unwrap_err().code(), Some("Offline"));
         assert_eq!(
-            outbox.add(no_wait("c")).await.unwrap_err().code(),
-            Some("Offline")
+            Outcome::of(&first.await.unwrap().unwrap_err()),
+            Some(Outcome::Offline)
+        );
+        assert_eq!(
+            Outcome::of(&outbox.add(no_wait("c")).await.unwrap_err()),
+            Some(Outcome::Offline)
         );
         assert!(second.try_recv().is_err(), "it waits for a connection");
         outbox.go_online();
@@ -215,7 +222,10 @@ async fn what_does_not_wait_for_a_connection_ends_with_it_wherever_it_waits() {
     );
     assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
     outbox.go_offline();
-    assert_eq!(second.await.unwrap_err().code(), Some("Offline"));
+    assert_eq!(
+        Outcome::of(&second.await.unwrap_err()),
+        Some(Outcome::Offline)
+    );
     assert!(third.as_mut().now_or_never().is_none());
     outbox.take(|_| true).unwrap().finish(Ok(()));
     drop(third.await.unwrap());
@@ -241,8 +251,8 @@ async fn an_outbox_that_refuses_serves_who_waits_and_is_done_then() {
     assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
     outbox.refuse();
     assert_eq!(
-        outbox.add(message("d")).await.unwrap_err().code(),
-        Some("Closed")
+        Outcome::of(&outbox.add(message("d")).await.unwrap_err()),
+        Some(Outcome::Closed)
     );
     outbox.take(|_| true).unwrap().finish(Ok(()));
     assert!(!outbox.is_done(), "two wait");
