@@ -149,13 +149,13 @@
 //!
 //! # What failures mean
 //!
-//! Denied access, an MFA code that was refused twice, an ended SSO login, unknown keys, expired
-//! keys that never change, a region that is not active, a policy or value AWS does not take: only a
-//! person can mend these. Time-outs, unreached endpoints, throttling and trouble at STS are
-//! retried. Expired base credentials of a session or provider, a refused signature, refusals that
-//! are not STS's own and answers that cannot be read (or have more than 256 KiB, which are not read
-//! to their end) are tried again at the engine's pace; meanwhile the cached set is served, an
-//! expired one too (static stability).
+//! Denied access, an MFA code that was refused twice, an expired SSO login, keys that never change
+//! and are unknown or expired, a region that is not active, a policy or value that AWS rejects: only
+//! a person can fix these. Timeouts, unreached endpoints, throttling and errors on the side of STS
+//! are retried. Base credentials of a session or provider that expired or are unknown, a rejected
+//! web identity token, a refused signature, refusals that are not STS's own and answers that cannot
+//! be read (or have more than 256 KiB) are tried again at the engine's pace; meanwhile the cached
+//! credential set is served, an expired one too (static stability).
 //!
 //! This crate also registers the base loader through which every method gets profiles, SSO logins
 //! and the default chain, and with which `whoami()` asks STS for account and ARN.

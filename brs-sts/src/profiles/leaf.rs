@@ -38,6 +38,7 @@ use crate::profiles::sso;
 use crate::request::client::StsClient;
 use crate::sts::connect::{retries, timeouts};
 use crate::sts::http_client;
+use crate::sts::proxy::Proxy;
 use brs_core::kit::with_cause;
 
 /// What leaves are loaded with; shared by all the providers of a session.
@@ -142,7 +143,12 @@ impl Leaves {
         let built = remote.get_or_try_init(|| async {
             let plain =
                 endpoint_url_of_sso(&self.base).is_some_and(|url| url.starts_with("http://"));
-            let client = http_client::for_strategy(&self.settings, &self.base, plain).await?;
+            let client = http_client::for_strategy(
+                &self.settings,
+                &self.base,
+                &Proxy::choose(&self.settings, &self.base, plain),
+            )
+            .await?;
             let mut config = self
                 .base
                 .to_builder()
@@ -168,7 +174,12 @@ impl Leaves {
         let built = machine.get_or_try_init(|| async {
             let mut settings = self.settings.clone();
             settings.config.proxies = Default::default();
-            let client = http_client::for_strategy(&settings, &self.base, true).await?;
+            let client = http_client::for_strategy(
+                &settings,
+                &self.base,
+                &Proxy::choose(&settings, &self.base, true),
+            )
+            .await?;
             let providers = provider_config(&self.base).with_http_client(client);
             let profile = self.profile.clone().unwrap_or_else(profiles::default_name);
             let profiles = profiles::load(&profile).await?;

@@ -227,19 +227,21 @@ impl Caller {
             Ok(answer) => Ok(credentials(&answer, observed.server_time())?),
             Err(error) => {
                 let endpoint = observed.endpoint();
+                let place = endpoint.as_ref().map(|origin| format!("`{origin}`"));
                 let mut hidden = asked.hidden.to_vec();
                 hidden.extend(taken.map(Taken::code));
                 Err(from_sdk(
                     &error,
                     &Call {
                         operation: asked.operation,
-                        place: endpoint.as_deref().unwrap_or(&self.connection.place),
+                        place: place.as_deref().unwrap_or(&self.connection.place),
                         credentials: &self.connection.base_credentials,
                         fixed_credentials: matches!(self.connection.base, BaseCredentials::Keys),
                         device: taken.map(Taken::serial_number),
                         difference: self.difference(observed),
                         hidden: &hidden,
                         sent: observed.sent(),
+                        way: self.connection.proxy.way(endpoint.as_deref()),
                     },
                 ))
             }
@@ -268,7 +270,9 @@ impl Caller {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await
             }
-            (Some(Class::BadSignature), Some(device)) if device.has_more() && left.clock => {
+            (Some(Class::BadSignature | Class::Clock), Some(device))
+                if device.has_more() && left.clock =>
+            {
                 left.clock = false;
                 // It is off, or it was and has been set: either way the SDK signed with the wrong
                 // time, and has learnt.

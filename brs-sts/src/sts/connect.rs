@@ -26,6 +26,7 @@ use crate::request::client::{RetryMode, StsClient};
 use crate::request::validate::Invalid;
 use crate::sts::guarded::Guarded;
 use crate::sts::http_client;
+use crate::sts::proxy::Proxy;
 use brs_core::kit;
 
 /// How long asking who credentials are may take, unless the configuration says less.
@@ -40,6 +41,7 @@ pub(crate) struct Connection {
     region: Region,
     endpoint_url: Option<String>,
     http_client: SharedHttpClient,
+    pub(crate) proxy: Proxy,
     app_name: Option<AppName>,
     /// Where STS is, as long as no request has told.
     pub(crate) place: String,
@@ -166,12 +168,14 @@ pub(crate) async fn connect(
             "the retry mode `legacy` is botocore's: STS is called in the mode `standard`"
         );
     }
+    let proxy = Proxy::choose(&settings, base, is_plain);
     Ok(Connection {
         client: PerProcess::new(),
         under: setup.shared_base(),
         region,
         endpoint_url,
-        http_client: http_client::for_strategy(&settings, base, is_plain).await?,
+        http_client: http_client::for_strategy(&settings, base, &proxy).await?,
+        proxy,
         app_name,
         place,
         base_credentials,

@@ -39,6 +39,7 @@ use http_body_util::Limited;
 use crate::request::client::{StsClient, Verify};
 use crate::request::validate::Invalid;
 use crate::sts::ca::{self, Bundle};
+use crate::sts::proxy::Proxy;
 
 /// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole
 /// AssumeRole answer hardly more than 10.
@@ -49,18 +50,10 @@ pub(crate) const MAX_ANSWER: usize = 256 * 1024;
 pub(crate) async fn for_strategy(
     settings: &StsClient,
     base: &SdkConfig,
-    is_plain: bool,
+    proxy: &Proxy,
 ) -> Result<SharedHttpClient, Error> {
-    let proxies = &settings.config.proxies;
-    let proxy = match (&proxies.http, &proxies.https) {
-        (None, None) => None,
-        // As botocore does: with proxies given, the environment's are not looked at.
-        (Some(url), _) if is_plain => Some(ProxyConfig::http(url.expose())),
-        (_, Some(url)) if !is_plain => Some(ProxyConfig::https(url.expose())),
-        _ => Some(Ok(ProxyConfig::disabled())),
-    };
     let proxy = proxy
-        .transpose()
+        .config()
         .map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
     let trust_store = match &settings.verify {
         Some(Verify::Bundle(path)) => Some(Bundle::of_settings(path.clone()).load().await?),
