@@ -18,6 +18,7 @@ pub(crate) mod checks;
 pub(crate) mod endpoints;
 pub(crate) mod files;
 pub(crate) mod machine;
+pub(crate) mod missing;
 pub(crate) mod settings;
 
 /// The environment variables of the process, or a test's.
