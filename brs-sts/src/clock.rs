@@ -104,7 +104,7 @@ impl Difference {
     }
 
     /// The end of a sentence about this machine's clock.
-    pub(crate) fn from_awss(self) -> String {
+    pub(crate) fn compared(self) -> String {
         let of = if self.is_ahead { "of " } else { "" };
         format!("{self} {of}AWS's")
     }

@@ -19,6 +19,7 @@ pub(crate) mod endpoints;
 pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod missing;
+pub(crate) mod origins;
 pub(crate) mod settings;
 
 /// The environment variables of the process, or a test's.

@@ -11,6 +11,9 @@ use crate::request::validate::Invalid;
 pub(crate) struct Origins(Vec<(&'static str, Place)>);
 
 impl Origins {
+    /// The program gave everything.
+    pub(crate) const NONE: Self = Self(Vec::new());
+
     /// Notes that a parameter's value is the profile's, under that key.
     pub(crate) fn profile_key(&mut self, field: &'static str, profile: &str, key: &str) {
         let place = Place::Profile(Some(profile.to_owned()), key.to_owned());

@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::data;
+use crate::environment::origins::Origins;
 use crate::methods::inherit;
 use crate::methods::role_profile;
 use crate::mfa::MfaTokenProvider;
@@ -199,6 +200,8 @@ impl brs_core::MethodParams for Params {
 pub struct SessionToken {
     duration: Option<Duration>,
     caller: Caller,
+    /// What the profile has brought.
+    origins: Origins,
 }
 
 impl SessionToken {
@@ -229,6 +232,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
     params.validate_values()?;
     let (serial_number, setup) =
         role_profile::user_of(setup, &params.client, params.wants_mfa()).await?;
+    let mut origins = Origins::default();
     if params.serial_number.is_none()
         && let Some((serial_number, profile)) = serial_number
     {
@@ -236,6 +240,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
             return Err(role_profile::no_provider(&profile));
         }
         params.serial_number = Some(serial_number);
+        origins.profile_key("serial_number", &profile, "mfa_serial");
     }
     params.validate()?;
     let device = match (
@@ -257,6 +262,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
     Ok(SessionToken {
         duration: params.duration,
         caller: Caller { connection, device },
+        origins,
     })
 }
 
@@ -280,6 +286,7 @@ impl RefreshStrategy for SessionToken {
         let asked = Asked {
             operation: Operation::SessionToken,
             hidden: &[],
+            origins: &self.origins,
         };
         self.caller
             .refresh(cx, &asked, |code| Ok(self.request(code)))

@@ -7,6 +7,7 @@
 use aws_types::SdkConfig;
 use brs_core::{CallerIdentity, Error, RefreshStrategy};
 
+use crate::environment::origins::Origins;
 use crate::methods::inherit::connection_of;
 use crate::sts::connect::connect_for_identity;
 use crate::sts::error::{Call, Operation, from_sdk};
@@ -42,6 +43,7 @@ pub(crate) async fn caller_identity(
             &error,
             &Call {
                 operation: Operation::CallerIdentity,
+                origins: &Origins::NONE,
                 place: at.as_deref().unwrap_or(&place),
                 credentials: "the session's credentials",
                 fixed_credentials: false,

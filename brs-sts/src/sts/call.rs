@@ -35,6 +35,7 @@ use brs_core::kit::is_account_id;
 use brs_core::{BaseCredentials, Error, RefreshContext, TemporaryCredentials};
 
 use crate::clock::{Difference, TOLERATED};
+use crate::environment::origins::Origins;
 use crate::mfa::device::{Device, Reason, Taken};
 use crate::sts::connect::Connection;
 use crate::sts::error::{Call, Class, Failed, Operation, from_provider, from_sdk};
@@ -101,6 +102,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation<'a>,
     /// Values of the request that nobody is to see.
     pub(crate) hidden: &'a [&'a str],
+    /// Which values of the request the program did not give.
+    pub(crate) origins: &'a Origins,
 }
 
 /// A client of STS and the MFA device whose codes go into its calls.
@@ -234,6 +237,7 @@ impl Caller {
                     &error,
                     &Call {
                         operation: asked.operation,
+                        origins: asked.origins,
                         place: place.as_deref().unwrap_or(&self.connection.place),
                         credentials: &self.connection.base_credentials,
                         fixed_credentials: matches!(self.connection.base, BaseCredentials::Keys),

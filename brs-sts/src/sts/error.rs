@@ -17,6 +17,7 @@ use brs_core::Error;
 use http_body_util::LengthLimitError;
 
 use crate::clock::Difference;
+use crate::environment::origins::Origins;
 use crate::sts::http_client::MAX_ANSWER;
 use crate::sts::proxy::{Problem, Way};
 use brs_core::kit::{causes, clean, find, with_cause};
@@ -34,6 +35,7 @@ const MAX_BODY: usize = 8192;
 /// The call that failed.
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation<'a>,
+    pub(crate) origins: &'a Origins,
     /// Where STS is, in words.
     pub(crate) place: &'a str,
     /// Whose credentials sign the call, in words.
@@ -156,7 +158,7 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
     let place = call.place;
     if causes(error, call.hidden).contains("certificate") {
         let clock = match call.skew() {
-            Some(difference) => format!(", which is {}", difference.from_awss()),
+            Some(difference) => format!(", which is {}", difference.compared()),
             None => String::new(),
         };
         let message = format!(

@@ -102,11 +102,7 @@ impl HttpConnector for WatchedConnector {
                 renewal.note(Outcome::Answered);
             } else if status.is_client_error() {
                 let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
-                let read = body
-                    .collect()
-                    .await
-                    .map_err(|error| ConnectorError::io(error))?
-                    .to_bytes();
+                let read = body.collect().await.map_err(ConnectorError::io)?.to_bytes();
                 if code(&answer, &read).is_some_and(|code| is_end(&code)) {
                     renewal.note(Outcome::Ended);
                 }

@@ -159,9 +159,10 @@ impl Class {
             (Self::AccessDenied, _) => denied(call, says),
             (Self::WrongCode, _) => wrong_code(call),
             (Self::UnknownDevice, _) => format!(
-                "AWS does not know MFA device `{}` as one of the caller's: check `serial_number` against `aws iam \
+                "AWS does not know MFA device `{}` as one of the caller's: check {} against `aws iam \
                  list-mfa-devices`",
-                call.device.unwrap_or_default()
+                call.device.unwrap_or_default(),
+                call.origins.name("serial_number")
             ),
             (Self::ExpiredCredentials, Operation::WebIdentity { token_file, .. }) => {
                 format!(
@@ -220,7 +221,7 @@ impl Class {
                     size.unwrap_or_default()
                 ))
             }
-            (Self::Invalid, _) => invalid(says),
+            (Self::Invalid, _) => invalid(call, says),
             (Self::BadToken, _) => says_so(format!(
                 "STS rejected {}: check that the file holds a whole JSON web token, and check its issuer and audience \
                  against the identity provider in IAM",
@@ -360,13 +361,16 @@ fn denied(call: &Call<'_>, says: Says<'_>) -> String {
                 return format!("role `{role_arn}` cannot be assumed with {credentials}: {reason}");
             }
             let id = if *with_external_id {
-                "its external id"
+                format!("its external id ({})", call.origins.name("external_id"))
             } else {
-                "whether it asks for an external id"
+                "whether it asks for an external id".to_owned()
             };
-            let mfa = match call.device {
-                Some(_) => "",
-                None => {
+            let mfa = match (call.device, call.origins.profile()) {
+                (Some(_), _) => "",
+                (None, Some(_)) => {
+                    ", and whether it asks for MFA (the profile's `mfa_serial` with an MFA token provider)"
+                }
+                (None, None) => {
                     ", and whether it asks for MFA (`serial_number` with an MFA token provider)"
                 }
             };
@@ -418,7 +422,7 @@ fn clock(call: &Call<'_>) -> String {
     match call.skew() {
         Some(difference) => format!(
             "STS refused the signature made with {credentials}: this machine's clock is {}, set it",
-            difference.from_awss()
+            difference.compared()
         ),
         None => format!(
             "STS refused the signature made with {credentials} as too old or too new: check this machine's clock"
@@ -431,7 +435,7 @@ fn wrong_code(call: &Call<'_>) -> String {
     let clock = match call.skew() {
         Some(difference) => format!(
             ", and this machine's clock, which is {}",
-            difference.from_awss()
+            difference.compared()
         ),
         None => String::new(),
     };
@@ -441,18 +445,19 @@ fn wrong_code(call: &Call<'_>) -> String {
     )
 }
 
-fn invalid(says: Says<'_>) -> String {
+fn invalid(call: &Call<'_>, says: Says<'_>) -> String {
+    let duration = call.origins.name("duration");
     let (Some(raw), Some(aws)) = (says.raw, says.shown) else {
         return "STS refused a value of the request".into();
     };
     if raw.contains("role chaining") {
         format!(
             "the base credentials are those of a role, and AWS grants a role assumed with them an hour at most: \
-             set `duration` to at most 3600 s ({aws})"
+             set {duration} to at most 3600 s ({aws})"
         )
     } else if raw.contains("MaxSessionDuration") {
         format!(
-            "`duration` is more than the role's maximum session duration: lower it, or raise the role's (`aws iam \
+            "{duration} is more than the role's maximum session duration: lower it, or raise the role's (`aws iam \
              update-role --max-session-duration`) ({aws})"
         )
     } else {

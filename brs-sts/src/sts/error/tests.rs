@@ -11,11 +11,14 @@ use brs_core::kit::MAX_TEXT;
 
 use crate::sts::proxy::Proxy;
 
+const NONE: Origins = Origins::NONE;
+
 const CALL: Call<'static> = Call {
     operation: Operation::AssumeRole {
         role_arn: "arn:aws:iam::123456789012:role/reader",
         with_external_id: false,
     },
+    origins: &NONE,
     place: "region `eu-west-1`",
     credentials: "the profile `dev`",
     fixed_credentials: false,
@@ -788,7 +791,8 @@ fn a_proxy_is_blamed_if_there_is_one_and_not_mentioned_if_there_is_none() {
         .error
         .to_string()
     };
-    let sources: [(fn() -> Box<dyn StdError + Send + Sync>, &str, &str); 4] = [
+    type Source = fn() -> Box<dyn StdError + Send + Sync>;
+    let sources: [(Source, &str, &str); 4] = [
         (
             || io::Error::from(io::ErrorKind::ConnectionRefused).into(),
             "nothing listens at the proxy",
@@ -845,4 +849,65 @@ fn what_keeps_the_network_from_sts_is_told_apart() {
     }
     let error = unreached(io::Error::other(rustls::Error::HandshakeNotComplete));
     assert!(error.to_string().contains("TLS with STS"), "{error}");
+}
+
+#[test]
+fn what_a_profile_brought_is_blamed_on_its_key() {
+    let mut origins = Origins::NONE;
+    origins.profile_key("role_arn", "dev", "role_arn");
+    origins.profile_key("duration", "dev", "duration_seconds");
+    origins.profile_key("serial_number", "dev", "mfa_serial");
+    origins.profile_key("external_id", "dev", "external_id");
+    let with_external_id = Operation::AssumeRole {
+        role_arn: "arn:aws:iam::123456789012:role/reader",
+        with_external_id: true,
+    };
+    for (message, of_profile, of_program) in [
+        (
+            "MultiFactorAuthentication failed, unable to validate MFA code.",
+            "check `mfa_serial` of the profile `dev`",
+            "check `serial_number`",
+        ),
+        (
+            "not authorized",
+            "`external_id` of the profile `dev`",
+            "its external id (`external_id`)",
+        ),
+        (
+            "not authorized",
+            "the profile's `mfa_serial`",
+            "(`serial_number` with",
+        ),
+        (
+            "exceeds the MaxSessionDuration",
+            "`duration_seconds` of the profile `dev` is more",
+            "`duration` is more",
+        ),
+        (
+            "exceeds the 1 hour session limit for role chaining",
+            "set `duration_seconds` of the profile `dev` to at most",
+            "set `duration` to at most",
+        ),
+    ] {
+        let code = if message.contains("exceeds") {
+            "ValidationError"
+        } else {
+            "AccessDenied"
+        };
+        for (origins, expected, other) in [
+            (&origins, of_profile, of_program),
+            (&NONE, of_program, of_profile),
+        ] {
+            let meta = ErrorMetadata::builder().code(code).message(message).build();
+            let raw = HttpResponse::new(StatusCode::try_from(403).unwrap(), SdkBody::empty());
+            let call = Call {
+                operation: with_external_id,
+                origins,
+                ..CALL
+            };
+            let error = SdkError::service_error(AssumeRoleError::generic(meta), raw);
+            let text = from_sdk(&error, &call).error.to_string();
+            assert!(text.contains(expected) && !text.contains(other), "{text}");
+        }
+    }
 }
