@@ -47,7 +47,7 @@ impl Variables {
         self.raw(name).is_some()
     }
 
-    /// The names that begin so; names that are not UTF-8 are nobody's setting.
+    /// The names that begin so; names that are not UTF-8 are no settings.
     fn names(&self, prefix: &str) -> Vec<String> {
         let names: Vec<OsString> = match self {
             Self::Process => std::env::vars_os().map(|(name, _)| name).collect(),

@@ -167,8 +167,8 @@ pub(crate) fn of_profile(error: Error, profile: Option<&str>) -> Error {
 fn no_role() -> Error {
     Error::validation(
         "no role to assume: give `assume_role.role_arn` (or `role_arn` alone), or name a profile that has a `role_arn` \
-         (and no `web_identity_token_file`: that is the method `sts-web-identity`); beside base credentials that \
-         are given, the profile's role is not used",
+         (and no `web_identity_token_file`: that is the method `sts-web-identity`); the profile's role is not used \
+         if base credentials are given",
     )
     .with_param("assume_role.role_arn")
     .unrecoverable()
@@ -191,7 +191,7 @@ fn check_chained(
 /// What is wrong with a duration above [`CHAINED`] on a role's credentials.
 pub(crate) fn too_long_on(role: &str, duration: Duration) -> Invalid {
     Invalid::Text(format!(
-        "must be 3600 seconds at most, not {}: the base credentials are those of the role `{role}`, and AWS grants \
+        "must be at most 3600 seconds, not {}: the base credentials are those of the role `{role}`, and AWS grants \
          a role that is assumed with a role's credentials an hour",
         duration.as_secs()
     ))

@@ -2,10 +2,10 @@
 //!
 //! Every role that a profile leads to, with a `source_profile`, a `credential_source` or a web
 //! identity, is a session with an engine: it is refreshed when *it* nears its end, its errors are
-//! those of a session of its own and name its profile, an MFA code is asked for once in its
-//! lifetime, and whatever the session was told about reaching AWS holds for it too. Two cases:
+//! those of a session and name its profile, an MFA code is asked for once in its
+//! lifetime, and the session's settings for reaching AWS hold for it too. Two cases:
 //!
-//! - The session has no role of its own: the profile's is the one. Its request is completed from
+//! - The session has no role: it gets the profile's. Its request is completed from
 //!   the profile, and further roles of the profile's source are beneath.
 //! - The session has one: all roles of the profile are beneath.
 //!
@@ -266,7 +266,7 @@ impl Hops {
         }
     }
 
-    /// For credentials of which nobody gives MFA codes; `leaves` are shared.
+    /// For credentials without MFA codes; `leaves` are shared.
     pub(crate) fn with_leaves(setup: Setup, client: StsClient, leaves: Arc<Leaves>) -> Self {
         Self {
             setup,

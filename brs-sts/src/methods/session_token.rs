@@ -55,6 +55,7 @@ const DURATION: (u64, u64) = (900, 129_600);
 /// `mfa_token_provider` and `client`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "SessionTokenParams", default)]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     /// The MFA device: 9–256 of `[\w+=/:,.@-]`; otherwise the profile's `mfa_serial`.
     #[serde(alias = "SerialNumber")]
@@ -94,7 +95,6 @@ impl Params {
 
     /// The MFA device (`SerialNumber`, 9–256 of `[\w+=/:,.@-]`) and where its codes come from.
     /// Default: no MFA.
-    #[must_use]
     pub fn mfa(mut self, serial_number: impl Into<String>, provider: MfaTokenProvider) -> Self {
         self.serial_number = Some(serial_number.into());
         self.mfa_token_provider = Some(provider);
@@ -105,7 +105,6 @@ impl Params {
     ///
     /// The serial number is that of the profile that the session names; else, if no keys are in the
     /// environment or a provider is given here, that of `AWS_PROFILE` or `[default]`.
-    #[must_use]
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
@@ -115,14 +114,12 @@ impl Params {
     /// AWS's own, 43200 s.
     ///
     /// Longer ones need fewer codes.
-    #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
     }
 
     /// The STS client's own settings. Default: those of the base configuration.
-    #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self

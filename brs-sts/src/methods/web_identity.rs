@@ -1,5 +1,5 @@
-//! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and
-//! CI jobs do.
+//! The method `sts-web-identity`: a role for a token of an identity provider, as pods and
+//! CI jobs have.
 //!
 //! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that
 //! moment; it is not signed and needs no base credentials. What is not given comes from the
@@ -67,6 +67,7 @@ const MAX_BYTES: u64 = 20_000 + 2;
 /// STS client's settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "WebIdentityParams", default)]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     /// The role's ARN; otherwise the profile's or `AWS_ROLE_ARN`.
     #[serde(alias = "RoleArn")]
@@ -113,16 +114,14 @@ impl Params {
 
     /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: the profile's, or
     /// `AWS_ROLE_ARN`.
-    #[must_use]
     pub fn role_arn(mut self, role_arn: impl Into<String>) -> Self {
         self.role_arn = Some(role_arn.into());
         self
     }
 
-    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each
+    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read again at each
     /// refresh; white space around it is not sent. Default: the profile's, or
     /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
-    #[must_use]
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
@@ -131,7 +130,6 @@ impl Params {
     /// The name of the role session (`RoleSessionName`), or a template of one, as for
     /// [`sts::Params`](crate::Params::role_session_name). Default: the profile's, or
     /// `AWS_ROLE_SESSION_NAME`, else [`DEFAULT_ROLE_SESSION_NAME`].
-    #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
         self.role_session_name = Some(name.into());
         self
@@ -139,14 +137,12 @@ impl Params {
 
     /// The host name of an OAuth 2.0 identity provider (`ProviderId`), 4–2048 characters. Default:
     /// none, for OpenID Connect.
-    #[must_use]
     pub fn provider_id(mut self, provider_id: impl Into<String>) -> Self {
         self.provider_id = Some(provider_id.into());
         self
     }
 
     /// Managed policies that narrow the session (`PolicyArns`): at most 10. Default: none.
-    #[must_use]
     pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.policy_arns = arns.into_iter().map(Into::into).collect();
         self
@@ -154,7 +150,6 @@ impl Params {
 
     /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
     /// Default: none.
-    #[must_use]
     pub fn policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = Some(policy.into());
         self
@@ -162,7 +157,6 @@ impl Params {
 
     /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default:
     /// the profile's, else AWS's own, 3600 s.
-    #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
@@ -170,7 +164,6 @@ impl Params {
 
     /// The STS client's own settings. Default: those of the base configuration. Credentials in them
     /// are not used.
-    #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self

@@ -9,8 +9,8 @@
 //! has. Beyond them, `mfa_serial` and `duration_seconds` are read, an empty value counts as absent,
 //! and what would let a program run as somebody else (a role that is left out) is an error.
 //!
-//! Contacts nothing, and reads files only to say why a profile is missing. What is done with a chain is `role_profile.rs`'s,
-//! with what is at its end `leaf.rs`'s.
+//! Contacts nothing, and reads files only to say why a profile is missing. What is done with a
+//! chain is `role_profile.rs`'s, with what is at its end `leaf.rs`'s.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -202,7 +202,7 @@ pub(crate) fn resolve(profiles: &ProfileSet, name: &str) -> Result<Option<Chain>
 /// The credentials that a profile has by itself; `None` if it has none.
 pub(crate) fn leaf(profiles: &ProfileSet, owner: &Owner) -> Result<Option<Leaf>, Error> {
     let Some(profile) = profiles.get_profile(&owner.profile) else {
-        return Err(wrong(&owner.profile, "it does not exist any more"));
+        return Err(wrong(&owner.profile, "it no longer exists"));
     };
     if owner.is_source
         && let Ok(Some(keys)) = keys(profile)
@@ -284,7 +284,7 @@ fn source(profile: &Profile) -> Result<Option<&str>, Error> {
         )),
         (None, None) => Err(wrong(
             profile.name(),
-            "its role needs a `source_profile` or a `credential_source` to be assumed with",
+            "its role needs a `source_profile` or a `credential_source`",
         )),
         (Some(source), None) if source != profile.name() => Ok(Some(source)),
         _ => Ok(None),

@@ -1,8 +1,8 @@
-//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is told to reach
+//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is set up to reach
 //! their source.
 //!
 //! Keys, the environment, the container, the instance, a process, an SSO login and a console login.
-//! What the session was told about reaching AWS is passed on: the session's endpoint, retries,
+//! The session's settings for reaching AWS are passed on: the session's endpoint, retries,
 //! time-outs, FIPS and dual stack, and the STS client's `verify` and `proxies`. The STS client's
 //! own region and endpoint are STS's alone. Three things cannot be passed on:
 //!
@@ -283,7 +283,7 @@ fn explained(profile: &str, leaf: &Leaf, error: CredentialsError) -> Credentials
         }
         CredentialsError::CredentialsNotLoaded(_) => {
             let out = Error::configuration(format!(
-                "the profile `{}` takes its credentials from {what}, which has none: check it",
+                "the profile `{}` takes its credentials from {what}, which has none: check that source",
                 profiles::shown_name(profile)
             ));
             CredentialsError::provider_error(with_cause(
@@ -317,7 +317,7 @@ impl LeafProvider {
             Ok(Some(leaf)) => self.leaves.load(profile, leaf).await,
             Ok(None) => Err(CredentialsError::invalid_configuration(wrong(
                 profile,
-                "it holds no credentials any more",
+                "it no longer holds credentials",
             ))),
             Err(error) => Err(CredentialsError::invalid_configuration(error)),
         }

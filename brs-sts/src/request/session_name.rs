@@ -55,7 +55,7 @@ fn filled_in(
 
 fn unknown() -> Invalid {
     Invalid::Text(format!(
-        "has braces around something else than {FIELDS}, which are filled in"
+        "has braces around something other than {FIELDS}: these are filled in"
     ))
 }
 

@@ -100,7 +100,7 @@ request!(
 /// What a method asks of STS, for errors.
 pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation<'a>,
-    /// Values of the request that nobody is to see.
+    /// Values of the request that are never shown.
     pub(crate) hidden: &'a [&'a str],
     /// Which values of the request the program did not give.
     pub(crate) origins: &'a Origins,
@@ -309,7 +309,7 @@ impl Caller {
             // A code is not spent on the same key again; without one the call costs less than
             // finding out.
             _ if self.device.is_some() => Ok(self.base_key().await?.as_deref() != rejected),
-            // Asked anew at each call.
+            // Asked again at each call.
             _ => Ok(rejected.is_some()),
         }
     }

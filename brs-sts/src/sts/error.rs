@@ -44,9 +44,9 @@ pub(crate) struct Call<'a> {
     pub(crate) fixed_credentials: bool,
     /// The serial number of the MFA device whose code was sent.
     pub(crate) device: Option<&'a str>,
-    /// How far this machine's clock is from the server's, where an answer has told.
+    /// How far this machine's clock is from the server's, if an answer has shown it.
     pub(crate) difference: Option<Difference>,
-    /// Values that AWS may repeat in a message and nobody is to see.
+    /// Values that AWS may repeat in a message and that are never shown.
     pub(crate) hidden: &'a [&'a str],
     /// Whether the last attempt was sent, or was still to be prepared.
     pub(crate) sent: bool,
@@ -109,7 +109,7 @@ where
         SdkError::ServiceError(answer) => return from_answer(answer.err(), answer.raw(), call),
         SdkError::ResponseError(answer) if find::<LengthLimitError>(error).is_some() => {
             return Error::credential(format!(
-                "STS in {place} gave an answer of more than {} KiB, which is not read: check what answers at the \
+                "STS in {place} gave an answer of more than {} KiB, the most that is read: check what answers at the \
                  endpoint URL",
                 MAX_ANSWER / 1024
             ))
@@ -169,7 +169,8 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
     }
     if find::<rustls::Error>(error).is_some() {
         let message = format!(
-            "TLS with STS in {place} failed: check that what answers there speaks TLS, and that no proxy is in between"
+            "TLS with STS in {place} failed: check that the server there speaks TLS, and that no proxy \
+             intercepts the connection"
         );
         return (message, false);
     }
@@ -259,12 +260,12 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
 fn no_credentials(error: &CredentialsError, credentials: &str) -> Error {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Error::configuration(format!(
-            "no credentials to call STS with, {credentials} has none: set them in the environment or the profile, or \
+            "no credentials to call STS with: {credentials} has none, set them in the environment or the profile, or \
              log in"
         )),
         CredentialsError::ProviderTimedOut(_) => late_credentials(credentials),
         CredentialsError::InvalidConfiguration(_) => Error::configuration(format!(
-            "the credentials to call STS with, of {credentials}, are not set up right: check the profile and its source"
+            "the credentials to call STS with, of {credentials}, are set up wrongly: check the profile and its source"
         ))
         .unrecoverable(),
         _ => Error::configuration(format!(

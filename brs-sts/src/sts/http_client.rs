@@ -1,8 +1,8 @@
-//! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it
+//! The HTTP client of the STS client: whom it trusts, which proxy it uses, and how much it
 //! reads.
 //!
 //! Connections are opened, used and kept on the runtime that refreshes, so they are never those of
-//! callers elsewhere. Without settings of its own a strategy takes the SDK's default client, one
+//! callers elsewhere. Without its own settings a strategy uses the SDK's default client, one
 //! for all sessions on that runtime: the hundredth role costs no second certificate store and no
 //! TLS handshake. Only an HTTP client that the user put into the base configuration is used as it
 //! is (unless a CA bundle or a proxy is set for STS): a program that gives one to several places
@@ -82,7 +82,7 @@ pub(crate) async fn for_strategy(
     Ok(bounded(own(tls, proxy)))
 }
 
-/// The HTTP client for a call without settings of its own.
+/// The HTTP client for a call without its own settings.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
     let shared = || brs_core::kit::default_http_client(BehaviorVersion::latest());
     bounded(
