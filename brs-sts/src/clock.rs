@@ -102,6 +102,12 @@ impl Difference {
     pub(crate) fn is_over(self, limit: Duration) -> bool {
         self.by > limit
     }
+
+    /// The end of a sentence about this machine's clock.
+    pub(crate) fn compared(self) -> String {
+        let of = if self.is_ahead { "of " } else { "" };
+        format!("{self} {of}AWS's")
+    }
 }
 
 impl std::fmt::Display for Difference {

@@ -18,6 +18,8 @@ pub(crate) mod checks;
 pub(crate) mod endpoints;
 pub(crate) mod files;
 pub(crate) mod machine;
+pub(crate) mod missing;
+pub(crate) mod origins;
 pub(crate) mod settings;
 
 /// The environment variables of the process, or a test's.
@@ -45,7 +47,7 @@ impl Variables {
         self.raw(name).is_some()
     }
 
-    /// The names that begin so; names that are not UTF-8 are nobody's setting.
+    /// The names that begin so; names that are not UTF-8 are no settings.
     fn names(&self, prefix: &str) -> Vec<String> {
         let names: Vec<OsString> = match self {
             Self::Process => std::env::vars_os().map(|(name, _)| name).collect(),

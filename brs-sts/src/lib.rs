@@ -7,7 +7,7 @@
 //! | `sts-web-identity` | AssumeRoleWithWebIdentity ([`web_identity::Params`]) | a role for pods and CI jobs |
 //!
 //! For `sts`, each refresh is one AssumeRole call, made with the *base credentials* (a profile, the
-//! environment, a container, an instance, keys or a provider of your own) and all of the request's
+//! environment, a container, an instance, keys or your own provider) and all of the request's
 //! twelve fields. Everything is checked against AWS's limits when the session is built, before
 //! anything is sent.
 //!
@@ -43,7 +43,7 @@
 //! # MFA
 //!
 //! A role that asks for MFA is given the device's serial number and an [`MfaTokenProvider`], which
-//! is asked anew at each refresh: a function, a command, a TOTP secret, or a prompt. A code works
+//! is asked again at each refresh: a function, a command, a TOTP secret, or a prompt. A code works
 //! once at AWS, so no two refreshes, sessions or retries of a process send the same one for a
 //! device; a TOTP or a command waits for the device's next code, a function or a person is asked
 //! once more. A code that AWS refuses is tried once more with the next one.
@@ -82,8 +82,8 @@
 //!
 //! [`session.assume(role)`](AssumeExt::assume) opens a session on top of another one. A child signs
 //! with credentials of its parent that have not expired, or fails without a call (recoverably,
-//! unless only a person can mend the parent); where AWS rejects them as expired, the parent's are
-//! replaced and the call is made once more. Errors name the hop that failed, and `whoami()` tells
+//! unless only a person can fix the parent); if AWS rejects them as expired, the parent's are
+//! replaced and the call is made once more. Errors name the hop that failed, and `whoami()` reports
 //! each. AWS grants a role that is assumed with a role's credentials an hour at most: more is
 //! refused when the session is built, where the parent is known to be a role's.
 //!
@@ -92,7 +92,7 @@
 //! A session of a profile takes its base credentials from there: keys, an SSO or console login,
 //! `credential_process`, `credential_source`, or a role of the profile itself. Every role that the
 //! profile leads to (`role_arn` with `source_profile` or `credential_source`) and every web
-//! identity (`web_identity_token_file`) is a session of its own beneath, a hop as in a chain of
+//! identity (`web_identity_token_file`) is a session below it, a hop as in a chain of
 //! roles: it has the profile's `mfa_serial`, `duration_seconds`, `external_id` and
 //! `role_session_name`, and the session's MFA token provider gives its codes.
 //! [`Params::of_profile`] (as data, no role at all) assumes the profile's own role;
@@ -102,7 +102,7 @@
 //! its own source, a loop is an error. An empty value counts as absent, and what would leave out a
 //! role is an error that names profile and key.
 //!
-//! What the session and the STS client are told about reaching AWS holds for each hop: region,
+//! The settings of the session and the STS client for reaching AWS hold for each hop: region,
 //! endpoint, certificates, proxy, FIPS and dual stack, retries, time-outs. A hop's own `region` is
 //! not used. An SSO login is reached with the session's endpoint, and with the STS client's
 //! certificates, proxy, retries, time-outs, FIPS and dual stack. The AWS SDK takes less for the
@@ -149,13 +149,13 @@
 //!
 //! # What failures mean
 //!
-//! Denied access, an MFA code that was refused twice, an ended SSO login, unknown keys, expired
-//! keys that never change, a region that is not active, a policy or value AWS does not take: only a
-//! person can mend these. Time-outs, unreached endpoints, throttling and trouble at STS are
-//! retried. Expired base credentials of a session or provider, a refused signature, refusals that
-//! are not STS's own and answers that cannot be read (or have more than 256 KiB, which are not read
-//! to their end) are tried again at the engine's pace; meanwhile the cached set is served, an
-//! expired one too (static stability).
+//! Denied access, an MFA code that was refused twice, an expired SSO login, keys that never change
+//! and are unknown or expired, a region that is not active, a policy or value that AWS rejects: only
+//! a person can fix these. Timeouts, unreached endpoints, throttling and errors on the side of STS
+//! are retried. Base credentials of a session or provider that expired or are unknown, a rejected
+//! web identity token, a refused signature, refusals that are not STS's own and answers that cannot
+//! be read (or have more than 256 KiB) are tried again at the engine's pace; meanwhile the cached
+//! credential set is served, an expired one too (static stability).
 //!
 //! This crate also registers the base loader through which every method gets profiles, SSO logins
 //! and the default chain, and with which `whoami()` asks STS for account and ARN.

@@ -1,6 +1,6 @@
 //! Where MFA codes come from: functions, commands, TOTP secrets, a prompt.
 //!
-//! Owns [`MfaTokenProvider`], what the user says. A provider is asked anew at each refresh. Which
+//! Owns [`MfaTokenProvider`], what the user says. A provider is asked again at each refresh. Which
 //! codes have been sent, and what to do about a code that was, is `device`'s and `used`'s: a code
 //! works once at AWS, and no two refreshes, sessions or retries of this process send the same one
 //! for one device.
@@ -35,7 +35,7 @@ pub(crate) type AsyncFunction =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Asked> + Send>> + Send + Sync>;
 pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 
-/// Where the codes of an MFA device come from, asked anew at each refresh.
+/// Where the codes of an MFA device come from; asked again at each refresh.
 ///
 /// Goes together with the device's serial number. A code works once at AWS: brs remembers for 90 s
 /// what it has sent, and waits for the device's next code (TOTP, commands) or asks once more
@@ -54,6 +54,7 @@ pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 /// # example().unwrap();
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct MfaTokenProvider {
     pub(crate) source: Source,
     pub(crate) timeout: Option<Duration>,
@@ -98,7 +99,7 @@ impl MfaTokenProvider {
         Self::of(Source::Async(function))
     }
 
-    /// Codes from a synchronous function, which may block: it runs on a thread of its own.
+    /// Codes from a synchronous function, which may block: it runs on its own thread.
     ///
     /// It cannot be interrupted: while a call still runs past [its time limit](Self::timeout),
     /// further tries fail at once.
@@ -185,9 +186,9 @@ impl MfaTokenProvider {
     /// Codes that a person types at the terminal of this process, without echo; one prompt at a
     /// time per process.
     ///
-    /// Where there is no terminal, refreshes fail with an error that says so. A session with a
+    /// If there is no terminal, refreshes fail with an error that reports it. A session with a
     /// prompt is interactive: it asks when somebody needs credentials and waits for the answer, and
-    /// never asks by itself; so are the sessions on top of it.
+    /// never asks unless a caller needs credentials; so are the sessions on top of it.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;
@@ -201,7 +202,6 @@ impl MfaTokenProvider {
     /// command's own limit for commands, 5 minutes in all for prompts; a TOTP needs none.
     ///
     /// A refresh may take this long, and 35 s for the device's next code and 30 s for AWS more.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

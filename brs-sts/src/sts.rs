@@ -7,3 +7,4 @@ pub(crate) mod error;
 pub(crate) mod guarded;
 pub(crate) mod http_client;
 pub(crate) mod observed;
+pub(crate) mod proxy;

@@ -103,7 +103,7 @@ pub(crate) fn providers(reader: &Reader<'_>) -> Result<(), Error> {
         if !is_right(&value) {
             return Err(place.wrong(problem));
         }
-        // What has no rule of its own, a key for instance, is judged where it is used.
+        // What has no rule here, a key for instance, is judged where it is used.
         let raw = |name| reader.variables.raw(name);
         let padded =
             matches!(&place, Place::Variable(name) if raw(name).is_some_and(|raw| raw != *value));

@@ -22,7 +22,7 @@ const FILES: [(EnvConfigFileKind, &str, &str); 2] = [
 ];
 
 /// One of them, if there is a place for it, and the variable that names it.
-type Place = (EnvConfigFileKind, Option<PathBuf>, Option<&'static str>);
+pub(super) type Place = (EnvConfigFileKind, Option<PathBuf>, Option<&'static str>);
 
 /// Checks the files that variables name, and that the usual ones are text. One that does not exist
 /// is an empty one: tools name one so to have none.
@@ -60,7 +60,23 @@ pub(crate) fn for_loader(variables: &Variables) -> EnvConfigFiles {
     files.build()
 }
 
-fn places(variables: &Variables) -> Result<Vec<Place>, Error> {
+/// The profile files, in words.
+pub(crate) fn shown(variables: &Variables) -> String {
+    let places = places(variables).unwrap_or_default();
+    let shown = places.iter().map(|(_, path, variable)| {
+        let path = match path {
+            Some(path) => format!("`{}`", path.display()),
+            None => "no file".to_owned(),
+        };
+        match variable {
+            Some(variable) => format!("{path} (`{variable}`)"),
+            None => path,
+        }
+    });
+    shown.collect::<Vec<_>>().join(" and ")
+}
+
+pub(super) fn places(variables: &Variables) -> Result<Vec<Place>, Error> {
     let place = |(kind, variable, usual)| {
         Ok(match variables.get(variable)? {
             Some(path) => (kind, Some(expanded(&path)), Some(variable)),

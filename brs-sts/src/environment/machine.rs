@@ -41,7 +41,7 @@ pub(super) fn has_container(variables: &Variables) -> Result<bool, Error> {
     for (name, is_empty) in blocking {
         if is_empty && variables.is_set(name) {
             return Err(super::Place::variable(name)
-                .wrong("is empty, and the SDK cannot pass over it: unset it"));
+                .wrong("is empty, and the SDK does not ignore that: unset it"));
         }
     }
     Ok(true)

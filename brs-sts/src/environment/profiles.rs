@@ -3,14 +3,12 @@
 //! Files are read again each time, so that rotated keys and a new login are seen. What a profile
 //! says is `profile_graph.rs`'s.
 
-use std::env::{VarError, var};
-use std::path::PathBuf;
-
 use aws_config::profile::ProfileSet;
 use aws_types::os_shim_internal::{Env, Fs};
-use brs_core::Error;
+use brs_core::{Blocking, Error};
 
-use crate::environment::{self, Variables};
+use super::missing::reasons;
+use crate::environment::{self, Variables, files};
 use brs_core::kit::with_cause;
 
 pub(crate) const DEFAULT: &str = "default";
@@ -25,7 +23,6 @@ pub(crate) fn default_name() -> String {
 /// Checks that a profile is there; `named_by` says who asks for it, and how an error names that.
 pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, Error> {
     let param = named_by.param();
-    let looked_at = files();
     let profiles = load(name).await.map_err(|error| error.with_param(param))?;
     if profiles.get_profile(name).is_some() {
         return Ok(profiles);
@@ -34,8 +31,11 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, E
         NamedBy::User => String::new(),
         NamedBy::Environment(variable) => format!(", which `{variable}` names"),
     };
+    let missing = name.to_owned();
+    let reasons = move || reasons(&Variables::Process, &missing);
+    let reasons = Blocking::new().run(reasons).await?;
     Err(Error::configuration(format!(
-        "there is no profile `{}`{by}: looked at {looked_at}; `aws configure list-profiles` lists what there is",
+        "there is no profile `{}`{by}, {reasons}",
         shown_name(name)
     ))
     .with_param(param)
@@ -44,7 +44,7 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, E
 
 /// Reads the profile files.
 pub(crate) async fn load(name: &str) -> Result<ProfileSet, Error> {
-    let found = environment::files::for_loader(&Variables::Process);
+    let found = files::for_loader(&Variables::Process);
     aws_config::profile::load(
         &Fs::real(),
         &Env::real(),
@@ -84,19 +84,5 @@ pub(crate) fn shown_name(name: &str) -> String {
 
 /// The profile files, in words.
 pub(crate) fn files() -> String {
-    let files = [
-        file("AWS_CONFIG_FILE", "~/.aws/config"),
-        file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-    ];
-    files
-        .map(|file| format!("`{}`", file.display()))
-        .join(" and ")
-}
-
-fn file(variable: &str, default: &str) -> PathBuf {
-    match var(variable) {
-        Ok(path) => path.into(),
-        Err(VarError::NotUnicode(path)) => path.into(),
-        Err(VarError::NotPresent) => default.into(),
-    }
+    files::shown(&Variables::Process)
 }

@@ -572,3 +572,93 @@ fn the_sdks_own_variable_names_the_profile_before_pythons() {
         Some(("old".into(), "AWS_DEFAULT_PROFILE"))
     );
 }
+
+#[test]
+fn a_missing_profile_is_explained_by_what_the_files_hold() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (config, credentials, nothing) = (path("config"), path("credentials"), path("nothing"));
+    let folder = home.path().to_str().unwrap().to_owned();
+    let list = "`aws configure list-profiles`";
+    for (in_config, in_credentials, read, expected, absent) in [
+        (
+            "[dev]\nregion = eu-west-1",
+            "",
+            (&config, &credentials),
+            "rename the section `[dev]` in `{config}` to `[profile dev]`",
+            list,
+        ),
+        (
+            "",
+            "# [dev]\n  [ profile  dev ] # keys",
+            (&config, &credentials),
+            "rename the section `[profile dev]` in `{credentials}` to `[dev]`",
+            list,
+        ),
+        (
+            "[profile development]\n[sso-session dev]",
+            "[other]",
+            (&config, &credentials),
+            list,
+            "rename",
+        ),
+        (
+            "",
+            "",
+            (&nothing, &credentials),
+            "`{nothing}` does not exist, check `AWS_CONFIG_FILE`",
+            "rename",
+        ),
+        (
+            "",
+            "",
+            (&config, &nothing),
+            "`{nothing}` does not exist, check `AWS_SHARED_CREDENTIALS_FILE`",
+            "rename",
+        ),
+        (
+            "",
+            "",
+            (&folder, &credentials),
+            "cannot be read (is a directory)",
+            list,
+        ),
+        (
+            "[dev]",
+            "",
+            (&config, &nothing),
+            "to `[profile dev]`, and `{nothing}` does not exist",
+            list,
+        ),
+    ] {
+        std::fs::write(&config, in_config).unwrap();
+        std::fs::write(&credentials, in_credentials).unwrap();
+        let text = missing::reasons(
+            &variables(&[
+                ("AWS_CONFIG_FILE", read.0),
+                ("AWS_SHARED_CREDENTIALS_FILE", read.1),
+            ]),
+            "dev",
+        );
+        let expected = expected
+            .replace("{config}", &config)
+            .replace("{credentials}", &credentials)
+            .replace("{nothing}", &nothing);
+        assert!(text.contains(&expected) && !text.contains(absent), "{text}");
+        let named = format!(
+            "in `{}` (`AWS_CONFIG_FILE`) and `{}` (`AWS_SHARED_CREDENTIALS_FILE`)",
+            read.0, read.1
+        );
+        assert!(text.starts_with(&named), "{text}");
+    }
+    std::fs::write(&config, "[profile my dev]").unwrap();
+    let files = variables(&[
+        ("AWS_CONFIG_FILE", &config),
+        ("AWS_SHARED_CREDENTIALS_FILE", &config),
+    ]);
+    let text = missing::reasons(&files, "my dev");
+    assert!(
+        text.contains("is ignored, its name may hold only"),
+        "{text}"
+    );
+}

@@ -20,8 +20,8 @@ use crate::request::params::Params;
 pub trait AssumeExt: sealed::Sealed {
     /// A session of the method `sts` on top of this one; `role` is an ARN or [`Params`].
     ///
-    /// Region, endpoint and the settings of the STS client are inherited. Each of the two has an
-    /// engine of its own, so each hop is refreshed when *it* nears its end. AWS grants a role that
+    /// Region, endpoint and the settings of the STS client are inherited. Each of the two has its
+    /// own engine, so each hop is refreshed when *it* nears its end. AWS grants a role that
     /// is assumed with a role's credentials an hour at most.
     fn assume(&self, role: impl Into<Params>) -> SessionBuilder;
 }

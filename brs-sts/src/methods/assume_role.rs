@@ -15,6 +15,7 @@ use brs_core::{
     TemporaryCredentials,
 };
 
+use crate::environment::origins::Origins;
 use crate::methods::inherit;
 use crate::methods::role_profile::{self, Completed};
 use crate::mfa::MfaTokenProvider;
@@ -38,8 +39,8 @@ pub struct Sts {
     role_session_name: String,
     caller: Caller,
     base_session: Option<BaseSession>,
-    /// The profile that the role is of.
-    profile: Option<String>,
+    /// What the profile has brought.
+    origins: Origins,
 }
 
 impl Sts {
@@ -112,24 +113,24 @@ pub(crate) async fn build(params: Params, setup: Setup) -> Result<Sts, Error> {
     let Completed {
         params,
         setup,
-        profile,
+        origins,
     } = role_profile::complete(params, setup).await?;
     // What does not go together may be so only with what the profile has brought.
     params.validate()?;
-    build_on(params, setup, profile).await
+    build_on(params, setup, origins).await
 }
 
-/// The strategy on a set-up whose base credentials are settled; `profile` is the one that the role
-/// was read from.
-pub(crate) async fn build_on(
-    params: Params,
-    setup: Setup,
-    profile: Option<String>,
-) -> Result<Sts, Error> {
+/// The strategy on a set-up whose base credentials are settled.
+pub(crate) async fn build_on(params: Params, setup: Setup, origins: Origins) -> Result<Sts, Error> {
     let mut request = params.request;
     let role_arn = request.role_arn.take().ok_or_else(no_role)?;
-    let role_session_name =
-        session_name::fill_in(request.session_name(), "assume_role.role_session_name")?;
+    let role_session_name = session_name::fill_in(request.session_name()).map_err(|invalid| {
+        origins.wrong(
+            "role_session_name",
+            "assume_role.role_session_name",
+            invalid,
+        )
+    })?;
     let base_session = match setup.base_credentials() {
         BaseCredentials::Session(session) if !params.client.has_credentials() => {
             Some(session.clone())
@@ -137,7 +138,7 @@ pub(crate) async fn build_on(
         _ => None,
     };
     if let Some(base) = &base_session {
-        check_chained(request.duration, base)?;
+        check_chained(request.duration, base, &origins)?;
     }
     let device = device(&mut request, params.mfa_token_provider.as_ref()).await?;
     let settings = inherit::inherited(&params.client, &setup);
@@ -149,7 +150,7 @@ pub(crate) async fn build_on(
         role_session_name,
         caller,
         base_session,
-        profile,
+        origins,
     })
 }
 
@@ -166,17 +167,22 @@ pub(crate) fn of_profile(error: Error, profile: Option<&str>) -> Error {
 fn no_role() -> Error {
     Error::validation(
         "no role to assume: give `assume_role.role_arn` (or `role_arn` alone), or name a profile that has a `role_arn` \
-         (and no `web_identity_token_file`: that is the method `sts-web-identity`); beside base credentials that \
-         are given, the profile's role is not used",
+         (and no `web_identity_token_file`: that is the method `sts-web-identity`); the profile's role is not used \
+         if base credentials are given",
     )
     .with_param("assume_role.role_arn")
     .unrecoverable()
 }
 
-fn check_chained(duration: Option<Duration>, base: &BaseSession) -> Result<(), Error> {
+fn check_chained(
+    duration: Option<Duration>,
+    base: &BaseSession,
+    origins: &Origins,
+) -> Result<(), Error> {
     match (base.strategy().role(), duration) {
         (Some(role), Some(duration)) if duration > CHAINED => {
-            Err(too_long_on(role, duration).at("assume_role.duration"))
+            let invalid = too_long_on(role, duration);
+            Err(origins.wrong("duration", "assume_role.duration", invalid))
         }
         _ => Ok(()),
     }
@@ -185,7 +191,7 @@ fn check_chained(duration: Option<Duration>, base: &BaseSession) -> Result<(), E
 /// What is wrong with a duration above [`CHAINED`] on a role's credentials.
 pub(crate) fn too_long_on(role: &str, duration: Duration) -> Invalid {
     Invalid::Text(format!(
-        "must be 3600 seconds at most, not {}: the base credentials are those of the role `{role}`, and AWS grants \
+        "must be at most 3600 seconds, not {}: the base credentials are those of the role `{role}`, and AWS grants \
          a role that is assumed with a role's credentials an hour",
         duration.as_secs()
     ))
@@ -235,7 +241,7 @@ impl RefreshStrategy for Sts {
     }
 
     fn profile(&self) -> Option<&str> {
-        self.profile.as_deref()
+        self.origins.profile()
     }
 
     fn base_session(&self) -> Option<&BaseSession> {
@@ -250,6 +256,7 @@ impl RefreshStrategy for Sts {
                 with_external_id,
             },
             hidden: &self.request.secrets(),
+            origins: &self.origins,
         };
         let refreshed = self
             .caller

@@ -1,4 +1,4 @@
-//! The base credentials that nobody gave: those of a profile, of the environment, of this machine.
+//! The base credentials that the program did not give: those of a profile, of the environment, of this machine.
 //!
 //! The order is the AWS SDK's, but for a profile that the user names: it takes precedence over the
 //! environment, as in boto3, and has to work. The SDK would go on to the container's and the

@@ -2,10 +2,10 @@
 //!
 //! Every role that a profile leads to, with a `source_profile`, a `credential_source` or a web
 //! identity, is a session with an engine: it is refreshed when *it* nears its end, its errors are
-//! those of a session of its own and name its profile, an MFA code is asked for once in its
-//! lifetime, and whatever the session was told about reaching AWS holds for it too. Two cases:
+//! those of a session and name its profile, an MFA code is asked for once in its
+//! lifetime, and the session's settings for reaching AWS hold for it too. Two cases:
 //!
-//! - The session has no role of its own: the profile's is the one. Its request is completed from
+//! - The session has no role: it gets the profile's. Its request is completed from
 //!   the profile, and further roles of the profile's source are beneath.
 //! - The session has one: all roles of the profile are beneath.
 //!
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use brs_core::{BaseCredentials, Error, RefreshStrategy, RefreshableSession, Setup};
 use futures_util::future::BoxFuture;
 
+use crate::environment::origins::Origins;
 use crate::environment::profiles;
 use crate::methods::assume_role::{self, CHAINED};
 use crate::methods::found::{self, Found};
@@ -36,7 +37,7 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         return Ok(Completed {
             params,
             setup,
-            profile: None,
+            origins: Origins::default(),
         });
     };
     let provider = params.mfa_token_provider.clone();
@@ -46,26 +47,26 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
             return Ok(Completed {
                 params,
                 setup,
-                profile: None,
+                origins: Origins::default(),
             });
         };
         let Some((role, beneath)) = chain.roles.split_first() else {
             return Ok(Completed {
                 params,
                 setup,
-                profile: None,
+                origins: Origins::default(),
             });
         };
         let hops = Hops::new(setup, params.client.without_credentials(), provider);
         let setup = hops.on(beneath, &chain.base).await?;
-        role.complete(&mut params, &setup)?;
+        let origins = role.complete(&mut params, &setup)?;
         if params.request.serial_number.is_none() {
             hops.take_codes(beneath, &mut params);
         }
         return Ok(Completed {
             params,
             setup,
-            profile: Some(role.profile.clone()),
+            origins,
         });
     }
     match found::chain(&profiles, &name, setup.profile_name().is_some()) {
@@ -78,14 +79,14 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
             Ok(Completed {
                 params,
                 setup,
-                profile: None,
+                origins: Origins::default(),
             })
         }
         // What is wrong with a profile may be put right before its credentials are needed.
         Ok(_) | Err(_) => Ok(Completed {
             setup: on_found(setup, &params.client),
             params,
-            profile: None,
+            origins: Origins::default(),
         }),
     }
 }
@@ -160,8 +161,7 @@ async fn device_of(name: &str) -> Result<Option<(String, String)>, Error> {
 pub(crate) struct Completed {
     pub(crate) params: Params,
     pub(crate) setup: Setup,
-    /// The profile whose role the session has.
-    pub(crate) profile: Option<String>,
+    pub(crate) origins: Origins,
 }
 
 /// The profile that base credentials come from, unless something takes precedence over it; the
@@ -190,31 +190,40 @@ pub(crate) fn on_found(setup: Setup, client: &StsClient) -> Setup {
 }
 
 impl Role {
-    /// Fills in what the request leaves open.
-    fn complete(&self, params: &mut Params, setup: &Setup) -> Result<(), Error> {
+    /// Fills in what the request leaves open, and says what that was.
+    fn complete(&self, params: &mut Params, setup: &Setup) -> Result<Origins, Error> {
         let request = &mut params.request;
+        let mut origins = Origins::default();
         validate::role_arn(&self.role_arn)
             .map_err(|invalid| wrong_value(&self.profile, "role_arn", &invalid))?;
-        if request.duration.is_none() {
-            self.check_duration(setup)?;
-        }
         request.role_arn = Some(self.role_arn.clone());
-        request.role_session_name = request
-            .role_session_name
-            .take()
-            .or_else(|| self.role_session_name.clone());
-        request.external_id = request
-            .external_id
-            .take()
-            .or_else(|| self.external_id.clone());
-        request.duration = request.duration.or(self.duration);
+        origins.profile_key("role_arn", &self.profile, "role_arn");
+        if request.duration.is_none() && self.duration.is_some() {
+            self.check_duration(setup)?;
+            request.duration = self.duration;
+            origins.profile_key("duration", &self.profile, "duration_seconds");
+        }
+        for (field, of_request, of_profile) in [
+            (
+                "role_session_name",
+                &mut request.role_session_name,
+                &self.role_session_name,
+            ),
+            ("external_id", &mut request.external_id, &self.external_id),
+        ] {
+            if of_request.is_none() && of_profile.is_some() {
+                of_request.clone_from(of_profile);
+                origins.profile_key(field, &self.profile, field);
+            }
+        }
         if request.serial_number.is_none() && self.mfa_serial.is_some() {
             if params.mfa_token_provider.is_none() && request.token_code.is_none() {
                 return Err(no_provider(&self.profile));
             }
             request.serial_number.clone_from(&self.mfa_serial);
+            origins.profile_key("serial_number", &self.profile, "mfa_serial");
         }
-        Ok(())
+        Ok(origins)
     }
 
     /// AWS grants an hour at most to a role that is assumed with a role's credentials.
@@ -257,7 +266,7 @@ impl Hops {
         }
     }
 
-    /// For credentials of which nobody gives MFA codes; `leaves` are shared.
+    /// For credentials without MFA codes; `leaves` are shared.
     pub(crate) fn with_leaves(setup: Setup, client: StsClient, leaves: Arc<Leaves>) -> Self {
         Self {
             setup,
@@ -287,16 +296,7 @@ impl Hops {
     }
 
     async fn assume(&self, role: &Role, setup: Setup) -> Built {
-        role.check_duration(&setup)?;
-        let request = AssumeRole {
-            role_arn: Some(role.role_arn.clone()),
-            role_session_name: role.role_session_name.clone(),
-            external_id: role.external_id.clone(),
-            serial_number: role.mfa_serial.clone(),
-            duration: role.duration,
-            ..AssumeRole::default()
-        };
-        let mut params = Params::of(request).client(self.client.clone());
+        let mut params = Params::of(AssumeRole::default()).client(self.client.clone());
         if role.mfa_serial.is_some() {
             let provider = self
                 .provider
@@ -304,8 +304,8 @@ impl Hops {
                 .ok_or_else(|| no_provider(&role.profile))?;
             params = params.mfa_token_provider(provider);
         }
-        let strategy =
-            assume_role::build_on(params, setup.clone(), Some(role.profile.clone())).await?;
+        let origins = role.complete(&mut params, &setup)?;
+        let strategy = assume_role::build_on(params, setup.clone(), origins).await?;
         self.open(strategy, &setup).await
     }
 

@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::data;
+use crate::environment::origins::Origins;
 use crate::methods::inherit;
 use crate::methods::role_profile;
 use crate::mfa::MfaTokenProvider;
@@ -54,6 +55,7 @@ const DURATION: (u64, u64) = (900, 129_600);
 /// `mfa_token_provider` and `client`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "SessionTokenParams", default)]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     /// The MFA device: 9–256 of `[\w+=/:,.@-]`; otherwise the profile's `mfa_serial`.
     #[serde(alias = "SerialNumber")]
@@ -93,7 +95,6 @@ impl Params {
 
     /// The MFA device (`SerialNumber`, 9–256 of `[\w+=/:,.@-]`) and where its codes come from.
     /// Default: no MFA.
-    #[must_use]
     pub fn mfa(mut self, serial_number: impl Into<String>, provider: MfaTokenProvider) -> Self {
         self.serial_number = Some(serial_number.into());
         self.mfa_token_provider = Some(provider);
@@ -104,7 +105,6 @@ impl Params {
     ///
     /// The serial number is that of the profile that the session names; else, if no keys are in the
     /// environment or a provider is given here, that of `AWS_PROFILE` or `[default]`.
-    #[must_use]
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
@@ -114,14 +114,12 @@ impl Params {
     /// AWS's own, 43200 s.
     ///
     /// Longer ones need fewer codes.
-    #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
     }
 
     /// The STS client's own settings. Default: those of the base configuration.
-    #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self
@@ -199,6 +197,8 @@ impl brs_core::MethodParams for Params {
 pub struct SessionToken {
     duration: Option<Duration>,
     caller: Caller,
+    /// What the profile has brought.
+    origins: Origins,
 }
 
 impl SessionToken {
@@ -229,6 +229,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
     params.validate_values()?;
     let (serial_number, setup) =
         role_profile::user_of(setup, &params.client, params.wants_mfa()).await?;
+    let mut origins = Origins::default();
     if params.serial_number.is_none()
         && let Some((serial_number, profile)) = serial_number
     {
@@ -236,6 +237,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
             return Err(role_profile::no_provider(&profile));
         }
         params.serial_number = Some(serial_number);
+        origins.profile_key("serial_number", &profile, "mfa_serial");
     }
     params.validate()?;
     let device = match (
@@ -257,6 +259,7 @@ async fn build(mut params: Params, setup: Setup) -> Result<SessionToken, Error> 
     Ok(SessionToken {
         duration: params.duration,
         caller: Caller { connection, device },
+        origins,
     })
 }
 
@@ -280,6 +283,7 @@ impl RefreshStrategy for SessionToken {
         let asked = Asked {
             operation: Operation::SessionToken,
             hidden: &[],
+            origins: &self.origins,
         };
         self.caller
             .refresh(cx, &asked, |code| Ok(self.request(code)))

@@ -1,5 +1,5 @@
-//! The method `sts-web-identity`: a role for who has a token of an identity provider, as pods and
-//! CI jobs do.
+//! The method `sts-web-identity`: a role for a token of an identity provider, as pods and
+//! CI jobs have.
 //!
 //! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that
 //! moment; it is not signed and needs no base credentials. What is not given comes from the
@@ -41,6 +41,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::data::{self, PolicyArn};
+use crate::environment::origins::Origins;
 use crate::environment::profiles;
 use crate::methods::assume_role;
 use crate::methods::inherit;
@@ -55,6 +56,9 @@ use crate::sts::error::Operation;
 
 const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
 const SOURCE: &str = "sts-web-identity";
+const ROLE_ARN: &str = "AWS_ROLE_ARN";
+const ROLE_SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
+const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 /// AWS's, in the reference of AssumeRoleWithWebIdentity, in characters.
 const TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
 const MAX_BYTES: u64 = 20_000 + 2;
@@ -63,6 +67,7 @@ const MAX_BYTES: u64 = 20_000 + 2;
 /// STS client's settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "WebIdentityParams", default)]
+#[must_use = "parameters do nothing until a session is opened with them"]
 pub struct Params {
     /// The role's ARN; otherwise the profile's or `AWS_ROLE_ARN`.
     #[serde(alias = "RoleArn")]
@@ -109,16 +114,14 @@ impl Params {
 
     /// The ARN of the role (`RoleArn`), 20–2048 characters. Default: the profile's, or
     /// `AWS_ROLE_ARN`.
-    #[must_use]
     pub fn role_arn(mut self, role_arn: impl Into<String>) -> Self {
         self.role_arn = Some(role_arn.into());
         self
     }
 
-    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read anew at each
+    /// The file that holds the token (`WebIdentityToken`), 4–20000 characters, read again at each
     /// refresh; white space around it is not sent. Default: the profile's, or
     /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
-    #[must_use]
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
@@ -127,7 +130,6 @@ impl Params {
     /// The name of the role session (`RoleSessionName`), or a template of one, as for
     /// [`sts::Params`](crate::Params::role_session_name). Default: the profile's, or
     /// `AWS_ROLE_SESSION_NAME`, else [`DEFAULT_ROLE_SESSION_NAME`].
-    #[must_use]
     pub fn role_session_name(mut self, name: impl Into<String>) -> Self {
         self.role_session_name = Some(name.into());
         self
@@ -135,14 +137,12 @@ impl Params {
 
     /// The host name of an OAuth 2.0 identity provider (`ProviderId`), 4–2048 characters. Default:
     /// none, for OpenID Connect.
-    #[must_use]
     pub fn provider_id(mut self, provider_id: impl Into<String>) -> Self {
         self.provider_id = Some(provider_id.into());
         self
     }
 
     /// Managed policies that narrow the session (`PolicyArns`): at most 10. Default: none.
-    #[must_use]
     pub fn policy_arns(mut self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.policy_arns = arns.into_iter().map(Into::into).collect();
         self
@@ -150,7 +150,6 @@ impl Params {
 
     /// An inline policy that narrows the session (`Policy`): a JSON object of 1–2048 characters.
     /// Default: none.
-    #[must_use]
     pub fn policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = Some(policy.into());
         self
@@ -158,7 +157,6 @@ impl Params {
 
     /// How long the credentials are valid (`DurationSeconds`): 900–43200 whole seconds. Default:
     /// the profile's, else AWS's own, 3600 s.
-    #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
         self
@@ -166,7 +164,6 @@ impl Params {
 
     /// The STS client's own settings. Default: those of the base configuration. Credentials in them
     /// are not used.
-    #[must_use]
     pub fn client(mut self, client: StsClient) -> Self {
         self.client = client;
         self
@@ -192,42 +189,89 @@ impl Params {
         self.client.validate()
     }
 
-    /// Completed from the profile and the environment.
-    async fn completed(self, setup: &Setup) -> Result<(Self, Option<String>), Error> {
+    /// Completed from the profile and the environment, and what came from there.
+    async fn completed(mut self, setup: &Setup) -> Result<(Self, Origins), Error> {
+        let mut origins = Origins::default();
         if let Some(name) = setup.profile_name()
             && let Some(role) = role_of(name).await?
         {
             // botocore does not look at the environment either once a profile is named.
-            return Ok(self.or(&role));
+            self.complete(&role, &mut origins);
+            return Ok((self, origins));
         }
-        let text = |name| var(name).ok().filter(|value| !value.is_empty());
-        let mut out = self;
-        out.role_arn = out.role_arn.or_else(|| text("AWS_ROLE_ARN"));
-        out.role_session_name = out
-            .role_session_name
-            .or_else(|| text("AWS_ROLE_SESSION_NAME"));
-        let file = || var_os("AWS_WEB_IDENTITY_TOKEN_FILE").filter(|value| !value.is_empty());
-        out.token_file = out.token_file.or_else(|| file().map(PathBuf::from));
-        let is_complete = out.role_arn.is_some() && out.token_file.is_some();
+        self.complete_from_environment(&mut origins);
+        let is_complete = self.role_arn.is_some() && self.token_file.is_some();
         if !is_complete
             && setup.profile_name().is_none()
             && let Some(role) = role_of(&profiles::default_name()).await?
         {
-            return Ok(out.or(&role));
+            self.complete(&role, &mut origins);
         }
-        Ok((out, None))
+        Ok((self, origins))
     }
 
-    /// With what a profile says where nothing is given, and the profile if the role is its own.
-    fn or(mut self, role: &graph::WebIdentity) -> (Self, Option<String>) {
-        let profile = role.profile.clone().filter(|_| self.role_arn.is_none());
-        self.role_arn = self.role_arn.or_else(|| Some(role.role_arn.clone()));
-        self.token_file = self.token_file.or_else(|| Some(role.token_file.clone()));
-        self.role_session_name = self
-            .role_session_name
-            .or_else(|| role.role_session_name.clone());
-        self.duration = self.duration.or(role.duration);
-        (self, profile)
+    fn complete_from_environment(&mut self, origins: &mut Origins) {
+        for (field, variable, value) in [
+            ("role_arn", ROLE_ARN, &mut self.role_arn),
+            (
+                "role_session_name",
+                ROLE_SESSION_NAME,
+                &mut self.role_session_name,
+            ),
+        ] {
+            let found = || var(variable).ok().filter(|value| !value.is_empty());
+            if value.is_none()
+                && let Some(found) = found()
+            {
+                *value = Some(found);
+                origins.variable(field, variable);
+            }
+        }
+        let file = || var_os(TOKEN_FILE).filter(|value| !value.is_empty());
+        if self.token_file.is_none()
+            && let Some(file) = file()
+        {
+            self.token_file = Some(file.into());
+            origins.variable("token_file", TOKEN_FILE);
+        }
+    }
+
+    /// Fills in what is not given with what a profile, or the environment, says.
+    fn complete(&mut self, role: &graph::WebIdentity, origins: &mut Origins) {
+        let mut note = |field, key: &str, variable: &str| match &role.profile {
+            Some(profile) => origins.profile_key(field, profile, key),
+            None => origins.variable(field, variable),
+        };
+        if self.role_arn.is_none() {
+            self.role_arn = Some(role.role_arn.clone());
+            note("role_arn", "role_arn", ROLE_ARN);
+        }
+        if self.token_file.is_none() {
+            self.token_file = Some(role.token_file.clone());
+            note("token_file", "web_identity_token_file", TOKEN_FILE);
+        }
+        if self.role_session_name.is_none() && role.role_session_name.is_some() {
+            self.role_session_name.clone_from(&role.role_session_name);
+            note("role_session_name", "role_session_name", ROLE_SESSION_NAME);
+        }
+        if self.duration.is_none() && role.duration.is_some() {
+            self.duration = role.duration;
+            note("duration", "duration_seconds", "duration");
+        }
+    }
+
+    /// Checks what came from elsewhere.
+    fn check_found(&self, origins: &Origins) -> Result<(), Error> {
+        if let Some(role_arn) = &self.role_arn {
+            validate::role_arn(role_arn)
+                .map_err(|invalid| origins.wrong("role_arn", "role_arn", invalid))?;
+        }
+        if let Some(name) = &self.role_session_name {
+            session_name::check(name).map_err(|invalid| {
+                origins.wrong("role_session_name", "role_session_name", invalid)
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -254,8 +298,8 @@ pub struct WebIdentity {
     /// The file's name, for errors.
     shown_file: String,
     caller: Caller,
-    /// The profile that the role is of.
-    profile: Option<String>,
+    /// What the profile and the environment have brought.
+    origins: Origins,
 }
 
 impl WebIdentity {
@@ -288,6 +332,7 @@ impl WebIdentity {
         let asked = Asked {
             operation,
             hidden: &[token.expose()],
+            origins: &self.origins,
         };
         self.caller
             .refresh(cx, &asked, |_| Ok(self.request(&token)))
@@ -318,9 +363,9 @@ impl WebIdentity {
 
 async fn build(params: Params, setup: Setup) -> Result<WebIdentity, Error> {
     params.validate()?;
-    let (params, profile) = params.completed(&setup).await?;
-    params.validate()?;
-    build_on(params, setup, profile).await
+    let (params, origins) = params.completed(&setup).await?;
+    params.check_found(&origins)?;
+    build_on(params, setup, origins).await
 }
 
 /// The strategy of a profile's role, or of the environment's, beneath a session.
@@ -329,14 +374,16 @@ pub(crate) async fn of_profile(
     client: StsClient,
     setup: Setup,
 ) -> Result<WebIdentity, Error> {
-    let (params, _) = Params::new().client(client).or(role);
-    build_on(params, setup, role.profile.clone()).await
+    let mut params = Params::new().client(client);
+    let mut origins = Origins::default();
+    params.complete(role, &mut origins);
+    build_on(params, setup, origins).await
 }
 
 async fn build_on(
     mut params: Params,
     setup: Setup,
-    profile: Option<String>,
+    origins: Origins,
 ) -> Result<WebIdentity, Error> {
     let missing = |field: &str, key: &str, variable: &str| {
         Error::validation(format!(
@@ -348,19 +395,15 @@ async fn build_on(
     let role_arn = params
         .role_arn
         .take()
-        .ok_or_else(|| missing("role_arn", "role_arn", "AWS_ROLE_ARN"))?;
-    let token_file = params.token_file.take().ok_or_else(|| {
-        missing(
-            "token_file",
-            "web_identity_token_file",
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
-        )
-    })?;
+        .ok_or_else(|| missing("role_arn", "role_arn", ROLE_ARN))?;
+    let token_file = params
+        .token_file
+        .take()
+        .ok_or_else(|| missing("token_file", "web_identity_token_file", TOKEN_FILE))?;
     let name = params.role_session_name.take();
-    let role_session_name = session_name::fill_in(
-        name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME),
-        "role_session_name",
-    )?;
+    let role_session_name =
+        session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME))
+            .map_err(|invalid| origins.wrong("role_session_name", "role_session_name", invalid))?;
     let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
@@ -377,7 +420,7 @@ async fn build_on(
         reading,
         shown_file,
         caller,
-        profile,
+        origins,
     })
 }
 
@@ -402,7 +445,7 @@ impl RefreshStrategy for WebIdentity {
     }
 
     fn profile(&self) -> Option<&str> {
-        self.profile.as_deref()
+        self.origins.profile()
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {

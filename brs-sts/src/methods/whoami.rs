@@ -7,22 +7,28 @@
 use aws_types::SdkConfig;
 use brs_core::{CallerIdentity, Error, RefreshStrategy};
 
+use crate::environment::origins::Origins;
 use crate::methods::inherit::connection_of;
 use crate::sts::connect::connect_for_identity;
 use crate::sts::error::{Call, Operation, from_sdk};
 use crate::sts::observed::Observed;
+use crate::sts::proxy::Proxy;
 
 /// Who the credentials of `config` are; `None` if there is no region to ask in.
 pub(crate) async fn caller_identity(
     config: &SdkConfig,
     strategy: &dyn RefreshStrategy,
 ) -> Result<Option<CallerIdentity>, Error> {
-    let (client, place) = match connection_of(strategy) {
+    let (client, place, proxy) = match connection_of(strategy) {
         Some(connection) => (
             connection.for_identity(config.credentials_provider()),
             connection.place.clone(),
+            connection.proxy.clone(),
         ),
-        None if config.region().is_some() => connect_for_identity(config)?,
+        None if config.region().is_some() => {
+            let (client, place) = connect_for_identity(config)?;
+            (client, place, Proxy::of_base(config))
+        }
         None => return Ok(None),
     };
     let observed = Observed::default();
@@ -32,17 +38,20 @@ pub(crate) async fn caller_identity(
         .interceptor(observed.observer());
     let answer = call.send().await.map_err(|error| {
         let endpoint = observed.endpoint();
+        let at = endpoint.as_ref().map(|origin| format!("`{origin}`"));
         let failed = from_sdk(
             &error,
             &Call {
                 operation: Operation::CallerIdentity,
-                place: endpoint.as_deref().unwrap_or(&place),
+                origins: &Origins::NONE,
+                place: at.as_deref().unwrap_or(&place),
                 credentials: "the session's credentials",
                 fixed_credentials: false,
                 device: None,
                 difference: None,
                 hidden: &[],
                 sent: observed.sent(),
+                way: proxy.way(endpoint.as_deref()),
             },
         );
         failed.error

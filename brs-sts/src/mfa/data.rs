@@ -1,7 +1,7 @@
 //! An MFA token provider as data: a command in the Python package's form, or a map that says which
 //! kind it is.
 //!
-//! Kept as it is read, so that what is wrong with a command is a configuration error of its own and
+//! Kept as it is read, so that what is wrong with a command is a configuration error and
 //! not one of the reader's.
 
 use std::collections::BTreeMap;

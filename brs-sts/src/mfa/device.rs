@@ -27,7 +27,7 @@ use crate::clock::Time;
 
 /// The step of AWS's devices, for providers that do not say theirs.
 const STEP: Duration = Duration::from_secs(30);
-/// How often a command is run in one go before it counts as one that prints the same code for ever.
+/// How often a command is run in one go before it counts as one that always prints the same code.
 const RUNS: usize = 3;
 /// What has to be left for the call itself when a wait for the next code ends.
 const FOR_THE_CALL: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ impl Device {
     /// How long a refresh with this device may take.
     pub(crate) fn refresh_timeout(&self) -> Option<Duration> {
         match self.source {
-            // A fixed code costs no time of its own.
+            // A fixed code costs no time.
             Ready::Fixed(..) => None,
             Ready::Prompt => Some(self.limit),
             _ => Some(self.limit + BEYOND),
@@ -222,7 +222,7 @@ impl Device {
         }
     }
 
-    /// Waits until the step that `since` was in is over.
+    /// Waits for the end of the step that `since` was in.
     async fn next_step(
         &self,
         since: SystemTime,
@@ -289,8 +289,8 @@ impl Device {
             asked = asked => asked?.map_err(of_function)?,
             () = cx.clock().sleep(limit) => {
                 return Err(Error::configuration(format!(
-                    "the function for MFA codes did not return within {limit:?}: see why, or allow it more with \
-                     `timeout`"
+                    "the function for MFA codes did not return within {limit:?}: check the function, or allow it \
+                     more time with `timeout`"
                 ))
                 .with_param(PARAM)
                 .retryable());
@@ -342,7 +342,7 @@ impl Device {
 
     fn used(&self, how: &str) -> Error {
         Error::configuration(format!(
-            "the code for MFA device `{}` has been sent before, and {how}: AWS takes a code once, give the device's \
+            "the code for MFA device `{}` has been sent before, and {how}: AWS accepts a code once, give the device's \
              next one",
             self.serial_number
         ))
@@ -351,7 +351,7 @@ impl Device {
 
     fn fixed_is_used(&self) -> Error {
         Error::configuration(format!(
-            "the fixed `token_code` for MFA device `{}` has been used, and AWS takes a code once: give an \
+            "the fixed `token_code` for MFA device `{}` has been used, and AWS accepts a code once: give an \
              `mfa_token_provider` for a session that refreshes",
             self.serial_number
         ))

@@ -26,7 +26,7 @@ type Codes = HashMap<String, Vec<Sent>>;
 #[derive(Clone)]
 struct Sent {
     code: Code,
-    /// The clock of the session that sent it: its monotonic one, which nobody can step.
+    /// The clock of the session that sent it: its monotonic one, which cannot be stepped.
     clock: Arc<dyn Clock>,
     at: Duration,
 }

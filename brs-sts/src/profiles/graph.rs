@@ -9,8 +9,8 @@
 //! has. Beyond them, `mfa_serial` and `duration_seconds` are read, an empty value counts as absent,
 //! and what would let a program run as somebody else (a role that is left out) is an error.
 //!
-//! Pure: reads no file, and contacts nothing. What is done with a chain is `role_profile.rs`'s,
-//! with what is at its end `leaf.rs`'s.
+//! Contacts nothing, and reads files only to say why a profile is missing. What is done with a
+//! chain is `role_profile.rs`'s, with what is at its end `leaf.rs`'s.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ use aws_credential_types::Credentials;
 use brs_core::Error;
 
 use crate::environment::profiles::{DEFAULT, files, shown_name};
+use crate::environment::{Variables, missing};
 use crate::request::session_name;
 use crate::request::validate::{self, Invalid};
 
@@ -117,12 +118,19 @@ pub(crate) fn resolve(profiles: &ProfileSet, name: &str) -> Result<Option<Chain>
         let Some(profile) = profiles.get_profile(current) else {
             return match visited.last() {
                 None if current == DEFAULT => Ok(None),
-                None => Err(wrong(current, "it does not exist")),
-                Some(user) => Err(wrong(
+                None => Err(unusable(
+                    current,
+                    &format!(
+                        "it does not exist {}",
+                        missing::reasons(&Variables::Process, current)
+                    ),
+                )),
+                Some(user) => Err(unusable(
                     user,
                     &format!(
-                        "there is no profile `{}`, its `source_profile`",
-                        shown_name(current)
+                        "there is no profile `{}`, its `source_profile`, {}",
+                        shown_name(current),
+                        missing::reasons(&Variables::Process, current)
                     ),
                 )),
             };
@@ -194,7 +202,7 @@ pub(crate) fn resolve(profiles: &ProfileSet, name: &str) -> Result<Option<Chain>
 /// The credentials that a profile has by itself; `None` if it has none.
 pub(crate) fn leaf(profiles: &ProfileSet, owner: &Owner) -> Result<Option<Leaf>, Error> {
     let Some(profile) = profiles.get_profile(&owner.profile) else {
-        return Err(wrong(&owner.profile, "it does not exist any more"));
+        return Err(wrong(&owner.profile, "it no longer exists"));
     };
     if owner.is_source
         && let Ok(Some(keys)) = keys(profile)
@@ -276,7 +284,7 @@ fn source(profile: &Profile) -> Result<Option<&str>, Error> {
         )),
         (None, None) => Err(wrong(
             profile.name(),
-            "its role needs a `source_profile` or a `credential_source` to be assumed with",
+            "its role needs a `source_profile` or a `credential_source`",
         )),
         (Some(source), None) if source != profile.name() => Ok(Some(source)),
         _ => Ok(None),
@@ -487,14 +495,15 @@ pub(crate) fn wrong_value(profile: &str, key: &str, invalid: &Invalid) -> Error 
 
 /// The error for a profile that cannot be used.
 pub(crate) fn wrong(profile: &str, problem: &str) -> Error {
+    unusable(profile, &format!("{problem}; check {}", files()))
+}
+
+fn unusable(profile: &str, problem: &str) -> Error {
     let profile = shown_name(profile);
-    Error::configuration(format!(
-        "the profile `{profile}` cannot be used: {problem}; check {}",
-        files()
-    ))
-    .with_param("profile_name")
-    .with_detail("profile", profile)
-    .unrecoverable()
+    Error::configuration(format!("the profile `{profile}` cannot be used: {problem}"))
+        .with_param("profile_name")
+        .with_detail("profile", profile)
+        .unrecoverable()
 }
 
 #[cfg(test)]

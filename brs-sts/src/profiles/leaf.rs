@@ -1,8 +1,8 @@
-//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is told to reach
+//! The end of a chain of roles: credentials that the AWS SDK gets, and how it is set up to reach
 //! their source.
 //!
 //! Keys, the environment, the container, the instance, a process, an SSO login and a console login.
-//! What the session was told about reaching AWS is passed on: the session's endpoint, retries,
+//! The session's settings for reaching AWS are passed on: the session's endpoint, retries,
 //! time-outs, FIPS and dual stack, and the STS client's `verify` and `proxies`. The STS client's
 //! own region and endpoint are STS's alone. Three things cannot be passed on:
 //!
@@ -38,6 +38,7 @@ use crate::profiles::sso;
 use crate::request::client::StsClient;
 use crate::sts::connect::{retries, timeouts};
 use crate::sts::http_client;
+use crate::sts::proxy::Proxy;
 use brs_core::kit::with_cause;
 
 /// What leaves are loaded with; shared by all the providers of a session.
@@ -142,7 +143,12 @@ impl Leaves {
         let built = remote.get_or_try_init(|| async {
             let plain =
                 endpoint_url_of_sso(&self.base).is_some_and(|url| url.starts_with("http://"));
-            let client = http_client::for_strategy(&self.settings, &self.base, plain).await?;
+            let client = http_client::for_strategy(
+                &self.settings,
+                &self.base,
+                &Proxy::choose(&self.settings, &self.base, plain),
+            )
+            .await?;
             let mut config = self
                 .base
                 .to_builder()
@@ -168,7 +174,12 @@ impl Leaves {
         let built = machine.get_or_try_init(|| async {
             let mut settings = self.settings.clone();
             settings.config.proxies = Default::default();
-            let client = http_client::for_strategy(&settings, &self.base, true).await?;
+            let client = http_client::for_strategy(
+                &settings,
+                &self.base,
+                &Proxy::choose(&settings, &self.base, true),
+            )
+            .await?;
             let providers = provider_config(&self.base).with_http_client(client);
             let profile = self.profile.clone().unwrap_or_else(profiles::default_name);
             let profiles = profiles::load(&profile).await?;
@@ -272,7 +283,7 @@ fn explained(profile: &str, leaf: &Leaf, error: CredentialsError) -> Credentials
         }
         CredentialsError::CredentialsNotLoaded(_) => {
             let out = Error::configuration(format!(
-                "the profile `{}` takes its credentials from {what}, which has none: check it",
+                "the profile `{}` takes its credentials from {what}, which has none: check that source",
                 profiles::shown_name(profile)
             ));
             CredentialsError::provider_error(with_cause(
@@ -306,7 +317,7 @@ impl LeafProvider {
             Ok(Some(leaf)) => self.leaves.load(profile, leaf).await,
             Ok(None) => Err(CredentialsError::invalid_configuration(wrong(
                 profile,
-                "it holds no credentials any more",
+                "it no longer holds credentials",
             ))),
             Err(error) => Err(CredentialsError::invalid_configuration(error)),
         }

@@ -171,7 +171,7 @@ fn not_renewed(profile: &str) -> Error {
         "the token service of IAM Identity Center did not renew the SSO login of the profile `{profile}`"
     );
     Error::connection(format!(
-        "{problem}; the login itself has not ended, so it is tried again"
+        "{problem}: the login has not expired, so this is retried"
     ))
     .with_detail("profile", profile)
     .retryable()
@@ -182,7 +182,7 @@ fn not_kept(profile: &str, error: CredentialsError) -> Error {
     let profile = shown_name(profile);
     Error::credential(format!(
         "the SSO login of the profile `{profile}` was renewed, but the new token could not be used or written to \
-         `.aws/sso/cache` in the home directory: check that this process may write there"
+         `.aws/sso/cache` in the home directory: check that this process can write there"
     ))
     .with_detail("profile", profile)
     .with_source(error)

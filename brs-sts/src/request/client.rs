@@ -1,7 +1,7 @@
-//! The settings of the STS client: what may be said, and what is refused.
+//! The settings of the STS client: what can be set, and what is refused.
 //!
 //! Owns [`StsClient`], its spelling as data (botocore's names) and its checks; what botocore keeps
-//! in a `Config` of its own is in `config`. What becomes of it all, an SDK client over the base
+//! in its `Config` is in `config`. What becomes of it all, an SDK client over the base
 //! configuration, is `connect.rs`'s.
 
 use std::fmt;
@@ -30,6 +30,7 @@ use config::{Config, Proxies};
 /// …); a setting of botocore's that is not among them is a validation error that names it.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[must_use]
 pub struct StsClient {
     /// The region whose STS is asked.
     #[serde(alias = "region_name")]
@@ -72,7 +73,6 @@ impl StsClient {
     /// The region whose STS is asked (`sts.<region>.amazonaws.com`). Default: the session's region.
     ///
     /// A nearer region answers faster and keeps the session independent of others' outages.
-    #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
@@ -82,8 +82,7 @@ impl StsClient {
     /// `http://…`.
     ///
     /// Default: `AWS_ENDPOINT_URL_STS`, the base configuration's endpoint URL, or else the region's
-    /// own endpoint.
-    #[must_use]
+    /// endpoint.
     pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
         self.endpoint_url = Some(endpoint_url.into());
         self
@@ -95,7 +94,6 @@ impl StsClient {
     /// Default: the file that `AWS_CA_BUNDLE` or the profile's `ca_bundle` names, else the system's
     /// certificates; as data, `true` asks for the latter. The file is read once, when the session
     /// is built. There is no way to switch verification off.
-    #[must_use]
     pub fn ca_bundle(mut self, path: impl Into<PathBuf>) -> Self {
         self.verify = Some(Verify::Bundle(path.into()));
         self
@@ -103,7 +101,6 @@ impl StsClient {
 
     /// The base credentials with which STS is called. Default: those of the session's base
     /// configuration.
-    #[must_use]
     pub fn credentials(
         mut self,
         access_key_id: impl Into<String>,
@@ -117,7 +114,6 @@ impl StsClient {
     }
 
     /// The 12-digit account of [`credentials`](Self::credentials). Default: unknown.
-    #[must_use]
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
         self.aws_account_id = Some(account_id.into());
         self
@@ -125,7 +121,6 @@ impl StsClient {
 
     /// What provides the base credentials. It is asked once per call to STS. Default: the session's
     /// base configuration.
-    #[must_use]
     pub fn credentials_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         self.credentials_provider = Some(SharedCredentialsProvider::new(provider));
         self
@@ -133,7 +128,6 @@ impl StsClient {
 
     /// Whether the region's FIPS endpoint is asked (`sts-fips.<region>.amazonaws.com`). Default:
     /// `AWS_USE_FIPS_ENDPOINT`, the profile's `use_fips_endpoint`, else no.
-    #[must_use]
     pub fn use_fips(mut self, use_fips: bool) -> Self {
         self.config.use_fips_endpoint = Some(use_fips);
         self
@@ -141,7 +135,6 @@ impl StsClient {
 
     /// Whether the region's endpoint with IPv6 is asked (`sts.<region>.api.aws`). Default:
     /// `AWS_USE_DUALSTACK_ENDPOINT`, the profile's `use_dualstack_endpoint`, else no.
-    #[must_use]
     pub fn use_dual_stack(mut self, use_dual_stack: bool) -> Self {
         self.config.use_dualstack_endpoint = Some(use_dual_stack);
         self
@@ -153,15 +146,13 @@ impl StsClient {
     /// More tries ride out longer trouble within one refresh; all of them stay within the refresh's
     /// time limit. In data the names are botocore's and mean what they mean there:
     /// `retries.total_max_attempts` is this setting, `retries.max_attempts` leaves the first call
-    /// out (0–99), and the former wins where both are given.
-    #[must_use]
+    /// out (0–99), and the former takes precedence if both are given.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.config.retries.total_max_attempts = Some(max_attempts);
         self
     }
 
     /// How retries are paced. Default: the base configuration's, which is [`RetryMode::Standard`].
-    #[must_use]
     pub fn retry_mode(mut self, mode: RetryMode) -> Self {
         self.config.retries.mode = Some(mode);
         self
@@ -170,7 +161,6 @@ impl StsClient {
     /// How long connecting may take, above zero. Default: the base configuration's, which is 3.1 s.
     ///
     /// A smaller value gives up on a dead address sooner, a larger one suits slow links.
-    #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = Some(timeout);
         self
@@ -178,7 +168,6 @@ impl StsClient {
 
     /// How long an answer may take to begin, above zero. Default: the base configuration's, else
     /// the refresh's time limit.
-    #[must_use]
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.config.read_timeout = Some(timeout);
         self
@@ -188,7 +177,6 @@ impl StsClient {
     ///
     /// Default: that of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). The URL is never
     /// shown.
-    #[must_use]
     pub fn proxy(mut self, url: impl Into<SecretString>) -> Self {
         let url = url.into();
         self.config.proxies = Proxies {
@@ -200,7 +188,6 @@ impl StsClient {
 
     /// The application's name in the `User-Agent`: letters, digits and ``!#$%&'*+-.^_`|~``.
     /// Default: the base configuration's.
-    #[must_use]
     pub fn app_name(mut self, app_name: impl Into<String>) -> Self {
         self.config.app_name = Some(app_name.into());
         self
@@ -294,7 +281,7 @@ impl StsClient {
         }
         if matches!(self.verify, Some(Verify::Switch(false))) {
             return Err(Invalid::Shape(
-                "cannot be `false`, TLS verification is not switched off here: give the path of a CA bundle that \
+                "cannot be `false`, since TLS verification cannot be switched off: give the path of a CA bundle that \
                  holds the endpoint's issuer",
             )
             .at("client.verify"));
@@ -320,7 +307,7 @@ impl StsClient {
             }
             (Some(_), Some(_)) if self.credentials_provider.is_some() => {
                 return Err(Error::configuration(
-                    "the STS client is given both keys and a credentials provider: give one of them",
+                    "the STS client has both keys and a credentials provider: set only one of them",
                 )
                 .with_param("client.aws_access_key_id")
                 .unrecoverable());

@@ -194,11 +194,11 @@ impl Params {
         self
     }
 
-    /// Where the codes of the MFA device `serial_number` come from, asked anew at each refresh.
+    /// Where the codes of the MFA device `serial_number` come from; asked again at each refresh.
     /// Default: none, or the fixed `token_code`.
     ///
-    /// It goes before a `token_code`, which is then ignored with a warning. A profile's
-    /// `mfa_serial` counts as the serial number where none is given.
+    /// It takes precedence over a `token_code`, which is then ignored with a warning. A profile's
+    /// `mfa_serial` counts as the serial number if none is given.
     pub fn mfa_token_provider(mut self, provider: MfaTokenProvider) -> Self {
         self.mfa_token_provider = Some(provider);
         self
@@ -229,7 +229,7 @@ impl Params {
     pub fn validate(&self) -> Result<(), Error> {
         self.request.validate(self.mfa_token_provider.is_some())?;
         if let Some(provider) = &self.mfa_token_provider {
-            provider.checked()?;
+            let _ = provider.checked()?;
         }
         self.client.validate()
     }
@@ -264,7 +264,7 @@ struct Data {
         deserialize_with = "data::optional_map"
     )]
     assume_role: Option<AssumeRole>,
-    /// The role's ARN, in place of `assume_role` where nothing else is set.
+    /// The role's ARN, in place of `assume_role` if nothing else is set.
     #[serde(alias = "RoleArn")]
     role_arn: Option<String>,
     /// Where MFA codes come from.
@@ -291,7 +291,7 @@ impl TryFrom<Data> for Params {
             (None, Some(role_arn)) => Self::new(role_arn),
             (None, None) => Self::of_profile(),
             (Some(_), Some(_)) => {
-                return Err("`role_arn` belongs into `assume_role` where both are given");
+                return Err("put `role_arn` inside `assume_role`, not beside it");
             }
         };
         let mfa_token_provider = match (data.mfa_token_provider, data.mfa_token_provider_kwargs) {
@@ -374,7 +374,7 @@ pub(crate) struct ProvidedContext {
 }
 
 impl AssumeRole {
-    /// The values that AWS may repeat in a message and nobody is to see.
+    /// The values that AWS may repeat in a message and that are never shown.
     pub(crate) fn secrets(&self) -> Vec<&str> {
         (self.token_code.iter().map(SecretString::expose))
             .chain(self.external_id.as_deref())

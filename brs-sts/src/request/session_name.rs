@@ -5,18 +5,15 @@
 //! refresh. Braces are no characters of a name, so they can mark what is filled in: `{host}`,
 //! `{pid}`, `{random}`.
 
-use brs_core::Error;
-
 use crate::request::validate::{self, Invalid};
 
 const FIELDS: &str = "`{host}`, `{pid}` and `{random}`";
 const RANDOM: std::ops::RangeInclusive<u32> = 0x1000_0000..=0xFFFF_FFFF;
 
 /// Fills a template in; a name without braces stays as it is.
-pub(crate) fn fill_in(template: &str, param: &str) -> Result<String, Error> {
-    let filled = filled_in(template, &host, std::process::id(), fastrand::u32(RANDOM))
-        .map_err(|it| it.at(param))?;
-    validate::name(&filled).map_err(|invalid| invalid.at(param))?;
+pub(crate) fn fill_in(template: &str) -> Result<String, Invalid> {
+    let filled = filled_in(template, &host, std::process::id(), fastrand::u32(RANDOM))?;
+    validate::name(&filled)?;
     Ok(filled)
 }
 
@@ -58,7 +55,7 @@ fn filled_in(
 
 fn unknown() -> Invalid {
     Invalid::Text(format!(
-        "has braces around something else than {FIELDS}, which are filled in"
+        "has braces around something other than {FIELDS}: these are filled in"
     ))
 }
 
@@ -121,7 +118,7 @@ mod tests {
 
     #[test]
     fn this_machines_name_is_usable() {
-        let filled = fill_in("{host}-{pid}", "assume_role.role_session_name").unwrap();
+        let filled = fill_in("{host}-{pid}").unwrap();
         assert!(
             filled.ends_with(&format!("-{}", std::process::id())),
             "{filled}"

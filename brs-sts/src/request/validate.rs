@@ -3,7 +3,7 @@
 //! All of them are those of the AWS STS API reference, AssumeRole, and of its data types
 //! PolicyDescriptorType, Tag and ProvidedContext. AWS counts characters; its `\w` is
 //! `[A-Za-z0-9_]`. An error names the field, the limit and how long the value is, and shows no
-//! value: external ids, codes, assertions and policies are nobody else's business.
+//! value: external ids, codes, assertions and policies are not for logs.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -125,12 +125,12 @@ impl AssumeRole {
             tag_text(&tag.value, 0, 256).map_err(|invalid| invalid.at(at("value")))?;
             if starts_with_aws(&tag.key) {
                 return Err(
-                    Invalid::Shape("must not begin with `aws:`, which is AWS's own").at(at("key")),
+                    Invalid::Shape("must not begin with `aws:`, which AWS reserves").at(at("key")),
                 );
             }
             if !seen.insert(tag.key.to_lowercase()) {
                 return Err(Invalid::Shape(
-                    "is the key of an earlier tag, upper and lower case being the same",
+                    "is the key of an earlier tag: upper and lower case count as the same",
                 )
                 .at(at("key")));
             }
@@ -278,7 +278,7 @@ pub(crate) fn duration(duration: Duration) -> Result<(), Invalid> {
 pub(crate) fn seconds(duration: Duration, (min, max): (u64, u64)) -> Result<(), Invalid> {
     if duration.subsec_nanos() != 0 {
         return Err(Invalid::Shape(
-            "must be whole seconds, which is all AWS takes",
+            "must be whole seconds, since AWS accepts no fraction",
         ));
     }
     let found = duration.as_secs();
@@ -305,7 +305,7 @@ pub(crate) fn token_code(code: &str) -> Result<(), Invalid> {
 fn source_identity(identity: &str) -> Result<(), Invalid> {
     if starts_with_aws(identity) {
         return Err(Invalid::Shape(
-            "must not begin with `aws:`, which is AWS's own",
+            "must not begin with `aws:`, which AWS reserves",
         ));
     }
     name(identity)

@@ -1,7 +1,7 @@
 //! CA bundles that replace the system's certificates: whose they are, reading and checking them,
 //! and the HTTP client of the environment's.
 //!
-//! The HTTP client beneath panics at its first request on what it cannot use, so each certificate
+//! The HTTP client panics at its first request on what it cannot use, so each certificate
 //! is put through the same parser and into the same kind of store here first. All sessions with the
 //! same bundle share the clients that trust it, one for each runtime, as they share the SDK's
 //! default one.
@@ -86,7 +86,7 @@ impl Bundle {
         Ok(TrustStore::empty().with_pem_certificate(self.pem().await?))
     }
 
-    /// An HTTP client that trusts it and nobody else.
+    /// An HTTP client that trusts it alone.
     pub(crate) async fn http_client(self) -> Result<SharedHttpClient, Error> {
         let bundle = self.clone();
         let pem = Blocking::new().run(move || bundle.read_file()).await??;

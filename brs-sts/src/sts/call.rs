@@ -35,6 +35,7 @@ use brs_core::kit::is_account_id;
 use brs_core::{BaseCredentials, Error, RefreshContext, TemporaryCredentials};
 
 use crate::clock::{Difference, TOLERATED};
+use crate::environment::origins::Origins;
 use crate::mfa::device::{Device, Reason, Taken};
 use crate::sts::connect::Connection;
 use crate::sts::error::{Call, Class, Failed, Operation, from_provider, from_sdk};
@@ -99,8 +100,10 @@ request!(
 /// What a method asks of STS, for errors.
 pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation<'a>,
-    /// Values of the request that nobody is to see.
+    /// Values of the request that are never shown.
     pub(crate) hidden: &'a [&'a str],
+    /// Which values of the request the program did not give.
+    pub(crate) origins: &'a Origins,
 }
 
 /// A client of STS and the MFA device whose codes go into its calls.
@@ -227,19 +230,22 @@ impl Caller {
             Ok(answer) => Ok(credentials(&answer, observed.server_time())?),
             Err(error) => {
                 let endpoint = observed.endpoint();
+                let place = endpoint.as_ref().map(|origin| format!("`{origin}`"));
                 let mut hidden = asked.hidden.to_vec();
                 hidden.extend(taken.map(Taken::code));
                 Err(from_sdk(
                     &error,
                     &Call {
                         operation: asked.operation,
-                        place: endpoint.as_deref().unwrap_or(&self.connection.place),
+                        origins: asked.origins,
+                        place: place.as_deref().unwrap_or(&self.connection.place),
                         credentials: &self.connection.base_credentials,
                         fixed_credentials: matches!(self.connection.base, BaseCredentials::Keys),
                         device: taken.map(Taken::serial_number),
                         difference: self.difference(observed),
                         hidden: &hidden,
                         sent: observed.sent(),
+                        way: self.connection.proxy.way(endpoint.as_deref()),
                     },
                 ))
             }
@@ -268,7 +274,9 @@ impl Caller {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await
             }
-            (Some(Class::BadSignature), Some(device)) if device.has_more() && left.clock => {
+            (Some(Class::BadSignature | Class::Clock), Some(device))
+                if device.has_more() && left.clock =>
+            {
                 left.clock = false;
                 // It is off, or it was and has been set: either way the SDK signed with the wrong
                 // time, and has learnt.
@@ -301,7 +309,7 @@ impl Caller {
             // A code is not spent on the same key again; without one the call costs less than
             // finding out.
             _ if self.device.is_some() => Ok(self.base_key().await?.as_deref() != rejected),
-            // Asked anew at each call.
+            // Asked again at each call.
             _ => Ok(rejected.is_some()),
         }
     }

@@ -1,7 +1,7 @@
 //! From settings and base configuration to an SDK client of STS.
 //!
-//! Owns what both callers of STS share, the strategy and `whoami()`, and which setting goes before
-//! which. The HTTP client beneath is `http_client.rs`'s. Nothing is contacted and no certificate
+//! Owns what both callers of STS share, the strategy and `whoami()`, and which setting takes precedence
+//! over which. The HTTP client below is `http_client.rs`'s. Nothing is contacted and no certificate
 //! store is read before the first call.
 
 use std::fmt;
@@ -26,6 +26,7 @@ use crate::request::client::{RetryMode, StsClient};
 use crate::request::validate::Invalid;
 use crate::sts::guarded::Guarded;
 use crate::sts::http_client;
+use crate::sts::proxy::Proxy;
 use brs_core::kit;
 
 /// How long asking who credentials are may take, unless the configuration says less.
@@ -40,13 +41,14 @@ pub(crate) struct Connection {
     region: Region,
     endpoint_url: Option<String>,
     http_client: SharedHttpClient,
+    pub(crate) proxy: Proxy,
     app_name: Option<AppName>,
-    /// Where STS is, as long as no request has told.
+    /// Where STS is, until a request has shown it.
     pub(crate) place: String,
     /// Where the base credentials come from, in words.
     pub(crate) base_credentials: String,
     pub(crate) base: BaseCredentials,
-    /// What gives them; `None` where nobody signs.
+    /// What gives them; `None` if calls are not signed.
     pub(crate) provider: Option<SharedCredentialsProvider>,
     /// What signatures are dated with.
     pub(crate) time: Time,
@@ -166,12 +168,14 @@ pub(crate) async fn connect(
             "the retry mode `legacy` is botocore's: STS is called in the mode `standard`"
         );
     }
+    let proxy = Proxy::choose(&settings, base, is_plain);
     Ok(Connection {
         client: PerProcess::new(),
         under: setup.shared_base(),
         region,
         endpoint_url,
-        http_client: http_client::for_strategy(&settings, base, is_plain).await?,
+        http_client: http_client::for_strategy(&settings, base, &proxy).await?,
+        proxy,
         app_name,
         place,
         base_credentials,
@@ -209,7 +213,7 @@ pub(crate) fn connect_for_identity(
 
 fn builder(base: &SdkConfig, endpoint_url: Option<String>) -> Builder {
     let mut config = Builder::from(base)
-        // Calls are rare, and credentials that were renewed or mended in between are to be seen at
+        // Calls are rare, and credentials that were renewed or fixed in between have to be seen at
         // once.
         .identity_cache(IdentityCache::no_cache())
         // The answer is small and the whole call is timed; a clock that is stepped must not look
@@ -247,7 +251,7 @@ fn endpoint_url(base: &SdkConfig) -> Result<Option<String>, Error> {
 
 fn no_endpoint_url() -> Error {
     Error::configuration(
-        "the endpoint URL for STS is not one: it must look like `https://host:port`, without user, password or query; \
+        "the endpoint URL for STS is wrong: it must look like `https://host:port`, without user, password or query; \
          check `AWS_ENDPOINT_URL_STS` and `endpoint_url` in the profile's services section",
     )
     .with_param("endpoint_url")

@@ -17,10 +17,13 @@ use brs_core::Error;
 use http_body_util::LengthLimitError;
 
 use crate::clock::Difference;
+use crate::environment::origins::Origins;
 use crate::sts::http_client::MAX_ANSWER;
+use crate::sts::proxy::{Problem, Way};
 use brs_core::kit::{causes, clean, find, with_cause};
 
 pub(crate) use class::Class;
+use class::Says;
 
 /// A clock that is off by less is not worth a word: `Date` has whole seconds, and an answer takes
 /// its time.
@@ -32,6 +35,7 @@ const MAX_BODY: usize = 8192;
 /// The call that failed.
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation<'a>,
+    pub(crate) origins: &'a Origins,
     /// Where STS is, in words.
     pub(crate) place: &'a str,
     /// Whose credentials sign the call, in words.
@@ -40,12 +44,13 @@ pub(crate) struct Call<'a> {
     pub(crate) fixed_credentials: bool,
     /// The serial number of the MFA device whose code was sent.
     pub(crate) device: Option<&'a str>,
-    /// How far this machine's clock is from the server's, where an answer has told.
+    /// How far this machine's clock is from the server's, if an answer has shown it.
     pub(crate) difference: Option<Difference>,
-    /// Values that AWS may repeat in a message and nobody is to see.
+    /// Values that AWS may repeat in a message and that are never shown.
     pub(crate) hidden: &'a [&'a str],
     /// Whether the last attempt was sent, or was still to be prepared.
     pub(crate) sent: bool,
+    pub(crate) way: Way,
 }
 
 impl Call<'_> {
@@ -104,7 +109,7 @@ where
         SdkError::ServiceError(answer) => return from_answer(answer.err(), answer.raw(), call),
         SdkError::ResponseError(answer) if find::<LengthLimitError>(error).is_some() => {
             return Error::credential(format!(
-                "STS in {place} gave an answer of more than {} KiB, which is not read: check what answers at the \
+                "STS in {place} gave an answer of more than {} KiB, the most that is read: check what answers at the \
                  endpoint URL",
                 MAX_ANSWER / 1024
             ))
@@ -121,12 +126,8 @@ where
     }
     let refused = match error {
         SdkError::TimeoutError(_) if !call.sent => late_credentials(call.credentials),
-        SdkError::TimeoutError(_) => {
-            Error::connection(format!("STS in {place} did not answer in time"))
-        }
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            Error::connection(format!("STS in {place} did not answer in time"))
-        }
+        SdkError::TimeoutError(_) => late(call),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => late(call),
         SdkError::DispatchFailure(_) if !call.sent => not_built(call),
         SdkError::DispatchFailure(_) => {
             let (message, reached) = unreached(error, call);
@@ -157,7 +158,7 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
     let place = call.place;
     if causes(error, call.hidden).contains("certificate") {
         let clock = match call.skew() {
-            Some(difference) => format!(", which is {difference} of AWS's"),
+            Some(difference) => format!(", which is {}", difference.compared()),
             None => String::new(),
         };
         let message = format!(
@@ -168,38 +169,34 @@ fn unreached(error: &(dyn StdError + 'static), call: &Call<'_>) -> (String, bool
     }
     if find::<rustls::Error>(error).is_some() {
         let message = format!(
-            "TLS with STS in {place} failed: check that what answers there speaks TLS, and that no proxy is in between"
+            "TLS with STS in {place} failed: check that the server there speaks TLS, and that no proxy \
+             intercepts the connection"
         );
         return (message, false);
     }
-    let mut reached = false;
-    let what = match find::<io::Error>(error).map(io::Error::kind) {
+    let causes = causes(error, call.hidden);
+    let problem = match find::<io::Error>(error).map(io::Error::kind) {
         Some(
             io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkDown,
-        ) => "there is no route to it: check this machine's network",
-        Some(io::ErrorKind::ConnectionRefused) => {
-            "nothing listens there: check the endpoint URL, its port, and the proxy"
-        }
+        ) => Problem::NoRoute,
+        Some(io::ErrorKind::ConnectionRefused) => Problem::Refused,
         Some(
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::UnexpectedEof,
-        ) => {
-            reached = true;
-            "the connection was cut: check proxies and firewalls on the way"
-        }
-        _ if causes(error, call.hidden).contains("dns error") => {
-            "its name is not known, or that of the proxy in between: check the region, the endpoint URL, the proxy \
-             (`client.config.proxies`, `HTTPS_PROXY`) and this machine's name servers"
-        }
-        _ => {
-            reached = true;
-            "check the network, the proxy and the endpoint URL"
-        }
+        ) => Problem::Cut,
+        _ if causes.contains("dns error") => Problem::Name,
+        _ if causes.contains("proxy authorization required") => Problem::Login,
+        _ if causes.contains("tunnel error") => Problem::Tunnel,
+        _ => Problem::Other,
     };
-    (format!("STS in {place} was not reached: {what}"), reached)
+    let what = call.way.problem(problem);
+    (
+        format!("STS in {place} was not reached: {what}"),
+        matches!(problem, Problem::Cut | Problem::Other),
+    )
 }
 
 /// The error for an answer that is an error of AWS's.
@@ -213,16 +210,26 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
         .or_else(|| element(&body, "Code").filter(|code| is_code(code)));
     let message = error.message().or_else(|| element(&body, "Message"));
     let class = Class::of(code, status, message);
+    // Looked at whole, shown cleaned and cut.
+    let raw_message = message;
     let message = message.filter(|_| class.is_quotable());
     let message = message
         .map(|text| clean(text, call.hidden))
         .filter(|text| !text.is_empty());
 
-    let mut out = Error::request(class.text(call, status, message.as_deref())).with_status(status);
+    let says = Says {
+        raw: raw_message,
+        shown: message.as_deref(),
+    };
+    let mut out = Error::request(class.text(call, status, says)).with_status(status);
     out = match class.recovery() {
         _ if class == Class::Throttled => out.throttled(),
-        // Nobody renews a key pair that was given once.
-        _ if class == Class::ExpiredCredentials && call.fixed_credentials => out.unrecoverable(),
+        // A key pair that was given once is never renewed.
+        _ if call.fixed_credentials
+            && matches!(class, Class::ExpiredCredentials | Class::UnknownCredentials) =>
+        {
+            out.unrecoverable()
+        }
         (true, _) => out.retryable(),
         (_, true) => out.unrecoverable(),
         _ => out,
@@ -233,9 +240,7 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     if let Some(difference) = call.skew() {
         out = out.with_detail("clock", difference);
     }
-    if let (Class::PolicyTooLarge, Some(size)) =
-        (class, message.as_deref().and_then(class::percentage))
-    {
+    if let (Class::PolicyTooLarge, Some(size)) = (class, raw_message.and_then(class::percentage)) {
         out = out.with_detail("packed_policy_percent", size);
     }
     if let Some(message) = message {
@@ -255,12 +260,12 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
 fn no_credentials(error: &CredentialsError, credentials: &str) -> Error {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Error::configuration(format!(
-            "no credentials to call STS with, {credentials} has none: set them in the environment or the profile, or \
+            "no credentials to call STS with: {credentials} has none, set them in the environment or the profile, or \
              log in"
         )),
         CredentialsError::ProviderTimedOut(_) => late_credentials(credentials),
         CredentialsError::InvalidConfiguration(_) => Error::configuration(format!(
-            "the credentials to call STS with, of {credentials}, are not set up right: check the profile and its source"
+            "the credentials to call STS with, of {credentials}, are set up wrongly: check the profile and its source"
         ))
         .unrecoverable(),
         _ => Error::configuration(format!(
@@ -268,6 +273,17 @@ fn no_credentials(error: &CredentialsError, credentials: &str) -> Error {
              again"
         )),
     }
+}
+
+fn late(call: &Call<'_>) -> Error {
+    let by_proxy = match &call.way {
+        Way::Through(proxy) => format!(" through the proxy `{}`", proxy.url),
+        _ => String::new(),
+    };
+    Error::connection(format!(
+        "STS in {} did not answer in time{by_proxy}",
+        call.place
+    ))
 }
 
 fn late_credentials(credentials: &str) -> Error {

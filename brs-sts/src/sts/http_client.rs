@@ -1,8 +1,8 @@
-//! The HTTP client beneath the client of STS: whom it trusts, which proxy it takes, and how much it
+//! The HTTP client of the STS client: whom it trusts, which proxy it uses, and how much it
 //! reads.
 //!
 //! Connections are opened, used and kept on the runtime that refreshes, so they are never those of
-//! callers elsewhere. Without settings of its own a strategy takes the SDK's default client, one
+//! callers elsewhere. Without its own settings a strategy uses the SDK's default client, one
 //! for all sessions on that runtime: the hundredth role costs no second certificate store and no
 //! TLS handshake. Only an HTTP client that the user put into the base configuration is used as it
 //! is (unless a CA bundle or a proxy is set for STS): a program that gives one to several places
@@ -39,6 +39,7 @@ use http_body_util::Limited;
 use crate::request::client::{StsClient, Verify};
 use crate::request::validate::Invalid;
 use crate::sts::ca::{self, Bundle};
+use crate::sts::proxy::Proxy;
 
 /// How much of an answer is read. STS's own have a few KiB; a session token may have 4 KiB, a whole
 /// AssumeRole answer hardly more than 10.
@@ -49,18 +50,10 @@ pub(crate) const MAX_ANSWER: usize = 256 * 1024;
 pub(crate) async fn for_strategy(
     settings: &StsClient,
     base: &SdkConfig,
-    is_plain: bool,
+    proxy: &Proxy,
 ) -> Result<SharedHttpClient, Error> {
-    let proxies = &settings.config.proxies;
-    let proxy = match (&proxies.http, &proxies.https) {
-        (None, None) => None,
-        // As botocore does: with proxies given, the environment's are not looked at.
-        (Some(url), _) if is_plain => Some(ProxyConfig::http(url.expose())),
-        (_, Some(url)) if !is_plain => Some(ProxyConfig::https(url.expose())),
-        _ => Some(Ok(ProxyConfig::disabled())),
-    };
     let proxy = proxy
-        .transpose()
+        .config()
         .map_err(|_| Invalid::Shape("is not a proxy's URL").at("client.config.proxies"))?;
     let trust_store = match &settings.verify {
         Some(Verify::Bundle(path)) => Some(Bundle::of_settings(path.clone()).load().await?),
@@ -89,7 +82,7 @@ pub(crate) async fn for_strategy(
     Ok(bounded(own(tls, proxy)))
 }
 
-/// The HTTP client for a call without settings of its own.
+/// The HTTP client for a call without its own settings.
 pub(crate) fn plain(users_own: Option<SharedHttpClient>) -> SharedHttpClient {
     let shared = || brs_core::kit::default_http_client(BehaviorVersion::latest());
     bounded(

@@ -36,7 +36,7 @@ impl Observed {
         Observer(self.clone())
     }
 
-    /// Where a request went, in words.
+    /// Where a request went: scheme, host and port.
     pub(crate) fn endpoint(&self) -> Option<String> {
         self.notes().endpoint.clone()
     }
@@ -93,7 +93,7 @@ impl Intercept for Observer {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let endpoint = format!("`{}`", kit::origin(context.request().uri()));
+        let endpoint = kit::origin(context.request().uri());
         let key = context
             .request()
             .headers()

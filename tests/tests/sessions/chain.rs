@@ -251,7 +251,7 @@ async fn the_failing_hop_is_named_whichever_it_is() {
     let own = spoke.credentials().await.unwrap_err();
     assert!(
         own.to_string()
-            .starts_with("role `arn:aws:iam::123456789012:role/spoke` may not"),
+            .starts_with("role `arn:aws:iam::123456789012:role/spoke` cannot be assumed"),
         "{own}"
     );
 }

@@ -55,7 +55,7 @@ async fn each_trouble_has_its_own_error() {
         (
             Failure::AccessDenied,
             ErrorKind::Request,
-            "may not ask STS who they are",
+            "are not allowed to call GetCallerIdentity",
         ),
         (Failure::Page(403), ErrorKind::Request, "is not STS"),
         (

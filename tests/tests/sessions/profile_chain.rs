@@ -334,7 +334,8 @@ fn what_is_wrong_is_the_same_for_every_reader() {
     for role in ["-", ROLE] {
         let (ok, said) = run(&aws, &home, role, &["long"], &[]);
         assert!(
-            !ok && said.contains("`long` cannot be used: its `duration_seconds` must be 3600"),
+            !ok && said
+                .contains("`long` cannot be used: its `duration_seconds` must be at most 3600"),
             "{role}: {said}"
         );
     }

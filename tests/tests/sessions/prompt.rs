@@ -120,7 +120,7 @@ fn a_person_is_not_asked_again_because_of_trouble_at_aws() {
     let output = program.wait_with_output().unwrap();
     let line = String::from_utf8(output.stdout).unwrap();
     assert!(
-        line.starts_with("request error") && line.contains("trouble of its own"),
+        line.starts_with("request error") && line.contains("an error on its side"),
         "{line}"
     );
     assert_eq!(aws.calls("AssumeRole"), 1);

@@ -127,14 +127,14 @@ async fn every_answer_of_awss_has_its_class_fields_and_remedy() {
             "InternalFailure",
             "An internal error occurred",
             Retryable,
-            "trouble of its own",
+            "an error on its side",
         ),
         (
             503,
             "ServiceUnavailable",
             "unavailable",
             Retryable,
-            "trouble of its own",
+            "an error on its side",
         ),
         (
             403,
@@ -170,7 +170,7 @@ async fn a_refused_signature_tells_how_far_the_clock_is_off() {
     let server = clock.clone();
     for (ahead, told) in [
         (true, "2 h 3 min ahead of AWS's"),
-        (false, "2 h 3 min behind of AWS's"),
+        (false, "2 h 3 min behind AWS's"),
     ] {
         let server = server.clone();
         let off = seconds(7380);
@@ -185,7 +185,11 @@ async fn a_refused_signature_tells_how_far_the_clock_is_off() {
         let error = refused(&aws, &clock, Params::new(ROLE)).await;
         assert_eq!(error.code(), Some("SignatureDoesNotMatch"));
         assert!(error.to_string().contains(told), "{error}");
-        assert_eq!(error.details()["clock"], told.trim_end_matches(" of AWS's"));
+        assert_eq!(
+            error.details()["clock"],
+            told.trim_end_matches(" of AWS's")
+                .trim_end_matches(" AWS's")
+        );
         // With the SDK's own retries it is mended in the same call.
         with_params(&aws, &clock, Params::new(ROLE))
             .build()
@@ -267,7 +271,7 @@ async fn what_is_not_reached_is_told_apart() {
         (format!("http://127.0.0.1:{port}"), "nothing listens there"),
         (
             "http://no-such-host.invalid".to_owned(),
-            "its name is not known",
+            "its host name is not known",
         ),
         (
             aws.endpoint_url().replace("http://", "https://"),
@@ -290,6 +294,43 @@ async fn what_is_not_reached_is_told_apart() {
             "{endpoint}: {error} {error:?}"
         );
         assert!(error.to_string().contains(&endpoint), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_reached_is_named() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let (aws, clock) = aws();
+    for (proxy, message) in [
+        (
+            format!("http://127.0.0.1:{port}"),
+            "nothing listens at the proxy",
+        ),
+        (
+            "http://no-such-proxy.invalid:3128".to_owned(),
+            "the host name of the proxy",
+        ),
+    ] {
+        for endpoint in ["https://sts.example.com", "http://sts.example.com"] {
+            let client = StsClient::new().max_attempts(1).endpoint_url(endpoint);
+            let params = Params::new(ROLE).client(client.proxy(proxy.clone()));
+            let session = RefreshableSession::builder("sts", params)
+                .region("eu-west-1")
+                .clock(clock.clone())
+                .base_credentials(aws.credentials())
+                .build()
+                .await
+                .unwrap();
+            let error = session.refresh().await.unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains(message) && text.contains(&format!("`{proxy}`")),
+                "{text} {error:?}"
+            );
+            assert!(text.contains("`client.config.proxies`"), "{text}");
+        }
     }
 }
 

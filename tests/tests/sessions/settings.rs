@@ -302,6 +302,11 @@ fn proxy_fips_and_dual_stack_come_from_the_environment() {
             line.starts_with("connection error") && line.contains(host),
             "{line}"
         );
+        assert!(
+            line.contains(&format!("the proxy `{}", proxy.url.trim_end_matches('/')))
+                && line.contains("`HTTPS_PROXY`"),
+            "{line}"
+        );
         assert_eq!(
             proxy.lines().last(),
             Some(&format!("CONNECT {host}:443 HTTP/1.1"))

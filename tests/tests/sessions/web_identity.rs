@@ -89,7 +89,8 @@ async fn each_trouble_with_a_token_says_what_to_look_at() {
     let error = session.refresh().await.unwrap_err();
     assert_eq!(
         (error.code(), error.is_unrecoverable()),
-        (Some("InvalidIdentityToken"), true)
+        (Some("InvalidIdentityToken"), false),
+        "the next token in the file may be a right one"
     );
     assert!(error.to_string().contains("issuer and audience"), "{error}");
     aws.add_web_identity("eyJ.unknown.token", "pod");

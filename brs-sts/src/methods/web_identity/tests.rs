@@ -62,3 +62,39 @@ fn data_uses_the_names_here_or_awss() {
             .contains("unknown field")
     );
 }
+
+#[test]
+fn a_wrong_value_is_blamed_on_the_key_or_variable_that_holds_it() {
+    for (profile, named, param) in [
+        (
+            Some("pod"),
+            "`role_arn` of the profile `pod` must be",
+            "role_arn",
+        ),
+        (None, "`AWS_ROLE_ARN` must be", "AWS_ROLE_ARN"),
+    ] {
+        let role = graph::WebIdentity {
+            profile: profile.map(str::to_owned),
+            role_arn: "arn:aws:iam::1:role/short".into(),
+            token_file: "/token".into(),
+            role_session_name: None,
+            duration: None,
+        };
+        let (mut params, mut origins) = (Params::new(), Origins::NONE);
+        params.complete(&role, &mut origins);
+        let error = params.check_found(&origins).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+        assert_eq!(error.param(), Some(param), "{error:?}");
+        // What the program gives is the program's.
+        let (mut params, mut origins) = (
+            Params::new().role_arn(role.role_arn.as_str()),
+            Origins::NONE,
+        );
+        params.complete(&role, &mut origins);
+        let error = params.check_found(&origins).unwrap_err();
+        assert!(
+            error.to_string().starts_with("`role_arn` must be"),
+            "{error}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! What the token service of IAM Identity Center answers when the AWS SDK renews a login.
 //!
 //! The SDK keeps a failed renewal to itself and hands out the old token, so an outage of the token
-//! service looks like a login that has ended. The HTTP client in between notes which of the two it
+//! service looks like an expired login. The HTTP client in between notes which of the two it
 //! was. Only the service's own word about the token or the registration ends a login; a proxy's
 //! page, a busy service and silence do not.
 
@@ -36,7 +36,7 @@ pub(super) enum Outcome {
     None,
     /// The service did not answer, or not to the question.
     Outage,
-    /// The service says that the login is over.
+    /// The service says that the login has expired.
     Ended,
     /// The service answered with success.
     Answered,
@@ -102,11 +102,7 @@ impl HttpConnector for WatchedConnector {
                 renewal.note(Outcome::Answered);
             } else if status.is_client_error() {
                 let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
-                let read = body
-                    .collect()
-                    .await
-                    .map_err(|error| ConnectorError::io(error))?
-                    .to_bytes();
+                let read = body.collect().await.map_err(ConnectorError::io)?.to_bytes();
                 if code(&answer, &read).is_some_and(|code| is_end(&code)) {
                     renewal.note(Outcome::Ended);
                 }

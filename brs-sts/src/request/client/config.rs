@@ -99,7 +99,7 @@ impl Config {
 pub(crate) struct Retries {
     /// Botocore's: how often the call is tried again, the first one not included.
     max_attempts: Option<u32>,
-    /// The first call included. Goes before `max_attempts`.
+    /// The first call included. Takes precedence over `max_attempts`.
     pub(super) total_max_attempts: Option<u32>,
     pub(crate) mode: Option<RetryMode>,
 }

@@ -42,12 +42,13 @@ fn absent_values_are_accepted() {
         json!({}),
         json!({ "region": null, "verify": null, "config": null }),
     ] {
-        read(data).unwrap();
+        let _ = read(data).unwrap();
     }
-    read(json!({ "config": { "retries": null, "proxies": null, "connect_timeout": null } }))
-        .unwrap();
-    read(json!({ "use_ssl": false, "endpoint_url": "http://127.0.0.1:5000/sts" })).unwrap();
-    read(json!({ "service_name": "s3" })).unwrap();
+    let _ =
+        read(json!({ "config": { "retries": null, "proxies": null, "connect_timeout": null } }))
+            .unwrap();
+    let _ = read(json!({ "use_ssl": false, "endpoint_url": "http://127.0.0.1:5000/sts" })).unwrap();
+    let _ = read(json!({ "service_name": "s3" })).unwrap();
 }
 
 #[test]

@@ -15,14 +15,24 @@ pub(crate) enum Class {
     ExpiredCredentials,
     UnknownCredentials,
     BadSignature,
-    /// The signature is for another region or service than the endpoint's.
-    WrongScope,
+    /// The signature cannot be read.
+    Incomplete,
+    /// The signature was made too early or too late.
+    Clock,
+    /// The signature is for another region than the endpoint's.
+    WrongRegion,
+    /// The signature is for another service than the endpoint's.
+    WrongService,
     RegionDisabled,
     MalformedPolicy,
     PolicyTooLarge,
     Invalid,
-    /// The web identity token is not taken.
+    /// The web identity token was not issued for this use, or cannot be verified.
     BadToken,
+    /// The identity provider rejected the web identity token.
+    RejectedToken,
+    /// STS could not reach the identity provider.
+    ProviderUnreached,
     Throttled,
     ServiceTrouble,
     /// A refusal without a code: AWS's own have one.
@@ -33,7 +43,8 @@ pub(crate) enum Class {
 impl Class {
     /// What an answer means. MFA has no codes of its own, only messages.
     pub(super) fn of(code: Option<&str>, status: u16, message: Option<&str>) -> Self {
-        match (Self::by_code(code, status), message) {
+        let by_code = Self::by_code(code, status);
+        match (by_code, message) {
             (Self::AccessDenied, Some(message))
                 if message.contains("invalid MFA one time pass code") =>
             {
@@ -44,14 +55,23 @@ impl Class {
             {
                 Self::UnknownDevice
             }
-            // Quoted, so not where the message may quote the request.
-            (Self::BadSignature, Some(message))
-                if message.contains("should be scoped to") && !message.contains("Canonical") =>
-            {
-                Self::WrongScope
+            // AWS's own trouble with the provider's keys passes by itself.
+            (Self::BadToken, Some(message)) if message.contains("retrieve verification key") => {
+                Self::ProviderUnreached
+            }
+            (Self::BadSignature | Self::Incomplete, Some(message)) => {
+                Self::by_signature(message).unwrap_or(by_code)
             }
             (class, _) => class,
         }
+    }
+
+    /// What is wrong with a signature. A message that may quote the request, with its session
+    /// token, begins otherwise.
+    fn by_signature(message: &str) -> Option<Self> {
+        SIGNATURE
+            .into_iter()
+            .find_map(|(begin, class)| message.trim_start().starts_with(begin).then_some(class))
     }
 
     /// The code decides; where there is none, the status does.
@@ -67,20 +87,15 @@ impl Class {
             "AccessDenied" | "AccessDeniedException" => Self::AccessDenied,
             "ExpiredToken" | "ExpiredTokenException" => Self::ExpiredCredentials,
             "InvalidClientTokenId" | "UnrecognizedClientException" => Self::UnknownCredentials,
-            "SignatureDoesNotMatch"
-            | "InvalidSignatureException"
-            | "IncompleteSignature"
-            | "IncompleteSignatureException"
-            | "RequestExpired"
-            | "RequestTimeTooSkewed" => Self::BadSignature,
+            "SignatureDoesNotMatch" | "InvalidSignatureException" => Self::BadSignature,
+            "IncompleteSignature" | "IncompleteSignatureException" => Self::Incomplete,
+            "RequestExpired" | "RequestTimeTooSkewed" => Self::Clock,
             "RegionDisabledException" | "RegionDisabled" | "OptInRequired" => Self::RegionDisabled,
             "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
             "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Self::PolicyTooLarge,
-            "InvalidIdentityToken"
-            | "InvalidIdentityTokenException"
-            | "IDPRejectedClaim"
-            | "IDPRejectedClaimException" => Self::BadToken,
-            "IDPCommunicationError" | "IDPCommunicationErrorException" => Self::ServiceTrouble,
+            "InvalidIdentityToken" | "InvalidIdentityTokenException" => Self::BadToken,
+            "IDPRejectedClaim" | "IDPRejectedClaimException" => Self::RejectedToken,
+            "IDPCommunicationError" | "IDPCommunicationErrorException" => Self::ProviderUnreached,
             "ValidationError" | "ValidationException" | "InvalidParameterValue" => Self::Invalid,
             "Throttling"
             | "ThrottlingException"
@@ -101,45 +116,53 @@ impl Class {
     /// Whether trying again soon may help; whether only a person can. When in doubt, neither.
     pub(super) fn recovery(self) -> (bool, bool) {
         match self {
-            Self::Throttled | Self::ServiceTrouble => (true, false),
+            Self::Throttled | Self::ServiceTrouble | Self::ProviderUnreached => (true, false),
             Self::AccessDenied
             | Self::WrongCode
             | Self::UnknownDevice
-            | Self::BadToken
-            | Self::UnknownCredentials
-            | Self::WrongScope
+            | Self::WrongRegion
+            | Self::WrongService
             | Self::RegionDisabled
             | Self::MalformedPolicy
             | Self::PolicyTooLarge
             | Self::Invalid => (false, true),
-            // Expired base credentials are often renewed by what provides them, a clock is often
-            // set by itself, and a network that wants a login first is often left.
-            Self::ExpiredCredentials | Self::BadSignature | Self::Foreign | Self::Other => {
-                (false, false)
-            }
+            // Credentials that expired or were replaced are often renewed by what provides them,
+            // and so is a web identity token; a clock is often set by itself, and a network that
+            // wants a login first is often left.
+            Self::ExpiredCredentials
+            | Self::UnknownCredentials
+            | Self::BadToken
+            | Self::RejectedToken
+            | Self::BadSignature
+            | Self::Incomplete
+            | Self::Clock
+            | Self::Foreign
+            | Self::Other => (false, false),
         }
     }
 
     /// Whether AWS's own message may be repeated. For a signature it quotes the signed headers, the
     /// session token among them.
     pub(super) fn is_quotable(self) -> bool {
-        self != Self::BadSignature
+        !matches!(self, Self::BadSignature | Self::Incomplete)
     }
 
     /// What went wrong and what to do about it.
-    pub(super) fn text(self, call: &Call<'_>, status: u16, aws: Option<&str>) -> String {
+    pub(super) fn text(self, call: &Call<'_>, status: u16, says: Says<'_>) -> String {
         let (place, credentials) = (call.place, call.credentials);
-        let says = |text: String| match aws {
-            Some(aws) => format!("{text}: {aws}"),
+        let aws = says.shown;
+        let says_so = |text: String| match aws {
+            Some(aws) => format!("{text} ({aws})"),
             None => text,
         };
         match (self, &call.operation) {
-            (Self::AccessDenied, _) => denied(call, aws),
+            (Self::AccessDenied, _) => denied(call, says),
             (Self::WrongCode, _) => wrong_code(call),
             (Self::UnknownDevice, _) => format!(
-                "AWS does not know MFA device `{}` as one of the caller's: check `serial_number` against `aws iam \
+                "AWS does not know MFA device `{}` as one of the caller's: check {} against `aws iam \
                  list-mfa-devices`",
-                call.device.unwrap_or_default()
+                call.device.unwrap_or_default(),
+                call.origins.name("serial_number")
             ),
             (Self::ExpiredCredentials, Operation::WebIdentity { token_file, .. }) => {
                 format!(
@@ -152,61 +175,149 @@ impl Class {
                 )
             }
             (Self::UnknownCredentials, _) => format!(
-                "STS in {place} does not know the credentials that sign the call ({credentials}): check the \
-                 access key, that it is active, and that the region is enabled for its account"
+                "STS in {place} does not know the credentials that sign the call ({credentials}): check the access key \
+                 id, its session token if it has one, that the key is active, and that its account has this region \
+                 enabled"
             ),
             (Self::BadSignature, _) => match call.skew() {
-                Some(difference) => format!(
-                    "STS refused the signature made with {credentials}: this machine's clock is {difference} of AWS's, \
-                     set it"
-                ),
+                Some(_) => clock(call),
                 None => format!(
                     "STS refused the signature made with {credentials}: check the secret access key"
                 ),
             },
-            (Self::WrongScope, _) => says(format!(
+            (Self::Clock, _) => clock(call),
+            (Self::Incomplete, _) => format!(
+                "STS in {place} cannot read the signature made with {credentials}: check that the access key id has \
+                 no other characters in it, and that no proxy changes the request's headers"
+            ),
+            (Self::WrongRegion, _) => says_so(format!(
                 "STS in {place} refused the signature since it is for another region: check `client.region` and the \
                  session's region against the endpoint URL"
             )),
-            (Self::RegionDisabled, _) => {
-                format!(
-                    "STS is not active in {place} for this account: activate it in the account settings of IAM"
-                )
-            }
-            (Self::MalformedPolicy, _) => {
-                says("STS cannot read the session policy `policy`".into())
-            }
-            (Self::PolicyTooLarge, _) => {
-                let size = aws
+            (Self::WrongService, _) => says_so(format!(
+                "what answered in {place} is another AWS service than STS: check the endpoint URL"
+            )),
+            (Self::RegionDisabled, _) => says_so(format!(
+                "STS is not active in {place} for the account of the caller ({credentials}): activate it in the \
+                 account settings of IAM, enable the region, or call STS in another one (`client.region`)"
+            )),
+            (Self::MalformedPolicy, _) => says_so(
+                "AWS does not accept the session policy: correct the policy document in `policy`, or `policy_arns`"
+                    .into(),
+            ),
+            (Self::PolicyTooLarge, operation) => {
+                let size = says
+                    .raw
                     .and_then(percentage)
-                    .map(|size| format!(" ({size} % of what AWS takes)"));
-                says(format!(
-                    "session policies and tags are too large together{}: shorten `policy`, `policy_arns` or `tags`",
+                    .map(|size| format!(" ({size} % of what AWS allows)"));
+                let shorten = match operation {
+                    Operation::WebIdentity { .. } => {
+                        "`policy` or `policy_arns`, or the session tags in the token"
+                    }
+                    _ => "`policy`, `policy_arns` or `tags`",
+                };
+                says_so(format!(
+                    "session policies and tags are too large together{}: shorten {shorten}",
                     size.unwrap_or_default()
                 ))
             }
-            (Self::Invalid, _) => invalid(aws),
-            (Self::BadToken, Operation::WebIdentity { token_file, .. }) => says(format!(
-                "STS does not take the web identity token in `{token_file}`: check its issuer and audience against the \
-                 identity provider in IAM, and the role's trust policy"
+            (Self::Invalid, _) => invalid(call, says),
+            (Self::BadToken, _) => says_so(format!(
+                "STS rejected {}: check that the file holds a whole JSON web token, and check its issuer and audience \
+                 against the identity provider in IAM",
+                token(call)
             )),
-            (Self::BadToken, _) => says("STS does not take the identity token".into()),
-            (Self::Throttled, _) => {
-                format!("STS in {place} is throttling: too many calls for this account and region")
-            }
-            (Self::ServiceTrouble, _) => says(format!("STS in {place} has trouble of its own")),
+            (Self::RejectedToken, _) => says_so(format!(
+                "the identity provider rejected {}: renew the token if it has expired or was revoked, and check its \
+                 claims against the role's trust policy",
+                token(call)
+            )),
+            (Self::ProviderUnreached, _) => says_so(format!(
+                "STS in {place} could not reach the identity provider of {}: check that AWS can read the provider's \
+                 discovery document and keys over the internet",
+                token(call)
+            )),
+            (Self::Throttled, _) => format!(
+                "STS in {place} is throttling: there are too many calls for this account and region"
+            ),
+            (Self::ServiceTrouble, _) => says_so(format!(
+                "STS in {place} failed with an error on its side ({status})"
+            )),
             (Self::Foreign, _) => format!(
                 "what answered for STS in {place} is not STS, a {status} without an AWS error code: check the proxy, \
                  the endpoint URL, and whether the network wants a login first"
             ),
-            (Self::Other, _) => says(format!("STS in {place} refused the call")),
+            (Self::Other, _) => says_so(format!("STS in {place} refused the call")),
         }
     }
 }
 
-/// Where a refusal comes from by AWS's own words, and what to look at; a trust policy is a
-/// resource-based policy there.
-const DENIED_BY: [(&str, &str); 9] = [
+/// What AWS says: as it was sent, and in the form that can be shown.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Says<'a> {
+    pub(super) raw: Option<&'a str>,
+    pub(super) shown: Option<&'a str>,
+}
+
+/// How AWS begins to say what is wrong with a signature.
+const SIGNATURE: [(&str, Class); 6] = [
+    ("Signature expired", Class::Clock),
+    ("Signature not yet current", Class::Clock),
+    ("Date in Credential scope", Class::Clock),
+    (
+        "Credential should be scoped to a valid region",
+        Class::WrongRegion,
+    ),
+    (
+        "Credential should be scoped to correct service",
+        Class::WrongService,
+    ),
+    ("Credential should be scoped", Class::Incomplete),
+];
+
+/// The policies that AWS names as the reason of a refusal; a trust policy is a resource-based
+/// policy there.
+const POLICIES: [(&str, &str); 9] = [
+    (
+        "explicit deny in an identity-based policy",
+        "an identity-based policy of the caller denies it explicitly",
+    ),
+    (
+        "service control policy",
+        "a service control policy of the organization does not allow it: ask its administrator",
+    ),
+    (
+        "resource control policy",
+        "a resource control policy of the organization does not allow it: ask its administrator",
+    ),
+    (
+        "permissions boundary",
+        "the caller's permissions boundary does not allow it",
+    ),
+    (
+        "session policy",
+        "the session policy of the caller's session does not allow it",
+    ),
+    (
+        "VPC endpoint policy",
+        "the policy of the VPC endpoint that the call goes through does not allow it",
+    ),
+    (
+        "explicit deny in a resource-based policy",
+        "the role's trust policy denies it explicitly",
+    ),
+    (
+        "no resource-based policy allows",
+        "the role's trust policy does not allow it",
+    ),
+    (
+        "no identity-based policy allows",
+        "no identity-based policy of the caller allows it",
+    ),
+];
+
+/// The actions that a request needs beside its own.
+const ACTIONS: [(&str, &str); 2] = [
     (
         "sts:TagSession",
         "session tags need `sts:TagSession` in the role's trust policy and the caller's permissions",
@@ -215,94 +326,117 @@ const DENIED_BY: [(&str, &str); 9] = [
         "sts:SetSourceIdentity",
         "a source identity needs `sts:SetSourceIdentity` in the role's trust policy and the caller's permissions",
     ),
-    (
-        "service control policy",
-        "a service control policy of the organization does not allow it: ask who manages that",
-    ),
-    (
-        "resource control policy",
-        "a resource control policy of the organization does not allow it: ask who manages that",
-    ),
-    (
-        "permissions boundary",
-        "the caller's permissions boundary does not allow it",
-    ),
-    (
-        "session policy",
-        "the session policy of the caller's own session does not allow it",
-    ),
-    (
-        "VPC endpoint policy",
-        "the policy of the VPC endpoint that the call goes through does not allow it",
-    ),
-    (
-        "explicit deny in an identity-based policy",
-        "a policy of the caller's own denies it explicitly",
-    ),
-    (
-        "explicit deny in a resource-based policy",
-        "the role's trust policy denies it explicitly",
-    ),
 ];
 
-fn denied(call: &Call<'_>, aws: Option<&str>) -> String {
+/// Why a call was denied, if AWS says so. AWS names the policy after the action and the resource,
+/// so the kind of policy says more.
+fn reason(says: Says<'_>) -> Option<String> {
+    let raw = says.raw?;
+    let find = |table: &[(&str, &'static str)]| {
+        table
+            .iter()
+            .find_map(|(words, reason)| raw.contains(words).then_some(*reason))
+    };
+    let action = find(&ACTIONS);
+    let reason = match (find(&POLICIES), action) {
+        (Some(policy), Some(action)) => format!("{policy}; {action}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => return None,
+    };
+    Some(match says.shown {
+        Some(shown) => format!("{reason} ({shown})"),
+        None => reason,
+    })
+}
+
+fn denied(call: &Call<'_>, says: Says<'_>) -> String {
+    let reason = reason(says);
     match &call.operation {
         Operation::AssumeRole {
             role_arn,
             with_external_id,
         } => {
-            let by = aws.and_then(|aws| {
-                DENIED_BY
-                    .iter()
-                    .find(|(words, _)| aws.contains(words))
-                    .map(|(_, by)| (by, aws))
-            });
-            if let Some((by, aws)) = by {
-                return format!(
-                    "role `{role_arn}` may not be assumed with {}: {by} ({aws})",
-                    call.credentials
-                );
+            let credentials = call.credentials;
+            if let Some(reason) = reason {
+                return format!("role `{role_arn}` cannot be assumed with {credentials}: {reason}");
             }
             let id = if *with_external_id {
-                "its external id"
+                format!("its external id ({})", call.origins.name("external_id"))
             } else {
-                "whether it asks for an external id"
+                "whether it asks for an external id".to_owned()
             };
-            let mfa = match call.device {
-                Some(_) => "",
-                None => {
+            let mfa = match (call.device, call.origins.profile()) {
+                (Some(_), _) => "",
+                (None, Some(_)) => {
+                    ", and whether it asks for MFA (the profile's `mfa_serial` with an MFA token provider)"
+                }
+                (None, None) => {
                     ", and whether it asks for MFA (`serial_number` with an MFA token provider)"
                 }
             };
             format!(
-                "role `{role_arn}` may not be assumed with {}: check the role's trust policy, {id}, the caller's \
-                 sts:AssumeRole permission{mfa}",
+                "role `{role_arn}` cannot be assumed with {credentials}: check the role's trust policy, {id}, the \
+                 caller's sts:AssumeRole permission{mfa}"
+            )
+        }
+        Operation::SessionToken => {
+            let reason = reason.unwrap_or_else(|| {
+                "it needs an IAM user's own access key, not one of a role or of another session"
+                    .into()
+            });
+            format!(
+                "GetSessionToken was denied to {}: {reason}",
                 call.credentials
             )
         }
-        Operation::SessionToken => format!(
-            "GetSessionToken was denied to {}: it takes an IAM user's own access key, not one of a role or of \
-             another session",
-            call.credentials
-        ),
-        Operation::WebIdentity {
-            role_arn,
-            token_file,
-        } => format!(
-            "role `{role_arn}` may not be assumed with the web identity token in `{token_file}`: check the role's \
-             trust policy, its identity provider, audience and subject"
-        ),
-        Operation::CallerIdentity => match aws {
-            Some(aws) => format!("the credentials may not ask STS who they are: {aws}"),
-            None => "the credentials may not ask STS who they are".into(),
+        Operation::WebIdentity { role_arn, .. } => {
+            let reason = reason.unwrap_or_else(|| {
+                "check the role's trust policy, its identity provider, audience and subject".into()
+            });
+            format!(
+                "role `{role_arn}` cannot be assumed with {}: {reason}",
+                token(call)
+            )
+        }
+        Operation::CallerIdentity => match reason.as_deref().or(says.shown) {
+            Some(reason) => {
+                format!("the credentials are not allowed to call GetCallerIdentity: {reason}")
+            }
+            None => "the credentials are not allowed to call GetCallerIdentity".into(),
         },
+    }
+}
+
+/// The web identity token of a call, in words.
+fn token(call: &Call<'_>) -> String {
+    match call.operation {
+        Operation::WebIdentity { token_file, .. } => {
+            format!("the web identity token in `{token_file}`")
+        }
+        _ => "the identity token".into(),
+    }
+}
+
+fn clock(call: &Call<'_>) -> String {
+    let credentials = call.credentials;
+    match call.skew() {
+        Some(difference) => format!(
+            "STS refused the signature made with {credentials}: this machine's clock is {}, set it",
+            difference.compared()
+        ),
+        None => format!(
+            "STS refused the signature made with {credentials} as too old or too new: check this machine's clock"
+        ),
     }
 }
 
 fn wrong_code(call: &Call<'_>) -> String {
     let device = call.device.unwrap_or_default();
     let clock = match call.skew() {
-        Some(difference) => format!(", and this machine's clock, which is {difference} of AWS's"),
+        Some(difference) => format!(
+            ", and this machine's clock, which is {}",
+            difference.compared()
+        ),
         None => String::new(),
     };
     format!(
@@ -311,18 +445,19 @@ fn wrong_code(call: &Call<'_>) -> String {
     )
 }
 
-fn invalid(aws: Option<&str>) -> String {
-    let Some(aws) = aws else {
+fn invalid(call: &Call<'_>, says: Says<'_>) -> String {
+    let duration = call.origins.name("duration");
+    let (Some(raw), Some(aws)) = (says.raw, says.shown) else {
         return "STS refused a value of the request".into();
     };
-    if aws.contains("role chaining") {
+    if raw.contains("role chaining") {
         format!(
-            "the base credentials are themselves a role's, and AWS grants a role assumed with them an hour at most: \
-             set `duration` to 3600 s or less ({aws})"
+            "the base credentials are those of a role, and AWS grants a role assumed with them an hour at most: \
+             set {duration} to at most 3600 s ({aws})"
         )
-    } else if aws.contains("MaxSessionDuration") {
+    } else if raw.contains("MaxSessionDuration") {
         format!(
-            "`duration` is more than the role's maximum session duration: lower it, or raise the role's (`aws iam \
+            "{duration} is more than the role's maximum session duration: lower it, or raise the role's (`aws iam \
              update-role --max-session-duration`) ({aws})"
         )
     } else {

@@ -9,11 +9,16 @@ use aws_smithy_types::error::ErrorMetadata;
 use brs_core::ErrorKind;
 use brs_core::kit::MAX_TEXT;
 
+use crate::sts::proxy::Proxy;
+
+const NONE: Origins = Origins::NONE;
+
 const CALL: Call<'static> = Call {
     operation: Operation::AssumeRole {
         role_arn: "arn:aws:iam::123456789012:role/reader",
         with_external_id: false,
     },
+    origins: &NONE,
     place: "region `eu-west-1`",
     credentials: "the profile `dev`",
     fixed_credentials: false,
@@ -21,6 +26,7 @@ const CALL: Call<'static> = Call {
     difference: None,
     hidden: &["semi-secret", "123456"],
     sent: true,
+    way: Way::Unknown,
 };
 
 fn answer(code: Option<&str>, message: &str, status: u16, body: &'static str) -> Error {
@@ -77,13 +83,13 @@ fn codes_and_statuses_fall_into_their_classes() {
             Some("InvalidClientTokenId"),
             403,
             Class::UnknownCredentials,
-            unrecoverable,
+            neither,
         ),
         (
             Some("UnrecognizedClientException"),
             400,
             Class::UnknownCredentials,
-            unrecoverable,
+            neither,
         ),
         (
             Some("SignatureDoesNotMatch"),
@@ -91,7 +97,17 @@ fn codes_and_statuses_fall_into_their_classes() {
             Class::BadSignature,
             neither,
         ),
-        (Some("RequestExpired"), 400, Class::BadSignature, neither),
+        (Some("RequestExpired"), 400, Class::Clock, neither),
+        (Some("RequestTimeTooSkewed"), 403, Class::Clock, neither),
+        (Some("IncompleteSignature"), 400, Class::Incomplete, neither),
+        (Some("InvalidIdentityToken"), 400, Class::BadToken, neither),
+        (Some("IDPRejectedClaim"), 403, Class::RejectedToken, neither),
+        (
+            Some("IDPCommunicationError"),
+            400,
+            Class::ProviderUnreached,
+            retryable,
+        ),
         (
             Some("RegionDisabledException"),
             403,
@@ -384,7 +400,7 @@ fn a_refusal_is_sent_to_where_aws_says_it_comes_from() {
             format!(
                 "{who} sts:AssumeRole on resource: x because no session policy allows the sts:AssumeRole action"
             ),
-            "the session policy of the caller's own session",
+            "the session policy of the caller's session",
         ),
     ] {
         let text = answer(Some("AccessDenied"), &says, 403, "").to_string();
@@ -483,7 +499,7 @@ fn a_policy_that_is_too_large_says_by_how_much() {
         "",
     );
     assert!(
-        error.to_string().contains("112 % of what AWS takes"),
+        error.to_string().contains("112 % of what AWS allows"),
         "{error}"
     );
     assert_eq!(error.details()["packed_policy_percent"], "112");
@@ -530,3 +546,5 @@ fn what_keeps_the_network_from_sts_is_told_apart() {
     let error = unreached(io::Error::other(rustls::Error::HandshakeNotComplete));
     assert!(error.to_string().contains("TLS with STS"), "{error}");
 }
+
+mod refusals;
