@@ -212,7 +212,9 @@ fn from_answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse, call: &Ca
     let class = Class::of(code, status, message);
     // Looked at whole, shown cleaned and cut.
     let raw_message = message;
-    let message = message.filter(|_| class.is_quotable());
+    // AWS repeats the canonical request after some sentences: it holds the session token.
+    let message =
+        message.filter(|text| class.is_quotable() && !text.to_lowercase().contains("canonical"));
     let message = message
         .map(|text| clean(text, call.hidden))
         .filter(|text| !text.is_empty());

@@ -275,9 +275,9 @@ const SIGNATURE: [(&str, Class); 6] = [
     ("Credential should be scoped", Class::Incomplete),
 ];
 
-/// The policies that AWS names as the reason of a refusal; a trust policy is a resource-based
+/// The policies that AWS names as the reason of a refusal; a trust policy may be a resource-based
 /// policy there.
-const POLICIES: [(&str, &str); 9] = [
+const POLICIES: [(&str, &str); 12] = [
     (
         "explicit deny in an identity-based policy",
         "an identity-based policy of the caller denies it explicitly",
@@ -299,8 +299,20 @@ const POLICIES: [(&str, &str); 9] = [
         "the session policy of the caller's session does not allow it",
     ),
     (
+        "sessions policy",
+        "the session policy of the caller's session does not allow it",
+    ),
+    (
         "VPC endpoint policy",
         "the policy of the VPC endpoint that the call goes through does not allow it",
+    ),
+    (
+        "explicit deny in the role trust policy",
+        "the role's trust policy denies it explicitly",
+    ),
+    (
+        "no role trust policy allows",
+        "the role's trust policy does not allow it",
     ),
     (
         "explicit deny in a resource-based policy",

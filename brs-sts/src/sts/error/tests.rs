@@ -419,13 +419,21 @@ fn a_refusal_is_sent_to_where_aws_says_it_comes_from() {
 
 #[test]
 fn what_aws_says_of_a_signature_is_not_repeated() {
-    let message = "The Canonical String for this request should have been\n'POST\nx-amz-security-token:IQoJhush";
-    let error = answer(Some("SignatureDoesNotMatch"), message, 403, "");
-    assert!(
-        !format!("{error} {error:?}").contains("hush")
-            && error.details().get("aws_message").is_none(),
-        "{error:?}"
-    );
+    let request = "The Canonical String for this request should have been\n'POST\nx-amz-security-token:IQoJhush";
+    for sentence in [
+        "",
+        "Credential should be scoped to a valid region. ",
+        "Credential should be scoped to correct service: 'sts'. ",
+        "Signature expired: 20260101T000000Z is now earlier than 20260101T000100Z. ",
+    ] {
+        let message = format!("{sentence}{request}");
+        let error = answer(Some("SignatureDoesNotMatch"), &message, 403, "");
+        assert!(
+            !format!("{error} {error:?}").contains("hush")
+                && error.details().get("aws_message").is_none(),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]

@@ -59,6 +59,18 @@ fn the_kind_of_policy_is_named_for_tags_too() {
             ),
             ("because no session policy allows it", "the session policy"),
             (
+                "with an explicit deny in a sessions policy",
+                "the session policy",
+            ),
+            (
+                "because no role trust policy allows the action",
+                "trust policy does not allow",
+            ),
+            (
+                "with an explicit deny in the role trust policy",
+                "trust policy denies it",
+            ),
+            (
                 "because no VPC endpoint policy allows it",
                 "the VPC endpoint",
             ),
