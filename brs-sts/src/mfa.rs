@@ -149,8 +149,8 @@ impl MfaTokenProvider {
     /// device is created, or an `otpauth://totp/…` URI.
     ///
     /// Of base32, blanks, hyphens, padding and case do not matter; it means SHA-1, six digits and
-    /// steps of 30 s, as AWS's devices have; a URI's `period` is 1 to 90 s. Whoever holds the
-    /// secret holds the device: keep it where the base credentials are not.
+    /// steps of 30 s, as AWS's devices have; a URI's `period` is 1 to 90 s. The secret is
+    /// as good as the device: keep it apart from the base credentials.
     ///
     /// ```
     /// # use brs_sts::MfaTokenProvider;

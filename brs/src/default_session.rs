@@ -1,7 +1,7 @@
 //! The process's default session, for code that cannot be handed one.
 //!
-//! Set once at the start of a program, read from anywhere. Replacing it is atomic: whoever asks has
-//! the old one or the new one, and what was made from the old one goes on working.
+//! Set once at the start of a program, read from anywhere. Replacing it is atomic: a caller
+//! gets the old one or the new one, and what was made from the old one goes on working.
 
 use std::sync::{PoisonError, RwLock};
 

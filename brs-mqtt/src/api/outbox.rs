@@ -4,7 +4,7 @@
 //! 1. A message takes its room before it is queued and gives it back when its publish ends,
 //!    whatever way: what is in flight counts. So memory is bounded, and so is what a lost
 //!    connection can bring back.
-//! 2. Whoever waits for room is served in turn; who leaves before has published nothing.
+//! 2. Publishers that wait for room are served in turn; one that leaves first has published nothing.
 //! 3. Messages leave in the order in which they came; what comes back from a lost connection goes
 //!    to its old place.
 //! 4. Every message that was taken ends in exactly one answer to its publisher, also when the
@@ -155,7 +155,7 @@ impl Outbox {
         let Some(permits) = u32::try_from(size).ok().filter(|_| size <= self.max_bytes) else {
             return Err(error::larger_than_the_outbox(size, self.max_bytes));
         };
-        // As long as there is room nobody waits for it, who would have to be served first.
+        // As long as there is room, no publisher is waiting for it that would have to be served first.
         if let Some(room) = self.room(permits) {
             return self.enqueue(publish, room, None);
         }
@@ -321,8 +321,8 @@ impl Outbox {
         self.lock().online = true;
     }
 
-    /// There is none any more: what does not wait for one ends, whoever waits for room with it
-    /// included.
+    /// The connection is gone: messages that do not wait for one end, including those whose
+    /// publishers wait for room.
     pub(crate) fn go_offline(&self) {
         let out = {
             let mut queue = self.lock();

@@ -3,7 +3,7 @@
 //! Owns the streams' sending sides and their bounds. Nobody who reads slowly stops the connection
 //! or its keep-alive: a full stream takes no more messages of QoS 0 (counted and told), while those
 //! of QoS 1 wait in the server, which sends no more than it may have unacknowledged. That window is
-//! the connection's: whoever leaves all of it unread leaves nothing of QoS 1 for the others.
+//! the connection's: a reader that leaves all of it unread leaves nothing of QoS 1 for the others.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -168,8 +168,8 @@ impl Routes {
         self.keeps_unclaimed
     }
 
-    /// Whoever has not subscribed by now does not want what the session brought: it is
-    /// acknowledged, and nothing waits any more. How many messages that are.
+    /// What the session brought and no stream has claimed by now is not wanted: it is acknowledged.
+    /// Returns how many messages that are.
     pub(crate) fn end_waiting(&mut self, acks: &mpsc::UnboundedSender<(u64, Ack)>) -> usize {
         self.keeps_unclaimed = false;
         self.claimed = Vec::new();

@@ -152,7 +152,7 @@ impl Driver {
         self.failed = self.failed.saturating_add(1);
         self.shared.outbox.go_offline();
         let wait = self.backoff.wait(fastrand::f64());
-        // Begun before it is told: whoever moves a manual clock at the news moves this.
+        // Begun before it is reported: a manual clock that is moved at the news moves this.
         let sleep = self.shared.clock.sleep(wait);
         let next_try = self.shared.clock.now() + wait;
         self.set_state(State::Waiting { next_try });
@@ -211,7 +211,7 @@ impl Driver {
         let (limit, replies) = closing
             .map(|closing| (closing.limit, closing.replies))
             .unwrap_or_default();
-        // Whoever hears that it has ended sees it, too.
+        // Code that hears that it ended sees it, too.
         self.set_state(State::Closed);
         for reply in replies.into_iter().chain(late) {
             let _ = reply.send(if left {

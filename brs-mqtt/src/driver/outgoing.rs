@@ -1,7 +1,7 @@
 //! What goes out: commands, subscribes, unsubscribes, publishes, acknowledgements.
 //!
 //! Keeps invariants 2 and 4 of the driver: what the outbox has given out is answered or goes back,
-//! and what is subscribed to goes before it.
+//! and subscriptions are sent first.
 
 use super::asked::{Asked, What};
 use super::{Ack, BATCH, DRAIN, Driver};

@@ -91,8 +91,8 @@ impl Subscriptions {
         });
     }
 
-    /// Forgets those to a filter that is asked for anew whose streams nobody reads: else a program
-    /// that subscribes and lets go again and again would have ever more of them. Which they were.
+    /// Forgets those to a filter that is subscribed to again and whose streams are not read any
+    /// more: else a program that subscribes and lets go in a loop would collect them. Returns them.
     pub(crate) fn forget(&mut self, filter: &str, is_left: impl Fn(Id) -> bool) -> Vec<Id> {
         let is_forgotten = |wanted: &mut Wanted| wanted.filter == filter && is_left(wanted.id);
         self.wanted

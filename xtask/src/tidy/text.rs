@@ -30,6 +30,21 @@ const SLEEPS: [&str; 2] = [concat!("thread::", "sleep"), concat!("time::", "slee
 /// and benchmarks measure what is built on one of them.
 const MQTT_LIBRARY: &str = "rumqttc";
 const MQTT_HOMES: [&str; 3] = ["brs-mqtt/src/wire", "xtask/src/", "tests/benches/"];
+/// What a native reader stumbles over, and what to write; in the crates and the documents.
+const WORDS: [(&str, &str); 12] = [
+    (concat!("me", "nd"), "fix"),
+    (concat!("me", "nds"), "fixes"),
+    (concat!("me", "nded"), "fixed"),
+    (concat!("an", "ew"), "again"),
+    (concat!("who", "ever"), "any caller"),
+    (concat!("nobody ", "waits"), "callers do not wait"),
+    (concat!("goes ", "before"), "takes precedence over"),
+    (concat!("belongs ", "into"), "put it in"),
+    (concat!("of ", "yours"), "your"),
+    (concat!("truth ", "value"), "a boolean"),
+    (concat!("is no ", "json"), "is not JSON"),
+    (concat!("may be ", "had"), "is available"),
+];
 const KEY_PREFIX: &str = concat!("AK", "IA");
 /// The one that AWS's own documentation uses.
 const EXAMPLE_KEY: &str = concat!("AK", "IAIOSFODNN7EXAMPLE");
@@ -72,6 +87,12 @@ pub(super) fn check(path: &str, content: &str) -> Vec<Finding> {
                 number,
                 format!("{width} characters, at most {LINE_WIDTH}: break the line"),
             );
+        }
+        if is_read(path, kind) {
+            let lower = line.to_lowercase();
+            for (word, better) in WORDS.iter().filter(|(word, _)| has_word(&lower, word)) {
+                find(number, format!("`{word}`: write `{better}`"));
+            }
         }
         if kind == Kind::Markdown {
             continue;
@@ -141,6 +162,15 @@ impl Kind {
 /// harness, which polls.
 fn is_test(path: &str) -> bool {
     path.split('/').skip(1).any(|folder| folder == "tests")
+}
+
+/// Whether users read the file: sources of the crates, and documents.
+fn is_read(path: &str, kind: Kind) -> bool {
+    match kind {
+        Kind::Rust => path.starts_with("brs") && path.contains("/src/"),
+        Kind::Markdown => !path.starts_with("tests/"),
+        Kind::Settings | Kind::Verbatim => false,
+    }
 }
 
 /// Whether `word` occurs with no letter, digit or `_` directly around it.
@@ -231,6 +261,15 @@ mod tests {
         }
         assert_eq!(lines_in("a.toml", &format!("# {}", MARKS[0])), [2]);
         assert_eq!(lines_in("a.rs", &format!("{}()", MACROS[0])), [2]);
+    }
+
+    #[test]
+    fn words_that_read_like_german_are_found_where_users_read() {
+        let comment = format!("/// {} reads this", WORDS[4].0);
+        assert_eq!(lines_in("brs-core/src/a.rs", &comment), [2]);
+        assert_eq!(lines_in("README.md", &comment.to_uppercase()), [2]);
+        assert_eq!(lines_in("tests/src/a.rs", &comment), [0; 0]);
+        assert_eq!(lines_in("README.md", "amended"), [0; 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::*;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// An authority's certificate and what signs for it; `above`: whoever signs it, else itself.
+/// An authority's certificate and what signs for it; `above`: its signer, else itself.
 fn authority(
     name: &str,
     above: Option<&Issuer<'_, KeyPair>>,

@@ -405,7 +405,7 @@ proptest! {
             if place % 2 == 0 { outbox.put_back(entry) } else { entry.finish(Ok(())) }
         }
         run.step(Step::Look);
-        prop_assert!(run.waiting.is_empty() && outbox.is_done(), "nobody waits for a closed outbox");
+        prop_assert!(run.waiting.is_empty() && outbox.is_done(), "a closed outbox has no waiters");
         for mut answered in run.accepted {
             prop_assert!(answered.try_recv().is_ok(), "every message has its answer");
         }
