@@ -50,25 +50,26 @@
 //!
 //! ```no_run
 //! use brs_sts::{AssumeExt as _, MfaTokenProvider, Params, session_token};
-//! use brs_core::{RefreshableSession, command::Command};
+//! use brs_core::{RefreshableSession, SecretSource, command::Command};
 //!
 //! # async fn example() -> Result<(), brs_core::Error> {
 //! let device = "arn:aws:iam::123456789012:mfa/alice";
-//! let role = || (Params::new("arn:aws:iam::123456789012:role/admin").serial_number(device));
+//! let role = || Params::new("arn:aws:iam::123456789012:role/admin").serial_number(device);
 //! for provider in [
-//!     MfaTokenProvider::totp_env("ALICE_MFA_SECRET"),
-//!     MfaTokenProvider::totp_file("/run/secrets/alice-mfa"),
+//!     MfaTokenProvider::totp(SecretSource::env("ALICE_MFA_SECRET")),
+//!     MfaTokenProvider::totp(SecretSource::file("/run/secrets/alice-mfa")),
 //!     MfaTokenProvider::totp("otpauth://totp/AWS:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
 //!     MfaTokenProvider::command(Command::parse("ykman oath accounts code --single aws:alice")?),
 //!     MfaTokenProvider::prompt(),
 //!     MfaTokenProvider::function(|| async { Ok::<_, std::io::Error>("123456") }),
 //!     MfaTokenProvider::blocking_function(|| std::fs::read_to_string("/run/mfa/code")),
 //! ] {
-//!     let session = RefreshableSession::new("sts", role().mfa_token_provider(provider)).await?;
+//!     let session = RefreshableSession::open(role().mfa_token_provider(provider)).await?;
 //! }
 //! // One code for any number of roles: roles on top of one MFA session.
-//! let user = session_token::Params::new().mfa(device, MfaTokenProvider::totp_env("ALICE_MFA_SECRET"));
-//! let user = RefreshableSession::new("sts-session-token", user).await?;
+//! let totp = MfaTokenProvider::totp(SecretSource::env("ALICE_MFA_SECRET"));
+//! let user = session_token::Params::new().mfa(device, totp);
+//! let user = RefreshableSession::open(user).await?;
 //! let admin = user.assume("arn:aws:iam::123456789012:role/admin").await?;
 //! # Ok(())
 //! # }

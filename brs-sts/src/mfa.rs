@@ -15,15 +15,12 @@ mod used;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::command::{Command, DEFAULT_TIMEOUT, MAX_TIMEOUT};
-use brs_core::{Error, SecretString};
-
-use totp::TotpSource;
+use brs_core::{Error, SecretSource, SecretString};
 
 /// How long a prompt waits for a person, unless the provider says otherwise.
 pub(crate) const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -48,7 +45,7 @@ pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 /// # fn example() -> Result<(), brs_core::Error> {
 /// let role = Params::new("arn:aws:iam::123456789012:role/admin")
 ///     .serial_number("arn:aws:iam::123456789012:mfa/alice");
-/// let params = role.mfa_token_provider(MfaTokenProvider::totp_env("ALICE_MFA_SECRET"));
+/// let params = role.mfa_token_provider(MfaTokenProvider::prompt());
 /// params.validate()
 /// # }
 /// # example().unwrap();
@@ -65,7 +62,7 @@ pub(crate) enum Source {
     Async(AsyncFunction),
     Blocking(BlockingFunction),
     Command(Command),
-    Totp(TotpSource),
+    Totp(SecretSource),
     Prompt,
     /// As it was read, to be [checked](MfaTokenProvider::checked).
     Data(Arc<data::Data>, Option<Arc<data::Kwargs>>),
@@ -152,35 +149,19 @@ impl MfaTokenProvider {
     /// steps of 30 s, as AWS's devices have; a URI's `period` is 1 to 90 s. The secret is
     /// as good as the device: keep it apart from the base credentials.
     ///
+    /// The secret is fetched once, when the session is built.
+    ///
     /// ```
-    /// # use brs_sts::MfaTokenProvider;
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// use brs::SecretSource;
+    /// use brs::sts::MfaTokenProvider;
+    ///
     /// let provider = MfaTokenProvider::totp("JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP");
-    /// let provider = MfaTokenProvider::totp("otpauth://totp/AWS:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP");
+    /// let provider = MfaTokenProvider::totp(SecretSource::file("/run/secrets/alice-mfa"));
+    /// let provider = MfaTokenProvider::totp(SecretSource::env("ALICE_MFA_SECRET"));
     /// ```
-    pub fn totp(secret: impl Into<SecretString>) -> Self {
-        Self::of(Source::Totp(TotpSource::Secret(secret.into())))
-    }
-
-    /// As [`totp`](Self::totp), with the secret in a file of at most 4 KiB, read once when the
-    /// session is built.
-    ///
-    /// ```
-    /// # use brs_sts::MfaTokenProvider;
-    /// let provider = MfaTokenProvider::totp_file("/run/secrets/alice-mfa");
-    /// ```
-    pub fn totp_file(path: impl Into<PathBuf>) -> Self {
-        Self::of(Source::Totp(TotpSource::File(path.into())))
-    }
-
-    /// As [`totp`](Self::totp), with the secret in an environment variable, read once when the
-    /// session is built.
-    ///
-    /// ```
-    /// # use brs_sts::MfaTokenProvider;
-    /// let provider = MfaTokenProvider::totp_env("ALICE_MFA_SECRET");
-    /// ```
-    pub fn totp_env(name: impl Into<String>) -> Self {
-        Self::of(Source::Totp(TotpSource::Env(name.into())))
+    pub fn totp(secret: impl Into<SecretSource>) -> Self {
+        Self::of(Source::Totp(secret.into()))
     }
 
     /// Codes that a person types at the terminal of this process, without echo; one prompt at a
@@ -268,7 +249,7 @@ impl fmt::Debug for MfaTokenProvider {
             Source::Async(_) => out.field(&format_args!("function")),
             Source::Blocking(_) => out.field(&format_args!("blocking function")),
             Source::Command(command) => out.field(command),
-            Source::Totp(totp) => out.field(totp),
+            Source::Totp(secret) => out.field(&format_args!("totp, {secret:?}")),
             Source::Prompt => out.field(&format_args!("prompt")),
             Source::Data(data, _) => out.field(data),
         };

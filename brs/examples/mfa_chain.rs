@@ -7,15 +7,15 @@
 //!
 //! For real AWS, use an IAM user's keys as base credentials and set `MFA_SERIAL` to the ARN of the
 //! user's virtual MFA device, `MFA_SECRET` to its secret (base32, or an `otpauth://` URI),
-//! `HUB_ROLE_ARN`, `SPOKE_ROLE_ARN` and `AWS_REGION`. Replace `totp_env` by `prompt()` to type the
+//! `HUB_ROLE_ARN`, `SPOKE_ROLE_ARN` and `AWS_REGION`. Replace `totp(…)` by `prompt()` to type the
 //! codes, or by `command(…)` to ask a YubiKey.
 
 use brs::sts::{MfaTokenProvider, session_token};
-use brs::{Identity, prelude::*};
+use brs::{Identity, SecretSource, prelude::*};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mfa = MfaTokenProvider::totp_env("MFA_SECRET");
+    let mfa = MfaTokenProvider::totp(SecretSource::env("MFA_SECRET"));
     let user = session_token::Params::new().mfa(std::env::var("MFA_SERIAL")?, mfa);
 
     let user = brs::open(user).await?;

@@ -72,14 +72,14 @@
 pub use brs_core::{
     AdvisoryRefresh, CallerIdentity, ClientCachePolicy, ClientCacheStats, Error, ErrorKind, Event,
     Events, Identity, Method, Recovery, RefreshBackoff, RefreshReason, RefreshStatus,
-    RefreshableSession, SecretString, SessionBuilder, SessionConfig, TemporaryCredentials,
-    limit_concurrent_refreshes,
+    RefreshableSession, SecretSource, SecretString, SessionBuilder, SessionConfig,
+    TemporaryCredentials, limit_concurrent_refreshes,
 };
 // For authors of methods.
 pub use brs_core::{
-    BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, IntoStrategy,
-    MethodParams, Params, RefreshContext, RefreshStrategy, RegisteredBaseLoader, Setup, Sleep,
-    SystemClock, register_method,
+    BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, DataOrigin,
+    IntoStrategy, MethodParams, Params, RefreshContext, RefreshStrategy, RegisteredBaseLoader,
+    Setup, Sleep, SystemClock, UnusableData, kit, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brs_core::command::{Command, CommandLine};
-use brs_core::{Error, SecretString};
+use brs_core::{Error, SecretSource, SecretString};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -130,8 +130,10 @@ impl Kind {
                 return Ok(MfaTokenProvider::command(command));
             }
             (None, Some(secret), None, None, None) => MfaTokenProvider::totp(secret.clone()),
-            (None, None, Some(path), None, None) => MfaTokenProvider::totp_file(path),
-            (None, None, None, Some(name), None) => MfaTokenProvider::totp_env(name),
+            (None, None, Some(path), None, None) => {
+                MfaTokenProvider::totp(SecretSource::file(path))
+            }
+            (None, None, None, Some(name), None) => MfaTokenProvider::totp(SecretSource::env(name)),
             (None, None, None, None, Some(true)) => MfaTokenProvider::prompt(),
             _ => {
                 return Err(wrong(

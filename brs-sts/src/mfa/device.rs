@@ -19,7 +19,7 @@ use brs_core::command::Command;
 use brs_core::{Blocking, Error, RefreshContext};
 
 use super::code::Code;
-use super::totp::Totp;
+use super::totp::{self, Totp};
 use super::{
     AnyError, Asked, AsyncFunction, BlockingFunction, MfaTokenProvider, Source, prompt, used,
 };
@@ -91,7 +91,7 @@ impl Device {
                 Ready::Blocking(BlockingFunction::clone(function), Blocking::new())
             }
             Source::Command(command) => Ready::Command(command.clone()),
-            Source::Totp(source) => Ready::Totp(source.load().await?),
+            Source::Totp(source) => Ready::Totp(totp::load(source).await?),
             Source::Prompt => Ready::Prompt,
             Source::Data(..) => {
                 return Box::pin(Self::new(serial_number, &provider.checked()?)).await;

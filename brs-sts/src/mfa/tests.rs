@@ -42,13 +42,16 @@ fn data_says_which_kind_it_is() {
         ),
         (
             json!({ "totp": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" }),
-            "(totp)",
+            "(totp, ",
         ),
         (
             json!({ "totp_file": "/run/secret" }),
-            "the file /run/secret",
+            "totp, file `/run/secret`",
         ),
-        (json!({ "totp_env": "SECRET" }), "the variable SECRET"),
+        (
+            json!({ "totp_env": "SECRET" }),
+            "totp, environment `SECRET`",
+        ),
         (json!({ "prompt": true, "timeout": 60 }), "prompt"),
     ] {
         let provider = format!("{:?}", read(data.clone()).unwrap());

@@ -1,96 +1,36 @@
 //! Codes from a device's secret: TOTP, RFC 6238.
 //!
-//! Owns where a secret comes from and how it is spelled; the arithmetic is `totp-rs`'s. Whatever is
-//! wrong with a secret is said without a character of it.
+//! Owns how a secret is spelled; the arithmetic is `totp-rs`'s. Errors about a secret hold no
+//! character of it.
 
-use std::env::VarError;
-use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use brs_core::{Blocking, Error, SecretString};
+use brs_core::kit::Purpose;
+use brs_core::{Error, SecretSource};
 use totp_rs::{Builder, Secret, TotpError};
 use zeroize::Zeroizing;
 
 use super::code::{Code, DIGITS};
 
-/// How much of a secret's file is read.
-const MAX_BYTES: u64 = 4096;
 /// The steps that devices have: 30 s at AWS. A code has to be forgotten before it could come again
 /// by its step.
 const STEPS: std::ops::RangeInclusive<u64> = 1..=90;
 const PERIOD: &str = "has a period that is not 1 to 90 s; AWS's devices have 30 s";
 const OTHER_DIGITS: &str = "is of a device with other than six digits, which AWS does not take";
 const PARAM: &str = "mfa_token_provider";
+const PURPOSE: Purpose = Purpose {
+    what: "the TOTP secret",
+    param: PARAM,
+};
 
-/// Where a secret is.
-#[derive(Clone)]
-pub(crate) enum TotpSource {
-    Secret(SecretString),
-    File(PathBuf),
-    Env(String),
-}
-
-impl TotpSource {
-    /// Reads the secret.
-    pub(crate) async fn load(&self) -> Result<Totp, Error> {
-        match self {
-            Self::Secret(secret) => Totp::read(secret.expose(), "the secret of the MFA device"),
-            Self::File(path) => {
-                let path = path.clone();
-                Blocking::new().run(move || read_file(&path)).await?
-            }
-            Self::Env(name) => read_env(name),
-        }
-    }
-}
-
-impl fmt::Debug for TotpSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Secret(_) => f.write_str("totp"),
-            Self::File(path) => write!(f, "totp of the file {}", path.display()),
-            Self::Env(name) => write!(f, "totp of the variable {name}"),
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<Totp, Error> {
-    let what = format!(
-        "the file `{}` for the secret of the MFA device",
-        path.display()
-    );
-    let failed = |error: std::io::Error| {
-        refused(&what, "cannot be read: check path and permissions").with_source(error)
+/// Fetches the secret and reads it.
+pub(crate) async fn load(source: &SecretSource) -> Result<Totp, Error> {
+    let secret = source.ask(PURPOSE).await?;
+    let what = match source.as_value() {
+        Some(_) => PURPOSE.what.to_owned(),
+        None => format!("{} ({source:?})", PURPOSE.what),
     };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(refused(&what, "is not a file"));
-    }
-    // Of full size from the start: a text that grows leaves copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 1));
-    File::open(path)
-        .map_err(failed)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(refused(
-            &what,
-            "has more than 4 KiB: give one that holds the secret and nothing else",
-        ));
-    }
-    Totp::read(&text, &what)
-}
-
-fn read_env(name: &str) -> Result<Totp, Error> {
-    let what = format!("the variable `{name}` for the secret of the MFA device");
-    match std::env::var(name).map(Zeroizing::new) {
-        Ok(text) => Totp::read(&text, &what),
-        Err(VarError::NotPresent) => Err(refused(&what, "is not set")),
-        Err(VarError::NotUnicode(_)) => Err(refused(&what, "is not a text")),
-    }
+    Totp::read(secret.expose(), &what)
 }
 
 fn refused(what: &str, problem: &str) -> Error {
@@ -257,26 +197,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_comes_from_a_file_or_a_variable() {
+    async fn a_secret_comes_from_a_file_a_variable_or_a_function() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        std::fs::write(&path, format!("{RFC}\n")).unwrap();
-        assert_eq!(
-            code(&TotpSource::File(path.clone()).load().await.unwrap(), 59),
-            "287082"
-        );
+        std::fs::write(&path, format!("{RFC}\nfurther lines")).unwrap();
+        let function = SecretSource::function(|| async { Ok::<_, Error>(RFC) });
+        for source in [SecretSource::file(&path), function, RFC.into()] {
+            assert_eq!(code(&load(&source).await.unwrap(), 59), "287082");
+        }
         std::fs::write(&path, "A".repeat(4097)).unwrap();
         for (source, problem) in [
-            (TotpSource::File(path), "4 KiB"),
-            (TotpSource::File(folder.path().into()), "not a file"),
+            (SecretSource::file(path), "4 KiB"),
+            (SecretSource::file(folder.path()), "is a folder"),
             (
-                TotpSource::File(folder.path().join("none")),
-                "cannot be read",
+                SecretSource::file(folder.path().join("none")),
+                "does not exist",
             ),
-            (TotpSource::Env("BRS_NO_SUCH_VARIABLE".into()), "is not set"),
-            (TotpSource::Env("PATH".into()), "not base32"),
+            (SecretSource::env("BRS_NO_SUCH_VARIABLE"), "is not set"),
+            (
+                SecretSource::env("PATH"),
+                "(environment `PATH`) is not base32",
+            ),
         ] {
-            let Err(error) = source.load().await else {
+            let Err(error) = load(&source).await else {
                 panic!("{source:?}")
             };
             assert!(error.to_string().contains(problem), "{error}");
