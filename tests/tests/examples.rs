@@ -1,7 +1,6 @@
 //! The examples of `brs`, each started as a user starts it, against the embedded AWS and IoT.
 //!
-//! Cargo builds them with the tests of the workspace, beside them; `cargo build -p brs
-//! --all-features --examples` builds them alone.
+//! The test builds them first, with the features of the workspace's tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use brs_tests::EmbeddedAws;
@@ -76,20 +76,30 @@ impl World {
     }
 }
 
-/// Where cargo puts the example: beside the folder of this test.
+/// The example, up to date: `cargo test` builds examples only if no targets are chosen. It is built
+/// with the packages and features of a test of the workspace, so nothing is compiled twice.
 fn built(name: &str) -> PathBuf {
+    static BUILT: LazyLock<()> = LazyLock::new(|| {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "--workspace"])
+            .args([
+                "--exclude",
+                "brs-tests-fuzz",
+                "--all-features",
+                "--examples",
+            ])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status()
+            .unwrap();
+        assert!(status.success(), "the examples are built");
+    });
+    LazyLock::force(&BUILT);
     let this = std::env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).unwrap();
-    let path = profile
+    profile
         .join("examples")
         .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        path.exists(),
-        "{} is not built: run `cargo build -p brs --all-features --examples` first",
-        path.display()
-    );
-    path
+        .with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 fn said(output: &Output) -> String {

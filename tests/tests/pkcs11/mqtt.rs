@@ -164,7 +164,7 @@ fn a_hung_token_costs_an_error_and_neither_a_worker_nor_the_runtime() {
             };
             assert!(said[0].contains(words), "{said:?}");
             assert!(
-                ["still running", "has not ended the signature"]
+                ["still running", "is still busy with the signature"]
                     .iter()
                     .any(|words| said[1].contains(words))
             );

@@ -344,7 +344,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("both `private_key` and `pkcs11`"),
+                .contains("`private_key` and `pkcs11` are both given"),
             "{error}"
         );
         assert!(!format!("{:?}", data(json!({}))).contains("hush"));
