@@ -2,9 +2,9 @@
 //! of a login.
 
 use std::process::Command;
-use std::time::SystemTime;
 
 use aws_smithy_types::date_time::{DateTime, Format};
+use brs::{Clock as _, SystemClock};
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ struct Case {
 impl Case {
     fn new(seconds: i64) -> Self {
         let aws = EmbeddedAws::start();
-        let end = DateTime::from_secs(DateTime::from(SystemTime::now()).secs() + seconds);
+        let end = DateTime::from_secs(DateTime::from(SystemClock::new().now()).secs() + seconds);
         let login = json!({
             "accessToken": "old", "expiresAt": end.fmt(Format::DateTime).unwrap(), "refreshToken": "once",
             "clientId": "client", "clientSecret": "hush", "registrationExpiresAt": "2099-01-01T00:00:00Z",
