@@ -182,7 +182,8 @@ fn is_data_endpoint(labels: &[&str]) -> bool {
     matches!(*service, "iot" | "iot-fips") && is_region(region) && is_aws
 }
 
-fn is_domain(domain: &str) -> bool {
+/// Whether names of AWS end in this, in any partition.
+pub fn is_domain(domain: &str) -> bool {
     DOMAINS.as_flattened().contains(&domain)
 }
 

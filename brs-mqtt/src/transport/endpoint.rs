@@ -6,6 +6,7 @@
 
 use brs_core::Error;
 use brs_core::kit::is_region;
+use brs_iot::__private::is_domain;
 use http::uri::Authority;
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS`";
@@ -14,31 +15,6 @@ const OTHER_KINDS: [(&str, &str); 3] = [
     ("credentials", "gives credentials"),
     ("jobs", "is for jobs"),
     ("tunneling", "is for tunnels"),
-];
-
-/// The domains of AWS's endpoints: each partition's, then its dual-stack one, as the SDKs'
-/// `partitions.json` has them.
-const DOMAINS: [&str; 14] = [
-    "amazonaws.com",
-    "api.aws",
-    // aws-cn
-    "amazonaws.com.cn",
-    "api.amazonwebservices.com.cn",
-    // aws-eusc
-    "amazonaws.eu",
-    "api.amazonwebservices.eu",
-    // aws-iso
-    "c2s.ic.gov",
-    "api.aws.ic.gov",
-    // aws-iso-b
-    "sc2s.sgov.gov",
-    "api.aws.scloud",
-    // aws-iso-e
-    "cloud.adc-e.uk",
-    "api.cloud-aws.adc-e.uk",
-    // aws-iso-f
-    "csp.hci.ic.gov",
-    "api.aws.hci.ic.gov",
 ];
 
 /// Where to connect to.
@@ -135,7 +111,7 @@ fn aws_region<'a, 'b>(labels: &'b [&'a str]) -> Option<(&'b [&'a str], &'a str)>
     let region = *labels.get(at + 1)?;
     let rest = labels[at + 2..].join(".");
     let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
-    let is_aws = at > 0 && is_region(region) && DOMAINS.contains(&domain);
+    let is_aws = at > 0 && is_region(region) && is_domain(domain);
     is_aws.then_some((&labels[..at], region))
 }
 
