@@ -7,45 +7,30 @@
 //!
 //! ```text
 //!   application
-//!       │  session.credentials() · session.sdk_config() · session.credentials_provider()
+//!       │  session.client(…) · session.credentials() · session.sdk_config()
 //!       ▼
 //!   RefreshableSession ─► refresh/ (policy ► engine ► flight) ─► RefreshStrategy
-//!       │                 one call at a time,                    your crate, or brs-sts, brs-custom, …
-//!       ▼                 on brs's own runtime
-//!   sdk/ (SdkConfig, provider)                                   registry + params
+//!       │                 one call at a time,                    yours, or that of
+//!       ▼                 on brs's own runtime                   brs-sts, brs-iot, …
+//!   sdk/ (SdkConfig, provider)
 //! ```
 //!
 //! # What callers get
 //!
 //! ```text
-//! t0                                advisory              mandatory        expiration
-//! │  the cached set, at once        │  the cached set,     │  wait for the   │  wait for the refresh; should it
-//! │  no lock, no task               │  at once; one        │  refresh        │  fail: the error, or the old set
-//! │                                 │  refresh runs        │                 │  under static stability
+//! t0                        advisory          mandatory       expiration
+//! │ the cached set, at once │ the cached set, │ wait for the  │ wait for the refresh;
+//! │ no lock, no task        │ at once; one    │ refresh       │ if it fails: the error,
+//! │                         │ refresh runs    │               │ or the old set under
+//! │                         │                 │               │ static stability
 //! ```
 //!
 //! One call to the source at a time, however many callers, tasks and runtimes there are. A failure
-//! while the cached set is valid is not a caller's error: it is in [`RefreshStatus`] and [`Event`]s, and
-//! a backoff paces the next try.
+//! while the cached set is valid is not a caller's error: it is in [`RefreshStatus`] and [`Event`]s,
+//! and a backoff paces the next attempt.
 //!
-//! # Many sessions, stops and forks
-//!
-//! Of one method 64 refreshes run at a time in a process, unless [`limit_concurrent_refreshes`]
-//! says otherwise. The others wait their turn, those with waiting callers first, and a time limit
-//! counts from the turn. A refresh that has waited for as long as its time limit fails if none of
-//! its method has succeeded meanwhile. A refresh within a refresh (a session on top of another one)
-//! does not wait for a turn; one that a strategy starts from a task it has spawned does.
-//!
-//! A process that was stopped (SIGSTOP, a paused container, AWS Lambda between invocations) does
-//! not take a failure of that time for one of its source: it asks again.
-//!
-//! A forked child starts a runtime of its own at its first refresh, and an eager session's task
-//! begins again at the child's first call. The child continues from what the session knew at the
-//! fork, and does not wait for locks of the session that other threads of the parent held. Event
-//! streams of the parent end in the child. Locks that are not brs's (your strategy's, an SDK
-//! client's) stay as the fork found them. With tokio's feature `parking_lot` (part of `full`) the
-//! parent's runtimes are a hazard for a child's: the table of parked threads is copied, and the
-//! threads are not.
+//! The manual of `brs` (module `manual`) has the rules in full, and what many sessions, stopped
+//! processes, forks and AWS Lambda mean for them.
 //!
 //! # Secrets
 //!
@@ -60,7 +45,8 @@
 //! [`Blocking`].
 //!
 //! ```
-//! use brs_core::{Error, RefreshContext, RefreshStrategy, RefreshableSession, TemporaryCredentials};
+//! use brs_core::{Error, RefreshContext, RefreshStrategy, RefreshableSession};
+//! use brs_core::TemporaryCredentials;
 //!
 //! #[derive(Debug)]
 //! struct Vault;
@@ -71,13 +57,14 @@
 //!     fn source(&self) -> &'static str { "vault-aws-engine" }
 //!     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
 //!         let expiration = cx.clock().now() + std::time::Duration::from_secs(3600);
-//!         Ok(TemporaryCredentials::new("ASIAEXAMPLE", "secret", Some("token".into()), Some(expiration)))
+//!         let token = Some("token".into());
+//!         Ok(TemporaryCredentials::new("ASIAEXAMPLE", "secret", token, Some(expiration)))
 //!     }
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Error> {
-//! let session = RefreshableSession::with_strategy(std::sync::Arc::new(Vault)).build().await?;
+//! let session = RefreshableSession::with_strategy(Vault).build().await?;
 //! assert_eq!(session.credentials().await?.access_key_id(), "ASIAEXAMPLE");
 //! # Ok(())
 //! # }
@@ -86,6 +73,7 @@
 //! # Features
 //!
 //! - `command`: running external commands that print credentials or codes, without a shell.
+//! - `object_store`: a session as a credential provider of that crate.
 //! - `test-util`: a manual clock, a scripted strategy and the contract suite.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
