@@ -13,12 +13,13 @@
 //! ```
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), brs_core::Error> {
-//! let params = brs_iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
+//! # mod brs { pub use brs_core::*; pub use brs_iot as iot; }
+//! # async fn example() -> Result<(), brs::Error> {
+//! let params = brs::iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
 //!     .thing_name("device-7")
 //!     .certificate("/etc/device/certificate.pem")
 //!     .private_key("/etc/device/private.key");
-//! let session = brs_core::RefreshableSession::new("iot", params).await?;
+//! let session = brs::RefreshableSession::open(params).await?;
 //! let credentials = session.credentials().await?;
 //! # Ok(())
 //! # }
@@ -28,13 +29,14 @@
 //! package:
 //!
 //! ```
-//! # fn example() -> Result<(), brs_core::Error> {
+//! # mod brs { pub use brs_core::*; pub use brs_iot as iot; }
+//! # fn example() -> Result<(), brs::Error> {
 //! let data = serde_json::json!({
 //!     "endpoint": "c2abc.credentials.iot.eu-west-1.amazonaws.com", "role_alias": "reporting",
 //!     "certificate": "~/device/certificate.pem", "private_key": "~/device/private.key",
 //!     "ca": "~/device/AmazonRootCA1.pem", "duration_seconds": 3600, "timeout": 10,
 //! });
-//! let params: brs_iot::Params = brs_core::Params::data(data)?.take()?;
+//! let params: brs::iot::Params = brs::Params::data(data)?.take()?;
 //! params.validate()
 //! # }
 //! # example().unwrap();

@@ -29,15 +29,16 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// The parameters of the method `iot`.
 ///
 /// ```
+/// # mod brs { pub use brs_core::*; pub use brs_iot as iot; }
 /// use std::time::Duration;
 ///
-/// let params = brs_iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
+/// let params = brs::iot::Params::new("c2abc.credentials.iot.eu-west-1.amazonaws.com", "reporting")
 ///     .thing_name("device-7")
 ///     .duration(Duration::from_secs(3600))
 ///     .certificate("/etc/device/certificate.pem")
 ///     .private_key("/etc/device/private.key");
 /// params.validate()?;
-/// # Ok::<(), brs_core::Error>(())
+/// # Ok::<(), brs::Error>(())
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Data")]

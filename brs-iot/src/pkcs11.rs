@@ -5,7 +5,8 @@
 //! PIN. The certificate is given beside it, or read from the token.
 //!
 //! ```
-//! use brs_iot::{Pkcs11, SecretSource};
+//! # mod brs { pub use brs_core::*; pub use brs_iot as iot; }
+//! use brs::iot::{Pkcs11, SecretSource};
 //!
 //! let key = Pkcs11::new("/usr/lib/softhsm/libsofthsm2.so")
 //!     .token_label("device")
@@ -15,7 +16,7 @@
 //! let key = Pkcs11::from_uri(
 //!     "pkcs11:token=device;object=iot?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/run/secrets/pin",
 //! )?;
-//! # Ok::<_, brs_core::Error>(())
+//! # Ok::<_, brs::Error>(())
 //! ```
 //!
 //! # How it behaves

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! ```no_run
-//! use brs_mqtt::{Options, Publish, Qos, Subscribe};
+//! # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
+//! use brs::mqtt::{Options, Publish, Qos, Subscribe};
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
+//! # async fn example() -> Result<(), brs::Error> {
 //! let options = Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
 //!     .certificate("/etc/device/certificate.pem")
 //!     .private_key("/etc/device/private.key");
-//! let mqtt = brs_mqtt::connect(options).await?;
+//! let mqtt = brs::mqtt::connect(options).await?;
 //! let mut commands = mqtt.subscribe("devices/7/commands/+").await?;
 //! mqtt.publish(Publish::new("devices/7/state", "up")).await?;
 //! while let Some(message) = commands.next().await {

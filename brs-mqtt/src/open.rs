@@ -25,9 +25,10 @@ const COMMANDS: usize = 64;
 /// MQTT from a session.
 ///
 /// ```no_run
-/// use brs_mqtt::{MqttExt as _, Options, Publish};
+/// # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
+/// use brs::mqtt::{MqttExt as _, Options, Publish};
 ///
-/// # async fn example(session: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+/// # async fn example(session: brs::RefreshableSession) -> Result<(), brs::Error> {
 /// let mqtt = session.mqtt(Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")).await?;
 /// mqtt.publish(Publish::new("devices/7/state", "up")).await?;
 /// mqtt.disconnect(None).await?;

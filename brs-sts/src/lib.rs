@@ -12,15 +12,16 @@
 //! anything is sent.
 //!
 //! ```no_run
+//! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
 //! use std::time::Duration;
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
-//! let params = brs_sts::Params::new("arn:aws:iam::123456789012:role/reader")
+//! # async fn example() -> Result<(), brs::Error> {
+//! let params = brs::sts::Params::new("arn:aws:iam::123456789012:role/reader")
 //!     .role_session_name("nightly-report")
 //!     .duration(Duration::from_secs(1800))
 //!     .tag("team", "reporting")
-//!     .client(brs_sts::StsClient::new().region("eu-west-1").max_attempts(5));
-//! let session = brs_core::RefreshableSession::new("sts", params).await?;
+//!     .client(brs::sts::StsClient::new().region("eu-west-1").max_attempts(5));
+//! let session = brs::RefreshableSession::open(params).await?;
 //! let credentials = session.credentials().await?;
 //! # Ok(())
 //! # }
@@ -29,12 +30,13 @@
 //! The same as data, for configuration files; names are those above or those of AWS and botocore:
 //!
 //! ```
-//! # fn example() -> Result<(), brs_core::Error> {
+//! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+//! # fn example() -> Result<(), brs::Error> {
 //! let data = serde_json::json!({
 //!     "assume_role": { "RoleArn": "arn:aws:iam::123456789012:role/reader", "DurationSeconds": 1800 },
 //!     "client": { "region_name": "eu-west-1", "config": { "retries": { "total_max_attempts": 5 } } },
 //! });
-//! let params: brs_sts::Params = brs_core::Params::data(data)?.take()?;
+//! let params: brs::sts::Params = brs::Params::data(data)?.take()?;
 //! params.validate()
 //! # }
 //! # example().unwrap();
@@ -49,10 +51,11 @@
 //! once more. A code that AWS refuses is tried once more with the next one.
 //!
 //! ```no_run
-//! use brs_sts::{AssumeExt as _, MfaTokenProvider, Params, session_token};
-//! use brs_core::{RefreshableSession, SecretSource, command::Command};
+//! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+//! use brs::sts::{AssumeExt as _, MfaTokenProvider, Params, session_token};
+//! use brs::{RefreshableSession, SecretSource, command::Command};
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
+//! # async fn example() -> Result<(), brs::Error> {
 //! let device = "arn:aws:iam::123456789012:mfa/alice";
 //! let role = || Params::new("arn:aws:iam::123456789012:role/admin").serial_number(device);
 //! for provider in [

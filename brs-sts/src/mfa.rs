@@ -40,9 +40,10 @@ pub(crate) type BlockingFunction = Arc<dyn Fn() -> Asked + Send + Sync>;
 /// the next one, since another process may have used it.
 ///
 /// ```
-/// use brs_sts::{MfaTokenProvider, Params};
+/// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+/// use brs::sts::{MfaTokenProvider, Params};
 ///
-/// # fn example() -> Result<(), brs_core::Error> {
+/// # fn example() -> Result<(), brs::Error> {
 /// let role = Params::new("arn:aws:iam::123456789012:role/admin")
 ///     .serial_number("arn:aws:iam::123456789012:mfa/alice");
 /// let params = role.mfa_token_provider(MfaTokenProvider::prompt());
@@ -76,7 +77,8 @@ impl MfaTokenProvider {
     /// again.
     ///
     /// ```
-    /// # use brs_sts::MfaTokenProvider;
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// # use brs::sts::MfaTokenProvider;
     /// let provider = MfaTokenProvider::function(|| async {
     ///     // Ask a vault, a phone, a person in a chat.
     ///     Ok::<_, std::io::Error>("123456")
@@ -102,7 +104,8 @@ impl MfaTokenProvider {
     /// further tries fail at once.
     ///
     /// ```
-    /// # use brs_sts::MfaTokenProvider;
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// # use brs::sts::MfaTokenProvider;
     /// let provider = MfaTokenProvider::blocking_function(|| std::fs::read_to_string("/run/mfa/code"));
     /// ```
     pub fn blocking_function<F, C, E>(function: F) -> Self
@@ -123,9 +126,10 @@ impl MfaTokenProvider {
     /// No shell is run. The command's own [time limit](Command::timeout) applies, 30 s unless set.
     ///
     /// ```
-    /// # use brs_sts::MfaTokenProvider;
-    /// # fn example() -> Result<(), brs_core::Error> {
-    /// use brs_core::command::Command;
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// # use brs::sts::MfaTokenProvider;
+    /// # fn example() -> Result<(), brs::Error> {
+    /// use brs::command::Command;
     /// use std::time::Duration;
     ///
     /// let command = Command::new(["ykman", "oath", "accounts", "code", "--single", "aws:alice"])?
@@ -172,7 +176,8 @@ impl MfaTokenProvider {
     /// never asks unless a caller needs credentials; so are the sessions on top of it.
     ///
     /// ```
-    /// # use brs_sts::MfaTokenProvider;
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// # use brs::sts::MfaTokenProvider;
     /// let provider = MfaTokenProvider::prompt();
     /// ```
     pub fn prompt() -> Self {

@@ -35,7 +35,8 @@ const BEGIN: &str = "-----BEGIN";
 /// or a length, never the content.
 ///
 /// ```
-/// use brs_iot::Pem;
+/// # mod brs { pub use brs_core::*; pub use brs_iot as iot; }
+/// use brs::iot::Pem;
 ///
 /// let path: Pem = "~/device/certificate.pem".into();
 /// let text: Pem = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n".into();

@@ -49,7 +49,8 @@ impl Qos {
 /// A message to publish.
 ///
 /// ```
-/// use brs_mqtt::{Publish, Qos};
+/// # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
+/// use brs::mqtt::{Publish, Qos};
 ///
 /// let message = Publish::new("devices/7/temperature", "21.5").qos(Qos::AtLeastOnce).content_type("text/plain");
 /// ```

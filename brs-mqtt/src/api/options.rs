@@ -77,27 +77,29 @@ pub enum WhenSessionLost {
 /// The options of a connection.
 ///
 /// ```
+/// # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
 /// use std::time::Duration;
 ///
-/// let options = brs_mqtt::Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
+/// let options = brs::mqtt::Options::new("a1b2c3-ats.iot.eu-west-1.amazonaws.com", "device-7")
 ///     .certificate("/etc/device/certificate.pem")
 ///     .private_key("/etc/device/private.key")
 ///     .keep_alive(Duration::from_secs(60));
 /// options.validate()?;
-/// # Ok::<(), brs_core::Error>(())
+/// # Ok::<(), brs::Error>(())
 /// ```
 ///
 /// The same as data, for configuration files. The names are those of the methods or of the Python
 /// package, and durations are numbers of seconds:
 ///
 /// ```
-/// let options = brs_mqtt::Options::from_data(serde_json::json!({
+/// # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
+/// let options = brs::mqtt::Options::from_data(serde_json::json!({
 ///     "endpoint": "a1b2c3-ats.iot.eu-west-1.amazonaws.com", "client_id": "device-7", "transport": "x509",
 ///     "certificate": "~/device/certificate.pem", "private_key": "~/device/private.key",
 ///     "ca": "~/device/AmazonRootCA1.pem", "keep_alive_secs": 60, "use_alpn": true, "port": 443,
 /// }))?;
 /// options.validate()?;
-/// # Ok::<(), brs_core::Error>(())
+/// # Ok::<(), brs::Error>(())
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "data::Data")]

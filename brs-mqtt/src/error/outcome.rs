@@ -13,9 +13,10 @@ use brs_core::kit::find;
 /// A server's own refusal has none: its reason code is [`Error::code`], as `0x87`.
 ///
 /// ```
-/// use brs_mqtt::{Connection, Outcome, Publish};
+/// # mod brs { pub use brs_core::*; pub use brs_mqtt as mqtt; }
+/// use brs::mqtt::{Connection, Outcome, Publish};
 ///
-/// async fn report(mqtt: &Connection) -> Result<(), brs_core::Error> {
+/// async fn report(mqtt: &Connection) -> Result<(), brs::Error> {
 ///     match mqtt.publish(Publish::new("state", "up")).await {
 ///         Err(error) if Outcome::of(&error) == Some(Outcome::Dropped) => Ok(()),
 ///         result => result,

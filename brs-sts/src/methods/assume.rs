@@ -7,11 +7,12 @@ use crate::request::params::Params;
 /// Assuming roles from a session.
 ///
 /// ```no_run
-/// use brs_sts::AssumeExt as _;
+/// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+/// use brs::sts::AssumeExt as _;
 ///
-/// # async fn example(base: brs_core::RefreshableSession) -> Result<(), brs_core::Error> {
+/// # async fn example(base: brs::RefreshableSession) -> Result<(), brs::Error> {
 /// let hub = base.assume("arn:aws:iam::123456789012:role/hub").await?;
-/// let role = brs_sts::Params::new("arn:aws:iam::210987654321:role/reader")
+/// let role = brs::sts::Params::new("arn:aws:iam::210987654321:role/reader")
 ///     .external_id("partner-17");
 /// let spoke = hub.assume(role).region("eu-central-1").await?;
 /// # Ok(())

@@ -7,13 +7,14 @@
 //! chained roles does not apply to what is assumed with it.
 //!
 //! ```no_run
-//! use brs_core::SecretSource;
-//! use brs_sts::{AssumeExt as _, MfaTokenProvider, session_token};
+//! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+//! use brs::SecretSource;
+//! use brs::sts::{AssumeExt as _, MfaTokenProvider, session_token};
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
+//! # async fn example() -> Result<(), brs::Error> {
 //! let totp = MfaTokenProvider::totp(SecretSource::env("ALICE_MFA_SECRET"));
 //! let params = session_token::Params::new().mfa("arn:aws:iam::123456789012:mfa/alice", totp);
-//! let mfa = brs_core::RefreshableSession::open(params).await?;
+//! let mfa = brs::RefreshableSession::open(params).await?;
 //! let admin = mfa.assume("arn:aws:iam::123456789012:role/admin").await?;
 //! let audit = mfa.assume("arn:aws:iam::210987654321:role/audit").await?;
 //! # Ok(())

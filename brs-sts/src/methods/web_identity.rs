@@ -8,16 +8,17 @@
 //! `AWS_PROFILE`'s profile or `[default]`.
 //!
 //! ```no_run
-//! use brs_sts::web_identity;
+//! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+//! use brs::sts::web_identity;
 //!
-//! # async fn example() -> Result<(), brs_core::Error> {
+//! # async fn example() -> Result<(), brs::Error> {
 //! // In a pod of EKS everything comes from the environment.
-//! let session = brs_core::RefreshableSession::new("sts-web-identity", web_identity::Params::new()).await?;
+//! let session = brs::RefreshableSession::open(web_identity::Params::new()).await?;
 //! // Anywhere else:
 //! let params = web_identity::Params::new()
 //!     .role_arn("arn:aws:iam::123456789012:role/deploy")
 //!     .token_file("/var/run/secrets/token");
-//! let session = brs_core::RefreshableSession::new("sts-web-identity", params).await?;
+//! let session = brs::RefreshableSession::open(params).await?;
 //! # Ok(())
 //! # }
 //! ```

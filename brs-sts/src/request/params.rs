@@ -28,14 +28,15 @@ pub const DEFAULT_ROLE_SESSION_NAME: &str = "brs-session";
 /// The parameters of the method `sts`.
 ///
 /// ```
+/// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
 /// use std::time::Duration;
 ///
-/// let params = brs_sts::Params::new("arn:aws:iam::123456789012:role/reader")
+/// let params = brs::sts::Params::new("arn:aws:iam::123456789012:role/reader")
 ///     .role_session_name("nightly-report")
 ///     .duration(Duration::from_secs(1800))
 ///     .external_id("partner-17");
 /// params.validate()?;
-/// # Ok::<(), brs_core::Error>(())
+/// # Ok::<(), brs::Error>(())
 /// ```
 ///
 /// As data, `assume_role` (or `assume_role_kwargs`) and `client` (or `sts_client`,
@@ -68,10 +69,11 @@ impl Params {
     /// else `default`, whatever keys are in the environment.
     ///
     /// ```
-    /// # use brs_sts::{MfaTokenProvider, Params};
-    /// # fn example() -> brs_core::SessionBuilder {
+    /// # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
+    /// # use brs::sts::{MfaTokenProvider, Params};
+    /// # fn example() -> brs::SessionBuilder {
     /// let params = Params::of_profile().mfa_token_provider(MfaTokenProvider::prompt());
-    /// brs_core::RefreshableSession::builder("sts", params).profile_name("admin")
+    /// brs::RefreshableSession::with(params).profile_name("admin")
     /// # }
     /// ```
     pub fn of_profile() -> Self {
