@@ -98,8 +98,8 @@ impl RefreshableSession {
         SessionBuilder::method(P::METHOD.to_owned(), params.into())
     }
 
-    /// Opens a session by the name of a registered method, known at run time, with default
-    /// options. [`open`](Self::open) does where the parameters' type is known.
+    /// Opens a session by the name of a registered method that is known at run time. Use
+    /// [`open`](Self::open) if the parameters' type is known: it names the method.
     ///
     /// # Errors
     ///

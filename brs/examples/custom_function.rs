@@ -15,7 +15,8 @@ use std::path::PathBuf;
 
 use brs::{RefreshableSession, custom};
 
-/// Any error type works, and any type that implements `custom::IntoCredentials`.
+/// Any error that converts into `Box<dyn Error + Send + Sync>` works, and any type
+/// that implements `custom::IntoCredentials`.
 async fn read_credentials(path: PathBuf) -> Result<serde_json::Value, std::io::Error> {
     let text = tokio::task::spawn_blocking(|| std::fs::read(path)).await??;
     Ok(serde_json::from_slice(&text)?)

@@ -19,7 +19,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (id, event) = lambda("GET", "next", "")?;
         let (path, body) = match handle(&session, &event).await {
             Ok(body) => (format!("{id}/response"), body),
-            Err(error) => (format!("{id}/error"), format!("{:?}", error.to_string())),
+            Err(error) => {
+                let body = serde_json::json!({ "errorMessage": error.to_string() });
+                (format!("{id}/error"), body.to_string())
+            }
         };
         lambda("POST", &path, &body)?;
     }

@@ -15,16 +15,6 @@ mod of_sts {
     inventory::submit! { AbsentMethod { name: "sts-web-identity", remedy: REMEDY } }
 }
 
-#[cfg(not(feature = "sts"))]
-inventory::submit! {
-    AbsentMethod { name: "sts-session-token", remedy: "enable the feature `sts` of `brs`" }
-}
-
-#[cfg(not(feature = "sts"))]
-inventory::submit! {
-    AbsentMethod { name: "sts-web-identity", remedy: "enable the feature `sts` of `brs`" }
-}
-
 #[cfg(not(feature = "custom"))]
 inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature `custom` of `brs`" } }
 

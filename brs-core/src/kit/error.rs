@@ -107,6 +107,7 @@ impl Error {
             details: BTreeMap::new(),
             recovery: match kind {
                 ErrorKind::Connection => Recovery::Soon,
+                ErrorKind::Validation => Recovery::Person,
                 _ => Recovery::Later,
             },
             refresh_allowed_at: None,
@@ -114,7 +115,8 @@ impl Error {
         }))
     }
 
-    /// What may help. Default: [`Recovery::Soon`] for connection errors, else [`Recovery::Later`].
+    /// What may help. Default: [`Recovery::Soon`] for connection errors, [`Recovery::Person`] for
+    /// validation errors, else [`Recovery::Later`].
     #[must_use]
     pub fn with_recovery(self, recovery: Recovery) -> Self {
         self.change(|inner| inner.recovery = recovery)
