@@ -11,15 +11,17 @@ use aws_config::sso::SsoTokenProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::token::ProvideToken;
+use aws_sdk_sso::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
 use aws_smithy_runtime_api::client::identity::http::Token;
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use brs_core::Error;
+use brs_core::kit::{any_in_chain, clean, find, with_cause};
 
 use crate::environment::profiles::shown_name;
 use crate::profiles::graph::SsoLogin;
-use brs_core::kit::any_in_chain;
 use renewal::{Outcome, Renewal};
 
 mod renewal;
@@ -48,12 +50,14 @@ pub(crate) async fn credentials(
                     Err(error) if is_ended_login(&error) => {
                         Err(login_needed(profile, "SSO login", "aws sso login"))
                     }
+                    Err(error) => Err(of_portal(profile, login, error)),
                     loaded => return loaded,
                 },
             }
         }
         // A renewed login goes to its file first.
         Err(error) if renewal.outcome() == Outcome::Answered => Err(not_kept(profile, error)),
+        Err(error) if is_unreadable(&error) => Err(unreadable(profile, &error)),
         Err(error) if is_ended_login(&error) => {
             Err(login_needed(profile, "SSO login", "aws sso login"))
         }
@@ -124,6 +128,62 @@ async fn role_credentials(
         .provider_name("SSO");
     out.set_session_token(set.session_token().map(str::to_owned));
     Ok(out.build())
+}
+
+/// The error of the portal for a login that it takes.
+fn of_portal(profile: &str, login: &SsoLogin, error: CredentialsError) -> Error {
+    let (profile, role) = (shown_name(profile), shown_name(&login.role_name));
+    let account = shown_name(&login.account_id);
+    let asked = format!("role `{role}` in account `{account}` for the profile `{profile}`");
+    let out = match find::<SdkError<GetRoleCredentialsError>>(&error) {
+        Some(SdkError::ServiceError(refusal)) => {
+            let status = refusal.raw().status().as_u16();
+            let out = match status {
+                429 => Error::request(format!(
+                    "IAM Identity Center throttles requests for {asked}"
+                ))
+                .throttled(),
+                500.. => Error::request(format!(
+                    "IAM Identity Center failed with an error on its side ({status}) for {asked}"
+                ))
+                .retryable(),
+                _ => Error::request(format!(
+                    "IAM Identity Center gives no credentials of {asked}: check `sso_role_name`, \
+                     `sso_account_id` and `sso_region`, and that the user has that assignment"
+                ))
+                .unrecoverable(),
+            };
+            let out = out.with_status(status);
+            match refusal.err().code() {
+                Some(code) => out.with_code(clean(code, &[])),
+                None => out,
+            }
+        }
+        Some(SdkError::TimeoutError(_) | SdkError::DispatchFailure(_)) => {
+            Error::connection(format!(
+                "IAM Identity Center was not reached for {asked}: check network, proxy and `sso_region`"
+            ))
+        }
+        _ => Error::credential(format!(
+            "the answer of IAM Identity Center for {asked} cannot be used"
+        )),
+    };
+    with_cause(out.with_detail("profile", profile), &error, &[])
+}
+
+/// Whether the login's file is there and could not be read. aws-config says only in `Debug` why.
+fn is_unreadable(error: &CredentialsError) -> bool {
+    let said = format!("{error:?}");
+    said.contains("NoHomeDirectory") || (said.contains("IoError") && !said.contains("NotFound"))
+}
+
+fn unreadable(profile: &str, error: &CredentialsError) -> Error {
+    let profile = shown_name(profile);
+    let out = Error::configuration(format!(
+        "the SSO login of the profile `{profile}` cannot be read from `.aws/sso/cache` in the home \
+         directory: check that this process may read that file, and `HOME`"
+    ));
+    with_cause(out.with_detail("profile", profile), error, &[])
 }
 
 /// Whether a failure to load credentials is that of a login that has expired, was ended, or never

@@ -249,3 +249,60 @@ fn a_renewed_login_that_cannot_be_kept_is_no_ended_login() {
         "{said}"
     );
 }
+
+#[test]
+fn the_portals_refusals_keep_their_class_and_do_not_blame_the_login() {
+    for (failure, begins, says) in [
+        (
+            Failure::AccessDenied,
+            "request unrecoverable error",
+            "sso_role_name",
+        ),
+        (Failure::Throttled, "request error", "throttles"),
+        (Failure::Status(503), "request error", "on its side (503)"),
+        (
+            Failure::DropConnection,
+            "connection error",
+            "was not reached",
+        ),
+        (Failure::EmptyBody, "credential error", "cannot be used"),
+    ] {
+        let case = Case::new(3600);
+        case.aws.add_sso_login("old");
+        case.aws
+            .fail_always_of("GetRoleCredentials", Some(failure.clone()));
+        let (ok, said) = case.run();
+        assert!(
+            !ok && said.contains(begins) && said.contains(says),
+            "{failure:?}: {said}"
+        );
+        assert!(
+            said.contains("`dev`") && !said.contains("log in"),
+            "{failure:?}: {said}"
+        );
+        assert!(!said.contains("aws sso login"), "{failure:?}: {said}");
+    }
+}
+
+#[test]
+fn a_login_that_cannot_be_read_is_no_ended_one() {
+    let case = Case::new(3600);
+    let home = Home::new(&case.aws, CONFIG);
+    home.keep_login("corp", &case.login);
+    let folder = home.path(".aws/sso/cache");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    std::fs::remove_file(file.path()).unwrap();
+    let (ok, said) = case.run_in(&home, LIMITS);
+    assert!(
+        !ok && said.contains("run `aws sso login --profile dev`"),
+        "{said}"
+    );
+    // What cannot be read, by root either.
+    std::fs::create_dir(file.path()).unwrap();
+    let (ok, said) = case.run_in(&home, LIMITS);
+    assert!(
+        !ok && said.contains("cannot be read from `.aws/sso/cache`"),
+        "{said}"
+    );
+    assert!(!said.contains("aws sso login"), "{said}");
+}
