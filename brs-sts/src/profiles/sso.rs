@@ -50,7 +50,7 @@ pub(crate) async fn credentials(
                     Err(error) if is_ended_login(&error) => {
                         Err(login_needed(profile, "SSO login", "aws sso login"))
                     }
-                    Err(error) => Err(of_portal(profile, login, error)),
+                    Err(error) => Err(of_portal(profile, login, &error)),
                     loaded => return loaded,
                 },
             }
@@ -131,11 +131,11 @@ async fn role_credentials(
 }
 
 /// The error of the portal for a login that it takes.
-fn of_portal(profile: &str, login: &SsoLogin, error: CredentialsError) -> Error {
+fn of_portal(profile: &str, login: &SsoLogin, error: &CredentialsError) -> Error {
     let (profile, role) = (shown_name(profile), shown_name(&login.role_name));
     let account = shown_name(&login.account_id);
     let asked = format!("role `{role}` in account `{account}` for the profile `{profile}`");
-    let out = match find::<SdkError<GetRoleCredentialsError>>(&error) {
+    let out = match find::<SdkError<GetRoleCredentialsError>>(error) {
         Some(SdkError::ServiceError(refusal)) => {
             let status = refusal.raw().status().as_u16();
             let out = match status {
@@ -168,7 +168,7 @@ fn of_portal(profile: &str, login: &SsoLogin, error: CredentialsError) -> Error 
             "the answer of IAM Identity Center for {asked} cannot be used"
         )),
     };
-    with_cause(out.with_detail("profile", profile), &error, &[])
+    with_cause(out.with_detail("profile", profile), error, &[])
 }
 
 /// Whether the login's file is there and could not be read. aws-config says only in `Debug` why.

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 /// A name that ends like one of these is that of a secret.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 24] = [
     "secretaccesskey",
     "secretkey",
     "sessiontoken",
@@ -19,20 +19,26 @@ const NAMES: [&str; 21] = [
     "refreshtoken",
     "idtoken",
     "secret",
+    "secretstring",
+    "secretbinary",
     "privatekey",
     "password",
     "passwd",
-    "pwd",
     "passphrase",
     "passcode",
     "tokencode",
     "authorization",
     "apikey",
     "cookie",
-    "pin",
-    "otp",
     "hmackey",
+    "samlassertion",
+    "samlresponse",
+    "clientassertion",
+    "devicecode",
 ];
+
+/// Short names, which end other words, too: the last word of a name.
+const SHORT_NAMES: [&str; 7] = ["pass", "pwd", "pw", "psk", "pin", "otp", "creds"];
 
 /// These are words of sentences, too: with a colon, only a single word behind them is hidden.
 const WORDS: [&str; 4] = ["token", "credential", "credentials", "signature"];
@@ -144,14 +150,23 @@ enum Link {
 /// The value behind a name, if the name is a secret's and has one.
 fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     let written = &text[name.clone()];
+    // `password1` is one as well, and so are several.
     let plain: String = written
         .chars()
-        .filter(char::is_ascii_alphanumeric)
+        .filter(char::is_ascii_alphabetic)
         .collect::<String>()
         .to_ascii_lowercase();
+    let plain = plain
+        .strip_suffix('s')
+        .filter(|one| !WORDS.contains(one))
+        .unwrap_or(&plain);
     let is_word = WORDS.iter().any(|known| plain.ends_with(known));
-    if !is_word && !NAMES.iter().any(|known| plain.ends_with(known)) {
+    let is_name = || NAMES.iter().any(|known| plain.ends_with(known));
+    if !is_word && !is_name() && !SHORT_NAMES.contains(&&*last_word(written)) {
         return None;
+    }
+    if let Some(range) = paired(text, name.end) {
+        return Some(range);
     }
     if let Some(element) = element(text, name) {
         return Some(element);
@@ -203,6 +218,41 @@ fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
         Link::Loose if is_word && !is_quoted && shown.contains(char::is_whitespace) => None,
         Link::Loose => some(line),
     }
+}
+
+/// The last word of `DB_PASS`, `user-pin` and `userPin`, in lower case.
+fn last_word(name: &str) -> String {
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let last = name.rsplit(['_', '-']).next().unwrap_or(name);
+    let is_camel = last.contains(|c: char| c.is_ascii_lowercase());
+    let start = last
+        .rfind(|c: char| c.is_ascii_uppercase())
+        .filter(|_| is_camel);
+    last[start.unwrap_or(0)..].to_ascii_lowercase()
+}
+
+/// The value of a pair that is written as two: `{"name": "PASSWORD", "value": "…"}`.
+fn paired(text: &str, end: usize) -> Option<Range<usize>> {
+    let gap = |from: usize, parts: &[&str]| from + length_of(&text[from..], parts);
+    let key = gap(end, &["\\", "\"", "'", ",", " ", "\t", "\r", "\n", "{"]);
+    let word = text.get(key..key + "value".len())?;
+    if key == end || !word.eq_ignore_ascii_case("value") {
+        return None;
+    }
+    let sign = gap(key + word.len(), &["\\", "\"", "'", " "]);
+    let start = text[sign..].strip_prefix([':', '=']).map(|_| sign + 1)?;
+    let start = gap(start, &[" ", "\t"]);
+    let quote = length_of(&text[start..], &["\\", "\"", "'"]);
+    if quote > 0 {
+        let inside = start + quote;
+        return some(inside..closed(text, inside, &text[start..inside]));
+    }
+    some(
+        start
+            ..text[start..]
+                .find('\n')
+                .map_or(text.len(), |length| start + length),
+    )
 }
 
 fn some(range: Range<usize>) -> Option<Range<usize>> {
@@ -367,6 +417,16 @@ mod tests {
             "one-time passcode: S",
             "Authorization: AWS4-HMAC-SHA256 Credential=x, Signature=S",
             "token: S",
+            r#"{"name": "AWS_SECRET_ACCESS_KEY", "value": "S"}"#,
+            r#"[{\"Name\":\"password\",\"Value\":\"S\"}]"#,
+            "- name: DB_PASSWORD\n  value: S",
+            "DB_PASS=S",
+            "userPin: S",
+            "password1=S",
+            "PASSWORD_2: S",
+            "secrets: S",
+            "SAMLAssertion=S",
+            "deviceCode: S",
         ] {
             let text = with_secret(form);
             let shown = without_values(&text, "***");
@@ -446,6 +506,9 @@ mod tests {
             "SignatureDoesNotMatch: check the secret access key",
             "the password is wrong, and the pin as well",
             "InvalidToken: The provided token is malformed",
+            "spin: 3",
+            "bypass: on",
+            "could not load credentials: no such host",
         ] {
             assert_eq!(without_values(text, "***"), text);
         }
