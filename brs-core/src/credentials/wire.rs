@@ -21,16 +21,22 @@ use crate::kit::secret::SecretString;
 /// The spelling of the Python package.
 const PYTHON: [&str; 4] = ["access_key", "secret_key", "token", "expiry_time"];
 /// The spelling of `credential_process`.
-const PROCESS: [&str; 6] = [
+const PROCESS: [&str; 7] = [
     "Version",
     "AccessKeyId",
     "SecretAccessKey",
     "SessionToken",
     "Expiration",
     "AccountId",
+    // As instances and containers name it.
+    "Token",
 ];
-/// brs's own names, and those of environment variables.
-const OTHERS: [&str; 9] = [
+/// brs's own names, those of environment variables, and those of AWS's JSON services.
+const OTHERS: [&str; 13] = [
+    "accessKeyId",
+    "secretAccessKey",
+    "sessionToken",
+    "accountId",
     "access_key_id",
     "secret_access_key",
     "session_token",
@@ -256,6 +262,7 @@ fn set_of(mut fields: Fields) -> Result<TemporaryCredentials, String> {
         &[
             "access_key",
             "AccessKeyId",
+            "accessKeyId",
             "access_key_id",
             "aws_access_key_id",
         ],
@@ -265,20 +272,26 @@ fn set_of(mut fields: Fields) -> Result<TemporaryCredentials, String> {
         &[
             "secret_key",
             "SecretAccessKey",
+            "secretAccessKey",
             "secret_access_key",
             "aws_secret_access_key",
         ],
     )?;
     let token = take(
         SESSION_TOKEN,
-        &["token", "session_token", "aws_session_token"],
+        &[
+            "token",
+            "session_token",
+            "sessionToken",
+            "aws_session_token",
+        ],
     )?;
-    let process_token = take(SESSION_TOKEN, &["SessionToken"])?;
+    let process_token = take(SESSION_TOKEN, &["SessionToken", "Token"])?;
     let expiration = take(EXPIRATION, &["Expiration", "expiration"])?;
     let expiry_time = take(EXPIRATION, &["expiry_time"])?;
     let account_id = take(
         "`aws_account_id` (`AccountId`)",
-        &["AccountId", "account_id", "aws_account_id"],
+        &["AccountId", "account_id", "accountId", "aws_account_id"],
     )?;
     if token.is_some() && process_token.is_some() {
         return Err(format!("{SESSION_TOKEN} is given twice"));
@@ -492,6 +505,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(python, process);
+    }
+
+    #[test]
+    fn the_token_of_instances_and_of_json_services_is_not_dropped() {
+        for text in [
+            r#"{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T","Expiration":"2030-01-31T12:00:00Z"}"#,
+            r#"{"accessKeyId":"A","secretAccessKey":"S","sessionToken":"T","expiration":"2030-01-31T12:00:00Z"}"#,
+        ] {
+            assert_eq!(read(text).unwrap().session_token(), Some("T"), "{text}");
+        }
+        assert!(
+            read(r#"{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T","SessionToken":"T"}"#)
+                .is_err()
+        );
     }
 
     #[test]
