@@ -12,7 +12,7 @@ use std::path::{Path, is_separator};
 use zeroize::Zeroizing;
 
 use super::{Command, Hidden};
-use crate::kit::shown::named;
+use crate::kit::shown::{named, without_controls};
 
 /// How much of a command's standard error is shown, in characters.
 const STDERR_SHOWN: usize = 500;
@@ -104,7 +104,7 @@ fn secrets(command: &Command) -> Vec<Zeroizing<String>> {
     let mut add = |text: &str| {
         // A text of several lines may be quoted line by line.
         for part in std::iter::once(text).chain(text.lines()) {
-            let part = Zeroizing::new(lines(part));
+            let part = Zeroizing::new(lines(part.trim_start()));
             if part.chars().count() >= MASKED {
                 secrets.push(part);
             }
@@ -156,59 +156,25 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 fn joined(lines: &str) -> String {
-    lines.replace('\n', "; ")
+    let lines: Vec<&str> = lines.split('\n').map(str::trim).collect();
+    lines.join("; ")
 }
 
-/// Removes control sequences, characters that change how others are shown, and what is blank around
-/// and between lines.
+/// Without control sequences and what is blank around and between lines; one blank tells that a line
+/// was indented.
 fn lines(text: &str) -> String {
-    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\u{1b}' => match rest.next() {
-                Some('[') => skip_csi(&mut rest),
-                // Titles, links and other strings for the terminal, up to BEL or ESC \.
-                Some(']' | 'P' | 'X' | '^' | '_') => skip_string(&mut rest),
-                Some(' '..='/') => {
-                    rest.next();
-                }
-                _ => {}
-            },
-            '\u{9b}' => skip_csi(&mut rest),
-            '\n' | '\r' => plain.push('\n'),
-            '\t' => plain.push(' '),
-            c if c.is_control() => {}
-            '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{feff}' => {}
-            c => plain.push(c),
+    let plain = without_controls(text);
+    let mut out = String::with_capacity(plain.len());
+    for line in plain.lines().filter(|line| !line.trim().is_empty()) {
+        if !out.is_empty() {
+            out.push('\n');
         }
-    }
-    let lines: Vec<&str> = plain
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines.join("\n")
-}
-
-fn skip_csi(rest: &mut impl Iterator<Item = char>) {
-    let _final = rest.find(|c| matches!(c, '@'..='~'));
-}
-
-fn skip_string(rest: &mut impl Iterator<Item = char>) {
-    while let Some(c) = rest.next() {
-        match c {
-            '\u{7}' | '\u{9c}' => return,
-            '\u{1b}' => {
-                rest.next();
-                return;
-            }
-            _ => {}
+        if line.starts_with(' ') && !out.is_empty() {
+            out.push(' ');
         }
+        out.push_str(line.trim());
     }
+    out
 }
 
 #[cfg(test)]
@@ -319,6 +285,7 @@ mod tests {
         for written in [
             "SecretAccessKey:\n  hush\n",
             "password: |\r\n  hush\r\n  hush",
+            "SecretAccessKey : wJal\n    hush",
             "pin:\n\nhush",
         ] {
             let shown = stderr(&bare(), written.as_bytes(), false);

@@ -11,6 +11,8 @@ pub(crate) mod named;
 use std::error::Error as StdError;
 use std::io;
 
+use zeroize::Zeroizing;
+
 use crate::kit::error::Error;
 
 /// How much of a foreign text is shown, in characters.
@@ -112,17 +114,63 @@ pub fn clean(text: &str, hidden: &[&str]) -> String {
             text.replace(form, MASK)
         };
     }
-    let mut shown: String = without_user_info(&named::without_values(&text, MASK))
-        .chars()
-        .map(|c| if c == '\n' { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .take(MAX_TEXT + 1)
-        .collect();
+    let mut shown: String =
+        without_user_info(&named::without_values(&without_controls(&text), MASK))
+            .chars()
+            .map(|c| if c == '\n' { ' ' } else { c })
+            .take(MAX_TEXT + 1)
+            .collect();
     if shown.chars().count() > MAX_TEXT {
         shown.pop();
         shown.push('…');
     }
     shown
+}
+
+/// Removes control sequences, and characters that change how others are shown; lines stay.
+pub(crate) fn without_controls(text: &str) -> Zeroizing<String> {
+    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' => match rest.next() {
+                Some('[') => skip_csi(&mut rest),
+                // Titles, links and other strings for the terminal, up to BEL or ESC \.
+                Some(']' | 'P' | 'X' | '^' | '_') => skip_string(&mut rest),
+                Some(' '..='/') => {
+                    rest.next();
+                }
+                _ => {}
+            },
+            '\u{9b}' => skip_csi(&mut rest),
+            '\n' | '\r' => plain.push('\n'),
+            '\t' => plain.push(' '),
+            c if c.is_control() => {}
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+fn skip_csi(rest: &mut impl Iterator<Item = char>) {
+    let _final = rest.find(|c| matches!(c, '@'..='~'));
+}
+
+fn skip_string(rest: &mut impl Iterator<Item = char>) {
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                rest.next();
+                return;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Where a URL leads: scheme and authority, without user and password.
@@ -302,6 +350,12 @@ mod tests {
             shown.starts_with("one  two ") && shown.chars().count() == MAX_TEXT + 1,
             "{shown}"
         );
+    }
+
+    #[test]
+    fn colours_hide_no_name_of_a_secret() {
+        let shown = clean("\u{1b}[1mpassword\u{1b}[0m: hush", &[]);
+        assert_eq!(shown, "password: ***");
     }
 
     #[test]

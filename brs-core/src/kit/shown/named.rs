@@ -2,22 +2,22 @@
 //! AWS_SESSION_TOKEN=…`.
 //!
 //! A tool that fails may print what it was about to hand over. What brs gave it is hidden by value;
-//! what the tool knows by itself can be told by its name only. Names are compared without case, `_`
-//! and `-`. The rule prefers to hide too much: a value in quotes ends with its quote, one behind a
-//! tight `=` with its word, and any other with its line; with nothing on its line it is the rest of
-//! the text. Only what begins like a reason (`password: no such file`) is shown.
+//! what the tool knows by itself can be told by its name only. Names are compared without case, `_`,
+//! `-` and blanks. The rule prefers to hide too much. Where the end of a value is certain, it ends
+//! there: at its quote, at its closing tag, at the end of a word in a URL. Otherwise it is the rest
+//! of its line with the indented lines that follow, and the rest of the text if the line is empty or
+//! opens a block. Only what begins like a reason (`password: no such file`) is shown.
 
 use std::ops::Range;
 
 /// A name that ends like one of these is that of a secret.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 23] = [
     "secretaccesskey",
     "secretkey",
     "sessiontoken",
     "securitytoken",
     "accesstoken",
     "refreshtoken",
-    "idtoken",
     "secret",
     "secretstring",
     "secretbinary",
@@ -44,17 +44,17 @@ const SHORT_NAMES: [&str; 7] = ["pass", "pwd", "pw", "psk", "pin", "otp", "creds
 const WORDS: [&str; 4] = ["token", "credential", "credentials", "signature"];
 
 /// How a reason begins that stands where a value could: it is shown.
-const REASONS: [&str; 29] = [
+const REASONS: [&str; 35] = [
     "access is",
     "access denied",
+    "authentication failed",
     "bad",
-    "bytes",
     "cannot",
-    "ckr_",
     "command",
     "connection",
     "could not",
     "denied",
+    "empty",
     "error",
     "exit",
     "expired",
@@ -62,19 +62,31 @@ const REASONS: [&str; 29] = [
     "file not",
     "incorrect",
     "invalid",
-    "is a dir",
+    "is a directory",
+    "locked",
     "missing",
     "must",
-    "no such",
-    "not ",
-    "operation",
+    "no",
+    "not",
+    "operation not",
     "permission denied",
     "required",
+    "rpc error",
     "timed out",
+    "timeout",
+    "too long",
+    "too short",
     "unauthorized",
     "unknown",
+    "unsupported",
     "wrong",
 ];
+
+/// What stands around names in quotes, itself escaped or not.
+const QUOTES: [&str; 11] = [
+    "\\u0022", "\\u0027", "\\", "\"", "'", "`", "%22", "%27", "%5C", "%5c", "&quot;",
+];
+const BLANKS: [&str; 4] = [" ", "\t", "\u{a0}", "%20"];
 
 /// The values in `text`, in order; they may overlap.
 pub(crate) fn values(text: &str) -> Vec<Range<usize>> {
@@ -136,88 +148,102 @@ fn next_name(text: &str, from: usize) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-/// How a value stands behind its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// `=` without blanks, or what encodes it: the value is a word.
-    Tight,
-    /// `:`, ` = `, `=>` or the comma of a pair.
-    Loose,
-    /// Nothing but blanks.
-    Blank,
-}
-
 /// The value behind a name, if the name is a secret's and has one.
 fn value(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
-    let written = &text[name.clone()];
-    // `password1` is one as well, and so are several.
-    let plain: String = written
-        .chars()
-        .filter(char::is_ascii_alphabetic)
-        .collect::<String>()
-        .to_ascii_lowercase();
-    let plain = plain
-        .strip_suffix('s')
-        .filter(|one| !WORDS.contains(one))
-        .unwrap_or(&plain);
-    let is_word = WORDS.iter().any(|known| plain.ends_with(known));
-    let is_name = || NAMES.iter().any(|known| plain.ends_with(known));
-    if !is_word && !is_name() && !SHORT_NAMES.contains(&&*last_word(written)) {
-        return None;
-    }
-    if let Some(range) = paired(text, name.end) {
+    let kind = kind(text, name)?;
+    if let Some(range) = paired(text, name.end).or_else(|| element(text, name)) {
         return Some(range);
     }
-    if let Some(element) = element(text, name) {
-        return Some(element);
-    }
     let (start, link, is_quoted) = link(text, name.end)?;
-    let start = start + length_of(&text[start..], &[" ", "\t"]);
-    // What a language writes before a value: `Some("`, `$'`, `b"`, `["`.
-    let wraps = text[start..].find(['"', '\'']).filter(|length| {
-        let before = &text[start..start + length];
-        let opens = before.trim_end_matches('\\').ends_with(['(', '[', '$'])
-            || before.trim_matches('\\').len() < 2;
-        *length < 12
-            && opens
-            && before
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "($[\\".contains(c))
-    });
-    if let Some(length) = wraps {
-        let escapes =
-            text[..start + length].len() - text[..start + length].trim_end_matches('\\').len();
-        let (opening, inside) = (start + length - escapes, start + length + 1);
-        return some(inside..closed(text, inside, &text[opening..inside]));
-    }
-    let line = start
-        ..text[start..]
-            .find('\n')
-            .map_or(text.len(), |length| start + length);
+    let start = start + length_of(&text[start..], &BLANKS);
+    let line = start..end_of_line(text, start);
     let shown = text[line.clone()].trim();
-    let word = text[start..]
-        .split(char::is_whitespace)
-        .next()
-        .unwrap_or_default();
-    let word = start..start + word.trim_end_matches(['"', '\'', '`']).len();
-    match link {
-        Link::Tight if plain.ends_with("authorization") => some(line),
-        Link::Tight => some(word),
-        Link::Blank if written.starts_with("--") => some(word),
-        Link::Blank => some(word).filter(|word| looks_random(&text[word.clone()])),
-        Link::Loose if is_reason(shown) => None,
-        // On the next lines, of which YAML may say how they are joined.
-        Link::Loose
-            if shown
-                .trim_start_matches(['|', '>', '-', '+', '"', '\''])
-                .is_empty() =>
-        {
-            // A sentence ends with a colon, too: `could not load credentials:`.
-            (!is_word || is_quoted).then_some(start..text.len())
-        }
-        Link::Loose if is_word && !is_quoted && shown.contains(char::is_whitespace) => None,
-        Link::Loose => some(line),
+    if is_reason(shown) {
+        return None;
     }
+    let word = || {
+        let word = text[start..].split(char::is_whitespace).next();
+        let word = word.unwrap_or_default().trim_end_matches(['"', '\'', '`']);
+        some(start..start + word.len())
+    };
+    if link == Link::Blank && !text[name.clone()].starts_with("--") {
+        // Prose, unless it is a word that no language has: `login me password k3y+…`.
+        let is_value = |word: &str| !word.starts_with(['"', '\'']) && looks_random(word);
+        return word().filter(|word| kind != Kind::Words && is_value(&text[word.clone()]));
+    }
+    if let Some(quoted) = quoted(text, start) {
+        return Some(quoted);
+    }
+    if link != Link::Sign || text[..name.start].ends_with(['?', '&']) {
+        return word();
+    }
+    if kind == Kind::OfSentences && !is_quoted {
+        // `could not load credentials: the instance has none`, or with that on the next line.
+        let said = if shown.is_empty() {
+            text[line.end..].trim()
+        } else {
+            shown
+        };
+        if said.is_empty() || said.contains(char::is_whitespace) || is_reason(said) {
+            return None;
+        }
+    }
+    let opens_a_block = shown.is_empty()
+        || shown.starts_with(['|', '>', '&', '!', '{', '[', '<'])
+        || shown.starts_with("\"\"\"")
+        || shown.starts_with("'''");
+    let end = if opens_a_block {
+        text.len()
+    } else {
+        with_indented(text, line.end)
+    };
+    let value = text[start..end].trim_end_matches(['"', '\'', '`']);
+    some(start..start + value.len())
+}
+
+/// What a name is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A secret's.
+    Secret,
+    /// A secret's, of several words: `Secret Access Key`.
+    Words,
+    /// A word that sentences have, too.
+    OfSentences,
+}
+
+fn kind(text: &str, name: &Range<usize>) -> Option<Kind> {
+    let written = &text[name.clone()];
+    let plain = plain(written);
+    if NAMES.iter().any(|known| plain.ends_with(known))
+        || SHORT_NAMES.contains(&&*last_word(written))
+    {
+        return Some(Kind::Secret);
+    }
+    let mut words = text[..name.start].rsplit(' ');
+    let mut joined = plain.clone();
+    // What stands directly before the name is no word of it.
+    if words.next() == Some("") {
+        for word in words.take(2) {
+            joined.insert_str(0, &self::plain(word));
+            if NAMES.contains(&&*joined) {
+                return Some(Kind::Words);
+            }
+        }
+    }
+    let is_word = WORDS.iter().any(|known| plain.ends_with(known));
+    is_word.then_some(Kind::OfSentences)
+}
+
+/// A name without case, digits and signs, and in the singular: `PASSWORDS_2` is `password`.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphabetic);
+    let mut plain = letters.collect::<String>().to_ascii_lowercase();
+    let is_plural = plain.ends_with('s') && !plain.ends_with("ss");
+    if is_plural && !WORDS.iter().any(|known| plain.ends_with(known)) {
+        plain.pop();
+    }
+    plain
 }
 
 /// The last word of `DB_PASS`, `user-pin` and `userPin`, in lower case.
@@ -231,35 +257,78 @@ fn last_word(name: &str) -> String {
     last[start.unwrap_or(0)..].to_ascii_lowercase()
 }
 
+/// How a value stands behind its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// `=`, `:`, `=>`, `->`, the comma of a pair, the rule of a table.
+    Sign,
+    /// The same, percent-encoded.
+    Encoded,
+    /// Nothing but blanks.
+    Blank,
+}
+
+/// Where the value begins, and how; also whether the name stands in quotes.
+fn link(text: &str, end: usize) -> Option<(usize, Link, bool)> {
+    let after = end + length_of(&text[end..], &QUOTES);
+    let after = after + length_of(&text[after..], &["**", "]", ")"]);
+    let is_quoted = after > end;
+    let blanks = length_of(&text[after..], &BLANKS);
+    // A remark may stand in between: `Secret Access Key [None]: `, `password (hidden): `.
+    let remark = remark(&text[after + blanks..]);
+    let sign = after + blanks + remark;
+    let folds = length_of(&text[sign..], &["\r", "\n", " "]);
+    let sign = if is_quoted { sign + folds } else { sign };
+    let rest = &text[sign..];
+    let encoded = length_of(rest, &["%3D", "%3d", "%3A", "%3a"]);
+    if encoded > 0 {
+        return Some((sign + encoded, Link::Encoded, false));
+    }
+    let signs = length_of(rest, &[":=", "=>", "->", ":", "=", "："]);
+    if signs > 0 {
+        return Some((sign + signs, Link::Sign, is_quoted));
+    }
+    let value = rest.strip_prefix([',', ';']).map(str::trim_start);
+    let is_pair = value.is_some_and(|value| is_quoted || value.starts_with(['"', '\'']));
+    if is_pair {
+        return Some((sign + 1, Link::Sign, true));
+    }
+    let row = text[..end].rfind('\n').map_or(0, |at| at + 1);
+    let rule = rest.chars().next().filter(|rule| "|│".contains(*rule));
+    if let Some(rule) = rule.filter(|rule| text[row..].trim_start().starts_with(*rule)) {
+        return Some((sign + rule.len_utf8(), Link::Sign, true));
+    }
+    (blanks > 0 && remark == 0 && sign == after + blanks).then_some((sign, Link::Blank, is_quoted))
+}
+
+/// The length of `[…]` or `(…)` before a sign.
+fn remark(text: &str) -> usize {
+    let brackets = [('[', ']'), ('(', ')')];
+    let opened = brackets.iter().find(|(open, _)| text.starts_with(*open));
+    let end = opened.and_then(|(_, close)| text.find(*close));
+    end.map(|end| end + 1)
+        .filter(|end| *end < 40 && text[*end..].starts_with([':', '=']))
+        .unwrap_or(0)
+}
+
 /// The value of a pair that is written as two: `{"name": "PASSWORD", "value": "…"}`.
 fn paired(text: &str, end: usize) -> Option<Range<usize>> {
     let gap = |from: usize, parts: &[&str]| from + length_of(&text[from..], parts);
-    let key = gap(end, &["\\", "\"", "'", ",", " ", "\t", "\r", "\n", "{"]);
+    let key = gap(
+        end,
+        &["\\", "\"", "'", ",", " ", "\t", "\r", "\n", "{", "}"],
+    );
     let word = text.get(key..key + "value".len())?;
     if key == end || !word.eq_ignore_ascii_case("value") {
         return None;
     }
     let sign = gap(key + word.len(), &["\\", "\"", "'", " "]);
     let start = text[sign..].strip_prefix([':', '=']).map(|_| sign + 1)?;
-    let start = gap(start, &[" ", "\t"]);
-    let quote = length_of(&text[start..], &["\\", "\"", "'"]);
-    if quote > 0 {
-        let inside = start + quote;
-        return some(inside..closed(text, inside, &text[start..inside]));
-    }
-    some(
-        start
-            ..text[start..]
-                .find('\n')
-                .map_or(text.len(), |length| start + length),
-    )
+    let start = gap(start, &BLANKS);
+    quoted(text, start).or_else(|| some(start..end_of_line(text, start)))
 }
 
-fn some(range: Range<usize>) -> Option<Range<usize>> {
-    (!range.is_empty()).then_some(range)
-}
-
-/// The text of an XML element, itself escaped or not, if the name is that of its start tag.
+/// The content of an XML element, itself escaped or not, if the name is that of its start tag.
 fn element(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     [("<", ">"), ("&lt;", "&gt;")]
         .iter()
@@ -274,44 +343,56 @@ fn element(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
             let is_tag =
                 is_prefix && !attributes.contains(['<', '\n']) && !attributes.ends_with('/');
             let start = after + close.len();
-            is_tag.then(|| {
-                start
-                    ..text[start..]
-                        .find(open)
-                        .map_or(text.len(), |length| start + length)
-            })
+            let end = format!("{open}/{}", &text[before..name.end]);
+            let end = || text[start..].find(&end).map(|length| start + length);
+            is_tag.then(|| start..end().unwrap_or(text.len()))
         })
 }
 
-/// Where the value begins, and how; also whether the name stands in quotes.
-fn link(text: &str, end: usize) -> Option<(usize, Link, bool)> {
-    let closing = length_of(
-        &text[end..],
-        &["\\", "\"", "'", "%22", "%27", "%5C", "%5c", "&quot;", "]"],
-    );
-    let after = end + closing;
-    let blanks = length_of(&text[after..], &[" ", "\t", "%20"]);
-    let sign = after + blanks;
-    let rest = &text[sign..];
-    let encoded = length_of(rest, &["%3D", "%3d", "%3A", "%3a"]);
-    if encoded > 0 {
-        return Some((sign + encoded, Link::Tight, false));
+/// The inside of a value in quotes, if the quotes end it: `"…"`, `Some("…")`, `$'…'`.
+fn quoted(text: &str, start: usize) -> Option<Range<usize>> {
+    let opener = start + text[start..].find(['"', '\''])?;
+    let before = text[start..opener].trim_end_matches('\\');
+    let wraps = match before {
+        "" | "$" | "b" | "r" | "u" => true,
+        _ => before.len() < 12 && before.ends_with('('),
+    };
+    let is_plain = before
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "($".contains(c));
+    if !wraps || !is_plain {
+        return None;
     }
-    let signs = length_of(rest, &[":=", "=>", "->", ":", "="]);
-    if signs > 0 {
-        let start = sign + signs;
-        let is_tight =
-            &rest[..signs] == "=" && blanks == 0 && !text[start..].starts_with([' ', '\t']);
-        return Some((
-            start,
-            if is_tight { Link::Tight } else { Link::Loose },
-            closing > 0,
-        ));
+    let inside = opener + 1;
+    let quote = &text[start + before.len()..inside];
+    // Three of them open a block.
+    if text[inside..].starts_with(&quote.repeat(2)) {
+        return None;
     }
-    if closing > 0 && rest.starts_with(',') {
-        return Some((sign + 1, Link::Loose, true));
+    let end = closed(text, inside, quote);
+    // A string that follows belongs to it: `'a'\''b'`, `"a" "b"`.
+    let after = &text[(end + quote.len()).min(text.len())..];
+    let after = after.trim_start_matches([' ', '\t']);
+    let goes_on = after.starts_with(['"', '\'']) || (quote.len() == 1 && after.starts_with('\\'));
+    some(inside..if goes_on { end_of_line(text, end) } else { end })
+}
+
+fn some(range: Range<usize>) -> Option<Range<usize>> {
+    (!range.is_empty()).then_some(range)
+}
+
+fn end_of_line(text: &str, from: usize) -> usize {
+    text[from..]
+        .find('\n')
+        .map_or(text.len(), |length| from + length)
+}
+
+/// The end of the indented lines behind `end`: they go on with the line before.
+fn with_indented(text: &str, mut end: usize) -> usize {
+    while text[end..].starts_with("\n ") || text[end..].starts_with("\n\t") {
+        end = end_of_line(text, end + 1);
     }
-    (blanks > 0).then_some((sign, Link::Blank, closing > 0))
+    end
 }
 
 /// How much of the beginning of a text consists of these.
@@ -331,14 +412,16 @@ fn looks_random(word: &str) -> bool {
 /// Whether a text behind a name tells why something failed.
 fn is_reason(text: &str) -> bool {
     let text = text.trim_start_matches(['`', '(']).to_ascii_lowercase();
-    let code = text
-        .split([':', ' '])
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ',', ')']);
+    let code = text.split([':', ' ']).next().unwrap_or_default();
+    let code = code.trim_end_matches(['.', ',', ')', '`']);
+    let begins = |reason: &&str| {
+        let rest = text.strip_prefix(*reason);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',', '.', ':', ';', ')']))
+    };
     code.ends_with("exception")
         || code.ends_with("error")
-        || REASONS.iter().any(|reason| text.starts_with(reason))
+        || code.starts_with("ckr_")
+        || REASONS.iter().any(|reason| begins(&reason))
 }
 
 /// Where the value that `quote` opened ends: at the same quote, not escaped any further, or at the
@@ -427,6 +510,43 @@ mod tests {
             "secrets: S",
             "SAMLAssertion=S",
             "deviceCode: S",
+            r#"{"secret": {"a": "S"}}"#,
+            "{\"password\": [\n  \"S\"\n]}",
+            r#""password": ["x", "S"]"#,
+            "\"password\"\n: \"S\"",
+            "password = \"\"\"\nS\n\"\"\"",
+            "password = '''S'''",
+            "<Password><![CDATA[S]]></Password>",
+            "<Password><Value>S</Value></Password>",
+            r"{\u0022password\u0022:\u0022S\u0022}",
+            "|  SecretAccessKey |  S |",
+            "│  SecretAccessKey │  S │",
+            "AWS Secret Access Key [None]: S",
+            "Secret Access Key: S",
+            "pass phrase: S",
+            "password (hidden): S",
+            "{password=correct horse S, user=b}",
+            "PASSWORD=correct horse S",
+            "+ export 'AWS_SECRET_ACCESS_KEY=x S'",
+            "Password=a S;",
+            r"password='a'\''S'",
+            "password='x' 'S'",
+            r#"password="a""S""#,
+            "password: |2\n  S",
+            "password: &pw\n  S",
+            "password: !!binary |\n  S",
+            "password = <<EOF\nS\nEOF",
+            "token:\n  S",
+            "SecretAccessKey : wJal\n      S",
+            "Authorization: Basic\n  S",
+            "password: error+S",
+            "{password,\"S\"}",
+            r#"s:8:"password";s:40:"S";"#,
+            "**Password**: S",
+            "`password`: `S`",
+            "password\u{a0}: S",
+            "password：S",
+            r#""password" -> "S""#,
         ] {
             let text = with_secret(form);
             let shown = without_values(&text, "***");
@@ -451,8 +571,8 @@ mod tests {
     fn what_follows_a_value_is_shown_where_its_end_is_known() {
         for (text, expected) in [
             (
-                "AWS_SESSION_TOKEN=x aws s3 ls: no access",
-                "AWS_SESSION_TOKEN=*** aws s3 ls: no access",
+                "GET /?X-Amz-Security-Token=x&y=1 returned 403",
+                "GET /?X-Amz-Security-Token=*** returned 403",
             ),
             (
                 r#"{"SecretAccessKey": "x"}: no access"#,
@@ -507,6 +627,15 @@ mod tests {
             "the password is wrong, and the pin as well",
             "InvalidToken: The provided token is malformed",
             "spin: 3",
+            "PIN: locked after three attempts",
+            "passphrase: too short",
+            "password: authentication failed",
+            "failed to get secret: rpc error: code = Unavailable",
+            "secret \"prod/db\" was not found",
+            "required option --secret-key missing",
+            "--password must not be empty",
+            "Unexpected token '‹' in line 1",
+            "unable to get the API key: timeout",
             "bypass: on",
             "could not load credentials: no such host",
         ] {
