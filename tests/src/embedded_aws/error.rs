@@ -38,6 +38,18 @@ impl AwsError {
         serde_json::json!({ "message": self.message }).to_string()
     }
 
+    /// The same of the token service, which speaks as OAuth does.
+    pub(crate) fn oauth(&self) -> String {
+        let mut error = String::new();
+        for c in self.code.trim_end_matches("Exception").chars() {
+            if c.is_ascii_uppercase() && !error.is_empty() {
+                error.push('_');
+            }
+            error.push(c.to_ascii_lowercase());
+        }
+        serde_json::json!({ "error": error, "error_description": self.message }).to_string()
+    }
+
     pub(crate) fn missing_authentication() -> Self {
         Self::new(
             403,

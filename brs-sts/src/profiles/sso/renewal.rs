@@ -113,11 +113,13 @@ impl HttpConnector for WatchedConnector {
     }
 }
 
-/// The code of a refusal, from its header or else from its body.
+/// The code of a refusal by AWS, from its header or else from its body.
 fn code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
     if let Some(code) = answer.headers().get("x-amzn-errortype") {
         return Some(code.to_owned());
     }
+    // Proxies and gateways refuse in JSON, too.
+    answer.headers().get("x-amzn-requestid")?;
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     ["__type", "code", "error"]
         .iter()
@@ -140,6 +142,15 @@ fn is_end(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_counts_only_if_aws_made_it() {
+        let body = br#"{"error": "access_denied"}"#;
+        let mut answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+        assert_eq!(code(&answer, body), None);
+        answer.headers_mut().insert("x-amzn-requestid", "1");
+        assert_eq!(code(&answer, body).as_deref(), Some("access_denied"));
+    }
 
     #[test]
     fn only_the_services_word_about_the_login_ends_it() {

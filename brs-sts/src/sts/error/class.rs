@@ -277,7 +277,11 @@ const SIGNATURE: [(&str, Class); 6] = [
 
 /// The policies that AWS names as the reason of a refusal; a trust policy may be a resource-based
 /// policy there.
-const POLICIES: [(&str, &str); 12] = [
+const POLICIES: [(&str, &str); 13] = [
+    (
+        "may not be assumed by root",
+        "AWS lets no root user assume roles: use the keys of an IAM user, or a role",
+    ),
     (
         "explicit deny in an identity-based policy",
         "an identity-based policy of the caller denies it explicitly",
@@ -355,14 +359,19 @@ fn reason(says: Says<'_>) -> Option<String> {
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
         (None, None) => return None,
     };
-    Some(match says.shown {
-        Some(shown) => format!("{reason} ({shown})"),
-        None => reason,
-    })
+    Some(reason)
 }
 
+/// With AWS's own sentence.
 fn denied(call: &Call<'_>, says: Says<'_>) -> String {
-    let reason = reason(says);
+    let text = refused(call, reason(says));
+    match says.shown {
+        Some(shown) => format!("{text} ({shown})"),
+        None => text,
+    }
+}
+
+fn refused(call: &Call<'_>, reason: Option<String>) -> String {
     match &call.operation {
         Operation::AssumeRole {
             role_arn,
@@ -410,7 +419,7 @@ fn denied(call: &Call<'_>, says: Says<'_>) -> String {
                 token(call)
             )
         }
-        Operation::CallerIdentity => match reason.as_deref().or(says.shown) {
+        Operation::CallerIdentity => match reason {
             Some(reason) => {
                 format!("the credentials are not allowed to call GetCallerIdentity: {reason}")
             }

@@ -93,6 +93,24 @@ fn the_kind_of_policy_is_named_for_tags_too() {
 }
 
 #[test]
+fn a_denial_without_a_known_reason_quotes_awss_sentence() {
+    for (message, look_at) in [
+        (
+            "User: me is not authorized to perform: sts:AssumeRole on resource: x",
+            "trust policy",
+        ),
+        ("Roles may not be assumed by root accounts.", "an IAM user"),
+        ("MultiFactorAuthentication must be present", "MFA"),
+    ] {
+        let text = answer(Some("AccessDenied"), message, 403, "").to_string();
+        assert!(
+            text.contains(look_at) && text.contains(&format!("({message})")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn the_kind_of_policy_is_named_for_every_operation() {
     let web_identity = Operation::WebIdentity {
         role_arn: "arn:aws:iam::123456789012:role/reader",
