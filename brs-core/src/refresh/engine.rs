@@ -45,6 +45,13 @@ pub(crate) struct Config {
     pub(crate) seed: Option<u64>,
 }
 
+/// What asking came to.
+enum Asked {
+    /// Without waiting.
+    Answered(Result<Arc<CachedSet>, Error>),
+    Landed(Outcome),
+}
+
 /// What readers look at (invariant 3).
 #[derive(Debug)]
 struct Snapshot {
@@ -100,20 +107,36 @@ impl Engine {
 
     /// The current set; waits only as `decide` says.
     pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
+        if let Some(set) = self.read(Arc::clone) {
+            return Ok(set);
+        }
+        let rules = &self.config.rules;
+        let ask = |state: &mut State, now, effects: &mut Effects| state.ask(now, rules, effects);
+        match self.asked(ask, |outcome| &outcome.served).await {
+            Asked::Answered(result) => result,
+            Asked::Landed(outcome) => outcome.served,
+        }
+    }
+
+    /// Asks the state; waits for the flight that it may name. Asks again if that was the parent's,
+    /// or if its set, which `pick` chooses, has expired since.
+    async fn asked(
+        self: &Arc<Self>,
+        ask: impl Fn(&mut State, Moment, &mut Effects) -> Answer,
+        pick: impl Fn(&Outcome) -> &Result<Arc<CachedSet>, Error>,
+    ) -> Asked {
         loop {
-            if let Some(set) = self.read(Arc::clone) {
-                return Ok(set);
-            }
-            let outcome = match self.ask() {
-                Answer::Now(result) => return result,
-                Answer::Wait(flight) => match flight.landing().await {
-                    Some(outcome) => outcome,
-                    None => continue,
-                },
+            let now = self.now();
+            let flight = match self.change(|state, effects| ask(state, now, effects)) {
+                Answer::Now(result) => return Asked::Answered(result),
+                Answer::Wait(flight) => flight,
             };
-            match outcome.served {
-                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
-                served => return served,
+            let Some(outcome) = flight.landing().await else {
+                continue;
+            };
+            match pick(&outcome) {
+                Ok(set) if outcome.expired_since(set, self.now()) => {}
+                _ => return Asked::Landed(outcome),
             }
         }
     }
@@ -129,56 +152,36 @@ impl Engine {
         })
     }
 
-    fn ask(self: &Arc<Self>) -> Answer {
-        let now = self.now();
-        self.change(|state, effects| state.ask(now, &self.config.rules, effects))
-    }
-
     /// A set with at least `least` left, refreshed first if need be.
     pub(crate) async fn valid_for(
         self: &Arc<Self>,
         least: Duration,
     ) -> Result<Arc<CachedSet>, Error> {
-        loop {
-            let now = self.now();
-            let outcome = match self
-                .change(|state, effects| state.ask_for(least, now, &self.config.rules, effects))
-            {
-                Answer::Now(result) => return result,
-                Answer::Wait(flight) => match flight.landing().await {
-                    Some(outcome) => outcome,
-                    None => continue,
-                },
-            };
-            match outcome.fetched {
-                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
-                // Nothing could have more left; that the answer took a moment must not count.
-                Ok(set) => return set.check_lifetime(least),
-                Err(error) => {
-                    let left = outcome
-                        .served
-                        .and_then(|set| set.check_left(least, self.now()));
-                    return left.map_err(|_| error);
-                }
+        let rules = &self.config.rules;
+        let ask = |state: &mut State, now, effects: &mut Effects| {
+            state.ask_for(least, now, rules, effects)
+        };
+        let outcome = match self.asked(ask, |outcome| &outcome.fetched).await {
+            Asked::Answered(result) => return result,
+            Asked::Landed(outcome) => outcome,
+        };
+        match outcome.fetched {
+            // Nothing could have more left; that the answer took a moment must not count.
+            Ok(set) => set.check_lifetime(least),
+            Err(error) => {
+                let left = outcome
+                    .served
+                    .and_then(|set| set.check_left(least, self.now()));
+                left.map_err(|_| error)
             }
         }
     }
 
     /// Asks the source now, whatever backoff or memory says; joins a flight that is running.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<CachedSet>, Error> {
-        loop {
-            let now = self.now();
-            let outcome = match self.change(|state, effects| state.refresh(now, effects)) {
-                Answer::Now(result) => return result,
-                Answer::Wait(flight) => match flight.landing().await {
-                    Some(outcome) => outcome,
-                    None => continue,
-                },
-            };
-            match outcome.fetched {
-                Ok(ref set) if outcome.expired_since(set, self.now()) => {}
-                fetched => return fetched,
-            }
+        match self.asked(State::refresh, |outcome| &outcome.fetched).await {
+            Asked::Answered(result) => result,
+            Asked::Landed(outcome) => outcome.fetched,
         }
     }
 
