@@ -142,18 +142,25 @@ fn a_forked_child_refreshes_on_a_runtime_of_its_own() {
         Ok(())
     });
 
-    // A session ends with its last handle in the child, too, whatever the parent has made of it.
-    let strategy = Scripted::always(Step::Fresh(HOUR)).shared();
-    let ended = RefreshableSession::with_strategy(strategy)
-        .region("eu-west-1")
-        .defer_refresh(false)
-        .build();
-    let ended = block_on(ended).unwrap();
+    // A session ends with its last handle in the child, too. Only one that no thread of the parent
+    // was using at the fork, or its handle is never dropped here; `close` ends any.
+    let session = || {
+        let strategy = Scripted::always(Step::Fresh(HOUR)).shared();
+        RefreshableSession::with_strategy(strategy).region("eu-west-1")
+    };
+    let ended = block_on(session().build()).unwrap();
     drop(ended.client_with("one", Clone::clone));
     in_a_fork("a session with clients", move || {
         let mut events = ended.events();
         drop(ended);
         assert!(block_on(events.next()).is_none());
+        Ok(())
+    });
+    let eager = block_on(session().defer_refresh(false).build()).unwrap();
+    in_a_fork("an eager session that is closed", move || {
+        let mut events = eager.events();
+        eager.close();
+        while block_on(events.next()).is_some() {}
         Ok(())
     });
 
