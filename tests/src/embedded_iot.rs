@@ -41,6 +41,7 @@ use crate::embedded_aws::server::{Server, WAIT_LIMIT};
 use crate::embedded_aws::{EmbeddedAws, Failure, Hold};
 
 mod authority;
+mod builder;
 mod log;
 mod provider;
 mod registry;
@@ -48,6 +49,7 @@ mod server;
 mod tls;
 
 pub use authority::{Device, KeyKind};
+pub use builder::Builder;
 pub use log::IotRequest;
 pub use tls::{ServerCertificate, TlsVersions};
 
@@ -64,15 +66,6 @@ pub struct EmbeddedIot {
     servers: Authority,
     devices: Authority,
     versions: TlsVersions,
-}
-
-/// Settings that a server must know before it starts.
-#[derive(Debug)]
-#[must_use]
-pub struct Builder<'a> {
-    aws: &'a EmbeddedAws,
-    versions: TlsVersions,
-    certificate: ServerCertificate,
 }
 
 /// Keeps handshakes that begin after it waiting for the server's first word; they go on when it is
@@ -276,7 +269,7 @@ impl EmbeddedIot {
     }
 
     /// Adds a role alias that issues an hour to who asks for no duration, or changes its role. A
-    /// longest duration is that of the role, for whoever assumes it: 400 for a call that asks for
+    /// longest duration is that of the role, whatever identity assumes it: 400 for a call that asks for
     /// more.
     ///
     /// # Panics
@@ -558,55 +551,5 @@ impl fmt::Debug for EmbeddedIot {
             .field("counts", &self.shared.counts)
             .field("requests", &self.calls())
             .finish_non_exhaustive()
-    }
-}
-
-impl Builder<'_> {
-    /// Which versions of TLS the server speaks. Default: both.
-    pub fn tls(mut self, versions: TlsVersions) -> Self {
-        self.versions = versions;
-        self
-    }
-
-    /// What is right or wrong with the server's certificate. Default: a good one.
-    pub fn certificate(mut self, certificate: ServerCertificate) -> Self {
-        self.certificate = certificate;
-        self
-    }
-
-    /// Starts the server.
-    ///
-    /// # Panics
-    ///
-    /// As [`EmbeddedIot::start`].
-    #[must_use]
-    pub fn start(self) -> EmbeddedIot {
-        let aws = Arc::clone(&self.aws.state);
-        let (servers, devices) = (Authority::new("Server"), Authority::new("Device"));
-        let tls = tls::config(&aws, &servers, &devices, self.versions, self.certificate);
-        let shared = Arc::new(Shared {
-            aws,
-            registry: Mutex::new(Registry::default()),
-            faults: Faults::new(provider::ACTION),
-            journal: Journal::new(),
-            counts: Counts::default(),
-            tls: Mutex::new(Arc::new(tls)),
-            ended: watch::Sender::new(0),
-            silent: watch::Sender::new(false),
-            manners: Manners::default(),
-        });
-        let server = Server::start("embedded-iot", {
-            let shared = Arc::clone(&shared);
-            move |listener| server::accept_tls(listener, shared)
-        })
-        .expect("a port of 127.0.0.1 can be bound");
-        EmbeddedIot {
-            shared,
-            server,
-            back_door: OnceLock::new(),
-            servers,
-            devices,
-            versions: self.versions,
-        }
     }
 }

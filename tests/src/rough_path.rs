@@ -39,7 +39,7 @@ impl RoughPath {
         Self::open(target, false)
     }
 
-    /// An HTTP proxy that opens tunnels to `target`, and nowhere else, for whoever has the
+    /// An HTTP proxy that opens tunnels to `target`, and nowhere else, for clients that have the
     /// password: `me:hush`.
     ///
     /// # Panics

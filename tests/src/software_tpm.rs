@@ -97,7 +97,7 @@ impl SoftwareTpm {
 
     /// Puts the TPM back with what it had stored. The module (1.9) never connects again by itself:
     /// after `GeneralError` at every login, a process needs `C_Finalize` and `C_Initialize`, or has
-    /// to be started anew.
+    /// to be started again.
     ///
     /// # Panics
     ///

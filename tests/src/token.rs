@@ -1,4 +1,4 @@
-//! A fixture around a PKCS#11 module: tokens made anew, with keys that never leave them.
+//! A fixture around a PKCS#11 module: new tokens, with keys that never leave them.
 //!
 //! Speaks to the module through `cryptoki`, as an administrator does with the vendor's tools. Which
 //! store the module has is its process's environment's business: that of the caller, never the

@@ -119,7 +119,7 @@ async fn a_hundred_tasks_call_three_services_across_dozens_of_expiries_and_none_
         .unwrap();
     session.credentials().await.unwrap();
     for round in 0..ROUNDS {
-        // While a round lasts the source does not answer: whoever waited for it would wait for
+        // While a round lasts the source does not answer: a caller that waited for it would wait for
         // ever.
         let hold = aws.hold();
         let tasks = (0..TASKS).map(|task| {

@@ -17,4 +17,5 @@ mod lifetimes;
 mod observation;
 mod runtimes;
 mod sdk;
+mod time_limits;
 mod windows;

@@ -102,7 +102,7 @@ pub async fn resolver(peer: &str) -> Result<Resolver, Failure> {
     Ok(resolver)
 }
 
-/// A client that was asked for before; a peer without a cache builds it anew.
+/// A client that was asked for before; a peer without a cache builds a new one.
 ///
 /// # Errors
 ///

@@ -201,7 +201,7 @@ pub const ROWS: [Row; 17] = [
         rounds: (2, 9),
         before: at_once,
         at_gate: at_once,
-        note: "The SDK has no cache of clients: it builds one anew.",
+        note: "The SDK has no cache of clients: it builds a new one.",
     },
     Row {
         id: "providers",

@@ -57,7 +57,7 @@ pub enum Effort {
 /// If criterion's files cannot be written or read; they are below `CRITERION_HOME`.
 pub fn nanoseconds<R>(effort: Effort, mut call: impl FnMut() -> R) -> Result<f64, Failure> {
     const NAME: &str = "call";
-    /// Samples, and how often they are drawn from anew: an interval of confidence is not what is
+    /// Samples, and how often they are drawn from again: an interval of confidence is not what is
     /// looked for.
     const SAMPLES: usize = 50;
     const RESAMPLES: usize = 1000;

@@ -56,7 +56,7 @@ async fn publish_all(
     (acknowledged, failed)
 }
 
-/// Figures are for whoever reads the run: past libtest, which shows them of tests that fail only.
+/// Figures are for readers of the run: past libtest, which shows them of tests that fail only.
 fn report(figures: &str) {
     let _ = writeln!(std::io::stderr(), "endurance of MQTT: {figures}");
 }

@@ -16,6 +16,7 @@
 mod basics;
 mod cuts;
 mod doors;
+mod endings;
 mod endurance;
 mod errors;
 mod liveness;

@@ -287,7 +287,7 @@ async fn serve(
 
 pub(crate) const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 
-/// Accepts whoever comes, acknowledges and grants everything.
+/// Accepts every client, acknowledges and grants everything.
 pub(crate) fn agree(packet: &Packet) -> Deed {
     match packet.kind() {
         CONNECT => Deed::Send(packet.accept(false)),
@@ -297,7 +297,7 @@ pub(crate) fn agree(packet: &Packet) -> Deed {
     }
 }
 
-/// Agrees once more, and answers whoever asks whether it is there.
+/// Agrees once more, and answers every ping.
 pub(crate) fn agree_and_live(packet: &Packet) -> Deed {
     if packet.kind() == PINGREQ {
         Deed::Send(vec![0xD0, 0])

@@ -195,7 +195,7 @@ async fn across_ten_expiries_every_handshake_carries_the_current_key() {
     for _ in 0..10 {
         clock.advance(Duration::from_secs(3600));
         // Handed to the connection as a loss, or asked for: either way the next handshake is signed
-        // anew.
+        // again.
         if expected.len() % 2 == 0 {
             gateway.cut();
         } else {

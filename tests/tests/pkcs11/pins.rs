@@ -52,7 +52,7 @@ fn a_refused_pin_is_never_tried_again_whatever_is_accepted_meanwhile() {
             (Some("CKR_PIN_INCORRECT"), Some("pin"))
         );
 
-        // The refused PIN becomes the right one: whoever tried it again would get in.
+        // The refused PIN becomes the right one: a second try would get in.
         let change =
             |from: &str, to: &str| token.session.set_pin(&secret(from), &secret(to)).unwrap();
         change(PIN, "wrong-1");

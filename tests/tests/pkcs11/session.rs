@@ -288,7 +288,7 @@ fn a_thousand_refreshes_leave_threads_descriptors_and_sessions_as_they_were() {
                 }
                 used.push(next_handle(&bench, &token) - before);
             }
-            // The probe's own, the session's and the key's: opened anew by each login, and by
+            // The probe's own, the session's and the key's: opened again by each login, and by
             // nothing else.
             assert_eq!(used, [3; 10]);
             while descriptors().len() > before.1 {

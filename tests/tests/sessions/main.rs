@@ -24,6 +24,7 @@ mod flowing;
 mod identity;
 mod load;
 mod mfa;
+mod mfa_providers;
 mod profile_chain;
 mod profile_settings;
 mod profiles;

@@ -355,7 +355,7 @@ async fn the_read_time_out_ends_a_call_that_is_not_answered() {
     );
 }
 
-/// A listener that accepts nobody and whose queue is full: whoever connects waits.
+/// A listener that accepts nobody and whose queue is full: a connection waits.
 pub(super) async fn full() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();

@@ -9,8 +9,10 @@ use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
 use serde_json::{Value, json};
 
+use super::profile_chain::{CHAIN, line, run};
 use super::profiles::run_for;
 use super::role_profiles::Home;
+use super::*;
 
 const CONFIG: &str = "\
 [sso-session corp]
@@ -305,4 +307,63 @@ fn a_login_that_cannot_be_read_is_no_ended_one() {
         "{said}"
     );
     assert!(!said.contains("aws sso login"), "{said}");
+}
+
+#[test]
+fn an_sso_login_is_reached_at_the_sessions_endpoint() {
+    let aws = EmbeddedAws::start();
+    aws.add_sso_login("sso-token");
+    let home = Home::new(&aws, CHAIN);
+    home.log_in("corp", "sso-token", "2099-01-01T00:00:00Z");
+    assert_eq!(
+        run(&aws, &home, "-", &["on-dev"], &[]),
+        (true, line(&[("on-dev", "brs-session")]))
+    );
+    let (ok, said) = run(&aws, &home, ROLE, &["dev"], &[("AWS_REGION", "eu-west-1")]);
+    assert_eq!((ok, said), (true, line(&[("demo", "brs-session")])));
+    assert_eq!(
+        run(&aws, &home, "base", &["--fetch", "on-dev"], &[]),
+        (true, "eu-west-1\n".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_login_is_the_base_of_a_role() {
+    let aws = EmbeddedAws::start();
+    let home = Home::new(&aws, CHAIN);
+    let (ok, said) = run(&aws, &home, ROLE, &["console"], &[]);
+    assert!(
+        !ok && said.starts_with("configuration unrecoverable error"),
+        "{said}"
+    );
+    assert!(said.contains("run `aws login --profile console`"), "{said}");
+
+    let user =
+        RefreshableSession::builder("sts-session-token", brs::sts::session_token::Params::new())
+            .region("eu-west-1")
+            .endpoint_url(aws.endpoint_url())
+            .base_credentials(aws.credentials());
+    let set = user.build().await.unwrap().credentials().await.unwrap();
+    let folder = home.path(".aws/login/cache");
+    std::fs::create_dir_all(&folder).unwrap();
+    // What `aws login` leaves behind; the key is only for renewing it.
+    let login = serde_json::json!({
+        "accessToken": {
+            "accessKeyId": set.access_key_id(), "secretAccessKey": set.secret_access_key(),
+            "sessionToken": set.session_token().unwrap(), "accountId": "123456789012",
+            "expiresAt": "2099-01-01T00:00:00Z",
+        },
+        "tokenType": "aws_sigv4", "refreshToken": "opaque", "clientId": "arn:aws:signin:::devtools/same-device",
+        "dpopKey": "not needed",
+    });
+    let arn = b"arn:aws:iam::123456789012:user/alice";
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, arn);
+    let name: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    std::fs::write(folder.join(format!("{name}.json")), login.to_string()).unwrap();
+    let (ok, said) = run(&aws, &home, ROLE, &["console"], &[]);
+    assert_eq!((ok, said), (true, line(&[("demo", "brs-session")])));
 }

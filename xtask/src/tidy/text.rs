@@ -7,7 +7,7 @@
 use super::Finding;
 
 /// A longer Rust file has more than one purpose.
-const FILE_LINES: usize = 800;
+const FILE_LINES: usize = 600;
 /// Wider than rustfmt's `max_width`, which leaves strings, tables and examples alone.
 const LINE_WIDTH: usize = 120;
 
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn long_files_and_lines_are_found() {
-        assert_eq!(lines_in("a.rs", &"\n".repeat(799)), [0; 0]);
-        assert_eq!(lines_in("a.rs", &"\n".repeat(800)), [0]);
+        assert_eq!(lines_in("a.rs", &"\n".repeat(599)), [0; 0]);
+        assert_eq!(lines_in("a.rs", &"\n".repeat(600)), [0]);
         assert_eq!(lines_in("a.rs", &"ä".repeat(120)), [0; 0]);
         assert_eq!(lines_in("a.rs", &"x".repeat(121)), [2]);
     }

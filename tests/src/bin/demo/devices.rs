@@ -2,7 +2,7 @@
 //! a token.
 //!
 //! Their endpoint is an embedded credentials provider of AWS IoT, over mutual TLS; the credentials
-//! are the embedded AWS's. The token is made anew in SoftHSM2's store, which `cargo xtask demo`
+//! are the embedded AWS's. A new token is made in SoftHSM2's store, which `cargo xtask demo`
 //! puts below the target directory.
 
 use std::env;
