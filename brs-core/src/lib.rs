@@ -98,7 +98,9 @@ mod session;
 pub mod test_util;
 
 pub use base::session::BaseSession;
-pub use base::setup::{BaseCredentials, BaseLoader, BaseRequest, RegisteredBaseLoader, Setup};
+pub use base::setup::{
+    Asker, BaseCredentials, BaseLoader, BaseRequest, RegisteredBaseLoader, Setup,
+};
 pub use credentials::{DataOrigin, TemporaryCredentials, UnusableData};
 pub use kit::blocking::Blocking;
 pub use kit::clock::{Clock, Sleep, SystemClock};
@@ -107,6 +109,7 @@ pub use kit::secret::SecretString;
 pub use kit::secret_source::SecretSource;
 pub use kit::turns::limit_concurrent_refreshes;
 pub use method::events::{Event, Events};
+pub use method::fingerprint::Fingerprint;
 pub use method::identity::{CallerIdentity, Identity};
 pub use method::params::{MethodParams, Params};
 pub use method::strategy::{IntoStrategy, RefreshContext, RefreshReason, RefreshStrategy};

@@ -324,10 +324,11 @@ impl RefreshableSession {
         self.0.engine.strategy().method()
     }
 
-    /// The strategy, if it is a `T`.
+    /// The strategy, if it is a `T` or stands around one.
     pub fn strategy<T: RefreshStrategy>(&self) -> Option<&T> {
-        let strategy: &dyn Any = &**self.0.engine.strategy();
-        strategy.downcast_ref()
+        let first: &dyn RefreshStrategy = &**self.0.engine.strategy();
+        std::iter::successors(Some(first), |strategy| strategy.wrapped())
+            .find_map(|strategy| (strategy as &dyn Any).downcast_ref())
     }
 }
 

@@ -11,11 +11,14 @@ use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use futures_util::future::BoxFuture;
 
 use crate::base::session::BaseSession;
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::method::fingerprint::Fingerprint;
 use crate::method::identity::CallerIdentity;
+use crate::method::params::Params;
 use crate::method::strategy::RefreshStrategy;
 
 /// What a method's constructor gets of the session.
@@ -26,6 +29,37 @@ pub struct Setup {
     pub(crate) profile_name: Option<String>,
     pub(crate) base_credentials: BaseCredentials,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The access key id of base keys.
+    pub(crate) base_key: Option<Arc<str>>,
+    pub(crate) methods: Option<BuildMethod>,
+}
+
+/// Builds the strategy of a registered method: only the session knows them.
+pub(crate) type BuildMethod =
+    fn(String, Params, Setup) -> BoxFuture<'static, Result<Arc<dyn RefreshStrategy>, Error>>;
+
+/// Who asks: the identity behind a set-up's base credentials, for
+/// [`RefreshStrategy::fingerprint`].
+#[derive(Clone, Debug)]
+pub struct Asker {
+    base_credentials: BaseCredentials,
+    base_key: Option<Arc<str>>,
+    profile_name: Option<String>,
+}
+
+impl Asker {
+    /// What tells the asker from others; `None` if that cannot be told. Reads profile files where
+    /// the credentials are a profile's.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.base_credentials {
+            BaseCredentials::Session(session) => session.strategy().fingerprint(),
+            BaseCredentials::Keys => {
+                Some(Fingerprint::new("keys").with("access_key_id", self.base_key.as_deref()?))
+            }
+            BaseCredentials::Provider => None,
+            BaseCredentials::Found => base_loader().ok()??.asker(self.profile_name.as_deref()),
+        }
+    }
 }
 
 /// Where the credentials of a base configuration come from.
@@ -69,6 +103,33 @@ impl Setup {
         &self.base_credentials
     }
 
+    /// Who asks for credentials on this set-up. Keep it in the strategy: its fingerprint is part of
+    /// the strategy's.
+    pub fn asker(&self) -> Asker {
+        Asker {
+            base_credentials: self.base_credentials.clone(),
+            base_key: self.base_key.clone(),
+            profile_name: self.profile_name.clone(),
+        }
+    }
+
+    /// The strategy of another registered method on this set-up, for a method that stands around
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// Any error of opening a session of that method.
+    pub async fn strategy(
+        &self,
+        method: impl Into<String>,
+        params: impl Into<Params>,
+    ) -> Result<Arc<dyn RefreshStrategy>, Error> {
+        let build = self.methods.ok_or_else(|| {
+            Error::configuration("this set-up is not a session's: it knows no methods")
+        })?;
+        build(method.into(), params.into(), self.clone()).await
+    }
+
     /// The same set-up on top of a session, for a strategy that puts one beneath itself; see
     /// [`RefreshStrategy::base_session`].
     #[must_use]
@@ -107,6 +168,8 @@ impl Setup {
             profile_name: None,
             base_credentials: BaseCredentials::default(),
             clock,
+            base_key: None,
+            methods: None,
         }
     }
 
@@ -164,6 +227,14 @@ pub trait BaseLoader: Send + Sync {
     async fn http_client(&self, config: &SdkConfig) -> Result<Option<SharedHttpClient>, Error> {
         let _ = config;
         Ok(None)
+    }
+
+    /// Who asks where the user gave no base credentials: what tells the identity behind the
+    /// profile (`None`: that of the environment), or behind the default chain, from others, on
+    /// this host and on others. `None`, the default: it cannot be told.
+    fn asker(&self, profile_name: Option<&str>) -> Option<Fingerprint> {
+        let _ = profile_name;
+        None
     }
 
     /// STS GetCallerIdentity with the credentials of `config`, reached as `strategy` reaches STS if

@@ -16,6 +16,7 @@ use crate::credentials::TemporaryCredentials;
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
 use crate::method::events::{Event, EventSender};
+use crate::method::fingerprint::Fingerprint;
 use crate::method::identity::Identity;
 
 /// Code that fetches temporary credentials.
@@ -109,6 +110,23 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     ///
     /// Its refreshes count into this session's time limit, and `whoami()` tells it as a hop.
     fn base_session(&self) -> Option<&BaseSession> {
+        None
+    }
+
+    /// What decides which credentials the strategy gets, so that processes and hosts with an equal
+    /// one can share them. Default: `None`, it cannot be told, and they are not shared.
+    ///
+    /// It names everything that the source's answer depends on: parameters, endpoint and region,
+    /// and who asks ([`Setup::asker`](crate::Setup::asker)). It holds no secret. May read files:
+    /// it is asked for once, when a session is opened that shares.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+
+    /// The strategy that this one stands around, if it is a wrapper. Default: none.
+    ///
+    /// [`RefreshableSession::strategy`](crate::RefreshableSession::strategy) looks through it.
+    fn wrapped(&self) -> Option<&dyn RefreshStrategy> {
         None
     }
 

@@ -42,8 +42,8 @@ pub struct SessionBuilder {
     request: BaseRequest,
     base: Option<SdkConfig>,
     base_session: Option<BaseSession>,
-    /// Whether the base credentials are a key pair.
-    base_keys: bool,
+    /// The access key id, if the base credentials are a key pair.
+    base_key: Option<Arc<str>>,
     account_id: Option<String>,
     defer_refresh: bool,
     windows: Windows,
@@ -56,7 +56,12 @@ pub struct SessionBuilder {
     client_cache: (usize, ClientCachePolicy),
     retry_rejected: bool,
     seed: Option<u64>,
+    wrappers: Vec<Wrapper>,
 }
+
+/// Puts a strategy around another one.
+type Wrapper =
+    Arc<dyn Fn(Arc<dyn RefreshStrategy>) -> Result<Arc<dyn RefreshStrategy>, Error> + Send + Sync>;
 
 /// What the strategy comes from.
 enum From {
@@ -107,7 +112,7 @@ impl SessionBuilder {
             request: BaseRequest::default(),
             base: None,
             base_session: None,
-            base_keys: false,
+            base_key: None,
             account_id: None,
             defer_refresh: true,
             windows: Windows::default(),
@@ -120,6 +125,7 @@ impl SessionBuilder {
             client_cache: (DEFAULT_CAPACITY, ClientCachePolicy::default()),
             retry_rejected: true,
             seed: None,
+            wrappers: Vec::new(),
         }
     }
 
@@ -212,7 +218,8 @@ impl SessionBuilder {
     /// A [`Credentials`] is taken for a key pair that never changes: once it has expired, only a
     /// person can fix it.
     pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
-        self.base_keys = (&provider as &dyn Any).is::<Credentials>();
+        let keys = (&provider as &dyn Any).downcast_ref::<Credentials>();
+        self.base_key = keys.map(|keys| keys.access_key_id().into());
         self.request.credentials = Some(SharedCredentialsProvider::new(provider));
         self
     }
@@ -352,6 +359,22 @@ impl SessionBuilder {
         self
     }
 
+    /// Puts a strategy around the session's: `wrap` gets the method's strategy when the session is
+    /// opened and gives what the session uses. Several are put around each other in their order.
+    ///
+    /// A wrapper hands on what it does not change, and names what it stands around
+    /// ([`RefreshStrategy::wrapped`]).
+    pub fn wrap_strategy(
+        mut self,
+        wrap: impl Fn(Arc<dyn RefreshStrategy>) -> Result<Arc<dyn RefreshStrategy>, Error>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.wrappers.push(Arc::new(wrap));
+        self
+    }
+
     /// The seed of what is random: the start of advisory windows and the jitter of waits.
     #[cfg(feature = "test-util")]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -387,7 +410,7 @@ impl SessionBuilder {
         let profile_name = self.request.profile_name.clone();
         let base_credentials = match (&self.base_session, &self.request.credentials) {
             (Some(session), _) => BaseCredentials::Session(session.clone()),
-            (None, Some(_)) if self.base_keys => BaseCredentials::Keys,
+            (None, Some(_)) if self.base_key.is_some() => BaseCredentials::Keys,
             (None, Some(_)) => BaseCredentials::Provider,
             (None, None) if self.base.is_some() => BaseCredentials::Provider,
             (None, None) => BaseCredentials::Found,
@@ -414,10 +437,16 @@ impl SessionBuilder {
                     profile_name,
                     base_credentials,
                     clock: Arc::clone(&clock),
+                    base_key: self.base_key,
+                    methods: Some(build_method),
                 };
                 registry::method(&name)?.build(params, setup).await?
             }
         };
+        let strategy = self
+            .wrappers
+            .iter()
+            .try_fold(strategy, |strategy, wrap| wrap(strategy))?;
         let base = match strategy.region() {
             Some(region) if base.region().is_none() => {
                 let base = base
@@ -483,6 +512,15 @@ impl SessionBuilder {
             self.retry_rejected,
         ))
     }
+}
+
+/// For methods that stand around others.
+fn build_method(
+    name: String,
+    params: Params,
+    setup: Setup,
+) -> BoxFuture<'static, Result<Arc<dyn RefreshStrategy>, Error>> {
+    Box::pin(async move { registry::method(&name)?.build(params, setup).await })
 }
 
 impl IntoFuture for SessionBuilder {
