@@ -5,6 +5,7 @@
 //! to one process.
 
 pub(crate) mod blocking;
+pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod clock;
 pub(crate) mod default_http;
@@ -12,6 +13,7 @@ pub(crate) mod error;
 pub mod files;
 mod first_line;
 pub(crate) mod iso8601;
+pub(crate) mod limiter;
 pub mod path;
 pub(crate) mod per_process;
 pub(crate) mod runtime;

@@ -91,6 +91,7 @@ pub mod command;
 mod credentials;
 pub mod kit;
 mod method;
+mod pool;
 mod refresh;
 mod sdk;
 mod session;
@@ -105,6 +106,7 @@ pub use credentials::{DataOrigin, TemporaryCredentials, UnusableData};
 pub use kit::blocking::Blocking;
 pub use kit::clock::{Clock, Sleep, SystemClock};
 pub use kit::error::{Error, ErrorKind, Recovery};
+pub use kit::limiter::{Limiter, LimiterStatus};
 pub use kit::secret::SecretString;
 pub use kit::secret_source::SecretSource;
 pub use kit::turns::limit_concurrent_refreshes;
@@ -113,6 +115,10 @@ pub use method::fingerprint::Fingerprint;
 pub use method::identity::{CallerIdentity, Identity};
 pub use method::params::{MethodParams, Params};
 pub use method::strategy::{IntoStrategy, RefreshContext, RefreshReason, RefreshStrategy};
+pub use pool::{
+    PoolBuilder, PoolEvent, PoolEvents, PoolKey, PoolStatus, Prefetch, PrefetchReport, RoleKey,
+    SessionPool,
+};
 pub use refresh::{AdvisoryRefresh, RefreshBackoff, RefreshStatus};
 pub use session::registry::Method;
 pub use session::{

@@ -61,7 +61,7 @@ mod state;
 mod status;
 #[cfg(not(brs_model))]
 mod stops;
-mod sync;
+pub(crate) mod sync;
 mod times;
 
 pub use backoff::RefreshBackoff;

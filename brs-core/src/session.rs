@@ -8,6 +8,7 @@ mod builder;
 mod clients;
 mod config;
 mod identity;
+mod open;
 pub(crate) mod registry;
 
 use std::any::Any;
@@ -20,9 +21,11 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use serde::Serialize;
 
+pub(crate) use builder::Origin;
 pub use builder::SessionBuilder;
 pub use clients::{ClientCachePolicy, ClientCacheStats};
 pub use config::SessionConfig;
+pub(crate) use open::{Common, Options};
 
 use self::clients::{Clients, Key};
 use self::registry::Method;
@@ -67,6 +70,8 @@ struct Inner {
     engine: Arc<Engine>,
     config: SdkConfig,
     provider: SharedCredentialsProvider,
+    /// What `provider` holds: its count tells whether somebody uses it.
+    held: Arc<dyn ProvideCredentials>,
     clients: Clients,
     /// This session as another one's base.
     as_base: BaseSession,
@@ -474,9 +479,29 @@ impl RefreshableSession {
     /// ```
     #[cfg(feature = "object_store")]
     pub fn object_store_credentials(&self) -> object_store::aws::AwsCredentialProvider {
-        Arc::new(crate::sdk::ObjectStoreCredentials::new(Arc::clone(
-            &self.0.engine,
-        )))
+        Arc::new(crate::sdk::ObjectStoreCredentials::new(self.as_base()))
+    }
+}
+
+/// For pools.
+impl RefreshableSession {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.0.engine
+    }
+
+    /// How many handles the session has.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// How many use the session: clients and providers, and sessions on top. It counts itself, too.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0.held) + self.0.as_base.holders()
+    }
+
+    /// Drops the clients that the session keeps. Those that somebody holds go on working.
+    pub(crate) fn give_up_clients(&self) {
+        self.0.clients.clear();
     }
 }
 
@@ -488,16 +513,24 @@ impl RefreshableSession {
         clients: Clients,
         retry_rejected: bool,
     ) -> Self {
-        let provider = crate::sdk::provider(&engine);
+        let held = crate::sdk::provider(&engine);
+        let provider = SharedCredentialsProvider::from(Arc::clone(&held));
         let config = crate::sdk::session_config(&base, &engine, &provider, retry_rejected);
         let as_base = BaseSession::new(Arc::clone(&engine), base, parent);
         Self(Arc::new(Inner {
             engine,
             config,
             provider,
+            held,
             clients,
             as_base,
         }))
+    }
+}
+
+impl From<RefreshableSession> for BaseSession {
+    fn from(session: RefreshableSession) -> Self {
+        session.as_base()
     }
 }
 

@@ -1,14 +1,16 @@
-//! The same question to hundreds of accounts, over one base session.
+//! The same question to hundreds of accounts, from one pool of sessions.
 //!
-//! Opening a session costs no call: a role is assumed when its credentials are first used. The
-//! sessions share the HTTP client of STS, at most 64 refreshes of the method run at a time, and an
-//! account that refuses fails alone.
+//! The pool fetches the credentials of all accounts at the start, in the pace that STS allows, and
+//! keeps them fresh. The sessions share the hub's credentials and the client of STS, and an account
+//! that refuses fails alone.
 //!
 //! For real AWS, set `HUB_ROLE_ARN` to the role of your management account, `ACCOUNTS_FILE` to a
 //! file of account ids, one on each line, `ROLE_NAME` to the name of the role to assume in each of
 //! them, and `AWS_REGION`.
 
-use brs::{RefreshableSession, prelude::*, sts};
+use std::time::Duration;
+
+use brs::{RefreshableSession, RoleKey, SessionPool, prelude::*, sts};
 use tokio::task::JoinSet;
 
 #[tokio::main]
@@ -16,12 +18,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = brs::open(sts::Params::new(std::env::var("HUB_ROLE_ARN")?)).await?;
     let role_name = std::env::var("ROLE_NAME")?;
     let accounts = std::fs::read_to_string(std::env::var("ACCOUNTS_FILE")?)?;
+    let accounts = accounts.lines().map(str::trim).filter(|id| !id.is_empty());
+    let keys: Vec<_> = accounts
+        .map(|account| RoleKey::new(format!("arn:aws:iam::{account}:role/{role_name}")))
+        .collect();
+
+    let pool = SessionPool::builder(|key: &RoleKey| sts::Params::from(key))
+        .assume_from(hub)
+        .build();
+    let report = pool.prefetch(keys.clone(), Duration::from_secs(300)).await;
+    println!("{} accounts refuse", report.failures().count());
 
     let mut tasks = JoinSet::new();
-    for account in accounts.lines().map(str::trim).filter(|id| !id.is_empty()) {
-        let role_arn = format!("arn:aws:iam::{account}:role/{role_name}");
-        let session = hub.assume(role_arn).await?;
-        let account = account.to_owned();
+    for key in keys {
+        let session = pool.get(&key)?;
+        let account = key
+            .role_arn()
+            .split(':')
+            .nth(4)
+            .unwrap_or_default()
+            .to_owned();
         tasks.spawn(async move { (account, count_buckets(&session).await) });
     }
 

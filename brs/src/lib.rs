@@ -58,8 +58,9 @@
 //!
 //! # For programs
 //!
-//! [`open`], [`RefreshableSession`], [`SessionBuilder`] and the parameters of the methods; [`Error`]
-//! and [`Recovery`] for [what failed](crate::manual::errors); [`RefreshStatus`] and [`Event`] for
+//! [`open`], [`RefreshableSession`], [`SessionBuilder`] and the parameters of the methods;
+//! [`SessionPool`] for [hundreds of accounts](crate::manual::scale); [`Error`] and [`Recovery`] for
+//! [what failed](crate::manual::errors); [`RefreshStatus`] and [`Event`] for
 //! [watching it](crate::manual::running); [`set_default_session`] and [`client()`] for code that
 //! cannot be handed a session. The [`prelude`] has the extension traits.
 //!
@@ -75,11 +76,16 @@ pub use brs_core::{
     RefreshableSession, SecretSource, SecretString, SessionBuilder, SessionConfig,
     TemporaryCredentials, limit_concurrent_refreshes,
 };
+// For programs with hundreds of sessions.
+pub use brs_core::{
+    Limiter, LimiterStatus, PoolBuilder, PoolEvent, PoolEvents, PoolKey, PoolStatus, Prefetch,
+    PrefetchReport, RoleKey, SessionPool,
+};
 // For authors of methods.
 pub use brs_core::{
-    BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, DataOrigin,
-    IntoStrategy, MethodParams, Params, RefreshContext, RefreshStrategy, RegisteredBaseLoader,
-    Setup, Sleep, SystemClock, UnusableData, kit, register_method,
+    Asker, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, DataOrigin,
+    Fingerprint, IntoStrategy, MethodParams, Params, RefreshContext, RefreshStrategy,
+    RegisteredBaseLoader, Setup, Sleep, SystemClock, UnusableData, kit, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]

@@ -12,6 +12,7 @@
 //! | [`messaging`] | MQTT to AWS IoT Core |
 //! | [`errors`] | what to match on, what to alert on |
 //! | [`running`] | Lambda, containers, forks, memory, metrics, limits |
+//! | [`scale`] | hundreds of accounts, many processes, many hosts |
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
@@ -48,6 +49,8 @@ chapters! {
     errors: "manual/errors.md",
     /// Running it: Lambda, containers, forks, memory, metrics, limits.
     running: "manual/running.md",
+    /// Hundreds of accounts, many processes, many hosts.
+    scale: "manual/scale.md",
     /// The defaults, and why.
     defaults: "manual/defaults.md",
     /// Writing a method.

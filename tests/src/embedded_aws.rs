@@ -313,6 +313,14 @@ impl EmbeddedAws {
         self.state.faults.fail_always(action, failure);
     }
 
+    /// Throttles AssumeRole beyond a rate, in real time: `burst` calls at once, then `per_second`
+    /// calls a second.
+    pub fn limit_rate(&self, per_second: u32, burst: u32) {
+        self.state
+            .faults
+            .limit(faults::ASSUME_ROLE, per_second, burst);
+    }
+
     /// Answers all requests that hang at this moment as if nothing had been.
     pub fn release_hangs(&self) {
         self.state.faults.release_hangs();

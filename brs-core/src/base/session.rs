@@ -123,6 +123,11 @@ impl BaseSession {
         self.0.parent.as_ref()
     }
 
+    /// How many hold it.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.0.engine
     }

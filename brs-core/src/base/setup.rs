@@ -2,8 +2,9 @@
 //!
 //! A crate that can read profiles registers a [`BaseLoader`], from which every method profits.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 use crate::base::session::BaseSession;
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::kit::per_process::PerProcess;
 use crate::method::fingerprint::Fingerprint;
 use crate::method::identity::CallerIdentity;
 use crate::method::params::Params;
@@ -32,6 +34,24 @@ pub struct Setup {
     /// The access key id of base keys.
     pub(crate) base_key: Option<Arc<str>>,
     pub(crate) methods: Option<BuildMethod>,
+    pub(crate) commons: Option<Commons>,
+    pub(crate) is_limited: bool,
+}
+
+/// What the strategies of a pool have in common, by their types.
+#[derive(Clone, Default)]
+pub(crate) struct Commons(PerProcessCommons);
+
+type PerProcessCommons = Arc<PerProcess<Mutex<Vec<Arc<dyn Any + Send + Sync>>>>>;
+
+/// How many are kept: a pool's strategies differ in their parameters, seldom in how they reach
+/// their source.
+const COMMONS: usize = 64;
+
+impl fmt::Debug for Commons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commons").finish_non_exhaustive()
+    }
 }
 
 /// Builds the strategy of a registered method: only the session knows them.
@@ -113,6 +133,64 @@ impl Setup {
         }
     }
 
+    /// Something that the strategies of a pool have in common, such as a client of their source: the
+    /// one that `fits`, or what `make` gives. A session outside of a pool has its own.
+    ///
+    /// # Errors
+    ///
+    /// That of `make`.
+    pub async fn common<T: Send + Sync + 'static>(
+        &self,
+        fits: impl Fn(&T) -> bool,
+        make: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Arc<T>, Error> {
+        let Some(commons) = &self.commons else {
+            return make.await.map(Arc::new);
+        };
+        let known = || commons.0.get_or_make(|_| Mutex::default());
+        let found = {
+            let known = known();
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut of_type = known
+                .iter()
+                .filter_map(|one| Arc::clone(one).downcast::<T>().ok());
+            of_type.find(|one| fits(one))
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let made = Arc::new(make.await?);
+        let known = known();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < COMMONS {
+            known.push(made.clone());
+        }
+        Ok(made)
+    }
+
+    /// This set-up on what another one stands on: base configuration and base credentials.
+    #[must_use]
+    pub fn standing_as(mut self, other: &Self) -> Self {
+        self.base = Arc::clone(&other.base);
+        self.base_credentials = other.base_credentials.clone();
+        self.profile_name.clone_from(&other.profile_name);
+        self
+    }
+
+    /// The same set-up outside of a pool: what it makes is not shared, and may itself be kept in
+    /// common.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.commons = None;
+        self
+    }
+
+    /// Whether a limiter paces the calls. Then a refresh that failed in a way that a retry may help
+    /// is made again by the engine, in the limiter's line: the strategy calls its source once.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
     /// The strategy of another registered method on this set-up, for a method that stands around
     /// others.
     ///
@@ -170,6 +248,8 @@ impl Setup {
             clock,
             base_key: None,
             methods: None,
+            commons: None,
+            is_limited: false,
         }
     }
 

@@ -28,10 +28,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
-use once_cell::race::OnceNonZeroUsize;
+use once_cell::race::{OnceBox, OnceNonZeroUsize};
 use tokio::sync::oneshot;
 
 use crate::kit::error::Error;
+use crate::kit::limiter::Limiter;
 use crate::kit::per_process::PerProcess;
 
 /// Calls of one method in flight at a time, unless the program says otherwise: tried with 2,000 STS
@@ -75,7 +76,7 @@ pub(crate) fn limit() -> usize {
 
 /// How much a call that has no turn yet is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
+pub(crate) enum Wanted {
     /// A call that is in flight waits for it.
     Within,
     /// A caller waits for it.
@@ -266,6 +267,10 @@ pub(crate) struct Place {
     /// 0: not in line, not yet or no longer. Changed under the lock of the lines, as `wanted` is.
     number: AtomicU64,
     wanted: Mutex<Wanted>,
+    /// The line before that one, if there is one; set once, before the place is in it.
+    limiter: OnceBox<Limiter>,
+    /// The number in the limiter's line; changed under its lock.
+    permit_number: AtomicU64,
 }
 
 impl Place {
@@ -295,6 +300,31 @@ impl Place {
             // Has it left, its turn is not counted and can just be dropped.
             let _ = waiter.send(turn);
         }
+        // A call that lines up from now on sees how much it is wanted.
+        if let Some(limiter) = self.limiter.get() {
+            limiter.move_up(self);
+        }
+    }
+
+    /// The place is in the limiter's line from now on.
+    pub(crate) fn line_up_in(&self, limiter: &Limiter) {
+        self.limiter.get_or_init(|| Box::new(limiter.clone()));
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn permit_number(&self) -> u64 {
+        self.permit_number.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_permit_number(&self, number: u64) {
+        self.permit_number.store(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_permit_number(&self) -> u64 {
+        self.permit_number.swap(0, Ordering::Relaxed)
     }
 
     /// Lines up for a turn; at the end again, should it have had one.

@@ -1,29 +1,21 @@
-//! What a session tells those who watch it: a bounded stream of events per subscriber.
+//! What a session tells those who watch it.
 //!
-//! Owns the broadcast channel, one in each process. A subscriber that reads slowly loses the oldest
-//! events and is told how many; it never delays a refresh. Events never hold a secret. Sending
-//! wakes subscribers, which runs foreign code: the engine sends only while it holds no lock. Events
-//! of one flight come in order; those of two that follow each other at once may overlap.
+//! Events never hold a secret. Sending wakes subscribers, which runs foreign code: the engine sends
+//! only while it holds no lock. Events of one flight come in order; those of two that follow each
+//! other at once may overlap.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use crate::kit::channel::{Channel, Subscription};
 use crate::kit::error::Error;
-use crate::kit::per_process::PerProcess;
 use crate::method::strategy::RefreshReason;
-
-/// How many events a subscriber may lag behind before it loses the oldest.
-const CAPACITY: usize = 256;
 
 /// Something that happened to a session's credentials.
 #[derive(Clone, Debug)]
@@ -89,41 +81,44 @@ pub enum Event {
     },
 }
 
-/// The sending side; all clones feed the same subscribers.
+/// Is told every event of a session, at once. It must not wait.
+#[derive(Clone)]
+pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&Event) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+/// The sending side of a session's events; all clones feed the same subscribers.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSender {
-    shared: Arc<Shared>,
+    channel: Arc<Channel<Event>>,
+    observer: Option<Observer>,
     /// Tells sessions apart in logs.
     method: &'static str,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    /// With the session; its subscribers' streams have ended.
-    is_closed: AtomicBool,
-    channel: PerProcess<Mutex<Channel>>,
-}
-
-/// `None`: there is no subscriber yet. Its room for [`CAPACITY`] events is most of what an idle
-/// session would take, and most are never listened to.
-type Channel = Option<broadcast::Sender<Event>>;
-
 impl EventSender {
     pub(crate) fn new(method: &'static str) -> Self {
         Self {
-            shared: Arc::default(),
+            channel: Arc::default(),
+            observer: None,
             method,
         }
     }
 
+    pub(crate) fn observed_by(self, observer: Option<Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
     /// Puts the event into the subscribers' streams.
     pub(crate) fn send(&self, event: Event) {
-        let Some(channel) = self.channel(|channel| channel.clone()) else {
-            return;
-        };
-        // Wakes subscribers, whose wakers are foreign: what comes after an event, a launch or a
-        // landing, must come. An error means that no subscriber is left.
-        let _ = catch_unwind(AssertUnwindSafe(|| channel.send(event)));
+        if let Some(observer) = &self.observer {
+            (observer.0)(&event);
+        }
+        self.channel.send(event);
     }
 
     /// Logs the event: runs the program's `tracing` subscriber.
@@ -148,39 +143,12 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        let receiver = self.channel(|channel| {
-            if self.shared.is_closed.load(Ordering::Relaxed) {
-                // A stream whose sender is gone.
-                return broadcast::Sender::new(1).subscribe();
-            }
-            channel
-                .get_or_insert_with(|| broadcast::Sender::new(CAPACITY))
-                .subscribe()
-        });
-        Events {
-            process: std::process::id(),
-            stream: Some(BroadcastStream::new(receiver)),
-        }
+        Events(self.channel.subscribe())
     }
 
     /// Ends every subscriber's stream.
     pub(crate) fn close(&self) {
-        // Before the lock, under which subscribers look.
-        self.shared.is_closed.store(true, Ordering::Relaxed);
-        let channel = self.channel(Option::take);
-        // Wakes subscribers, so without the lock.
-        drop(channel);
-    }
-
-    fn channel<R>(&self, look: impl FnOnce(&mut Channel) -> R) -> R {
-        look(
-            &mut self
-                .shared
-                .channel
-                .get()
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        self.channel.close();
     }
 }
 
@@ -188,11 +156,7 @@ impl EventSender {
 /// gone, and in a forked child, which subscribes for itself.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is read"]
-pub struct Events {
-    /// Which has subscribed.
-    process: u32,
-    stream: Option<BroadcastStream<Event>>,
-}
+pub struct Events(Subscription<Event>);
 
 impl Events {
     /// The next event; `None` when the session is gone.
@@ -203,37 +167,13 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
-
-    /// In a forked child the channel is the parent's: reading it, and dropping the stream, would
-    /// take its lock.
-    fn leave_the_parents(&mut self) {
-        if self.process != std::process::id() {
-            std::mem::forget(self.stream.take());
-        }
-    }
 }
 
 impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.leave_the_parents();
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(None);
-        };
-        Pin::new(stream).poll_next(cx).map(|item| {
-            item.map(|event| {
-                event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed {
-                    count,
-                })
-            })
-        })
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        self.leave_the_parents();
+        self.0.poll_next(cx, |count| Event::Missed { count })
     }
 }
 
@@ -303,6 +243,7 @@ fn trace(method: &'static str, event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::channel::CAPACITY;
     use futures_util::FutureExt;
 
     #[test]

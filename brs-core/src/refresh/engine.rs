@@ -11,13 +11,15 @@
 //! - The last handle goes: `the_last_handle_ends_task_flight_and_set`
 //!   (`tests/engine/lifetimes.rs`).
 
+mod unattended;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::calls::{Answer, closed};
-use super::eager::{EagerStep, EagerTask};
+use super::eager::EagerTask;
 use super::flight::{Flight, Outcome};
 use super::guard::{Fetched, Guard};
 use super::launch::Launcher;
@@ -28,8 +30,9 @@ use super::sync::{Cell, Mutex, lock};
 use super::times::{CachedSet, Moment};
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::kit::limiter::Limiter;
 use crate::kit::per_process::PerProcess;
-use crate::method::events::{EventSender, Events};
+use crate::method::events::{EventSender, Events, Observer};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
 /// What the engine is built with.
@@ -41,6 +44,10 @@ pub(crate) struct Config {
     pub(crate) account_id: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: Option<Handle>,
+    /// What paces the calls to the source, beside other sessions'.
+    pub(crate) limiter: Option<Limiter>,
+    /// Is told every event, at once.
+    pub(crate) observer: Option<Observer>,
     /// Of what is random; without one it differs between sessions and between processes.
     pub(crate) seed: Option<u64>,
 }
@@ -76,9 +83,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(strategy: Arc<dyn RefreshStrategy>, config: Config) -> Arc<Self> {
-        let events = EventSender::new(strategy.method());
+        let events = EventSender::new(strategy.method()).observed_by(config.observer.clone());
         Arc::new(Self {
-            launcher: Launcher::new(Arc::clone(&strategy), config.runtime.clone()),
+            launcher: Launcher::new(
+                Arc::clone(&strategy),
+                config.runtime.clone(),
+                config.limiter.clone(),
+            ),
             state: PerProcess::new(),
             known: Cell::empty(),
             strategy,
@@ -292,37 +303,6 @@ impl Engine {
             () = &mut time_is_up => Err(Error::connection(format!("no answer within {limit:?}"))),
         }
         .map_err(|error| error.or_method(method))
-    }
-
-    /// Starts the task that refreshes without a caller.
-    pub(crate) fn keep_fresh(self: &Arc<Self>) -> Result<(), Error> {
-        self.eager.start(self)
-    }
-
-    /// One step of the eager task; `None`: the session is closed.
-    pub(super) fn eager_step(self: &Arc<Self>) -> Option<EagerStep> {
-        let now = self.now();
-        self.change(|state, effects| {
-            if state.closed {
-                return None;
-            }
-            if let Some(flight) = &state.flight {
-                return Some(EagerStep::Wait(Arc::clone(flight)));
-            }
-            let left = match &state.set {
-                Some(set) if !state.invalidated => match set.times {
-                    Some(times) if times.advisory.is_due(now) => Duration::ZERO,
-                    Some(times) => times.advisory.left(now),
-                    None => Duration::MAX,
-                },
-                _ => Duration::ZERO,
-            };
-            let left = left.max(state.held_unattended(now));
-            if left.is_zero() {
-                return Some(EagerStep::Wait(state.start(false, now, effects)));
-            }
-            Some(EagerStep::Sleep(left))
-        })
     }
 
     /// Forgets the credentials and answers all further calls with an error.
@@ -565,6 +545,7 @@ mod tests {
         let config = Config {
             rules: Rules {
                 method: "scripted",
+                is_limited: false,
                 policy,
                 windows: Windows::default(),
                 backoff: RefreshBackoff::default(),
@@ -573,6 +554,8 @@ mod tests {
             account_id: None,
             clock: Arc::new(ManualClock::new(std::time::UNIX_EPOCH)),
             runtime: None,
+            limiter: None,
+            observer: None,
             seed: Some(7),
         };
         let engine = Engine::new(

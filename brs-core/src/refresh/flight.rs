@@ -15,12 +15,18 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::sync::{Mutex, lock};
 use super::times::{CachedSet, Moment};
-use crate::kit::error::Error;
+use crate::kit::error::{Error, Recovery};
 use crate::method::strategy::RefreshReason;
+
+/// How often a flight behind a limiter asks the source: as often as the AWS SDK does by default.
+const TRIES: u32 = 3;
+/// The same while the source throttles, which the limiter answers by slowing down.
+const THROTTLED_TRIES: u32 = 10;
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -60,6 +66,8 @@ pub(crate) struct Flight {
     method: &'static str,
     /// The process that it was started in; in a fork of it, it has no waiters.
     process: u32,
+    /// How often the source has answered that it may be asked again.
+    tries: AtomicU32,
     inner: Mutex<Inner>,
 }
 
@@ -80,6 +88,7 @@ impl Flight {
             place: Arc::default(),
             method,
             process: std::process::id(),
+            tries: AtomicU32::new(0),
             inner: Mutex::default(),
         })
     }
@@ -87,6 +96,17 @@ impl Flight {
     /// Whether this process has forked since: the flight is the parent's.
     pub(crate) fn is_the_parents(&self) -> bool {
         self.process != std::process::id()
+    }
+
+    /// Whether the source, which gave `error`, is asked again: a flight behind a limiter does so,
+    /// in the limiter's line, in place of the source's own client.
+    pub(super) fn try_again(&self, error: &Error) -> bool {
+        let most = match error.recovery() {
+            Recovery::Throttled => THROTTLED_TRIES,
+            Recovery::Soon => TRIES,
+            _ => return false,
+        };
+        self.tries.fetch_add(1, Ordering::Relaxed) + 1 < most
     }
 
     /// Gives every waiter the outcome; the first one counts.

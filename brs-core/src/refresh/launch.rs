@@ -40,9 +40,10 @@ mod real {
     use super::super::times::Moment;
     use crate::kit::blocking::Blocking;
     use crate::kit::error::Error;
+    use crate::kit::limiter::{Granted, Limiter, Permit};
     use crate::kit::per_process::PerProcess;
     use crate::kit::runtime;
-    use crate::kit::turns::{self, Place, Ticket, Turn};
+    use crate::kit::turns::{self, Place, Turn};
     use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
     /// How long a call that was in the air while the process was stopped has for an answer that may
@@ -56,6 +57,8 @@ mod real {
         /// The runtime that the user chose, and the process that drives it: its threads do not
         /// follow a fork.
         chosen: Option<(Handle, u32)>,
+        /// What calls line up in before they line up for a turn.
+        limiter: Option<Limiter>,
         /// Locked from spawning a tower until its handle is stored, or two that launch one after
         /// the other could leave the handle of the first.
         current: PerProcess<Mutex<Current>>,
@@ -74,11 +77,13 @@ mod real {
         pub(in super::super) fn new(
             strategy: Arc<dyn RefreshStrategy>,
             chosen: Option<Handle>,
+            limiter: Option<Limiter>,
         ) -> Self {
             let chosen = chosen.map(|chosen| (chosen, std::process::id()));
             Self {
                 strategy,
                 chosen,
+                limiter,
                 current: PerProcess::new(),
             }
         }
@@ -106,6 +111,11 @@ mod real {
                 .chosen
                 .as_ref()
                 .filter(|(_, process)| *process == std::process::id());
+            // Here, where foreign code may run: it looks at the clock.
+            let permit = self
+                .limiter
+                .as_ref()
+                .map(|limiter| limiter.line_up(&flight.place, cx.clock()));
             let current = self.current.get();
             let mut current = lock(&current);
             if current.ended {
@@ -121,12 +131,14 @@ mod real {
                 lined_up,
                 is_interactive,
                 stops: Arc::clone(&stops),
+                limiter: self.limiter.clone(),
                 place: current.place.clone(),
                 state: Mutex::new(CallState::new(guard)),
             });
             let tower = Tower {
                 call: Arc::downgrade(&call),
                 place: Arc::clone(&flight.place),
+                permit,
                 method: self.strategy.method(),
                 limit,
                 stops,
@@ -166,6 +178,7 @@ mod real {
         /// Weak: what a call holds is foreign, and dropped where it runs.
         call: Weak<Call>,
         place: Arc<Place>,
+        permit: Option<Permit>,
         method: &'static str,
         limit: Duration,
         stops: Arc<StopWatch>,
@@ -216,15 +229,23 @@ mod real {
     }
 
     impl Tower {
-        async fn run(self) {
-            let ticket = self.place.line_up(self.method);
-            let Some((turn, waited)) = self.wait_for_turn(ticket).await else {
+        async fn run(mut self) {
+            let (permit, place, method) =
+                (self.permit.take(), Arc::clone(&self.place), self.method);
+            let line = async move {
+                let granted = match permit {
+                    Some(permit) => permit.await,
+                    None => None,
+                };
+                (place.line_up(method).await, granted)
+            };
+            let Some(((turn, granted), waited)) = self.wait_for_turn(line).await else {
                 return;
             };
             let Some(call) = self.call() else { return };
             let mut stops = 0;
             self.stops.was_stopped(&mut stops);
-            call.give(turn, waited.filter(|_| stops == 0), stops);
+            call.give(turn, granted, waited.filter(|_| stops == 0), stops);
             drop(call);
             if let Some(fetched) = self.watch(stops).await {
                 self.land(fetched);
@@ -248,14 +269,18 @@ mod real {
 
         /// Waits in line, for as long as flights of the method succeed. With the turn it gives how
         /// many had succeeded when the wait began, if it was no longer than one time limit.
-        async fn wait_for_turn(&self, mut ticket: Ticket) -> Option<(Arc<Turn>, Option<u64>)> {
+        async fn wait_for_turn(
+            &self,
+            line: impl Future<Output = (Arc<Turn>, Option<Granted>)>,
+        ) -> Option<((Arc<Turn>, Option<Granted>), Option<u64>)> {
+            let mut line = std::pin::pin!(line);
             let mut stops = 0;
             let (mut successes, mut is_first) = (None, true);
             let mut time_is_up = std::pin::pin!(futures_util::future::OptionFuture::from(None));
             loop {
                 tokio::select! {
                     biased;
-                    turn = &mut ticket => {
+                    turn = &mut line => {
                         return Some((turn, successes.filter(|_| is_first)));
                     }
                     // Only once it has to wait.
@@ -374,7 +399,7 @@ mod real {
         fn a_closed_session_launches_nothing() {
             let clock = ManualClock::new(std::time::UNIX_EPOCH);
             let scripted = Scripted::always(Step::Hang);
-            let launcher = Launcher::new(scripted.shared(), None);
+            let launcher = Launcher::new(scripted.shared(), None, None);
             launcher.end();
             let flight = Flight::new(
                 "scripted",
@@ -409,6 +434,7 @@ mod modelled {
     use super::super::flight::Flight;
     use super::super::guard::{Fetched, Guard};
     use super::super::times::Moment;
+    use crate::kit::limiter::Limiter;
     use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
     /// Where flights run under the model checker: on its tasks, without turns and time limits.
@@ -416,7 +442,11 @@ mod modelled {
     pub(in super::super) struct Launcher(Arc<dyn RefreshStrategy>);
 
     impl Launcher {
-        pub(in super::super) fn new(strategy: Arc<dyn RefreshStrategy>, _: Option<Handle>) -> Self {
+        pub(in super::super) fn new(
+            strategy: Arc<dyn RefreshStrategy>,
+            _: Option<Handle>,
+            _: Option<Limiter>,
+        ) -> Self {
             Self(strategy)
         }
 

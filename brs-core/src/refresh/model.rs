@@ -81,6 +81,7 @@ fn engine(
     let config = Config {
         rules: Rules {
             method: "model",
+            is_limited: false,
             policy,
             windows: Windows::default(),
             backoff: RefreshBackoff::Adaptive,
@@ -89,6 +90,8 @@ fn engine(
         account_id: None,
         clock: Arc::new(clock.clone()),
         runtime: None,
+        limiter: None,
+        observer: None,
         seed: Some(7),
     };
     Engine::new(Arc::clone(source) as Arc<dyn RefreshStrategy>, config)

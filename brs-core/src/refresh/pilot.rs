@@ -20,9 +20,11 @@ use super::guard::{Fetched, Guard};
 use super::stops::StopWatch;
 use super::sync::{Mutex, lock};
 use super::times::Moment;
+use crate::credentials::TemporaryCredentials;
 use crate::kit::blocking::Blocking;
 use crate::kit::clock::{ForeignSleep, Sleep, sleep_on};
-use crate::kit::error::Error;
+use crate::kit::error::{Error, Recovery};
+use crate::kit::limiter::{Granted, Limiter};
 use crate::kit::turns::{self, Turn};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
@@ -41,6 +43,7 @@ pub(super) struct Call {
     pub(super) is_interactive: bool,
     /// Beaten by the tower. A failure after a stop says nothing about the source.
     pub(super) stops: Arc<StopWatch>,
+    pub(super) limiter: Option<Limiter>,
     /// One call at a time, of this session.
     pub(super) place: Blocking,
     pub(super) state: Mutex<CallState>,
@@ -53,6 +56,8 @@ pub(super) struct CallState {
     /// Until the flight lands.
     turn: Option<Arc<Turn>>,
     has_begun: bool,
+    /// The limiter's permit.
+    granted: Option<Granted>,
     /// How many calls of the method had succeeded when it lined up, if it had to wait.
     waited: Option<u64>,
     /// How often the process had been stopped when it got its turn.
@@ -67,6 +72,7 @@ impl CallState {
             guard: Some(guard),
             turn: None,
             has_begun: false,
+            granted: None,
             waited: None,
             stops: 0,
             sleep: None,
@@ -83,9 +89,16 @@ impl Call {
     }
 
     /// Lets the call begin.
-    pub(super) fn give(&self, turn: Arc<Turn>, waited: Option<u64>, stops: u64) {
+    pub(super) fn give(
+        &self,
+        turn: Arc<Turn>,
+        granted: Option<Granted>,
+        waited: Option<u64>,
+        stops: u64,
+    ) {
         let mut state = lock(&self.state);
-        (state.turn, state.waited, state.stops) = (Some(turn), waited, stops);
+        (state.turn, state.granted) = (Some(turn), granted);
+        (state.waited, state.stops) = (waited, stops);
     }
 
     /// What the call is doing.
@@ -139,7 +152,7 @@ impl Call {
 
     async fn fetch(&self) -> Fetched {
         let span = span(self.strategy.method(), &self.cx);
-        let (turn, waited) = {
+        let (turn, granted, waited) = {
             let mut state = lock(&self.state);
             let Some(turn) = state.turn.clone() else {
                 return Fetched::failed(ended());
@@ -148,7 +161,7 @@ impl Call {
             if let Some(guard) = &mut state.guard {
                 guard.set_span(&span);
             }
-            (turn, state.waited.take())
+            (turn, state.granted, state.waited.take())
         };
         let Ok(place) = self.place.take().await else {
             return Fetched::failed(blocks());
@@ -173,10 +186,30 @@ impl Call {
             .unwrap_or_else(|_| Err(panicked()));
         // Free before anybody has the answer: they may call again at once.
         drop(place);
+        self.slow_down(&result, granted);
         Fetched {
             result,
             asked: Some(asked),
             was_stopped: false,
+        }
+    }
+}
+
+impl Call {
+    /// Tells the limiter that the source wants fewer calls, if it does.
+    fn slow_down(&self, result: &Result<TemporaryCredentials, Error>, granted: Option<Granted>) {
+        let is_throttled = |error: &Error| error.recovery() == Recovery::Throttled;
+        let (Some(limiter), Some(granted)) = (&self.limiter, granted) else {
+            return;
+        };
+        if result.as_ref().is_err_and(is_throttled)
+            && let Some(rate) = limiter.throttled(granted, self.cx.clock().monotonic())
+        {
+            self.cx.warn(
+                "slowed_down",
+                format!("the source throttles: it is called {rate:.1} times a second at most, and more with time"),
+                [("calls_per_second", format!("{rate:.1}"))],
+            );
         }
     }
 }

@@ -95,6 +95,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             };
             Rules {
                 method: "scripted",
+                is_limited: false,
                 policy: Policy {
                     advisory_refresh,
                     static_stability,

@@ -14,7 +14,7 @@ use super::flight::{Flight, Outcome};
 use super::guard::Fetched;
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
-use super::times::{CachedSet, Moment, Obtained, Times, Windows};
+use super::times::{ADVISORY_JITTER, ADVISORY_SPREAD, CachedSet, Moment, Obtained, Times, Windows};
 use crate::credentials::TemporaryCredentials;
 use crate::kit::check::is_account_id;
 use crate::kit::error::Error;
@@ -64,6 +64,8 @@ pub(crate) struct Failure {
 pub(crate) struct Rules {
     /// The strategy's, for errors that do not name one.
     pub(crate) method: &'static str,
+    /// A limiter paces the calls: a flight asks again itself where that may help.
+    pub(crate) is_limited: bool,
     pub(crate) policy: Policy,
     pub(crate) windows: Windows,
     pub(crate) backoff: RefreshBackoff,
@@ -101,6 +103,8 @@ pub(crate) struct Known {
     former: VecDeque<String>,
     /// Whether the last set had expired when it arrived.
     arrived_expired: bool,
+    /// The next set's advisory window begins at a time of its own.
+    spreads_next: bool,
 }
 
 impl Deref for State {
@@ -218,13 +222,12 @@ impl State {
         let accepted = fetched
             .result
             .and_then(|credentials| self.accept(credentials, asked, now, rules));
-        if fetched.was_stopped
-            && accepted
-                .as_ref()
-                .is_err_and(|error| !error.is_unrecoverable())
-        {
-            // Only the process failed: it was stopped when the answer came. The source is asked
-            // again.
+        let asks_again = |error: &Error| {
+            // Only the process failed: it was stopped when the answer came.
+            let only_stopped = fetched.was_stopped && !error.is_unrecoverable();
+            only_stopped || (rules.is_limited && fetched.asked.is_some() && flight.try_again(error))
+        };
+        if accepted.as_ref().is_err_and(asks_again) {
             effects.dropped = accepted.err();
             self.launch(flight, effects);
             return;
@@ -302,14 +305,14 @@ impl State {
             ))
             .retryable());
         }
-        let roll = self.roll(rules);
+        let early = self.early(rules);
         let obtained = Obtained { asked, now };
         let times = Times::new(
             credentials.expiration(),
             credentials.server_time(),
             obtained,
             rules.windows,
-            roll,
+            early,
         );
         self.arrived_expired = times.is_err();
         let times = times.map_err(|_| {
@@ -518,12 +521,23 @@ impl State {
         self.arrived_expired && self.failure.is_some()
     }
 
-    /// How much earlier the advisory window of a set begins, as a part of the most.
-    fn roll(&mut self, rules: &Rules) -> f64 {
+    /// How much earlier the advisory window of a set begins, as a part of it.
+    fn early(&mut self, rules: &Rules) -> f64 {
+        let most = if self.spreads_next {
+            self.spreads_next = false;
+            ADVISORY_SPREAD
+        } else {
+            ADVISORY_JITTER
+        };
         match rules.policy.advisory_refresh {
-            super::AdvisoryRefresh::Background => self.rng.f64(),
+            super::AdvisoryRefresh::Background => most * self.rng.f64(),
             super::AdvisoryRefresh::Foreground => 0.0,
         }
+    }
+
+    /// Many sets are fetched together, and must not become due together.
+    pub(crate) fn spread_next(&mut self) {
+        self.spreads_next = true;
     }
 
     fn has_key(&self, access_key_id: &str) -> bool {

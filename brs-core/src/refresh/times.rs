@@ -33,7 +33,10 @@ const MANDATORY_WINDOW: Duration = Duration::from_secs(60);
 const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The start of the advisory window is moved earlier by up to this part of it.
-const ADVISORY_JITTER: f64 = 0.1;
+pub(crate) const ADVISORY_JITTER: f64 = 0.1;
+
+/// The same for sets that are fetched together with many others.
+pub(crate) const ADVISORY_SPREAD: f64 = 0.5;
 
 /// An instant on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +161,13 @@ impl Times {
     ///
     /// A lifetime by the source's own clock began when the source answered, so at the latest now
     /// and at the earliest when it was asked: the end is counted from then, and is never late.
-    /// `roll` in `0.0..1.0` moves the start of the advisory window earlier, by up to a tenth of it.
+    /// The start of the advisory window is moved earlier by the part `early` of it.
     pub(crate) fn new(
         expiration: Option<SystemTime>,
         server_time: Option<SystemTime>,
         Obtained { asked, now }: Obtained,
         windows: Windows,
-        roll: f64,
+        early: f64,
     ) -> Result<Option<Self>, AlreadyExpired> {
         let Some(expiration) = expiration else {
             return Ok(None);
@@ -182,12 +185,11 @@ impl Times {
         }
         let lifetime = lifetime.min(LONGEST_LIFETIME);
         let (advisory_window, mandatory_window, shortened) = windows.for_lifetime(lifetime);
-        // With a configured window almost as long as the lifetime a tenth of it may be more than
+        // With a configured window almost as long as the lifetime that part of it may be more than
         // there is before it.
-        let earliest = advisory_window
-            .mul_f64(ADVISORY_JITTER)
+        let early = advisory_window
+            .mul_f64(early.clamp(0.0, 1.0))
             .min((lifetime - advisory_window) / 2);
-        let early = earliest.mul_f64(roll.clamp(0.0, 1.0));
         // A set of a few seconds is unusable before its windows begin; they then begin with that.
         let usable = lifetime - LEAST_LIFETIME;
         Ok(Some(Self {
@@ -346,9 +348,15 @@ mod tests {
     fn the_advisory_start_moves_earlier_by_at_most_a_tenth() {
         let start = |roll| {
             let expiration = Some(at(3600).wall);
-            Times::new(expiration, None, obtained(0), Windows::default(), roll)
-                .unwrap()
-                .unwrap()
+            Times::new(
+                expiration,
+                None,
+                obtained(0),
+                Windows::default(),
+                roll * ADVISORY_JITTER,
+            )
+            .unwrap()
+            .unwrap()
         };
         assert_eq!(start(0.0).advisory, at(2700));
         assert_eq!(start(1.0).advisory, at(2610));
@@ -362,9 +370,15 @@ mod tests {
             advisory: Some(Duration::from_secs(890)),
             mandatory: None,
         };
-        let times = Times::new(Some(at(900).wall), None, obtained(0), windows, 1.0)
-            .unwrap()
-            .unwrap();
+        let times = Times::new(
+            Some(at(900).wall),
+            None,
+            obtained(0),
+            windows,
+            ADVISORY_JITTER,
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(
             times.advisory,
             at(5),
@@ -470,9 +484,15 @@ mod tests {
     fn an_absurdly_late_expiration_does_no_harm() {
         let never = UNIX_EPOCH + Duration::from_secs(200_000_000_000);
         assert!(
-            Times::new(Some(never), None, obtained(0), Windows::default(), 1.0)
-                .unwrap()
-                .is_some()
+            Times::new(
+                Some(never),
+                None,
+                obtained(0),
+                Windows::default(),
+                ADVISORY_JITTER
+            )
+            .unwrap()
+            .is_some()
         );
     }
 }

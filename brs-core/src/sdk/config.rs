@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 
@@ -13,9 +13,9 @@ use super::watch::Watch;
 use crate::kit::default_http::default_http_client;
 use crate::refresh::Engine;
 
-/// The session as a credentials provider.
-pub(crate) fn provider(engine: &Arc<Engine>) -> SharedCredentialsProvider {
-    SharedCredentialsProvider::new(EngineProvider(Arc::clone(engine)))
+/// The session as a credentials provider: everything that the SDK is given holds this one.
+pub(crate) fn provider(engine: &Arc<Engine>) -> Arc<dyn ProvideCredentials> {
+    Arc::new(EngineProvider(Arc::clone(engine)))
 }
 
 /// The configuration of a session on `base`, with its provider.

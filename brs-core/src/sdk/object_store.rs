@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 
-use crate::refresh::{CachedSet, Engine};
+use crate::base::session::BaseSession;
+use crate::refresh::CachedSet;
 
 /// Gives `object_store` what the engine has.
 #[derive(Debug)]
 pub(crate) struct ObjectStoreCredentials {
-    engine: Arc<Engine>,
+    session: BaseSession,
     /// The last answer: a set is converted once.
     last: ArcSwapOption<Last>,
 }
@@ -28,9 +29,9 @@ struct Last {
 }
 
 impl ObjectStoreCredentials {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(session: BaseSession) -> Self {
         Self {
-            engine,
+            session,
             last: ArcSwapOption::empty(),
         }
     }
@@ -59,7 +60,7 @@ impl CredentialProvider for ObjectStoreCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        match self.engine.current().await {
+        match self.session.engine().current().await {
             Ok(set) => Ok(self.convert(&set)),
             Err(error) => Err(object_store::Error::Generic {
                 store: "S3",

@@ -1,7 +1,6 @@
-//! Opening a session: the options, their checks, and putting the parts together.
+//! The options of a session, and what its strategy comes from.
 //!
-//! A deferred session is built without contacting AWS or the source: the region comes from the
-//! option, the environment or the profile, never from instance metadata.
+//! Values are checked when the session is opened (`open`), all together.
 
 use std::any::Any;
 use std::fmt;
@@ -19,67 +18,47 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::clients::{ClientCachePolicy, Clients, DEFAULT_CAPACITY};
+use super::clients::ClientCachePolicy;
+use super::open::Options;
 use super::registry;
 use super::{RefreshableSession, SessionConfig};
-use crate::base::check;
 use crate::base::session::BaseSession;
-use crate::base::setup::{BaseCredentials, BaseRequest, Setup};
-use crate::kit::clock::{Clock, SystemClock};
+use crate::kit::clock::Clock;
 use crate::kit::error::Error;
 use crate::method::params::{Params, SESSION_NAMES};
 use crate::method::strategy::RefreshStrategy;
-use crate::refresh::{AdvisoryRefresh, Config, Engine, Policy, RefreshBackoff, Rules, Windows};
+use crate::refresh::{AdvisoryRefresh, RefreshBackoff};
 use crate::sdk::Wrapped;
-
-/// How long one refresh may take where neither the user nor the strategy says otherwise.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Options for opening a session.
 #[must_use = "a builder does nothing until it is built"]
 pub struct SessionBuilder {
-    from: From,
-    request: BaseRequest,
-    base: Option<SdkConfig>,
-    base_session: Option<BaseSession>,
-    /// The access key id, if the base credentials are a key pair.
-    base_key: Option<Arc<str>>,
-    account_id: Option<String>,
-    defer_refresh: bool,
-    windows: Windows,
-    advisory_refresh: Option<AdvisoryRefresh>,
-    static_stability: Option<bool>,
-    refresh_timeout: Option<Duration>,
-    refresh_backoff: RefreshBackoff,
-    clock: Option<Arc<dyn Clock>>,
-    runtime: Option<Handle>,
-    client_cache: (usize, ClientCachePolicy),
-    retry_rejected: bool,
-    seed: Option<u64>,
-    wrappers: Vec<Wrapper>,
+    pub(super) from: Origin,
+    pub(super) options: Options,
 }
 
-/// Puts a strategy around another one.
-type Wrapper =
-    Arc<dyn Fn(Arc<dyn RefreshStrategy>) -> Result<Arc<dyn RefreshStrategy>, Error> + Send + Sync>;
-
 /// What the strategy comes from.
-enum From {
-    Method { name: String, params: Params },
+pub(crate) enum Origin {
+    /// Options alone.
+    Nothing,
+    Method {
+        name: String,
+        params: Params,
+    },
     Strategy(Arc<dyn RefreshStrategy>),
 }
 
 impl SessionBuilder {
     pub(super) fn method(name: String, params: Params) -> Self {
-        Self::new(From::Method { name, params })
+        Self::new(Origin::Method { name, params })
     }
 
     pub(super) fn strategy(strategy: Arc<dyn RefreshStrategy>) -> Self {
-        Self::new(From::Strategy(strategy))
+        Self::new(Origin::Strategy(strategy))
     }
 
     pub(super) fn provider(provider: SharedCredentialsProvider) -> Self {
-        Self::new(From::Strategy(Arc::new(Wrapped(provider))))
+        Self::new(Origin::Strategy(Arc::new(Wrapped(provider))))
     }
 
     /// A builder from data that holds a method's parameters and, beside them, the options of
@@ -106,27 +85,20 @@ impl SessionBuilder {
         Self::method(name, params).session_config(config)
     }
 
-    fn new(from: From) -> Self {
+    fn new(from: Origin) -> Self {
         Self {
             from,
-            request: BaseRequest::default(),
-            base: None,
-            base_session: None,
-            base_key: None,
-            account_id: None,
-            defer_refresh: true,
-            windows: Windows::default(),
-            advisory_refresh: None,
-            static_stability: None,
-            refresh_timeout: None,
-            refresh_backoff: RefreshBackoff::default(),
-            clock: None,
-            runtime: None,
-            client_cache: (DEFAULT_CAPACITY, ClientCachePolicy::default()),
-            retry_rejected: true,
-            seed: None,
-            wrappers: Vec::new(),
+            options: Options::default(),
         }
+    }
+
+    /// Options alone, for the sessions of a pool.
+    pub(crate) fn template() -> Self {
+        Self::new(Origin::Nothing)
+    }
+
+    pub(crate) fn into_options(self) -> Options {
+        self.options
     }
 
     /// Applies options that came as data.
@@ -173,42 +145,53 @@ impl SessionBuilder {
                 .with_param("access_key_id"));
             }
         }
-        self.request.region = config.region.map(Region::new).or(self.request.region);
-        self.request.profile_name = config.profile_name.or(self.request.profile_name);
-        self.request.endpoint_url = config.endpoint_url.or(self.request.endpoint_url);
-        self.account_id = config.account_id.or(self.account_id);
-        self.defer_refresh = config.defer_refresh.unwrap_or(self.defer_refresh);
-        self.windows.advisory = config.advisory_window.or(self.windows.advisory);
-        self.windows.mandatory = config.mandatory_window.or(self.windows.mandatory);
-        self.advisory_refresh = config.advisory_refresh.or(self.advisory_refresh);
-        self.static_stability = config.static_stability.or(self.static_stability);
-        self.refresh_timeout = config.refresh_timeout.or(self.refresh_timeout);
-        let (capacity, policy) = self.client_cache;
-        self.client_cache = (
-            config.client_cache_capacity.unwrap_or(capacity),
-            config.client_cache_policy.unwrap_or(policy),
-        );
-        self.retry_rejected = config.retry_rejected.unwrap_or(self.retry_rejected);
+        self.options.request.region = config
+            .region
+            .map(Region::new)
+            .or(self.options.request.region);
+        self.options.request.profile_name =
+            config.profile_name.or(self.options.request.profile_name);
+        self.options.request.endpoint_url =
+            config.endpoint_url.or(self.options.request.endpoint_url);
+        self.options.account_id = config.account_id.or(self.options.account_id);
+        if let Some(defer_refresh) = config.defer_refresh {
+            self = self.defer_refresh(defer_refresh);
+        }
+        self.options.windows.advisory = config.advisory_window.or(self.options.windows.advisory);
+        self.options.windows.mandatory = config.mandatory_window.or(self.options.windows.mandatory);
+        self.options.advisory_refresh = config.advisory_refresh.or(self.options.advisory_refresh);
+        self.options.static_stability = config.static_stability.or(self.options.static_stability);
+        self.options.refresh_timeout = config.refresh_timeout.or(self.options.refresh_timeout);
+        if config.client_cache_capacity.is_some() || config.client_cache_policy.is_some() {
+            let (capacity, policy) = self.options.client_cache();
+            self = self.client_cache(
+                config.client_cache_capacity.unwrap_or(capacity),
+                config.client_cache_policy.unwrap_or(policy),
+            );
+        }
+        if let Some(retry_rejected) = config.retry_rejected {
+            self = self.retry_rejected(retry_rejected);
+        }
         Ok(self)
     }
 
     /// The region. Default: `AWS_REGION`, `AWS_DEFAULT_REGION`, then the profile's.
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.request.region = Some(Region::new(region.into()));
+        self.options.request.region = Some(Region::new(region.into()));
         self
     }
 
     /// The profile of `~/.aws/config` to take base credentials and settings from. Default:
     /// `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, then `default`.
     pub fn profile_name(mut self, profile_name: impl Into<String>) -> Self {
-        self.request.profile_name = Some(profile_name.into());
+        self.options.request.profile_name = Some(profile_name.into());
         self
     }
 
     /// A ready base configuration, in place of what environment and profile say. Further options
     /// change it.
     pub fn base(mut self, config: SdkConfig) -> Self {
-        self.base = Some(config);
+        self.options.base = Some(config);
         self
     }
 
@@ -219,8 +202,8 @@ impl SessionBuilder {
     /// person can fix it.
     pub fn base_credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
         let keys = (&provider as &dyn Any).downcast_ref::<Credentials>();
-        self.base_key = keys.map(|keys| keys.access_key_id().into());
-        self.request.credentials = Some(SharedCredentialsProvider::new(provider));
+        self.options.base_key = keys.map(|keys| keys.access_key_id().into());
+        self.options.request.credentials = Some(SharedCredentialsProvider::new(provider));
         self
     }
 
@@ -230,34 +213,38 @@ impl SessionBuilder {
     /// Region, endpoint, HTTP client and whatever else its base configuration holds are inherited,
     /// and its clock; options given here go before them. The other session's refreshes count into
     /// this one's time limit. Holds the other session's engine: it may be dropped.
-    pub fn base_session(mut self, session: &RefreshableSession) -> Self {
-        self.base_session = Some(session.as_base());
+    pub fn base_session(self, session: &RefreshableSession) -> Self {
+        self.on_base_session(session.as_base())
+    }
+
+    pub(crate) fn on_base_session(mut self, session: BaseSession) -> Self {
+        self.options.base_session = Some(session);
         self
     }
 
     /// One endpoint for every service, as in tests. Default: each service's own.
     pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
-        self.request.endpoint_url = Some(endpoint_url.into());
+        self.options.request.endpoint_url = Some(endpoint_url.into());
         self
     }
 
     /// The 12-digit account, for credentials whose source does not name one; the SDK uses it for
     /// account-based endpoints.
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
-        self.account_id = Some(account_id.into());
+        self.options.account_id = Some(account_id.into());
         self
     }
 
     /// The HTTP client of the base configuration. Default: the SDK's; with the feature `sts`, one
     /// that trusts what `AWS_CA_BUNDLE` or the profile's `ca_bundle` names.
     pub fn http_client(mut self, http_client: impl HttpClient + 'static) -> Self {
-        self.request.http_client = Some(http_client.into_shared());
+        self.options.request.http_client = Some(http_client.into_shared());
         self
     }
 
     /// The SDK's behaviour version. Default: the latest.
     pub fn behavior_version(mut self, behavior_version: BehaviorVersion) -> Self {
-        self.request.behavior_version = Some(behavior_version);
+        self.options.request.behavior_version = Some(behavior_version);
         self
     }
 
@@ -265,7 +252,7 @@ impl SessionBuilder {
     /// by [`build`](Self::build), which returns its error, and a task refreshes without
     /// a caller.
     pub fn defer_refresh(mut self, defer_refresh: bool) -> Self {
-        self.defer_refresh = defer_refresh;
+        self.options.eager = !defer_refresh;
         self
     }
 
@@ -275,7 +262,7 @@ impl SessionBuilder {
     /// window survives longer outages and refreshes more often; one as long as the lifetime is cut
     /// to half of it.
     pub fn advisory_window(mut self, window: Duration) -> Self {
-        self.windows.advisory = Some(window);
+        self.options.windows.advisory = Some(window);
         self
     }
 
@@ -285,21 +272,21 @@ impl SessionBuilder {
     /// A larger window leaves requests more time with what they got; one as long as the advisory
     /// window is cut to half of that.
     pub fn mandatory_window(mut self, window: Duration) -> Self {
-        self.windows.mandatory = Some(window);
+        self.options.windows.mandatory = Some(window);
         self
     }
 
     /// Whether the caller that starts an advisory refresh waits for it. Default: it does not,
     /// unless the strategy asks a person.
     pub fn advisory_refresh(mut self, advisory_refresh: AdvisoryRefresh) -> Self {
-        self.advisory_refresh = Some(advisory_refresh);
+        self.options.advisory_refresh = Some(advisory_refresh);
         self
     }
 
     /// Whether an expired set is served while the source has a recoverable failure. Default: the
     /// strategy's.
     pub fn static_stability(mut self, static_stability: bool) -> Self {
-        self.static_stability = Some(static_stability);
+        self.options.static_stability = Some(static_stability);
         self
     }
 
@@ -311,19 +298,19 @@ impl SessionBuilder {
     /// for its turn for as long as this fails, unless one of its method has succeeded meanwhile.
     /// The time in which the process is stopped does not count.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
-        self.refresh_timeout = Some(limit);
+        self.options.refresh_timeout = Some(limit);
         self
     }
 
     /// How long the source is left alone after a failure. Default: [`RefreshBackoff::Adaptive`].
     pub fn refresh_backoff(mut self, backoff: RefreshBackoff) -> Self {
-        self.refresh_backoff = backoff;
+        self.options.refresh_backoff = backoff;
         self
     }
 
     /// The source of all time. Default: the system's clocks.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.options.clock = Some(Arc::new(clock));
         self
     }
 
@@ -332,7 +319,7 @@ impl SessionBuilder {
     /// Time limits and eager refreshes stay on brs's own, and a refresh whose runtime ends moves
     /// there. A forked child, in which the runtime's threads are not, refreshes on brs's own.
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.runtime = Some(runtime);
+        self.options.runtime = Some(runtime);
         self
     }
 
@@ -342,7 +329,7 @@ impl SessionBuilder {
     /// A client takes some 25 kB. One that was evicted goes on working for the code that still holds it;
     /// asking for it again builds another one.
     pub fn client_cache(mut self, capacity: usize, policy: ClientCachePolicy) -> Self {
-        self.client_cache = (capacity, policy);
+        self.options.client_cache = Some((capacity, policy));
         self
     }
 
@@ -355,7 +342,7 @@ impl SessionBuilder {
     /// those beyond. They fail with the service's own code and message (the raw answer has the
     /// status 503, which asks the SDK to retry), and the next call has new credentials.
     pub fn retry_rejected(mut self, retry_rejected: bool) -> Self {
-        self.retry_rejected = retry_rejected;
+        self.options.passes_rejected_on = !retry_rejected;
         self
     }
 
@@ -371,156 +358,16 @@ impl SessionBuilder {
         + Sync
         + 'static,
     ) -> Self {
-        self.wrappers.push(Arc::new(wrap));
+        self.options.wrappers.push(Arc::new(wrap));
         self
     }
 
     /// The seed of what is random: the start of advisory windows and the jitter of waits.
     #[cfg(feature = "test-util")]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.options.seed = Some(seed);
         self
     }
-
-    /// Opens the session.
-    ///
-    /// # Errors
-    ///
-    /// A validation error for an unknown method, wrong parameters or options out of their range; a
-    /// configuration error for what does not fit together or does not exist; for an eager session,
-    /// the error of its first refresh.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was built so far is dropped.
-    pub async fn build(self) -> Result<RefreshableSession, Error> {
-        self.refresh_backoff.validate()?;
-        if self.refresh_timeout.is_some_and(|limit| limit.is_zero()) {
-            return Err(Error::validation(
-                "a time limit of zero leaves no time for a refresh: give at least a few seconds",
-            )
-            .with_param("refresh_timeout"));
-        }
-        check::account_id(self.account_id.as_deref())?;
-        let clients = Clients::new(self.client_cache.0, self.client_cache.1)?;
-        // An unknown method is said before files are read for it.
-        if let From::Method { name, .. } = &self.from {
-            registry::method(name)?;
-        }
-        let profile_name = self.request.profile_name.clone();
-        let base_credentials = match (&self.base_session, &self.request.credentials) {
-            (Some(session), _) => BaseCredentials::Session(session.clone()),
-            (None, Some(_)) if self.base_key.is_some() => BaseCredentials::Keys,
-            (None, Some(_)) => BaseCredentials::Provider,
-            (None, None) if self.base.is_some() => BaseCredentials::Provider,
-            (None, None) => BaseCredentials::Found,
-        };
-        let base = match &self.base_session {
-            None => self.base,
-            Some(session) => {
-                check::alone_with_a_session(&self.request, self.base.is_some())?;
-                Some(session.config())
-            }
-        };
-        let base = Arc::new(crate::base::config::base(base, self.request).await?);
-        check::base(&base)?;
-        let clock = match (self.clock, &self.base_session) {
-            (Some(clock), _) => clock,
-            (None, Some(session)) => Arc::clone(session.engine().clock()),
-            (None, None) => Arc::new(SystemClock::new()),
-        };
-        let strategy = match self.from {
-            From::Strategy(strategy) => strategy,
-            From::Method { name, params } => {
-                let setup = Setup {
-                    base: Arc::clone(&base),
-                    profile_name,
-                    base_credentials,
-                    clock: Arc::clone(&clock),
-                    base_key: self.base_key,
-                    methods: Some(build_method),
-                };
-                registry::method(&name)?.build(params, setup).await?
-            }
-        };
-        let strategy = self
-            .wrappers
-            .iter()
-            .try_fold(strategy, |strategy, wrap| wrap(strategy))?;
-        let base = match strategy.region() {
-            Some(region) if base.region().is_none() => {
-                let base = base
-                    .to_builder()
-                    .region(Region::new(region.to_owned()))
-                    .build();
-                check::base(&base)?;
-                Arc::new(base)
-            }
-            _ => base,
-        };
-        let base_session = strategy.base_session().cloned().or(self.base_session);
-        // What stands on a session that asks a person asks one, too.
-        let interactive = strategy.interactive()
-            || base_session
-                .as_ref()
-                .is_some_and(BaseSession::is_interactive);
-        let default_mode = if interactive {
-            AdvisoryRefresh::Foreground
-        } else {
-            AdvisoryRefresh::Background
-        };
-        let policy = Policy {
-            advisory_refresh: self.advisory_refresh.unwrap_or(default_mode),
-            static_stability: self
-                .static_stability
-                .unwrap_or_else(|| strategy.static_stability()),
-        };
-        let own_limit = strategy
-            .refresh_timeout()
-            .filter(|limit| !limit.is_zero())
-            .unwrap_or(REFRESH_TIMEOUT);
-        let beneath = base_session
-            .as_ref()
-            .map_or(Duration::ZERO, BaseSession::refresh_timeout);
-        let config = Config {
-            rules: Rules {
-                method: strategy.method(),
-                policy,
-                windows: self.windows,
-                backoff: self.refresh_backoff,
-            },
-            refresh_timeout: self
-                .refresh_timeout
-                .unwrap_or(own_limit.saturating_add(beneath)),
-            account_id: self.account_id,
-            clock,
-            runtime: self.runtime,
-            seed: self.seed,
-        };
-        let engine = Engine::new(strategy, config);
-        if !self.defer_refresh {
-            engine.first().await?;
-            if !interactive {
-                engine.keep_fresh()?;
-            }
-        }
-        Ok(RefreshableSession::from_parts(
-            engine,
-            base,
-            base_session,
-            clients,
-            self.retry_rejected,
-        ))
-    }
-}
-
-/// For methods that stand around others.
-fn build_method(
-    name: String,
-    params: Params,
-    setup: Setup,
-) -> BoxFuture<'static, Result<Arc<dyn RefreshStrategy>, Error>> {
-    Box::pin(async move { registry::method(&name)?.build(params, setup).await })
 }
 
 impl IntoFuture for SessionBuilder {
@@ -537,13 +384,14 @@ impl fmt::Debug for SessionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("SessionBuilder");
         match &self.from {
-            From::Method { name, params } => out.field("method", name).field("params", params),
-            From::Strategy(strategy) => out.field("strategy", strategy),
+            Origin::Method { name, params } => out.field("method", name).field("params", params),
+            Origin::Strategy(strategy) => out.field("strategy", strategy),
+            Origin::Nothing => &mut out,
         };
-        out.field("region", &self.request.region)
-            .field("base_session", &self.base_session)
-            .field("profile_name", &self.request.profile_name)
-            .field("defer_refresh", &self.defer_refresh)
+        out.field("region", &self.options.request.region)
+            .field("base_session", &self.options.base_session)
+            .field("profile_name", &self.options.request.profile_name)
+            .field("defer_refresh", &!self.options.eager)
             .finish_non_exhaustive()
     }
 }

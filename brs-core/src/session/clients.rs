@@ -11,6 +11,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use schemars::JsonSchema;
@@ -55,6 +56,8 @@ pub struct ClientCacheStats {
 /// What tells clients apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
+    /// Of those that share the cache.
+    session: u64,
     constructor: TypeId,
     region: Option<String>,
     label: Option<String>,
@@ -64,6 +67,7 @@ impl Key {
     /// A client of a constructor, in the session's region or in another one.
     pub(super) fn of<F: 'static>(region: Option<&str>) -> Self {
         Self {
+            session: 0,
             constructor: TypeId::of::<F>(),
             region: region.map(str::to_owned),
             label: None,
@@ -74,6 +78,7 @@ impl Key {
     /// same label is another client.
     pub(super) fn labelled<C: 'static>(label: &str) -> Self {
         Self {
+            session: 0,
             constructor: TypeId::of::<C>(),
             region: None,
             label: Some(label.to_owned()),
@@ -100,26 +105,42 @@ struct State {
     evictions: u64,
 }
 
-/// The clients of one session.
+/// The clients of one session: its part of a cache, which may be a pool's.
 pub(super) struct Clients {
+    cache: Arc<Cache>,
+    session: u64,
+}
+
+/// Room for clients.
+pub(crate) struct Cache {
     capacity: usize,
     policy: ClientCachePolicy,
     state: PerProcess<Mutex<State>>,
+    sessions: AtomicU64,
 }
 
-impl Clients {
-    pub(super) fn new(capacity: usize, policy: ClientCachePolicy) -> Result<Self, Error> {
+impl Cache {
+    pub(super) fn new(capacity: usize, policy: ClientCachePolicy) -> Result<Arc<Self>, Error> {
         if capacity == 0 {
             let message = "a client cache of capacity 0 keeps nothing: give at least 1";
             return Err(Error::validation(message)
                 .with_param("client_cache")
                 .unrecoverable());
         }
-        Ok(Self {
+        Ok(Arc::new(Self {
             capacity,
             policy,
             state: PerProcess::new(),
-        })
+            sessions: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl Clients {
+    /// A session's part of a cache.
+    pub(super) fn new(cache: Arc<Cache>) -> Self {
+        let session = cache.sessions.fetch_add(1, Ordering::Relaxed);
+        Self { cache, session }
     }
 
     /// The client under that key, built if it is not there.
@@ -128,7 +149,11 @@ impl Clients {
         key: Key,
         build: impl FnOnce() -> C,
     ) -> C {
-        let (slot, evicted) = self.slot(key, || Arc::new(OnceLock::<C>::new()));
+        let key = Key {
+            session: self.session,
+            ..key
+        };
+        let (slot, evicted) = self.cache.slot(key, || Arc::new(OnceLock::<C>::new()));
         // Here, without the lock: dropping a client may end connections.
         drop(evicted);
         match slot.downcast::<OnceLock<C>>() {
@@ -139,6 +164,25 @@ impl Clients {
         }
     }
 
+    /// Gives up the session's clients. Those that somebody holds go on working.
+    pub(super) fn clear(&self) {
+        let state = self.cache.state();
+        let mut state = lock(&state);
+        let evicted: Vec<_> = state
+            .entries
+            .extract_if(|key, _| key.session == self.session)
+            .collect();
+        drop(state);
+        // Without the lock: dropping a client may end connections.
+        drop(evicted);
+    }
+
+    pub(super) fn stats(&self) -> ClientCacheStats {
+        self.cache.stats()
+    }
+}
+
+impl Cache {
     fn slot(&self, key: Key, empty: impl FnOnce() -> Slot) -> (Slot, Option<Entry>) {
         let state = self.state();
         let mut state = lock(&state);
@@ -179,7 +223,7 @@ impl Clients {
         })
     }
 
-    pub(super) fn stats(&self) -> ClientCacheStats {
+    fn stats(&self) -> ClientCacheStats {
         let state = self.state();
         let state = lock(&state);
         ClientCacheStats {
@@ -195,8 +239,8 @@ impl Clients {
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        // In a child that has asked for none, the parent's are still there.
-        self.state();
+        // In a child that has asked for none, the parent's are still there: this clears them.
+        self.clear();
     }
 }
 
@@ -232,6 +276,25 @@ mod tests {
 
     use super::*;
 
+    fn clients(capacity: usize, policy: ClientCachePolicy) -> Clients {
+        Clients::new(Cache::new(capacity, policy).unwrap())
+    }
+
+    #[test]
+    fn sessions_that_share_a_cache_have_clients_of_their_own_and_room_in_common() {
+        let cache = Cache::new(2, ClientCachePolicy::Lru).unwrap();
+        let (one, other) = (Clients::new(Arc::clone(&cache)), Clients::new(cache));
+        assert_eq!(one.get(key("x"), || "of one".to_owned()), "of one");
+        assert_eq!(
+            other.get(key("x"), || "of the other".to_owned()),
+            "of the other"
+        );
+        assert_eq!(get(&one, "y"), "y");
+        assert_eq!((one.stats().len, one.stats().evictions), (2, 1));
+        drop(one);
+        assert_eq!(other.stats().len, 1, "a session takes its clients with it");
+    }
+
     fn key(label: &str) -> Key {
         Key::labelled::<String>(label)
     }
@@ -242,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first_and_the_new_one_stays() {
-        let clients = Clients::new(2, ClientCachePolicy::Lru).unwrap();
+        let clients = clients(2, ClientCachePolicy::Lru);
         for label in ["a", "b", "a", "c", "a", "c"] {
             assert_eq!(get(&clients, label), label);
         }
@@ -257,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_least_frequently_used_goes_first_and_the_new_one_stays() {
-        let clients = Clients::new(2, ClientCachePolicy::Lfu).unwrap();
+        let clients = clients(2, ClientCachePolicy::Lfu);
         for label in ["a", "a", "a", "b", "b", "c"] {
             get(&clients, label);
         }
@@ -275,7 +338,7 @@ mod tests {
 
     #[test]
     fn another_type_under_the_same_label_is_another_client() {
-        let clients = Clients::new(2, ClientCachePolicy::Lru).unwrap();
+        let clients = clients(2, ClientCachePolicy::Lru);
         assert_eq!(get(&clients, "x"), "x");
         assert_eq!(clients.get(Key::labelled::<u32>("x"), || 7_u32), 7);
         assert_eq!(get(&clients, "x"), "x");
@@ -284,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_client_is_built_once_however_many_ask_and_not_under_the_lock() {
-        let clients = Clients::new(4, ClientCachePolicy::Lru).unwrap();
+        let clients = clients(4, ClientCachePolicy::Lru);
         let (built, barrier) = (AtomicUsize::new(0), std::sync::Barrier::new(16));
         std::thread::scope(|scope| {
             for _ in 0..16 {
@@ -304,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_constructor_that_panics_leaves_the_place_to_the_next() {
-        let clients = Clients::new(4, ClientCachePolicy::Lru).unwrap();
+        let clients = clients(4, ClientCachePolicy::Lru);
         let panicking = std::panic::AssertUnwindSafe(|| {
             clients.get(key("x"), || -> String { panic!("as wanted") })
         });
@@ -315,7 +378,7 @@ mod tests {
     #[test]
     fn a_capacity_of_zero_is_refused() {
         assert_eq!(
-            Clients::new(0, ClientCachePolicy::Lru).unwrap_err().param(),
+            Cache::new(0, ClientCachePolicy::Lru).err().unwrap().param(),
             Some("client_cache")
         );
     }

@@ -41,8 +41,8 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         });
     };
     let provider = params.mfa_token_provider.clone();
-    let profiles = profiles::load(&name).await?;
     if of_profile {
+        let profiles = profiles::load(&name).await?;
         let Some(chain) = graph::resolve(&profiles, &name)? else {
             return Ok(Completed {
                 params,
@@ -60,8 +60,8 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
         let hops = Hops::new(setup, params.client.without_credentials(), provider);
         let setup = hops.on(beneath, &chain.base).await?;
         let origins = role.complete(&mut params, &setup)?;
-        if params.request.serial_number.is_none() {
-            hops.take_codes(beneath, &mut params);
+        if params.request.serial_number.is_none() && asks_for_codes(beneath) {
+            params.mfa_token_provider = None;
         }
         return Ok(Completed {
             params,
@@ -69,26 +69,60 @@ pub(crate) async fn complete(mut params: Params, setup: Setup) -> Result<Complet
             origins,
         });
     }
-    match found::chain(&profiles, &name, setup.profile_name().is_some()) {
-        Ok(Some(chain)) if chain.has_hops() => {
-            let hops = Hops::new(setup, params.client.without_credentials(), provider);
-            let setup = hops.on_session(&chain.roles, &chain.base).await?;
-            if params.request.serial_number.is_none() {
-                hops.take_codes(&chain.roles, &mut params);
-            }
-            Ok(Completed {
-                params,
-                setup,
-                origins: Origins::default(),
-            })
+    let setup = if provider.is_none() {
+        let fits = |one: &Stand| one.client.is_like(&params.client);
+        let make = stand(&name, setup.clone().apart(), &params.client, None);
+        let stand = setup.common(fits, make).await?;
+        setup.standing_as(&stand.setup)
+    } else {
+        let stand = stand(&name, setup, &params.client, provider).await?;
+        // A provider of codes that roles beneath ask is not the request's.
+        if params.request.serial_number.is_none() && stand.asks_for_codes {
+            params.mfa_token_provider = None;
         }
-        // What is wrong with a profile may be put right before its credentials are needed.
-        Ok(_) | Err(_) => Ok(Completed {
-            setup: on_found(setup, &params.client),
-            params,
-            origins: Origins::default(),
-        }),
-    }
+        stand.setup
+    };
+    Ok(Completed {
+        params,
+        setup,
+        origins: Origins::default(),
+    })
+}
+
+/// What a role stands on where that is a profile: the same for all of a pool.
+struct Stand {
+    client: StsClient,
+    setup: Setup,
+    /// Roles beneath ask for MFA codes.
+    asks_for_codes: bool,
+}
+
+async fn stand(
+    name: &str,
+    setup: Setup,
+    client: &StsClient,
+    provider: Option<MfaTokenProvider>,
+) -> Result<Stand, Error> {
+    let profiles = profiles::load(name).await?;
+    let (setup, asks_for_codes) =
+        match found::chain(&profiles, name, setup.profile_name().is_some()) {
+            Ok(Some(chain)) if chain.has_hops() => {
+                let hops = Hops::new(setup, client.without_credentials(), provider);
+                let setup = hops.on_session(&chain.roles, &chain.base).await?;
+                (setup, asks_for_codes(&chain.roles))
+            }
+            // What is wrong with a profile may be put right before its credentials are needed.
+            Ok(_) | Err(_) => (on_found(setup, client), false),
+        };
+    Ok(Stand {
+        client: client.clone(),
+        setup,
+        asks_for_codes,
+    })
+}
+
+fn asks_for_codes(roles: &[Role]) -> bool {
+    roles.iter().any(|role| role.mfa_serial.is_some())
 }
 
 /// The MFA device of the user whose keys a profile has, with the profile, and the set-up with those
@@ -338,13 +372,6 @@ impl Hops {
     async fn on_session(&self, roles: &[Role], base: &Base) -> Result<Setup, Error> {
         let session = self.session(roles, base).await?;
         Ok(self.setup.clone().on_session(session.as_base()))
-    }
-
-    /// A provider of codes that roles beneath ask is not the request's.
-    fn take_codes(&self, beneath: &[Role], params: &mut Params) {
-        if beneath.iter().any(|role| role.mfa_serial.is_some()) {
-            params.mfa_token_provider = None;
-        }
     }
 }
 

@@ -58,7 +58,7 @@ pub struct StsClient {
 }
 
 /// Whom to trust.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verify {
     Switch(bool),
     Bundle(PathBuf),
@@ -203,6 +203,34 @@ impl StsClient {
             credentials_provider: None,
             ..self.clone()
         }
+    }
+
+    /// Whether clients with either settings are the same. Providers are never known to be.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            region,
+            endpoint_url,
+            use_ssl,
+            verify,
+            api_version: _,
+            service_name: _,
+            aws_access_key_id,
+            aws_secret_access_key,
+            aws_session_token,
+            aws_account_id,
+            config,
+            credentials_provider,
+        } = self;
+        credentials_provider.is_none()
+            && other.credentials_provider.is_none()
+            && (region, endpoint_url, use_ssl)
+                == (&other.region, &other.endpoint_url, &other.use_ssl)
+            && (verify, config) == (&other.verify, &other.config)
+            && (aws_access_key_id, aws_secret_access_key)
+                == (&other.aws_access_key_id, &other.aws_secret_access_key)
+            && (aws_session_token, aws_account_id)
+                == (&other.aws_session_token, &other.aws_account_id)
     }
 
     /// Whether they say who signs.

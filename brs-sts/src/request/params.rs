@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use brs_core::{Error, SecretString};
+use brs_core::{Error, RoleKey, SecretString};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -49,6 +49,27 @@ pub struct Params {
     pub(crate) request: AssumeRole,
     pub(crate) mfa_token_provider: Option<MfaTokenProvider>,
     pub(crate) client: StsClient,
+}
+
+/// The role of a pool's key, with everything that the key says of it.
+impl std::convert::From<&RoleKey> for Params {
+    fn from(key: &RoleKey) -> Self {
+        let mut params = Self::new(key.role_arn());
+        let request = &mut params.request;
+        request.external_id = key.external_id().map(str::to_owned);
+        request.role_session_name = key.role_session_name().map(str::to_owned);
+        request.source_identity = key.source_identity().map(str::to_owned);
+        request.policy = key.policy().map(str::to_owned);
+        request.duration = key.duration();
+        let params = key
+            .tags()
+            .iter()
+            .fold(params, |params, (key, value)| params.tag(key, value));
+        match key.endpoint_url() {
+            Some(url) => params.client(StsClient::new().endpoint_url(url)),
+            None => params,
+        }
+    }
 }
 
 impl Params {

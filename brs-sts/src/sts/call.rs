@@ -10,13 +10,14 @@
 //! - The base credentials have expired, and they come from a session or a provider: once more with
 //!   new ones.
 //! - The signature was refused because of this machine's clock, and the SDK, which knows better
-//!   now, could not sign once more, a code being in the call: once more with a code of the
-//!   corrected time.
+//!   now, could not sign once more, a code being in the call or retries being the engine's: once
+//!   more, with a code of the corrected time.
 //!
 //! Everything lives in the future, so dropping one leaves nothing behind but the memory of the code
 //! that was sent.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::ProvideCredentials;
@@ -109,7 +110,7 @@ pub(crate) struct Asked<'a> {
 /// A client of STS and the MFA device whose codes go into its calls.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) device: Option<Device>,
 }
 
@@ -219,7 +220,7 @@ impl Caller {
         let limit = within(cx.time_left(), timeouts.operation_timeout());
         let timeouts = timeouts.to_builder().operation_timeout(limit).build();
         let mut settings = Builder::default().timeout_config(timeouts);
-        if taken.is_some() {
+        if taken.is_some() || self.connection.is_once {
             settings = settings.retry_config(RetryConfig::disabled());
         }
         let answer = request.send_with(settings, observed.observer()).await;
@@ -274,8 +275,11 @@ impl Caller {
                 left.base = false;
                 self.has_new_base(observed.access_key_id().as_deref()).await
             }
-            (Some(Class::BadSignature | Class::Clock), Some(device))
-                if device.has_more() && left.clock =>
+            (Some(Class::BadSignature | Class::Clock), device)
+                if left.clock
+                    && device
+                        .as_ref()
+                        .map_or(self.connection.is_once, Device::has_more) =>
             {
                 left.clock = false;
                 // It is off, or it was and has been set: either way the SDK signed with the wrong

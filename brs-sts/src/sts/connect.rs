@@ -52,6 +52,9 @@ pub(crate) struct Connection {
     pub(crate) provider: Option<SharedCredentialsProvider>,
     /// What signatures are dated with.
     pub(crate) time: Time,
+    signed: Signed,
+    /// Retries are the engine's: a call is made once.
+    pub(crate) is_once: bool,
 }
 
 impl Connection {
@@ -110,7 +113,7 @@ impl fmt::Debug for Connection {
 }
 
 /// Who signs the calls.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signed {
     /// The base credentials.
     ByBase,
@@ -119,12 +122,22 @@ pub(crate) enum Signed {
 }
 
 /// Prepares the strategy's client; the settings have been validated, and completed from those of a
-/// session beneath.
+/// session beneath. The sessions of a pool have one in common.
 pub(crate) async fn connect(
     settings: StsClient,
     setup: &Setup,
     signed: Signed,
-) -> Result<Connection, Error> {
+) -> Result<Arc<Connection>, Error> {
+    let known = settings.clone();
+    let fits = |one: &Connection| {
+        one.signed == signed
+            && std::ptr::eq(&raw const *one.under, &raw const *setup.base())
+            && one.settings.is_like(&known)
+    };
+    setup.common(fits, make(settings, setup, signed)).await
+}
+
+async fn make(settings: StsClient, setup: &Setup, signed: Signed) -> Result<Connection, Error> {
     let base = setup.base();
     let region = settings
         .region
@@ -182,6 +195,8 @@ pub(crate) async fn connect(
         base: credentials_of,
         provider,
         time: Time::new(Arc::clone(setup.clock())),
+        signed,
+        is_once: setup.is_limited() && settings.config.retries.total().is_none(),
         settings,
     })
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The action that [`fail_next`](super::EmbeddedAws::fail_next) and its like are about.
 pub(crate) const ASSUME_ROLE: &str = "AssumeRole";
@@ -90,6 +91,30 @@ struct Plan {
     always: HashMap<String, Failure>,
     latency: Duration,
     holds: Vec<watch::Receiver<()>>,
+    rates: HashMap<String, Rate>,
+}
+
+/// A token bucket, in real time: how AWS limits the calls of an account in a region.
+#[derive(Debug)]
+struct Rate {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let passed = now.duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
+        let there = self.tokens >= 1.0;
+        if there {
+            self.tokens -= 1.0;
+        }
+        there
+    }
 }
 
 /// What one request has to go through before it is answered.
@@ -130,6 +155,17 @@ impl Faults {
         self.plan().latency = latency;
     }
 
+    /// Throttles the calls of an action beyond a rate.
+    pub(crate) fn limit(&self, action: &str, per_second: u32, burst: u32) {
+        let rate = Rate {
+            per_second: per_second.into(),
+            burst: burst.into(),
+            tokens: burst.into(),
+            at: Instant::now(),
+        };
+        self.plan().rates.insert(action.to_owned(), rate);
+    }
+
     pub(crate) fn hold(&self) -> Hold {
         let (open, held) = watch::channel(());
         self.plan().holds.push(held);
@@ -144,7 +180,9 @@ impl Faults {
     pub(crate) fn enter(&self, action: &str) -> Passage {
         let mut plan = self.plan();
         plan.holds.retain(|held| held.has_changed().is_ok());
-        let always = plan.always.get(action).cloned();
+        let is_too_many = plan.rates.get_mut(action).is_some_and(|rate| !rate.take());
+        let throttled = is_too_many.then_some(Failure::Throttled);
+        let always = throttled.or_else(|| plan.always.get(action).cloned());
         Passage {
             failure: plan
                 .next

@@ -25,6 +25,7 @@ mod identity;
 mod load;
 mod mfa;
 mod mfa_providers;
+mod pool;
 mod profile_chain;
 mod profile_settings;
 mod profiles;

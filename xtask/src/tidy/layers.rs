@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&[&str]]); 4] = [
         "brs-core",
         &[
             &["test_util"],
+            &["pool"],
             &["session"],
             &["sdk"],
             &["base"],

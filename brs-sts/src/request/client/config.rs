@@ -14,7 +14,7 @@ use crate::data;
 use crate::request::validate::Invalid;
 
 /// The part of botocore's `Config` that has a counterpart here.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     #[serde(deserialize_with = "data::map_or_default")]
@@ -94,7 +94,7 @@ impl Config {
     }
 }
 
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retries {
     /// Botocore's: how often the call is tried again, the first one not included.
@@ -134,7 +134,7 @@ impl Retries {
 }
 
 /// Proxy URLs may hold a password.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Proxies {
     pub(crate) http: Option<SecretString>,
