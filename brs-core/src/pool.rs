@@ -98,6 +98,8 @@ struct Inner<K> {
     uses: AtomicU64,
     has_grown: AtomicBool,
     is_tended: PerProcess<AtomicBool>,
+    /// Until when the task sleeps: milliseconds of the monotonic clock.
+    tended_again: AtomicU64,
 }
 
 /// A session of the pool.
@@ -164,18 +166,21 @@ impl<K: PoolKey> SessionPool<K> {
     /// a capacity of zero.
     pub fn get(&self, key: &K) -> Result<RefreshableSession, Error> {
         let use_number = self.0.uses.fetch_add(1, Ordering::Relaxed);
-        if let Some(session) = self.0.places.find(key, |place| place.hand_on(use_number)) {
-            return Ok(session);
-        }
-        let pooled = Pooled::new(self.open(key)?);
-        let (session, other) = self
-            .0
-            .places
-            .put(key.clone(), pooled, |place| place.hand_on(use_number));
-        // Somebody was faster.
-        drop(other);
-        self.0.make_room();
-        tend::keep_going(&self.0)?;
+        let hand_on = |place: &Arc<Pooled>| (place.session.clone(), Arc::clone(place));
+        let (session, place) = match self.0.places.find(key, hand_on) {
+            Some(found) => found,
+            None => {
+                let pooled = Pooled::new(self.open(key)?);
+                let (found, other) = self.0.places.put(key.clone(), pooled, hand_on);
+                // Somebody was faster.
+                drop(other);
+                found.1.use_now(use_number);
+                self.0.make_room();
+                found
+            }
+        };
+        place.use_now(use_number);
+        tend::keep_going(&self.0, &session)?;
         Ok(session)
     }
 
@@ -247,6 +252,17 @@ impl<K: PoolKey> SessionPool<K> {
         &self.0.limiter
     }
 
+    /// Whether nothing happens until time goes on: for tests that move it.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub fn is_at_rest(&self) -> bool {
+        let now = self.0.clock().monotonic();
+        let status = self.status();
+        status.refreshing == status.awaited + status.unattended
+            && self.0.limiter.is_at_rest(now)
+            && as_milliseconds(now) < self.0.tended_again.load(Ordering::Acquire)
+    }
+
     fn open(&self, key: &K) -> Result<RefreshableSession, Error> {
         let common = self.0.common()?;
         let (events, of) = (Arc::clone(&self.0.events), key.clone());
@@ -265,7 +281,7 @@ impl<K: PoolKey> SessionPool<K> {
 impl<K> Inner<K> {
     /// What the sessions have in common.
     fn common(&self) -> Result<Common, Error> {
-        let common = self.common.get();
+        let common = self.known_common();
         let known = || common.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(common) = &*known() {
             return Ok(common.clone());
@@ -289,8 +305,16 @@ impl<K> Inner<K> {
         Ok(known().get_or_insert(made).clone())
     }
 
+    /// A forked child goes on with what the parent had loaded.
+    fn known_common(&self) -> Arc<Mutex<Option<Common>>> {
+        self.common.get_or_make(|parents| {
+            let parents = parents.and_then(|common| common.try_lock().ok());
+            Mutex::new(parents.and_then(|common| common.clone()))
+        })
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
-        let common = self.common.get();
+        let common = self.known_common();
         let common = common.lock().unwrap_or_else(PoisonError::into_inner);
         match &*common {
             Some(common) => Arc::clone(common.foundation.clock()),
@@ -310,12 +334,10 @@ impl Pooled {
         }
     }
 
-    fn hand_on(&self, use_number: u64) -> RefreshableSession {
+    fn use_now(&self, use_number: u64) {
         self.used.fetch_max(use_number, Ordering::Relaxed);
-        let (_, monotonic) = self.session.clock().coarse();
-        self.used_at
-            .store(as_milliseconds(monotonic), Ordering::Relaxed);
-        self.session.clone()
+        let now = milliseconds(&**self.session.clock());
+        self.used_at.store(now, Ordering::Relaxed);
     }
 
     /// Whether somebody holds the session, or a client or a provider of it, or it is refreshed.

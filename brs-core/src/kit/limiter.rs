@@ -64,6 +64,8 @@ struct State {
     numbers: u64,
     /// Whether a task hands out permits.
     is_driven: bool,
+    /// Until when that task sleeps.
+    handed_out_until: Duration,
     throttled: u64,
     granted: u64,
     recent: Recent,
@@ -143,6 +145,14 @@ impl Limiter {
             calls: state.granted,
             throttled: state.throttled,
         }
+    }
+
+    /// Whether nothing happens in line until time goes on.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn is_at_rest(&self, now: Duration) -> bool {
+        let state = self.0.state.get();
+        let state = lock(&state);
+        state.waiting.is_empty() || now < state.handed_out_until
     }
 
     /// Permits in a second, on average over the last ten.
@@ -242,6 +252,9 @@ impl Limiter {
                     state.recent.count(now);
                 }
                 state.is_driven = next.is_some() || !state.waiting.is_empty();
+                if next.is_none() {
+                    state.handed_out_until = now.saturating_add(wait);
+                }
                 (next, state.is_driven.then_some(wait))
             };
             let Some((_, sender)) = next else { return wait };

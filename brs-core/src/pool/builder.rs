@@ -103,6 +103,7 @@ impl<K: PoolKey> PoolBuilder<K> {
             uses: AtomicU64::new(0),
             has_grown: AtomicBool::new(false),
             is_tended: PerProcess::new(),
+            tended_again: AtomicU64::new(0),
         }))
     }
 }

@@ -49,15 +49,20 @@ impl<K: Clone + Eq + Hash, V> Places<K, V> {
     }
 
     /// What `look` makes of the value of that key, under the lock of its part.
-    pub(super) fn find<R>(&self, key: &K, look: impl FnOnce(&V) -> R) -> Option<R> {
+    pub(super) fn find<R>(&self, key: &K, look: impl FnOnce(&Arc<V>) -> R) -> Option<R> {
         let parts = self.parts();
         let map = lock(self.part(&parts, key));
-        map.get(key).map(|value| look(value))
+        map.get(key).map(look)
     }
 
     /// Puts a value in, unless there is one; what `look` makes of the one that is there then, and
     /// the other one.
-    pub(super) fn put<R>(&self, key: K, value: V, look: impl FnOnce(&V) -> R) -> (R, Option<V>) {
+    pub(super) fn put<R>(
+        &self,
+        key: K,
+        value: V,
+        look: impl FnOnce(&Arc<V>) -> R,
+    ) -> (R, Option<V>) {
         let parts = self.parts();
         let mut map = lock(self.part(&parts, &key));
         match map.entry(key) {
@@ -161,7 +166,7 @@ mod model {
                 .map(|_| {
                     let (places, made) = (Arc::clone(&places), Arc::clone(&made));
                     thread::spawn(move || {
-                        let look = |held: &Held| (held.number, Arc::clone(&held.handles));
+                        let look = |held: &Arc<Held>| (held.number, Arc::clone(&held.handles));
                         places.find(&"key", look).unwrap_or_else(|| {
                             let number = made.fetch_add(1, Ordering::SeqCst);
                             let handles = Arc::new(());
@@ -183,7 +188,7 @@ mod model {
     fn model_a_value_that_somebody_holds_is_not_replaced() {
         explore(|| {
             let places = Arc::new(Places::new());
-            let look = |held: &Held| (held.number, Arc::clone(&held.handles));
+            let look = |held: &Arc<Held>| (held.number, Arc::clone(&held.handles));
             let get = move |places: &Places<&str, Held>, number| {
                 places.find(&"key", look).unwrap_or_else(|| {
                     let handles = Arc::new(());

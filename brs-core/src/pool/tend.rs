@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use super::events::PoolEvent;
 use super::{Inner, PoolKey, Pooled, as_milliseconds};
+use crate::kit::clock::Clock;
 use crate::kit::error::Error;
 use crate::kit::runtime;
+use crate::session::RefreshableSession;
 
 /// How often: a fraction of the shortest windows that credentials have.
 const EVERY: Duration = Duration::from_secs(5);
@@ -21,16 +23,24 @@ const EVERY: Duration = Duration::from_secs(5);
 const BATCH: usize = 64;
 
 /// Starts the task, if it does not run in this process.
-pub(super) fn keep_going<K: PoolKey>(pool: &Arc<Inner<K>>) -> Result<(), Error> {
+pub(super) fn keep_going<K: PoolKey>(
+    pool: &Arc<Inner<K>>,
+    session: &RefreshableSession,
+) -> Result<(), Error> {
     let is_tended = pool.is_tended.get();
-    if is_tended.swap(true, Ordering::Relaxed) {
+    if is_tended.load(Ordering::Relaxed) || is_tended.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
     let running = Running(is_tended);
     let own = runtime::own().map_err(|error| {
         Error::connection("no thread could be started for the pool").with_source(error)
     })?;
-    let clock = pool.clock();
+    let clock = Arc::clone(session.clock());
+    let asleep = |pool: &Inner<K>, clock: &dyn Clock| {
+        let again = as_milliseconds(clock.monotonic().saturating_add(EVERY));
+        pool.tended_again.store(again, Ordering::Release);
+    };
+    asleep(pool, &*clock);
     let pool = Arc::downgrade(pool);
     own.spawn(async move {
         let running = running;
@@ -42,6 +52,7 @@ pub(super) fn keep_going<K: PoolKey>(pool: &Arc<Inner<K>>) -> Result<(), Error> 
                 break;
             };
             pool.tend(as_milliseconds(clock.monotonic()));
+            asleep(&pool, &*clock);
         }
         drop(running);
     });

@@ -11,8 +11,7 @@ use futures_util::StreamExt;
 
 use crate::source::*;
 
-/// Lets time pass in steps for as long as `work` takes. A step is taken when nothing is under way:
-/// every refresh is in the limiter's line.
+/// Lets time pass in steps for as long as `work` takes. A step is taken when nothing is under way.
 async fn pass_time<T>(
     pool: &SessionPool<u32>,
     clock: &ManualClock,
@@ -24,16 +23,15 @@ async fn pass_time<T>(
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = settled(pool, clock) => clock.advance(step),
+            () = at_rest(pool) => clock.advance(step),
         }
     }
 }
 
-async fn settled(pool: &SessionPool<u32>, clock: &ManualClock) {
+async fn at_rest(pool: &SessionPool<u32>) {
     loop {
         tokio::task::yield_now().await;
-        let status = pool.status();
-        if status.refreshing == status.awaited + status.unattended && clock.sleeping() > 0 {
+        if pool.is_at_rest() {
             return;
         }
     }
@@ -208,7 +206,7 @@ async fn an_outage_of_ten_minutes_is_no_callers_error_and_ends_without_a_burst()
             let ready = futures_util::FutureExt::now_or_never(session.credentials());
             assert!(ready.expect("no caller waits").is_ok());
         }
-        settled(&pool, &clock).await;
+        at_rest(&pool).await;
         clock.advance(seconds(1));
         if step > 600 && source.calls().len() > 600 {
             break;
@@ -217,4 +215,34 @@ async fn an_outage_of_ten_minutes_is_no_callers_error_and_ends_without_a_burst()
     let calls = per(seconds(1), &source.calls());
     let most = calls.values().max().copied().unwrap_or_default();
     assert!(most <= 20, "a burst and a second's rate: {most}");
+}
+
+#[tokio::test]
+async fn what_waits_in_line_at_its_mandatory_window_is_as_urgent_as_a_caller() {
+    let (source, clock) = (Arc::new(Source::default()), clock());
+    let pool = builder(&source, &clock)
+        .limiter(Limiter::adaptive(1, 1))
+        .build();
+    pass_time(&pool, &clock, seconds(1), async {
+        assert!(pool.prefetch(0..60, seconds(600)).await.is_complete());
+    })
+    .await;
+    // All are due, and the last ones in line will not have their turn before they are urgent.
+    clock.advance(seconds(3500));
+    let mut most = 0;
+    for _ in 0..60 {
+        at_rest(&pool).await;
+        most = most.max(pool.status().awaited);
+        clock.advance(seconds(1));
+    }
+    assert!(
+        most > 0,
+        "nobody waits for them, and yet they have moved up"
+    );
+    let callers = (0..60).map(|key| pool.get(&key).unwrap());
+    for session in callers {
+        pass_time(&pool, &clock, seconds(1), session.credentials())
+            .await
+            .unwrap();
+    }
 }
