@@ -16,7 +16,7 @@ use brs_core::{Error, SecretString};
 
 use super::select::Identity;
 use brs_core::SecretSource;
-use brs_core::kit::Purpose;
+use brs_core::kit::{Purpose, mistaken};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;
@@ -64,7 +64,7 @@ fn problem(pin: &str) -> Option<String> {
                 .into(),
         )
     } else {
-        None
+        mistaken(pin.as_bytes()).map(str::to_owned)
     }
 }
 
