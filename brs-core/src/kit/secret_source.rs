@@ -10,11 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard as Turn};
 use zeroize::Zeroizing;
 
 use super::blocking::Blocking;
 use super::error::Error;
+use super::per_process::PerProcess;
 use super::runtime::own as own_runtime;
 use super::secret::SecretString;
 use super::{first_line, path};
@@ -33,8 +34,8 @@ struct Source {
     kind: Kind,
     place: Blocking,
     /// Callers that share this source wait for the one that is asking, and need not ask if that one
-    /// was enough.
-    turns: Turns<()>,
+    /// was enough. A forked child has its own: who asks in the parent never ends there.
+    turns: PerProcess<Turns<()>>,
 }
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -61,7 +62,7 @@ impl SecretSource {
         Self(Arc::new(Source {
             kind,
             place: Blocking::new(),
-            turns: Turns::new(()),
+            turns: PerProcess::new(),
         }))
     }
 
@@ -149,8 +150,8 @@ impl SecretSource {
     }
 
     /// Waits until no other caller that shares this source has the turn.
-    pub async fn turn(&self) -> Turn<'_, ()> {
-        self.0.turns.lock().await
+    pub async fn turn(&self) -> Turn<()> {
+        self.0.turns.get().lock_owned().await
     }
 
     /// Whether this is a clone of the other.
