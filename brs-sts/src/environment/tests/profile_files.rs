@@ -28,6 +28,31 @@ async fn profile_files_that_variables_name_are_readable_text() {
     }
 }
 
+/// Reading a pipe that nobody writes would never end, and the loader would find it empty.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_pipe_is_no_profile_file_and_the_null_device_is_an_empty_one() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let pipe = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+        for (path, problem) in [
+            (
+                pipe.as_str(),
+                "is a pipe, which gives its content only once",
+            ),
+            ("/dev/zero", "is a device or a socket"),
+        ] {
+            let error = files::check(&variables(&[(variable, path)]))
+                .await
+                .unwrap_err();
+            assert_names(&error, variable, problem);
+        }
+        files::check(&variables(&[(variable, "/dev/null")]))
+            .await
+            .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_loader_gets_the_files_that_were_judged() {
     let folder = tempfile::tempdir().unwrap();
