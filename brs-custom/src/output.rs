@@ -297,8 +297,8 @@ mod tests {
         let error = read_process_json("it", answer.to_string().as_bytes()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "it has the credentials one level too deep, in `Credentials`: print that map with `Version` 1 in it (the AWS \
-             CLI does so with --query 'merge(`{\"Version\":1}`,Credentials)')"
+            "it has the credentials one level too deep, in `Credentials`: print that map with `Version` 1 in it (the \
+             AWS CLI does so with --query 'merge(`{\"Version\":1}`,Credentials)')"
         );
         assert_eq!(error.details()["problem"], "nested");
     }

@@ -2,7 +2,9 @@
 //!
 //! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic
 //! clock, is what a new certificate is judged by, and what an error about a server's certificate
-//! compares this machine's clock with. No lock is needed, so a forked child waits for none. Only answers of an endpoint that is trusted count.
+//! compares this machine's clock with. Only answers of an endpoint that is trusted count.
+//!
+//! No lock is needed, so a forked child waits for none.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -272,7 +272,8 @@ impl Connection {
     /// # Errors
     ///
     /// A connection error with the outcome `Closed` if calls were left over, if the runtime that
-    /// drives the connection ended meanwhile, or in a forked child, whose parent keeps it. A connection that is closed already gives no error.
+    /// drives the connection ended meanwhile, or in a forked child, whose parent keeps it. A
+    /// connection that is closed already gives no error.
     ///
     /// # Cancel safety
     ///

@@ -145,8 +145,8 @@ impl Options {
                 Err(refused(
                     "region",
                     &format!(
-                        "is `{region}`, and the endpoint `{}` is in `{named}`, where AWS refuses signatures for another \
-                     region: leave out `region`, or give the endpoint of `{region}`",
+                        "is `{region}`, and the endpoint `{}` is in `{named}`, where AWS refuses signatures for \
+                     another region: leave out `region`, or give the endpoint of `{region}`",
                         endpoint.host
                     ),
                 ))

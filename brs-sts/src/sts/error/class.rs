@@ -364,13 +364,13 @@ const POLICIES: [(&str, &str); 13] = [
 const TOKENS: [(&str, &str); 5] = [
     (
         "configured thumbprint",
-        "the certificate of its identity provider matches no thumbprint in IAM: add the one of the authority that signs \
-         it (`aws iam update-open-id-connect-provider-thumbprint`)",
+        "the certificate of its identity provider matches no thumbprint in IAM: add the one of the authority that \
+         signs it (`aws iam update-open-id-connect-provider-thumbprint`)",
     ),
     (
         "token audience",
-        "its audience (`aud`) is none that the identity provider in IAM has: request the token for one of those, or add \
-         its audience there (`aws iam add-client-id-to-open-id-connect-provider`)",
+        "its audience (`aud`) is none that the identity provider in IAM has: request the token for one of those, or \
+         add its audience there (`aws iam add-client-id-to-open-id-connect-provider`)",
     ),
     (
         "must be issued within",
