@@ -24,6 +24,7 @@ pub(crate) mod turns;
 
 pub use check::{is_account_id, is_endpoint_url, is_region};
 pub use default_http::{HTTP_CLIENT, default_http_client, http_client_per_runtime};
+pub use first_line::mistaken;
 pub use iso8601::iso8601;
 pub use per_process::PerProcess;
 pub use runtime::own as own_runtime;

@@ -283,6 +283,26 @@ mod tests {
         );
     }
 
+    /// What `aws sts assume-role` prints, and what its SDK for Python returns.
+    #[test]
+    fn a_whole_answer_of_sts_is_refused_with_the_map_to_give() {
+        let answer = json!({
+            "Credentials": { "AccessKeyId": "A", "SecretAccessKey": "hush", "SessionToken": "hush" },
+            "AssumedRoleUser": { "Arn": "hush" },
+        });
+        assert_eq!(
+            problem(answer.clone()),
+            "has the credentials one level too deep, in `Credentials`: give that map alone"
+        );
+        let error = read_process_json("it", answer.to_string().as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it has the credentials one level too deep, in `Credentials`: print that map with `Version` 1 in it (the \
+             AWS CLI does so with --query 'merge(`{\"Version\":1}`,Credentials)')"
+        );
+        assert_eq!(error.details()["problem"], "nested");
+    }
+
     #[test]
     fn what_is_no_map_is_said_to_be_what_it_is() {
         for (value, expected) in [

@@ -120,7 +120,7 @@ pub use strategy::{CERTIFICATE_EXPIRING, Iot};
 /// What `brs-mqtt` needs. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::endpoint::name::is_domain;
+    pub use crate::endpoint::name::{is_domain, wrong_partition};
     pub use crate::endpoint::proxy::proxy_of_environment;
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod events;
 pub(crate) mod message;
 pub(crate) mod options;
 pub(crate) mod outbox;
+pub(crate) mod process;
 pub(crate) mod routes;
 pub(crate) mod topic;

@@ -62,6 +62,14 @@ pub(crate) fn closed() -> Error {
     Outcome::Closed.on(Error::connection("the connection is closed").unrecoverable())
 }
 
+pub(crate) fn forked() -> Error {
+    Outcome::Closed.on(Error::connection(
+        "the connection was opened before this process was forked, and stays with its parent: open another one here, \
+         with another client id",
+    )
+    .unrecoverable())
+}
+
 /// The MQTT library rejected what this crate's checks accepted.
 pub(crate) fn not_sendable(topic: &str) -> Error {
     Error::validation(format!(

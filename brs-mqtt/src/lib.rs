@@ -117,6 +117,10 @@
 //! server gives the reason, and as a suspicion after three connections that the server soon closed in
 //! an orderly way without one.
 //!
+//! # Forks
+//!
+//! A connection stays with the process that opened it: see [`Connection`].
+//!
 //! # Limits of AWS IoT
 //!
 //! More than eight filters in a subscribe and QoS 2 are rejected before they are sent. For an endpoint

@@ -14,6 +14,7 @@ use crate::api::connection::{Connection, Shared};
 use crate::api::events::{EventSender, State};
 use crate::api::options::{Options, Transport};
 use crate::api::outbox::Outbox;
+use crate::api::process::Process;
 use crate::driver::Driver;
 use crate::error;
 use crate::transport::websocket::Signer;
@@ -170,6 +171,7 @@ async fn start(
         clock,
         protocol: options.protocol,
         stream_capacity: options.stream_capacity,
+        process: Process::current(),
     });
     let (commands, of_handles) = mpsc::channel(COMMANDS);
     let (state, watched) = watch::channel(State::Connecting);

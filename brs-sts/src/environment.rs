@@ -17,6 +17,7 @@ use brs_core::Error;
 pub(crate) mod checks;
 pub(crate) mod endpoints;
 pub(crate) mod files;
+mod headers;
 pub(crate) mod machine;
 pub(crate) mod missing;
 pub(crate) mod origins;

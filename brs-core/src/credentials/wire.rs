@@ -6,17 +6,20 @@
 //! not trimmed. An expiration is an ISO 8601 text with an offset; a number or a time without an
 //! offset is refused, because its meaning is a guess. Credentials with a session token expire, so
 //! a token without an expiration is refused too, except in the spelling of `credential_process`,
-//! which means that they do not.
+//! which means that they do not. Whole answers of AWS's, with the credentials in a map within, are
+//! refused as they are by `credential_process` and the Python package; the error names the map.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::TemporaryCredentials;
 use super::expiration::parse_iso8601;
 use crate::kit::check::is_account_id;
 use crate::kit::secret::SecretString;
+
+mod visitors;
 
 /// The spelling of the Python package.
 const PYTHON: [&str; 4] = ["access_key", "secret_key", "token", "expiry_time"];
@@ -30,6 +33,13 @@ const PROCESS: [&str; 7] = [
     "AccountId",
     // As instances and containers name it.
     "Token",
+];
+/// What holds the credentials in the answers of STS, AWS IoT and IAM Identity Center.
+const WRAPPERS: [&str; 4] = [
+    "Credentials",
+    "credentials",
+    "roleCredentials",
+    "RoleCredentials",
 ];
 /// brs's own names, those of environment variables, and those of AWS's JSON services.
 const OTHERS: [&str; 13] = [
@@ -46,6 +56,20 @@ const OTHERS: [&str; 13] = [
     "aws_secret_access_key",
     "aws_session_token",
     "aws_account_id",
+];
+
+/// Those of the keys themselves.
+const KEYS: [&str; 10] = [
+    "access_key",
+    "AccessKeyId",
+    "accessKeyId",
+    "access_key_id",
+    "aws_access_key_id",
+    "secret_key",
+    "SecretAccessKey",
+    "secretAccessKey",
+    "secret_access_key",
+    "aws_secret_access_key",
 ];
 
 const ACCESS_KEY_ID: &str = "`access_key` (`AccessKeyId`)";
@@ -70,7 +94,7 @@ pub enum DataOrigin {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnusableData {
-    /// The problem's name: `no_map`, `missing_fields`, `wrong_kind`, `unusable`.
+    /// The problem's name: `no_map`, `nested`, `missing_fields`, `wrong_kind`, `unusable`.
     pub name: &'static str,
     /// The fields without a usable value, for `missing_fields`.
     pub missing: Vec<&'static str>,
@@ -118,10 +142,13 @@ impl<'de> Deserialize<'de> for TemporaryCredentials {
 type Fields = BTreeMap<&'static str, Field>;
 
 enum Data {
-    /// The known ones.
-    Map(Fields),
+    /// The known ones, and the name of a map that has keys of its own.
+    Map(Fields, Option<Within>),
     Other(Field),
 }
+
+/// The name of a map within, if it is a known one.
+type Within = Option<&'static str>;
 
 /// A value; only texts are kept.
 enum Field {
@@ -161,7 +188,10 @@ impl fmt::Display for Field {
 impl Data {
     fn read(self, origin: DataOrigin) -> Result<TemporaryCredentials, UnusableData> {
         let fields = match self {
-            Self::Map(fields) => fields,
+            Self::Map(fields, Some(within)) if !has_keys(&fields) => {
+                return Err(UnusableData::new("nested", nested(within, origin)));
+            }
+            Self::Map(fields, _) => fields,
             Self::Other(field) => {
                 let names = match origin {
                     DataOrigin::Command => &PROCESS[..3],
@@ -192,6 +222,26 @@ impl Data {
             Err(UnusableData::new("wrong_kind", wrong.join(", and ")))
         }
     }
+}
+
+fn has_keys(fields: &Fields) -> bool {
+    fields.keys().any(|name| KEYS.contains(name))
+}
+
+fn nested(within: Within, origin: DataOrigin) -> String {
+    let place = match within {
+        Some(name) => format!("`{name}`"),
+        None => "a map within".to_owned(),
+    };
+    let what = match (origin, within) {
+        (DataOrigin::Command, Some(name)) => format!(
+            "print that map with `Version` 1 in it (the AWS CLI does so with --query \
+             'merge(`{{\"Version\":1}}`,{name})')"
+        ),
+        (DataOrigin::Command, None) => "print that map with `Version` 1 in it".to_owned(),
+        _ => "give that map alone".to_owned(),
+    };
+    format!("has the credentials one level too deep, in {place}: {what}")
 }
 
 /// Finds fields without a usable value: `filled` must have one, `present` may be null.
@@ -371,118 +421,6 @@ fn problem_of_text(text: &str) -> Option<&'static str> {
         let odd = |c: char| c.is_whitespace() || c.is_control();
         text.contains(odd)
             .then_some("holds white space or control characters")
-    }
-}
-
-/// A name: one of those that are known, or just another.
-struct Name(Option<&'static str>);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-
-        impl Visitor<'_> for NameVisitor {
-            type Value = Name;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
-                let mut known = [&PYTHON[..], &PROCESS, &OTHERS, &["version"]]
-                    .into_iter()
-                    .flatten();
-                Ok(Name(known.find(|known| **known == name).copied()))
-            }
-        }
-
-        deserializer.deserialize_identifier(NameVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DataVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A map within a map is not looked at.
-        Ok(match Data::deserialize(deserializer)? {
-            Data::Map(_) => Self::Map,
-            Data::Other(field) => field,
-        })
-    }
-}
-
-/// Takes anything: serde's own messages would quote what was found.
-struct DataVisitor;
-
-impl<'de> Visitor<'de> for DataVisitor {
-    type Value = Data;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Data, E> {
-        Ok(Data::Other(Field::Null))
-    }
-
-    fn visit_none<E: serde::de::Error>(self) -> Result<Data, E> {
-        self.visit_unit()
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
-        Data::deserialize(deserializer)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Data, E> {
-        Ok(Data::Other(Field::Bool))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Data, E> {
-        Ok(Data::Other(if number == 1 {
-            Field::One
-        } else {
-            Field::Number
-        }))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Data, E> {
-        self.visit_u64(number.unsigned_abs().saturating_add(u64::from(number < 0)))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Data, E> {
-        self.visit_u64(u64::from(number == 1.0))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Data, E> {
-        Ok(Data::Other(Field::Text(text.into())))
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Data, E> {
-        Ok(Data::Other(Field::List))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Data, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Data::Other(Field::List))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
-        let mut fields = Fields::new();
-        while let Some(Name(name)) = map.next_key()? {
-            let Some(name) = name else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if fields.insert(name, map.next_value()?).is_some() {
-                return Err(A::Error::custom(format!("has `{name}` twice")));
-            }
-        }
-        Ok(Data::Map(fields))
     }
 }
 

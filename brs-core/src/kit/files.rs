@@ -66,13 +66,14 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let length = usize::try_from(metadata.len())
         .ok()
         .filter(|length| *length <= MAX_BYTES);
-    let length = length.ok_or_else(|| Unread::new("has more than 1 MiB: give the right file"))?;
-    // With room for one byte more than expected: a vector that grows leaves its old memory as it is,
-    // and one of less than 32 bytes is not read into directly.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length.max(63) + 1));
-    let mut file = File::open(path).map_err(failed)?.take(length as u64 + 1);
-    file.read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > length {
+    let length = length.ok_or_else(too_long)?;
+    let file = File::open(path).map_err(failed)?;
+    let bytes = bounded(file, length).map_err(failed)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(too_long());
+    }
+    // Those of `/proc` have a length of 0 whatever they hold.
+    if length > 0 && bytes.len() > length {
         return Err(Unread::new(
             "grew while it was read: something is writing it",
         ));
@@ -80,13 +81,53 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
     Ok(bytes)
 }
 
-/// What is wrong with something other than a regular file, as the end of a sentence.
+fn too_long() -> Unread {
+    Unread::new("has more than 1 MiB: give the right file")
+}
+
+/// Reads up to one byte more than is allowed, leaving no copies behind: a vector that grows by
+/// itself leaves its old memory as it is.
+fn bounded(mut from: impl Read, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; expected.max(63) + 1]);
+    let mut length = 0;
+    while length <= MAX_BYTES {
+        if length == bytes.len() {
+            let mut more = Zeroizing::new(vec![0; (2 * length).min(MAX_BYTES + 1)]);
+            more[..length].copy_from_slice(&bytes);
+            bytes = more;
+        }
+        match from.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// What is wrong with something other than a regular file, as the end of a sentence. A pipe is one
+/// too: it has its content once, and files are read again at each refresh.
 pub fn no_file(metadata: &Metadata) -> Option<&'static str> {
     match (metadata.is_file(), metadata.is_dir()) {
         (true, _) => None,
         (false, true) => Some("is a folder: give a file"),
-        (false, false) => Some("is a pipe, a device or a socket: give a regular file"),
+        (false, false) if is_pipe(metadata) => Some(
+            "is a pipe, which gives its content only once, and this is read again later: give a regular file",
+        ),
+        (false, false) => Some("is a device or a socket: give a regular file"),
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Metadata) -> bool {
+    false
 }
 
 /// The end of a sentence.
@@ -175,7 +216,47 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(problem(&link).contains("is a link to something that does not exist"));
-        assert!(problem(&socket).contains("is a pipe, a device or a socket"));
+        assert!(problem(&socket).contains("is a device or a socket"));
+        assert!(problem("/dev/null".as_ref()).contains("is a device or a socket"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_reports_no_length_is_read() {
+        for path in ["/proc/self/status", "/proc/self/limits"] {
+            assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
+            let bytes = read(path.as_ref()).unwrap();
+            assert!(bytes.len() > 64 && bytes.ends_with(b"\n"), "{path}");
+        }
+        // Reports 4096 and holds less.
+        assert!(
+            !read("/sys/kernel/mm/transparent_hugepage/enabled".as_ref())
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    /// Opening a pipe that nobody writes would wait for ever.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        let problem = problem(format!("/proc/self/fd/{descriptor}").as_ref());
+        assert!(
+            problem.contains("is a pipe, which gives its content only once"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn what_is_read_is_bounded_whatever_length_was_reported() {
+        for (reported, length) in [(0, 0), (0, 64), (0, 65), (0, 5000), (10, 5000), (5000, 10)] {
+            let bytes = bounded(&*vec![7; length], reported).unwrap();
+            assert_eq!(bytes.as_slice(), vec![7; length], "{reported} {length}");
+        }
+        let endless = bounded(io::repeat(7), 0).unwrap();
+        assert_eq!(endless.len(), MAX_BYTES + 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where a secret comes from: a pass phrase, a token's PIN. One type for all of them.
 //!
-//! It is fetched when it is needed and not kept. A file gives its first line, by the rules of
-//! `first_line`. Fetching may take its time, where a person is asked: it blocks, so callers do it
+//! It is fetched when it is needed and not kept. A file and a variable give their first line, by the
+//! rules of `first_line`. Fetching may take its time, where a person is asked: it blocks, so callers do it
 //! on a thread for that; an async function is driven there by brs's own runtime. What is given in
 //! place of a path or a name may be the secret itself, so it is shown only if it looks like one.
 
@@ -10,10 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex as Turns, MutexGuard as Turn};
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard as Turn};
+use zeroize::Zeroizing;
 
 use super::blocking::Blocking;
 use super::error::Error;
+use super::per_process::PerProcess;
 use super::runtime::own as own_runtime;
 use super::secret::SecretString;
 use super::{first_line, path};
@@ -32,8 +34,8 @@ struct Source {
     kind: Kind,
     place: Blocking,
     /// Callers that share this source wait for the one that is asking, and need not ask if that one
-    /// was enough.
-    turns: Turns<()>,
+    /// was enough. A forked child has its own: who asks in the parent never ends there.
+    turns: PerProcess<Turns<()>>,
 }
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -60,11 +62,11 @@ impl SecretSource {
         Self(Arc::new(Source {
             kind,
             place: Blocking::new(),
-            turns: Turns::new(()),
+            turns: PerProcess::new(),
         }))
     }
 
-    /// The secret itself.
+    /// The secret itself, as it is.
     pub fn value(secret: impl Into<SecretString>) -> Self {
         Self::of(Kind::Value(secret.into()))
     }
@@ -74,12 +76,13 @@ impl SecretSource {
     ///
     /// The file must be a regular one of at most 4 KiB in UTF-8. A byte order mark is not part of
     /// the line, blanks are, and what follows the line is ignored. An empty first line, a NUL in it
-    /// and a file in PEM are errors.
+    /// and a key, a certificate or a container in place of the secret are errors.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Kind::File(path.into()))
     }
 
-    /// An environment variable of this process.
+    /// An environment variable of this process whose first line is the secret, by the rules of
+    /// [`file`](Self::file).
     pub fn env(name: impl Into<String>) -> Self {
         Self::of(Kind::Environment(name.into()))
     }
@@ -87,7 +90,8 @@ impl SecretSource {
     /// An async function, run on brs's own runtime each time the secret is needed. It may ask a
     /// person.
     ///
-    /// An error of brs's own type is passed on as it is.
+    /// The secret is the function's result as it is, without a rule about lines. An error of brs's
+    /// own type is passed on as it is.
     pub fn function<F, R, C, E>(function: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -104,7 +108,8 @@ impl SecretSource {
     /// A synchronous function, called on a thread of its own each time the secret is needed. It may
     /// block, and ask a person.
     ///
-    /// An error of brs's own type is passed on as it is.
+    /// The secret is the function's result as it is, without a rule about lines. An error of brs's
+    /// own type is passed on as it is.
     pub fn blocking_function<F, C, E>(function: F) -> Self
     where
         F: Fn() -> Result<C, E> + Send + Sync + 'static,
@@ -145,8 +150,8 @@ impl SecretSource {
     }
 
     /// Waits until no other caller that shares this source has the turn.
-    pub async fn turn(&self) -> Turn<'_, ()> {
-        self.0.turns.lock().await
+    pub async fn turn(&self) -> Turn<()> {
+        self.0.turns.get().lock_owned().await
     }
 
     /// Whether this is a clone of the other.
@@ -193,8 +198,7 @@ fn environment(name: &str) -> Result<SecretString, &'static str> {
     }
     // The error holds the value, so it is not kept.
     match std::env::var(name) {
-        Ok(value) if value.is_empty() => Err("is empty"),
-        Ok(value) => Ok(value.into()),
+        Ok(value) => first_line::of(Zeroizing::new(value).as_bytes()),
         Err(std::env::VarError::NotPresent) => Err("is not set"),
         Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8"),
     }
@@ -279,6 +283,50 @@ mod tests {
             }),
         ] {
             assert_eq!(fetch(&source).unwrap().expose(), "hush");
+        }
+    }
+
+    /// In a process that has the variable.
+    #[test]
+    fn a_variable_gives_its_first_line_too() {
+        const NAME: &str = "BRS_TEST_SECRET_OF_LINES";
+        const TEST: &str = "kit::secret_source::tests::a_variable_gives_its_first_line_too";
+        if std::env::var_os(NAME).is_some() {
+            match fetch(&SecretSource::env(NAME)) {
+                Ok(secret) => println!("<{}>", secret.expose()),
+                Err(error) => println!("<{error}>"),
+            }
+            return;
+        }
+        for (value, expected) in [
+            ("hush hush\n", "<hush hush>"),
+            ("hush\r\n", "<hush>"),
+            ("hush\nmore\n", "<hush>"),
+            ("\u{feff} hush", "< hush>"),
+            (
+                "\nhush",
+                " for the secret has an empty first line: put the secret there>",
+            ),
+            (
+                "\n",
+                " for the secret has an empty first line: put the secret there>",
+            ),
+            ("", " for the secret is empty>"),
+            (
+                "-----BEGIN PRIVATE KEY-----\nhush",
+                " for the secret holds PEM, not a secret",
+            ),
+        ] {
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", TEST, "--nocapture"])
+                .env(NAME, value)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&child.stdout).into_owned();
+            assert!(
+                child.status.success() && said.contains(expected),
+                "{value:?}: {said}"
+            );
         }
     }
 

@@ -316,7 +316,7 @@ async fn what_is_wrong_with_the_output_is_said_without_showing_it() {
         ("{}", "lacks `Version`, `AccessKeyId`, `SecretAccessKey`"),
         (
             r#"{"Credentials": {"SecretAccessKey": "hush"}}"#,
-            "lacks `Version`, `AccessKeyId`, `SecretAccessKey`",
+            "one level too deep, in `Credentials`: print that map with `Version` 1",
         ),
         (
             r#"{"AccessKeyId": "A", "SecretAccessKey": "hush"}"#,

@@ -8,20 +8,23 @@
 //! there. The content itself is not kept, only its SHA-256; [`keys`] opens each key once. A look
 //! has a time limit: a file system that hangs costs a refresh a little, but not its call.
 //!
-//! 1. The lock is held for moments: while it is, no file is read, no key is opened and nothing is
-//!    awaited.
-//! 2. A set's number is given out once, under the lock in which its device or trust changes: sets
-//!    with the same number have the same device and trust.
+//! 1. Changes are made one after another, each to a copy that then takes the place of what was
+//!    there: readers wait for nobody, and see all of a change or nothing. While one is made, no file
+//!    is read, no key is opened and nothing is awaited. Whose turn it is, is each process's own: a
+//!    forked child goes on from what was there last, and waits for no thread of its parent.
+//! 2. A set's number is given out once, in the change of its device or trust: sets with the same
+//!    number have the same device and trust.
 //! 3. A set's acceptance or refusal counts only while its number is the one in use: an answer that
 //!    comes late says nothing about what was adopted meanwhile.
 //! 4. A digest is kept together with what was made of that content. Content that could not be
 //!    adopted leaves none: the next look tries again.
 
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use brs_core::kit::causes;
+use arc_swap::ArcSwap;
+use brs_core::kit::{PerProcess, causes};
 use brs_core::{Blocking, Clock, Error};
 use zeroize::Zeroizing;
 
@@ -51,9 +54,12 @@ pub(crate) struct Files {
     trust_place: Blocking,
     keys: Keys,
     server_time: Arc<ServerTime>,
-    current: Mutex<Current>,
+    current: ArcSwap<Current>,
+    /// Whose turn it is to change it, by 1.
+    changes: PerProcess<Mutex<()>>,
 }
 
+#[derive(Clone)]
 struct Current {
     set: Set,
     device_digest: Digest,
@@ -147,15 +153,15 @@ impl Files {
             acting: None,
             generations: 0,
         };
-        let (keys, current) = (Keys::new(), Mutex::new(current));
         Ok(Self {
             device,
             trust_store,
             device_place,
             trust_place,
-            keys,
+            keys: Keys::new(),
             server_time,
-            current,
+            current: ArcSwap::from_pointee(current),
+            changes: PerProcess::new(),
         })
     }
 
@@ -181,68 +187,73 @@ impl Files {
 
     /// What is in use.
     pub(crate) fn current(&self) -> Set {
-        self.lock().set.clone()
+        self.current.load().set.clone()
     }
 
     /// A token is reopened at the next look. Files and values in memory are what they were.
     pub(crate) fn reopen(&self) {
-        self.lock().stale = self.device.has_external_key();
+        let stale = self.device.has_external_key();
+        self.change(|current| current.stale = stale);
     }
 
     /// The next look reloads the system's authorities, if those are trusted.
     pub(crate) fn reload_trust(&self) {
-        let mut current = self.lock();
-        current.trust_stale = matches!(current.set.trust, Trust::System(_));
+        self.change(|current| {
+            current.trust_stale = matches!(current.set.trust, Trust::System(_));
+        });
     }
 
     /// The endpoint accepted the device of that set: the previous one is no longer needed.
     pub(crate) fn accepted(&self, set: &Set) {
-        let mut current = self.lock();
-        // By 3.
-        if current.set.generation == set.generation {
-            current.refused = false;
-            current.previous = None;
-            current.acting = None;
-        }
+        self.change(|current| {
+            // By 3.
+            if current.set.generation == set.generation {
+                current.refused = false;
+                current.previous = None;
+                current.acting = None;
+            }
+        });
     }
 
     /// The endpoint refused the device of that set. Returns the previous one, if it may still be
     /// accepted.
     pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
-        let mut current = self.lock();
-        // By 3.
-        if current.set.generation != set.generation {
-            return None;
-        }
-        current.refused = true;
         let now = self.now(clock);
-        let device = current
-            .previous
-            .clone()
-            .filter(|device| device.check_validity(now).is_ok())?;
-        let generation = current.next_generation();
-        Some(Set {
-            device,
-            generation,
-            ..set.clone()
+        self.change(|current| {
+            // By 3.
+            if current.set.generation != set.generation {
+                return None;
+            }
+            current.refused = true;
+            let device = current
+                .previous
+                .clone()
+                .filter(|device| device.check_validity(now).is_ok())?;
+            let generation = current.next_generation();
+            Some(Set {
+                device,
+                generation,
+                ..set.clone()
+            })
         })
     }
 
     /// The endpoint refused the previous device, too.
     pub(crate) fn forget_previous(&self) {
-        let mut current = self.lock();
-        current.previous = None;
-        current.acting = None;
+        self.change(|current| {
+            current.previous = None;
+            current.acting = None;
+        });
     }
 
     /// The endpoint accepted the previous device, that of this set.
     pub(crate) fn went_back_to(&self, set: &Set) {
-        self.lock().acting = Some(Arc::clone(&set.device));
+        self.change(|current| current.acting = Some(Arc::clone(&set.device)));
     }
 
     /// The device that the endpoint accepts, as far as is known: the newest, or the previous one.
     pub(crate) fn device(&self) -> Arc<Device> {
-        let current = self.lock();
+        let current = self.current.load();
         Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
@@ -251,7 +262,7 @@ impl Files {
     pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
         let limit = left.map_or(LOOK, |left| LOOK.min(left / 2));
         let (stale, trust_stale) = {
-            let current = self.lock();
+            let current = self.current.load();
             let stale = current.stale || self.may_have_more(&current.set.device, clock);
             (stale, current.trust_stale)
         };
@@ -298,9 +309,11 @@ impl Files {
             tracing::warn!(%error, cause, "changed files are not used yet: what was read before \
                                            stays in use");
         }
-        let mut current = self.lock();
-        current.set.problem = joined(problems);
-        current.set.clone()
+        let problem = joined(problems);
+        self.change(|current| {
+            current.set.problem = problem;
+            current.set.clone()
+        })
     }
 
     /// Whether an external key, opened again, may be able to do more, or have a renewed
@@ -316,24 +329,26 @@ impl Files {
         let (Some(pem), Some(bytes)) = (&self.trust_store, bytes) else {
             return Ok(());
         };
-        if self.lock().trust_digest == digest {
+        if self.current.load().trust_digest == digest {
             return Ok(());
         }
         let trust = Trust::given(&bytes, pem)?;
-        // One lock for all of it, by 2 and 4.
-        let mut current = self.lock();
-        current.trust_digest = digest;
-        current.use_trust(trust);
+        // One change for all of it, by 2 and 4.
+        self.change(|current| {
+            current.trust_digest = digest;
+            current.use_trust(trust);
+        });
         Ok(())
     }
 
     async fn take_over_system(&self) -> Result<(), Error> {
         let trust = system(&self.trust_place).await?;
-        let mut current = self.lock();
-        current.trust_stale = false;
-        if !trust.is_same(&current.set.trust) {
-            current.use_trust(trust);
-        }
+        self.change(|current| {
+            current.trust_stale = false;
+            if !trust.is_same(&current.set.trust) {
+                current.use_trust(trust);
+            }
+        });
         Ok(())
     }
 
@@ -345,7 +360,7 @@ impl Files {
     ) -> Result<(), Error> {
         let mut contents = read_device(&self.device_place, &self.device, clock, limit).await?;
         let is_same = {
-            let current = self.lock();
+            let current = self.current.load();
             !current.stale && current.device_digest == contents.digest()
         };
         let in_use = self.current().device;
@@ -381,21 +396,22 @@ impl Files {
             "certificate and key were reloaded"
         );
         self.keys.forget();
-        // One lock for all of it, by 2 and 4.
-        let mut current = self.lock();
-        let before = std::mem::replace(&mut current.set.device, Arc::new(device));
-        if is_other {
-            let was_refused = std::mem::take(&mut current.refused);
-            // Two changes before a call: the device that the endpoint last accepted is still the
-            // one to go back to.
-            if current.previous.is_none() {
-                current.previous = (!was_refused).then_some(before);
+        // One change for all of it, by 2 and 4.
+        self.change(|current| {
+            let before = std::mem::replace(&mut current.set.device, Arc::new(device));
+            if is_other {
+                let was_refused = std::mem::take(&mut current.refused);
+                // Two changes before a call: the device that the endpoint last accepted is still the
+                // one to go back to.
+                if current.previous.is_none() {
+                    current.previous = (!was_refused).then_some(before);
+                }
             }
-        }
-        current.set.generation = current.next_generation();
-        current.device_digest = contents.digest();
-        current.key_digest = contents.key_digest();
-        current.stale = false;
+            current.set.generation = current.next_generation();
+            current.device_digest = contents.digest();
+            current.key_digest = contents.key_digest();
+            current.stale = false;
+        });
         Ok(())
     }
 
@@ -415,7 +431,7 @@ impl Files {
     async fn open(&self, contents: &Contents) -> Result<Device, Error> {
         let chain = self.device.chain(contents)?;
         let in_use = {
-            let current = self.lock();
+            let current = self.current.load();
             (current.key_digest == contents.key_digest()).then(|| current.set.device.certified())
         };
         let key = match (in_use, &contents.private_key) {
@@ -434,9 +450,17 @@ impl Files {
         self.device.with_key(chain, key)
     }
 
-    /// For moments only, by 1.
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Makes a change, by 1.
+    fn change<T>(&self, change: impl FnOnce(&mut Current) -> T) -> T {
+        let turn = self.changes.get();
+        let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = Current::clone(&self.current.load());
+        let result = change(&mut current);
+        let before = self.current.swap(Arc::new(current));
+        drop(turn);
+        // Perhaps the last of a device, which may have a token to leave.
+        drop(before);
+        result
     }
 }
 

@@ -3,17 +3,20 @@
 //! A device's own clock may be wrong by years. Each answer's `Date`, carried on by the monotonic
 //! clock, is what a new certificate is judged by, and what an error about a server's certificate
 //! compares this machine's clock with. Only answers of an endpoint that is trusted count.
+//!
+//! No lock is needed, so a forked child waits for none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use brs_core::Clock;
 
 /// The clock of a session's endpoint.
 pub(crate) struct ServerTime {
     clock: Arc<dyn Clock>,
     /// The last `Date`, and the monotonic instant at which it came.
-    heard: Mutex<Option<(SystemTime, Duration)>>,
+    heard: ArcSwapOption<(SystemTime, Duration)>,
 }
 
 impl ServerTime {
@@ -21,19 +24,19 @@ impl ServerTime {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            heard: Mutex::new(None),
+            heard: ArcSwapOption::empty(),
         }
     }
 
     /// An answer that has just come.
     pub(crate) fn hear(&self, date: SystemTime) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((date, self.clock.monotonic()));
+        let heard = Arc::new((date, self.clock.monotonic()));
+        self.heard.store(Some(heard));
     }
 
     /// The endpoint's present; `None` until it has answered.
     pub(crate) fn now(&self) -> Option<SystemTime> {
-        let (date, at) = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (date, at) = **self.heard.load().as_ref()?;
         date.checked_add(self.clock.monotonic().saturating_sub(at))
     }
 }

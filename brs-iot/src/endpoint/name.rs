@@ -11,23 +11,23 @@ use brs_core::kit::is_region;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
-/// What AWS's names end in: each partition's names, then its dual-stack names, as the SDKs'
-/// `partitions.json` has them.
-const DOMAINS: [[&str; 2]; 7] = [
+/// How the regions of each partition begin, and what its names end in: its own, then its dual-stack
+/// names, as the SDKs' `partitions.json` has them. The first row is for all other regions.
+const PARTITIONS: [(&str, [&str; 2]); 7] = [
     // aws, aws-us-gov
-    ["amazonaws.com", "api.aws"],
+    ("", ["amazonaws.com", "api.aws"]),
     // aws-cn
-    ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+    ("cn-", ["amazonaws.com.cn", "api.amazonwebservices.com.cn"]),
     // aws-eusc
-    ["amazonaws.eu", "api.amazonwebservices.eu"],
+    ("eusc-", ["amazonaws.eu", "api.amazonwebservices.eu"]),
     // aws-iso
-    ["c2s.ic.gov", "api.aws.ic.gov"],
+    ("us-iso-", ["c2s.ic.gov", "api.aws.ic.gov"]),
     // aws-iso-b
-    ["sc2s.sgov.gov", "api.aws.scloud"],
+    ("us-isob-", ["sc2s.sgov.gov", "api.aws.scloud"]),
     // aws-iso-e
-    ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"],
+    ("eu-isoe-", ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"]),
     // aws-iso-f
-    ["csp.hci.ic.gov", "api.aws.hci.ic.gov"],
+    ("us-isof-", ["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
 ];
 /// RFC 3986: everything but the unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -54,7 +54,10 @@ impl Endpoint {
         let authority = text.trim().to_ascii_lowercase();
         let (host, _) = split(&authority).map_err(refused)?;
         let labels: Vec<&str> = host.split('.').collect();
-        if let Some(region) = credentials_region(&labels) {
+        if let Some((region, domain)) = credentials_region(&labels) {
+            if let Some(problem) = wrong_partition(region, &domain) {
+                return Err(refused(format!("{problem}: {COMMAND} shows the endpoint")));
+            }
             return Ok(Self {
                 region: Some(region.to_owned()),
                 authority,
@@ -152,9 +155,9 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// The region of `<prefix>.credentials.iot.<region>.<domain>`, with `iot-fips` for FIPS and `vpce.`
+/// The region and the domain of `<prefix>.credentials.iot.<region>.<domain>`, with `iot-fips` for FIPS and `vpce.`
 /// before the domain for VPC endpoints.
-fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
+fn credentials_region<'a>(labels: &[&'a str]) -> Option<(&'a str, String)> {
     let at = labels
         .iter()
         .position(|label| *label == "credentials")
@@ -163,7 +166,7 @@ fn credentials_region<'a>(labels: &[&'a str]) -> Option<&'a str> {
     let rest = labels[at + 3..].join(".");
     let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
     let is_one = matches!(*service, "iot" | "iot-fips") && is_region(region) && is_domain(domain);
-    is_one.then_some(region)
+    is_one.then(|| (region, domain.to_owned()))
 }
 
 /// `<prefix>.iot.<region>.<domain>`, with `iot-fips` for FIPS, and
@@ -184,7 +187,22 @@ fn is_data_endpoint(labels: &[&str]) -> bool {
 
 /// Whether names of AWS end in this, in any partition.
 pub fn is_domain(domain: &str) -> bool {
-    DOMAINS.as_flattened().contains(&domain)
+    PARTITIONS
+        .iter()
+        .any(|(_, domains)| domains.contains(&domain))
+}
+
+/// That no name of AWS's with this end is in this region, as the end of a sentence.
+pub fn wrong_partition(region: &str, domain: &str) -> Option<String> {
+    let [usual, others @ ..] = &PARTITIONS;
+    let right = others.iter().find(|(begin, _)| region.starts_with(begin));
+    let (_, domains) = right.unwrap_or(usual);
+    (is_domain(domain) && !domains.contains(&domain)).then(|| {
+        format!(
+            "names the region `{region}`, whose hosts end in `{}` and not in `{domain}`",
+            domains[0]
+        )
+    })
 }
 
 /// Checks a role alias: 1–128 of `[\w=,@-]`.

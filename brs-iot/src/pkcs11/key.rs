@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use brs_core::kit::PerProcess;
 use brs_core::{Clock as _, SecretString, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
@@ -42,14 +43,13 @@ pub(super) struct Inner {
     pub(super) limit: Duration,
     /// When the attempt that the signatures are for ends, on the monotonic clock. The attempt keeps
     /// it alive.
-    pub(super) until: Mutex<Weak<Duration>>,
+    pub(super) until: PerProcess<Mutex<Weak<Duration>>>,
 }
 
 impl TokenKey {
     fn limit(&self) -> Duration {
-        let until = self
-            .0
-            .until
+        let until = self.0.until.get();
+        let until = until
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .upgrade();
@@ -62,7 +62,8 @@ impl OpenedKey for TokenKey {
     /// Afterwards each has the key's own limit only. A later one takes its place, and outlives it.
     fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
         let until = Arc::new(SystemClock::new().monotonic().saturating_add(limit));
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
+        let kept = self.0.until.get();
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
         until
     }
 

@@ -2,10 +2,11 @@
 //! do.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use brs_core::kit::PerProcess;
 use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use rustls::SignatureAlgorithm;
 use rustls::pki_types::CertificateDer;
@@ -129,7 +130,7 @@ impl Pkcs11 {
                 SignatureAlgorithm::ECDSA
             },
             limit: self.signature_timeout,
-            until: Mutex::default(),
+            until: PerProcess::new(),
             thread,
         };
         let key = TokenKey(Arc::new(inner));

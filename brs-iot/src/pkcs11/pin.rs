@@ -9,14 +9,15 @@
 //! PIN is never sent at all: a try is precious.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use brs_core::{Error, SecretString};
 
 use super::select::Identity;
 use brs_core::SecretSource;
-use brs_core::kit::Purpose;
+use brs_core::kit::{Purpose, mistaken};
 
 /// PKCS#11 has no limit of its own; tokens allow 4 to 255 bytes.
 const MAX_LENGTH: usize = 255;
@@ -64,7 +65,7 @@ fn problem(pin: &str) -> Option<String> {
                 .into(),
         )
     } else {
-        None
+        mistaken(pin.as_bytes()).map(str::to_owned)
     }
 }
 
@@ -136,26 +137,44 @@ struct Shown {
 /// A PIN's keyed hash.
 type Tag = [u8; 32];
 
-static MEMORY: LazyLock<Mutex<HashMap<(Account, Tag), Shown>>> = LazyLock::new(Mutex::default);
-/// The key of those hashes; `None` if the system gives no random numbers.
-static KEY: LazyLock<Option<hmac::Key>> =
-    LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
+type Memory = HashMap<(Account, Tag), Shown>;
+
+/// Without a lock: a forked child knows what its parent knew, and waits for none of its threads.
+static MEMORY: ArcSwapOption<Memory> = ArcSwapOption::const_empty();
+/// The key of those hashes, made at the first use.
+static KEY: ArcSwapOption<hmac::Key> = ArcSwapOption::const_empty();
+
+/// `None` if the system gives no random numbers.
+fn key() -> Option<Arc<hmac::Key>> {
+    if let Some(key) = KEY.load_full() {
+        return Some(key);
+    }
+    let made = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
+    // Of two at once, one is kept.
+    KEY.compare_and_swap(&None::<Arc<hmac::Key>>, Some(Arc::new(made)));
+    KEY.load_full()
+}
 
 fn tag(pin: &SecretString) -> Option<Tag> {
-    let tag = hmac::sign(KEY.as_ref()?, pin.expose().as_bytes());
+    let tag = hmac::sign(&*key()?, pin.expose().as_bytes());
     tag.as_ref().try_into().ok()
 }
 
 fn shown(account: Account, tag: Tag) -> Shown {
-    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    memory.get(&(account, tag)).copied().unwrap_or_default()
+    let memory = MEMORY.load();
+    let shown = memory
+        .as_ref()
+        .and_then(|memory| memory.get(&(account, tag)));
+    shown.copied().unwrap_or_default()
 }
 
-fn note(account: &Account, pin: &SecretString, change: impl FnOnce(&mut Shown)) {
-    if let Some(tag) = tag(pin) {
-        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+fn note(account: &Account, pin: &SecretString, change: impl Fn(&mut Shown)) {
+    let Some(tag) = tag(pin) else { return };
+    MEMORY.rcu(|memory| {
+        let mut memory = memory.as_deref().cloned().unwrap_or_default();
         change(memory.entry((account.clone(), tag)).or_default());
-    }
+        Some(Arc::new(memory))
+    });
 }
 
 /// Whether this PIN may be tried: this account was not refused with it before, nor was the token's

@@ -29,9 +29,10 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use brs_core::kit::PerProcess;
 use brs_core::{Clock as _, Error, SystemClock};
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
@@ -84,12 +85,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 const PATIENCE: Duration = Duration::from_millis(20);
 
-static THREADS: LazyLock<Mutex<HashMap<Place, Arc<Shared>>>> = LazyLock::new(Mutex::default);
+/// A forked child has none of its parent's.
+static THREADS: PerProcess<Mutex<HashMap<Place, Arc<Shared>>>> = PerProcess::new();
 
 impl TokenThread {
     /// Becomes a user of the place's thread, starting it if there is none.
     pub(super) fn enter(place: Place) -> Result<Self, Error> {
-        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = THREADS.get();
+        let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = threads.get(&place).filter(|shared| shared.is_here()) {
             shared.lock().users += 1;
             return Ok(Self(Arc::clone(shared)));
@@ -203,15 +206,20 @@ impl State {
 
 impl Clone for TokenThread {
     fn clone(&self) -> Self {
-        self.0.lock().users += 1;
+        // In a forked child nobody counts, and the parent's thread may hold the lock.
+        if self.0.is_here() {
+            self.0.lock().users += 1;
+        }
         Self(Arc::clone(&self.0))
     }
 }
 
 impl Drop for TokenThread {
     fn drop(&mut self) {
-        self.0.lock().users -= 1;
-        self.0.woken.notify_one();
+        if self.0.is_here() {
+            self.0.lock().users -= 1;
+            self.0.woken.notify_one();
+        }
     }
 }
 
@@ -281,7 +289,8 @@ impl Shared {
             drop(state);
             let _ = catch_unwind(AssertUnwindSafe(|| desk.close()));
             self.done();
-            let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+            let threads = THREADS.get();
+            let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
             state = self.lock();
             if state.users == 0 && state.queue.is_empty() {
                 threads.remove(&self.place);

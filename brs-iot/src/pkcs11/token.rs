@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use brs_core::kit::PerProcess;
 use brs_core::{Error, SecretString};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -53,8 +54,8 @@ struct Open {
 }
 
 /// Loaded modules. Unloading one that is initialised leaves its threads and exit handlers without
-/// code.
-static MODULES: LazyLock<Mutex<HashMap<PathBuf, Module>>> = LazyLock::new(Mutex::default);
+/// code. A forked child initialises its own, as PKCS#11 demands.
+static MODULES: PerProcess<Mutex<HashMap<PathBuf, Module>>> = PerProcess::new();
 
 impl Desk {
     pub(super) fn new(place: Place) -> Self {
@@ -404,7 +405,8 @@ fn no_steps(place: &Place, key: &FoundKey, taken: &str, wanted: &str) -> Error {
 /// The module at a path, loaded once and initialised now.
 fn module(path: &Path) -> Result<Module, Failure> {
     // Not held while a module is loaded or initialised: that runs foreign code, which may hang.
-    let known = MODULES
+    let modules = MODULES.get();
+    let known = modules
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(path)
@@ -413,7 +415,7 @@ fn module(path: &Path) -> Result<Module, Failure> {
         Some(module) => module,
         None => {
             let module = Module::new(path).map_err(Failure::while_("loading the module"))?;
-            let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut modules = modules.lock().unwrap_or_else(PoisonError::into_inner);
             modules.entry(path.to_owned()).or_insert(module).clone()
         }
     };

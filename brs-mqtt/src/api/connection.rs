@@ -18,6 +18,7 @@ use crate::api::events::{EventSender, Events, State};
 use crate::api::message::{Message, Publish, Qos};
 use crate::api::options::Protocol;
 use crate::api::outbox::Outbox;
+use crate::api::process::Process;
 use crate::api::routes::{self, Receiver, Route};
 use crate::api::topic::{Id, MAX_FILTERS, check_filter, check_for_aws};
 use crate::error;
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) protocol: Protocol,
     pub(crate) stream_capacity: usize,
+    /// Where the driver is.
+    pub(crate) process: Process,
 }
 
 /// A connection to the broker that stays up.
@@ -73,6 +76,13 @@ pub(crate) struct Shared {
 /// Clones are cheap and share the connection. When the last one is dropped, the connection closes in
 /// the background, if the process lives long enough: await [`disconnect`](Self::disconnect) before a
 /// program ends.
+///
+/// # Forks
+///
+/// A connection stays with the process that opened it. In a forked child, calls on it fail with the
+/// outcome [`Closed`](crate::Outcome), its streams have ended and its state is `Closed`, while the
+/// parent goes on with it. Open another one in the child, with another client id, and leave this one
+/// alone there: dropping its last handle may wait for what another thread of the parent held locked.
 ///
 /// # Cancel safety
 ///
@@ -118,6 +128,7 @@ impl Connection {
     /// If the future is dropped before the outbox has accepted the message, nothing is published. If
     /// it is dropped later, the message is still published.
     pub async fn publish(&self, message: Publish) -> Result<(), Error> {
+        self.check_process()?;
         message.validate()?;
         if self.shared.is_aws {
             message.check_for_aws()?;
@@ -170,6 +181,7 @@ impl Connection {
         &self,
         subscribes: impl IntoIterator<Item = Subscribe>,
     ) -> Result<Vec<Result<Subscription, Error>>, Error> {
+        self.check_process()?;
         let subscribes: Vec<Subscribe> = subscribes.into_iter().collect();
         check_count(subscribes.len())?;
         for subscribe in &subscribes {
@@ -225,6 +237,7 @@ impl Connection {
         &self,
         filters: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<(), Error> {
+        self.check_process()?;
         let filters: Vec<String> = filters.into_iter().map(Into::into).collect();
         check_count(filters.len())?;
         filters
@@ -258,13 +271,15 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A connection error with the outcome `Closed` if calls were left over, or if the runtime that
-    /// drives the connection ended meanwhile. A connection that is closed already gives no error.
+    /// A connection error with the outcome `Closed` if calls were left over, if the runtime that
+    /// drives the connection ended meanwhile, or in a forked child, whose parent keeps it. A
+    /// connection that is closed already gives no error.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped after it was polled, the connection still closes.
     pub async fn disconnect(&self, limit: impl Into<Option<Duration>> + Send) -> Result<(), Error> {
+        self.check_process()?;
         let limit = limit.into().unwrap_or(TO_DISCONNECT);
         let (reply, replied) = oneshot::channel();
         if self.send(Command::Disconnect(limit, reply)).await.is_err() {
@@ -288,7 +303,11 @@ impl Connection {
 
     /// The current state.
     pub fn state(&self) -> State {
-        *self.state.borrow()
+        if self.shared.process.is_here() {
+            *self.state.borrow()
+        } else {
+            State::Closed
+        }
     }
 
     /// Waits until the connection is connected.
@@ -297,6 +316,7 @@ impl Connection {
     ///
     /// A connection error with the outcome `Closed` once the connection is closed.
     pub async fn connected(&self) -> Result<(), Error> {
+        self.check_process()?;
         let mut state = self.state.clone();
         match state
             .wait_for(|state| matches!(state, State::Connected | State::Closed))
@@ -310,6 +330,9 @@ impl Connection {
 
     /// The events from now on; [`Event::Closed`](crate::Event::Closed) is the last.
     pub fn events(&self) -> Events {
+        if !self.shared.process.is_here() {
+            return Events::of_closed();
+        }
         let events = self.shared.events.subscribe();
         // The event may have been sent before.
         if self.state() == State::Closed {
@@ -333,7 +356,16 @@ impl Connection {
         }
     }
 
+    fn check_process(&self) -> Result<(), Error> {
+        if self.shared.process.is_here() {
+            Ok(())
+        } else {
+            Err(error::forked())
+        }
+    }
+
     async fn send(&self, command: Command) -> Result<(), Error> {
+        self.check_process()?;
         self.commands
             .send(command)
             .await

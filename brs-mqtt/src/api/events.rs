@@ -13,6 +13,8 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use crate::api::process::Process;
+
 /// How many events a subscriber may lag behind before it loses the oldest.
 const CAPACITY: usize = 256;
 
@@ -192,7 +194,8 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(Reading::Channel(BroadcastStream::new(self.0.subscribe())))
+        let events = BroadcastStream::new(self.0.subscribe());
+        Events(Reading::Channel(events, Process::current()))
     }
 }
 
@@ -205,7 +208,7 @@ pub struct Events(Reading);
 
 #[derive(Debug)]
 enum Reading {
-    Channel(BroadcastStream<Event>),
+    Channel(BroadcastStream<Event>, Process),
     /// The connection was closed before the call.
     Closed,
     Ended,
@@ -228,7 +231,9 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let event = match &mut self.0 {
-            Reading::Channel(events) => {
+            // What a forked child inherited has ended there.
+            Reading::Channel(_, process) if !process.is_here() => Some(Event::Closed),
+            Reading::Channel(events, _) => {
                 std::task::ready!(Pin::new(events).poll_next(cx)).map(|event| {
                     event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(count)| Event::Missed {
                         count,

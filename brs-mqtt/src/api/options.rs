@@ -256,8 +256,8 @@ impl Options {
         self
     }
 
-    /// The region to sign WebSocket requests for. Default: the one in the endpoint's name, else the
-    /// session's.
+    /// The region to sign WebSocket requests for, which cannot be another than the one in the
+    /// endpoint's name. Default: that one, else the session's.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self

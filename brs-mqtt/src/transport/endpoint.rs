@@ -6,7 +6,7 @@
 
 use brs_core::Error;
 use brs_core::kit::is_region;
-use brs_iot::__private::is_domain;
+use brs_iot::__private::{is_domain, wrong_partition};
 use http::uri::Authority;
 
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS`";
@@ -57,8 +57,17 @@ impl Endpoint {
             return Err(refused("holds another port than `port`: give it once"));
         }
         let labels: Vec<&str> = host.split('.').collect();
-        let (prefix, region) = aws_region(&labels).unzip();
-        let prefix = prefix.unwrap_or_default();
+        let aws = aws_region(&labels);
+        if let Some(problem) = aws
+            .as_ref()
+            .and_then(|aws| wrong_partition(aws.region, &aws.domain))
+        {
+            return Err(refused(&format!(
+                "{problem}: {COMMAND} prints the endpoint"
+            )));
+        }
+        let prefix = aws.as_ref().map(|aws| aws.prefix).unwrap_or_default();
+        let region = aws.as_ref().map(|aws| aws.region);
         let kind = OTHER_KINDS
             .iter()
             .find(|(kind, _)| prefix.last() == Some(kind));
@@ -67,7 +76,21 @@ impl Endpoint {
                 "{purpose} and does not speak MQTT; the data endpoint has another prefix: {COMMAND} prints it"
             )));
         }
-        if matches!(prefix, [name] if !name.ends_with("-ats")) && host.ends_with(".amazonaws.com") {
+        if region.is_some() && prefix.is_empty() {
+            return Err(refused(&format!(
+                "is for managing AWS IoT and does not speak MQTT; the data endpoint begins with a prefix for the \
+                 account: {COMMAND} prints it"
+            )));
+        }
+        // AWS still serves them, by the client's certificate or credentials.
+        if matches!(prefix, ["data" | "data-ats"]) {
+            tracing::warn!(
+                endpoint = host,
+                "this data endpoint is every account's, without the prefix of one: {COMMAND} prints the account's"
+            );
+        } else if matches!(prefix, [name] if !name.ends_with("-ats"))
+            && host.ends_with(".amazonaws.com")
+        {
             tracing::warn!(
                 endpoint = host,
                 "this data endpoint's certificate comes from an authority that systems no longer trust: {COMMAND} \
@@ -102,17 +125,28 @@ impl Endpoint {
     }
 }
 
-/// The labels before the service, and the region, of `<prefix>.iot.<region>.<domain>`, with
-/// `iot-fips` for FIPS and `vpce.` before the domain for VPC endpoints.
-fn aws_region<'a, 'b>(labels: &'b [&'a str]) -> Option<(&'b [&'a str], &'a str)> {
+/// The parts of a name that is AWS IoT's.
+struct Aws<'a, 'b> {
+    /// The labels before the service: the account's, and the kind of endpoint.
+    prefix: &'b [&'a str],
+    region: &'a str,
+    domain: String,
+}
+
+/// `<prefix>.iot.<region>.<domain>`, with `iot-fips` for FIPS and `vpce.` before the domain for VPC
+/// endpoints.
+fn aws_region<'a, 'b>(labels: &'b [&'a str]) -> Option<Aws<'a, 'b>> {
     let at = labels
         .iter()
         .position(|label| matches!(*label, "iot" | "iot-fips"))?;
     let region = *labels.get(at + 1)?;
     let rest = labels[at + 2..].join(".");
     let domain = rest.strip_prefix("vpce.").unwrap_or(&rest);
-    let is_aws = at > 0 && is_region(region) && is_domain(domain);
-    is_aws.then_some((&labels[..at], region))
+    (is_region(region) && is_domain(domain)).then(|| Aws {
+        prefix: &labels[..at],
+        region,
+        domain: domain.to_owned(),
+    })
 }
 
 fn refused(problem: &str) -> Error {
@@ -179,6 +213,56 @@ mod tests {
     }
 
     #[test]
+    fn the_endpoint_for_managing_is_no_data_endpoint() {
+        for text in [
+            "iot.eu-west-1.amazonaws.com",
+            "iot.eu-west-1.amazonaws.com:443",
+            "iot-fips.us-gov-west-1.amazonaws.com",
+            "iot.cn-north-1.amazonaws.com.cn",
+            "iot.eu-west-1.api.aws",
+        ] {
+            let error = parse(text).unwrap_err();
+            let shown = error.to_string();
+            assert!(
+                shown.contains("does not speak MQTT") && shown.contains("iot:Data-ATS"),
+                "{shown}"
+            );
+            assert_eq!(error.param(), Some("endpoint"));
+        }
+        // Old ones, which AWS serves for every account.
+        for text in [
+            "data.iot.us-east-1.amazonaws.com",
+            "data-ats.iot.us-east-1.amazonaws.com",
+        ] {
+            assert_eq!(parse(text).unwrap().region.as_deref(), Some("us-east-1"));
+        }
+    }
+
+    #[test]
+    fn a_region_in_another_partitions_domain_is_refused() {
+        for (text, words) in [
+            (
+                "a1-ats.iot.eu-west-1.amazonaws.com.cn",
+                "whose hosts end in `amazonaws.com` and not in `amazonaws.com.cn`",
+            ),
+            (
+                "a1.ats.iot.cn-north-1.amazonaws.com",
+                "whose hosts end in `amazonaws.com.cn` and not in `amazonaws.com`",
+            ),
+            (
+                "vpce-1.data.iot.eusc-de-east-1.vpce.amazonaws.com",
+                "whose hosts end in `amazonaws.eu`",
+            ),
+        ] {
+            let shown = parse(text).unwrap_err().to_string();
+            assert!(
+                shown.contains(words) && shown.contains("iot:Data-ATS"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
     fn names_of_all_partitions_are_known() {
         for (region, domains) in [
             ("eu-west-1", ["amazonaws.com", "api.aws"]),
@@ -223,8 +307,10 @@ mod tests {
             "a1-ats.iot.eu-west-1.example.com",
             "a1-ats.iot.eu-west-1.amazonaws.com.example",
             "a1-ats.iot.eu-west-1.evilamazonaws.com",
-            "iot.eu-west-1.amazonaws.com",
             "a1-ats.iot.amazonaws.com",
+            "iot.amazonaws.com",
+            "iot.example.com",
+            "iot",
             "c1.credentials.iot.eu-west-1.example.com",
             "jobs.iot.example.com",
         ] {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use brs_core::kit::files::no_file;
 use brs_core::{Blocking, Error};
 
 use super::Variables;
@@ -101,15 +102,20 @@ fn expanded(path: &str) -> PathBuf {
 }
 
 fn check_file(path: &Path, variable: Option<&'static str>) -> Result<(), Error> {
-    let problem = match std::fs::read(path) {
-        Ok(bytes) if std::str::from_utf8(&bytes).is_ok() => return Ok(()),
-        Ok(_) => "is not UTF-8".to_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if variable.is_some() => {
+    let content = match endless(path) {
+        Some(problem) => Err(problem),
+        None => Ok(std::fs::read(path)),
+    };
+    let problem = match content {
+        Err(problem) => problem.to_owned(),
+        Ok(Ok(bytes)) if std::str::from_utf8(&bytes).is_ok() => return Ok(()),
+        Ok(Ok(_)) => "is not UTF-8".to_owned(),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(Err(error)) if variable.is_some() => {
             format!("cannot be read ({error}): check the path and its permissions")
         }
         // The home directory of somebody else is no place for settings.
-        Err(_) => return Ok(()),
+        Ok(Err(_)) => return Ok(()),
     };
     let by = variable
         .map(|variable| format!(", which `{variable}` names,"))
@@ -121,4 +127,13 @@ fn check_file(path: &Path, variable: Option<&'static str>) -> Result<(), Error> 
     Err(error
         .with_param(variable.unwrap_or("profile_name"))
         .unrecoverable())
+}
+
+/// What is wrong with a pipe, a device or a socket, as the end of a sentence: reading one may never
+/// end. The null device is an empty file.
+fn endless(path: &Path) -> Option<&'static str> {
+    let metadata = std::fs::metadata(path).ok().filter(|it| !it.is_dir())?;
+    let problem = no_file(&metadata)?;
+    let is_null = std::fs::canonicalize(path).is_ok_and(|real| real == Path::new("/dev/null"));
+    (!is_null).then_some(problem)
 }

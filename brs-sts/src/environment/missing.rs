@@ -1,16 +1,13 @@
-//! Why a profile is missing: what the profile files hold in its place.
+//! Why a profile is missing, or its file unreadable: what the profile files hold in its place.
 //!
 //! Used for errors only. The files are read once more, since aws-config does not report what it
 //! ignores.
 
 use std::io;
-use std::path::Path;
-
-use aws_runtime::env_config::file::EnvConfigFileKind;
 
 use super::Variables;
 use super::files::{self, Place};
-use super::profiles::shown_name;
+use super::headers::{Wanted, broken, near_miss};
 
 /// Where a profile was looked for and why it is not there, as the end of a sentence.
 pub(crate) fn reasons(variables: &Variables, name: &str) -> String {
@@ -32,6 +29,32 @@ pub(crate) fn reasons(variables: &Variables, name: &str) -> String {
     format!("in {}{reasons}{remedy}", files::shown(variables))
 }
 
+/// What the files hold in the place of an `sso-session`, as the end of a sentence.
+pub(crate) fn sso_session(variables: &Variables, name: &str) -> String {
+    let found = texts(variables).find_map(|((kind, ..), file, text)| {
+        near_miss(Wanted::SsoSession, &kind, &file, &text, name)
+    });
+    found.map(|found| format!(": {found}")).unwrap_or_default()
+}
+
+/// Why the SDK cannot read a profile file, if that can be told.
+pub(crate) fn unreadable(variables: &Variables) -> Option<String> {
+    texts(variables).find_map(|(_, file, text)| broken(&file, &text))
+}
+
+/// The files that can be read.
+fn texts(variables: &Variables) -> impl Iterator<Item = (Place, String, String)> {
+    let places = files::places(variables).unwrap_or_default().into_iter();
+    places.filter_map(|place| {
+        let path = place.1.as_ref()?;
+        let (file, text) = (
+            path.display().to_string(),
+            std::fs::read_to_string(path).ok()?,
+        );
+        Some((place, file, text))
+    })
+}
+
 /// What is wrong with one file, and whether that says what to do.
 fn reason((kind, path, variable): &Place, name: &str) -> Option<(String, bool)> {
     let Some(path) = path else {
@@ -42,7 +65,10 @@ fn reason((kind, path, variable): &Place, name: &str) -> Option<(String, bool)> 
     };
     let file = path.display();
     match std::fs::read(path) {
-        Ok(bytes) => of_content(kind, path, &String::from_utf8_lossy(&bytes), name),
+        Ok(bytes) => {
+            let (file, text) = (file.to_string(), String::from_utf8_lossy(&bytes));
+            near_miss(Wanted::Profile, kind, &file, &text, name).map(|reason| (reason, true))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let by = variable
                 .map(|variable| format!(", check `{variable}`"))
@@ -57,49 +83,4 @@ fn reason((kind, path, variable): &Place, name: &str) -> Option<(String, bool)> 
             true,
         )),
     }
-}
-
-fn of_content(
-    kind: &EnvConfigFileKind,
-    path: &Path,
-    text: &str,
-    name: &str,
-) -> Option<(String, bool)> {
-    let in_config = matches!(kind, EnvConfigFileKind::Config);
-    text.lines().filter_map(section).find_map(|section| {
-        let prefixed = section
-            .strip_prefix("profile")
-            .filter(|rest| rest.starts_with([' ', '\t']))
-            .map(str::trim);
-        let (file, shown) = (path.display(), shown_name(name));
-        let reason = match (in_config, prefixed) {
-            (true, None) if section == name => {
-                format!("rename the section `[{shown}]` in `{file}` to `[profile {shown}]`")
-            }
-            (false, Some(of)) if of == name => {
-                format!("rename the section `[profile {shown}]` in `{file}` to `[{shown}]`")
-            }
-            // The readers of AWS ignore it.
-            (true, Some(of)) if of == name => {
-                format!(
-                    "the section `[profile {shown}]` in `{file}` is ignored, its name may hold only letters, digits \
-                     and any of `_-/.%@:+`"
-                )
-            }
-            (false, None) if section == name => {
-                format!(
-                    "the section `[{shown}]` in `{file}` is ignored, its name may hold only letters, digits and any \
-                     of `_-/.%@:+`"
-                )
-            }
-            _ => return None,
-        };
-        Some((reason, true))
-    })
-}
-
-/// The name of the section that a line begins.
-fn section(line: &str) -> Option<&str> {
-    let (name, _) = line.trim().strip_prefix('[')?.split_once(']')?;
-    Some(name.trim())
 }

@@ -7,9 +7,9 @@ use aws_config::profile::ProfileSet;
 use aws_types::os_shim_internal::{Env, Fs};
 use brs_core::{Blocking, Error};
 
-use super::missing::reasons;
+use super::missing::{reasons, unreadable};
 use crate::environment::{self, Variables, files};
-use brs_core::kit::with_cause;
+use brs_core::kit::{causes, with_cause};
 
 pub(crate) const DEFAULT: &str = "default";
 
@@ -45,20 +45,20 @@ pub(crate) async fn check(name: &str, named_by: NamedBy) -> Result<ProfileSet, E
 /// Reads the profile files.
 pub(crate) async fn load(name: &str) -> Result<ProfileSet, Error> {
     let found = files::for_loader(&Variables::Process);
-    aws_config::profile::load(
-        &Fs::real(),
-        &Env::real(),
-        &found,
-        Some(name.to_owned().into()),
-    )
-    .await
-    .map_err(|error| {
-        let out = Error::configuration(format!(
-            "the profile files cannot be read: check {}",
-            files()
-        ));
-        with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable()
-    })
+    let (fs, env, named) = (Fs::real(), Env::real(), Some(name.to_owned().into()));
+    let error = match aws_config::profile::load(&fs, &env, &found, named).await {
+        Ok(profiles) => return Ok(profiles),
+        Err(error) => error,
+    };
+    let told = Blocking::new()
+        .run(|| unreadable(&Variables::Process))
+        .await?;
+    let told = told.unwrap_or_else(|| match causes(&error, &[]) {
+        cause if cause.is_empty() => format!("check {}", files()),
+        cause => format!("check {}: {cause}", files()),
+    });
+    let out = Error::configuration(format!("the profile files cannot be read: {told}"));
+    Err(with_cause(out.with_param("profile_name"), &error, &[]).unrecoverable())
 }
 
 /// Who named a profile.

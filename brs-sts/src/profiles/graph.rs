@@ -427,8 +427,9 @@ fn sso(profiles: &ProfileSet, profile: &Profile) -> Result<Option<SsoLogin>, Err
         }
         let Some(section) = profiles.sso_session(session) else {
             let problem = format!(
-                "there is no section `[sso-session {}]`, its `sso_session`",
-                shown_name(session)
+                "there is no section `[sso-session {}]`, its `sso_session`{}",
+                shown_name(session),
+                missing::sso_session(&Variables::Process, session)
             );
             return Err(wrong(name, &problem));
         };

@@ -200,6 +200,40 @@ fn a_profile_that_does_not_exist_is_named() {
 }
 
 #[test]
+fn a_profile_that_is_written_in_a_way_of_its_own_is_pointed_at() {
+    let aws = EmbeddedAws::start();
+    let folder = Files::new(&aws);
+    let files = folder.environment();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    for (text, expected) in [
+        (
+            "[default]\nregion = a\n[profile \"odd\"]\n",
+            "line 3 of `{file}` has `[profile \"odd\"]`: write `[profile odd]`",
+        ),
+        (
+            "\u{feff}[profile odd]\n",
+            "`{file}` begins with a byte order mark: save it as UTF-8 without one",
+        ),
+        (
+            "[profile odd\n",
+            "{file} on line 1:   Profile definition must end with ']'",
+        ),
+    ] {
+        let (_, config) = files[0];
+        std::fs::write(config, text).unwrap();
+        let (ok, line) = probe(&aws, Some("odd"), &files);
+        assert!(
+            !ok && line.starts_with("configuration unrecoverable error"),
+            "{line}"
+        );
+        assert!(line.contains(&expected.replace("{file}", config)), "{line}");
+    }
+}
+
+#[test]
 fn no_region_and_no_credentials_each_say_what_to_do() {
     let aws = EmbeddedAws::start();
     let (ok, line) = probe(&aws, None, &[]);

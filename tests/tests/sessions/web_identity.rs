@@ -89,10 +89,13 @@ async fn each_trouble_with_a_token_says_what_to_look_at() {
     let error = session.refresh().await.unwrap_err();
     assert_eq!(
         (error.code(), error.is_unrecoverable()),
-        (Some("InvalidIdentityToken"), false),
-        "the next token in the file may be a right one"
+        (Some("InvalidIdentityToken"), true),
+        "no token of that issuer is ever accepted"
     );
-    assert!(error.to_string().contains("issuer and audience"), "{error}");
+    assert!(
+        error.to_string().contains("has no identity provider"),
+        "{error}"
+    );
     aws.add_web_identity("eyJ.unknown.token", "pod");
     aws.deny_role(ROLE);
     let error = session.refresh().await.unwrap_err();

@@ -223,3 +223,62 @@ fn an_account_id_is_12_digits() {
         );
     }
 }
+
+/// What `aws sts assume-role`, AWS IoT and IAM Identity Center answer.
+#[test]
+fn credentials_in_a_map_within_are_pointed_at() {
+    let keys = r#"{"AccessKeyId":"A","SecretAccessKey":"hush","SessionToken":"hush"}"#;
+    let iot = r#"{"accessKeyId":"A","secretAccessKey":"hush","sessionToken":"hush"}"#;
+    let python = r#"{"access_key":"A","secret_key":"hush","token":"hush"}"#;
+    for (text, place) in [
+        (
+            format!(r#"{{"Credentials":{keys},"AssumedRoleUser":{{"Arn":"hush"}}}}"#),
+            "`Credentials`",
+        ),
+        (format!(r#"{{"credentials":{iot}}}"#), "`credentials`"),
+        (
+            format!(r#"{{"roleCredentials":{iot}}}"#),
+            "`roleCredentials`",
+        ),
+        (
+            format!(r#"{{"Version":1,"Credentials":{keys}}}"#),
+            "`Credentials`",
+        ),
+        (format!(r#"{{"Credentials":[{keys}]}}"#), "`Credentials`"),
+        (format!(r#"{{"hush":{python}}}"#), "a map within"),
+        (
+            format!(r#"{{"AssumeRoleResponse":{{"AssumeRoleResult":{{"Credentials":{keys}}}}}}}"#),
+            "a map within",
+        ),
+    ] {
+        for (origin, remedy) in [
+            (DataOrigin::Any, "give that map alone"),
+            (DataOrigin::Function, "give that map alone"),
+            (DataOrigin::Command, "print that map with `Version` 1 in it"),
+        ] {
+            let mut json = serde_json::Deserializer::from_str(&text);
+            let problem = TemporaryCredentials::from_data(&mut json, origin)
+                .unwrap()
+                .unwrap_err();
+            assert_eq!(problem.name, "nested", "{text}: {problem}");
+            let expected = format!("has the credentials one level too deep, in {place}: {remedy}");
+            let shown = problem.to_string();
+            assert!(
+                shown.starts_with(&expected) && !shown.contains("hush"),
+                "{shown}"
+            );
+        }
+    }
+    // Beside keys, what is within does not matter, nor do maps of other things, even odd ones.
+    for text in [
+        format!(r#"{{"AccessKeyId":"A","SecretAccessKey":"S","Credentials":{keys}}}"#),
+        r#"{"AccessKeyId":"A","SecretAccessKey":"S","Tags":{"token":1,"token":[null,1.5,-1,true]}}"#.to_owned(),
+    ] {
+        assert!(read(&text).is_ok(), "{text}");
+    }
+    let error = read(r#"{"Credentials":{"Arn":"hush"}}"#).unwrap_err();
+    assert!(
+        error.contains("missing") && !error.contains("hush"),
+        "{error}"
+    );
+}

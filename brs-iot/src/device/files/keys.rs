@@ -3,10 +3,11 @@
 //! Owns the thread that decrypts and asks for pass phrases, and what came of it last: a key whose
 //! opening outlives the look that began it is there for the next one, and a person is not asked
 //! twice about the same content. A function for a pass phrase that failed is called again; an error
-//! about a key stays until the key changes.
+//! about a key stays until the key changes. No lock is needed, so a forked child waits for none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use brs_core::{Blocking, Error};
 use rustls::sign::SigningKey;
 
@@ -18,7 +19,7 @@ type Opened = Result<Arc<dyn SigningKey>, Error>;
 /// What was opened last, of which content.
 pub(super) struct Keys {
     place: Blocking,
-    last: Arc<Mutex<Option<(Digest, Opened)>>>,
+    last: Arc<ArcSwapOption<(Digest, Opened)>>,
 }
 
 impl Keys {
@@ -38,8 +39,7 @@ impl Keys {
         let opening = move || {
             let opened = device.open_key(&bytes);
             if opened.as_ref().err().is_none_or(Error::is_unrecoverable) {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some((digest, opened.clone()));
+                last.store(Some(Arc::new((digest, opened.clone()))));
             }
             opened
         };
@@ -52,7 +52,7 @@ impl Keys {
 
     /// Forgets what is in use by now.
     pub(super) fn forget(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.last.store(None);
     }
 
     #[cfg(test)]
@@ -61,9 +61,8 @@ impl Keys {
     }
 
     fn remembered(&self, digest: Digest) -> Option<Opened> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()
-            .filter(|(of, _)| *of == digest)
-            .map(|(_, opened)| opened.clone())
+        let last = self.last.load_full();
+        last.filter(|last| last.0 == digest)
+            .map(|last| last.1.clone())
     }
 }

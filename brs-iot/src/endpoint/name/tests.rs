@@ -99,6 +99,39 @@ fn names_of_all_partitions_are_known() {
 }
 
 #[test]
+fn a_region_in_another_partitions_domain_is_refused() {
+    for (region, domain, right) in [
+        ("eu-west-1", "amazonaws.com.cn", "amazonaws.com"),
+        ("us-gov-west-1", "amazonaws.com.cn", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com", "amazonaws.com.cn"),
+        ("cn-north-1", "api.aws", "amazonaws.com.cn"),
+        ("eusc-de-east-1", "amazonaws.com", "amazonaws.eu"),
+        ("us-iso-east-1", "sc2s.sgov.gov", "c2s.ic.gov"),
+        ("us-isob-east-1", "c2s.ic.gov", "sc2s.sgov.gov"),
+    ] {
+        for host in [
+            format!("c2abc.credentials.iot.{region}.{domain}"),
+            format!("c2abc.credentials.iot-fips.{region}.{domain}:443"),
+            format!("vpce-1.credentials.iot.{region}.vpce.{domain}"),
+        ] {
+            for any_host in [false, true] {
+                let text = Endpoint::parse(&host, any_host).unwrap_err().to_string();
+                let expected = format!(
+                    "names the region `{region}`, whose hosts end in `{right}` and not in `{domain}`"
+                );
+                assert!(
+                    text.contains(&expected) && text.contains("iot:CredentialProvider"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    // Regions that are not known yet, and domains that are not AWS's.
+    assert_eq!(wrong_partition("xx-new-1", "amazonaws.com"), None);
+    assert_eq!(wrong_partition("cn-north-1", "example.com"), None);
+}
+
+#[test]
 fn blanks_around_an_endpoint_are_no_part_of_it() {
     let host = "c2abc.credentials.iot.eu-west-1.amazonaws.com";
     for text in [

@@ -13,6 +13,12 @@ async fn what_is_no_pin_is_refused_without_showing_it() {
         ("hush\n", "control character"),
         ("hush\0", "control character"),
         (&format!("{longest}9"), "at most 255 bytes"),
+        ("-----BEGIN PRIVATE KEY-----", "holds PEM"),
+        ("ssh-ed25519 AAAAC3hush", "holds a key"),
+        (
+            "MIIJqQIBAzCCCW8GCSqGSIb3DQEHAaCCCWAEgglcMIIJWDCCBA8Ghush",
+            "PKCS#12 container",
+        ),
     ] {
         let function = {
             let pin = SecretString::from(pin);

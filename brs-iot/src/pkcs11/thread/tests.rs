@@ -29,7 +29,7 @@ fn enter(name: &str) -> TokenThread {
 }
 
 fn is_known(name: &str) -> bool {
-    THREADS.lock().unwrap().contains_key(&Place {
+    THREADS.get().lock().unwrap().contains_key(&Place {
         module: name.into(),
         token: None,
     })

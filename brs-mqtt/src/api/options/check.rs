@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use brs_core::Error;
+use brs_core::kit::is_region;
 
 use super::{Options, Protocol, Transport};
+use crate::transport::endpoint::Endpoint;
 
 /// AWS IoT Core: client ids.
 const MAX_CLIENT_ID: usize = 128;
@@ -24,8 +26,10 @@ impl Options {
     /// A validation error that names the first wrong value, or a configuration error for values that
     /// contradict each other.
     pub fn validate(&self) -> Result<(), Error> {
-        let is_aws = self.target()?.is_aws();
+        let endpoint = self.target()?;
+        let is_aws = endpoint.is_aws();
         self.check_client_id()?;
+        self.check_region(&endpoint)?;
         if self.transport == Transport::WebSocket && self.device.is_some() {
             return Err(apart(
                 "certificate",
@@ -123,6 +127,32 @@ impl Options {
             );
         }
         Ok(())
+    }
+
+    /// A custom domain shows no region, and without a signature there is none to be wrong.
+    fn check_region(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let Some(region) = &self.region else {
+            return Ok(());
+        };
+        if !is_region(region) {
+            return Err(refused(
+                "region",
+                "is not a region: it must look like `eu-west-1`",
+            ));
+        }
+        match &endpoint.region {
+            Some(named) if named != region && self.transport == Transport::WebSocket => {
+                Err(refused(
+                    "region",
+                    &format!(
+                        "is `{region}`, and the endpoint `{}` is in `{named}`, where AWS refuses signatures for \
+                     another region: leave out `region`, or give the endpoint of `{region}`",
+                        endpoint.host
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_user(&self) -> Result<(), Error> {
@@ -308,5 +338,44 @@ mod tests {
             .private_key("-----BEGIN x hush");
         let options = options.username("me?token=hush").password("hush");
         assert!(!format!("{options:?}").contains("hush"), "{options:?}");
+    }
+
+    #[test]
+    fn a_region_fits_the_endpoint_that_is_signed_for() {
+        let of = |endpoint: &str, region: &str, transport| {
+            Options::new(endpoint, "d")
+                .region(region)
+                .transport(transport)
+                .validate()
+        };
+        let us = "a1-ats.iot.us-east-1.amazonaws.com";
+        for (endpoint, region, words) in [
+            (us, "eu-west-1", "is in `us-east-1`"),
+            (
+                "vpce-1.data.iot.us-east-1.vpce.amazonaws.com",
+                "eu-west-1",
+                "is in `us-east-1`",
+            ),
+            (
+                "a1.ats.iot.cn-north-1.amazonaws.com.cn",
+                "eu-west-1",
+                "is in `cn-north-1`",
+            ),
+            (us, "us-east-1 ", "is not a region"),
+            ("mqtt.example.com", "US-EAST-1", "is not a region"),
+        ] {
+            let error = of(endpoint, region, Transport::WebSocket).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.param(), Some("region"));
+        }
+        for (endpoint, region) in [
+            (us, "us-east-1"),
+            ("mqtt.example.com", "eu-west-1"),
+            ("localhost:8443", "eu-west-1"),
+        ] {
+            of(endpoint, region, Transport::WebSocket).unwrap();
+        }
+        // Nothing is signed.
+        of(us, "eu-west-1", Transport::X509).unwrap();
     }
 }

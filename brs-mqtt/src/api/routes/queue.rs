@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::api::message::Message;
+use crate::api::process::Process;
 
 #[derive(Default)]
 struct Inside {
@@ -30,11 +31,16 @@ type Shared = Arc<Mutex<Inside>>;
 pub(super) struct Sender(Shared);
 
 /// The reader's side.
-pub(super) struct Reader(Shared);
+pub(super) struct Reader {
+    shared: Shared,
+    /// In a forked child nothing comes any more, and nothing is read.
+    process: Process,
+}
 
 pub(super) fn queue() -> (Sender, Reader) {
     let shared = Shared::default();
-    (Sender(Arc::clone(&shared)), Reader(shared))
+    let process = Process::current();
+    (Sender(Arc::clone(&shared)), Reader { shared, process })
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, Inside> {
@@ -93,7 +99,10 @@ impl Drop for Sender {
 
 impl Reader {
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
-        let mut inside = lock(&self.0);
+        if !self.process.is_here() {
+            return Poll::Ready(None);
+        }
+        let mut inside = lock(&self.shared);
         match inside.messages.pop_front() {
             Some(message) => Poll::Ready(Some(message)),
             None if inside.ended => Poll::Ready(None),
@@ -106,7 +115,10 @@ impl Reader {
 
     /// Reads no more; what is left of the messages.
     pub(super) fn leave(&self) -> VecDeque<Message> {
-        let mut inside = lock(&self.0);
+        if !self.process.is_here() {
+            return VecDeque::new();
+        }
+        let mut inside = lock(&self.shared);
         inside.left = true;
         std::mem::take(&mut inside.messages)
     }
@@ -120,8 +132,9 @@ impl fmt::Debug for Sender {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let here = self.process.is_here().then_some(&self.shared);
         f.debug_struct("Reader")
-            .field("len", &lock(&self.0).messages.len())
+            .field("len", &here.map_or(0, |shared| lock(shared).messages.len()))
             .finish()
     }
 }

@@ -24,11 +24,15 @@ pub(crate) enum Class {
     /// The signature is for another service than the endpoint's.
     WrongService,
     RegionDisabled,
+    /// The caller's account is not signed up.
+    NotSubscribed,
     MalformedPolicy,
     PolicyTooLarge,
     Invalid,
     /// The web identity token was not issued for this use, or cannot be verified.
     BadToken,
+    /// IAM has no identity provider for the issuer of the web identity token.
+    UnknownIssuer,
     /// The identity provider rejected the web identity token.
     RejectedToken,
     /// STS could not reach the identity provider.
@@ -58,6 +62,9 @@ impl Class {
             // AWS's own trouble with the provider's keys passes by itself.
             (Self::BadToken, Some(message)) if message.contains("retrieve verification key") => {
                 Self::ProviderUnreached
+            }
+            (Self::BadToken, Some(message)) if message.contains("No OpenIDConnect provider") => {
+                Self::UnknownIssuer
             }
             (Self::BadSignature | Self::Incomplete, Some(message)) => {
                 Self::by_signature(message).unwrap_or(by_code)
@@ -90,7 +97,8 @@ impl Class {
             "SignatureDoesNotMatch" | "InvalidSignatureException" => Self::BadSignature,
             "IncompleteSignature" | "IncompleteSignatureException" => Self::Incomplete,
             "RequestExpired" | "RequestTimeTooSkewed" => Self::Clock,
-            "RegionDisabledException" | "RegionDisabled" | "OptInRequired" => Self::RegionDisabled,
+            "RegionDisabledException" | "RegionDisabled" => Self::RegionDisabled,
+            "OptInRequired" => Self::NotSubscribed,
             "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
             "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Self::PolicyTooLarge,
             "InvalidIdentityToken" | "InvalidIdentityTokenException" => Self::BadToken,
@@ -123,11 +131,14 @@ impl Class {
             | Self::WrongRegion
             | Self::WrongService
             | Self::RegionDisabled
+            | Self::NotSubscribed
+            | Self::UnknownIssuer
             | Self::MalformedPolicy
             | Self::PolicyTooLarge
             | Self::Invalid => (false, true),
             // Credentials that expired or were replaced are often renewed by what provides them,
-            // and so is a web identity token; a clock is often set by itself, and a network that
+            // and so is a web identity token, whose provider may also have servers with different
+            // certificates; a clock is often set by itself, and a network that
             // wants a login first is often left.
             Self::ExpiredCredentials
             | Self::UnknownCredentials
@@ -201,6 +212,11 @@ impl Class {
                 "STS is not active in {place} for the account of the caller ({credentials}): activate it in the \
                  account settings of IAM, enable the region, or call STS in another one (`client.region`)"
             )),
+            (Self::NotSubscribed, _) => says_so(format!(
+                "the account of the caller ({credentials}) is not signed up for STS in {place}: finish its sign-up \
+                 with AWS (payment method, verification), which can take a day to come into effect, enable the \
+                 region, or call STS in another one (`client.region`)"
+            )),
             (Self::MalformedPolicy, _) => says_so(
                 "AWS does not accept the session policy: correct the policy document in `policy`, or `policy_arns`"
                     .into(),
@@ -223,9 +239,21 @@ impl Class {
             }
             (Self::Invalid, _) => invalid(call, says),
             (Self::BadToken, _) => says_so(format!(
-                "STS rejected {}: check that the file holds a whole JSON web token, and check its issuer and audience \
-                 against the identity provider in IAM",
-                token(call)
+                "STS rejected {}: {}",
+                token(call),
+                says.raw.and_then(|raw| find(&TOKENS, raw)).unwrap_or(
+                    "check that the file holds a whole JSON web token, and check its issuer and audience against the \
+                     identity provider in IAM"
+                )
+            )),
+            (Self::UnknownIssuer, operation) => says_so(format!(
+                "IAM has no identity provider for the issuer of {}: add one with exactly the issuer's URL to the \
+                 account of {} (`aws iam create-open-id-connect-provider`), or correct the role or the token's issuer",
+                token(call),
+                match operation {
+                    Operation::WebIdentity { role_arn, .. } => format!("role `{role_arn}`"),
+                    _ => "the role".into(),
+                }
             )),
             (Self::RejectedToken, _) => says_so(format!(
                 "the identity provider rejected {}: renew the token if it has expired or was revoked, and check its \
@@ -332,6 +360,33 @@ const POLICIES: [(&str, &str); 13] = [
     ),
 ];
 
+/// What is wrong with a web identity token, by the words of AWS's message.
+const TOKENS: [(&str, &str); 5] = [
+    (
+        "configured thumbprint",
+        "the certificate of its identity provider matches no thumbprint in IAM: add the one of the authority that \
+         signs it (`aws iam update-open-id-connect-provider-thumbprint`)",
+    ),
+    (
+        "token audience",
+        "its audience (`aud`) is none that the identity provider in IAM has: request the token for one of those, or \
+         add its audience there (`aws iam add-client-id-to-open-id-connect-provider`)",
+    ),
+    (
+        "must be issued within",
+        "it was issued too long ago or in the future: renew it, and check the clock of its issuer",
+    ),
+    (
+        "issued in the future",
+        "it was issued in the future: check the clock of its issuer",
+    ),
+    (
+        "not a valid JWT",
+        "the file holds no JSON web token that STS can read: it must hold a whole identity token, an access token is \
+         another one",
+    ),
+];
+
 /// The actions that a request needs beside its own.
 const ACTIONS: [(&str, &str); 2] = [
     (
@@ -344,17 +399,18 @@ const ACTIONS: [(&str, &str); 2] = [
     ),
 ];
 
+fn find(table: &[(&str, &'static str)], raw: &str) -> Option<&'static str> {
+    table
+        .iter()
+        .find_map(|(words, reason)| raw.contains(words).then_some(*reason))
+}
+
 /// Why a call was denied, if AWS says so. AWS names the policy after the action and the resource,
 /// so the kind of policy says more.
 fn reason(says: Says<'_>) -> Option<String> {
     let raw = says.raw?;
-    let find = |table: &[(&str, &'static str)]| {
-        table
-            .iter()
-            .find_map(|(words, reason)| raw.contains(words).then_some(*reason))
-    };
-    let action = find(&ACTIONS);
-    let reason = match (find(&POLICIES), action) {
+    let action = find(&ACTIONS, raw);
+    let reason = match (find(&POLICIES, raw), action) {
         (Some(policy), Some(action)) => format!("{policy}; {action}"),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
         (None, None) => return None,

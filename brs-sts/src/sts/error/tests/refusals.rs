@@ -213,7 +213,31 @@ fn what_is_wrong_with_a_web_identity_token_is_told_apart() {
             "InvalidIdentityToken",
             "Incorrect token audience",
             false,
-            "audience",
+            "add-client-id-to-open-id-connect-provider",
+        ),
+        (
+            "InvalidIdentityToken",
+            "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+            false,
+            "update-open-id-connect-provider-thumbprint",
+        ),
+        (
+            "InvalidIdentityTokenException",
+            "Token must be issued within the last 24 hours",
+            false,
+            "renew it, and check the clock of its issuer",
+        ),
+        (
+            "InvalidIdentityToken",
+            "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+            false,
+            "an access token is another one",
+        ),
+        (
+            "InvalidIdentityToken",
+            "Something new",
+            false,
+            "check its issuer and audience",
         ),
         (
             "IDPRejectedClaim",
@@ -250,9 +274,41 @@ fn what_is_wrong_with_a_web_identity_token_is_told_apart() {
     }
 }
 
+/// No other token of the same issuer would be accepted.
+#[test]
+fn an_issuer_that_iam_does_not_know_is_a_matter_for_a_person() {
+    let operation = Operation::WebIdentity {
+        role_arn: "arn:aws:iam::123456789012:role/reader",
+        token_file: "/var/token",
+    };
+    let says = "No OpenIDConnect provider found in your account for https://issuer.example";
+    let error = refused(operation, "InvalidIdentityToken", says);
+    let text = error.to_string();
+    assert!(error.is_unrecoverable() && !error.is_retryable(), "{text}");
+    for part in [
+        says,
+        "/var/token",
+        "role/reader",
+        "aws iam create-open-id-connect-provider",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
 #[test]
 fn refusals_say_what_to_do_about_them() {
     for (code, unrecoverable, remedies) in [
+        (
+            "OptInRequired",
+            true,
+            &[
+                "profile `dev`",
+                "eu-west-1",
+                "finish its sign-up",
+                "enable the region",
+                "client.region",
+            ][..],
+        ),
         (
             "RegionDisabledException",
             true,
