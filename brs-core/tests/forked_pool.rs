@@ -1,11 +1,6 @@
 //! A forked child goes on with its parent's pool.
 
 #![cfg(unix)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that panics fails its test, like the test's own body"
-)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
