@@ -1,0 +1,13 @@
+//! Credentials shared by the processes of a host, or by the hosts of a fleet.
+//!
+//! A strategy around a strategy: [`Shared`] looks into a store before it asks the source, so that of
+//! all sessions with an equal [`Fingerprint`](brs_core::Fingerprint) one asks and the others use
+//! what it got. A store that is slow or gone costs an event, never a caller's error: each session
+//! then goes on by itself.
+//!
+//! Sessions that share are one identity to AWS: share within one trust boundary only.
+
+mod key;
+mod shared;
+
+pub use shared::{Shared, SharedExt, Store};
