@@ -7,6 +7,7 @@
 //!
 //! Sessions that share are one identity to AWS: share within one trust boundary only.
 
+mod entry;
 mod key;
 mod shared;
 

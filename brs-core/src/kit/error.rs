@@ -178,7 +178,10 @@ impl Error {
         self.change(|inner| inner.source = Some(Arc::from(source.into())))
     }
 
-    pub(crate) fn with_refresh_allowed_at(self, at: SystemTime) -> Self {
+    /// The error is raised from memory, without asking the source, which may be asked again at `at`.
+    /// `Display` adds that.
+    #[must_use]
+    pub fn with_refresh_allowed_at(self, at: SystemTime) -> Self {
         self.change(|inner| inner.refresh_allowed_at = Some(at))
     }
 
