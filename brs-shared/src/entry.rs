@@ -121,7 +121,8 @@ pub(crate) enum Unusable {
 }
 
 impl Unusable {
-    /// The end of the name of the warning.
+    /// The end of a warning's name.
+    #[cfg(any(test, feature = "redis", feature = "dynamodb"))]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Oversized => "oversized",
@@ -199,6 +200,18 @@ impl Entry {
     /// one than the caller's.
     pub(crate) fn fallback(&self, wanted: Wanted<'_>) -> Option<TemporaryCredentials> {
         self.set.as_ref()?.given(wanted, |_| LEAST_LEFT)
+    }
+
+    /// The set, if it is valid and was not rejected, be it the caller's own: what is given when
+    /// the source cannot be asked. Who requests another set does not get its own.
+    pub(crate) fn still_valid(&self, mut wanted: Wanted<'_>) -> Option<TemporaryCredentials> {
+        if !matches!(
+            wanted.reason,
+            RefreshReason::Invalidated | RefreshReason::Requested
+        ) {
+            wanted.previous_access_key_id = None;
+        }
+        self.fallback(wanted)
     }
 
     /// Whether the refresh is due to a rejection of this entry's set, which the entry does not say

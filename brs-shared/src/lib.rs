@@ -7,8 +7,11 @@
 //!
 //! Sessions that share are one identity to AWS: share within one trust boundary only.
 
+#[cfg(any(unix, feature = "redis", feature = "dynamodb"))]
 mod entry;
+mod host;
 mod key;
 mod shared;
 
+pub use host::HostCache;
 pub use shared::{Shared, SharedExt, Store};

@@ -25,8 +25,8 @@ impl Owner {
         Self::clone(&own)
     }
 
-    /// An owner as an entry names it.
-    pub(super) fn of(pid: u32, id: &str) -> Option<Self> {
+    /// An owner as an entry or a lock names it.
+    pub(crate) fn of(pid: u32, id: &str) -> Option<Self> {
         let is_one = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
         is_one.then(|| Self {
             pid,
