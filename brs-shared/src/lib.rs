@@ -11,6 +11,7 @@
 mod entry;
 mod host;
 mod key;
+mod method;
 mod shared;
 
 pub use host::HostCache;
