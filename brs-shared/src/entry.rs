@@ -122,7 +122,7 @@ pub(crate) enum Unusable {
 
 impl Unusable {
     /// The end of a warning's name.
-    #[cfg(any(test, feature = "redis", feature = "dynamodb"))]
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Oversized => "oversized",

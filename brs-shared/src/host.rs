@@ -3,7 +3,7 @@
 //! A directory of the user's holds an entry and a lock for each key (`directory`, `files`). A
 //! refresh looks into the entry; if that is not enough it takes the lock, looks again, asks the
 //! source, writes the entry and lets go of the lock (`order`). The kernel frees a
-//! lock when its holder dies, so nobody waits for a dead process.
+//! lock when its holder dies, so a dead process holds up no other.
 //!
 //! Whatever is wrong with directory, lock or entry costs one warning, never an error: the session
 //! asks its source by itself.

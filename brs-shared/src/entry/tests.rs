@@ -1,3 +1,5 @@
+//! What is read and what is not, and what a set and a failure are good for.
+
 use super::*;
 use brs_core::Fingerprint;
 
