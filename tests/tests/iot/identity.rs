@@ -1,5 +1,6 @@
 //! Who the device is, and that nothing shows a secret of it.
 
+use brs::RefreshStrategy as _;
 use brs::iot::Iot;
 use brs_tests::embedded_aws::Failure;
 
