@@ -43,6 +43,20 @@ use elsewhere::Host;
 /// if it does not exist. Files have the mode 0600. What does not fit is not used: the session then
 /// asks its source by itself, after one [warning](brs_core::Event::Warning).
 ///
+/// A session gets the set that is there if more of it is left than the advisory window that
+/// sessions have by default; else the first process to lock the entry renews it for all. A failure
+/// is remembered for a few seconds, so that the next process does not ask in vain; a set that a
+/// service has rejected is marked, and nobody gets it any more. If the source asks a person, one
+/// process asks, and the others wait and say for which one.
+///
+/// The names of the warnings begin with `host_cache_`, and each is given once while it holds:
+/// `unset`, `relative` and `directory…` (where the directory should be, and what is wrong with it),
+/// `entry…` and `lock…` (a file that is not used: `…_link`, `…_owner`, `…_mode`, `…_malformed`,
+/// `…_oversized`, `…_other_version`, `…_foreign`, `…_replayed`), `no_locks`, `not_written` and
+/// `slow` (the file system); at each refresh `lock_busy` (the lock was not to be had in time, and
+/// the source was asked without it), `waiting` (for a process that asks a person) and
+/// `source_failed` (a set that is about to expire was used).
+///
 /// Owners and modes are Unix's. On other systems nothing can be said about who reads the files, so
 /// nothing is shared there, after one warning.
 ///
