@@ -7,7 +7,7 @@
 use super::Finding;
 
 /// The layers of each crate, from the top; those in one row do not use each other.
-const LAYERS: [(&str, &[&[&str]]); 4] = [
+const LAYERS: [(&str, &[&[&str]]); 5] = [
     (
         "brs-core",
         &[
@@ -53,6 +53,16 @@ const LAYERS: [(&str, &[&[&str]]); 4] = [
             &["api"],
             &["transport"],
             &["error"],
+        ],
+    ),
+    (
+        "brs-shared",
+        &[
+            &["method"],
+            &["host", "fleet"],
+            &["shared"],
+            &["entry"],
+            &["key"],
         ],
     ),
 ];

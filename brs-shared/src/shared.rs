@@ -1,0 +1,145 @@
+//! The strategy around a strategy.
+//!
+//! What a store does at a refresh is its own ([`Sharing`]); everything else is handed on to the
+//! strategy that it stands around. A strategy without a fingerprint shares nothing, which is said
+//! once, when the session is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use brs_core::{
+    BaseSession, Error, Fingerprint, Identity, IntoStrategy, RefreshContext, RefreshStrategy,
+    SessionBuilder, TemporaryCredentials,
+};
+
+use crate::key::Key;
+
+/// Where credentials are shared. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<dyn Sharing>);
+
+impl Store {
+    pub(crate) fn new(sharing: impl Sharing + 'static) -> Self {
+        Self(Arc::new(sharing))
+    }
+}
+
+/// What a kind of store does at a refresh.
+#[async_trait]
+pub(crate) trait Sharing: fmt::Debug + Send + Sync {
+    /// A set from the store, or from `source`, whose set then goes into the store.
+    async fn refresh(
+        &self,
+        source: &dyn RefreshStrategy,
+        key: &Key,
+        cx: &RefreshContext,
+    ) -> Result<TemporaryCredentials, Error>;
+}
+
+/// A strategy whose credentials are shared with others that would get the same.
+#[derive(Debug)]
+pub struct Shared {
+    source: Arc<dyn RefreshStrategy>,
+    store: Store,
+    /// `None`: the source's fingerprint cannot be told.
+    key: Option<Key>,
+}
+
+impl Shared {
+    /// Shares the credentials of `strategy` through `store`.
+    pub fn new(strategy: impl IntoStrategy, store: impl Into<Store>) -> Self {
+        let source = strategy.into_strategy();
+        let key = source.fingerprint().as_ref().map(Key::of);
+        if key.is_none() {
+            tracing::warn!(
+                method = source.method(),
+                "the credentials are not shared: what decides them cannot be told"
+            );
+        }
+        Self {
+            source,
+            store: store.into(),
+            key,
+        }
+    }
+}
+
+#[async_trait]
+impl RefreshStrategy for Shared {
+    fn method(&self) -> &'static str {
+        self.source.method()
+    }
+
+    fn source(&self) -> &'static str {
+        self.source.source()
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        match &self.key {
+            Some(key) => self.store.0.refresh(&*self.source, key, cx).await,
+            None => self.source.refresh(cx).await,
+        }
+    }
+
+    async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
+        self.source.identity(credentials).await
+    }
+
+    fn role(&self) -> Option<&str> {
+        self.source.role()
+    }
+
+    fn profile(&self) -> Option<&str> {
+        self.source.profile()
+    }
+
+    fn region(&self) -> Option<&str> {
+        self.source.region()
+    }
+
+    fn base_session(&self) -> Option<&BaseSession> {
+        self.source.base_session()
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.source.fingerprint()
+    }
+
+    fn wrapped(&self) -> Option<&dyn RefreshStrategy> {
+        Some(&*self.source)
+    }
+
+    fn static_stability(&self) -> bool {
+        self.source.static_stability()
+    }
+
+    fn interactive(&self) -> bool {
+        self.source.interactive()
+    }
+
+    fn refresh_timeout(&self) -> Option<Duration> {
+        self.source.refresh_timeout()
+    }
+}
+
+/// Sharing, as an option of a session.
+pub trait SharedExt: sealed::Sealed {
+    /// Shares the session's credentials through a store with every other session that would get
+    /// the same.
+    #[must_use]
+    fn shared(self, store: impl Into<Store>) -> Self;
+}
+
+impl SharedExt for SessionBuilder {
+    fn shared(self, store: impl Into<Store>) -> Self {
+        let store = store.into();
+        self.wrap_strategy(move |strategy| Ok(Arc::new(Shared::new(strategy, store.clone()))))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for brs_core::SessionBuilder {}
+}
