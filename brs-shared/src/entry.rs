@@ -122,7 +122,7 @@ pub(crate) enum Unusable {
 
 impl Unusable {
     /// The end of a warning's name.
-    #[cfg(any(test, feature = "redis", feature = "dynamodb"))]
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Oversized => "oversized",
@@ -235,7 +235,6 @@ impl Entry {
     }
 
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.
-    #[cfg(any(test, feature = "redis", feature = "dynamodb"))]
     pub(crate) fn expiration(&self) -> Option<SystemTime> {
         self.set.as_ref()?.credentials.expiration()
     }

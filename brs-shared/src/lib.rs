@@ -7,11 +7,18 @@
 //!
 //! Sessions that share are one identity to AWS: share within one trust boundary only.
 
-#[cfg(any(unix, feature = "redis", feature = "dynamodb"))]
 mod entry;
+mod fleet;
 mod host;
 mod key;
 mod shared;
 
+#[cfg(any())]
+pub use fleet::DynamoDbStore;
+#[cfg(feature = "redis")]
+pub use fleet::RedisStore;
+pub use fleet::{
+    CredentialStore, Entry, Fleet, FleetStatus, Lease, MAX_SEALED, Notice, Seal, StoreError, Stored,
+};
 pub use host::HostCache;
 pub use shared::{Shared, SharedExt, Store};
