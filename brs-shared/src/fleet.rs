@@ -9,7 +9,7 @@
 //! asks its source by itself.
 
 mod access;
-#[cfg(any())]
+#[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod keys;
 mod order;
@@ -30,7 +30,7 @@ use self::access::Access;
 use crate::key::Key;
 use crate::shared::{Sharing, Store};
 
-#[cfg(any())]
+#[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;

@@ -13,7 +13,7 @@ mod host;
 mod key;
 mod shared;
 
-#[cfg(any())]
+#[cfg(feature = "dynamodb")]
 pub use fleet::DynamoDbStore;
 #[cfg(feature = "redis")]
 pub use fleet::RedisStore;

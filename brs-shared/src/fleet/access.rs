@@ -213,7 +213,9 @@ impl Access {
                     self.warn(cx, None, problem);
                 }
                 Some(_) => {}
-                None => self.with_warned(|warned| drop(warned.remove(&about))),
+                None => {
+                    self.with_warned(|warned| warned.remove(&about));
+                }
             }
         }
     }
