@@ -11,6 +11,7 @@ mod entry;
 mod fleet;
 mod host;
 mod key;
+mod method;
 mod shared;
 
 #[cfg(feature = "dynamodb")]

@@ -1,5 +1,6 @@
 //! The methods, what they take from a profile, and what this crate offers to every method.
 
+pub(crate) mod asker;
 pub(crate) mod assume;
 pub(crate) mod assume_role;
 pub(crate) mod found;

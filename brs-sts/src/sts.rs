@@ -1,5 +1,6 @@
 //! A call to STS: connection, certificates, the answer, and what a failure means.
 
+pub(crate) mod asker;
 pub(crate) mod ca;
 pub(crate) mod call;
 pub(crate) mod connect;

@@ -164,6 +164,23 @@ impl Error {
         self.change(|inner| inner.param = Some(param.into()))
     }
 
+    /// The same error of a map of parameters that stands under this name in another one: its
+    /// parameter's path begins there.
+    #[must_use]
+    pub fn under_param(self, outer: &str) -> Self {
+        let Some(param) = &self.0.param else {
+            return self.with_param(outer);
+        };
+        let path = format!("{outer}.{param}");
+        let named = |path: &str| format!("parameter `{path}`");
+        let message = match self.0.message.strip_prefix(&named(param)) {
+            Some(rest) => format!("{}{rest}", named(&path)).into(),
+            None => self.0.message.clone(),
+        };
+        self.change(|inner| inner.message = message)
+            .with_param(path)
+    }
+
     /// One more structured detail. Never a secret: details are shown by `Debug` and in events.
     #[must_use]
     pub fn with_detail(self, key: impl Into<String>, value: impl fmt::Display) -> Self {
@@ -400,6 +417,20 @@ mod tests {
             .at_hop("`sts` of role `a`");
         assert_eq!(error.to_string(), "hop `sts` of role `b`: denied");
         assert!(error.is_unrecoverable() && error.details()["hop"] == "`sts` of role `b`");
+    }
+
+    #[test]
+    fn an_error_of_inner_parameters_names_the_whole_path() {
+        let error = Error::validation("parameter `role_arn`: wrong").with_param("role_arn");
+        let error = error.under_param("of");
+        assert_eq!(error.to_string(), "parameter `of.role_arn`: wrong");
+        assert_eq!(error.param(), Some("of.role_arn"));
+        let error = Error::validation("`a` and `b` differ").with_param("a");
+        let error = error.under_param("of").under_param("of");
+        assert_eq!(error.to_string(), "`a` and `b` differ");
+        assert_eq!(error.param(), Some("of.of.a"));
+        let error = Error::validation("parameters: wrong").under_param("of");
+        assert_eq!(error.param(), Some("of"));
     }
 
     #[test]

@@ -135,11 +135,13 @@ async fn a_failed_call_leaves_the_set_which_is_given_until_it_expires() {
 async fn a_refresh_that_is_dropped_frees_the_lock() {
     let cache = Cache::new();
     let script = hourly().first([Step::Hang]);
-    let hanging = cache.session(&script).await;
+    let store = cache.store();
+    let hanging = cache.session_with(&store, &script).await;
     assert!(hanging.credentials().now_or_never().is_none());
     script.called(1).await;
     hanging.close();
-    cache.session(&script).await.credentials().await.unwrap();
+    let next = cache.session_with(&store, &script).await;
+    next.credentials().await.unwrap();
     assert_eq!(script.calls(), 2);
 }
 

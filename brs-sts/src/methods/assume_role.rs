@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::types::{PolicyDescriptorType, ProvidedContext, Tag};
 use brs_core::{
-    BaseCredentials, BaseSession, Error, Identity, RefreshContext, RefreshStrategy, Setup,
-    TemporaryCredentials,
+    BaseCredentials, BaseSession, Error, Fingerprint, Identity, RefreshContext, RefreshStrategy,
+    Setup, TemporaryCredentials,
 };
 
 use crate::environment::origins::Origins;
@@ -37,6 +37,8 @@ pub struct Sts {
     request: AssumeRole,
     role_arn: String,
     role_session_name: String,
+    /// That name as others have it too.
+    told_name: String,
     caller: Caller,
     base_session: Option<BaseSession>,
     /// What the profile has brought.
@@ -124,7 +126,9 @@ pub(crate) async fn build(params: Params, setup: Setup) -> Result<Sts, Error> {
 pub(crate) async fn build_on(params: Params, setup: Setup, origins: Origins) -> Result<Sts, Error> {
     let mut request = params.request;
     let role_arn = request.role_arn.take().ok_or_else(no_role)?;
-    let role_session_name = session_name::fill_in(request.session_name()).map_err(|invalid| {
+    let name = request.session_name();
+    let names = session_name::fill_in(name).and_then(|own| Ok((own, session_name::of_host(name)?)));
+    let (role_session_name, told_name) = names.map_err(|invalid| {
         origins.wrong(
             "role_session_name",
             "assume_role.role_session_name",
@@ -148,6 +152,7 @@ pub(crate) async fn build_on(params: Params, setup: Setup, origins: Origins) -> 
         request,
         role_arn,
         role_session_name,
+        told_name,
         caller,
         base_session,
         origins,
@@ -269,6 +274,14 @@ impl RefreshStrategy for Sts {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("role_arn", self.role_arn())
             .with_detail("role_session_name", self.role_session_name()))
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let told = self.caller.connection.tell(METHOD)?;
+        let told = told
+            .with("role_arn", &self.role_arn)
+            .with("role_session_name", &self.told_name);
+        self.request.tell(told)
     }
 
     fn static_stability(&self) -> bool {

@@ -18,13 +18,14 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
 use brs_core::kit::HTTP_CLIENT;
 use brs_core::{
-    BaseLoader, BaseRequest, CallerIdentity, Error, RefreshStrategy, RegisteredBaseLoader,
-    SystemClock,
+    BaseLoader, BaseRequest, CallerIdentity, Error, Fingerprint, RefreshStrategy,
+    RegisteredBaseLoader, SystemClock,
 };
 
 use crate::environment::profiles::{self, NamedBy};
 use crate::environment::settings::Settings;
 use crate::environment::{self, Reader, Variables, checks, files};
+use crate::methods::asker;
 use crate::methods::found::Found;
 use crate::methods::whoami;
 use crate::request::client::StsClient;
@@ -112,6 +113,10 @@ impl BaseLoader for Loader {
             Some(bundle) => bundle.http_client().await.map(Some),
             None => Ok(None),
         }
+    }
+
+    fn asker(&self, profile_name: Option<&str>) -> Option<Fingerprint> {
+        asker::told(profile_name)
     }
 
     async fn caller_identity(

@@ -27,7 +27,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sts::operation::get_session_token::builders::GetSessionTokenFluentBuilder;
 use brs_core::{
-    Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials,
+    Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    TemporaryCredentials,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,6 +41,7 @@ use crate::mfa::MfaTokenProvider;
 use crate::mfa::data::Kwargs;
 use crate::mfa::device::Device;
 use crate::request::client::StsClient;
+use crate::request::fingerprint::seconds;
 use crate::request::validate;
 use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
@@ -298,6 +300,14 @@ impl RefreshStrategy for SessionToken {
             Some(serial_number) => identity.with_detail("serial_number", serial_number),
             None => identity,
         })
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let told = self.caller.connection.tell(METHOD)?;
+        Some(
+            told.with("duration", seconds(self.duration))
+                .with("serial_number", self.serial_number()),
+        )
     }
 
     fn static_stability(&self) -> bool {

@@ -23,6 +23,8 @@
 //! # }
 //! ```
 
+mod claims;
+
 use std::env::{var, var_os};
 use std::fmt;
 use std::fs::File;
@@ -34,7 +36,7 @@ use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
 use aws_sdk_sts::types::PolicyDescriptorType;
 use brs_core::{
-    Blocking, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    Blocking, Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
     TemporaryCredentials,
 };
 use schemars::JsonSchema;
@@ -48,6 +50,7 @@ use crate::methods::assume_role;
 use crate::methods::inherit;
 use crate::profiles::graph;
 use crate::request::client::StsClient;
+use crate::request::fingerprint::{seconds, sha256, some};
 use crate::request::params::DEFAULT_ROLE_SESSION_NAME;
 use crate::request::session_name;
 use crate::request::validate;
@@ -293,6 +296,8 @@ pub struct WebIdentity {
     params: Params,
     role_arn: String,
     role_session_name: String,
+    /// That name as others have it too.
+    told_name: String,
     token_file: PathBuf,
     /// Where the file is read: a dead network mount costs one thread, not one for each try.
     reading: Blocking,
@@ -402,9 +407,10 @@ async fn build_on(
         .take()
         .ok_or_else(|| missing("token_file", "web_identity_token_file", TOKEN_FILE))?;
     let name = params.role_session_name.take();
-    let role_session_name =
-        session_name::fill_in(name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME))
-            .map_err(|invalid| origins.wrong("role_session_name", "role_session_name", invalid))?;
+    let name = name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME);
+    let names = session_name::fill_in(name).and_then(|own| Ok((own, session_name::of_host(name)?)));
+    let (role_session_name, told_name) = names
+        .map_err(|invalid| origins.wrong("role_session_name", "role_session_name", invalid))?;
     let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByNobody).await?;
     let shown_file = token_file.display().to_string();
@@ -417,6 +423,7 @@ async fn build_on(
         params,
         role_arn,
         role_session_name,
+        told_name,
         token_file,
         reading,
         shown_file,
@@ -459,6 +466,24 @@ impl RefreshStrategy for WebIdentity {
             .with_detail("role_arn", self.role_arn())
             .with_detail("role_session_name", self.role_session_name())
             .with_detail("token_file", &self.shown_file))
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let token = read_token(&self.token_file).ok()?;
+        let params = &self.params;
+        Some(
+            self.caller
+                .connection
+                .tell(METHOD)?
+                .with("role_arn", &self.role_arn)
+                .with("role_session_name", &self.told_name)
+                .with("provider_id", &params.provider_id)
+                .with("policy_arns", some(&params.policy_arns))
+                .with("policy_sha256", sha256(&params.policy)?)
+                .with("duration", seconds(params.duration))
+                .with("token_file", &self.token_file)
+                .with("asker", claims::subject(token.expose())?),
+        )
     }
 
     fn static_stability(&self) -> bool {

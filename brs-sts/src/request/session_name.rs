@@ -12,9 +12,17 @@ const RANDOM: std::ops::RangeInclusive<u32> = 0x1000_0000..=0xFFFF_FFFF;
 
 /// Fills a template in; a name without braces stays as it is.
 pub(crate) fn fill_in(template: &str) -> Result<String, Invalid> {
-    let filled = filled_in(template, &host, std::process::id(), fastrand::u32(RANDOM))?;
+    let (pid, random) = (std::process::id(), fastrand::u32(RANDOM));
+    let filled = filled_in(template, &host, pid, random)?;
     validate::name(&filled)?;
     Ok(filled)
+}
+
+/// The name as every process of this host has it: `{host}` filled in, `{pid}` and `{random}` as
+/// they stand.
+pub(crate) fn of_host(template: &str) -> Result<String, Invalid> {
+    let own = |field: &str| format!("{{{field}}}");
+    filled(template, &host, &own("pid"), &own("random"))
 }
 
 /// Checks a name or template.
@@ -34,6 +42,15 @@ fn filled_in(
     pid: u32,
     random: u32,
 ) -> Result<String, Invalid> {
+    filled(template, host, &pid.to_string(), &format!("{random:08x}"))
+}
+
+fn filled(
+    template: &str,
+    host: &dyn Fn() -> String,
+    pid: &str,
+    random: &str,
+) -> Result<String, Invalid> {
     let mut out = String::with_capacity(64);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -43,8 +60,8 @@ fn filled_in(
         out.push_str(before);
         match field {
             "host" => out.push_str(&host()),
-            "pid" => out.push_str(&pid.to_string()),
-            "random" => out.push_str(&format!("{random:08x}")),
+            "pid" => out.push_str(pid),
+            "random" => out.push_str(random),
             _ => return Err(unknown()),
         }
         rest = after;

@@ -19,11 +19,12 @@ use aws_types::app_name::AppName;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
 use brs_core::kit::{PerProcess, is_endpoint_url};
-use brs_core::{BaseCredentials, Error, Setup};
+use brs_core::{BaseCredentials, Error, Fingerprint, Setup};
 
 use crate::clock::Time;
 use crate::request::client::{RetryMode, StsClient};
 use crate::request::validate::Invalid;
+use crate::sts::asker::WhoAsks;
 use crate::sts::guarded::Guarded;
 use crate::sts::http_client;
 use crate::sts::proxy::Proxy;
@@ -48,6 +49,7 @@ pub(crate) struct Connection {
     /// Where the base credentials come from, in words.
     pub(crate) base_credentials: String,
     pub(crate) base: BaseCredentials,
+    who_asks: WhoAsks,
     /// What gives them; `None` if calls are not signed.
     pub(crate) provider: Option<SharedCredentialsProvider>,
     /// What signatures are dated with.
@@ -94,6 +96,21 @@ impl Connection {
         aws_sdk_sts::Client::from_conf(config.build())
     }
 
+    /// Who asks and where, for a strategy's fingerprint; `None` if that cannot be told.
+    pub(crate) fn tell(&self, method: &str) -> Option<Fingerprint> {
+        let own = &self.settings.config;
+        let is_on = |own: Option<bool>, base: Option<bool>| own.or(base).filter(|is_on| *is_on);
+        let fingerprint = Fingerprint::new(method)
+            .with("region", self.region.as_ref())
+            .with("endpoint_url", &self.endpoint_url)
+            .with("fips", is_on(own.use_fips_endpoint, self.under.use_fips()))
+            .with(
+                "dual_stack",
+                is_on(own.use_dualstack_endpoint, self.under.use_dual_stack()),
+            );
+        self.who_asks.tell(fingerprint)
+    }
+
     /// What a call's own time-outs start from.
     pub(crate) fn timeouts(&self) -> TimeoutConfig {
         timeouts(&self.settings, self.under.timeout_config())
@@ -132,9 +149,12 @@ pub(crate) async fn connect(
         .map(Region::new)
         .or_else(|| base.region().cloned())
         .ok_or_else(no_region)?;
-    let source = match signed {
-        Signed::ByBase => Some(credentials(&settings, setup)?),
-        Signed::ByNobody => None,
+    let (source, who_asks) = match signed {
+        Signed::ByBase => {
+            let source = credentials(&settings, setup)?;
+            (Some(source), WhoAsks::of(&settings, setup))
+        }
+        Signed::ByNobody => (None, WhoAsks::Nobody),
     };
     let endpoint_url = match &settings.endpoint_url {
         Some(url) => Some(url.clone()),
@@ -180,6 +200,7 @@ pub(crate) async fn connect(
         place,
         base_credentials,
         base: credentials_of,
+        who_asks,
         provider,
         time: Time::new(Arc::clone(setup.clock())),
         settings,
