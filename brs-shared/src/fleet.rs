@@ -13,13 +13,13 @@ mod access;
 mod dynamodb;
 mod keys;
 mod order;
+#[cfg(any(feature = "redis", feature = "dynamodb"))]
+mod params;
 mod problem;
 #[cfg(feature = "redis")]
 mod redis;
 mod seal;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -32,6 +32,10 @@ use crate::shared::{Sharing, Store};
 
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::params::DynamoDbParams;
+#[cfg(feature = "redis")]
+pub(crate) use self::params::RedisParams;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 pub use self::seal::Seal;

@@ -304,10 +304,8 @@ impl Run<'_> {
     /// How long the store keeps it: for as long as the set or the failure says something.
     fn expiry(&self, entry: &Entry) -> SystemTime {
         let now = self.cx.clock().now();
-        let of_set = match &entry.set {
-            Some(_) => Some(entry.expiration().unwrap_or(now + ENDLESS)),
-            None => None,
-        };
+        let end_of_set = || entry.expiration().unwrap_or(now + ENDLESS);
+        let of_set = entry.set.as_ref().map(|_| end_of_set());
         let of_failure = entry.failure.as_ref().map(|failure| failure.until);
         // A write at its very end would be none.
         let least = now + FIRST_WAIT;

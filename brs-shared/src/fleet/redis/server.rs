@@ -22,7 +22,7 @@ pub(super) struct Server {
 
 const PASSWORD: Purpose = Purpose {
     what: "the password of Redis",
-    param: "store.password",
+    param: "password",
 };
 
 impl Server {
@@ -110,7 +110,7 @@ impl Server {
         let pem = self.place.run(move || {
             let named = format!("the trust store `{}`", path.display());
             let pem = files::read(&path);
-            pem.map_err(|unread| unread.into_error(&named, "store.trust_store"))
+            pem.map_err(|unread| unread.into_error(&named, "trust_store"))
         });
         Ok(Some(TlsCertificates {
             client_tls: None,
@@ -141,7 +141,7 @@ fn node(url: &str) -> Result<ConnectionInfo, Error> {
 }
 
 fn invalid(text: &'static str) -> Error {
-    Error::validation(text).with_param("store.url")
+    Error::validation(text).with_param("url")
 }
 
 impl fmt::Display for Server {
@@ -190,7 +190,7 @@ mod tests {
         ] {
             let error = Server::one(url).map(|_| ()).unwrap_err();
             assert!(!format!("{error:?} {error}").contains("hush"), "{url}");
-            assert_eq!(error.param(), Some("store.url"));
+            assert_eq!(error.param(), Some("url"));
         }
         assert!(Server::cluster([""; 0]).is_err());
         assert!(Server::cluster(["unix:///run/redis.sock"]).is_err());
