@@ -91,6 +91,14 @@
 //! # }
 //! ```
 //!
+//! # Sharing
+//!
+//! These credentials are not shared between sessions or processes (method `shared`): what a
+//! function returns can depend on anything, and so can what a command prints: its environment, its
+//! own configuration, who has logged in. Nor could a command be told by its arguments, which may
+//! hold secrets. A program that knows what decides its credentials implements
+//! [`RefreshStrategy`](brs_core::RefreshStrategy) with a `fingerprint`.
+//!
 //! # Parameters as data
 //!
 //! | name | meaning | default |

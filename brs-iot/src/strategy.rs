@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use brs_core::kit::iso8601;
 use brs_core::{
-    Clock, Error, Identity, MethodParams, RefreshContext, RefreshStrategy, Setup,
+    Clock, Error, Fingerprint, Identity, MethodParams, RefreshContext, RefreshStrategy, Setup,
     TemporaryCredentials, register_method,
 };
 
@@ -251,6 +251,21 @@ impl RefreshStrategy for Iot {
 
     fn region(&self) -> Option<&str> {
         self.endpoint.region.as_deref()
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        // A certificate that is adopted later is the same thing's.
+        let device = self.device();
+        let asker = Fingerprint::new("certificate").with("sha256", device.certificate_sha256());
+        let duration = self.duration.map(|duration| duration.as_secs());
+        Some(
+            Fingerprint::new(METHOD)
+                .with("endpoint", self.endpoint())
+                .with("role_alias", self.role_alias())
+                .with("thing_name", self.thing_name())
+                .with("duration", duration)
+                .with("asker", asker),
+        )
     }
 
     fn static_stability(&self) -> bool {

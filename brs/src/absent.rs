@@ -1,7 +1,12 @@
 //! Methods that brs has but this build does not: an unknown name is then answered with the feature
 //! that brings it.
 
-#[cfg(not(all(feature = "sts", feature = "custom", feature = "iot")))]
+#[cfg(not(all(
+    feature = "sts",
+    feature = "custom",
+    feature = "iot",
+    feature = "shared"
+)))]
 use brs_core::__private::{AbsentMethod, inventory};
 
 #[cfg(not(feature = "sts"))]
@@ -17,6 +22,9 @@ mod of_sts {
 
 #[cfg(not(feature = "custom"))]
 inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature `custom` of `brs`" } }
+
+#[cfg(not(feature = "shared"))]
+inventory::submit! { AbsentMethod { name: "shared", remedy: "enable the feature `shared` of `brs`" } }
 
 #[cfg(not(feature = "iot"))]
 inventory::submit! { AbsentMethod { name: "iot", remedy: "enable the feature `iot` of `brs`" } }

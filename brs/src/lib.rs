@@ -34,6 +34,7 @@
 //! | `sts-web-identity` | `sts` (default) | STS AssumeRoleWithWebIdentity: a token file, as in EKS and CI jobs |
 //! | `custom` | `custom` | an async or sync function, or a command that prints `credential_process` JSON |
 //! | `iot` | `iot`, `pkcs11` | AWS IoT: a device's X.509 certificate, its key in a file or a token |
+//! | `shared` | `shared` | another method, one credential set for all processes that would get the same |
 //! | your own | none | [a crate that implements one trait](crate::manual::own_method) |
 //!
 //! [`RefreshableSession::with_provider`] puts the same engine around any credentials provider of the
@@ -52,8 +53,9 @@
 //! | `iot` | the method `iot`; alone, it compiles no SDK client |
 //! | `pkcs11` | device keys in TPMs, smart cards and HSMs |
 //! | `mqtt` | `session.mqtt(options)`: [connections to AWS IoT Core](crate::manual::messaging) that stay up |
+//! | `shared` | the method `shared` and `.shared(store)`: processes of a host share credentials |
 //! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
-//! | `full` | every method, `login`, `pkcs11` and `mqtt` |
+//! | `full` | every method, `login`, `pkcs11`, `mqtt` and `shared` |
 //! | `test-util` | a manual clock and the contract suite, for tests |
 //!
 //! # For programs
@@ -77,9 +79,9 @@ pub use brs_core::{
 };
 // For authors of methods.
 pub use brs_core::{
-    BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, DataOrigin,
-    IntoStrategy, MethodParams, Params, RefreshContext, RefreshStrategy, RegisteredBaseLoader,
-    Setup, Sleep, SystemClock, UnusableData, kit, register_method,
+    Asker, BaseCredentials, BaseLoader, BaseRequest, BaseSession, Blocking, Clock, DataOrigin,
+    Fingerprint, IntoStrategy, MethodParams, Params, RefreshContext, RefreshStrategy,
+    RegisteredBaseLoader, Setup, Sleep, SystemClock, UnusableData, kit, register_method,
 };
 
 #[cfg(any(feature = "sts", feature = "custom"))]
@@ -90,6 +92,8 @@ pub use brs_custom as custom;
 pub use brs_iot as iot;
 #[cfg(feature = "mqtt")]
 pub use brs_mqtt as mqtt;
+#[cfg(feature = "shared")]
+pub use brs_shared as shared;
 #[cfg(feature = "sts")]
 pub use brs_sts as sts;
 
@@ -106,6 +110,8 @@ pub use default_session::{client, default_session, set_default_session};
 pub mod prelude {
     #[cfg(feature = "mqtt")]
     pub use crate::mqtt::MqttExt;
+    #[cfg(feature = "shared")]
+    pub use crate::shared::SharedExt;
     #[cfg(feature = "sts")]
     pub use crate::sts::AssumeExt;
     pub use crate::{Error, RefreshableSession, TemporaryCredentials};
