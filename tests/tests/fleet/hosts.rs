@@ -1,0 +1,178 @@
+//! Many processes on four hosts, one set a key.
+
+use super::*;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use brs_tests::EmbeddedAws;
+use brs_tests::moto::Moto;
+use brs_tests::redis::Redis;
+
+/// A host: a process with several members, each with a way of its own to the store.
+struct Process {
+    child: Child,
+    commands: ChildStdin,
+    lines: BufReader<ChildStdout>,
+}
+
+/// What a process says after a round.
+#[derive(Debug)]
+struct Round {
+    errors: usize,
+    failures: usize,
+    ids: BTreeSet<String>,
+}
+
+impl Process {
+    fn start(store: &serde_json::Value, aws: &EmbeddedAws, members: usize, keys: usize) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fleet_probe"))
+            .args([store.to_string(), aws.endpoint_url()])
+            .args([members.to_string(), keys.to_string()])
+            .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
+            .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("PROBE_SEAL_KEYS", KEYS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut process = Self {
+            commands: child.stdin.take().unwrap(),
+            lines: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        assert_eq!(process.line(), "ready");
+        process
+    }
+
+    fn say(&mut self, command: &str) {
+        self.commands
+            .write_all(format!("{command}\n").as_bytes())
+            .unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn round(&mut self) -> Round {
+        let line = self.line();
+        let mut words = line.split(' ');
+        let mut number = || words.next().unwrap().parse().unwrap();
+        Round {
+            errors: number(),
+            failures: number(),
+            ids: words.map(str::to_owned).collect(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All processes do it at the same time.
+fn all(processes: &mut [Process], command: &str) -> Vec<Round> {
+    for process in processes.iter_mut() {
+        process.say(command);
+    }
+    processes.iter_mut().map(Process::round).collect()
+}
+
+/// One round: nobody fails, every key has one set, and the source was asked once a key.
+fn check(processes: &mut [Process], command: &str, aws: &EmbeddedAws, keys: usize) {
+    let before = aws.calls("AssumeRole");
+    let rounds = all(processes, command);
+    let ids: BTreeSet<_> = rounds.iter().flat_map(|round| &round.ids).collect();
+    for round in &rounds {
+        assert_eq!((round.errors, round.failures), (0, 0), "{command}");
+        assert_eq!(round.ids.len(), keys, "{command}: the same for all members");
+    }
+    assert_eq!(ids.len(), keys, "{command}: the same for all hosts");
+    assert_eq!(aws.calls("AssumeRole") - before, keys, "{command}");
+}
+
+#[test]
+#[ignore = "needs redis"]
+fn fifty_members_on_four_hosts_ask_once_a_key_and_round() {
+    let (redis, aws) = (Redis::start(), EmbeddedAws::start());
+    let store = serde_json::json!({ "kind": "redis", "url": redis.url() });
+    let mut hosts: Vec<_> = [13, 13, 12, 12]
+        .map(|members| Process::start(&store, &aws, members, 100))
+        .into();
+    check(&mut hosts, "get", &aws, 100);
+    check(&mut hosts, "refresh", &aws, 100);
+    let dump = redis.dump();
+    let secrets = aws.issued_secrets();
+    assert!(secrets.len() >= 400 && holds(&dump, "brs:{v1-"));
+    for secret in &secrets {
+        assert!(!holds(&dump, secret), "a secret is in the dump");
+    }
+}
+
+#[test]
+#[ignore = "needs redis"]
+fn a_store_that_stops_in_mid_run_is_no_callers_error() {
+    let (mut redis, aws) = (Redis::start(), EmbeddedAws::start());
+    let store = serde_json::json!({ "kind": "redis", "url": redis.url() });
+    let mut hosts: Vec<_> = (0..4)
+        .map(|_| Process::start(&store, &aws, 2, 20))
+        .collect();
+    check(&mut hosts, "get", &aws, 20);
+    for host in &mut hosts {
+        host.say("refresh");
+    }
+    redis.kill();
+    for host in &mut hosts {
+        assert_eq!(host.round().errors, 0);
+    }
+}
+
+#[test]
+#[ignore = "needs redis"]
+fn a_holder_that_is_killed_costs_one_leases_wait_at_most() {
+    let (redis, aws) = (Redis::start(), EmbeddedAws::start());
+    let store = serde_json::json!({ "kind": "redis", "url": redis.url(), "timeout": 4 });
+    let mut holder = Process::start(&store, &aws, 1, 1);
+    let mut waiter = Process::start(&store, &aws, 1, 1);
+    let hold = aws.hold();
+    holder.say("get");
+    redis.tell_until(&["KEYS", "brs:*:lease"], "lease");
+    drop(holder);
+    hold.release();
+    let began = std::time::Instant::now();
+    waiter.say("get");
+    let round = waiter.round();
+    assert_eq!((round.errors, round.ids.len()), (0, 1));
+    // The limit of 4 s and 5 s more.
+    assert!(
+        began.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto"]
+async fn hosts_ask_once_a_key_and_round_by_dynamodb() {
+    let (moto, aws) = (Moto::start(), EmbeddedAws::start());
+    table::create_table(&table::config(&moto), "fleet", "pk", true).await;
+    let store = serde_json::json!({
+        "kind": "dynamodb", "table": "fleet", "endpoint_url": moto.endpoint_url(),
+    });
+    // Few: moto is one Python process.
+    let mut hosts: Vec<_> = (0..4)
+        .map(|_| Process::start(&store, &aws, 1, 10))
+        .collect();
+    check(&mut hosts, "get", &aws, 10);
+    check(&mut hosts, "refresh", &aws, 10);
+}
