@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aws_types::region::Region;
+use aws_config::{BehaviorVersion, Region};
 use brs::prelude::*;
 use brs::shared::{DynamoDbStore, Fleet, RedisStore, Seal};
-use brs::{Error, RefreshableSession, sts};
+use brs::{Error, Event, RefreshableSession, sts};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
@@ -92,7 +92,8 @@ impl Member {
         let fleet = match text("kind") {
             "redis" => Fleet::new(RedisStore::new(text("url"))?, seal),
             _ => {
-                let config = aws_config::from_env().region(Region::new("eu-west-1"));
+                let config = aws_config::defaults(BehaviorVersion::latest())
+                    .region(Region::new("eu-west-1"));
                 let table = DynamoDbStore::new(text("table"), &config.load().await);
                 Fleet::new(table.endpoint_url(text("endpoint_url")), seal)
             }
@@ -106,7 +107,17 @@ impl Member {
                 .region("eu-west-1")
                 .refresh_timeout(timeout)
                 .shared(fleet.clone());
-            sessions.push(session.build().await?);
+            let session = session.build().await?;
+            let mut events = session.events();
+            // What went wrong is told by the test's output.
+            tokio::spawn(async move {
+                while let Some(event) = events.next().await {
+                    if let Event::Warning { name, message, .. } = event {
+                        eprintln!("{name}: {message}");
+                    }
+                }
+            });
+            sessions.push(session);
         }
         Ok(Self {
             fleet,

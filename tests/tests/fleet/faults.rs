@@ -3,9 +3,9 @@
 use super::*;
 
 use brs::SecretSource;
-use brs_tests::EmbeddedIot;
 use brs_tests::redis::{Redis, RedisCluster};
 use brs_tests::rough_path::RoughPath;
+use brs_tests::{EmbeddedAws, EmbeddedIot};
 
 #[tokio::test]
 #[ignore = "needs redis"]
@@ -254,7 +254,8 @@ async fn another_fleets_keys_do_not_open_and_nothing_is_unsealed() {
 #[tokio::test]
 #[ignore = "needs redis"]
 async fn tls_a_user_and_a_password_are_used_and_wrong_ones_are_told() {
-    let iot = EmbeddedIot::start();
+    let aws = EmbeddedAws::start();
+    let iot = EmbeddedIot::start(&aws);
     let (certificate, key) = iot.server_identity();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {

@@ -34,10 +34,9 @@ pub(super) fn of(server: &Server, error: &RedisError) -> StoreError {
         ("WRONGPASS" | "NOAUTH", _) | (_, ErrorKind::AuthenticationFailed) => {
             format!("Redis at {server} refuses user or password: check both")
         }
-        ("NOPERM", _) => format!(
-            "Redis at {server} does not let its user do it ({said}): allow EVAL, GETRANGE, GET, \
-             SET, PTTL and DEL on `brs:*`"
-        ),
+        // Within a script it has no code of its own.
+        _ if said.contains("can't run this command") => not_allowed(server, &said),
+        ("NOPERM", _) => not_allowed(server, &said),
         ("OOM", _) => format!(
             "Redis at {server} is full: raise its `maxmemory`, or give it a policy that evicts"
         ),
@@ -60,4 +59,11 @@ pub(super) fn of(server: &Server, error: &RedisError) -> StoreError {
         _ => format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer"),
     };
     StoreError::new(text).with_source(error.clone())
+}
+
+fn not_allowed(server: &Server, said: &str) -> String {
+    format!(
+        "Redis at {server} does not let its user do it ({said}): allow EVAL, GETRANGE, GET, SET, \
+         PTTL and DEL on `brs:*`"
+    )
 }
