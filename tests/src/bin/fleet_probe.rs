@@ -2,25 +2,73 @@
 //! to it. The tests start many of them.
 //!
 //! Arguments: the store as JSON (`kind` and `url`, or `table` and `endpoint_url`; `timeout`, the
-//! time limit of a refresh in seconds), an STS endpoint, the number of members, and that of keys,
-//! which are role session names. The base credentials come from the environment, the seal's keys
+//! time limit of a refresh in seconds), a source, the number of members, and that of keys. The
+//! source is an STS endpoint, for which keys are role session names, or the address of a server that
+//! answers a key with a number of its own: with it, what is measured is the sharing. The base credentials come from the environment, the seal's keys
 //! from `PROBE_SEAL_KEYS`. Reads commands from the standard input, a line each: `get` and
 //! `refresh`. After each prints a line: the number of errors, that of failures of the store, and
 //! the access key ids, each once.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
 use brs::prelude::*;
 use brs::shared::{DynamoDbStore, Fleet, RedisStore, Seal};
-use brs::{Error, Event, RefreshableSession, sts};
+use brs::{
+    Error, Event, Fingerprint, RefreshContext, RefreshStrategy, RefreshableSession,
+    TemporaryCredentials, sts,
+};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
+
+/// A source that costs next to nothing, and counts.
+#[derive(Debug)]
+struct Counted {
+    address: SocketAddr,
+    name: String,
+}
+
+#[async_trait::async_trait]
+impl RefreshStrategy for Counted {
+    fn method(&self) -> &'static str {
+        "counted"
+    }
+
+    fn source(&self) -> &'static str {
+        "counted"
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::new("counted").with("name", &self.name))
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        let number = async {
+            let mut server = TcpStream::connect(self.address).await?;
+            server
+                .write_all(format!("{}\n", self.name).as_bytes())
+                .await?;
+            let mut number = String::new();
+            server.read_to_string(&mut number).await?;
+            std::io::Result::Ok(number)
+        };
+        let failed = |error| Error::connection("the counter does not answer").with_source(error);
+        let number = number.await.map_err(failed)?;
+        Ok(TemporaryCredentials::new(
+            format!("ASIACOUNTED{number}"),
+            format!("hush-secret-{number}"),
+            Some(format!("hush-token-{number}-{}", "x".repeat(1000))),
+            Some(cx.clock().now() + Duration::from_secs(3600)),
+        ))
+    }
+}
 
 /// A member: its sessions, by key.
 struct Member {
@@ -42,8 +90,8 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, endpoint_url, members, keys] = arguments.as_slice() else {
-        return Err("usage: fleet_probe STORE ENDPOINT_URL MEMBERS KEYS".into());
+    let [store, source, members, keys] = arguments.as_slice() else {
+        return Err("usage: fleet_probe STORE SOURCE MEMBERS KEYS".into());
     };
     let store: Value = serde_json::from_str(store)?;
     let (members, keys): (usize, usize) = (members.parse()?, keys.parse()?);
@@ -51,7 +99,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     for member in 0..members {
         // Each begins at another key.
         let first = member * keys / members;
-        let opened = Member::open(&store, endpoint_url, keys, first);
+        let opened = Member::open(&store, source, keys, first);
         all.push(std::sync::Arc::new(opened.await?));
     }
     println!("ready");
@@ -83,7 +131,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 impl Member {
     async fn open(
         store: &Value,
-        endpoint_url: &str,
+        source: &str,
         keys: usize,
         first: usize,
     ) -> Result<Self, Box<dyn std::error::Error>> {
@@ -101,13 +149,17 @@ impl Member {
         let timeout = Duration::from_secs(store["timeout"].as_u64().unwrap_or(30));
         let mut sessions = Vec::new();
         for key in 0..keys {
-            let params = sts::Params::new(ROLE).role_session_name(format!("key-{key}"));
-            let params = params.client(sts::StsClient::new().endpoint_url(endpoint_url));
-            let session = RefreshableSession::with(params)
-                .region("eu-west-1")
-                .refresh_timeout(timeout)
-                .shared(fleet.clone());
-            let session = session.build().await?;
+            let name = format!("key-{key}");
+            let builder = match source.parse() {
+                Ok(address) => RefreshableSession::with_strategy(Counted { address, name }),
+                Err(_) => {
+                    let params = sts::Params::new(ROLE).role_session_name(name);
+                    let params = params.client(sts::StsClient::new().endpoint_url(source));
+                    RefreshableSession::with(params).region("eu-west-1")
+                }
+            };
+            let builder = builder.refresh_timeout(timeout).shared(fleet.clone());
+            let session = builder.build().await?;
             let mut events = session.events();
             // What went wrong is told by the test's output.
             tokio::spawn(async move {
