@@ -59,8 +59,8 @@ pub use self::store::{CredentialStore, Entry, Lease, MAX_SEALED, Notice, StoreEr
 ///
 /// - Hosts that share a set are one identity to AWS: CloudTrail cannot tell them apart, beyond
 ///   their addresses.
-/// - Whoever has the seal keys and can read the store has the credentials: share within one trust
-///   boundary only, and give each boundary keys of its own.
+/// - Any program that has the seal keys and can read the store has the credentials: share within
+///   one trust boundary only, and give each boundary keys of its own.
 /// - Session tags, session names and source identities that are each host's own cannot be kept:
 ///   they are part of the fingerprint, so that hosts with different ones share nothing.
 #[derive(Clone, Debug)]

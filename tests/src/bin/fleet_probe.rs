@@ -4,10 +4,10 @@
 //! Arguments: the store as JSON (`kind` and `url`, or `table` and `endpoint_url`; `timeout`, the
 //! time limit of a refresh in seconds), a source, the number of members, and that of keys. The
 //! source is an STS endpoint, for which keys are role session names, or the address of a server that
-//! answers a key with a number of its own: with it, what is measured is the sharing. The base credentials come from the environment, the seal's keys
-//! from `PROBE_SEAL_KEYS`. Reads commands from the standard input, a line each: `get` and
-//! `refresh`. After each prints a line: the number of errors, that of failures of the store, and
-//! the access key ids, each once.
+//! answers a key with a number of its own: with it, what is measured is the sharing. The base
+//! credentials come from the environment, the seal's keys from `PROBE_SEAL_KEYS`. Reads commands
+//! from the standard input, a line each: `get` and `refresh`. After each prints a line: the number
+//! of errors, that of failures of the store, and the access key ids, each once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

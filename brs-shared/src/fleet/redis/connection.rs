@@ -90,7 +90,7 @@ impl Connection {
 impl Slot {
     /// The connection, and whether it has just been made.
     async fn open(&self, server: &Server) -> Result<(Open, bool), StoreError> {
-        // Whoever comes while it is made waits for it.
+        // All operations that need it wait for the one that makes it.
         let mut open = self.open.lock().await;
         let useless = self.useless.load(Ordering::Acquire);
         if let Some(open) = open.as_ref().filter(|open| open.number > useless) {
