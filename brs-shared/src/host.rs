@@ -3,7 +3,7 @@
 //! A directory of the user's holds an entry and a lock for each key (`directory`, `files`). A
 //! refresh looks into the entry; if that is not enough it takes the lock, looks again, asks the
 //! source, writes the entry and lets go of the lock (`order`). The kernel frees a
-//! lock when its holder dies, so nobody waits for a dead process.
+//! lock when its holder dies, so a dead process holds up no other.
 //!
 //! Whatever is wrong with directory, lock or entry costs one warning, never an error: the session
 //! asks its source by itself.
@@ -42,6 +42,20 @@ use elsewhere::Host;
 /// The directory must belong to the effective user, have the mode 0700 and be no link; brs makes it
 /// if it does not exist. Files have the mode 0600. What does not fit is not used: the session then
 /// asks its source by itself, after one [warning](brs_core::Event::Warning).
+///
+/// A session gets the set that is there if more of it is left than the advisory window that
+/// sessions have by default; else the first process to lock the entry renews it for all. A failure
+/// is remembered for a few seconds, so that the next process does not ask in vain; a set that a
+/// service has rejected is marked, and nobody gets it any more. If the source asks a person, one
+/// process asks, and the others wait and say for which one.
+///
+/// The names of the warnings begin with `host_cache_`, and each is given once while it holds:
+/// `unset`, `relative` and `directory…` (where the directory should be, and what is wrong with it),
+/// `entry…` and `lock…` (a file that is not used: `…_link`, `…_owner`, `…_mode`, `…_malformed`,
+/// `…_oversized`, `…_other_version`, `…_foreign`, `…_replayed`), `no_locks`, `not_written` and
+/// `slow` (the file system); at each refresh `lock_busy` (the lock was not to be had in time, and
+/// the source was asked without it), `waiting` (for a process that asks a person) and
+/// `source_failed` (a set that is about to expire was used).
 ///
 /// Owners and modes are Unix's. On other systems nothing can be said about who reads the files, so
 /// nothing is shared there, after one warning.

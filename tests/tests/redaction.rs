@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brs::command::Command;
+use brs::shared::{HostCache, Shared, SharedExt as _};
 use brs::sts::{AssumeExt as _, MfaTokenProvider, Params, StsClient, session_token, web_identity};
-use brs::{Error, RefreshableSession, custom};
+use brs::{Error, RefreshStrategy as _, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::{Failure, MfaDevice};
@@ -233,6 +234,7 @@ async fn no_secret_is_shown_anywhere() {
         &mut shown,
     );
 
+    shared_troubles(&aws, &clock, &mut shown).await;
     while let Some(Some(event)) = events.next().now_or_never() {
         let _ = write!(shown, "{event:?}");
     }
@@ -292,6 +294,70 @@ async fn no_secret_is_shown_anywhere() {
             assert!(masked == line, "a secret `{start}…` is logged: {masked}");
         }
     }
+}
+
+/// Credentials in a host cache, whose entry then goes wrong in many ways.
+async fn shared_troubles(aws: &EmbeddedAws, clock: &ManualClock, shown: &mut String) {
+    let folder = tempfile::tempdir().unwrap();
+    let open = async || {
+        let client = StsClient::new().max_attempts(1).credentials(
+            aws.access_key_id(),
+            aws.secret_access_key(),
+            None,
+        );
+        let role = Params::new(ROLE)
+            .external_id(EXTERNAL_ID)
+            .policy(POLICY)
+            .tag("team", TAG)
+            .client(client);
+        RefreshableSession::with(role)
+            .region("eu-west-1")
+            .endpoint_url(aws.endpoint_url())
+            .clock(clock.clone())
+            .shared(HostCache::in_directory(folder.path().join("cache")))
+            .build()
+            .await
+            .unwrap()
+    };
+    let session = open().await;
+    session.credentials().await.unwrap();
+    let fingerprint = session.strategy::<Shared>().unwrap().fingerprint().unwrap();
+    let _ = write!(
+        shown,
+        "{session:?}{fingerprint:?}{:?}",
+        session.strategy::<Shared>()
+    );
+    let files = || std::fs::read_dir(folder.path().join("cache")).unwrap();
+    let entry = files()
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let entry = entry.unwrap();
+    let whole = std::fs::read_to_string(&entry).unwrap();
+    let long = whole.clone() + &" ".repeat(70_000);
+    for text in [
+        &whole[..whole.len() / 2],
+        &whole.replace("AccessKeyId", "x"),
+        &long,
+    ] {
+        std::fs::write(&entry, text).unwrap();
+        let session = open().await;
+        let mut events = session.events();
+        let _ = write!(shown, "{:?}", session.credentials().await.unwrap());
+        while let Some(Some(event)) = events.next().now_or_never() {
+            let _ = write!(shown, "{event:?}");
+        }
+    }
+    assert!(shown.contains("host_cache_entry_oversized"));
+    aws.fail_next([Failure::AccessDenied]);
+    let session = open().await;
+    let id = session
+        .credentials()
+        .await
+        .unwrap()
+        .access_key_id()
+        .to_owned();
+    session.invalidate(&id);
+    show(&session.refresh().await.unwrap_err(), shown);
 }
 
 /// Every way in which codes, secrets of devices and tokens of identity providers can go wrong;

@@ -27,7 +27,10 @@ use serde_json::Value;
 ///     .with("asker", &asker);
 /// assert_eq!(
 ///     fingerprint.canonical(),
-///     r#"{"asker":{"access_key_id":"AKIAEXAMPLE","method":"keys"},"method":"vault","path":"aws/creds/reader","ttl_seconds":3600}"#
+///     concat!(
+///         r#"{"asker":{"access_key_id":"AKIAEXAMPLE","method":"keys"},"#,
+///         r#""method":"vault","path":"aws/creds/reader","ttl_seconds":3600}"#
+///     )
 /// );
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]

@@ -1,3 +1,5 @@
+//! What is read and what is not, and what a set and a failure are good for.
+
 use super::*;
 use brs_core::Fingerprint;
 
@@ -260,4 +262,22 @@ fn a_text_from_outside_is_fit_for_a_terminal() {
     let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
     let held = again.holding(&Owner::this(), at(0)).unwrap();
     assert!(held.to_string().starts_with("red [31m and back"), "{held}");
+}
+
+#[test]
+fn whatever_a_changed_byte_makes_of_an_entry_can_be_written_again() {
+    let error = Error::request("no such role").with_code("AccessDenied");
+    let entry = Entry::with_failure(8, &other(), Some(&lives(HOUR)), &error, at(10));
+    let good = entry.to_bytes(&key()).unwrap();
+    for at in 0..good.len() {
+        for byte in *b"\0 \"\\{}[],:-.09eEZnu\xc3\xff" {
+            let mut bytes = good.to_vec();
+            bytes[at] = byte;
+            let Ok(entry) = read(&bytes) else { continue };
+            let _ = (entry.usable(first(1)), entry.still_valid(first(1)));
+            let _ = entry.holding(&Owner::this(), self::at(11));
+            let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
+            assert_eq!((entry.set, entry.failure), (again.set, again.failure));
+        }
+    }
 }

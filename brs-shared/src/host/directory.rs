@@ -190,3 +190,26 @@ fn refused(path: &Path, name: &'static str, problem: &str) -> Problem {
     );
     Problem::of_directory(name, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_user_is_refused() {
+        let kind = Kind {
+            what: "an entry",
+            link: "link",
+            owner: "owner",
+            mode: "mode",
+            other: "other",
+        };
+        let file = tempfile::tempfile().unwrap();
+        let mut stat = rustix::fs::fstat(&file).unwrap();
+        stat.st_mode = (FileType::RegularFile.as_raw_mode()) | 0o600;
+        stat.st_nlink = 1;
+        assert_eq!(kind.check(&stat), Ok(()));
+        stat.st_uid += 1;
+        assert_eq!(kind.check(&stat).unwrap_err().name, "owner");
+    }
+}

@@ -1,16 +1,17 @@
 //! A process with a shared session; the tests start many of them.
 //!
-//! Arguments: the host cache's directory (`environment`: that of the environment), and an STS endpoint, or `local` or `person` for a source
-//! within the probe, which `person` says asks a person. Reads commands from the standard input, a
-//! line each, and ends with it:
+//! Arguments: the host cache's directory (`environment`: that of the environment), and an STS
+//! endpoint, or `local` or `person` for a source within the probe, which `person` says asks a
+//! person. The variable `PROBE_TIMEOUT` is the time limit of refreshes in seconds. Reads commands
+//! from the standard input, a line each, and ends with it:
 //!
 //! - `get`, `refresh`, `reject`: credentials as they are, new ones, and others in place of rejected
 //!   ones. Prints `key ID`, or `error TEXT`.
 //! - `churn N`: rejects N times.
-//! - `answer`, `fail`: what the source within the probe says to its next call, which it announces by
-//!   `asked`. Answers can be given in advance.
+//! - `answer`, `fail`: what the source within the probe says to its next call, which it announces
+//!   by `asked`. Answers can be given in advance.
 //!
-//! The variable `PROBE_TIMEOUT` is the time limit of refreshes in seconds. Warnings are printed as they come: `warning NAME MESSAGE`. Nothing printed holds a secret.
+//! Warnings are printed as they come: `warning NAME MESSAGE`. Nothing printed holds a secret.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Who the device is, and that nothing shows a secret of it.
 
+use brs::RefreshStrategy as _;
 use brs::iot::Iot;
 use brs_tests::embedded_aws::Failure;
 
@@ -141,4 +142,20 @@ async fn no_debug_and_no_error_shows_a_key() {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(!shown.contains(set.session_token().unwrap()));
+}
+
+#[tokio::test]
+async fn what_decides_the_credentials_is_told() {
+    let bench = Bench::new();
+    let told = async |params| {
+        let session = bench.builder(params).build().await.unwrap();
+        let told = session.strategy::<Iot>().unwrap().fingerprint().unwrap();
+        told.canonical()
+    };
+    let base = told(bench.params()).await;
+    assert!(base.contains(&bench.device.certificate_id), "{base}");
+    assert_eq!(told(bench.params()).await, base);
+    assert_ne!(told(bench.params().thing_name(THING)).await, base);
+    let shorter = bench.params().duration(Duration::from_secs(900));
+    assert_ne!(told(shorter).await, base);
 }

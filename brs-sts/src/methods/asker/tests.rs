@@ -1,3 +1,5 @@
+//! Whom profiles tell, and what leaves a doubt.
+
 use super::*;
 use aws_types::os_shim_internal::{Env, Fs};
 
