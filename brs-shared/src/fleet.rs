@@ -99,6 +99,32 @@ impl Fleet {
     }
 }
 
+/// Opens bytes as a store may give them; and opens no other ones than were sealed.
+#[doc(hidden)]
+pub fn fuzz_sealed(bytes: &[u8]) {
+    const KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let key = Key::of(&brs_core::Fingerprint::new("fuzz"));
+    let seal = Seal::from_keys(KEYS).expect("it is a key");
+    assert!(seal.open(&key, 1, bytes).is_err(), "nobody can seal");
+    let sealed = seal.seal(&key, 1, bytes).expect("the system is random");
+    match seal.open(&key, 1, &sealed) {
+        Ok(plain) => assert_eq!(&**plain, bytes),
+        Err(_) => assert!(sealed.len() > MAX_SEALED),
+    }
+    // The rest of the bytes as those of a foreign key's id, a nonce and a text.
+    let mut foreign = sealed;
+    for (place, byte) in foreign.iter_mut().zip(bytes) {
+        *place ^= byte;
+    }
+    if bytes.iter().any(|byte| *byte != 0) {
+        assert!(seal.open(&key, 1, &foreign).is_err(), "it was changed");
+    }
+    // Whatever is read as keys tells what is wrong.
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Seal::from_keys(text);
+    }
+}
+
 impl From<Fleet> for Store {
     fn from(fleet: Fleet) -> Self {
         Store::new(fleet)

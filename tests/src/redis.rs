@@ -3,6 +3,11 @@
 //!
 //! [`RedisCluster`] is three of them that share the slots.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "polls a process outside, with a deadline"
+)]
+
 use std::env;
 use std::fmt;
 use std::fs;
@@ -47,7 +52,7 @@ impl Redis {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
-        Self::of(program("BRS_REDIS_SERVER", "redis-server"), settings)
+        Self::of(&program("BRS_REDIS_SERVER", "redis-server"), settings)
     }
 
     /// Starts `valkey-server`; `None` on a system that has no package of it, which is one that
@@ -58,15 +63,15 @@ impl Redis {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_valkey() -> Option<Self> {
-        env::var_os("BRS_VALKEY_SERVER").map(|program| Self::of(program.into(), &[]))
+        env::var_os("BRS_VALKEY_SERVER").map(|program| Self::of(Path::new(&program), &[]))
     }
 
-    fn of(program: PathBuf, settings: &[&str]) -> Self {
+    fn of(program: &Path, settings: &[&str]) -> Self {
         let mut said = String::new();
         for _ in 0..PORTS_TRIED {
             let mut server = Self {
                 process: None,
-                program: program.clone(),
+                program: program.to_owned(),
                 port: free_port(),
                 settings: settings.iter().map(|&text| text.to_owned()).collect(),
                 folder: tempfile::tempdir().expect("the system has a folder for temporary files"),

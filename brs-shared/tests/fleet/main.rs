@@ -6,6 +6,8 @@
     reason = "a helper that panics fails its test, like the test's own body"
 )]
 
+#[cfg(all(feature = "redis", feature = "dynamodb"))]
+mod data;
 mod memory;
 mod problems;
 mod sharing;
