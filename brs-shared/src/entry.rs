@@ -235,7 +235,6 @@ impl Entry {
     }
 
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.
-    #[cfg(any(test, feature = "redis", feature = "dynamodb"))]
     pub(crate) fn expiration(&self) -> Option<SystemTime> {
         self.set.as_ref()?.credentials.expiration()
     }

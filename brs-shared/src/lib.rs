@@ -5,26 +5,50 @@
 //! what it got. A store that is slow or gone costs an event, never a caller's error: each session
 //! then goes on by itself.
 //!
-//! Sessions that share are one identity to AWS: share within one trust boundary only.
+//! # Stores
+//!
+//! - [`HostCache`]: files, for the processes of one user on one host.
+//! - [`Fleet`]: an engine that hosts share, in which each entry is sealed by a [`Seal`]:
+//!   `RedisStore` (feature `redis`, Redis or Valkey), `DynamoDbStore` (feature `dynamodb`), or a
+//!   [`CredentialStore`] of your own.
+//!
+//! As data, `kind` names the store: `{"store": {"kind": "redis", "url": "rediss://…", "seal_keys":
+//! "/run/secrets/seal-keys"}, "of": {"method": "sts", …}}`, `{"kind": "dynamodb", "table": "…",
+//! "seal_keys": "…"}`, `{"kind": "host"}`.
+//!
+//! # What sharing means
+//!
+//! Sessions that share a set are one identity to AWS: CloudTrail cannot tell them apart. Share
+//! within one trust boundary only. Session names, session tags and source identities that are each
+//! host's own cannot be kept: they are part of what decides a set, so hosts with different ones
+//! share nothing.
 
-#[cfg(any(unix, feature = "redis", feature = "dynamodb"))]
 mod entry;
+mod fleet;
 mod host;
 mod key;
 mod method;
 mod shared;
 
+#[cfg(feature = "dynamodb")]
+pub use fleet::DynamoDbStore;
+#[cfg(feature = "redis")]
+pub use fleet::RedisStore;
+pub use fleet::{
+    CredentialStore, Entry, Fleet, FleetStatus, Lease, MAX_SEALED, Notice, Seal, StoreError, Stored,
+};
 pub use host::HostCache;
 pub use shared::{Shared, SharedExt, Store};
 
-/// What the fuzz target reaches. Not part of the public API.
-#[cfg(any(unix, feature = "redis", feature = "dynamodb"))]
+/// What the fuzz targets reach. Not part of the public API.
 #[doc(hidden)]
 pub mod __fuzz {
     use std::time::UNIX_EPOCH;
 
     use crate::entry::{Entry, Owner, Wanted};
     use crate::key::Key;
+
+    pub use crate::fleet::fuzz_sealed as sealed;
 
     /// Reads bytes as an entry; what can be read is used, written and read again.
     pub fn entry(bytes: &[u8]) {

@@ -11,11 +11,28 @@ use brs_core::{Error, ErrorKind, Params, Setup, register_method};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
+#[cfg(feature = "dynamodb")]
+use crate::fleet::DynamoDbParams;
+#[cfg(feature = "redis")]
+use crate::fleet::RedisParams;
 use crate::host::HostCache;
 use crate::shared::{Shared, Store};
 
 /// The kinds of stores of this build.
-const KINDS: &str = "`host`";
+const KINDS: &str = match (cfg!(feature = "redis"), cfg!(feature = "dynamodb")) {
+    (false, false) => "`host`",
+    (true, false) => "`host` or `redis`",
+    (false, true) => "`host` or `dynamodb`",
+    (true, true) => "`host`, `redis` or `dynamodb`",
+};
+
+/// The kinds that a feature would bring, with its name.
+const ABSENT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "redis"))]
+    ("redis", "redis"),
+    #[cfg(not(feature = "dynamodb"))]
+    ("dynamodb", "dynamodb"),
+];
 
 /// One credential set for all that would get the same.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -38,6 +55,12 @@ struct SharedParams {
 enum StoreSchema {
     /// Files, for the processes of one user on one host.
     Host(HostParams),
+    /// Redis or Valkey, for the hosts of a fleet.
+    #[cfg(feature = "redis")]
+    Redis(RedisParams),
+    /// A DynamoDB table, for the hosts of a fleet.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(DynamoDbParams),
 }
 
 /// A method with its parameters, for the schema.
@@ -94,7 +117,9 @@ impl Map {
 }
 
 /// The store of that kind.
-fn store(kind: Option<&str>, params: Params) -> Result<Store, Error> {
+async fn store(kind: Option<&str>, params: Params, setup: &Setup) -> Result<Store, Error> {
+    // Only DynamoDB is called with the session's base credentials.
+    let _ = setup;
     match kind {
         Some("host") => {
             let HostParams { directory } = params.take()?;
@@ -102,10 +127,21 @@ fn store(kind: Option<&str>, params: Params) -> Result<Store, Error> {
                 .map_or_else(HostCache::new, HostCache::in_directory)
                 .into())
         }
-        Some(_) => Err(Error::validation(format!(
-            "parameter `kind`: unknown value, expected {KINDS}"
-        ))
-        .with_param("kind")),
+        #[cfg(feature = "redis")]
+        Some("redis") => params.take::<RedisParams>()?.store().await,
+        #[cfg(feature = "dynamodb")]
+        Some("dynamodb") => params.take::<DynamoDbParams>()?.store(setup).await,
+        Some(kind) => {
+            let absent = ABSENT.iter().find(|(absent, _)| *absent == kind);
+            Err(Error::validation(match absent {
+                Some((kind, feature)) => format!(
+                    "parameter `kind`: `{kind}` is not in this build: enable the feature \
+                     `{feature}` of `brs`"
+                ),
+                None => format!("parameter `kind`: unknown value, expected {KINDS}"),
+            })
+            .with_param("kind"))
+        }
         None => Err(
             Error::validation(format!("parameter `kind`: missing, expected {KINDS}"))
                 .with_param("kind"),
@@ -115,8 +151,8 @@ fn store(kind: Option<&str>, params: Params) -> Result<Store, Error> {
 
 async fn build(params: SharedParams, setup: Setup) -> Result<Shared, Error> {
     let SharedParams { store: kept, of } = params;
-    let store =
-        store(kept.name.as_deref(), kept.others).map_err(|error| error.under_param("store"))?;
+    let store = store(kept.name.as_deref(), kept.others, &setup).await;
+    let store = store.map_err(|error| error.under_param("store"))?;
     let Some(method) = of.name else {
         let message =
             "parameter `of.method`: missing: name the method whose credentials are shared";

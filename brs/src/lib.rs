@@ -54,6 +54,8 @@
 //! | `pkcs11` | device keys in TPMs, smart cards and HSMs |
 //! | `mqtt` | `session.mqtt(options)`: [connections to AWS IoT Core](crate::manual::messaging) that stay up |
 //! | `shared` | the method `shared` and `.shared(store)`: processes of a host share credentials |
+//! | `redis` | `shared`, and a store for the hosts of a fleet in Redis or Valkey |
+//! | `dynamodb` | the same in a DynamoDB table |
 //! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
 //! | `full` | every method, `login`, `pkcs11`, `mqtt` and `shared` |
 //! | `test-util` | a manual clock and the contract suite, for tests |

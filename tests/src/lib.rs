@@ -4,7 +4,8 @@
 //! request: it lets credentials expire, rejects them, hangs, drops connections and counts calls.
 //! [`EmbeddedIot`] does the same for devices, over mutual TLS. [`Moto`](moto::Moto) is the
 //! independent check that the embedded server has not merely agreed with the code that it tests;
-//! [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for MQTT, with
+//! [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for MQTT,
+//! [`Redis`](redis::Redis) for a fleet's store, with
 //! [`Gateway`](gateway::Gateway), [`TlsDoor`](tls_door::TlsDoor) and
 //! [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is a token that is hardware
 //! as far as a program can tell, [`Token`](token::Token) one in whatever module there is.
@@ -18,6 +19,7 @@ pub mod gateway;
 pub mod mosquitto;
 pub mod moto;
 pub mod nginx;
+pub mod redis;
 pub mod rough_path;
 mod served;
 #[cfg(unix)]

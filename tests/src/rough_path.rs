@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +21,7 @@ pub struct RoughPath {
 }
 
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     tunnel: bool,
     delay_micros: AtomicU64,
     connections: AtomicUsize,
@@ -52,7 +52,7 @@ impl RoughPath {
 
     fn open(target: SocketAddr, tunnel: bool) -> Self {
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             tunnel,
             delay_micros: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -77,6 +77,12 @@ impl RoughPath {
         self.served.endpoint()
     }
 
+    /// Connections lead to another server from now on; those that stand are not touched.
+    pub fn redirect(&self, target: SocketAddr) {
+        let place = &self.shared.target;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+
     /// Cuts all connections that stand.
     pub fn cut(&self) {
         self.shared.cut.notify_waiters();
@@ -97,6 +103,12 @@ impl RoughPath {
     }
 }
 
+impl Shared {
+    fn target(&self) -> SocketAddr {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl fmt::Debug for RoughPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoughPath")
@@ -110,7 +122,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     if shared.tunnel && !open_tunnel(&mut client).await? {
         return Ok(());
     }
-    let server = TcpStream::connect(shared.target).await?;
+    let server = TcpStream::connect(shared.target()).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();

@@ -44,7 +44,19 @@ const ALWAYS: &[Package] = &[
         variable: None,
     },
     SOFTHSM2,
+    Package {
+        name: "redis-server",
+        thing: Thing::Program("redis-server"),
+        variable: Some("BRS_REDIS_SERVER"),
+    },
 ];
+
+/// What the tests use where the system has a package of it.
+const WHERE_KNOWN: &[Package] = &[Package {
+    name: "valkey-server",
+    thing: Thing::Program("valkey-server"),
+    variable: Some("BRS_VALKEY_SERVER"),
+}];
 
 const MOSQUITTO: Package = Package {
     name: "mosquitto",
@@ -90,10 +102,25 @@ const MODULE_FOLDERS: [&str; 3] = ["", "softhsm", "pkcs11"];
 ///
 /// Exit code 2 with the packages' names when something is missing and cannot be installed.
 pub(crate) fn ensure(shell: &Shell, software_tpm: bool) -> Result<Vec<(&'static str, String)>> {
-    ensure_all(
+    let mut told = ensure_all(
         shell,
         &[ALWAYS, if software_tpm { SOFTWARE_TPM } else { &[] }],
-    )
+    )?;
+    let is_known = |package: &&Package| package.find().is_some() || is_in_index(shell, package);
+    for package in WHERE_KNOWN.iter().filter(is_known) {
+        told.extend(ensure_all(shell, &[std::slice::from_ref(package)])?);
+    }
+    Ok(told)
+}
+
+/// Whether the system's index has the package, as far as it can be asked.
+fn is_in_index(shell: &Shell, package: &Package) -> bool {
+    let name = package.name;
+    cmd!(shell, "apt-cache show --no-all-versions {name}")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .is_ok_and(|text| !text.is_empty())
 }
 
 /// The same for what the demo with a token needs.
@@ -273,7 +300,7 @@ mod tests {
 
     #[test]
     fn each_module_tells_the_tests_where_it_is() {
-        for package in ALWAYS.iter().chain(SOFTWARE_TPM) {
+        for package in ALWAYS.iter().chain(SOFTWARE_TPM).chain(WHERE_KNOWN) {
             assert!(
                 package.variable.is_some() || matches!(package.thing, Thing::Program(_)),
                 "{}",

@@ -77,7 +77,31 @@ const NO_CLIENT: &[&str] = &[
     "rustls-*",
 ];
 
-const RULES: [Rule; 9] = [
+/// What only a fleet's store needs.
+const NO_ENGINE: &[&str] = &["aws-sdk-dynamodb", "redis"];
+
+/// Redis brings no AWS service and no HTTP client along.
+const NO_AWS: &[&str] = &[
+    "aws-config",
+    "aws-sdk-*",
+    "aws-smithy-http-client",
+    "h2",
+    "hyper-*",
+];
+
+/// The host cache is files: beside digest and seal no cryptography, no network.
+const NO_STORE: &[&str] = &[
+    "aws-config",
+    "aws-sdk-*",
+    "aws-smithy-http-client",
+    "hyper-*",
+    "redis",
+    "reqwest",
+    "rustls",
+    "rustls-*",
+];
+
+const RULES: [Rule; 12] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -146,6 +170,33 @@ const RULES: [Rule; 9] = [
         name: "brs as it comes",
         selection: &["--package", "brs"],
         forbidden: NO_MQTT,
+    },
+    Rule {
+        name: "brs with every method and no engine",
+        selection: &["--package", "brs", "--features", "full"],
+        forbidden: NO_ENGINE,
+    },
+    Rule {
+        name: "brs with shared alone",
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "shared",
+        ],
+        forbidden: NO_STORE,
+    },
+    Rule {
+        name: "brs with redis alone",
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "redis",
+        ],
+        forbidden: NO_AWS,
     },
     Rule {
         name: "everything",

@@ -1,0 +1,159 @@
+//! The connection of a process to Redis: one, shared by all operations.
+//!
+//! It is made at the first need. Whatever shows that it is of no use (it ended, the server is a
+//! replica now, an operation was given up while it waited) takes it away, and the next operation
+//! makes another one. An operation that met a connection that had ended in the meantime tries once
+//! more: all of them may be repeated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use brs_core::kit::PerProcess;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use tokio::sync::Mutex;
+
+use super::refusal;
+use super::server::Server;
+use crate::fleet::store::StoreError;
+
+/// An operation is given up sooner by who asks for it.
+const LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Connection(PerProcess<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    open: Mutex<Option<Open>>,
+    /// The number of the connection that is of no use.
+    useless: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Open {
+    number: u64,
+    wire: Wire,
+}
+
+#[derive(Clone)]
+enum Wire {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// Takes a connection away unless an answer came.
+struct Suspect<'a> {
+    slot: &'a Slot,
+    number: u64,
+}
+
+impl Drop for Suspect<'_> {
+    fn drop(&mut self) {
+        self.slot.useless.fetch_max(self.number, Ordering::AcqRel);
+    }
+}
+
+impl Connection {
+    pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value, StoreError> {
+        let slot: Arc<Slot> = self.0.get();
+        let mut tries = 0..2;
+        loop {
+            tries.next();
+            let (open, is_new) = slot.open(server).await?;
+            let suspect = Suspect {
+                slot: &slot,
+                number: open.number,
+            };
+            let error = match open.wire.ask(&command).await {
+                Ok(answer) => {
+                    std::mem::forget(suspect);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            if !refusal::ends_connection(&error) {
+                std::mem::forget(suspect);
+                return Err(refusal::of(server, &error));
+            }
+            drop(suspect);
+            if is_new || tries.is_empty() {
+                return Err(refusal::of(server, &error));
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// The connection, and whether it has just been made.
+    async fn open(&self, server: &Server) -> Result<(Open, bool), StoreError> {
+        // All operations that need it wait for the one that makes it.
+        let mut open = self.open.lock().await;
+        let useless = self.useless.load(Ordering::Acquire);
+        if let Some(open) = open.as_ref().filter(|open| open.number > useless) {
+            return Ok((open.clone(), false));
+        }
+        let number = open.as_ref().map_or(useless, |open| open.number) + 1;
+        *open = None;
+        let wire = connect(server).await?;
+        let new = Open { number, wire };
+        *open = Some(new.clone());
+        Ok((new, true))
+    }
+}
+
+async fn connect(server: &Server) -> Result<Wire, StoreError> {
+    // The process's provider of cryptography; where it has none it gets this one.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let (mut nodes, authorities) = server.enter().await?;
+    let failed = |error: RedisError| refusal::of(server, &error);
+    if server.is_cluster {
+        let mut builder = ClusterClient::builder(nodes)
+            .connection_timeout(LIMIT)
+            .response_timeout(LIMIT)
+            .retries(1);
+        if let Some(authorities) = authorities {
+            builder = builder.certs(authorities);
+        }
+        let client = builder.build().map_err(failed)?;
+        return Ok(Wire::Cluster(
+            client.get_async_connection().await.map_err(failed)?,
+        ));
+    }
+    let node = nodes.remove(0);
+    let client = match authorities {
+        Some(authorities) => Client::build_with_tls(node, authorities),
+        None => Client::open(node),
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(LIMIT))
+        .set_response_timeout(Some(LIMIT));
+    let connection = client
+        .map_err(failed)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await;
+    Ok(Wire::One(connection.map_err(failed)?))
+}
+
+impl Wire {
+    async fn ask(self, command: &Cmd) -> Result<Value, RedisError> {
+        match self {
+            Self::One(mut connection) => connection.req_packed_command(command).await,
+            Self::Cluster(mut connection) => connection.req_packed_command(command).await,
+        }
+        .and_then(|value| value.extract_error())
+    }
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! What Redis answers when it does not do what it is asked, in words with a remedy.
+
+use std::error::Error as _;
+
+use brs_core::kit::clean;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::server::Server;
+use crate::fleet::store::StoreError;
+
+/// Whether the connection is of no use after it: it ended, or leads to a server that cannot help.
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    let is_elsewhere = matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown
+        ) | ErrorKind::Parse
+            | ErrorKind::ClusterConnectionNotFound
+    );
+    is_elsewhere || error.is_io_error() || error.is_unrecoverable_error()
+}
+
+/// A key has a value that is no string.
+pub(super) fn is_of_another_type(error: &StoreError) -> bool {
+    let source = error.source();
+    source
+        .and_then(|source| source.downcast_ref::<RedisError>())
+        .is_some_and(|error| error.code() == Some("WRONGTYPE"))
+}
+
+pub(super) fn of(server: &Server, error: &RedisError) -> StoreError {
+    let said = clean(&error.to_string(), &[]);
+    let text = match (error.code().unwrap_or_default(), error.kind()) {
+        ("WRONGPASS" | "NOAUTH", _) | (_, ErrorKind::AuthenticationFailed) => {
+            format!("Redis at {server} refuses user or password: check both")
+        }
+        // Within a script it has no code of its own.
+        _ if said.contains("can't run this command") => not_allowed(server, &said),
+        ("NOPERM", _) => not_allowed(server, &said),
+        ("OOM", _) => format!(
+            "Redis at {server} is full: raise its `maxmemory`, or give it a policy that evicts"
+        ),
+        ("READONLY", _) => format!(
+            "Redis at {server} is a replica and takes no writes: give the address of the primary"
+        ),
+        ("MOVED" | "CROSSSLOT" | "ASK", _) => {
+            format!("Redis at {server} is a node of a cluster: give it as a cluster")
+        }
+        ("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN", _) => {
+            format!("Redis at {server} is not ready ({said}): check its state if that stays")
+        }
+        ("MISCONF", _) => format!(
+            "Redis at {server} takes no writes since it cannot save ({said}): check its disk"
+        ),
+        (_, ErrorKind::Io) => format!(
+            "Redis at {server} cannot be reached ({said}): check that it runs, the address, and \
+             with `rediss` its certificate"
+        ),
+        _ => format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer"),
+    };
+    StoreError::new(text).with_source(error.clone())
+}
+
+fn not_allowed(server: &Server, said: &str) -> String {
+    format!(
+        "Redis at {server} does not let its user do it ({said}): allow EVAL, GETRANGE, GET, SET, \
+         PTTL and DEL on `brs:*`"
+    )
+}
