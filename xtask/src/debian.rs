@@ -44,12 +44,14 @@ const ALWAYS: &[Package] = &[
         variable: None,
     },
     SOFTHSM2,
-    Package {
-        name: "redis-server",
-        thing: Thing::Program("redis-server"),
-        variable: Some("BRS_REDIS_SERVER"),
-    },
+    REDIS,
 ];
+
+const REDIS: Package = Package {
+    name: "redis-server",
+    thing: Thing::Program("redis-server"),
+    variable: Some("BRS_REDIS_SERVER"),
+};
 
 /// What the tests use where the system has a package of it.
 const WHERE_KNOWN: &[Package] = &[Package {
@@ -126,6 +128,11 @@ fn is_in_index(shell: &Shell, package: &Package) -> bool {
 /// The same for what the demo with a token needs.
 pub(crate) fn ensure_token(shell: &Shell) -> Result<Vec<(&'static str, String)>> {
     ensure_all(shell, &[&[SOFTHSM2]])
+}
+
+/// The same for what the demo of a fleet needs.
+pub(crate) fn ensure_redis(shell: &Shell) -> Result<Vec<(&'static str, String)>> {
+    ensure_all(shell, &[&[REDIS]])
 }
 
 /// The same for what the demo with MQTT needs.

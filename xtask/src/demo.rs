@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: builds and starts the demo program, which parses its own arguments.
 //!
 //! Owns the hand-over, and what a demo needs: with a token SoftHSM2 and a store of its own, with
-//! MQTT mosquitto. Called by `main` only.
+//! MQTT mosquitto, with a fleet Redis. Called by `main` only.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -31,6 +31,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     cargo.env("NO_PROXY", crate::runs::loopback_without_proxy());
     if arguments.iter().any(|argument| argument == "--mqtt") {
         cargo.envs(debian::ensure_broker(&workspace.shell()?)?);
+    }
+    if arguments.iter().any(|argument| argument == "--fleet") {
+        cargo.envs(debian::ensure_redis(&workspace.shell()?)?);
     }
     if arguments.iter().any(|argument| argument == "--pkcs11") {
         cargo.envs(debian::ensure_token(&workspace.shell()?)?);

@@ -150,8 +150,8 @@ async fn obey(command: &str, session: &RefreshableSession) {
             "get" => session.credentials().await,
             "refresh" => session.refresh().await,
             _ => {
-                if let Some(id) = session.glance(|set| set.access_key_id().to_owned()) {
-                    session.invalidate(&id);
+                if let Some(id) = session.status().access_key_id() {
+                    session.invalidate(id);
                 }
                 session.refresh().await
             }

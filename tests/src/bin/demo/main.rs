@@ -5,6 +5,7 @@
 //! `cargo xtask demo`. Exit code 1 if any call failed.
 
 mod devices;
+mod fleet;
 mod messages;
 mod screen;
 mod sessions;
@@ -49,9 +50,16 @@ struct Arguments {
     /// connections are cut
     #[arg(long, conflicts_with = "role_arn")]
     mqtt: bool,
-    /// How long to run
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
+    /// Show four processes that share the credentials of forty roles through Redis, which
+    /// `cargo xtask demo` sets up, while one of them is killed and Redis is away
+    #[arg(long, conflicts_with_all = ["role_arn", "mfa", "iot", "pkcs11", "mqtt"])]
+    fleet: bool,
+    /// Be one of those processes
+    #[arg(long, hide = true)]
+    host: Option<String>,
+    /// How long to run: 30 seconds, a fleet 90, unless told otherwise
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
     /// How long the embedded AWS's credentials live
     #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "role_arn",
           value_parser = clap::value_parser!(u64).range(3..=3600))]
@@ -78,6 +86,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    if let Some(host) = &arguments.host {
+        return fleet::host(host, arguments.rate).await;
+    }
+    if arguments.fleet {
+        return fleet::run(arguments.seconds.unwrap_or(90), arguments.lifetime, arguments.rate).await;
+    }
     let mut demo = match &arguments.role_arn {
         Some(role_arn) => {
             Demo::real(
@@ -105,7 +119,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         .iter()
         .for_each(|line| screen::say(line));
     let begin = Instant::now();
-    let limit = Duration::from_secs(arguments.seconds);
+    let limit = Duration::from_secs(arguments.seconds.unwrap_or(30));
     let callers: Vec<_> = demo
         .watched()
         .iter()
