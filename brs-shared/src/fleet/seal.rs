@@ -382,6 +382,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_store_gives_only_what_was_sealed_opens() {
+        let long = vec![1; MAX_SEALED];
+        for bytes in [
+            &b""[..],
+            b"\0\0",
+            b"hush",
+            &[1, 2, b'k', b'1'],
+            ONE.as_bytes(),
+            &long,
+        ] {
+            crate::fleet::fuzz_sealed(bytes);
+        }
+    }
+
+    #[test]
     fn no_debug_shows_a_key() {
         let shown = format!("{:?}", seal(&format!("{ONE}\n{TWO}")));
         assert_eq!(shown, r#"Seal { keys: ["k1", "k2"] }"#);

@@ -4,14 +4,17 @@ use super::*;
 use brs_core::{Setup, register_method};
 use serde_json::{Value, json};
 
-async fn inner((): (), _: Setup) -> Result<Told, Error> {
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct InnerParams {}
+
+async fn inner(_: InnerParams, _: Setup) -> Result<Told, Error> {
     Ok(Told(hourly().shared()))
 }
 
 register_method! {
     name: "inner",
     summary: "for the tests",
-    params: (),
+    params: InnerParams,
     build: inner,
 }
 
