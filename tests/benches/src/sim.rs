@@ -2,24 +2,26 @@
 //!
 //! A thousand processes have sessions for the same thousand roles, against an STS that allows 600
 //! calls a second. Hosts die and come back, STS is dead for an hour and so is the store. Four
-//! variants: every process by itself with the SDK's providers ([`sdk`]), and pools of brs
-//! ([`brs`](self::brs)) that share nothing, or the cache of a host, or the store of a fleet.
+//! variants: every process by itself with the SDK's providers (`sdk`), and pools of brs (`brs`) that
+//! share nothing, or the cache of a host, or the store of a fleet.
 //!
 //! A simulation of discrete events on simulated time: one thread, no clock, the same result for the
-//! same seed. [`rules`] holds what is restated of the products, and how it is held against them;
-//! [`world`] the day, STS and callers; [`line`] a process's limiter; [`plot`] draws the calls.
+//! same seed. `rules` holds what is restated of the products, and how it is held against them;
+//! `world` the day, STS and callers; `session` and `line` what a process of brs keeps; [`plot`]
+//! draws the calls.
 
 mod brs;
 mod line;
 pub mod plot;
 mod rules;
 mod sdk;
+mod session;
 mod world;
 
 use std::fs;
 use std::path::Path;
 
-use self::brs::Sharing;
+use self::session::Sharing;
 use self::world::{Part, STS_OUTAGE, Scale, Seen, World};
 use crate::{Failure, Figures, figures};
 
@@ -28,14 +30,28 @@ pub const VARIANTS: [&str; 4] = ["sdk", "brs", "brs_host", "brs_fleet"];
 
 const SEED: u64 = 15;
 
-fn scale(is_quick: bool) -> Scale {
-    let (processes, roles) = if is_quick { (100, 100) } else { (1000, 1000) };
+/// The fleet that the figures are of.
+const PROCESSES: u32 = 1000;
+const ROLES: u32 = 1000;
+/// What STS allows it, in calls a second: AWS's quota for an account and a region.
+const STS_RATE: f64 = 600.0;
+
+/// A part of the fleet where that is enough, with its part of what STS allows: processes that share
+/// nothing with the others of the fleet but STS are simulated by a sample of them; those that share
+/// a store are all simulated, with a sample of the roles.
+fn scale(variant: &str, is_quick: bool) -> Scale {
+    let (processes, roles) = match (variant, is_quick) {
+        ("brs_fleet", false) => (PROCESSES, 400),
+        ("brs_fleet", true) => (PROCESSES, 20),
+        (_, false) => (400, ROLES),
+        (_, true) => (20, ROLES),
+    };
+    let part = f64::from(processes * roles) / f64::from(PROCESSES * ROLES);
     Scale {
         processes,
         of_a_host: 10,
         roles,
-        // As many calls a second for each session.
-        sts_rate: 600.0 * f64::from(processes * roles) / 1e6,
+        sts_rate: STS_RATE * part,
     }
 }
 
@@ -45,14 +61,26 @@ fn scale(is_quick: bool) -> Scale {
 ///
 /// If there is no such variant, or the folder cannot be written.
 pub fn simulate(variant: &str, is_quick: bool, folder: &Path) -> Result<Figures, Failure> {
-    let seen = run(variant, &scale(is_quick))?;
-    let by_minute: Vec<u32> = seen
-        .calls
-        .chunks(60)
-        .map(|calls| calls.iter().sum())
+    let scale = scale(variant, is_quick);
+    let seen = run(variant, &scale)?;
+    // Of the whole fleet.
+    let times = PROCESSES * ROLES / (scale.processes * scale.roles);
+    let minutes = seen.calls.chunks(60);
+    let by_minute: Vec<u32> = minutes
+        .map(|calls| calls.iter().sum::<u32>() * times)
         .collect();
-    fs::write(plot::file(folder, variant), serde_json::to_vec(&by_minute)?)?;
-    Ok(found(&seen))
+    let file = plot::file(folder, variant);
+    fs::write(file, serde_json::to_vec(&by_minute)?)?;
+    let mut found = found(&seen);
+    for (name, figure) in &mut found {
+        // Counts; the others are seconds.
+        if !name.ends_with("_s") {
+            *figure *= f64::from(times);
+        }
+    }
+    let sessions = scale.processes * scale.roles;
+    found.insert("simulated_sessions".to_owned(), sessions.into());
+    Ok(found)
 }
 
 fn run(variant: &str, scale: &Scale) -> Result<Seen, Failure> {
@@ -73,6 +101,10 @@ fn found(seen: &Seen) -> Figures {
     let of = |counts: &[u64; 3], part: Part| counts[part as usize] as f64;
     figures([
         ("source_calls", calls as f64),
+        (
+            "source_calls_given",
+            (calls - seen.throttled - seen.dead) as f64,
+        ),
         ("source_calls_throttled", seen.throttled as f64),
         ("source_calls_to_dead_sts", seen.dead as f64),
         (

@@ -9,73 +9,18 @@
 
 use super::line::Process;
 use super::rules::{
-    FLEET_WAITS, FLIGHT, HOST_WAITS, JITTER, LEASE, LEAST_LEFT, LEAST_LIFETIME, LIFETIME,
-    MANDATORY, Millis, OPERATION, PATIENCE, SECOND, SPREAD, STORE_PAUSE, TEND, THROTTLED_TRIES,
-    TRIES, advisory_window, due_after, remembered_for, wait_after,
+    FLEET_WAITS, FLIGHT, HOST_WAITS, JITTER, LEASE, LEAST_LEFT, LIFETIME, Millis, OPERATION,
+    PATIENCE, SECOND, SPREAD, STORE_PAUSE, TEND, THROTTLED_TRIES, TRIES, advisory_window,
+    due_after, remembered_for, wait_after,
 };
+use super::session::{Entry, Session, Sharing, State};
 use super::world::{
     CALLS, DEPLOYMENT, Happening, Kind, LIFE, Outcome, RESTART, STORE_OUTAGE, Scale, World,
     next_stamp,
 };
 
-/// What is shared, by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sharing {
-    Nothing,
-    /// The processes of a host, by a directory that dies with it.
-    Host,
-    /// All, by a store.
-    Fleet,
-}
-
 /// How long after its start a process tries again to fetch its first sets by itself.
 const PREFETCH: Millis = 300 * SECOND;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Idle,
-    InLine,
-    AtStore,
-    Called,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Session {
-    /// Of the set; zero: there is none.
-    expires: u32,
-    /// Of the entry that the set is.
-    generation: u32,
-    /// When the flight began, lined up last, was given its permit, and began to look.
-    began: u32,
-    lined_up: u32,
-    granted: u32,
-    looked: u32,
-    /// Its place in line.
-    number: u32,
-    /// The next wait at the store.
-    wait: u16,
-    failures: u16,
-    failures_expired: u16,
-    tries: u8,
-    state: State,
-    for_caller: bool,
-    awaited: bool,
-    spread: bool,
-    /// It has the lock or lease.
-    holds: bool,
-    outcome: Option<Outcome>,
-}
-
-/// What sharing processes know of a role.
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    expires: u32,
-    generation: u32,
-    held_until: u32,
-    failures: u32,
-    failure: Option<(u32, u32, Outcome)>,
-}
 
 pub(super) fn run(world: &mut World, scale: &Scale, sharing: Sharing) {
     let of_a_host = match sharing {
@@ -336,16 +281,12 @@ impl Fleet {
         let outcome = session.outcome.unwrap_or(Outcome::Dead);
         let holds = std::mem::take(&mut session.holds);
         let mut generation = session.generation;
-        if holds {
-            let is_lost = self.sharing == Sharing::Fleet && STORE_OUTAGE.contains(&now);
+        // What the store does not get is lost; a lease ends by itself.
+        let is_there = self.sharing != Sharing::Fleet || !STORE_OUTAGE.contains(&now);
+        if holds && is_there {
             let entry = self.entry(whose);
             entry.held_until = 0;
-            if is_lost {
-                *entry = Entry {
-                    generation: entry.generation,
-                    ..Entry::default()
-                };
-            } else if outcome == Outcome::Given {
+            if outcome == Outcome::Given {
                 entry.generation += 1;
                 generation = entry.generation;
                 entry.expires = (now + LIFETIME) as u32;
@@ -430,8 +371,9 @@ impl Fleet {
         let held = now + wait_after(left, u32::from(failures), rolls).unwrap_or(0);
         // Those who come meanwhile hear the same.
         let errors = world.calls_in(held.saturating_sub(now.max(unusable)));
-        world.failed(errors, held);
-        if self.sessions[whose as usize].expires > 0 {
+        let is_first = self.sessions[whose as usize].expires == 0;
+        world.failed(errors, held, is_first);
+        if !is_first {
             return next_start(world, whose, stamp, begun, held);
         }
         // The pool leaves a session alone that never had a set; the prefetch does not.
@@ -462,19 +404,8 @@ impl Fleet {
         world.waited(others, first, for_the_first);
         world.waited(u64::from(starts), began, for_the_first);
         if !is_given && now >= unusable {
-            world.failed(others + u64::from(starts), now);
+            world.failed(others + u64::from(starts), now, for_the_first);
         }
-    }
-}
-
-impl Session {
-    /// From when on callers wait for a flight.
-    fn waits_from(&self) -> Millis {
-        Millis::from(self.expires).saturating_sub(MANDATORY)
-    }
-
-    fn unusable_from(&self) -> Millis {
-        Millis::from(self.expires).saturating_sub(LEAST_LIFETIME)
     }
 }
 

@@ -142,7 +142,7 @@ impl Fleet {
         // The caller's error; those who have waited load one after the other.
         let waiting = u64::from(session.waiting) + world.calls_in(world.now - began);
         world.waited(1, since, first);
-        world.failed(1, world.now);
+        world.failed(1, world.now, first);
         match waiting {
             0 => self.next_call(world, whose, world.now, stamp),
             _ => self.load(world, whose, (waiting - 1) as u32, since),

@@ -25,7 +25,7 @@ pub(super) const DAY: Millis = 24 * HOUR;
 pub(super) const DEPLOYMENT: Millis = HOUR;
 /// STS answers 503.
 pub(super) const STS_OUTAGE: Range<Millis> = 10 * HOUR..11 * HOUR;
-/// The store answers nothing, and has forgotten everything afterwards.
+/// The store answers nothing. What it has kept has expired when it is back.
 pub(super) const STORE_OUTAGE: Range<Millis> = 17 * HOUR..18 * HOUR;
 /// What happens this long after an outage is counted as its consequence.
 const AFTERMATH: Millis = 2 * HOUR;
@@ -119,7 +119,11 @@ pub(super) struct World {
     pub(super) now: Millis,
     pub(super) rng: fastrand::Rng,
     pub(super) seen: Seen,
-    queue: BinaryHeap<Reverse<Packed>>,
+    /// The events of the second that it is, and those of later ones, each second's unordered: one
+    /// heap of them all would be too large for the processor's cache.
+    soon: BinaryHeap<Reverse<Packed>>,
+    later: Vec<Vec<Reverse<Packed>>>,
+    second: usize,
     sts: Bucket,
 }
 
@@ -132,7 +136,9 @@ impl World {
                 calls: vec![0; (DAY / SECOND) as usize],
                 ..Seen::default()
             },
-            queue: BinaryHeap::new(),
+            soon: BinaryHeap::new(),
+            later: vec![Vec::new(); (DAY / SECOND) as usize],
+            second: 0,
             sts: Bucket::full(scale.sts_rate, scale.sts_rate, 0),
         }
     }
@@ -141,13 +147,22 @@ impl World {
         if time < DAY {
             let stamp = u64::from(stamp % STAMPS);
             let packed = time << 37 | stamp << 23 | (kind as u64) << 20 | u64::from(whose);
-            self.queue.push(Reverse(Packed(packed)));
+            let (second, packed) = ((time / SECOND) as usize, Reverse(Packed(packed)));
+            if second <= self.second {
+                self.soon.push(packed);
+            } else {
+                self.later[second].push(packed);
+            }
         }
     }
 
     /// Moves time to the next event.
     pub(super) fn next(&mut self) -> Option<Happening> {
-        let Reverse(Packed(packed)) = self.queue.pop()?;
+        while self.soon.is_empty() {
+            self.second += 1;
+            self.soon = std::mem::take(self.later.get_mut(self.second)?).into();
+        }
+        let Reverse(Packed(packed)) = self.soon.pop()?;
         self.now = packed >> 37;
         Some(Happening {
             kind: KINDS[(packed >> 20 & 7) as usize],
@@ -220,9 +235,9 @@ impl World {
     }
 
     /// Callers got an error, until then at the latest.
-    pub(super) fn failed(&mut self, callers: u64, until: Millis) {
+    pub(super) fn failed(&mut self, callers: u64, until: Millis, for_the_first: bool) {
         self.seen.errors[self.part() as usize] += callers;
-        if callers > 0 && self.part() == Part::StsOutage {
+        if callers > 0 && !for_the_first && self.part() == Part::StsOutage {
             self.seen.last_error = self.seen.last_error.max(until);
         }
     }
