@@ -14,7 +14,8 @@
 //! `sdk` is fewer of the SDK's own providers that ask for their first sets, 32 at a time; what
 //! becomes of them when they are due is the business of [`masses`](crate::masses).
 
-use std::io::{BufRead as _, Write as _, stdin, stdout};
+use std::fs::File;
+use std::io::{BufRead as _, Read as _, Seek as _, Write as _, stdin, stdout};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use brs::{Limiter, RoleKey, SessionPool, sts};
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::masses::{Masses, Peak, limit_descriptors};
-use crate::stopwatch::{Stopwatch, resident_bytes};
+use crate::stopwatch::{Stopwatch, number_of, resident_bytes};
 use crate::storm::gate;
 use crate::subject::{Shifted, base};
 use crate::{Failure, Figures, figures};
@@ -139,25 +140,25 @@ async fn of_sdk(scale: Scale) -> Result<Figures, Failure> {
     let (base, clock, many) = (base().await, Shifted::default(), scale.sdk_sessions);
     let warm = Masses::open("sdk", 1, &base, &clock).await?;
     warm.ask(1).await?;
-    let (before, calls) = (resident_bytes(), source_calls()?);
+    let (mut memory, calls) = (Memory::open()?, source_calls()?);
+    let before = memory.resident_bytes()?;
     let masses = Masses::open("sdk", many, &base, &clock).await?;
     let (peak, stopwatch) = (Peak::watch(), Stopwatch::start());
     let failures = masses.ask(AT_A_TIME).await? as f64;
     let wall_s = stopwatch.seconds();
-    let each_kb = (resident_bytes() - before) / 1e3 / many as f64;
+    let each_kb = (memory.resident_bytes()? - before) / 1e3 / many as f64;
     let (descriptors, _) = peak.seen();
+    let sets = many as f64 - failures;
     let mut found = figures([
         ("sessions", many as f64),
         ("failures", failures),
         ("prefetch_s", wall_s),
-        ("prefetch_over_least", wall_s / scale.least_s(many)),
+        ("prefetch_over_least", wall_s / scale.least_s(sets as usize)),
         ("descriptors", descriptors as f64),
         ("resident_each_kb", each_kb),
     ]);
-    // Without a descriptor left, memory cannot be looked at.
-    found.retain(|name, value| *value > 0.0 || name != "resident_each_kb");
     let calls = source_calls()? - calls;
-    let throttled = calls - (many as f64 - failures);
+    let throttled = calls - sets;
     found.insert("source_calls".to_owned(), calls);
     found.insert("throttled_per_cent".to_owned(), throttled / calls * 100.0);
     Ok(found)
@@ -188,6 +189,22 @@ async fn of_brs(scale: Scale) -> Result<Figures, Failure> {
         (pooled.pool.status().throttled - throttled_at_first) as f64,
     );
     Ok(found)
+}
+
+/// Looks at this process's memory, be there a descriptor left or not.
+struct Memory(File);
+
+impl Memory {
+    fn open() -> Result<Self, Failure> {
+        Ok(Self(File::open("/proc/self/status")?))
+    }
+
+    fn resident_bytes(&mut self) -> Result<f64, Failure> {
+        let mut status = String::new();
+        self.0.rewind()?;
+        self.0.read_to_string(&mut status)?;
+        Ok(number_of(&status, "VmRSS:") * 1024.0)
+    }
 }
 
 struct Pooled {
@@ -312,8 +329,6 @@ impl Pooled {
         let (waiting, while_dead) = (self.pool.status().refreshing, seen);
         ask("@source well")?;
         scale.limit_sts()?;
-        // The pauses of nearly all that have failed end at once.
-        self.advance(PAUSES)?;
         let most_a_second = self.count_calls(scale.after, &mut seen).await?;
         Ok(figures([
             ("dead_errors", while_dead.errors as f64),
@@ -332,8 +347,10 @@ impl Pooled {
     /// The most calls to the source in a second.
     async fn count_calls(&self, length: Duration, seen: &mut Seen) -> Result<f64, Failure> {
         const LOOKS: Duration = Duration::from_millis(20);
-        let (stopwatch, mut counts) = (Stopwatch::start(), Vec::new());
+        let (stopwatch, mut counts) = (Stopwatch::start(), vec![(0.0, source_calls()?)]);
         let mut swept = 0;
+        // The pauses of nearly all that have failed end at once.
+        self.advance(PAUSES)?;
         while stopwatch.elapsed() < length {
             counts.push((stopwatch.seconds(), source_calls()?));
             if stopwatch.elapsed().as_secs() > swept {
