@@ -1,7 +1,9 @@
 //! Runs the plan: the source, the measured processes in turns, and the reports.
 //!
 //! A measured process speaks on its standard output: `@gate SECONDS` when the source's time is to
-//! move and its behaviour to change, answered with a line; `@figures JSON` at the end. A
+//! move and its behaviour to change, answered with a line; `@limit RATE BURST` and `@source dead` or
+//! `well`, the same; `@calls`, answered with how often the source was called; `@figures JSON` at the
+//! end. A
 //! measurement that fails is named in the report, and the others go on. None lasts longer than
 //! `LIMIT`.
 
@@ -16,9 +18,11 @@ use std::time::Duration;
 
 use brs::Clock as _;
 use brs_tests::EmbeddedAws;
+use brs_tests::embedded_aws::Failure as Fault;
 
 use crate::plan::{By, ROWS, Row};
 use crate::results::{Results, RowResults};
+use crate::sim::plot;
 use crate::stopwatch::Stopwatch;
 use crate::subject::{REGION, Shifted};
 use crate::{Failure, Figures, goals, outside, report};
@@ -74,6 +78,7 @@ pub struct Options {
 /// If the reports cannot be written.
 pub fn run(options: &Options) -> Result<bool, Failure> {
     fs::create_dir_all(&options.out)?;
+    plot::forget(&options.out)?;
     let (stopwatch, mut machine) = (Stopwatch::start(), outside::machine());
     machine.extend(
         options
@@ -109,8 +114,16 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         serde_json::to_string_pretty(&results)?,
     )?;
     fs::write(options.out.join("report.md"), &text)?;
+    let is_drawn = plot::draw(&options.out)?;
     if let Some(summary) = &options.summary {
         fs::write(summary, &text)?;
+        if is_drawn {
+            let (from, to) = (
+                options.out.join(plot::PICTURE),
+                summary.with_file_name(plot::PICTURE),
+            );
+            fs::copy(from, to)?;
+        }
     }
     println!("\n{text}");
     if !options.check {
@@ -251,6 +264,7 @@ impl Conductor<'_> {
             command.env_remove(name);
         }
         command
+            .env("BENCH_OUT", &options.out)
             .env("BENCH_ENDPOINT", aws.endpoint_url())
             .env("CRITERION_HOME", &criterion)
             .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())
@@ -327,8 +341,17 @@ fn talk(
                 if let Some(seconds) = line.strip_prefix("@gate ") {
                     clock.advance(Duration::from_secs(seconds.parse()?));
                     (row.at_gate)(aws);
-                    asked_before = Some(aws.calls(ACTION));
+                    asked_before.get_or_insert_with(|| aws.calls(ACTION));
                     stdin.write_all(b"\n")?;
+                } else if let Some(limit) = line.strip_prefix("@limit ") {
+                    let (rate, burst) = limit.split_once(' ').ok_or("no burst")?;
+                    aws.limit_rate(rate.parse()?, burst.parse()?);
+                    stdin.write_all(b"\n")?;
+                } else if let Some(state) = line.strip_prefix("@source ") {
+                    aws.fail_always((state == "dead").then_some(Fault::Status(503)));
+                    stdin.write_all(b"\n")?;
+                } else if line == "@calls" {
+                    writeln!(stdin, "{}", aws.calls(ACTION))?;
                 } else if let Some(figures) = line.strip_prefix("@figures ") {
                     found = Some(serde_json::from_str::<Figures>(figures)?);
                     break;
@@ -345,7 +368,9 @@ fn talk(
     let complaint = complaints.join().ok().flatten().unwrap_or_default();
     let mut found = found.ok_or_else(|| format!("ended without figures: {complaint}"))?;
     if let Some(before) = asked_before {
-        found.insert("source_calls".to_owned(), (calls - before) as f64);
+        found
+            .entry("source_calls".to_owned())
+            .or_insert((calls - before) as f64);
     }
     Ok(found)
 }

@@ -8,7 +8,8 @@
 //!
 //! - measured processes: [`micro`] (nanoseconds a call), [`storm`] (thousands of callers),
 //!   [`sessions`] (what sessions and clients cost), [`masses`] (thousands of sessions due together,
-//!   and recovery), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages);
+//!   and recovery), [`pool`] (a pool against an STS that throttles), [`sim`] (a simulated day of a
+//!   fleet), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages);
 //!   Python's counterparts are in `python/`, whole programs in `programs/`. [`subject`] opens what
 //!   is measured, [`stopwatch`] is the only file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it;
@@ -28,9 +29,11 @@ pub mod micro;
 pub mod mqtt;
 pub mod outside;
 pub mod plan;
+pub mod pool;
 pub mod report;
 pub mod results;
 pub mod sessions;
+pub mod sim;
 pub mod stopwatch;
 pub mod storm;
 pub mod subject;

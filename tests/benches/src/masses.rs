@@ -27,13 +27,14 @@ use crate::{Failure, Figures, figures};
 /// What Linux gives a process.
 const DESCRIPTORS: u64 = 1024;
 
-struct Masses {
+/// Sessions, or the SDK's providers, and what asks them.
+pub(crate) struct Masses {
     resolvers: Vec<Arc<Resolver>>,
     _sessions: Vec<RefreshableSession>,
 }
 
 impl Masses {
-    async fn open(
+    pub(crate) async fn open(
         peer: &str,
         many: usize,
         base: &SdkConfig,
@@ -64,7 +65,7 @@ impl Masses {
     }
 
     /// So many at a time; gives the failures.
-    async fn ask(&self, at_a_time: usize) -> Result<usize, Failure> {
+    pub(crate) async fn ask(&self, at_a_time: usize) -> Result<usize, Failure> {
         let mut failures = 0;
         for some in self.resolvers.chunks(at_a_time) {
             let ask = |resolver: &Arc<Resolver>| {
@@ -80,13 +81,13 @@ impl Masses {
 }
 
 /// The most descriptors and threads that this process has while this lives.
-struct Peak {
+pub(crate) struct Peak {
     is_over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<(usize, f64)>,
 }
 
 impl Peak {
-    fn watch() -> Self {
+    pub(crate) fn watch() -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || {
@@ -105,11 +106,20 @@ impl Peak {
         Self { is_over, thread }
     }
 
-    fn seen(self) -> (usize, f64) {
+    pub(crate) fn seen(self) -> (usize, f64) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
     }
+}
+
+/// Gives this process no more descriptors than most have.
+pub(crate) fn limit_descriptors() -> Result<(), Failure> {
+    let limit = Rlimit {
+        current: Some(DESCRIPTORS),
+        maximum: Some(DESCRIPTORS),
+    };
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// 2,000 sessions, or as many as the peer's name ends with, that become due together.
@@ -122,13 +132,7 @@ pub async fn masses(peer: &str) -> Result<Figures, Failure> {
         Some(peer) => (peer, 5000),
         None => (peer, 2000),
     };
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(DESCRIPTORS),
-            maximum: Some(DESCRIPTORS),
-        },
-    )?;
+    limit_descriptors()?;
     let (base, clock) = (base().await, Shifted::default());
     let warm = Masses::open(peer, 1, &base, &clock).await?;
     warm.ask(1).await?;

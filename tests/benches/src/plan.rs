@@ -65,7 +65,7 @@ fn slow_and_short(aws: &EmbeddedAws) {
 }
 
 /// All rows in the report's order.
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 19] = [
     Row {
         id: "guard",
         title: "Current set, looked at in place",
@@ -229,6 +229,25 @@ pub const ROWS: [Row; 17] = [
                time. A peer without a descriptor left cannot tell its memory and threads.",
     },
     Row {
+        id: "pool",
+        title: "A pool of 10,000 sessions, STS allows 50 calls a second and 100 at once",
+        measured: &[("brs", By::Case), ("sdk", By::Case)],
+        rounds: (1, 1),
+        before: at_once,
+        at_gate: at_once,
+        note: "At 1,024 descriptors; in a quick run 1,000 sessions and 200 calls a second. `prefetch_over_least` is \
+               the time of the prefetch over (sessions − 100) ÷ 50, which is the least that STS allows. `steady_…`: time \
+               moves through the advisory window of all sets, and every session is asked several times a second; not \
+               ready is a caller that has to wait. `dead_…`: the source answers 503 for ten simulated minutes, in which \
+               most sets come due again. `recovery_…`: the pauses of the failed refreshes end at once, and the calls to \
+               the source are counted for a minute, the most in a second and that over burst plus rate. Where time is \
+               moved, STS allows as many calls more as time goes faster; in a quick run it allows a tenth more than the \
+               limiter. `resident_each_kb` is what the process grows by from before the \
+               prefetch to after it, for each session: connections, the allocator's arenas and the prefetch's own \
+               memory are in it. `sdk`: 2,000 of the SDK's AssumeRoleProviders (in a quick run 500) on configurations \
+               of their own, 32 at a time, for the first sets only: at 1,024 descriptors no more than half of them get one.",
+    },
+    Row {
         id: "recovery",
         title: "From the source's recovery to the first usable set",
         measured: &[("brs", By::Case), ("uniform", By::Case)],
@@ -238,6 +257,30 @@ pub const ROWS: [Row; 17] = [
         note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is dead \
                for the time in the name and up to a minute more; a caller asks every second. `uniform` is brs with a \
                backoff of 300–600 s, as in the AWS SDKs.",
+    },
+    Row {
+        id: "simulation",
+        title: "A fleet's day, simulated: 1,000 processes × 1,000 roles",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("brs_host", By::Case),
+            ("brs_fleet", By::Case),
+        ],
+        rounds: (1, 1),
+        before: at_once,
+        at_gate: at_once,
+        note: "Discrete events on simulated time, one seed. A session is called once a minute on average; processes begin \
+               one after the other in the first hour; of a hundred hosts one dies in an hour and is back a minute later; \
+               STS allows 600 calls a second, answers 503 from hour 10 to 11, and the store is gone from 17 to 18. `sdk` \
+               and `brs`: each process by itself. `brs_host`: ten processes of a host share a cache. `brs_fleet`: all \
+               share a store. Rules and constants are those of brs and of the SDK (`src/sim/rules.rs` names where each \
+               comes from; tests hold brs's against brs). Simulated are `simulated_sessions` of the million, with their \
+               part of what STS allows, and the counts are those of all: two fifths of the processes, for `brs_fleet` of \
+               the roles. Callers that waited and callers' errors are counted in each outage and the two \
+               hours after it, and otherwise; a wait of the first set is one of a process that has just begun. Nobody \
+               gives up waiting. `source_calls_given` got a set, those `to_dead_sts` were made in its outage.\n\n\
+               ![Calls to STS a minute over the day, by variant](simulation.svg)",
     },
     Row {
         id: "process",

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brs_tests_benches::stopwatch::Effort;
-use brs_tests_benches::{Failure, Figures, conductor, iot, masses, micro, mqtt, sessions, storm};
+use brs_tests_benches::{
+    Failure, Figures, conductor, iot, masses, micro, mqtt, pool, sessions, sim, storm,
+};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -73,7 +75,12 @@ async fn measure(case: &Case) -> Result<Figures, Failure> {
         "session" => sessions::sessions(peer, 1000).await,
         "s3" => sessions::clients(peer, 200).await,
         "masses" => masses::masses(peer).await,
+        "pool" => pool::pool(peer, pool::Scale::new(case.quick)).await,
         "recovery" => masses::recovery(peer, if case.quick { 50 } else { 500 }).await,
+        "simulation" => {
+            let folder = std::env::var_os("BENCH_OUT").ok_or("`BENCH_OUT` must name a folder")?;
+            sim::simulate(peer, case.quick, folder.as_ref())
+        }
         "iot" => iot::refreshes(peer, if case.quick { 20 } else { 100 }).await,
         "mqtt" => mqtt::mqtt(peer, if case.quick { 20 } else { 50 }).await,
         name => Err(format!("there is no measurement {name}").into()),
