@@ -93,8 +93,8 @@ const BUILT: &str = "`units_of_…_s` tell what takes the time, all compilers' s
                      brs's own crates, whose async code and readers of data are generated in them, the macros \
                      (serde, schemars, two versions of syn), and SSO, which the method has and a lean `sdk` does not";
 const STORE: &str = "hosts that share a set share its end: when the store is gone all are due for all roles within \
-                     minutes (the jitter is a tenth of the window, 90 s), and a million calls take STS 28 minutes, which is \
-                     longer than the window";
+                     minutes (the jitter is a tenth of the window, 90 s), and a million calls take STS 28 minutes, \
+                     which is longer than the window";
 const BUILT_IOT: &str = "`units_of_…_s` tell what takes the time: TLS alone, AWS-LC's C code most of it, is about as \
                          much as in `sdk`, of which it is the largest part; then an HTTP client, tokio, the SDK's \
                          vocabulary and runtime crates, and encrypted keys and certificates";

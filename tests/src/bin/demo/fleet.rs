@@ -102,10 +102,10 @@ pub(crate) async fn run(seconds: u64, lifetime: u64, rate: u64) -> Result<ExitCo
          They share them"
     ));
     say(&format!(
-        "through Redis, sealed. Host {} is killed on the way, and Redis is away for a while. A letter for each role: who",
+        "through Redis, sealed. Host {} is killed on the way, and Redis is away for a while. A letter for each role:",
         HOSTS[KILLED]
     ));
-    say("obtained its credentials.");
+    say("the host that has obtained its credentials last.");
     say("");
 
     let begin = Instant::now();
@@ -371,8 +371,8 @@ fn summary(
         ran.as_secs_f64()
     ));
     say(&format!(
-        "{} calls to the source for {ROLES} roles whose credentials live {lifetime} s, {calls_while_away} of them while \
-         Redis was away",
+        "{} calls to the source for {ROLES} roles whose credentials live {lifetime} s, {calls_while_away} of them \
+         while Redis was away",
         aws.calls("AssumeRole")
     ));
     if failures == 0 {

@@ -90,7 +90,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         return fleet::host(host, arguments.rate).await;
     }
     if arguments.fleet {
-        return fleet::run(arguments.seconds.unwrap_or(90), arguments.lifetime, arguments.rate).await;
+        return fleet::run(
+            arguments.seconds.unwrap_or(90),
+            arguments.lifetime,
+            arguments.rate,
+        )
+        .await;
     }
     let mut demo = match &arguments.role_arn {
         Some(role_arn) => {
