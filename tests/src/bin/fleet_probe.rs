@@ -74,7 +74,7 @@ impl RefreshStrategy for Counted {
 
 /// How many members of a process are at work: with more, a machine with two processors keeps the
 /// store from answering in time.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// A member: its sessions, by key.
 struct Member {

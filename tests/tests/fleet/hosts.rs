@@ -168,6 +168,7 @@ fn check_by(
 #[test]
 #[ignore = "needs redis"]
 fn fifty_members_on_four_hosts_ask_once_a_key_and_round() {
+    let _machine = MACHINE.blocking_lock();
     let (redis, counter) = (Redis::start(), Counter::start());
     let store = json!({ "kind": "redis", "url": redis.url() });
     let mut hosts: Vec<_> = [13, 13, 12, 12]
@@ -185,6 +186,7 @@ fn fifty_members_on_four_hosts_ask_once_a_key_and_round() {
 #[test]
 #[ignore = "needs redis"]
 fn hosts_share_what_sts_gave_and_no_secret_is_in_the_store() {
+    let _machine = MACHINE.blocking_lock();
     let (redis, aws) = (Redis::start(), EmbeddedAws::start());
     let store = json!({ "kind": "redis", "url": redis.url() });
     let mut hosts: Vec<_> = (0..4)
@@ -205,6 +207,7 @@ fn hosts_share_what_sts_gave_and_no_secret_is_in_the_store() {
 #[test]
 #[ignore = "needs redis"]
 fn a_store_that_stops_in_mid_run_is_no_callers_error() {
+    let _machine = MACHINE.blocking_lock();
     let (mut redis, counter) = (Redis::start(), Counter::start());
     let store = json!({ "kind": "redis", "url": redis.url() });
     let mut hosts: Vec<_> = (0..4)
@@ -223,6 +226,7 @@ fn a_store_that_stops_in_mid_run_is_no_callers_error() {
 #[test]
 #[ignore = "needs redis"]
 fn a_holder_that_is_killed_costs_one_leases_wait_at_most() {
+    let _machine = MACHINE.blocking_lock();
     let (redis, aws) = (Redis::start(), EmbeddedAws::start());
     let store = json!({ "kind": "redis", "url": redis.url(), "timeout": 4 });
     let mut holder = Process::of_aws(&store, &aws, 1, 1);
@@ -247,6 +251,7 @@ fn a_holder_that_is_killed_costs_one_leases_wait_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs moto"]
 async fn hosts_ask_once_a_key_and_round_by_dynamodb() {
+    let _machine = MACHINE.lock().await;
     let (moto, counter) = (Moto::start(), Counter::start());
     table::create_table(&table::config(&moto), "fleet", "pk", true).await;
     let store = json!({
