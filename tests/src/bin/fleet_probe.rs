@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -24,6 +25,7 @@ use brs::{
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/demo";
@@ -70,6 +72,10 @@ impl RefreshStrategy for Counted {
     }
 }
 
+/// How many members of a process are at work: with more, a machine with two processors keeps the
+/// store from answering in time.
+const AT_ONCE: usize = 2;
+
 /// A member: its sessions, by key.
 struct Member {
     fleet: Fleet,
@@ -100,15 +106,20 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         // Each begins at another key.
         let first = member * keys / members;
         let opened = Member::open(&store, source, keys, first);
-        all.push(std::sync::Arc::new(opened.await?));
+        all.push(Arc::new(opened.await?));
     }
     println!("ready");
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(command) = lines.next_line().await? {
         let mut running = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         for member in &all {
             let (member, is_new) = (member.clone(), command == "refresh");
-            running.spawn(async move { member.round(is_new).await });
+            let turns = Arc::clone(&turns);
+            running.spawn(async move {
+                let _turn = turns.acquire().await;
+                member.round(is_new).await
+            });
         }
         let mut errors = 0;
         let mut ids = BTreeSet::new();

@@ -66,6 +66,7 @@ pub(crate) async fn create_table(config: &SdkConfig, name: &str, key: &str, has_
 #[tokio::test]
 #[ignore = "needs moto"]
 async fn dynamodb_keeps_the_contract() {
+    let _machine = MACHINE.lock().await;
     let moto = Moto::start();
     let config = config(&moto);
     create_table(&config, "fleet", "pk", true).await;
@@ -78,6 +79,7 @@ async fn dynamodb_keeps_the_contract() {
 #[tokio::test]
 #[ignore = "needs moto"]
 async fn hosts_share_by_a_table_and_nothing_in_it_is_unsealed() {
+    let _machine = MACHINE.lock().await;
     let moto = Moto::start();
     let config = config(&moto);
     create_table(&config, "fleet", "pk", true).await;
@@ -122,6 +124,7 @@ async fn hosts_share_by_a_table_and_nothing_in_it_is_unsealed() {
 #[tokio::test]
 #[ignore = "needs moto"]
 async fn a_table_without_a_time_to_live_is_told() {
+    let _machine = MACHINE.lock().await;
     let moto = Moto::start();
     let config = config(&moto);
     create_table(&config, "fleet", "pk", false).await;
@@ -142,6 +145,7 @@ async fn a_table_without_a_time_to_live_is_told() {
 #[tokio::test]
 #[ignore = "needs moto"]
 async fn a_missing_table_and_one_with_another_key_are_told_with_a_remedy() {
+    let _machine = MACHINE.lock().await;
     let moto = Moto::start();
     let config = config(&moto);
     create_table(&config, "other", "id", true).await;
