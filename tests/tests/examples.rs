@@ -15,9 +15,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use base64ct::Encoding as _;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind};
 use brs_tests::mosquitto::Mosquitto;
+use brs_tests::redis::Redis;
 use brs_tests::token::{Kind, Module, PIN};
 use serde_json::json;
 
@@ -197,6 +199,30 @@ fn many_accounts() {
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(complaints.contains(&denied), "{complaints}");
     assert_eq!(world.aws.calls("ListBuckets"), 199);
+}
+
+#[test]
+fn fleet() {
+    let world = World::new();
+    world.aws.add_role(ROLE);
+    let redis = Redis::start();
+    let keys = [b'7'; 32];
+    let keys = format!("k1:{}", base64ct::Base64::encode_string(&keys));
+    let keys = world.file("seal-keys", keys);
+    let host = || {
+        world.run(
+            "fleet",
+            [
+                ("ROLE_ARN", OsStr::new(ROLE)),
+                ("REDIS_URL", OsStr::new(&redis.url())),
+                ("SEAL_KEYS", keys.as_os_str()),
+            ],
+        )
+    };
+    assert!(host().contains("credentials from STS"));
+    let second = host();
+    assert!(second.contains("credentials from the store"), "{second}");
+    assert_eq!(world.aws.calls("AssumeRole"), 1);
 }
 
 #[test]

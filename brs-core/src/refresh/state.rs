@@ -523,8 +523,10 @@ impl State {
 
     /// How much earlier the advisory window of a set begins, as a part of it.
     fn early(&mut self, rules: &Rules) -> f64 {
-        let most = if self.spreads_next {
-            self.spreads_next = false;
+        // Those of a pool whose source was dead have their sets within minutes of its recovery.
+        let is_one_of_many = self.spreads_next || (rules.is_limited && self.failures > 0);
+        self.spreads_next = false;
+        let most = if is_one_of_many {
             ADVISORY_SPREAD
         } else {
             ADVISORY_JITTER

@@ -149,12 +149,15 @@ pub const GOALS: &[Goal] = &[
     goal("pool", "prefetch_over_least", AtMost(1.05), true),
     goal("pool", "throttled_per_cent", AtMost(1.0), true),
     goal("pool", "descriptors", AtMost(256.0), true),
-    goal("pool", "resident_each_kb", AtMost(8.0), false),
+    goal("pool", "resident_each_kb", AtMost(8.0), false).because(
+        "connections and threads are in it, which in a quick run only 1,000 sessions share",
+    ),
     goal("pool", "steady_not_ready", AtMost(0.0), true),
     goal("pool", "steady_errors", AtMost(0.0), true),
     goal("pool", "dead_errors", AtMost(0.0), true),
     goal("pool", "dead_not_ready", AtMost(0.0), true),
-    goal("pool", "recovery_over_limit", AtMost(1.0), true),
+    // Calls may arrive a little closer together than they left.
+    goal("pool", "recovery_over_limit", AtMost(1.05), true),
     goal("recovery", "worst_s", AtMost(61.0), true),
     goal("simulation", "waited_otherwise", AtMost(0.0), true),
     goal("simulation", "errors_otherwise", AtMost(0.0), true),

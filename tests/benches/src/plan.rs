@@ -149,9 +149,9 @@ pub const ROWS: [Row; 19] = [
         rounds: (1, 3),
         before: slow,
         at_gate: fails,
-        note: "The source answers 503 after 200 ms. 30 s, in a quick run 3 s. The SDK's buffer is 120 s here, so \
-               that its old set stays valid all the while. Python: 50 threads. A call still waiting at the end \
-               counts with its wait until then.",
+        note: "The source answers 503 after 200 ms. 30 s, in a quick run 3 s. The SDK's buffer is 120 s here, so that \
+               its old set stays valid all the while. Python: 50 threads. A call still waiting at the end counts with \
+               its wait until then.",
     },
     Row {
         id: "dying",
@@ -235,18 +235,18 @@ pub const ROWS: [Row; 19] = [
         rounds: (1, 1),
         before: at_once,
         at_gate: at_once,
-        note: "At 1,024 descriptors; in a quick run 1,000 sessions and 200 calls a second. `prefetch_over_least` \
-               is the time of the prefetch over (sessions − 100) ÷ 50, which is the least that STS allows. \
-               `steady_…`: time moves through the advisory window of all sets, and every session is asked several \
-               times a second; not ready is a caller that has to wait. `dead_…`: the source answers 503 for ten \
-               simulated minutes, in which most sets come due again. `recovery_…`: the pauses of the failed \
-               refreshes end at once, and the calls to the source are counted for a minute, the most in a second \
-               and that over burst plus rate. Where time is moved, STS allows as many calls more as time goes \
-               faster; in a quick run it allows a tenth more than the limiter. `resident_each_kb` is what the \
-               process grows by from before the prefetch to after it, for each session: connections, the \
-               allocator's arenas and the prefetch's own memory are in it. `sdk`: 2,000 of the SDK's \
-               AssumeRoleProviders (in a quick run 500) on configurations of their own, 32 at a time, for the \
-               first sets only: at 1,024 descriptors no more than half of them get one.",
+        note: "At 1,024 descriptors; in a quick run 1,000 sessions and 200 calls a second. `prefetch_over_least` is \
+               the time of the prefetch over (sessions − 100) ÷ 50, which is the least that STS allows. `steady_…`: \
+               time moves through the advisory window of all sets, and every session is asked several times a \
+               second; not ready is a caller that has to wait. `dead_…`: the source answers 503 for ten simulated \
+               minutes, in which most sets come due again. `recovery_…`: the pauses of the failed refreshes end at \
+               once, and the calls to the source are counted for a minute, the most in a second and that over burst \
+               plus rate. Where time is moved, STS allows as many calls more as time goes faster; in a quick run it \
+               allows a tenth more than the limiter. `resident_each_kb` is what the process grows by from before the \
+               prefetch to after it, for each session: connections, the allocator's arenas and the prefetch's own \
+               memory are in it. `sdk`: 2,000 of the SDK's AssumeRoleProviders (in a quick run 500) on \
+               configurations of their own, 32 at a time, for the first sets only: at 1,024 descriptors no more than \
+               half of them get one.",
     },
     Row {
         id: "recovery",
@@ -255,9 +255,9 @@ pub const ROWS: [Row; 19] = [
         rounds: (1, 1),
         before: at_once,
         at_gate: at_once,
-        note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is \
-               dead for the time in the name and up to a minute more; a caller asks every second. `uniform` is \
-               brs with a backoff of 300–600 s, as in the AWS SDKs.",
+        note: "Simulated seconds over 500 seeds, in a quick run 50: the source dies at the end of the set and is dead \
+               for the time in the name and up to a minute more; a caller asks every second. `uniform` is brs with a \
+               backoff of 300–600 s, as in the AWS SDKs.",
     },
     Row {
         id: "simulation",
@@ -271,17 +271,17 @@ pub const ROWS: [Row; 19] = [
         rounds: (1, 1),
         before: at_once,
         at_gate: at_once,
-        note: "Discrete events on simulated time, one seed. A session is called once a minute on average; \
-               processes begin one after the other in the first hour; of a hundred hosts one dies in an hour and \
-               is back a minute later; STS allows 600 calls a second, answers 503 from hour 10 to 11, and the \
-               store is gone from 17 to 18. `sdk` and `brs`: each process by itself. `brs_host`: ten processes of \
-               a host share a cache. `brs_fleet`: all share a store. Rules and constants are those of brs and of \
-               the SDK (`src/sim/rules.rs` names where each comes from; tests hold brs's against brs). Simulated \
-               are `simulated_sessions` of the million, with their part of what STS allows, and the counts are \
-               those of all: two fifths of the processes, for `brs_fleet` of the roles. Callers that waited and \
-               callers' errors are counted in each outage and the two hours after it, and otherwise; a wait of \
-               the first set is one of a process that has just begun. Nobody gives up waiting. \
-               `source_calls_given` got a set, those `to_dead_sts` were made in its outage.\n\n\
+        note: "Discrete events on simulated time, one seed. A session is called once a minute on average; processes \
+               begin one after the other in the first hour; of a hundred hosts one dies in an hour and is back a \
+               minute later; STS allows 600 calls a second, answers 503 from hour 10 to 11, and the store is gone \
+               from 17 to 18. `sdk` and `brs`: each process by itself. `brs_host`: ten processes of a host share a \
+               cache. `brs_fleet`: all share a store. Rules and constants are those of brs and of the SDK \
+               (`src/sim/rules.rs` names where each comes from; tests hold brs's against brs). Simulated are \
+               `simulated_sessions` of the million, with their part of what STS allows, and the counts are those of \
+               all: half of the processes, for `brs_fleet` of the roles. Callers that waited and callers' errors are \
+               counted in each outage and the two hours after it, and otherwise; a wait of the first set is one of a \
+               process that has just begun. Callers never give up. `source_calls_given` got a set, those \
+               `to_dead_sts` were made in its outage.\n\n\
                ![Calls to STS a minute over the day, by variant](simulation.svg)",
     },
     Row {
@@ -295,8 +295,8 @@ pub const ROWS: [Row; 19] = [
         rounds: (5, 40),
         before: at_once,
         at_gate: at_once,
-        note: "`sdk` is the bare program on aws-config with its default features, which brs uses, too. Symbols: \
-               what a binary holds of each.",
+        note: "`sdk` is the bare program on aws-config with its default features, which brs uses, too. Symbols: what a \
+               binary holds of each.",
     },
     Row {
         id: "iot",
@@ -324,10 +324,10 @@ pub const ROWS: [Row; 19] = [
         before: at_once,
         at_gate: at_once,
         note: "To mosquitto with AWS IoT's window of 100; RSA of 2048 bits. 1,000 callers wait for their \
-               acknowledgements; `rumqttc` has one publisher and counts acknowledgements, which is the least that \
-               can be done, and awscrt as many futures as messages, without its limit of 100 publishes a second. \
-               To connect is to read the device's files, shake hands and be accepted. To reconnect is \
-               `reconnect()`, for rumqttc `clean()`, for awscrt stop and start.",
+               acknowledgements; `rumqttc` has one publisher and counts acknowledgements, which is the least that can \
+               be done, and awscrt as many futures as messages, without its limit of 100 publishes a second. To \
+               connect is to read the device's files, shake hands and be accepted. To reconnect is `reconnect()`, for \
+               rumqttc `clean()`, for awscrt stop and start.",
     },
     Row {
         id: "build",

@@ -41,9 +41,9 @@ const STS_RATE: f64 = 600.0;
 /// a store are all simulated, with a sample of the roles.
 fn scale(variant: &str, is_quick: bool) -> Scale {
     let (processes, roles) = match (variant, is_quick) {
-        ("brs_fleet", false) => (PROCESSES, 400),
+        ("brs_fleet", false) => (PROCESSES, 500),
         ("brs_fleet", true) => (PROCESSES, 20),
-        (_, false) => (400, ROLES),
+        (_, false) => (500, ROLES),
         (_, true) => (20, ROLES),
     };
     let part = f64::from(processes * roles) / f64::from(PROCESSES * ROLES);
@@ -64,10 +64,10 @@ pub fn simulate(variant: &str, is_quick: bool, folder: &Path) -> Result<Figures,
     let scale = scale(variant, is_quick);
     let seen = run(variant, &scale)?;
     // Of the whole fleet.
-    let times = PROCESSES * ROLES / (scale.processes * scale.roles);
+    let times = f64::from(PROCESSES * ROLES) / f64::from(scale.processes * scale.roles);
     let minutes = seen.calls.chunks(60);
     let by_minute: Vec<u32> = minutes
-        .map(|calls| calls.iter().sum::<u32>() * times)
+        .map(|calls| (f64::from(calls.iter().sum::<u32>()) * times) as u32)
         .collect();
     let file = plot::file(folder, variant);
     fs::write(file, serde_json::to_vec(&by_minute)?)?;
@@ -75,7 +75,7 @@ pub fn simulate(variant: &str, is_quick: bool, folder: &Path) -> Result<Figures,
     for (name, figure) in &mut found {
         // Counts; the others are seconds.
         if !name.ends_with("_s") {
-            *figure *= f64::from(times);
+            *figure *= times;
         }
     }
     let sessions = scale.processes * scale.roles;
