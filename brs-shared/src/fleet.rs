@@ -24,11 +24,11 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use brs_core::{Error, RefreshContext, RefreshStrategy, TemporaryCredentials};
+use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
 use self::access::Access;
 use crate::key::Key;
-use crate::shared::{Sharing, Store};
+use crate::shared::{Sharing, Source, Store};
 
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
@@ -135,7 +135,7 @@ impl From<Fleet> for Store {
 impl Sharing for Fleet {
     async fn refresh(
         &self,
-        source: &dyn RefreshStrategy,
+        source: &Source,
         key: &Key,
         cx: &RefreshContext,
     ) -> Result<TemporaryCredentials, Error> {

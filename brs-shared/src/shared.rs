@@ -5,7 +5,9 @@
 //! once, when the session is opened.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,10 +34,32 @@ pub(crate) trait Sharing: fmt::Debug + Send + Sync {
     /// A set from the store, or from `source`, whose set then goes into the store.
     async fn refresh(
         &self,
-        source: &dyn RefreshStrategy,
+        source: &Source,
         key: &Key,
         cx: &RefreshContext,
     ) -> Result<TemporaryCredentials, Error>;
+}
+
+/// The strategy that is shared, during one refresh: it notes whether it was asked.
+#[derive(Debug)]
+pub(crate) struct Source {
+    strategy: Arc<dyn RefreshStrategy>,
+    was_asked: AtomicBool,
+}
+
+impl Source {
+    pub(crate) async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.strategy.refresh(cx).await
+    }
+}
+
+impl Deref for Source {
+    type Target = dyn RefreshStrategy;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.strategy
+    }
 }
 
 /// A strategy whose credentials are shared with others that would get the same.
@@ -78,7 +102,17 @@ impl RefreshStrategy for Shared {
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         match &self.key {
-            Some(key) => self.store.0.refresh(&*self.source, key, cx).await,
+            Some(key) => {
+                let source = Source {
+                    strategy: Arc::clone(&self.source),
+                    was_asked: AtomicBool::new(false),
+                };
+                let result = self.store.0.refresh(&source, key, cx).await;
+                if !source.was_asked.into_inner() {
+                    cx.source_was_not_asked();
+                }
+                result
+            }
             None => self.source.refresh(cx).await,
         }
     }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -359,6 +360,45 @@ impl Bucket {
         self.tokens = self.tokens.min(0.0);
         self.slowed_at = Some(now);
         true
+    }
+}
+
+/// A permit that a call has.
+#[derive(Debug)]
+pub(crate) struct Used {
+    limiter: Limiter,
+    granted: Granted,
+    was_given_back: AtomicBool,
+}
+
+impl Used {
+    pub(crate) fn new((limiter, granted): (Limiter, Granted)) -> Arc<Self> {
+        Arc::new(Self {
+            limiter,
+            granted,
+            was_given_back: AtomicBool::new(false),
+        })
+    }
+
+    /// The source was not called.
+    pub(crate) fn give_back(&self) {
+        if self.was_given_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let state = self.limiter.0.state.get();
+        let mut state = lock(&state);
+        state.granted = state.granted.saturating_sub(1);
+        if let Some(bucket) = &mut state.bucket {
+            bucket.give_back();
+        }
+    }
+
+    /// The source has throttled the call. Gives the new rate, if this slows the calls down.
+    pub(crate) fn throttled(&self, now: Duration) -> Option<f64> {
+        if self.was_given_back.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.limiter.throttled(self.granted, now)
     }
 }
 

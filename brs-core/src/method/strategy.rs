@@ -15,6 +15,7 @@ use crate::base::session::BaseSession;
 use crate::credentials::TemporaryCredentials;
 use crate::kit::clock::Clock;
 use crate::kit::error::Error;
+use crate::kit::limiter::Used;
 use crate::method::events::{Event, EventSender};
 use crate::method::fingerprint::Fingerprint;
 use crate::method::identity::Identity;
@@ -208,6 +209,8 @@ pub struct RefreshContext {
     pub(crate) previous_access_key_id: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: EventSender,
+    /// The limiter's, where one paces the calls.
+    pub(crate) permit: Option<Arc<Used>>,
 }
 
 impl RefreshContext {
@@ -242,6 +245,14 @@ impl RefreshContext {
         &self.clock
     }
 
+    /// The source was not asked: what the refresh gives comes from a store beside it. Where a limiter
+    /// paces the calls, this one does not count.
+    pub fn source_was_not_asked(&self) {
+        if let Some(permit) = &self.permit {
+            permit.give_back();
+        }
+    }
+
     /// Reports something that an operator should know to the session's subscribers
     /// ([`Event::Warning`]) and to the log. Never a secret.
     pub fn warn(
@@ -269,6 +280,7 @@ impl RefreshContext {
             previous_access_key_id: None,
             clock,
             events: EventSender::new("test"),
+            permit: None,
         }
     }
 }

@@ -488,6 +488,7 @@ impl Engine {
                 previous_access_key_id: launch.previous_access_key_id,
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
+                permit: None,
             };
             let guard = Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight));
             self.launcher

@@ -101,6 +101,10 @@ impl Flight {
     /// Whether the source, which gave `error`, is asked again: a flight behind a limiter does so,
     /// in the limiter's line, in place of the source's own client.
     pub(super) fn try_again(&self, error: &Error) -> bool {
+        // Remembered by a store: its wait is not over.
+        if error.refresh_allowed_at().is_some() {
+            return false;
+        }
         let most = match error.recovery() {
             Recovery::Throttled => THROTTLED_TRIES,
             Recovery::Soon => TRIES,

@@ -24,7 +24,7 @@ use crate::credentials::TemporaryCredentials;
 use crate::kit::blocking::Blocking;
 use crate::kit::clock::{ForeignSleep, Sleep, sleep_on};
 use crate::kit::error::{Error, Recovery};
-use crate::kit::limiter::{Granted, Limiter};
+use crate::kit::limiter::{Granted, Limiter, Used};
 use crate::kit::turns::{self, Turn};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
@@ -175,8 +175,10 @@ impl Call {
         {
             return Fetched::failed(no_turn(method, self.limit));
         }
+        let permit = self.limiter.clone().zip(granted).map(Used::new);
         let cx = RefreshContext {
             deadline: asked.monotonic.saturating_add(self.limit),
+            permit: permit.clone(),
             ..self.cx.clone()
         };
         let refresh = async { self.strategy.refresh(&cx).await }.instrument(span);
@@ -186,7 +188,7 @@ impl Call {
             .unwrap_or_else(|_| Err(panicked()));
         // Free before anybody has the answer: they may call again at once.
         drop(place);
-        self.slow_down(&result, granted);
+        self.slow_down(&result, permit.as_deref());
         Fetched {
             result,
             asked: Some(asked),
@@ -197,13 +199,11 @@ impl Call {
 
 impl Call {
     /// Tells the limiter that the source wants fewer calls, if it does.
-    fn slow_down(&self, result: &Result<TemporaryCredentials, Error>, granted: Option<Granted>) {
+    fn slow_down(&self, result: &Result<TemporaryCredentials, Error>, permit: Option<&Used>) {
         let is_throttled = |error: &Error| error.recovery() == Recovery::Throttled;
-        let (Some(limiter), Some(granted)) = (&self.limiter, granted) else {
-            return;
-        };
         if result.as_ref().is_err_and(is_throttled)
-            && let Some(rate) = limiter.throttled(granted, self.cx.clock().monotonic())
+            && let Some(permit) = permit
+            && let Some(rate) = permit.throttled(self.cx.clock().monotonic())
         {
             self.cx.warn(
                 "slowed_down",

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use brs_core::test_util::ManualClock;
-use brs_core::{Event, Limiter, PoolEvent, SessionPool};
+use brs_core::{
+    Error, Event, Limiter, PoolEvent, RefreshContext, RefreshStrategy, SessionPool,
+    TemporaryCredentials,
+};
 use futures_util::StreamExt;
 
 use crate::source::*;
@@ -247,4 +250,44 @@ async fn what_waits_in_line_at_its_mandatory_window_is_as_urgent_as_a_caller() {
             .await
             .unwrap();
     }
+}
+
+/// Gives sets that come from a store beside the source.
+#[derive(Debug)]
+struct Stored;
+
+#[async_trait::async_trait]
+impl RefreshStrategy for Stored {
+    fn method(&self) -> &'static str {
+        "stored"
+    }
+
+    fn source(&self) -> &'static str {
+        "stored"
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        cx.source_was_not_asked();
+        let end = cx.clock().now() + HOUR;
+        Ok(TemporaryCredentials::new(
+            "ASIAX",
+            "secret",
+            None,
+            Some(end),
+        ))
+    }
+}
+
+#[tokio::test]
+async fn what_comes_from_a_store_does_not_count() {
+    let clock = clock();
+    let of = clock.clone();
+    let pool = SessionPool::with_strategy(|_: &u32| Stored)
+        .options(|session| session.clock(of))
+        .limiter(Limiter::adaptive(1, 5))
+        .build();
+    for key in 0..100 {
+        pool.get(&key).unwrap().credentials().await.unwrap();
+    }
+    assert_eq!(pool.limiter().status().calls, 0);
 }

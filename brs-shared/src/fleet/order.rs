@@ -11,13 +11,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use brs_core::{Error, RefreshContext, RefreshStrategy, TemporaryCredentials};
+use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
 use super::access::{Access, Alone};
 use super::problem::Problem;
 use super::store::{self, Lease, Stored};
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
+use crate::shared::Source;
 
 /// The first wait between two tries; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -37,7 +38,7 @@ const ENDLESS: Duration = Duration::from_secs(24 * 3600);
 /// A refresh with a fleet's store.
 pub(super) async fn refresh(
     access: &Access,
-    source: &dyn RefreshStrategy,
+    source: &Source,
     key: &Key,
     cx: &RefreshContext,
 ) -> Answer {
@@ -87,7 +88,7 @@ impl Drop for Held<'_> {
 
 struct Run<'a> {
     access: &'a Access,
-    source: &'a dyn RefreshStrategy,
+    source: &'a Source,
     key: &'a Key,
     cx: &'a RefreshContext,
 }

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use brs_core::kit::PerProcess;
-use brs_core::{Blocking, Error, RefreshContext, RefreshStrategy, TemporaryCredentials};
+use brs_core::{Blocking, Error, RefreshContext, TemporaryCredentials};
 
 use super::order;
 use super::place::Place;
 use super::problem::Problem;
 use crate::entry::Generations;
 use crate::key::Key;
-use crate::shared::Sharing;
+use crate::shared::{Sharing, Source};
 
 /// An open host cache.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Host {
 impl Sharing for Host {
     async fn refresh(
         &self,
-        source: &dyn RefreshStrategy,
+        source: &Source,
         key: &Key,
         cx: &RefreshContext,
     ) -> Result<TemporaryCredentials, Error> {

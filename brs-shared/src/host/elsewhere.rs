@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use brs_core::{Error, RefreshContext, RefreshStrategy, TemporaryCredentials};
+use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
 use crate::key::Key;
-use crate::shared::Sharing;
+use crate::shared::{Sharing, Source};
 
 /// A cache that is not there.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Host {
 impl Sharing for Host {
     async fn refresh(
         &self,
-        source: &dyn RefreshStrategy,
+        source: &Source,
         _: &Key,
         cx: &RefreshContext,
     ) -> Result<TemporaryCredentials, Error> {

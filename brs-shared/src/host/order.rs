@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brs_core::{Error, RefreshContext, RefreshStrategy, TemporaryCredentials};
+use brs_core::{Error, RefreshContext, TemporaryCredentials};
 use futures_util::future::{Either, select};
 use tokio::sync::OwnedMutexGuard;
 
@@ -23,6 +23,7 @@ use super::problem::{Problem, named};
 
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
+use crate::shared::Source;
 
 /// How long the file system may take.
 const LOOK: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// A refresh with a host cache.
 pub(super) async fn refresh(
     host: &Host,
-    source: &dyn RefreshStrategy,
+    source: &Source,
     key: &Key,
     cx: &RefreshContext,
 ) -> Answer {
@@ -76,7 +77,7 @@ enum Waited {
 
 struct Run<'a> {
     host: &'a Host,
-    source: &'a dyn RefreshStrategy,
+    source: &'a Source,
     key: &'a Key,
     cx: &'a RefreshContext,
     of_key: Arc<OfKey>,
