@@ -15,6 +15,8 @@
 pub mod embedded_aws;
 pub mod embedded_iot;
 pub mod gateway;
+pub mod identity_providers;
+pub mod machine_metadata;
 pub mod mosquitto;
 pub mod moto;
 pub mod nginx;
