@@ -22,6 +22,7 @@ pub mod moto;
 pub mod nginx;
 pub mod rough_path;
 mod served;
+pub mod sign_in;
 #[cfg(unix)]
 pub mod software_tpm;
 pub mod tls_door;

@@ -18,6 +18,7 @@
 mod base;
 mod chain;
 mod clients;
+mod console_login;
 mod custom;
 mod environment;
 #[path = "../common/flowing.rs"]
