@@ -98,6 +98,11 @@ pub(crate) fn policy_arns<'de, D: Deserializer<'de>>(
         .collect())
 }
 
+/// One policy ARN in either form.
+pub(crate) fn policy_arn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    PolicyArn::deserialize(deserializer).map(|policy| policy.0)
+}
+
 /// A managed policy's ARN: a text, or a map with the one field `arn`.
 pub(crate) struct PolicyArn(String);
 

@@ -5,6 +5,10 @@
 //! | `sts` | AssumeRole ([`Params`]) | a role, with or without MFA, on any base credentials |
 //! | `sts-session-token` | GetSessionToken ([`session_token::Params`]) | a user with MFA, beneath any number of roles |
 //! | `sts-web-identity` | AssumeRoleWithWebIdentity ([`web_identity::Params`]) | a role for pods and CI jobs |
+//! | `sts-saml` | AssumeRoleWithSAML ([`saml::Params`]) | a role for who logs in at a company's identity provider |
+//! | `sts-root` | AssumeRoot ([`root::Params`]) | one privileged task in a member account |
+//! | `container` | the container's endpoint ([`container::Params`]) | an ECS task's or EKS pod's role |
+//! | `imds` | the metadata service ([`imds::Params`]) | an EC2 instance's role |
 //!
 //! For `sts`, each refresh is one AssumeRole call, made with the *base credentials* (a profile, the
 //! environment, a container, an instance, keys or your own provider) and all of the request's
@@ -170,12 +174,13 @@ mod environment;
 mod methods;
 mod mfa;
 mod profiles;
+mod proof;
 mod request;
 mod sts;
 
 pub use methods::assume::AssumeExt;
 pub use methods::assume_role::Sts;
-pub use methods::{session_token, web_identity};
+pub use methods::{container, imds, root, saml, session_token, web_identity};
 pub use mfa::MfaTokenProvider;
 pub use request::client::{RetryMode, StsClient};
 pub use request::params::{DEFAULT_ROLE_SESSION_NAME, Params};

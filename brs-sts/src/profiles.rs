@@ -3,4 +3,6 @@
 
 pub(crate) mod graph;
 pub(crate) mod leaf;
+#[cfg(feature = "login")]
+mod login;
 pub(crate) mod sso;

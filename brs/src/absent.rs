@@ -15,7 +15,11 @@ mod of_sts {
 
     const REMEDY: &str = "enable the feature `sts` of `brs`";
 
+    inventory::submit! { AbsentMethod { name: "container", remedy: REMEDY } }
+    inventory::submit! { AbsentMethod { name: "imds", remedy: REMEDY } }
     inventory::submit! { AbsentMethod { name: "sts", remedy: REMEDY } }
+    inventory::submit! { AbsentMethod { name: "sts-root", remedy: REMEDY } }
+    inventory::submit! { AbsentMethod { name: "sts-saml", remedy: REMEDY } }
     inventory::submit! { AbsentMethod { name: "sts-session-token", remedy: REMEDY } }
     inventory::submit! { AbsentMethod { name: "sts-web-identity", remedy: REMEDY } }
 }

@@ -31,7 +31,11 @@
 //! |---|---|---|
 //! | `sts` | `sts` (default) | STS AssumeRole, on any AWS credentials: keys, a profile, SSO, a session |
 //! | `sts-session-token` | `sts` (default) | STS GetSessionToken: one MFA code for any number of roles |
-//! | `sts-web-identity` | `sts` (default) | STS AssumeRoleWithWebIdentity: a token file, as in EKS and CI jobs |
+//! | `sts-web-identity` | `sts` (default) | STS AssumeRoleWithWebIdentity: an identity token, as in EKS and CI jobs |
+//! | `sts-saml` | `sts` (default) | STS AssumeRoleWithSAML: an assertion of a company's identity provider |
+//! | `sts-root` | `sts` (default) | STS AssumeRoot: one privileged task in a member account |
+//! | `container` | `sts` (default) | the endpoint of an ECS task or an EKS pod (Pod Identity) |
+//! | `imds` | `sts` (default) | the metadata service of an EC2 instance |
 //! | `custom` | `custom` | an async or sync function, or a command that prints `credential_process` JSON |
 //! | `iot` | `iot`, `pkcs11` | AWS IoT: a device's X.509 certificate, its key in a file or a token |
 //! | `shared` | `shared` | another method, one credential set for all processes that would get the same |
@@ -47,7 +51,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `sts` (default) | the three methods of STS; profiles, SSO and the default chain for every method |
+//! | `sts` (default) | the methods of STS, `container`, `imds`; profiles, SSO, the default chain for every method |
 //! | `login` | profiles of console logins (`aws login`) |
 //! | `custom` | the method `custom`; alone, it compiles no TLS stack and no SDK client |
 //! | `iot` | the method `iot`; alone, it compiles no SDK client |

@@ -8,8 +8,8 @@
 //! paused tokio time, and on none.
 //!
 //! This file owns the handle. `server` speaks HTTP, `call` and `signature` read a request, `gate`
-//! lets planned faults happen, `sts` decides (with `session_token` and `web_identity` for its other
-//! actions, `validate` for single parameters, `policy` for what narrows a session, `mfa` for
+//! lets planned faults happen, `sts` decides (with `session_token`, `web_identity`, `saml` and `root`
+//! for its other actions, `validate` for single parameters, `policy` for what narrows a session, `mfa` for
 //! devices), `sso` is IAM Identity Center, `s3` and `dynamodb` are services with other protocols,
 //! `directory` knows who may call, `faults` and `log` are the two ends that tests hold.
 //!
@@ -39,7 +39,9 @@ pub(crate) mod log;
 mod mfa;
 mod policy;
 mod presigned;
+mod root;
 mod s3;
+mod saml;
 pub(crate) mod server;
 mod session_token;
 mod signature;
@@ -208,14 +210,9 @@ impl EmbeddedAws {
 
     /// Makes the identity provider know a token of that subject.
     pub fn add_web_identity(&self, token: &str, subject: &str) {
-        let identity = directory::WebIdentity {
-            subject: subject.to_owned(),
-            expired_at: None,
-        };
         self.state
             .directory()
-            .web_identities
-            .insert(token.to_owned(), identity);
+            .add_web_identity(token, subject, None);
     }
 
     /// Lets a token have expired a second ago.
@@ -231,6 +228,42 @@ impl EmbeddedAws {
             .get_mut(token)
             .expect("the token was added");
         identity.expired_at = Some(expired_at);
+    }
+
+    /// Creates a SAML provider in IAM.
+    pub fn add_saml_provider(&self, provider_arn: &str) {
+        self.state
+            .directory()
+            .saml_providers
+            .insert(provider_arn.to_owned());
+    }
+
+    /// What the identity provider behind a SAML provider answers to somebody who has just logged in:
+    /// base64, good for five minutes.
+    pub fn issue_saml_assertion(
+        &self,
+        role_arn: &str,
+        provider_arn: &str,
+        session_name: &str,
+    ) -> String {
+        let assertion = directory::SamlAssertion {
+            role_arn: role_arn.to_owned(),
+            provider_arn: provider_arn.to_owned(),
+            session_name: session_name.to_owned(),
+            issued_at: self.state.now(),
+        };
+        let mut directory = self.state.directory();
+        let text = saml::response(&assertion, directory.saml_assertions.len());
+        directory.saml_assertions.insert(text.clone(), assertion);
+        text
+    }
+
+    /// Makes an account a member of the organization that this server's account manages.
+    pub fn add_member_account(&self, account_id: &str) {
+        self.state
+            .directory()
+            .member_accounts
+            .insert(account_id.to_owned());
     }
 
     /// Logs somebody in at IAM Identity Center, with that access token. The portal is at this
@@ -284,7 +317,8 @@ impl EmbeddedAws {
     }
 
     /// As [`fail_next`](Self::fail_next), for calls of another action: `GetCallerIdentity`,
-    /// `GetSessionToken`, `AssumeRoleWithWebIdentity`, or the portal's `GetRoleCredentials`.
+    /// `GetSessionToken`, `AssumeRoleWithWebIdentity`, `AssumeRoleWithSAML`, `AssumeRoot`, or the
+    /// portal's `GetRoleCredentials`.
     /// [`Failure::AlreadyExpired`] leaves an answer without credentials as it is.
     ///
     /// # Panics

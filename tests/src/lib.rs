@@ -16,12 +16,15 @@
 pub mod embedded_aws;
 pub mod embedded_iot;
 pub mod gateway;
+pub mod identity_providers;
+pub mod machine_metadata;
 pub mod mosquitto;
 pub mod moto;
 pub mod nginx;
 pub mod redis;
 pub mod rough_path;
 mod served;
+pub mod sign_in;
 #[cfg(unix)]
 pub mod software_tpm;
 pub mod tls_door;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use base64ct::Encoding as _;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind};
+use brs_tests::identity_providers::{GITHUB_TOKEN, IdentityProviders};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::redis::Redis;
 use brs_tests::token::{Kind, Module, PIN};
@@ -235,6 +236,39 @@ fn custom_function() {
     let path = world.file("credentials.json", data.to_string());
     let said = world.run("custom_function", [("CREDENTIALS_FILE", path)]);
     assert_eq!(said, "1 buckets\ncredentials of read_credentials\n");
+}
+
+#[test]
+fn github_job() {
+    let world = World::new();
+    world.aws.add_role(ROLE);
+    let providers = IdentityProviders::start(&world.aws);
+    let url = providers.github_url();
+    let variables = [
+        ("ROLE_ARN", ROLE),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", &url),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", GITHUB_TOKEN),
+    ];
+    assert_eq!(world.run("github_job", variables), "1 buckets\n");
+    assert_eq!(world.aws.calls("AssumeRoleWithWebIdentity"), 1);
+}
+
+#[test]
+fn saml_login() {
+    let world = World::new();
+    let provider = "arn:aws:iam::123456789012:saml-provider/company";
+    world.aws.add_role(ROLE);
+    world.aws.add_saml_provider(provider);
+    let assertion = world.aws.issue_saml_assertion(ROLE, provider, "ann");
+    let file = world.file("assertion", assertion);
+    let command = format!("cat {}", file.display());
+    let variables = [
+        ("ROLE_ARN", ROLE),
+        ("PROVIDER_ARN", provider),
+        ("LOGIN_COMMAND", &command),
+    ];
+    let said = world.run("saml_login", variables);
+    assert_eq!(said, "arn:aws:sts::123456789012:assumed-role/app/ann\n");
 }
 
 #[test]

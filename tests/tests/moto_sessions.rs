@@ -154,6 +154,29 @@ async fn an_mfa_session_and_a_chain_of_roles_work_against_moto() {
 
 #[tokio::test]
 #[ignore = "needs moto"]
+async fn a_saml_assertion_works_against_moto() {
+    let moto = Moto::start();
+    let (role, provider) = (
+        "arn:aws:iam::123456789012:role/demo",
+        "arn:aws:iam::123456789012:saml-provider/idp",
+    );
+    let idp = brs_tests::EmbeddedAws::start();
+    let login = move || Ok::<_, brs::Error>(idp.issue_saml_assertion(role, provider, "ann"));
+    let source = sts::saml::AssertionSource::blocking_function(login);
+    let session = RefreshableSession::with(sts::saml::Params::new(role, provider, source))
+        .region("eu-west-1")
+        .endpoint_url(moto.endpoint_url())
+        .build()
+        .await
+        .unwrap();
+    session.refresh().await.unwrap();
+    session.refresh().await.unwrap();
+    let caller = session.whoami().await.unwrap().caller.unwrap();
+    assert!(caller.arn.ends_with("assumed-role/demo/ann"), "{caller:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs moto"]
 async fn a_web_identity_works_against_moto() {
     let moto = Moto::start();
     let token = tempfile::NamedTempFile::new().unwrap();

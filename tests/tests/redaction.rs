@@ -17,11 +17,16 @@ use std::time::Duration;
 
 use brs::command::Command;
 use brs::shared::{HostCache, Shared, SharedExt as _};
-use brs::sts::{AssumeExt as _, MfaTokenProvider, Params, StsClient, session_token, web_identity};
+use brs::sts::{
+    AssumeExt as _, MfaTokenProvider, Params, StsClient, container, imds, saml, session_token,
+    web_identity,
+};
 use brs::{Error, RefreshStrategy as _, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::{Failure, MfaDevice};
+use brs_tests::identity_providers::{API_KEY, IdentityProviders};
+use brs_tests::machine_metadata::MachineMetadata;
 use futures_util::FutureExt;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
@@ -235,6 +240,8 @@ async fn no_secret_is_shown_anywhere() {
     );
 
     shared_troubles(&aws, &clock, &mut shown).await;
+    secrets.extend(tokens_and_assertions(&aws, &mut shown).await);
+
     while let Some(Some(event)) = events.next().now_or_never() {
         let _ = write!(shown, "{event:?}");
     }
@@ -458,6 +465,64 @@ async fn mfa_troubles(
     aws.add_web_identity("eyJ.identity-hush", "pod");
     let _ = write!(shown, "{:?}{session:?}", session.refresh().await.unwrap());
     codes
+}
+
+/// Tokens, assertions and what sources are asked with; gives back what must not be shown.
+async fn tokens_and_assertions(aws: &EmbeddedAws, shown: &mut String) -> Vec<String> {
+    use web_identity::TokenSource;
+    let (providers, machine) = (IdentityProviders::start(aws), MachineMetadata::start(aws));
+    let provider = "arn:aws:iam::123456789012:saml-provider/idp";
+    aws.add_saml_provider(provider);
+    let assertion = aws.issue_saml_assertion(ROLE, provider, "ann");
+    let url = providers.url();
+    let http = TokenSource::http(format!("{url}/token?q=query-hush")).header("x-api-key", API_KEY);
+    let pod = container::Params::new().full_uri(machine.pod_url());
+    let web = |source| {
+        let params = web_identity::Params::new()
+            .role_arn(ROLE)
+            .token_source(source);
+        RefreshableSession::with(params)
+    };
+    let given = assertion.clone();
+    let given = move || Ok::<_, Error>(given.clone());
+    let source = saml::AssertionSource::blocking_function(given);
+    for builder in [
+        web(http),
+        web(TokenSource::gcp().endpoint(&url)),
+        web(TokenSource::azure("api://aws").endpoint(&url)),
+        RefreshableSession::with(saml::Params::new(ROLE, provider, source)),
+        RefreshableSession::with(pod.authorization_token("pod-token-hush")),
+        RefreshableSession::with(imds::Params::new().endpoint(machine.url())),
+    ] {
+        let session = builder
+            .region("eu-west-1")
+            .endpoint_url(aws.endpoint_url())
+            .await
+            .unwrap();
+        let mut events = session.events();
+        let set = session.credentials().await.unwrap();
+        let _ = write!(shown, "{set:?}{session:?}{:?}", session.whoami().await);
+        let action = match session.method() {
+            "sts-saml" => "AssumeRoleWithSAML",
+            _ => "AssumeRoleWithWebIdentity",
+        };
+        aws.fail_next_of(action, [Failure::AccessDenied]);
+        machine.fail_next([404; 9]);
+        show(&session.refresh().await.unwrap_err(), shown);
+        machine.recover();
+        while let Some(Some(event)) = events.next().now_or_never() {
+            let _ = write!(shown, "{event:?}");
+        }
+    }
+    let mut secrets = providers.issued();
+    secrets.extend(machine.session_tokens());
+    secrets.extend([
+        assertion,
+        API_KEY.into(),
+        "pod-token-hush".into(),
+        "query-hush".into(),
+    ]);
+    secrets
 }
 
 /// Whether a code stands somewhere by itself; six digits in a row happen to be in times and

@@ -47,11 +47,8 @@ pub(super) fn has_container(variables: &Variables) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The instance's credentials, from the metadata service that variables or the profile name.
-pub(crate) fn instance(
-    providers: &ProviderConfig,
-    reader: &Reader<'_>,
-) -> Result<ImdsCredentialsProvider, Error> {
+/// Where variables or the profile say that the metadata service is.
+pub(crate) fn endpoint(reader: &Reader<'_>) -> Result<String, Error> {
     let endpoint = reader.find(
         &["AWS_EC2_METADATA_SERVICE_ENDPOINT"],
         &["ec2_metadata_service_endpoint"],
@@ -66,7 +63,15 @@ pub(crate) fn instance(
     } else {
         "http://169.254.169.254"
     };
-    let url = endpoint.as_ref().map_or(usual, |(url, _)| url);
+    Ok(endpoint.map_or_else(|| usual.to_owned(), |(url, _)| url))
+}
+
+/// The instance's credentials, from the metadata service that variables or the profile name.
+pub(crate) fn instance(
+    providers: &ProviderConfig,
+    reader: &Reader<'_>,
+) -> Result<ImdsCredentialsProvider, Error> {
+    let url = endpoint(reader)?;
     let client = imds::Client::builder()
         .configure(providers)
         .endpoint(url)

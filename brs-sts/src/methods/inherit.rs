@@ -8,6 +8,8 @@ use std::any::Any;
 use brs_core::{BaseCredentials, RefreshStrategy, Setup};
 
 use crate::methods::assume_role::Sts;
+use crate::methods::root::Root;
+use crate::methods::saml::Saml;
 use crate::methods::session_token::SessionToken;
 use crate::methods::web_identity::WebIdentity;
 use crate::request::client::StsClient;
@@ -40,4 +42,6 @@ pub(crate) fn connection_of(strategy: &dyn RefreshStrategy) -> Option<&Connectio
                 .downcast_ref::<WebIdentity>()
                 .map(WebIdentity::connection)
         })
+        .or_else(|| strategy.downcast_ref::<Saml>().map(Saml::connection))
+        .or_else(|| strategy.downcast_ref::<Root>().map(Root::connection))
 }

@@ -1,11 +1,11 @@
 //! The method `sts-web-identity`: a role for a token of an identity provider, as pods and
 //! CI jobs have.
 //!
-//! Each refresh is one AssumeRoleWithWebIdentity call with the token as it is in its file at that
-//! moment; it is not signed and needs no base credentials. What is not given comes from the
-//! session's profile if that has a `web_identity_token_file`, else from `AWS_ROLE_ARN`,
-//! `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_SESSION_NAME`, which EKS sets, else from
-//! `AWS_PROFILE`'s profile or `[default]`.
+//! Each refresh is one AssumeRoleWithWebIdentity call with a token that is fetched at that moment,
+//! from a file or another [`TokenSource`]; it is not signed and needs no base credentials. What is
+//! not given comes from the session's profile if that has a `web_identity_token_file`, else from
+//! `AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_SESSION_NAME`, which EKS sets, else
+//! from `AWS_PROFILE`'s profile or `[default]`.
 //!
 //! ```no_run
 //! # mod brs { pub use brs_core::*; pub use brs_sts as sts; }
@@ -19,29 +19,33 @@
 //!     .role_arn("arn:aws:iam::123456789012:role/deploy")
 //!     .token_file("/var/run/secrets/token");
 //! let session = brs::RefreshableSession::open(params).await?;
+//! // In a job of GitHub Actions:
+//! let params = web_identity::Params::new()
+//!     .role_arn("arn:aws:iam::123456789012:role/deploy")
+//!     .token_source(web_identity::TokenSource::github());
+//! let session = brs::RefreshableSession::open(params).await?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod claims;
+mod source;
 
 use std::env::{var, var_os};
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
 use aws_sdk_sts::types::PolicyDescriptorType;
+use brs_core::kit::iso8601;
 use brs_core::{
-    Blocking, Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
     TemporaryCredentials,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use crate::data::{self, PolicyArn};
 use crate::environment::origins::Origins;
@@ -49,6 +53,7 @@ use crate::environment::profiles;
 use crate::methods::assume_role;
 use crate::methods::inherit;
 use crate::profiles::graph;
+use crate::proof::{Fetcher, Source, USUAL_LIMIT, jwt};
 use crate::request::client::StsClient;
 use crate::request::fingerprint::{seconds, sha256, some};
 use crate::request::params::DEFAULT_ROLE_SESSION_NAME;
@@ -58,14 +63,14 @@ use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
 use crate::sts::error::Operation;
 
+pub use source::TokenSource;
+pub(super) use source::command;
+
 const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
 const SOURCE: &str = "sts-web-identity";
 const ROLE_ARN: &str = "AWS_ROLE_ARN";
 const ROLE_SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
-/// AWS's, in the reference of AssumeRoleWithWebIdentity, in characters.
-const TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
-const MAX_BYTES: u64 = 20_000 + 2;
 
 /// The parameters of the method `sts-web-identity`: the AssumeRoleWithWebIdentity request and the
 /// STS client's settings.
@@ -79,6 +84,9 @@ pub struct Params {
     /// The file that holds the token; otherwise the profile's or `AWS_WEB_IDENTITY_TOKEN_FILE`.
     #[serde(alias = "web_identity_token_file")]
     token_file: Option<PathBuf>,
+    /// Where the token comes from, in place of a file.
+    #[schemars(with = "Option<source::Data>")]
+    token_source: Option<TokenSource>,
     /// The name of the role session; otherwise the profile's or `AWS_ROLE_SESSION_NAME`, otherwise
     /// `brs-session`.
     #[serde(alias = "RoleSessionName")]
@@ -128,6 +136,13 @@ impl Params {
     /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Where the token comes from: a file, a variable, a command, a function, GitHub Actions, Google
+    /// Cloud, Azure or a URL. Default: [`token_file`](Self::token_file), which contradicts it.
+    pub fn token_source(mut self, source: TokenSource) -> Self {
+        self.token_source = Some(source);
         self
     }
 
@@ -190,7 +205,21 @@ impl Params {
         })?;
         validate::policies("", &self.policy_arns, self.policy.as_deref())?;
         validate::check("duration", self.duration, validate::duration)?;
+        if let Some(source) = &self.token_source {
+            if self.token_file.is_some() {
+                return Err(Error::configuration(
+                    "`token_file` and `token_source` contradict each other: set only one",
+                )
+                .with_param(source::PARAM)
+                .unrecoverable());
+            }
+            source.validate()?;
+        }
         self.client.validate()
+    }
+
+    fn has_token(&self) -> bool {
+        self.token_file.is_some() || self.token_source.is_some()
     }
 
     /// Completed from the profile and the environment, and what came from there.
@@ -204,7 +233,7 @@ impl Params {
             return Ok((self, origins));
         }
         self.complete_from_environment(&mut origins);
-        let is_complete = self.role_arn.is_some() && self.token_file.is_some();
+        let is_complete = self.role_arn.is_some() && self.has_token();
         if !is_complete
             && setup.profile_name().is_none()
             && let Some(role) = role_of(&profiles::default_name()).await?
@@ -232,7 +261,7 @@ impl Params {
             }
         }
         let file = || var_os(TOKEN_FILE).filter(|value| !value.is_empty());
-        if self.token_file.is_none()
+        if !self.has_token()
             && let Some(file) = file()
         {
             self.token_file = Some(file.into());
@@ -250,7 +279,7 @@ impl Params {
             self.role_arn = Some(role.role_arn.clone());
             note("role_arn", "role_arn", ROLE_ARN);
         }
-        if self.token_file.is_none() {
+        if !self.has_token() {
             self.token_file = Some(role.token_file.clone());
             note("token_file", "web_identity_token_file", TOKEN_FILE);
         }
@@ -298,11 +327,7 @@ pub struct WebIdentity {
     role_session_name: String,
     /// That name as others have it too.
     told_name: String,
-    token_file: PathBuf,
-    /// Where the file is read: a dead network mount costs one thread, not one for each try.
-    reading: Blocking,
-    /// The file's name, for errors.
-    shown_file: String,
+    token: Fetcher,
     caller: Caller,
     /// What the profile and the environment have brought.
     origins: Origins,
@@ -319,9 +344,12 @@ impl WebIdentity {
         &self.role_session_name
     }
 
-    /// The file with the token.
-    pub fn token_file(&self) -> &Path {
-        &self.token_file
+    /// The file with the token, if it comes from one.
+    pub fn token_file(&self) -> Option<&Path> {
+        match &self.token.source {
+            Source::File(path) => Some(path),
+            _ => None,
+        }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -329,11 +357,10 @@ impl WebIdentity {
     }
 
     async fn fetch(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        let path = self.token_file.clone();
-        let token = self.reading.run(move || read_token(&path)).await??;
+        let token = self.token(cx).await?;
         let operation = Operation::WebIdentity {
             role_arn: &self.role_arn,
-            token_file: &self.shown_file,
+            token: &self.token.named(),
         };
         let asked = Asked {
             operation,
@@ -343,6 +370,27 @@ impl WebIdentity {
         self.caller
             .refresh(cx, &asked, |_| Ok(self.request(&token)))
             .await
+    }
+
+    /// A token that has not expired by its own word.
+    async fn token(&self, cx: &RefreshContext) -> Result<SecretString, Error> {
+        let now = || self.caller.connection.time.now();
+        let first = self.token.fetch(cx).await?;
+        if jwt::expiration(first.expose()).is_none_or(|at| at > now()) {
+            return Ok(first);
+        }
+        // A source may have handed out what it kept, and have a new one now.
+        let token = self.token.fetch(cx).await?;
+        match jwt::expiration(token.expose()) {
+            Some(at) if at <= now() => Err(Error::credential(format!(
+                "{} expired at {}, as it says itself, and was not sent: check what renews it, and this machine's \
+                 clock",
+                self.token.named(),
+                iso8601(at)
+            ))
+            .with_param(self.token.param)),
+            _ => Ok(token),
+        }
     }
 
     fn request(&self, token: &SecretString) -> AssumeRoleWithWebIdentityFluentBuilder {
@@ -402,10 +450,17 @@ async fn build_on(
         .role_arn
         .take()
         .ok_or_else(|| missing("role_arn", "role_arn", ROLE_ARN))?;
-    let token_file = params
-        .token_file
-        .take()
-        .ok_or_else(|| missing("token_file", "web_identity_token_file", TOKEN_FILE))?;
+    let (source, param) = match (params.token_source.take(), params.token_file.take()) {
+        (Some(source), _) => (source, source::PARAM),
+        (None, Some(file)) => (TokenSource::file(file), "token_file"),
+        (None, None) => {
+            return Err(missing("token_file", "web_identity_token_file", TOKEN_FILE));
+        }
+    };
+    let token = source.fetcher(param, setup.base().http_client());
+    if let Source::Remote(remote) = &token.source {
+        remote.request().map_err(|error| error.with_param(param))?;
+    }
     let name = params.role_session_name.take();
     let name = name.as_deref().unwrap_or(DEFAULT_ROLE_SESSION_NAME);
     let names = session_name::fill_in(name).and_then(|own| Ok((own, session_name::of_host(name)?)));
@@ -413,20 +468,16 @@ async fn build_on(
         .map_err(|invalid| origins.wrong("role_session_name", "role_session_name", invalid))?;
     let settings = inherit::inherited(&params.client, &setup);
     let connection = connect(settings, &setup, Signed::ByNobody).await?;
-    let shown_file = token_file.display().to_string();
     let caller = Caller {
         connection,
         device: None,
     };
-    let reading = Blocking::new();
     Ok(WebIdentity {
         params,
         role_arn,
         role_session_name,
         told_name,
-        token_file,
-        reading,
-        shown_file,
+        token,
         caller,
         origins,
     })
@@ -462,14 +513,17 @@ impl RefreshStrategy for WebIdentity {
             .map_err(|error| assume_role::of_profile(error, self.profile()))
     }
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
-        Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
+        let identity = Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("role_arn", self.role_arn())
-            .with_detail("role_session_name", self.role_session_name())
-            .with_detail("token_file", &self.shown_file))
+            .with_detail("role_session_name", self.role_session_name());
+        Ok(match self.token_file() {
+            Some(path) => identity.with_detail("token_file", path.display().to_string()),
+            None => identity.with_detail("token_source", format!("{:?}", self.token.source)),
+        })
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        let token = read_token(&self.token_file).ok()?;
+        let token = self.token.at_hand()?;
         let params = &self.params;
         Some(
             self.caller
@@ -481,13 +535,18 @@ impl RefreshStrategy for WebIdentity {
                 .with("policy_arns", some(&params.policy_arns))
                 .with("policy_sha256", sha256(&params.policy)?)
                 .with("duration", seconds(params.duration))
-                .with("token_file", &self.token_file)
+                .with("token_file", self.token_file())
                 .with("asker", claims::subject(token.expose())?),
         )
     }
 
     fn static_stability(&self) -> bool {
         true
+    }
+
+    /// A token may take its time, and the call its own.
+    fn refresh_timeout(&self) -> Option<Duration> {
+        (self.token.limit > USUAL_LIMIT).then(|| self.token.limit + USUAL_LIMIT)
     }
 }
 
@@ -496,49 +555,10 @@ impl fmt::Debug for WebIdentity {
         f.debug_struct("WebIdentity")
             .field("role_arn", &self.role_arn)
             .field("role_session_name", &self.role_session_name)
-            .field("token_file", &self.token_file)
+            .field("token", &self.token)
             .field("caller", &self.caller)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads the token. What writes it may be late or in the middle of it, so no failure is for ever.
-fn read_token(path: &Path) -> Result<SecretString, Error> {
-    let failed = |problem: String| {
-        Error::configuration(format!(
-            "the web identity token file `{}` {problem}",
-            path.display()
-        ))
-        .with_param("token_file")
-    };
-    let unread = |error: std::io::Error| {
-        failed("cannot be read: check path and permissions".into()).with_source(error)
-    };
-    if !std::fs::metadata(path).map_err(unread)?.is_file() {
-        return Err(failed("is not a file".into()));
-    }
-    // Of full size from the start: a text that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
-    File::open(path)
-        .map_err(unread)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unread)?;
-    let token = std::str::from_utf8(&bytes)
-        .map_err(|_| failed("holds something else than a token".into()))?
-        .trim();
-    let length = token.chars().count();
-    if bytes.len() as u64 > MAX_BYTES || length > *TOKEN.end() {
-        return Err(failed(
-            "has more than the 20000 characters that AWS takes".into(),
-        ));
-    }
-    if length < *TOKEN.start() {
-        return Err(failed(format!(
-            "has {length} characters: a token has 4 at least; check what writes it"
-        )));
-    }
-    Ok(token.into())
 }
 
 #[cfg(test)]

@@ -19,8 +19,6 @@ use aws_config::credential_process::CredentialProcessProvider;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
-#[cfg(feature = "login")]
-use aws_config::login::LoginCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -34,6 +32,8 @@ use tokio::sync::OnceCell;
 use crate::environment::profiles;
 use crate::environment::{Reader, Variables, machine};
 use crate::profiles::graph::{Leaf, Owner, Source, leaf, wrong};
+#[cfg(feature = "login")]
+use crate::profiles::login;
 use crate::profiles::sso;
 use crate::request::client::StsClient;
 use crate::sts::connect::{retries, timeouts};
@@ -119,9 +119,7 @@ impl Leaves {
             ))),
             #[cfg(feature = "login")]
             Leaf::Login(arn) => {
-                let login = LoginCredentialsProvider::builder(arn)
-                    .configure(&provider_config(&self.remote().await?));
-                login.build().provide_credentials().await
+                login::credentials(arn, &provider_config(&self.remote().await?)).await
             }
             Leaf::Process {
                 command,

@@ -25,8 +25,12 @@ use aws_sdk_sts::config::{Builder, Intercept};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
+use aws_sdk_sts::operation::assume_role_with_saml::AssumeRoleWithSAMLError;
+use aws_sdk_sts::operation::assume_role_with_saml::builders::AssumeRoleWithSAMLFluentBuilder;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
+use aws_sdk_sts::operation::assume_root::AssumeRootError;
+use aws_sdk_sts::operation::assume_root::builders::AssumeRootFluentBuilder;
 use aws_sdk_sts::operation::get_session_token::GetSessionTokenError;
 use aws_sdk_sts::operation::get_session_token::builders::GetSessionTokenFluentBuilder;
 use aws_sdk_sts::types::{AssumedRoleUser, Credentials};
@@ -92,6 +96,12 @@ request!(
     AssumeRoleWithWebIdentityError,
     |answer| answer.assumed_role_user
 );
+request!(
+    AssumeRoleWithSAMLFluentBuilder,
+    AssumeRoleWithSAMLError,
+    |answer| answer.assumed_role_user
+);
+request!(AssumeRootFluentBuilder, AssumeRootError, |_answer| None);
 request!(
     GetSessionTokenFluentBuilder,
     GetSessionTokenError,

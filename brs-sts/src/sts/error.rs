@@ -71,7 +71,17 @@ pub(crate) enum Operation<'a> {
     SessionToken,
     WebIdentity {
         role_arn: &'a str,
-        token_file: &'a str,
+        /// The token in words.
+        token: &'a str,
+    },
+    Saml {
+        role_arn: &'a str,
+        /// The assertion in words.
+        assertion: &'a str,
+    },
+    Root {
+        target: &'a str,
+        policy: &'a str,
     },
     CallerIdentity,
 }

@@ -3,14 +3,22 @@
 use brs::{ErrorKind, RefreshableSession};
 
 const EXPECTED: &[&str] = &[
+    #[cfg(feature = "sts")]
+    "container",
     #[cfg(feature = "custom")]
     "custom",
+    #[cfg(feature = "sts")]
+    "imds",
     #[cfg(feature = "iot")]
     "iot",
     #[cfg(feature = "shared")]
     "shared",
     #[cfg(feature = "sts")]
     "sts",
+    #[cfg(feature = "sts")]
+    "sts-root",
+    #[cfg(feature = "sts")]
+    "sts-saml",
     #[cfg(feature = "sts")]
     "sts-session-token",
     #[cfg(feature = "sts")]
@@ -50,7 +58,11 @@ fn every_method_tells_about_itself() {
 #[tokio::test]
 async fn a_method_of_an_absent_feature_names_the_feature() {
     for (name, feature) in [
+        ("container", "sts"),
+        ("imds", "sts"),
         ("sts", "sts"),
+        ("sts-root", "sts"),
+        ("sts-saml", "sts"),
         ("sts-session-token", "sts"),
         ("sts-web-identity", "sts"),
         ("custom", "custom"),

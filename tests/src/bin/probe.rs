@@ -2,7 +2,8 @@
 //! environments of their own.
 //!
 //! Arguments: a role (`-` for the profile's own, `web-identity` and `session-token` for those
-//! methods, `base` for a method that gives out its base credentials), an STS endpoint (`-` for the
+//! methods, `base` for a method that gives out its base credentials, `data` for the method in
+//! `PROBE_METHOD` with the parameters in `PROBE_DATA`, as JSON), an STS endpoint (`-` for the
 //! region's own) and, optionally, a profile; with `--build` among them the session is only built,
 //! with `--fetch` only refreshed, twice. The variable `PROBE_MFA` holds the secret of an MFA
 //! device, or `prompt`; `PROBE_CLIENT` the settings of the STS client as JSON. Prints the region
@@ -103,6 +104,18 @@ async fn main() -> ExitCode {
         ),
         "session-token" => RefreshableSession::builder("sts-session-token", user),
         "base" => RefreshableSession::builder("probe-base", brs::Params::typed(())),
+        "data" => {
+            let variable = |name| std::env::var(name).expect("the variable is set");
+            let data: serde_json::Value =
+                serde_json::from_str(&variable("PROBE_DATA")).expect("`PROBE_DATA` is JSON");
+            match brs::SessionBuilder::from_data(variable("PROBE_METHOD"), data) {
+                Ok(builder) => builder,
+                Err(error) => {
+                    println!("{} error: {error}", error.kind());
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
         _ => RefreshableSession::builder("sts", params),
     };
     let mut builder = if endpoint_url == "-" {

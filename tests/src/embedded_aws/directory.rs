@@ -43,6 +43,8 @@ pub(crate) enum Kind {
         with_mfa: bool,
     },
     RoleSession,
+    /// A root user's session for one task.
+    RootSession,
 }
 
 /// What a role asks for beyond being allowed.
@@ -57,7 +59,17 @@ pub(crate) struct Conditions {
 #[derive(Clone, Debug)]
 pub(crate) struct WebIdentity {
     pub(crate) subject: String,
+    /// From when on it is refused.
     pub(crate) expired_at: Option<SystemTime>,
+}
+
+/// An assertion of an identity provider.
+#[derive(Clone, Debug)]
+pub(crate) struct SamlAssertion {
+    pub(crate) role_arn: String,
+    pub(crate) provider_arn: String,
+    pub(crate) session_name: String,
+    pub(crate) issued_at: SystemTime,
 }
 
 /// A session that was just issued.
@@ -78,6 +90,9 @@ pub(crate) struct Directory {
     conditions: HashMap<String, Conditions>,
     pub(super) devices: Devices,
     pub(crate) web_identities: HashMap<String, WebIdentity>,
+    pub(crate) saml_providers: HashSet<String>,
+    pub(crate) saml_assertions: HashMap<String, SamlAssertion>,
+    pub(crate) member_accounts: HashSet<String>,
     pub(crate) sso_logins: HashSet<String>,
     /// Refresh tokens, each with the access token that it is good for.
     pub(crate) sso_renewals: HashMap<String, String>,
@@ -138,6 +153,19 @@ impl Directory {
 
     pub(crate) fn conditions(&self, role_arn: &str) -> Conditions {
         self.conditions.get(role_arn).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn add_web_identity(
+        &mut self,
+        token: &str,
+        subject: &str,
+        expired_at: Option<SystemTime>,
+    ) {
+        let identity = WebIdentity {
+            subject: subject.to_owned(),
+            expired_at,
+        };
+        self.web_identities.insert(token.to_owned(), identity);
     }
 
     pub(crate) fn expire(&mut self, access_key_id: &str) {
@@ -243,6 +271,18 @@ impl Directory {
             },
             expiration,
         )
+    }
+
+    /// Issues a session of an account's root user, for one task.
+    pub(crate) fn open_root_session(&mut self, account: &str, expiration: SystemTime) -> Session {
+        let principal = Principal {
+            account: account.to_owned(),
+            arn: format!("arn:aws:sts::{account}:assumed-root"),
+            user_id: account.to_owned(),
+            kind: Kind::RootSession,
+            inherited: Inherited::default(),
+        };
+        self.open(principal, expiration)
     }
 
     fn open(&mut self, principal: Principal, expiration: SystemTime) -> Session {

@@ -155,11 +155,11 @@ impl AwsError {
     }
 
     /// As AWS refuses somebody of whom it knows no more than a provider's token.
-    pub(crate) fn not_authorized() -> Self {
+    pub(crate) fn not_authorized(action: &str) -> Self {
         Self::new(
             403,
             "AccessDenied",
-            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            format!("Not authorized to perform sts:{action}"),
         )
     }
 

@@ -10,7 +10,7 @@ use super::error::AwsError;
 use super::faults::Failure;
 use super::server::State;
 use super::sts::Answer;
-use super::{sso, web_identity};
+use super::{saml, sso, web_identity};
 
 pub(crate) const PAGE: &[u8] =
     b"<html><head><title>Login</title></head><body>Please log in to use this network.</body></html>";
@@ -81,7 +81,7 @@ fn failed(failure: Failure, call: &Call, caller: &str) -> Option<Result<Answer, 
 fn denied(call: &Call, caller: &str) -> AwsError {
     match call.action() {
         sso::ACTION => AwsError::no_access(),
-        web_identity::ACTION => AwsError::not_authorized(),
+        web_identity::ACTION | saml::ACTION => AwsError::not_authorized(call.action()),
         action => AwsError::access_denied(caller, action, call.parameter("RoleArn").unwrap_or("*")),
     }
 }

@@ -40,7 +40,7 @@ use super::{dynamodb, s3, sso};
 pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The longest request body that is read.
-pub(crate) const BODY_LIMIT: usize = 64 << 10;
+pub(crate) const BODY_LIMIT: usize = 256 << 10;
 
 /// What all connections of one server share.
 pub(crate) struct State {

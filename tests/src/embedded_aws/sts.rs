@@ -18,6 +18,8 @@ use super::error::AwsError;
 use super::gate::{Entry, Gate, enter};
 use super::mfa::Refused;
 use super::policy;
+use super::root;
+use super::saml;
 use super::server::State;
 use super::session_token;
 use super::signature;
@@ -48,6 +50,8 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         ("", _) => Err(AwsError::missing_action()),
         ("AssumeRole", VERSION) => assume_role(state, call).await,
         (web_identity::ACTION, VERSION) => web_identity::respond(state, call).await,
+        (saml::ACTION, VERSION) => saml::respond(state, call).await,
+        (root::ACTION, VERSION) => root::respond(state, call).await,
         ("GetSessionToken", VERSION) => session_token::respond(state, call).await,
         ("GetCallerIdentity", VERSION) => get_caller_identity(state, call).await,
         (action, version) => Err(AwsError::invalid_action(action, version)),

@@ -57,6 +57,35 @@ pub(super) const WEB_IDENTITY_TOKEN: Text = Text {
     pattern: "",
 };
 
+pub(super) const SAML_ASSERTION: Text = Text {
+    parameter: "SAMLAssertion",
+    member: "sAMLAssertion",
+    lengths: 4..=100_000,
+    allowed: |_| true,
+    pattern: "",
+};
+
+pub(super) const PRINCIPAL_ARN: Text = Text {
+    parameter: "PrincipalArn",
+    member: "principalArn",
+    lengths: 20..=2048,
+    allowed: is_arn,
+    pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+",
+};
+
+pub(super) const TARGET_PRINCIPAL: Text = Text {
+    parameter: "TargetPrincipal",
+    member: "targetPrincipal",
+    lengths: 12..=2048,
+    ..PRINCIPAL_ARN
+};
+
+pub(super) const TASK_POLICY: Text = Text {
+    parameter: "TaskPolicyArn.arn",
+    member: "taskPolicyArn.arn",
+    ..PRINCIPAL_ARN
+};
+
 impl Text {
     /// The parameter's value, which must be there.
     pub(super) fn required<'a>(&self, call: &'a Call) -> Result<&'a str, AwsError> {
@@ -148,6 +177,11 @@ pub(super) fn duration(
             "Member must have value greater than or equal to {shortest}"
         ))),
     }
+}
+
+/// Any character but control characters, as AWS's ARNs may have.
+fn is_arn(character: char) -> bool {
+    !character.is_control() || "\t\n\r\u{85}".contains(character)
 }
 
 /// `\w` of the API reference's patterns.

@@ -32,7 +32,7 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         let message = format!("No OpenIDConnect provider found in your account for {PROVIDER}");
         return Err(AwsError::new(400, "InvalidIdentityToken", message));
     };
-    if let Some(expired_at) = identity.expired_at {
+    if let Some(expired_at) = identity.expired_at.filter(|at| *at <= now) {
         let (now, expired_at) = (seconds(now), seconds(expired_at));
         let message = format!(
             "Token expired: current date/time {now} must be before the expiration date/time {expired_at}"
@@ -40,7 +40,7 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
         return Err(AwsError::new(400, "ExpiredTokenException", message));
     }
     if !directory.may_assume(&role) {
-        return Err(AwsError::not_authorized());
+        return Err(AwsError::not_authorized(ACTION));
     }
     let granted = granted(requested, directory.conditions(role.arn).max_duration)?;
     let expiration = state.expiration(now, granted, entry.expired);

@@ -231,9 +231,9 @@ async fn a_signature_is_good_for_five_minutes_either_way() {
 }
 
 #[tokio::test]
-async fn a_body_over_64_kib_is_too_large() {
+async fn a_body_over_256_kib_is_too_large() {
     let aws = EmbeddedAws::start();
-    let answer = raw(&aws, "POST /", &[], &"x".repeat((64 << 10) + 1)).await;
+    let answer = raw(&aws, "POST /", &[], &"x".repeat((256 << 10) + 1)).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert_eq!(aws.requests()[0].status, Some(413));
 }

@@ -33,6 +33,7 @@ mod faults;
 mod mfa;
 mod policies;
 mod roles;
+mod saml_root;
 mod session_token;
 mod sessions;
 mod sso;

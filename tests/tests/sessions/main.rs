@@ -1,7 +1,8 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts`, `web_identity` and `custom` are the methods, `mfa` codes and what must not happen to
-//! them, `chain` sessions on top of sessions, `remedies` what each error says, `settings` the STS
+//! `sts`, `web_identity` (with `token_sources`), `saml_root`, `machine` and `custom` are the methods,
+//! `mfa` codes and what must not happen to them, `chain` sessions on top of sessions, `remedies` what
+//! each error says, `settings` the STS
 //! client's settings at work, `sharing` what sessions have in common and what their last handle
 //! frees, `load` is thousands of callers in every state of the credentials, `base` a base
 //! configuration and base credentials from the program, `environment` what the environment says
@@ -17,12 +18,14 @@
 mod base;
 mod chain;
 mod clients;
+mod console_login;
 mod custom;
 mod environment;
 #[path = "../common/flowing.rs"]
 mod flowing;
 mod identity;
 mod load;
+mod machine;
 mod mfa;
 mod mfa_providers;
 mod pool;
@@ -34,10 +37,13 @@ mod prompt;
 mod rejections;
 mod remedies;
 mod role_profiles;
+mod saml_root;
 mod settings;
 mod sharing;
 mod sso;
 mod sts;
+mod token_settings;
+mod token_sources;
 mod web_identity;
 
 use std::fmt;

@@ -26,7 +26,7 @@ const LAYERS: [(&str, &[&[&str]]); 5] = [
         "brs-sts",
         &[
             &["methods"],
-            &["profiles"],
+            &["profiles", "proof"],
             &["sts"],
             &["environment"],
             &["request"],

@@ -175,11 +175,13 @@ impl Class {
                 call.device.unwrap_or_default(),
                 call.origins.name("serial_number")
             ),
-            (Self::ExpiredCredentials, Operation::WebIdentity { token_file, .. }) => {
-                format!(
-                    "the web identity token in `{token_file}` has expired: check what renews it"
-                )
+            (Self::ExpiredCredentials, Operation::WebIdentity { token, .. }) => {
+                format!("{token} has expired: check what renews it")
             }
+            (Self::ExpiredCredentials, Operation::Saml { assertion, .. }) => says_so(format!(
+                "{assertion} is too old: AWS takes it within five minutes of its issue, so check that its source asks \
+                 the identity provider each time, and both clocks"
+            )),
             (Self::ExpiredCredentials, _) => {
                 format!(
                     "the credentials that sign the call to STS ({credentials}) have expired: renew them"
@@ -227,7 +229,7 @@ impl Class {
                     .and_then(percentage)
                     .map(|size| format!(" ({size} % of what AWS allows)"));
                 let shorten = match operation {
-                    Operation::WebIdentity { .. } => {
+                    Operation::WebIdentity { .. } | Operation::Saml { .. } => {
                         "`policy` or `policy_arns`, or the session tags in the token"
                     }
                     _ => "`policy`, `policy_arns` or `tags`",
@@ -238,11 +240,15 @@ impl Class {
                 ))
             }
             (Self::Invalid, _) => invalid(call, says),
+            (Self::BadToken, Operation::Saml { assertion, .. }) => says_so(format!(
+                "STS rejected {assertion}: check `provider_arn`, and the assertion's issuer, audience, signature and \
+                 attributes against the SAML provider in IAM"
+            )),
             (Self::BadToken, _) => says_so(format!(
                 "STS rejected {}: {}",
                 token(call),
                 says.raw.and_then(|raw| find(&TOKENS, raw)).unwrap_or(
-                    "check that the file holds a whole JSON web token, and check its issuer and audience against the \
+                    "check that it is a whole JSON web token, and check its issuer and audience against the \
                      identity provider in IAM"
                 )
             )),
@@ -475,6 +481,28 @@ fn refused(call: &Call<'_>, reason: Option<String>) -> String {
                 token(call)
             )
         }
+        Operation::Saml {
+            role_arn,
+            assertion,
+        } => {
+            let reason = reason.unwrap_or_else(|| {
+                "check that it names this role and this provider, and the role's trust policy"
+                    .into()
+            });
+            format!("role `{role_arn}` cannot be assumed with {assertion}: {reason}")
+        }
+        Operation::Root { target, policy } => {
+            let reason = reason.unwrap_or_else(|| {
+                "check that they are of the organization's management account or its delegated administrator for \
+                 IAM, that privileged root actions are enabled (`aws iam enable-organizations-root-sessions`), and \
+                 the caller's sts:AssumeRoot permission"
+                    .into()
+            });
+            format!(
+                "the task `{policy}` in the account `{target}` cannot be done with {}: {reason}",
+                call.credentials
+            )
+        }
         Operation::CallerIdentity => match reason {
             Some(reason) => {
                 format!("the credentials are not allowed to call GetCallerIdentity: {reason}")
@@ -485,12 +513,11 @@ fn refused(call: &Call<'_>, reason: Option<String>) -> String {
 }
 
 /// The web identity token of a call, in words.
-fn token(call: &Call<'_>) -> String {
+fn token<'a>(call: &Call<'a>) -> &'a str {
     match call.operation {
-        Operation::WebIdentity { token_file, .. } => {
-            format!("the web identity token in `{token_file}`")
-        }
-        _ => "the identity token".into(),
+        Operation::WebIdentity { token, .. } => token,
+        Operation::Saml { assertion, .. } => assertion,
+        _ => "the identity token",
     }
 }
 

@@ -114,7 +114,7 @@ fn a_denial_without_a_known_reason_quotes_awss_sentence() {
 fn the_kind_of_policy_is_named_for_every_operation() {
     let web_identity = Operation::WebIdentity {
         role_arn: "arn:aws:iam::123456789012:role/reader",
-        token_file: "/var/token",
+        token: "the web identity token in `/var/token`",
     };
     for (operation, names) in [
         (web_identity, "/var/token"),
@@ -206,7 +206,7 @@ fn a_signature_is_blamed_on_what_aws_says_is_wrong_with_it() {
 fn what_is_wrong_with_a_web_identity_token_is_told_apart() {
     let operation = Operation::WebIdentity {
         role_arn: "arn:aws:iam::123456789012:role/reader",
-        token_file: "/var/token",
+        token: "the web identity token in `/var/token`",
     };
     for (code, message, retryable, remedy) in [
         (
