@@ -4,13 +4,14 @@
 //! clock, is what a new certificate is judged by, and what an error about a server's certificate
 //! compares this machine's clock with. Only answers of an endpoint that is trusted count.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use brs_core::Clock;
 
 /// The clock of a session's endpoint.
-pub(crate) struct ServerTime {
+pub struct ServerTime {
     clock: Arc<dyn Clock>,
     /// The last `Date`, and the monotonic instant at which it came.
     heard: Mutex<Option<(SystemTime, Duration)>>,
@@ -18,7 +19,7 @@ pub(crate) struct ServerTime {
 
 impl ServerTime {
     /// Nothing heard yet.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             heard: Mutex::new(None),
@@ -26,15 +27,23 @@ impl ServerTime {
     }
 
     /// An answer that has just come.
-    pub(crate) fn hear(&self, date: SystemTime) {
+    pub fn hear(&self, date: SystemTime) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((date, self.clock.monotonic()));
     }
 
     /// The endpoint's present; `None` until it has answered.
-    pub(crate) fn now(&self) -> Option<SystemTime> {
+    pub fn now(&self) -> Option<SystemTime> {
         let (date, at) = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
         date.checked_add(self.clock.monotonic().saturating_sub(at))
+    }
+}
+
+impl fmt::Debug for ServerTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTime")
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }
 

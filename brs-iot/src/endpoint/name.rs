@@ -13,21 +13,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const COMMAND: &str = "`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
 /// What AWS's names end in: each partition's names, then its dual-stack names, as the SDKs'
 /// `partitions.json` has them.
-const DOMAINS: [[&str; 2]; 7] = [
-    // aws, aws-us-gov
-    ["amazonaws.com", "api.aws"],
-    // aws-cn
-    ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
-    // aws-eusc
-    ["amazonaws.eu", "api.amazonwebservices.eu"],
-    // aws-iso
-    ["c2s.ic.gov", "api.aws.ic.gov"],
-    // aws-iso-b
-    ["sc2s.sgov.gov", "api.aws.scloud"],
-    // aws-iso-e
-    ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"],
-    // aws-iso-f
-    ["csp.hci.ic.gov", "api.aws.hci.ic.gov"],
+const DOMAINS: [(&[&str], [&str; 2]); 7] = [
+    (&["aws", "aws-us-gov"], ["amazonaws.com", "api.aws"]),
+    (
+        &["aws-cn"],
+        ["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+    ),
+    (&["aws-eusc"], ["amazonaws.eu", "api.amazonwebservices.eu"]),
+    (&["aws-iso"], ["c2s.ic.gov", "api.aws.ic.gov"]),
+    (&["aws-iso-b"], ["sc2s.sgov.gov", "api.aws.scloud"]),
+    (&["aws-iso-e"], ["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"]),
+    (&["aws-iso-f"], ["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
 ];
 /// RFC 3986: everything but the unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -184,7 +180,15 @@ fn is_data_endpoint(labels: &[&str]) -> bool {
 
 /// Whether names of AWS end in this, in any partition.
 pub fn is_domain(domain: &str) -> bool {
-    DOMAINS.as_flattened().contains(&domain)
+    DOMAINS.iter().any(|(_, domains)| domains.contains(&domain))
+}
+
+/// What names end in within a partition: the usual ones, then the dual-stack ones.
+pub fn domains(partition: &str) -> Option<[&'static str; 2]> {
+    let found = DOMAINS
+        .iter()
+        .find(|(partitions, _)| partitions.contains(&partition));
+    found.map(|(_, domains)| *domains)
 }
 
 /// Checks a role alias: 1–128 of `[\w=,@-]`.
@@ -218,7 +222,7 @@ fn check_name(param: &str, text: &str, extra: &str) -> Result<(), Error> {
 }
 
 /// Checks how long credentials are to be valid: 900–43200 whole seconds.
-pub(crate) fn check_duration(duration: Duration) -> Result<(), Error> {
+pub fn check_duration(duration: Duration) -> Result<(), Error> {
     let seconds = duration.as_secs();
     let problem = if duration.subsec_nanos() != 0 {
         "must be whole seconds: AWS accepts no fractions".to_owned()
