@@ -1,7 +1,12 @@
 //! Methods that brs has but this build does not: an unknown name is then answered with the feature
 //! that brings it.
 
-#[cfg(not(all(feature = "sts", feature = "custom", feature = "iot")))]
+#[cfg(not(all(
+    feature = "sts",
+    feature = "custom",
+    feature = "iot",
+    feature = "roles-anywhere"
+)))]
 use brs_core::__private::{AbsentMethod, inventory};
 
 #[cfg(not(feature = "sts"))]
@@ -20,3 +25,11 @@ inventory::submit! { AbsentMethod { name: "custom", remedy: "enable the feature 
 
 #[cfg(not(feature = "iot"))]
 inventory::submit! { AbsentMethod { name: "iot", remedy: "enable the feature `iot` of `brs`" } }
+
+#[cfg(not(feature = "roles-anywhere"))]
+inventory::submit! {
+    AbsentMethod {
+        name: "roles-anywhere",
+        remedy: "enable the feature `roles-anywhere` of `brs`",
+    }
+}

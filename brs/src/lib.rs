@@ -34,6 +34,7 @@
 //! | `sts-web-identity` | `sts` (default) | STS AssumeRoleWithWebIdentity: a token file, as in EKS and CI jobs |
 //! | `custom` | `custom` | an async or sync function, or a command that prints `credential_process` JSON |
 //! | `iot` | `iot`, `pkcs11` | AWS IoT: a device's X.509 certificate, its key in a file or a token |
+//! | `roles-anywhere` | `roles-anywhere` | IAM Roles Anywhere: a certificate of a registered authority |
 //! | your own | none | [a crate that implements one trait](crate::manual::own_method) |
 //!
 //! [`RefreshableSession::with_provider`] puts the same engine around any credentials provider of the
@@ -50,6 +51,7 @@
 //! | `login` | profiles of console logins (`aws login`) |
 //! | `custom` | the method `custom`; alone, it compiles no TLS stack and no SDK client |
 //! | `iot` | the method `iot`; alone, it compiles no SDK client |
+//! | `roles-anywhere` | the method `roles-anywhere`; alone, it compiles no SDK client |
 //! | `pkcs11` | device keys in TPMs, smart cards and HSMs |
 //! | `mqtt` | `session.mqtt(options)`: [connections to AWS IoT Core](crate::manual::messaging) that stay up |
 //! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
@@ -96,6 +98,8 @@ pub use brs_custom as custom;
 pub use brs_iot as iot;
 #[cfg(feature = "mqtt")]
 pub use brs_mqtt as mqtt;
+#[cfg(feature = "roles-anywhere")]
+pub use brs_roles_anywhere as roles_anywhere;
 #[cfg(feature = "sts")]
 pub use brs_sts as sts;
 

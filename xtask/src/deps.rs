@@ -77,7 +77,7 @@ const NO_CLIENT: &[&str] = &[
     "rustls-*",
 ];
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -118,6 +118,17 @@ const RULES: [Rule; 9] = [
             "--no-default-features",
             "--features",
             "pkcs11",
+        ],
+        forbidden: NO_SDK,
+    },
+    Rule {
+        name: "brs with roles-anywhere alone",
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "roles-anywhere",
         ],
         forbidden: NO_SDK,
     },

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// Feature sets of the facade whose method list is pinned by `tests/features`.
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
-const METHOD_SETS: [&str; 5] = ["", "sts", "custom", "iot", "full"];
+const METHOD_SETS: [&str; 6] = ["", "sts", "custom", "iot", "roles-anywhere", "full"];
 
 /// The package with that test, whose features are the facade's.
 const FEATURES: &str = "brs-tests-features";

@@ -7,6 +7,8 @@ const EXPECTED: &[&str] = &[
     "custom",
     #[cfg(feature = "iot")]
     "iot",
+    #[cfg(feature = "roles-anywhere")]
+    "roles-anywhere",
     #[cfg(feature = "sts")]
     "sts",
     #[cfg(feature = "sts")]
@@ -53,6 +55,7 @@ async fn a_method_of_an_absent_feature_names_the_feature() {
         ("sts-web-identity", "sts"),
         ("custom", "custom"),
         ("iot", "iot"),
+        ("roles-anywhere", "roles-anywhere"),
     ] {
         if EXPECTED.contains(&name) {
             continue;

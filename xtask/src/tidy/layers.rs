@@ -7,7 +7,7 @@
 use super::Finding;
 
 /// The layers of each crate, from the top; those in one row do not use each other.
-const LAYERS: [(&str, &[&[&str]]); 4] = [
+const LAYERS: [(&str, &[&[&str]]); 5] = [
     (
         "brs-core",
         &[
@@ -43,6 +43,10 @@ const LAYERS: [(&str, &[&[&str]]); 4] = [
             &["pkcs11"],
             &["device"],
         ],
+    ),
+    (
+        "brs-roles-anywhere",
+        &[&["strategy"], &["params"], &["service"], &["request"]],
     ),
     (
         "brs-mqtt",
