@@ -25,6 +25,8 @@ pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) moto: Venv,
+    /// The Python client of IAM Roles Anywhere.
+    pub(crate) anywhere: Venv,
     /// Variables that say where things of Debian packages are.
     pub(crate) debian: Vec<(&'static str, String)>,
     /// SoftHSM2's settings.
@@ -150,6 +152,10 @@ pub(crate) fn table(
         tests
             .environment
             .push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
+        tests.environment.push((
+            "BRS_ANYWHERE_VENV",
+            outside.anywhere.folder().display().to_string(),
+        ));
         tests
             .environment
             .push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));
