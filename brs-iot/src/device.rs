@@ -25,6 +25,7 @@ pub(crate) mod limits;
 pub(crate) mod params;
 pub(crate) mod pem;
 pub(crate) mod server_time;
+pub(crate) mod signing;
 pub(crate) mod tls;
 
 use certificate::Facts;
@@ -166,7 +167,8 @@ impl Device {
     }
 
     /// Whether the certificate expires within 30 days, or has expired.
-    pub(crate) fn is_near_its_end(&self, now: SystemTime) -> bool {
+    #[doc(hidden)]
+    pub fn is_near_its_end(&self, now: SystemTime) -> bool {
         !self
             .facts
             .not_after

@@ -6,8 +6,10 @@
 pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod error;
+pub(crate) mod failed;
 pub(crate) mod name;
 pub(crate) mod proxy;
 mod refusal;
 pub(crate) mod response;
+pub(crate) mod round;
 pub(crate) mod unreached;

@@ -111,17 +111,28 @@ pub use device::Device;
 pub use device::identity::{DeviceIdentity, DeviceTls, ServerTrust, TlsFailure};
 pub use device::params::DeviceParams;
 pub use device::pem::Pem;
+pub use endpoint::round::CERTIFICATE_EXPIRING;
 pub use endpoint::unreached::Unreached;
 pub use params::Params;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::Pkcs11;
-pub use strategy::{CERTIFICATE_EXPIRING, Iot};
+pub use strategy::Iot;
 
-/// What `brs-mqtt` needs. Not part of the public API.
+/// What `brs-mqtt` and `brs-roles-anywhere` need. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::device::files::{Files, Set};
+    pub use crate::device::handshake::Refused;
+    pub use crate::device::server_time::ServerTime;
+    pub use crate::device::tls::Trust;
+    pub use crate::endpoint::call::{Ask, Limits, fetch, within};
+    pub use crate::endpoint::client::Clients;
+    pub use crate::endpoint::failed::{Answer, Failed, Target, is_code};
     pub use crate::endpoint::name::{is_domain, wrong_partition};
+    pub use crate::endpoint::name::{check_duration, domains};
     pub use crate::endpoint::proxy::proxy_of_environment;
+    pub use crate::endpoint::response::{Fields, FromMap, message, read_json};
+    pub use crate::endpoint::round::{Caller, refresh, refresh_timeout};
 }
 
 /// What fuzz targets reach. Not part of the public API.
@@ -136,7 +147,7 @@ pub mod __fuzz {
     /// Reads bytes as a certificate chain, as a trust store and as a private key without a pass
     /// phrase.
     pub fn device(bytes: &[u8]) {
-        let _ = crate::device::certificate::read_chain(bytes, "the certificate");
+        let _ = crate::device::certificate::read_chain(bytes, "the certificate", "certificate");
         let _ = crate::device::certificate::authorities(bytes);
         let _ = crate::device::key::read(bytes, None, "the private key");
     }

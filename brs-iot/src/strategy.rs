@@ -1,6 +1,6 @@
 //! The strategy of the method `iot`: one call to the credentials endpoint per refresh.
 //!
-//! Owns the order of a refresh: check the files, call, report. The method's constructor reads
+//! Owns the request; `endpoint` has the order of a refresh. The method's constructor reads
 //! certificate and key, and makes no connection.
 
 use std::fmt;
@@ -8,34 +8,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use brs_core::kit::iso8601;
 use brs_core::{
-    Clock, Error, Fingerprint, Identity, MethodParams, RefreshContext, RefreshStrategy, Setup,
-    TemporaryCredentials, register_method,
+    Clock, Error, Fingerprint, Identity, MethodParams, RefreshContext, RefreshStrategy,
+    TemporaryCredentials,
 };
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Request, Url};
 
 use crate::device::Device;
 use crate::device::files::{Files, Set};
-use crate::device::handshake::Refused;
 use crate::device::identity::DeviceIdentity;
 use crate::device::server_time::ServerTime;
-use crate::device::tls::Trust;
-use crate::endpoint::call::{Limits, fetch, within};
+use crate::endpoint::call::{Limits, fetch};
 use crate::endpoint::client::Clients;
-use crate::endpoint::error::{Call, Failed};
+use crate::endpoint::error::Call;
+use crate::endpoint::failed::{Failed, Target};
 use crate::endpoint::name::Endpoint;
+use crate::endpoint::round::{self, Caller};
 use crate::params::Params;
 
 const METHOD: &str = Params::METHOD;
-/// The name of the [warning](brs_core::Event::Warning) within 30 days of the certificate's
-/// expiration, at each refresh. Its details are the `subject` and `not_after`, in ISO 8601.
-pub const CERTIFICATE_EXPIRING: &str = "certificate_expiring";
+const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
+const DURATION: HeaderName = HeaderName::from_static("x-amzn-iot-credential-duration-seconds");
+const USER_AGENT: &str = concat!("brs-iot/", env!("CARGO_PKG_VERSION"));
 const SOURCE: &str = "iot-credentials-provider";
-/// The engine's own limit; and what a refresh has beyond one call, so that the call's error is the
-/// one that is seen.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
-const MARGIN: Duration = Duration::from_secs(5);
-
 /// The strategy of the method `iot`: what `session.strategy::<brs_iot::Iot>()` gives.
 ///
 /// Its async functions are cancel safe: dropping a future drops what was read or begun.
@@ -63,13 +59,13 @@ impl Iot {
         let endpoint = Endpoint::parse(&params.endpoint, params.allow_any_endpoint)?;
         let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
         let clients = Clients::new(
-            &endpoint.url(&params.role_alias),
-            params.thing_name.as_deref(),
-            params.duration,
+            request(&endpoint, &params)?,
+            USER_AGENT,
             params.connection_limits(),
             params.proxy,
             Arc::clone(&clock),
             Arc::clone(&server_time),
+            true,
         )?;
         let accept_any = params.danger_accept_invalid_certificates;
         let files = Box::pin(Files::load(
@@ -119,71 +115,41 @@ impl Iot {
     pub fn thing_name(&self) -> Option<&str> {
         self.thing_name.as_deref()
     }
+}
+
+#[async_trait]
+impl Caller for Iot {
+    fn method(&self) -> &'static str {
+        METHOD
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.endpoint.authority
+    }
+
+    fn files(&self) -> &Files {
+        &self.files
+    }
+
+    fn clients(&self) -> &Clients {
+        &self.clients
+    }
 
     async fn call(&self, set: &Set, cx: &RefreshContext) -> Result<TemporaryCredentials, Failed> {
         let call = Call {
-            endpoint: &self.endpoint.authority,
+            target: Target {
+                endpoint: &self.endpoint.authority,
+                shown: Some(&set.device),
+                trust: &set.trust,
+                now: cx.clock().now(),
+                server_time: self.clients.server_time().now(),
+            },
             role_alias: &self.role_alias,
             thing_name: self.thing_name.as_deref(),
             duration: self.duration.map(|duration| duration.as_secs()),
             device: &set.device,
-            trust: &set.trust,
-            now: cx.clock().now(),
-            server_time: self.clients.server_time().now(),
         };
         fetch(&self.clients, set, self.limits, &call, cx).await
-    }
-
-    /// One call with the previous device, when the endpoint refuses the new one, which may not be
-    /// registered yet. The next refresh begins with the new one again.
-    async fn go_back_to(
-        &self,
-        previous: &Set,
-        failed: &Failed,
-        cx: &RefreshContext,
-    ) -> Option<TemporaryCredentials> {
-        match self.call(previous, cx).await {
-            Ok(credentials) => {
-                self.files.went_back_to(previous);
-                tracing::warn!(
-                    method = METHOD,
-                    endpoint = self.endpoint.authority,
-                    error = %failed.error,
-                    certificate = previous.device.certificate_sha256(),
-                    "the endpoint refused the new certificate: the previous one was used, and the \
-                     next refresh tries the new one again"
-                );
-                Some(credentials)
-            }
-            Err(second) => {
-                if matches!(second.refused, Refused::Device | Refused::PerhapsDevice) {
-                    self.files.forget_previous();
-                }
-                None
-            }
-        }
-    }
-
-    /// Reports what an operator should know, at each refresh.
-    fn warn(&self, set: &Set, cx: &RefreshContext) {
-        if matches!(set.trust, Trust::Anybody) {
-            tracing::warn!(
-                method = METHOD,
-                endpoint = self.endpoint.authority,
-                "the endpoint's certificate is not checked (`danger_accept_invalid_certificates`): \
-                 anyone on the way can get the credentials"
-            );
-        }
-        let (device, now) = (&set.device, self.files.now(cx.clock()));
-        if !device.is_near_its_end(now) {
-            return;
-        }
-        let (subject, not_after) = (device.certificate_subject(), iso8601(device.not_after()));
-        cx.warn(
-            CERTIFICATE_EXPIRING,
-            format!("the certificate of `{subject}` expires at {not_after}: replace it"),
-            [("subject", subject.to_owned()), ("not_after", not_after)],
-        );
     }
 }
 
@@ -198,38 +164,7 @@ impl RefreshStrategy for Iot {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        // Adopting changes gets half of the time: the other half is for a call with what there is.
-        let set = self
-            .files
-            .look(cx.clock(), Some(within(cx.time_left()) / 2))
-            .await;
-        self.warn(&set, cx);
-        let failed = match self.call(&set, cx).await {
-            Ok(credentials) => {
-                self.files.accepted(&set);
-                return Ok(credentials);
-            }
-            Err(failed) => failed,
-        };
-        match failed.refused {
-            Refused::Device | Refused::PerhapsDevice => {
-                self.clients.give_up();
-                if failed.refused == Refused::Device {
-                    self.files.reopen();
-                }
-                if let Some(previous) = self.files.refused(&set, cx.clock())
-                    && let Some(credentials) = self.go_back_to(&previous, &failed, cx).await
-                {
-                    return Ok(credentials);
-                }
-            }
-            Refused::Authority => self.files.reload_trust(),
-            Refused::Nobody => {}
-        }
-        Err(match &set.problem {
-            Some(problem) => failed.error.with_detail("not_taken_over", problem),
-            None => failed.error,
-        })
+        round::refresh(self, cx).await
     }
 
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
@@ -273,10 +208,7 @@ impl RefreshStrategy for Iot {
     }
 
     fn refresh_timeout(&self) -> Option<Duration> {
-        // A token may have to be opened, and then sign: both have its limit.
-        let set = self.files.current();
-        let call = self.limits.of(&set);
-        Some(REFRESH_TIMEOUT.max(call + (call - self.limits.timeout) + MARGIN))
+        Some(round::refresh_timeout(self.limits, &self.files.current()))
     }
 }
 
@@ -291,11 +223,33 @@ impl fmt::Debug for Iot {
     }
 }
 
-async fn build(params: Params, setup: Setup) -> Result<Iot, Error> {
+/// The request, but for its time limit.
+fn request(endpoint: &Endpoint, params: &Params) -> Result<Request, Error> {
+    let refused = |param: &str| {
+        Error::validation(format!("`{param}` cannot be sent"))
+            .with_param(param)
+            .unrecoverable()
+    };
+    let url = Url::parse(&endpoint.url(&params.role_alias)).map_err(|_| refused("endpoint"))?;
+    let mut request = Request::new(reqwest::Method::GET, url);
+    let headers = request.headers_mut();
+    if let Some(thing_name) = &params.thing_name {
+        let value = HeaderValue::from_str(thing_name).map_err(|_| refused("thing_name"))?;
+        headers.insert(THING_NAME, value);
+    }
+    if let Some(duration) = params.duration {
+        headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
+    }
+    Ok(request)
+}
+
+#[cfg(feature = "method")]
+async fn build(params: Params, setup: brs_core::Setup) -> Result<Iot, Error> {
     Iot::new(params, Arc::clone(setup.clock())).await
 }
 
-register_method! {
+#[cfg(feature = "method")]
+brs_core::register_method! {
     summary: "credentials for a device, by its X.509 certificate (AWS IoT)",
     params: Params,
     build: build,

@@ -5,7 +5,8 @@
     feature = "sts",
     feature = "custom",
     feature = "iot",
-    feature = "shared"
+    feature = "shared",
+    feature = "roles-anywhere"
 )))]
 use brs_core::__private::{AbsentMethod, inventory};
 
@@ -32,3 +33,11 @@ inventory::submit! { AbsentMethod { name: "shared", remedy: "enable the feature 
 
 #[cfg(not(feature = "iot"))]
 inventory::submit! { AbsentMethod { name: "iot", remedy: "enable the feature `iot` of `brs`" } }
+
+#[cfg(not(feature = "roles-anywhere"))]
+inventory::submit! {
+    AbsentMethod {
+        name: "roles-anywhere",
+        remedy: "enable the feature `roles-anywhere` of `brs`",
+    }
+}

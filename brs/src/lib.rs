@@ -38,6 +38,7 @@
 //! | `imds` | `sts` (default) | the metadata service of an EC2 instance |
 //! | `custom` | `custom` | an async or sync function, or a command that prints `credential_process` JSON |
 //! | `iot` | `iot`, `pkcs11` | AWS IoT: a device's X.509 certificate, its key in a file or a token |
+//! | `roles-anywhere` | `roles-anywhere` | IAM Roles Anywhere: a certificate of a registered authority |
 //! | `shared` | `shared` | another method, one credential set for all processes that would get the same |
 //! | your own | none | [a crate that implements one trait](crate::manual::own_method) |
 //!
@@ -55,6 +56,7 @@
 //! | `login` | profiles of console logins (`aws login`) |
 //! | `custom` | the method `custom`; alone, it compiles no TLS stack and no SDK client |
 //! | `iot` | the method `iot`; alone, it compiles no SDK client |
+//! | `roles-anywhere` | the method `roles-anywhere`; alone, it compiles no SDK client |
 //! | `pkcs11` | device keys in TPMs, smart cards and HSMs |
 //! | `mqtt` | `session.mqtt(options)`: [connections to AWS IoT Core](crate::manual::messaging) that stay up |
 //! | `shared` | the method `shared` and `.shared(store)`: processes of a host share credentials |
@@ -104,6 +106,8 @@ pub use brs_custom as custom;
 pub use brs_iot as iot;
 #[cfg(feature = "mqtt")]
 pub use brs_mqtt as mqtt;
+#[cfg(feature = "roles-anywhere")]
+pub use brs_roles_anywhere as roles_anywhere;
 #[cfg(feature = "shared")]
 pub use brs_shared as shared;
 #[cfg(feature = "sts")]

@@ -2,7 +2,8 @@
 //!
 //! [`EmbeddedAws`] runs inside the test's process and does what no independent server does on
 //! request: it lets credentials expire, rejects them, hangs, drops connections and counts calls.
-//! [`EmbeddedIot`] does the same for devices, over mutual TLS. [`Moto`](moto::Moto) is the
+//! [`EmbeddedIot`] does the same for devices, over mutual TLS, [`EmbeddedAnywhere`] for requests
+//! that certificates sign. [`Moto`](moto::Moto) is the
 //! independent check that the embedded server has not merely agreed with the code that it tests;
 //! [`Nginx`](nginx::Nginx) is so for TLS, [`Mosquitto`](mosquitto::Mosquitto) for MQTT,
 //! [`Redis`](redis::Redis) for a fleet's store, with
@@ -13,6 +14,7 @@
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and
 //! `probe` is what tests start with an environment of its own.
 
+pub mod embedded_anywhere;
 pub mod embedded_aws;
 pub mod embedded_iot;
 pub mod gateway;
@@ -30,6 +32,7 @@ pub mod software_tpm;
 pub mod tls_door;
 pub mod token;
 
+pub use embedded_anywhere::EmbeddedAnywhere;
 pub use embedded_aws::EmbeddedAws;
 pub use embedded_iot::EmbeddedIot;
 

@@ -26,6 +26,7 @@ fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
             "--mfa",
             "--iot",
             "--pkcs11",
+            "--anywhere",
             "--mqtt",
             "--seconds",
             "8",
@@ -40,7 +41,12 @@ fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{said}\n{complaints}");
-    for expected in ["no call failed and no message was lost", "iot", "pkcs11"] {
+    for expected in [
+        "no call failed and no message was lost",
+        "iot",
+        "pkcs11",
+        "anywhere",
+    ] {
         assert!(said.contains(expected), "`{expected}` is not in:\n{said}");
     }
     // Messages came through while connections and the credentials that sign for them were replaced.

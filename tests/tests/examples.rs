@@ -22,6 +22,7 @@ use brs_tests::identity_providers::{GITHUB_TOKEN, IdentityProviders};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::redis::Redis;
 use brs_tests::token::{Kind, Module, PIN};
+use brs_tests::{EmbeddedAnywhere, EmbeddedAws};
 use serde_json::json;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
@@ -329,6 +330,32 @@ fn device_files() {
     let said = world.run("device_files", variables);
     assert_eq!(said, "1 buckets\nthing lamp\n");
     assert_eq!(iot.calls(), 1);
+}
+
+#[test]
+fn roles_anywhere() {
+    let world = World::new();
+    world.aws.add_role(ROLE);
+    let iot = EmbeddedIot::start(&world.aws);
+    let anywhere = EmbeddedAnywhere::start(&world.aws, &iot);
+    anywhere.add_role(ROLE);
+    let server = iot.add_device("backup-7", KeyKind::Rsa2048);
+    let path = |name, content: &str| world.file(name, content).display().to_string();
+    let variables = [
+        ("TRUST_ANCHOR_ARN", anywhere.trust_anchor_arn().to_owned()),
+        ("PROFILE_ARN", anywhere.profile_arn().to_owned()),
+        ("ROLE_ARN", ROLE.to_owned()),
+        (
+            "CERTIFICATE",
+            path("certificate.pem", &server.certificate_pem),
+        ),
+        ("PRIVATE_KEY", path("private.key", &server.private_key_pem)),
+        ("ENDPOINT_URL", anywhere.endpoint()),
+        ("TRUST_STORE", path("roots.pem", &iot.trust_store())),
+    ];
+    let said = world.run("roles_anywhere", variables);
+    assert_eq!(said, "1 buckets\ncertificate of CN=backup-7\n");
+    assert_eq!(anywhere.calls(), 1);
 }
 
 #[test]

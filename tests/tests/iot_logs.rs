@@ -1,5 +1,5 @@
-//! What sessions of the method `iot` log at the finest level: what an operator must see, and no
-//! secret.
+//! What sessions of the methods `iot` and `roles-anywhere` log at the finest level: what an operator
+//! must see, and no secret.
 //!
 //! In a binary of its own, since refreshes run on brs's own threads and only a global subscriber
 //! hears those.
@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex};
 
 use brs::RefreshableSession;
 use brs::iot::Params;
-use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::Failure;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind, ServerCertificate};
 use brs_tests::rough_path::RoughPath;
+use brs_tests::{EmbeddedAnywhere, EmbeddedAws};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Everything that was logged.
@@ -161,6 +161,30 @@ async fn an_operator_is_warned_and_no_secret_is_logged() {
     }
     assert_eq!(way.connections(), 2);
     assert!(log.text().contains("reqwest"), "what reqwest logs is heard");
+
+    let anywhere = EmbeddedAnywhere::start(&aws, &iot);
+    let role = "arn:aws:iam::123456789012:role/demo";
+    anywhere.add_role(role);
+    let signed =
+        brs::roles_anywhere::Params::new(anywhere.trust_anchor_arn(), anywhere.profile_arn(), role)
+            .endpoint_url(anywhere.endpoint())
+            .trust_store(iot.trust_store())
+            .certificate(device.certificate_pem.as_str())
+            .private_key(device.private_key_pem.as_str())
+            .private_key_passphrase("passphrase-hush")
+            .max_attempts(1);
+    let session = RefreshableSession::open(signed).await.unwrap();
+    session.refresh().await.unwrap();
+    for failure in [
+        Failure::Status(500),
+        Failure::AccessDenied,
+        Failure::Truncated,
+        Failure::DropConnection,
+    ] {
+        anywhere.fail_next([failure]);
+        session.refresh().await.unwrap_err();
+    }
+    assert!(log.text().contains("roles-anywhere"));
 
     let log = log.text();
     let keys = [&device, &second].map(|device| device.private_key_pem.clone());

@@ -101,7 +101,7 @@ const NO_STORE: &[&str] = &[
     "rustls-*",
 ];
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         name: "brs-core",
         selection: &["--package", "brs-core", "--features", "command,test-util"],
@@ -142,6 +142,17 @@ const RULES: [Rule; 12] = [
             "--no-default-features",
             "--features",
             "pkcs11",
+        ],
+        forbidden: NO_SDK,
+    },
+    Rule {
+        name: "brs with roles-anywhere alone",
+        selection: &[
+            "--package",
+            "brs",
+            "--no-default-features",
+            "--features",
+            "roles-anywhere",
         ],
         forbidden: NO_SDK,
     },

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// Feature sets of the facade whose method list is pinned by `tests/features`.
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
-const METHOD_SETS: [&str; 6] = ["", "sts", "custom", "iot", "shared", "full"];
+const METHOD_SETS: [&str; 7] = ["", "sts", "custom", "iot", "roles-anywhere", "shared", "full"];
 
 /// The package with that test, whose features are the facade's.
 const FEATURES: &str = "brs-tests-features";
@@ -25,6 +25,8 @@ pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) moto: Venv,
+    /// The Python client of IAM Roles Anywhere.
+    pub(crate) anywhere: Venv,
     /// Variables that say where things of Debian packages are.
     pub(crate) debian: Vec<(&'static str, String)>,
     /// SoftHSM2's settings.
@@ -150,6 +152,10 @@ pub(crate) fn table(
         tests
             .environment
             .push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
+        tests.environment.push((
+            "BRS_ANYWHERE_VENV",
+            outside.anywhere.folder().display().to_string(),
+        ));
         tests
             .environment
             .push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));

@@ -109,8 +109,11 @@ fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
         |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
     let debian = debian::ensure(&workspace.shell()?, software_tpm).map_err(otherwise)?;
     let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
+    let anywhere =
+        Venv::ensure(workspace, "anywhere", include_str!("../anywhere.txt")).map_err(otherwise)?;
     Ok(Outside {
         moto,
+        anywhere,
         debian,
         tokens: tokens::empty_store(workspace, "softhsm2")?,
         software_tpm,

@@ -18,7 +18,6 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use crate::device::pem::blocks::{Broken, Content, blocks, whole};
 use crate::device::pem::kinds::{self, Thing, Wanted, is_der, missing};
 
-const PARAM: &str = "certificate";
 /// RFC 3279 and RFC 5480.
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -126,7 +125,11 @@ impl Facts {
 }
 
 /// The certificates of a file, in its order. `named` begins the errors' sentences.
-pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn read_chain(
+    bytes: &[u8],
+    named: &str,
+    param: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain = certificates(bytes).and_then(|chain| match chain.len() {
         0..=MAX_CHAIN => Ok(chain),
         many => Err(format!(
@@ -155,7 +158,7 @@ pub(crate) fn read_chain(bytes: &[u8], named: &str) -> Result<Vec<CertificateDer
     });
     chain.map_err(|problem| {
         Error::configuration(format!("{named} {problem}"))
-            .with_param(PARAM)
+            .with_param(param)
             .unrecoverable()
     })
 }

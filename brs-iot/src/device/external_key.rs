@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use brs_core::Error;
+use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::SigningKey;
 
@@ -36,10 +37,20 @@ pub(crate) trait ExternalKey: Debug + Send + Sync {
     ) -> Result<(Chain, Arc<dyn OpenedKey>), Error>;
 }
 
-/// A key that was opened. Its signatures block.
+/// A key that was opened. Its signatures for TLS block.
+#[async_trait]
 pub(crate) trait OpenedKey: SigningKey {
     /// Signatures end within this time from now on, for as long as what this gives is kept.
     fn limit_signatures(&self, limit: Duration) -> Arc<Duration>;
+
+    /// Signs a message, in an async call that blocks nobody, and checks the signature against the
+    /// certificate.
+    async fn sign_message(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Error>;
 
     /// Whether it makes none of the signatures of TLS 1.3.
     fn tls12_only(&self) -> bool;

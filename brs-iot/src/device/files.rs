@@ -20,6 +20,7 @@
 //!    adopted leaves none: the next look tries again.
 
 use std::error::Error as _;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +47,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// What files are read, and what was made of them last.
-pub(crate) struct Files {
+pub struct Files {
     device: DeviceParams,
     trust_store: Option<Pem>,
     /// Reading may hang on a network file system, so it has its own threads.
@@ -80,14 +81,16 @@ struct Current {
 }
 
 /// A device and whom it trusts.
-#[derive(Clone)]
-pub(crate) struct Set {
-    pub(crate) device: Arc<Device>,
-    pub(crate) trust: Trust,
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// Certificate and key.
+    pub device: Arc<Device>,
+    /// Whose certificates the device trusts.
+    pub trust: Trust,
     /// Another number, another TLS configuration.
-    pub(crate) generation: u64,
+    pub generation: u64,
     /// Why newer files were not adopted.
-    pub(crate) problem: Option<Error>,
+    pub problem: Option<Error>,
 }
 
 type Digest = [u8; 32];
@@ -95,7 +98,7 @@ type Bytes = Zeroizing<Vec<u8>>;
 
 impl Files {
     /// Reads everything for the first time.
-    pub(crate) async fn load(
+    pub async fn load(
         device: DeviceParams,
         trust_store: Option<Pem>,
         accept_any: bool,
@@ -176,35 +179,35 @@ impl Files {
 
     /// What certificates are judged by: the endpoint's clock, and until that has answered this
     /// machine's.
-    pub(crate) fn now(&self, clock: &Arc<dyn Clock>) -> SystemTime {
+    pub fn now(&self, clock: &Arc<dyn Clock>) -> SystemTime {
         self.server_time.now().unwrap_or_else(|| clock.now())
     }
 
     /// What the endpoint's clock shows.
-    pub(crate) fn server_time(&self) -> Option<SystemTime> {
+    pub fn server_time(&self) -> Option<SystemTime> {
         self.server_time.now()
     }
 
     /// What is in use.
-    pub(crate) fn current(&self) -> Set {
+    pub fn current(&self) -> Set {
         self.current.load().set.clone()
     }
 
     /// A token is reopened at the next look. Files and values in memory are what they were.
-    pub(crate) fn reopen(&self) {
+    pub fn reopen(&self) {
         let stale = self.device.has_external_key();
         self.change(|current| current.stale = stale);
     }
 
     /// The next look reloads the system's authorities, if those are trusted.
-    pub(crate) fn reload_trust(&self) {
+    pub fn reload_trust(&self) {
         self.change(|current| {
             current.trust_stale = matches!(current.set.trust, Trust::System(_));
         });
     }
 
     /// The endpoint accepted the device of that set: the previous one is no longer needed.
-    pub(crate) fn accepted(&self, set: &Set) {
+    pub fn accepted(&self, set: &Set) {
         self.change(|current| {
             // By 3.
             if current.set.generation == set.generation {
@@ -217,7 +220,7 @@ impl Files {
 
     /// The endpoint refused the device of that set. Returns the previous one, if it may still be
     /// accepted.
-    pub(crate) fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
+    pub fn refused(&self, set: &Set, clock: &Arc<dyn Clock>) -> Option<Set> {
         let now = self.now(clock);
         self.change(|current| {
             // By 3.
@@ -239,7 +242,7 @@ impl Files {
     }
 
     /// The endpoint refused the previous device, too.
-    pub(crate) fn forget_previous(&self) {
+    pub fn forget_previous(&self) {
         self.change(|current| {
             current.previous = None;
             current.acting = None;
@@ -247,19 +250,19 @@ impl Files {
     }
 
     /// The endpoint accepted the previous device, that of this set.
-    pub(crate) fn went_back_to(&self, set: &Set) {
+    pub fn went_back_to(&self, set: &Set) {
         self.change(|current| current.acting = Some(Arc::clone(&set.device)));
     }
 
     /// The device that the endpoint accepts, as far as is known: the newest, or the previous one.
-    pub(crate) fn device(&self) -> Arc<Device> {
+    pub fn device(&self) -> Arc<Device> {
         let current = self.current.load();
         Arc::clone(current.acting.as_ref().unwrap_or(&current.set.device))
     }
 
     /// Adopts what changed since the last look, within the time that is `left` of something larger:
     /// a token has all of it, files have half of it and at most 5 s.
-    pub(crate) async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
+    pub async fn look(&self, clock: &Arc<dyn Clock>, left: Option<Duration>) -> Set {
         let limit = left.map_or(LOOK, |left| LOOK.min(left / 2));
         let (stale, trust_stale) = {
             let current = self.current.load();
@@ -473,6 +476,14 @@ impl Current {
     fn use_trust(&mut self, trust: Trust) {
         self.set.trust = trust;
         self.set.generation = self.next_generation();
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files")
+            .field("device", &self.current().device)
+            .finish_non_exhaustive()
     }
 }
 

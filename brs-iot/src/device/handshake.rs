@@ -43,7 +43,8 @@ pub(crate) struct Failure {
 
 /// Who was not trusted, if that was the reason for a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// Nobody: it was something else.
     #[default]
     Nobody,
     /// The endpoint did not take the device's certificate.
@@ -64,7 +65,7 @@ impl Failure {
     }
 
     /// The token's own error, which says more than TLS can.
-    fn of_token(error: Error) -> Self {
+    pub(crate) fn of_token(error: Error) -> Self {
         // A token that is unplugged, busy or hanging is the same device when it is back; a refused
         // PIN is requested at a login.
         let is_refused = error.kind() == ErrorKind::Configuration && error.param() != Some("pin");

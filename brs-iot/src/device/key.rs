@@ -19,6 +19,7 @@ use brs_core::SecretSource;
 use brs_core::kit::Purpose;
 
 mod encryption;
+pub(crate) mod p384;
 
 const PARAM: &str = "private_key";
 pub(super) const PASSPHRASE: Purpose = Purpose {
@@ -74,19 +75,20 @@ pub(crate) fn read(
             (form, der)
         }
     };
-    let der = match form {
+    let typed = match form {
         Form::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der.as_slice())),
         Form::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der.as_slice())),
         Form::Pkcs8 | Form::Encrypted => {
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()))
         }
     };
-    any_supported_type(&der).map_err(|_| {
+    let key = any_supported_type(&typed).map_err(|_| {
         refused(
             "is of an unsupported kind or damaged: give RSA 2048 to 4096, or EC P-256 or P-384"
                 .into(),
         )
-    })
+    })?;
+    Ok(p384::with_sha256(key, &der))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

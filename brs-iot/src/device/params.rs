@@ -17,6 +17,7 @@ use super::pem::Pem;
 use super::{Device, key};
 
 const CERTIFICATE: &str = "the certificate";
+const INTERMEDIATES: &str = "the intermediate certificates";
 const PRIVATE_KEY: &str = "the private key";
 
 /// A device's certificate, and exactly one of a private key and a key on a PKCS#11 token.
@@ -24,6 +25,7 @@ const PRIVATE_KEY: &str = "the private key";
 #[must_use = "a device's parameters do nothing until they are given to something"]
 pub struct DeviceParams {
     pub(crate) certificate: Option<Pem>,
+    pub(crate) intermediates: Option<Pem>,
     pub(crate) private_key: Option<Pem>,
     pub(crate) passphrase: Option<SecretSource>,
     /// In place of a private key: a token's.
@@ -39,6 +41,13 @@ impl DeviceParams {
     /// The device's certificate, followed by those that lead to its authority, if any.
     pub fn certificate(mut self, certificate: impl Into<Pem>) -> Self {
         self.certificate = Some(certificate.into());
+        self
+    }
+
+    /// The certificates that lead to the device's authority, if they do not follow the device's own
+    /// in [`certificate`](Self::certificate).
+    pub fn intermediates(mut self, intermediates: impl Into<Pem>) -> Self {
+        self.intermediates = Some(intermediates.into());
         self
     }
 
@@ -89,6 +98,7 @@ impl DeviceParams {
         }
         let given = [
             (&self.certificate, CERTIFICATE, "certificate"),
+            (&self.intermediates, INTERMEDIATES, "intermediates"),
             (&self.private_key, PRIVATE_KEY, "private_key"),
         ];
         for (pem, what, param) in given {
@@ -117,7 +127,7 @@ impl DeviceParams {
 
     /// Whether files are read, which may change.
     pub(crate) fn has_files(&self) -> bool {
-        [&self.certificate, &self.private_key]
+        [&self.certificate, &self.intermediates, &self.private_key]
             .into_iter()
             .flatten()
             .any(Pem::is_file)
@@ -130,6 +140,7 @@ impl DeviceParams {
         };
         Ok(Contents {
             certificate: read(&self.certificate, CERTIFICATE, "certificate")?,
+            intermediates: read(&self.intermediates, INTERMEDIATES, "intermediates")?,
             private_key: read(&self.private_key, PRIVATE_KEY, "private_key")?,
             passphrase: self.passphrase.as_ref().and_then(|source| {
                 let text = source.look(key::PASSPHRASE)?;
@@ -153,7 +164,11 @@ impl DeviceParams {
             let Some(external) = &self.external_key else {
                 return self.validate().and_then(|()| Err(no_certificate()));
             };
-            let (chain, key) = external.open(chain, now, left).await?;
+            let is_beside_the_key = chain.is_none();
+            let (mut chain, key) = external.open(chain, now, left).await?;
+            if is_beside_the_key {
+                chain.extend(self.further(contents)?);
+            }
             let timeout = external.signature_timeout();
             return Device::external(chain, key, timeout, &self.named_certificate());
         };
@@ -167,11 +182,20 @@ impl DeviceParams {
         &self,
         contents: &Contents,
     ) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
-        contents
-            .certificate
-            .as_ref()
-            .map(|bytes| read_chain(bytes, &self.named_certificate()))
-            .transpose()
+        let Some(bytes) = &contents.certificate else {
+            return Ok(None);
+        };
+        let mut chain = read_chain(bytes, &self.named_certificate(), "certificate")?;
+        chain.extend(self.further(contents)?);
+        Ok(Some(chain))
+    }
+
+    /// The intermediate certificates that were read.
+    fn further(&self, contents: &Contents) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let (Some(pem), Some(bytes)) = (&self.intermediates, &contents.intermediates) else {
+            return Ok(Vec::new());
+        };
+        read_chain(bytes, &pem.named(INTERMEDIATES), "intermediates")
     }
 
     /// The private key that was read. Blocks: a pass phrase may be asked for.
@@ -218,6 +242,7 @@ pub(super) fn no_certificate() -> Error {
 /// The bytes of certificate and key, where they are given.
 pub(crate) struct Contents {
     pub(crate) certificate: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) intermediates: Option<Zeroizing<Vec<u8>>>,
     pub(crate) private_key: Option<Zeroizing<Vec<u8>>>,
     /// The pass phrase, where it can be had without asking anybody: another one is a reason to try
     /// a key again.

@@ -92,7 +92,8 @@ impl Pem {
 
     /// Checks that it is a path or content. `what` begins the error's sentence, as in "the
     /// certificate".
-    pub(crate) fn validate(&self, what: &str, param: &str) -> Result<(), Error> {
+    #[doc(hidden)]
+    pub fn validate(&self, what: &str, param: &str) -> Result<(), Error> {
         let Kind::Neither(neither) = self.0 else {
             return Ok(());
         };

@@ -6,6 +6,7 @@
 //!
 //! No lock is needed, so a forked child waits for none.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use brs_core::Clock;
 
 /// The clock of a session's endpoint.
-pub(crate) struct ServerTime {
+pub struct ServerTime {
     clock: Arc<dyn Clock>,
     /// The last `Date`, and the monotonic instant at which it came.
     heard: ArcSwapOption<(SystemTime, Duration)>,
@@ -21,7 +22,7 @@ pub(crate) struct ServerTime {
 
 impl ServerTime {
     /// Nothing heard yet.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             heard: ArcSwapOption::empty(),
@@ -29,15 +30,23 @@ impl ServerTime {
     }
 
     /// An answer that has just come.
-    pub(crate) fn hear(&self, date: SystemTime) {
+    pub fn hear(&self, date: SystemTime) {
         let heard = Arc::new((date, self.clock.monotonic()));
         self.heard.store(Some(heard));
     }
 
     /// The endpoint's present; `None` until it has answered.
-    pub(crate) fn now(&self) -> Option<SystemTime> {
+    pub fn now(&self) -> Option<SystemTime> {
         let (date, at) = **self.heard.load().as_ref()?;
         date.checked_add(self.clock.monotonic().saturating_sub(at))
+    }
+}
+
+impl fmt::Debug for ServerTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTime")
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }
 

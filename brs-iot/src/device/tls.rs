@@ -4,6 +4,7 @@
 //! is neither used nor set. TLS 1.2 and 1.3, the latter not where a token cannot make its
 //! signatures. Time is the session's clock.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -33,7 +34,7 @@ const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
 
 /// Whose certificates are trusted.
 #[derive(Clone)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// Those of the system's authorities.
     System(Arc<RootCertStore>),
     /// Those of the given authorities; with the name of the store and what of it was ignored.
@@ -136,6 +137,16 @@ impl Trust {
     /// The trust store's content. Blocks.
     pub(crate) fn read(pem: &Pem) -> Result<zeroize::Zeroizing<Vec<u8>>, Error> {
         pem.read(TRUST_STORE, PARAM)
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(_) => f.write_str("System"),
+            Self::Given(_, named) => f.debug_tuple("Given").field(named).finish(),
+            Self::Anybody => f.write_str("Anybody"),
+        }
     }
 }
 

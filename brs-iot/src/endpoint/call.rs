@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use brs_core::{Clock, RefreshContext, TemporaryCredentials};
 use reqwest::{Client, Request, Response};
@@ -18,11 +19,12 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::device::Device;
 use crate::device::files::Set;
 use crate::device::limits::{ON_A_WORKER, in_time};
 use crate::device::tls::Trust;
 use crate::endpoint::client::Clients;
-use crate::endpoint::error::{self, Answer, Call, Failed};
+use crate::endpoint::failed::{self, Answer, Failed, Target};
 use crate::endpoint::response::{self, MAX_BODY};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -34,9 +36,34 @@ const LAST_RESORT: Duration = Duration::from_secs(1);
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) timeout: Duration,
-    pub(crate) max_attempts: u32,
+pub struct Limits {
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// The first included.
+    pub max_attempts: u32,
+}
+
+/// What is asked for, and what the answers mean.
+#[async_trait]
+pub trait Ask: Send + Sync {
+    /// Whom the call is for.
+    fn target(&self) -> &Target<'_>;
+
+    /// Completes an attempt's request, within `limit`. Default: as it is.
+    async fn complete(&self, request: Request, limit: Duration) -> Result<Request, Failed> {
+        let _ = limit;
+        Ok(request)
+    }
+
+    /// Whether an answer with this status holds credentials.
+    fn is_success(&self, status: u16) -> bool;
+
+    /// The credentials of such an answer; or what is wrong, as the end of a sentence that begins
+    /// with "an answer that".
+    fn read(&self, answer: &Answer) -> Result<TemporaryCredentials, String>;
+
+    /// The error for any other answer.
+    fn refused(&self, answer: &Answer) -> Failed;
 }
 
 /// What a token's signature may take by default: more than that is added to the limits.
@@ -45,7 +72,7 @@ const SIGNATURE: Duration = Duration::from_secs(10);
 impl Limits {
     /// The limit of an attempt: a signature that may take longer than usual, perhaps for a person's
     /// PIN, makes it longer.
-    pub(crate) fn of(&self, set: &Set) -> Duration {
+    pub fn of(&self, set: &Set) -> Duration {
         self.timeout
             + Some(set.device.signature_timeout())
                 .filter(|limit| *limit > SIGNATURE)
@@ -53,12 +80,12 @@ impl Limits {
     }
 }
 
-/// Fetches credentials, in as many attempts as are useful. `call` has what messages need.
-pub(crate) async fn fetch(
+/// Fetches credentials, in as many attempts as are useful.
+pub async fn fetch(
     clients: &Clients,
     set: &Set,
     limits: Limits,
-    call: &Call<'_>,
+    ask: &dyn Ask,
     cx: &RefreshContext,
 ) -> Result<TemporaryCredentials, Failed> {
     let mut waits = ExponentialBuilder::new()
@@ -72,7 +99,7 @@ pub(crate) async fn fetch(
     let mut earlier: Option<Failed> = None;
     loop {
         let is_cut = within(cx.time_left()) < limits.of(set);
-        let mut failed = match attempt(clients, set, limits, call, cx).await {
+        let mut failed = match attempt(clients, set, limits, ask, cx).await {
             Err(failed) if failed.again => failed,
             done => return done,
         };
@@ -102,30 +129,31 @@ async fn attempt(
     clients: &Clients,
     set: &Set,
     limits: Limits,
-    call: &Call<'_>,
+    ask: &dyn Ask,
     cx: &RefreshContext,
 ) -> Result<TemporaryCredentials, Failed> {
     let limit = limits.of(set).min(within(cx.time_left()));
     let client = clients.of(set).map_err(Failed::at_rest)?;
-    // A token's own error is to be seen, and not that of a call which is late because of it.
-    let signature_limit = set.device.limit_signatures(within(limit));
-    let driven = drive(
-        client,
-        clients.request(limit + LAST_RESORT),
-        set,
-        signature_limit,
-    );
+    let request = clients.request(limit + LAST_RESORT);
+    let driven = async {
+        let request = ask.complete(request, within(limit)).await?;
+        // A token's own error is to be seen, and not that of a call which is late because of it.
+        let signature_limit = set.device.limit_signatures(within(limit));
+        let blocks = ask.target().shown.is_some_and(Device::may_block);
+        Ok(drive(client, request, blocks, signature_limit).await)
+    };
     let result = match in_time(cx.clock(), limit, driven).await {
-        None => Err(error::late(call)),
-        Some(None) => Err(error::lost(call)),
-        Some(Some(outcome)) => {
+        None => Err(failed::late(ask.target())),
+        Some(Err(failed)) => Err(failed),
+        Some(Ok(None)) => Err(failed::lost(ask.target())),
+        Some(Ok(Some(outcome))) => {
             if let Some(date) = outcome
                 .date()
                 .filter(|_| !matches!(set.trust, Trust::Anybody))
             {
                 clients.server_time().hear(date);
             }
-            judge(outcome, call)
+            judge(outcome, ask)
         }
     };
     result.inspect_err(|failed| {
@@ -140,7 +168,7 @@ async fn attempt(
 
 /// What the engine grants, less a little: the error of a call that is late is to be seen, and not
 /// the engine's.
-pub(crate) fn within(time_left: Duration) -> Duration {
+pub fn within(time_left: Duration) -> Duration {
     time_left - (time_left / 10).min(Duration::from_secs(1))
 }
 
@@ -154,19 +182,14 @@ pub(crate) fn within(time_left: Duration) -> Duration {
 async fn drive(
     client: Client,
     request: Request,
-    set: &Set,
+    blocks: bool,
     signature_limit: Option<Arc<Duration>>,
 ) -> Option<Outcome> {
     let handle = match Handle::try_current() {
-        Ok(handle)
-            if set.device.may_block()
-                && handle.runtime_flavor() == RuntimeFlavor::CurrentThread =>
-        {
-            handle
-        }
+        Ok(handle) if blocks && handle.runtime_flavor() == RuntimeFlavor::CurrentThread => handle,
         // Not from elsewhere: a connection that is used from two threads is often not back when it
         // is wanted next.
-        Ok(_) if set.device.may_block() => {
+        Ok(_) if blocks => {
             return Some(ON_A_WORKER.scope((), exchange(client, request)).await);
         }
         _ => return Some(exchange(client, request).await),
@@ -232,7 +255,7 @@ fn head(response: &Response) -> Answer {
     };
     Answer {
         status: response.status().as_u16(),
-        code: header("x-amzn-errortype").map(error::code_of),
+        code: header("x-amzn-errortype").map(failed::code_of),
         request_id: header("x-amzn-requestid").map(str::to_owned),
         date: header("date").and_then(response::http_date),
         retry_after: header("retry-after").and_then(response::retry_after),
@@ -241,26 +264,28 @@ fn head(response: &Response) -> Answer {
     }
 }
 
-fn judge(outcome: Outcome, call: &Call<'_>) -> Result<TemporaryCredentials, Failed> {
+fn judge(outcome: Outcome, ask: &dyn Ask) -> Result<TemporaryCredentials, Failed> {
+    let target = ask.target();
     let answer = match outcome {
         Outcome::Whole(answer) => answer,
         // The status says more than a body that is too long or incomplete; the rest of it is still
         // arriving.
-        Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if answer.status != 200 => {
+        Outcome::TooLong(answer) | Outcome::CutOff(answer, _) if !ask.is_success(answer.status) => {
             return Err(Failed {
                 fresh: true,
-                ..error::refused(&answer, call)
+                ..ask.refused(&answer)
             });
         }
-        Outcome::TooLong(answer) => return Err(error::too_long(&answer, call)),
-        Outcome::CutOff(answer, error) => return Err(error::cut_off(&error, &answer, call)),
-        Outcome::Unanswered(error) => return Err(error::unanswered(&error, call)),
+        Outcome::TooLong(answer) => return Err(failed::too_long(&answer, target)),
+        Outcome::CutOff(answer, error) => return Err(failed::cut_off(&error, &answer, target)),
+        Outcome::Unanswered(error) => return Err(failed::unanswered(&error, target)),
     };
-    if answer.status != 200 {
-        return Err(error::refused(&answer, call));
+    if !ask.is_success(answer.status) {
+        return Err(ask.refused(&answer));
     }
-    let set = response::credentials(&answer.body)
-        .map_err(|problem| error::unreadable(&problem, &answer, call))?;
+    let set = ask
+        .read(&answer)
+        .map_err(|problem| failed::unreadable(&problem, &answer, target))?;
     Ok(match answer.date {
         Some(date) => set.with_server_time(date),
         None => set,

@@ -11,78 +11,66 @@
 //! 2. A call has a clone of its client: giving the kept one up, or replacing it, ends no call.
 //! 3. A client is dropped without the lock: its last clone closes connections.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use brs_core::kit::PerProcess;
 use brs_core::{Clock, Error, SecretString};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Request, Url};
+use reqwest::{Client, Request};
 
 use crate::device::files::Set;
 use crate::device::server_time::ServerTime;
 use crate::device::tls;
 use crate::endpoint::proxy::Proxy;
 
-const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
-const DURATION: HeaderName = HeaderName::from_static("x-amzn-iot-credential-duration-seconds");
-const USER_AGENT: &str = concat!("brs-iot/", env!("CARGO_PKG_VERSION"));
-
 /// The settings of the clients and the one that is in use.
-pub(crate) struct Clients {
-    url: Url,
-    headers: HeaderMap,
+pub struct Clients {
+    template: Request,
+    user_agent: &'static str,
     /// By whether a call was late before.
     connect_timeouts: [Duration; 2],
     was_late: AtomicBool,
     proxy: Proxy,
     clock: Arc<dyn Clock>,
     server_time: Arc<ServerTime>,
+    /// Whether TLS shows the device's certificate.
+    shows_device: bool,
     /// With the generation of the set it was built for. A forked child builds its own: the
     /// connections' tasks are the parent's.
     kept: PerProcess<Mutex<Option<(u64, Client)>>>,
 }
 
 impl Clients {
-    pub(crate) fn new(
-        url: &str,
-        thing_name: Option<&str>,
-        duration: Option<Duration>,
+    /// `template` is what each request begins with.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error for a proxy in the environment that cannot be used.
+    pub fn new(
+        template: Request,
+        user_agent: &'static str,
         connect_timeouts: [Duration; 2],
         proxy: Option<SecretString>,
         clock: Arc<dyn Clock>,
         server_time: Arc<ServerTime>,
+        shows_device: bool,
     ) -> Result<Self, Error> {
-        let refused = |param: &str| {
-            Error::validation(format!("`{param}` cannot be sent"))
-                .with_param(param)
-                .unrecoverable()
-        };
-        let url = Url::parse(url).map_err(|_| refused("endpoint"))?;
-        let mut headers = HeaderMap::new();
-        if let Some(thing_name) = thing_name {
-            headers.insert(
-                THING_NAME,
-                HeaderValue::from_str(thing_name).map_err(|_| refused("thing_name"))?,
-            );
-        }
-        if let Some(duration) = duration {
-            headers.insert(DURATION, HeaderValue::from(duration.as_secs()));
-        }
         let proxy = match proxy {
             Some(url) => Proxy::given(url),
-            None => Proxy::of_environment(url.as_str())?,
+            None => Proxy::of_environment(template.url().as_str(), shows_device)?,
         };
         Ok(Self {
-            url,
-            headers,
+            template,
+            user_agent,
             connect_timeouts,
             was_late: AtomicBool::new(false),
             proxy,
             clock,
             server_time,
+            shows_device,
             kept: PerProcess::new(),
         })
     }
@@ -106,7 +94,7 @@ impl Clients {
     }
 
     /// Gives the kept client up: its connections, and what TLS remembers of earlier ones.
-    pub(crate) fn give_up(&self) {
+    pub fn give_up(&self) {
         let client = self
             .kept
             .get()
@@ -128,34 +116,47 @@ impl Clients {
     }
 
     /// The endpoint's clock.
-    pub(crate) fn server_time(&self) -> &ServerTime {
+    pub fn server_time(&self) -> &ServerTime {
         &self.server_time
     }
 
     /// The request, which has `limit` on the real clock: a last resort, the session's clock has its
     /// own limit.
     pub(crate) fn request(&self, limit: Duration) -> Request {
-        let mut request = Request::new(reqwest::Method::GET, self.url.clone());
-        *request.headers_mut() = self.headers.clone();
+        let mut request = Request::new(self.template.method().clone(), self.template.url().clone());
+        *request.headers_mut() = self.template.headers().clone();
         *request.timeout_mut() = Some(limit);
         request
     }
 
     fn build(&self, set: &Set) -> Result<Client, Error> {
+        let tls = if self.shows_device {
+            tls::config(&set.device, &set.trust, &self.clock)?
+        } else {
+            tls::anonymous(&set.trust, &self.clock)?
+        };
         let builder = Client::builder()
-            .tls_backend_preconfigured(tls::config(&set.device, &set.trust, &self.clock)?)
+            .tls_backend_preconfigured(tls)
             .https_only(true)
             .http1_only()
             .redirect(Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
-            .user_agent(USER_AGENT)
+            .user_agent(self.user_agent)
             .pool_max_idle_per_host(1)
             .connect_timeout(self.connect_timeout());
         let built = self.proxy.apply(builder)?.build();
         built.map_err(|error| {
             Error::configuration("the HTTP client cannot be set up").with_source(error)
         })
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients")
+            .field("shows_device", &self.shows_device)
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,13 +174,13 @@ mod tests {
         let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
         let limits = [Duration::from_secs(5), Duration::from_secs(10)];
         let clients = Clients::new(
-            "https://localhost/",
-            None,
-            None,
+            Request::new(reqwest::Method::GET, "https://localhost/".parse().unwrap()),
+            "brs-iot",
             limits,
             None,
             clock,
             server_time,
+            true,
         )
         .unwrap();
         assert_eq!(clients.connect_timeout(), limits[0]);

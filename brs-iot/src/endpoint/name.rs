@@ -205,6 +205,22 @@ pub fn wrong_partition(region: &str, domain: &str) -> Option<String> {
     })
 }
 
+/// What names end in within a partition: the usual ones, then the dual-stack ones.
+pub fn domains(partition: &str) -> Option<[&'static str; 2]> {
+    let begin = match partition {
+        "aws" | "aws-us-gov" => "",
+        "aws-cn" => "cn-",
+        "aws-eusc" => "eusc-",
+        "aws-iso" => "us-iso-",
+        "aws-iso-b" => "us-isob-",
+        "aws-iso-e" => "eu-isoe-",
+        "aws-iso-f" => "us-isof-",
+        _ => return None,
+    };
+    let found = PARTITIONS.iter().find(|(known, _)| *known == begin);
+    found.map(|(_, domains)| *domains)
+}
+
 /// Checks a role alias: 1–128 of `[\w=,@-]`.
 pub(crate) fn check_role_alias(alias: &str) -> Result<(), Error> {
     check_name("role_alias", alias, "=,@-")
@@ -236,7 +252,7 @@ fn check_name(param: &str, text: &str, extra: &str) -> Result<(), Error> {
 }
 
 /// Checks how long credentials are to be valid: 900–43200 whole seconds.
-pub(crate) fn check_duration(duration: Duration) -> Result<(), Error> {
+pub fn check_duration(duration: Duration) -> Result<(), Error> {
     let seconds = duration.as_secs();
     let problem = if duration.subsec_nanos() != 0 {
         "must be whole seconds: AWS accepts no fractions".to_owned()

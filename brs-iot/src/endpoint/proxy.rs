@@ -34,12 +34,17 @@ impl Proxy {
         Self::Given(url)
     }
 
-    /// The way to `url` according to this process's environment.
-    pub(crate) fn of_environment(url: &str) -> Result<Self, Error> {
-        Self::of(|name| env::var(name).ok(), url)
+    /// The way to `url` according to this process's environment; `shows_device`: TLS shows the
+    /// device's certificate, to the proxy, too.
+    pub(crate) fn of_environment(url: &str, shows_device: bool) -> Result<Self, Error> {
+        Self::of(|name| env::var(name).ok(), url, shows_device)
     }
 
-    fn of(variable: impl Fn(&str) -> Option<String>, url: &str) -> Result<Self, Error> {
+    fn of(
+        variable: impl Fn(&str) -> Option<String>,
+        url: &str,
+        shows_device: bool,
+    ) -> Result<Self, Error> {
         let Ok(url) = url.parse() else {
             return Ok(Self::Direct);
         };
@@ -63,9 +68,14 @@ impl Proxy {
                 continue;
             };
             if proxy.uri().scheme_str() != Some("http") {
+                let problem = if shows_device {
+                    " and would see the device's certificate"
+                } else {
+                    ", the only kind that is supported"
+                };
                 return Err(Error::configuration(format!(
-                    "the proxy in the environment variable `{name}` is not an `http://` proxy and \
-                     would see the device's certificate: list the endpoint in `NO_PROXY`, or give \
+                    "the proxy in the environment variable `{name}` is not an `http://` \
+                     proxy{problem}: list the endpoint in `NO_PROXY`, or give \
                      an `http://` proxy there or in `proxy`"
                 ))
                 .with_param("proxy")
@@ -109,7 +119,7 @@ impl Proxy {
 ///
 /// A configuration error for a proxy that would be shown the device's certificate.
 pub fn proxy_of_environment(url: &str) -> Result<Option<(String, Option<HeaderValue>)>, Error> {
-    Ok(match Proxy::of_environment(url)? {
+    Ok(match Proxy::of_environment(url, true)? {
         Proxy::Environment { url, authorization } => Some((url, authorization)),
         Proxy::Direct | Proxy::Given(_) => None,
     })
@@ -129,7 +139,7 @@ mod tests {
                 .find(|(of, _)| *of == name)
                 .map(|(_, value)| value.to_string())
         };
-        Ok(match Proxy::of(variable, ENDPOINT)? {
+        Ok(match Proxy::of(variable, ENDPOINT, true)? {
             Proxy::Environment { url, authorization } => Some((url, authorization.is_some())),
             Proxy::Direct | Proxy::Given(_) => None,
         })

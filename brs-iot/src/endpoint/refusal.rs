@@ -53,7 +53,7 @@ impl Refusal {
     pub(crate) fn text(self, status: u16, message: Option<&str>, call: &Call<'_>) -> String {
         let (alias, endpoint, certificate) = (
             call.role_alias,
-            call.endpoint,
+            call.target.endpoint,
             call.device.certificate_sha256(),
         );
         match self {

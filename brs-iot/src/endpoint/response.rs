@@ -18,16 +18,18 @@ use serde_json::error::Category;
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// A map is a map: serde's own structs read lists, too, by position.
-struct FromMap<T>(T);
+#[derive(Debug)]
+pub struct FromMap<T>(pub T);
 
 #[derive(serde::Deserialize)]
 struct Answer {
     credentials: Option<FromMap<Fields>>,
 }
 
-#[derive(serde::Deserialize)]
+/// The fields of a credential set.
+#[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields {
+pub struct Fields {
     access_key_id: Option<SecretString>,
     secret_access_key: Option<SecretString>,
     session_token: Option<SecretString>,
@@ -57,69 +59,80 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromMap<T> {
 /// Reads a success; or what is wrong with it, as the end of a sentence that begins with "an answer
 /// that".
 pub(crate) fn credentials(body: &[u8]) -> Result<TemporaryCredentials, String> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err("is empty".into());
-    }
-    let FromMap(answer) = serde_json::from_slice::<FromMap<Answer>>(body).map_err(|error| {
-        match error.classify() {
-            Category::Eof => "is cut off".to_owned(),
-            Category::Data => {
-                "is JSON of another shape: `credentials` must be a map of strings".to_owned()
-            }
-            Category::Syntax | Category::Io => format!("is not JSON{}", guess(body)),
-        }
-    })?;
+    let FromMap(answer) =
+        read_json::<FromMap<Answer>>(body, "`credentials` must be a map of strings")?;
     let Some(FromMap(fields)) = answer.credentials else {
         return Err("has no `credentials`".into());
     };
-    let fields = [
-        ("accessKeyId", fields.access_key_id),
-        ("secretAccessKey", fields.secret_access_key),
-        ("sessionToken", fields.session_token),
-        ("expiration", fields.expiration),
-    ];
-    let missing: Vec<String> = fields
-        .iter()
-        .filter(|(_, value)| value.as_ref().is_none_or(|value| value.expose().is_empty()))
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    let odd: Vec<String> = fields
-        .iter()
-        .filter(|(_, value)| {
-            value
-                .as_ref()
-                .is_some_and(|value| value.expose().contains(odd))
-        })
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
-    let [
-        (_, Some(access_key_id)),
-        (_, Some(secret_access_key)),
-        (_, Some(session_token)),
-        (_, Some(expiration)),
-    ] = &fields
-    else {
-        return Err(format!("lacks {}", missing.join(", ")));
-    };
-    if !missing.is_empty() {
-        return Err(format!("lacks {}", missing.join(", ")));
+    fields.into_credentials()
+}
+
+/// Reads a body as JSON; `shape` says what it must be, for errors as those of `credentials`.
+pub fn read_json<T: serde::de::DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err("is empty".into());
     }
-    if !odd.is_empty() {
-        return Err(format!(
-            "has white space or control characters in {}",
-            odd.join(", ")
-        ));
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Eof => "is cut off".to_owned(),
+        Category::Data => format!("is JSON of another shape: {shape}"),
+        Category::Syntax | Category::Io => format!("is not JSON{}", guess(body)),
+    })
+}
+
+impl Fields {
+    /// The credentials, if all of it is there and well-formed; errors are as those of
+    /// `credentials`.
+    pub fn into_credentials(self) -> Result<TemporaryCredentials, String> {
+        let fields = [
+            ("accessKeyId", self.access_key_id),
+            ("secretAccessKey", self.secret_access_key),
+            ("sessionToken", self.session_token),
+            ("expiration", self.expiration),
+        ];
+        let missing: Vec<String> = fields
+            .iter()
+            .filter(|(_, value)| value.as_ref().is_none_or(|value| value.expose().is_empty()))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        let odd: Vec<String> = fields
+            .iter()
+            .filter(|(_, value)| {
+                value
+                    .as_ref()
+                    .is_some_and(|value| value.expose().contains(odd))
+            })
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let [
+            (_, Some(access_key_id)),
+            (_, Some(secret_access_key)),
+            (_, Some(session_token)),
+            (_, Some(expiration)),
+        ] = &fields
+        else {
+            return Err(format!("lacks {}", missing.join(", ")));
+        };
+        if !missing.is_empty() {
+            return Err(format!("lacks {}", missing.join(", ")));
+        }
+        if !odd.is_empty() {
+            return Err(format!(
+                "has white space or control characters in {}",
+                odd.join(", ")
+            ));
+        }
+        let expiration =
+            time(expiration.expose(), Format::DateTimeWithOffset).ok_or_else(|| {
+                "has an `expiration` that is not an ISO 8601 time with an offset".to_owned()
+            })?;
+        Ok(TemporaryCredentials::new(
+            access_key_id.expose(),
+            secret_access_key.expose(),
+            Some(session_token.expose().to_owned()),
+            Some(expiration),
+        ))
     }
-    let expiration = time(expiration.expose(), Format::DateTimeWithOffset).ok_or_else(|| {
-        "has an `expiration` that is not an ISO 8601 time with an offset".to_owned()
-    })?;
-    Ok(TemporaryCredentials::new(
-        access_key_id.expose(),
-        secret_access_key.expose(),
-        Some(session_token.expose().to_owned()),
-        Some(expiration),
-    ))
 }
 
 /// What the body may be instead, where that is easy to see.
@@ -133,7 +146,7 @@ fn guess(body: &[u8]) -> &'static str {
 }
 
 /// AWS's words in an error's body.
-pub(crate) fn message(body: &[u8]) -> Option<String> {
+pub fn message(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Refusal {
         #[serde(alias = "Message")]
@@ -151,7 +164,7 @@ pub(crate) fn http_date(text: &str) -> Option<SystemTime> {
 
 /// `Retry-After`, in either of its forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryAfter {
+pub enum RetryAfter {
     Wait(Duration),
     /// By the endpoint's clock.
     Until(SystemTime),

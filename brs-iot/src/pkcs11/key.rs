@@ -13,8 +13,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use brs_core::kit::PerProcess;
-use brs_core::{Clock as _, SecretString, SystemClock};
+use brs_core::{Clock as _, Error, SecretString, SystemClock};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
@@ -56,8 +57,31 @@ impl TokenKey {
         let left = until.map(|until| until.saturating_sub(SystemClock::new().monotonic()));
         left.map_or(self.0.limit, |left| left.min(self.0.limit))
     }
+
+    /// The token's signature, which fits the certificate.
+    async fn signature(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let Inner {
+            thread,
+            key,
+            certificate,
+            ..
+        } = &*self.0;
+        let (signing, certificate, message) =
+            (Arc::clone(key), Arc::clone(certificate), message.to_vec());
+        let work = move |desk: &mut Desk, pin: Option<&SecretString>| {
+            desk.sign(&signing, pin, scheme, &message, &certificate)
+        };
+        let signed = asking::work(thread, key, Until::new(limit), Arc::new(work)).await?;
+        signed.map_err(|failure| failure.into_error(thread))
+    }
 }
 
+#[async_trait]
 impl OpenedKey for TokenKey {
     /// Afterwards each has the key's own limit only. A later one takes its place, and outlives it.
     fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
@@ -65,6 +89,16 @@ impl OpenedKey for TokenKey {
         let kept = self.0.until.get();
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&until);
         until
+    }
+
+    async fn sign_message(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        self.signature(scheme, message, limit.min(self.limit()))
+            .await
     }
 
     fn tls12_only(&self) -> bool {
@@ -106,21 +140,8 @@ struct TokenSigner {
 
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        let Inner {
-            thread,
-            key,
-            certificate,
-            ..
-        } = &*self.key.0;
-        let (signing, certificate, message) =
-            (Arc::clone(key), Arc::clone(certificate), message.to_vec());
-        let scheme = self.scheme;
-        let work = move |desk: &mut Desk, pin: Option<&SecretString>| {
-            desk.sign(&signing, pin, scheme, &message, &certificate)
-        };
-        let until = Until::new(self.key.limit());
-        telling_tokio(|| block_on(asking::work(thread, key, until, Arc::new(work))))
-            .and_then(|signed| signed.map_err(|failure| failure.into_error(thread)))
+        let signing = self.key.signature(self.scheme, message, self.key.limit());
+        telling_tokio(|| block_on(signing))
             .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))
     }
 

@@ -17,6 +17,8 @@ use rustls::SignatureScheme;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::{EndEntityCert, aws_lc_rs as algorithms};
 
+use crate::device::key::p384::P384_SHA256;
+
 /// What the module is asked to do.
 pub(super) struct Recipe<'a> {
     pub(super) mechanism: Mechanism<'static>,
@@ -81,7 +83,7 @@ pub(super) fn recipe<'a>(
 pub(super) fn encoded(scheme: SignatureScheme, signature: Vec<u8>) -> Option<Vec<u8>> {
     let half = match scheme {
         SignatureScheme::ECDSA_NISTP256_SHA256 => 32,
-        SignatureScheme::ECDSA_NISTP384_SHA384 => 48,
+        SignatureScheme::ECDSA_NISTP384_SHA384 | P384_SHA256 => 48,
         _ => return Some(signature),
     };
     (signature.len() == 2 * half).then(|| {
@@ -131,6 +133,7 @@ fn algorithm(scheme: SignatureScheme) -> Option<&'static dyn SignatureVerificati
         SignatureScheme::RSA_PSS_SHA512 => algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
         SignatureScheme::ECDSA_NISTP256_SHA256 => algorithms::ECDSA_P256_SHA256,
         SignatureScheme::ECDSA_NISTP384_SHA384 => algorithms::ECDSA_P384_SHA384,
+        P384_SHA256 => algorithms::ECDSA_P384_SHA256,
         _ => return None,
     })
 }
@@ -165,7 +168,7 @@ fn kind(scheme: SignatureScheme) -> Option<(Kind, &'static Hash)> {
         SignatureScheme::RSA_PSS_SHA256 => (Kind::Pss, &SHA256),
         SignatureScheme::RSA_PSS_SHA384 => (Kind::Pss, &SHA384),
         SignatureScheme::RSA_PSS_SHA512 => (Kind::Pss, &SHA512),
-        SignatureScheme::ECDSA_NISTP256_SHA256 => (Kind::Ecdsa, &SHA256),
+        SignatureScheme::ECDSA_NISTP256_SHA256 | P384_SHA256 => (Kind::Ecdsa, &SHA256),
         SignatureScheme::ECDSA_NISTP384_SHA384 => (Kind::Ecdsa, &SHA384),
         _ => return None,
     })

@@ -11,6 +11,8 @@ const EXPECTED: &[&str] = &[
     "imds",
     #[cfg(feature = "iot")]
     "iot",
+    #[cfg(feature = "roles-anywhere")]
+    "roles-anywhere",
     #[cfg(feature = "shared")]
     "shared",
     #[cfg(feature = "sts")]
@@ -67,6 +69,7 @@ async fn a_method_of_an_absent_feature_names_the_feature() {
         ("sts-web-identity", "sts"),
         ("custom", "custom"),
         ("iot", "iot"),
+        ("roles-anywhere", "roles-anywhere"),
         ("shared", "shared"),
     ] {
         if EXPECTED.contains(&name) {

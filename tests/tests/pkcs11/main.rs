@@ -13,6 +13,7 @@
     reason = "a helper that panics fails its test, like the test's own body"
 )]
 
+mod anywhere;
 mod away;
 mod bench;
 mod finding;

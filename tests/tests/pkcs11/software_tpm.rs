@@ -10,6 +10,7 @@ use brs_iot::pkcs11::hook::hung_after;
 use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
+use crate::anywhere::gets_credentials;
 use crate::bench::{
     Authority, Bench, ForBrs as _, Kind, PIN, alone_with_a_tpm, run, signal_the_tpm,
 };
@@ -64,6 +65,24 @@ fn a_p384_key_of_a_tpm_works_with_both_versions_of_tls() {
     alone_with_a_tpm(|bench| {
         both_versions_of_tls(&bench, Kind::P384, SignatureScheme::ECDSA_NISTP384_SHA384)
     });
+}
+
+#[test]
+#[ignore = "needs a software TPM"]
+fn an_rsa_key_of_a_tpm_signs_requests_for_roles_anywhere() {
+    alone_with_a_tpm(|bench| gets_credentials(&bench.token("server"), Kind::Rsa(2048)));
+}
+
+#[test]
+#[ignore = "needs a software TPM"]
+fn a_p256_key_of_a_tpm_signs_requests_for_roles_anywhere() {
+    alone_with_a_tpm(|bench| gets_credentials(&bench.token("server"), Kind::P256));
+}
+
+#[test]
+#[ignore = "needs a software TPM"]
+fn a_p384_key_of_a_tpm_signs_requests_for_roles_anywhere() {
+    alone_with_a_tpm(|bench| gets_credentials(&bench.token("server"), Kind::P384));
 }
 
 #[test]

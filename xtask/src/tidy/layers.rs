@@ -45,6 +45,10 @@ const LAYERS: [(&str, &[&[&str]]); 5] = [
         ],
     ),
     (
+        "brs-roles-anywhere",
+        &[&["strategy"], &["params"], &["service"], &["request"]],
+    ),
+    (
         "brs-mqtt",
         &[
             &["open"],

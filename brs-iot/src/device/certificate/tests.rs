@@ -71,10 +71,10 @@ fn the_kind_of_key_is_told_and_which_may_be_a_devices() {
 fn a_chain_keeps_its_order_in_pem_and_may_be_one_in_der() {
     let (first, second) = (certificate(), certificate());
     let pem = format!("text before\n{}{}", first.pem(), second.pem());
-    let chain = read_chain(pem.as_bytes(), "the certificate").unwrap();
+    let chain = read_chain(pem.as_bytes(), "the certificate", "certificate").unwrap();
     assert_eq!(chain, [first.der().clone(), second.der().clone()]);
     assert_eq!(
-        read_chain(first.der(), "the certificate").unwrap(),
+        read_chain(first.der(), "the certificate", "certificate").unwrap(),
         [first.der().clone()]
     );
 }
@@ -99,13 +99,14 @@ fn what_is_no_certificate_says_what_it_is() {
         (whole.repeat(17), "holds 17 certificates"),
         ("0\u{3}abc".into(), "number 1, which is not an X.509"),
     ] {
-        let error = read_chain(bytes.as_bytes(), "the certificate `/a`").unwrap_err();
+        let error =
+            read_chain(bytes.as_bytes(), "the certificate `/a`", "certificate").unwrap_err();
         assert!(
             error.to_string().starts_with("the certificate `/a` "),
             "{error}"
         );
         assert!(
-            error.to_string().contains(problem) && error.param() == Some(PARAM),
+            error.to_string().contains(problem) && error.param() == Some("certificate"),
             "{error}"
         );
     }
@@ -162,9 +163,9 @@ fn what_stands_in_place_of_a_certificate_is_named_in_pem_and_in_der() {
             thing.1.clone(),
             [&thing.1[..], b"\n"].concat(),
         ] {
-            let error = read_chain(&bytes, "the certificate `/a`").unwrap_err();
+            let error = read_chain(&bytes, "the certificate `/a`", "certificate").unwrap_err();
             assert!(
-                error.to_string().contains(words) && error.param() == Some(PARAM),
+                error.to_string().contains(words) && error.param() == Some("certificate"),
                 "{name}: {error}"
             );
             assert!(authorities(&bytes).unwrap_err().contains(words), "{name}");
@@ -173,6 +174,7 @@ fn what_stands_in_place_of_a_certificate_is_named_in_pem_and_in_der() {
         let error = read_chain(
             pem(&("CERTIFICATE".into(), thing.1)).as_bytes(),
             "the certificate",
+            "certificate",
         )
         .unwrap_err();
         assert!(
@@ -185,7 +187,7 @@ fn what_stands_in_place_of_a_certificate_is_named_in_pem_and_in_der() {
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256] {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         for bytes in [key.serialize_pem().into_bytes(), key.serialize_der()] {
-            let error = read_chain(&bytes, "the certificate").unwrap_err();
+            let error = read_chain(&bytes, "the certificate", "certificate").unwrap_err();
             assert!(
                 error
                     .to_string()
@@ -209,7 +211,7 @@ fn text_around_a_certificate_and_behind_it_is_ignored() {
         [&der[..], b"\0\0"].concat(),
     ] {
         assert_eq!(
-            read_chain(&bytes, "the certificate").unwrap(),
+            read_chain(&bytes, "the certificate", "certificate").unwrap(),
             [certificate.der().clone()]
         );
         assert_eq!(
@@ -229,7 +231,7 @@ fn text_around_a_certificate_and_behind_it_is_ignored() {
             "is UTF-16 text",
         ),
     ] {
-        let error = read_chain(&bytes, "the certificate").unwrap_err();
+        let error = read_chain(&bytes, "the certificate", "certificate").unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -242,7 +244,7 @@ fn openssls_trusted_certificates_are_certificates() {
         assert_eq!(thing.0, "TRUSTED CERTIFICATE");
         for bytes in [pem(&thing).into_bytes(), thing.1.clone()] {
             assert_eq!(
-                read_chain(&bytes, "the certificate").unwrap(),
+                read_chain(&bytes, "the certificate", "certificate").unwrap(),
                 [CertificateDer::from(plain.clone())],
                 "{name}"
             );
@@ -307,7 +309,7 @@ fn nothing_that_is_damaged_makes_a_reader_panic() {
     const THINGS: &str = include_str!("../pem/openssl/things.pem");
     const KEYS: &str = include_str!("../key/openssl/accepted.pem");
     let read = |bytes: &[u8]| {
-        let _ = read_chain(bytes, "the certificate");
+        let _ = read_chain(bytes, "the certificate", "certificate");
         let _ = authorities(bytes);
         let _ = crate::device::key::read(bytes, None, "the private key");
     };

@@ -89,7 +89,11 @@ impl Contents {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        digest([self.certificate.as_ref(), self.private_key.as_ref()])
+        digest([
+            self.certificate.as_ref(),
+            self.intermediates.as_ref(),
+            self.private_key.as_ref(),
+        ])
     }
 
     pub(super) fn key_digest(&self) -> Digest {

@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::device::Device;
 use crate::device::external_key::OpenedKey;
 use crate::device::server_time::ServerTime;
+use crate::endpoint::error::Call;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -64,11 +64,21 @@ impl SigningKey for Slow {
     }
 }
 
+#[async_trait::async_trait]
 impl OpenedKey for Slow {
     fn limit_signatures(&self, limit: Duration) -> Arc<Duration> {
         let kept = Arc::new(limit);
         *self.gate.limit.lock().unwrap() = Arc::downgrade(&kept);
         kept
+    }
+
+    async fn sign_message(
+        &self,
+        _: rustls::SignatureScheme,
+        _: &[u8],
+        _: Duration,
+    ) -> Result<Vec<u8>, brs_core::Error> {
+        unreachable!("TLS signs in its handshake")
     }
 
     fn tls12_only(&self) -> bool {
@@ -180,13 +190,13 @@ impl Slowly {
         let url = format!("https://localhost:{port}/role-aliases/demo/credentials");
         let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
         let clients = Clients::new(
-            &url,
-            None,
-            None,
+            Request::new(reqwest::Method::GET, url.parse().unwrap()),
+            "brs-iot",
             [PATIENCE; 2],
             None,
             Arc::clone(&clock),
             server_time,
+            true,
         )
         .unwrap();
         let cx = RefreshContext::for_test(clock, PATIENCE * 2);
@@ -222,14 +232,17 @@ impl Slowly {
 
 fn call(device: &Device) -> Call<'_> {
     Call {
-        endpoint: "localhost",
+        target: Target {
+            endpoint: "localhost",
+            shown: Some(device),
+            trust: &Trust::Anybody,
+            now: SystemTime::UNIX_EPOCH,
+            server_time: None,
+        },
         role_alias: "demo",
         thing_name: None,
         duration: None,
         device,
-        trust: &Trust::Anybody,
-        now: SystemTime::UNIX_EPOCH,
-        server_time: None,
     }
 }
 
@@ -276,7 +289,7 @@ fn a_status_says_more_than_a_body_that_is_not_all_there() {
     ] {
         let answer = || Answer {
             status,
-            code: code.map(error::code_of),
+            code: code.map(failed::code_of),
             request_id: None,
             date: None,
             retry_after: None,

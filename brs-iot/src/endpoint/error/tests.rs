@@ -8,6 +8,8 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
 use crate::device::params::DeviceParams;
+use crate::device::tls::Trust;
+use crate::endpoint::failed::code_of;
 
 async fn device() -> Device {
     let key = KeyPair::generate().unwrap();
@@ -26,14 +28,17 @@ async fn device() -> Device {
 
 fn call(device: &Device) -> Call<'_> {
     Call {
-        endpoint: "c2abc.credentials.iot.eu-west-1.amazonaws.com",
+        target: Target {
+            endpoint: "c2abc.credentials.iot.eu-west-1.amazonaws.com",
+            shown: Some(device),
+            trust: &Trust::Anybody,
+            now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            server_time: None,
+        },
         role_alias: "reporting",
         thing_name: Some("device-7"),
         duration: Some(43_200),
         device,
-        trust: &Trust::Anybody,
-        now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        server_time: None,
     }
 }
 
@@ -182,4 +187,16 @@ async fn foreign_words_are_bounded_and_on_one_line() {
         !shown.contains(['\n', '\u{7}']) && shown.len() < 2000,
         "{shown}"
     );
+}
+
+#[test]
+fn a_code_is_cut_out_of_its_header() {
+    for header in [
+        "AccessDeniedException",
+        "AccessDeniedException:http://internal.amazon.com/coral/com.amazonaws.x/",
+        "com.amazonaws.rolesanywhere#AccessDeniedException",
+        " aws.x#AccessDeniedException : http://x#y",
+    ] {
+        assert_eq!(code_of(header), "AccessDeniedException", "{header}");
+    }
 }

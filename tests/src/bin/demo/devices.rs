@@ -1,7 +1,8 @@
 //! The demo's devices: certificates from an authority of the demo's own, a key in memory and one in
 //! a token.
 //!
-//! Their endpoint is an embedded credentials provider of AWS IoT, over mutual TLS; the credentials
+//! Their endpoint is an embedded credentials provider of AWS IoT, over mutual TLS, or an embedded IAM
+//! Roles Anywhere, whose requests the certificate's key signs; the credentials
 //! are the embedded AWS's. A new token is made in SoftHSM2's store, which `cargo xtask demo`
 //! puts below the target directory.
 
@@ -10,28 +11,38 @@ use std::path::Path;
 
 use brs::iot::{DeviceParams, Params, Pkcs11};
 use brs::{Error, RefreshableSession};
-use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{EmbeddedIot, KeyKind};
 use brs_tests::token::{Kind, Module, PIN};
+use brs_tests::{EmbeddedAnywhere, EmbeddedAws};
 
 const ALIAS: &str = "demo";
 const TOKEN: &str = "brs-demo";
 const KEY: &str = "device";
 
-/// The endpoint of the devices.
+/// The endpoint of the devices, and that of servers with certificates of the same authority.
 #[derive(Debug)]
-pub(crate) struct Devices(EmbeddedIot);
+pub(crate) struct Devices {
+    iot: EmbeddedIot,
+    anywhere: EmbeddedAnywhere,
+    role_arn: String,
+}
 
 impl Devices {
     pub(crate) fn new(aws: &EmbeddedAws, role_arn: &str) -> Self {
         let iot = EmbeddedIot::start(aws);
         iot.add_role_alias(ALIAS, role_arn, None);
-        Self(iot)
+        let anywhere = EmbeddedAnywhere::start(aws, &iot);
+        anywhere.add_role(role_arn);
+        Self {
+            iot,
+            anywhere,
+            role_arn: role_arn.to_owned(),
+        }
     }
 
     /// A device whose key is in memory.
     pub(crate) fn in_memory(&self) -> DeviceParams {
-        let device = self.0.add_device("lamp", KeyKind::EcP256);
+        let device = self.iot.add_device("lamp", KeyKind::EcP256);
         DeviceParams::new()
             .certificate(device.certificate_pem.as_str())
             .private_key(device.private_key_pem.as_str())
@@ -50,7 +61,7 @@ impl Devices {
         };
         let module = Module::load(Path::new(&module));
         let certificate = self
-            .0
+            .iot
             .certify("gateway", &module.token(TOKEN).key(Kind::P256, KEY, &[1]));
         let key = Pkcs11::new(&module.path)
             .token_label(TOKEN)
@@ -64,10 +75,33 @@ impl Devices {
         aws: &EmbeddedAws,
         device: DeviceParams,
     ) -> Result<RefreshableSession, Error> {
-        let params = Params::new(self.0.endpoint(), ALIAS)
+        let params = Params::new(self.iot.endpoint(), ALIAS)
             .device(device)
-            .trust_store(self.0.trust_store());
+            .trust_store(self.iot.trust_store());
         RefreshableSession::builder("iot", params.allow_any_endpoint(true))
+            .region("us-east-1")
+            .endpoint_url(aws.endpoint_url())
+            .defer_refresh(false)
+            .build()
+            .await
+    }
+
+    /// A server outside of AWS, by IAM Roles Anywhere.
+    pub(crate) async fn server_session(
+        &self,
+        aws: &EmbeddedAws,
+    ) -> Result<RefreshableSession, Error> {
+        let server = self.iot.add_device("backup-7", KeyKind::Rsa2048);
+        let params = brs::roles_anywhere::Params::new(
+            self.anywhere.trust_anchor_arn(),
+            self.anywhere.profile_arn(),
+            &self.role_arn,
+        )
+        .endpoint_url(self.anywhere.endpoint())
+        .trust_store(self.iot.trust_store())
+        .certificate(server.certificate_pem.as_str())
+        .private_key(server.private_key_pem.as_str());
+        RefreshableSession::builder("roles-anywhere", params)
             .region("us-east-1")
             .endpoint_url(aws.endpoint_url())
             .defer_refresh(false)
@@ -77,22 +111,26 @@ impl Devices {
 
     /// What certifies devices and servers.
     pub(crate) fn server(&self) -> &EmbeddedIot {
-        &self.0
+        &self.iot
     }
 
     pub(crate) fn introduction(&self) -> String {
         format!(
             "embedded AWS IoT at https://{}, which checks devices' certificates",
-            self.0.endpoint()
+            self.iot.endpoint()
         )
     }
 
     pub(crate) fn summary(&self) -> String {
-        let (calls, handshakes) = (self.0.calls(), self.0.full_handshakes());
-        format!("devices: {calls} calls to AWS IoT over {handshakes} full TLS handshakes")
+        let (calls, handshakes) = (self.iot.calls(), self.iot.full_handshakes());
+        let signed = self.anywhere.calls();
+        format!(
+            "devices: {calls} calls to AWS IoT over {handshakes} full TLS handshakes, {signed} calls to \
+             IAM Roles Anywhere"
+        )
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.0.calls()
+        self.iot.calls() + self.anywhere.calls()
     }
 }

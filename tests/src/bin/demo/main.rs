@@ -46,6 +46,9 @@ struct Arguments {
     /// Add a device whose key is in a PKCS#11 token (SoftHSM2, set up by `cargo xtask demo`)
     #[arg(long, conflicts_with = "role_arn")]
     pkcs11: bool,
+    /// Add a server outside of AWS with a certificate, at an embedded IAM Roles Anywhere
+    #[arg(long, conflicts_with = "role_arn")]
+    anywhere: bool,
     /// Publish and receive by MQTT through mosquitto, which `cargo xtask demo` sets up, while
     /// connections are cut
     #[arg(long, conflicts_with = "role_arn")]
@@ -111,8 +114,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             if arguments.mfa {
                 demo.add_mfa().await?;
             }
-            if arguments.iot || arguments.pkcs11 {
-                demo.add_devices(arguments.iot, arguments.pkcs11).await?;
+            if arguments.iot || arguments.pkcs11 || arguments.anywhere {
+                demo.add_devices(arguments.iot, arguments.pkcs11, arguments.anywhere)
+                    .await?;
             }
             if arguments.mqtt {
                 demo.add_messages().await?;

@@ -137,6 +137,7 @@ impl Demo {
         &mut self,
         in_memory: bool,
         in_token: bool,
+        anywhere: bool,
     ) -> Result<(), Error> {
         let Some(aws) = &self.aws else { return Ok(()) };
         let devices = Devices::new(aws, ROLE);
@@ -151,6 +152,10 @@ impl Demo {
                 "pkcs11",
                 devices.session(aws, devices.in_token()?).await?,
             ));
+        }
+        if anywhere {
+            let session = devices.server_session(aws).await?;
+            self.watched.push(Watched::new("anywhere", session));
         }
         self.devices = Some(devices);
         Ok(())
