@@ -128,8 +128,8 @@ pub mod __private {
     pub use crate::endpoint::call::{Ask, Limits, fetch, within};
     pub use crate::endpoint::client::Clients;
     pub use crate::endpoint::failed::{Answer, Failed, Target, is_code};
-    pub use crate::endpoint::name::{is_domain, wrong_partition};
     pub use crate::endpoint::name::{check_duration, domains};
+    pub use crate::endpoint::name::{is_domain, wrong_partition};
     pub use crate::endpoint::proxy::proxy_of_environment;
     pub use crate::endpoint::response::{Fields, FromMap, message, read_json};
     pub use crate::endpoint::round::{Caller, refresh, refresh_timeout};

@@ -16,7 +16,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64ct::Encoding as _;
-use brs_tests::EmbeddedAws;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind};
 use brs_tests::identity_providers::{GITHUB_TOKEN, IdentityProviders};
 use brs_tests::mosquitto::Mosquitto;

@@ -13,7 +13,15 @@ use crate::workspace::Workspace;
 /// Feature sets of the facade whose method list is pinned by `tests/features`.
 ///
 /// A build of its own each: within one build cargo unites the features of all packages.
-const METHOD_SETS: [&str; 7] = ["", "sts", "custom", "iot", "roles-anywhere", "shared", "full"];
+const METHOD_SETS: [&str; 7] = [
+    "",
+    "sts",
+    "custom",
+    "iot",
+    "roles-anywhere",
+    "shared",
+    "full",
+];
 
 /// The package with that test, whose features are the facade's.
 const FEATURES: &str = "brs-tests-features";

@@ -7,7 +7,7 @@
 use super::Finding;
 
 /// The layers of each crate, from the top; those in one row do not use each other.
-const LAYERS: [(&str, &[&[&str]]); 5] = [
+const LAYERS: [(&str, &[&[&str]]); 6] = [
     (
         "brs-core",
         &[

@@ -279,7 +279,7 @@ fn what_is_wrong_with_a_web_identity_token_is_told_apart() {
 fn an_issuer_that_iam_does_not_know_is_a_matter_for_a_person() {
     let operation = Operation::WebIdentity {
         role_arn: "arn:aws:iam::123456789012:role/reader",
-        token_file: "/var/token",
+        token: "the web identity token in `/var/token`",
     };
     let says = "No OpenIDConnect provider found in your account for https://issuer.example";
     let error = refused(operation, "InvalidIdentityToken", says);
