@@ -167,19 +167,22 @@ impl<K: PoolKey> SessionPool<K> {
     pub fn get(&self, key: &K) -> Result<RefreshableSession, Error> {
         let use_number = self.0.uses.fetch_add(1, Ordering::Relaxed);
         let hand_on = |place: &Arc<Pooled>| (place.session.clone(), Arc::clone(place));
-        let (session, place) = match self.0.places.find(key, hand_on) {
+        let found = self.0.places.find(key, hand_on);
+        let is_new = found.is_none();
+        let (session, place) = match found {
             Some(found) => found,
             None => {
                 let pooled = Pooled::new(self.open(key)?);
                 let (found, other) = self.0.places.put(key.clone(), pooled, hand_on);
                 // Somebody was faster.
                 drop(other);
-                found.1.use_now(use_number);
-                self.0.make_room();
                 found
             }
         };
         place.use_now(use_number);
+        if is_new {
+            self.0.make_room();
+        }
         tend::keep_going(&self.0, &session)?;
         Ok(session)
     }

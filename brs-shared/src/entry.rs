@@ -12,6 +12,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use brs_core::kit::{default_advisory_window, fitting_window, slack};
 use brs_core::{Error, ErrorKind, Recovery, RefreshContext, RefreshReason, TemporaryCredentials};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -192,7 +193,7 @@ impl Entry {
         let set = self.set.as_ref()?;
         set.given(wanted, |lifetime| match wanted.reason {
             RefreshReason::Requested => lifetime.saturating_sub(slack(lifetime)),
-            _ => advisory_window(lifetime),
+            _ => fitting_window(default_advisory_window(lifetime), lifetime),
         })
     }
 
@@ -232,6 +233,11 @@ impl Entry {
             .as_ref()
             .filter(|failure| self.writer != *owner && failure.holds(now))
             .map(Failure::error)
+    }
+
+    /// How long the source took for the set.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        Some(self.set.as_ref()?.took)
     }
 
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.
@@ -279,28 +285,6 @@ impl StoredSet {
             None => credentials,
         })
     }
-}
-
-/// The advisory window that a session has by default for a set of this lifetime: in it, a set is
-/// to be replaced.
-fn advisory_window(lifetime: Duration) -> Duration {
-    let window = if lifetime <= 20 * MINUTE {
-        5 * MINUTE
-    } else if lifetime < 90 * MINUTE {
-        15 * MINUTE
-    } else {
-        60 * MINUTE
-    };
-    if window >= lifetime {
-        lifetime / 2
-    } else {
-        window
-    }
-}
-
-/// How old a set may be that is as good as new: a hundredth of its lifetime, within limits.
-fn slack(lifetime: Duration) -> Duration {
-    (lifetime / 100).clamp(SECOND.min(lifetime / 10), 30 * SECOND)
 }
 
 impl Failure {

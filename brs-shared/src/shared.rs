@@ -16,6 +16,7 @@ use brs_core::{
     SessionBuilder, TemporaryCredentials,
 };
 
+use crate::entry::{Entry, Owner};
 use crate::key::Key;
 
 /// Where credentials are shared. Cheap to clone.
@@ -52,6 +53,45 @@ impl Source {
         self.was_asked.store(true, Ordering::Relaxed);
         self.strategy.refresh(cx).await
     }
+
+    /// Asks, and gives beside the answer the entry that tells others of it, in place of the one
+    /// that was there before.
+    pub(crate) async fn ask(
+        &self,
+        cx: &RefreshContext,
+        before: Option<&Entry>,
+        generation: impl FnOnce() -> u64,
+    ) -> (Result<TemporaryCredentials, Error>, Entry) {
+        let clock = cx.clock();
+        let began = clock.monotonic();
+        let answer = self.refresh(cx).await;
+        let took = clock.monotonic().saturating_sub(began);
+        let (now, generation, owner) = (clock.now(), generation(), Owner::this());
+        let entry = match &answer {
+            Ok(set) => {
+                let set = set.clone();
+                // The source answered at some time of the call: its clock shows this at the most.
+                let source_now = set.server_time().and_then(|then| then.checked_add(took));
+                let set = match source_now {
+                    Some(source_now) => set.with_server_time(source_now),
+                    None => set,
+                };
+                Entry::with_set(generation, &owner, set, now, took)
+            }
+            Err(error) => Entry::with_failure(generation, &owner, before, error, now),
+        };
+        (answer, entry)
+    }
+}
+
+/// What a call to the source takes if nobody knows better.
+const USUAL_CALL: Duration = Duration::from_secs(5);
+
+/// How long to wait for others with this much left of the flight, so that a call of this session's
+/// is possible afterwards: it usually takes as long as the last one did.
+pub(crate) fn patience(left: Duration, last_call: Option<Duration>) -> Duration {
+    let call = last_call.map_or(USUAL_CALL, |last| last.max(USUAL_CALL));
+    left - call.min(left / 2)
 }
 
 impl Deref for Source {
@@ -176,4 +216,19 @@ impl SharedExt for SessionBuilder {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for brs_core::SessionBuilder {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_fits_behind_the_wait_for_others() {
+        let seconds = Duration::from_secs;
+        assert_eq!(patience(seconds(30), None), seconds(25));
+        assert_eq!(patience(seconds(30), Some(seconds(1))), seconds(25));
+        assert_eq!(patience(seconds(30), Some(seconds(10))), seconds(20));
+        assert_eq!(patience(seconds(30), Some(seconds(40))), seconds(15));
+        assert_eq!(patience(seconds(4), None), seconds(2));
+    }
 }

@@ -93,7 +93,7 @@ fn a_forked_child_shares_with_its_parent() {
     });
     gate.open();
     let newest = block_on(waiter).unwrap();
-    // Whoever comes next finds the lock free, though a child had it open.
+    // The next one finds the lock free, though a child had it open.
     let store: Store = HostCache::in_directory(folder.path().join("cache")).into();
     let next = session(&store, &script);
     let found = block_on(next.credentials()).unwrap();

@@ -118,20 +118,9 @@ fn is_base64(line: &[u8]) -> bool {
 
 /// The first bytes of Base64.
 fn decoded(line: &[u8]) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digits = line.iter().take(12).filter_map(|byte| {
-        let value = ALPHABET.iter().position(|digit| digit == byte)?;
-        u32::try_from(value).ok()
-    });
-    let digits: Vec<u32> = digits.collect();
-    let groups = digits.chunks_exact(4).flat_map(|group| {
-        let [_, bytes @ ..] = group
-            .iter()
-            .fold(0, |all, digit| all << 6 | digit)
-            .to_be_bytes();
-        bytes
-    });
-    groups.collect()
+    let begin = std::str::from_utf8(&line[..line.len().min(12)]);
+    let decoded = begin.map(aws_smithy_types::base64::decode);
+    decoded.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Whether bytes begin as keys, certificates and containers do in DER or BER: a sequence that

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
 
 use super::{PoolKey, SessionPool};
 use crate::kit::error::Error;
@@ -88,7 +88,7 @@ async fn fetch<K: PoolKey>(
     let session = pool.get(key)?;
     let clock = session.clock().clone();
     let left = || until.saturating_sub(clock.monotonic());
-    let mut time_is_up = clock.sleep(left()).fuse();
+    let mut time_is_up = clock.sleep(left());
     let late = |last: Option<Error>| {
         let error = Error::connection(format!(
             "not fetched within the {deadline:?} of the prefetch: allow more time, or more calls a second"
@@ -101,12 +101,13 @@ async fn fetch<K: PoolKey>(
     session.engine().spread_first();
     let mut last = None;
     loop {
-        let error = futures_util::select_biased! {
-            fetched = session.credentials().fuse() => match fetched {
+        let error = tokio::select! {
+            biased;
+            fetched = session.credentials() => match fetched {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             },
-            () = time_is_up => return Err(late(last)),
+            () = &mut time_is_up => return Err(late(last)),
         };
         if error.is_unrecoverable() {
             return Err(error);
@@ -121,9 +122,10 @@ async fn fetch<K: PoolKey>(
             return Err(error);
         }
         last = Some(error);
-        futures_util::select_biased! {
-            () = clock.sleep(wait).fuse() => {}
-            () = time_is_up => return Err(late(last)),
+        tokio::select! {
+            biased;
+            () = clock.sleep(wait) => {}
+            () = &mut time_is_up => return Err(late(last)),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::policy::{Decision, decide};
 use super::state::{Effects, Rules, State};
 use super::times::{CachedSet, Moment};
 use crate::kit::error::Error;
+use crate::kit::lifetimes::slack;
 
 /// What a caller gets: now, or when the flight has landed.
 #[derive(Debug)]
@@ -86,18 +87,9 @@ impl State {
     }
 }
 
-/// How much less than asked for counts as enough where more is asked for than a set can have left
-/// once it is used: a hundredth of its lifetime, at least a second or a tenth of it, at most half a
-/// minute. Without it each call for the whole lifetime would be a refresh.
-fn slack(lifetime: Duration) -> Duration {
-    (lifetime / 100).clamp(
-        Duration::from_secs(1).min(lifetime / 10),
-        Duration::from_secs(30),
-    )
-}
-
 impl CachedSet {
-    /// The set itself if at least `least` is left of it, less the slack.
+    /// The set itself if at least `least` is left of it, less the slack: without that each call for
+    /// the whole lifetime would be a refresh.
     pub(super) fn check_left(
         self: Arc<Self>,
         least: Duration,
@@ -138,19 +130,4 @@ fn too_short(lifetime: Duration, least: Duration) -> Error {
 
 pub(super) fn closed() -> Error {
     Error::configuration("the session is closed: open a new one").unrecoverable()
-}
-
-#[cfg(all(test, not(brs_model)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slack_is_a_hundredth_between_a_second_and_half_a_minute() {
-        for (lifetime, expected) in [(10, 1), (600, 6), (2000, 20), (3600, 30), (43_200, 30)] {
-            assert_eq!(
-                slack(Duration::from_secs(lifetime)),
-                Duration::from_secs(expected)
-            );
-        }
-    }
 }

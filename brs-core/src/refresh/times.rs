@@ -14,6 +14,7 @@ use once_cell::race::OnceBox;
 
 use crate::credentials::TemporaryCredentials;
 use crate::kit::clock::Clock;
+use crate::kit::lifetimes::{default_advisory_window, fitting_window};
 
 /// A set with less left than this counts as already expired: it would not survive the request it is
 /// used for.
@@ -99,26 +100,11 @@ impl Windows {
     /// The advisory and mandatory window for a lifetime, and whether a configured one had to be
     /// shortened.
     fn for_lifetime(self, lifetime: Duration) -> (Duration, Duration, bool) {
-        const MINUTE: Duration = Duration::from_secs(60);
-        let default_advisory = if lifetime <= 20 * MINUTE {
-            5 * MINUTE
-        } else if lifetime < 90 * MINUTE {
-            15 * MINUTE
-        } else {
-            60 * MINUTE
-        };
-        let wanted_advisory = self.advisory.unwrap_or(default_advisory);
-        let advisory = if wanted_advisory >= lifetime {
-            lifetime / 2
-        } else {
-            wanted_advisory
-        };
-        let wanted_mandatory = self.mandatory.unwrap_or(MANDATORY_WINDOW);
-        let mandatory = if wanted_mandatory >= advisory {
-            advisory / 2
-        } else {
-            wanted_mandatory
-        };
+        let advisory = self
+            .advisory
+            .unwrap_or_else(|| default_advisory_window(lifetime));
+        let advisory = fitting_window(advisory, lifetime);
+        let mandatory = fitting_window(self.mandatory.unwrap_or(MANDATORY_WINDOW), advisory);
         let shortened = self.advisory.is_some_and(|wanted| wanted != advisory)
             || self.mandatory.is_some_and(|wanted| wanted != mandatory);
         (advisory, mandatory, shortened)

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::store::{self, Lease, Stored};
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
-use crate::shared::Source;
+use crate::shared::{Source, patience};
 
 /// The first wait between two tries; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -28,9 +28,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What a lease lasts beyond the time limit of its refresh.
 const BEYOND: Duration = Duration::from_secs(5);
-
-/// What a call to the source takes if nobody knows better.
-const USUAL_CALL: Duration = Duration::from_secs(5);
 
 /// How long the store keeps a set that does not expire.
 const ENDLESS: Duration = Duration::from_secs(24 * 3600);
@@ -116,12 +113,11 @@ impl Run<'_> {
 
     /// Waits for the lease, and for an answer in the entry.
     async fn wait(&self, mut entry: Option<Entry>) -> Result<Waited<'_>, Alone> {
-        let last = entry.as_ref().and_then(|entry| entry.set.as_ref());
         let patience = if self.source.interactive() {
             // A person here is not asked later because another one is asked elsewhere.
             Duration::ZERO
         } else {
-            patience(self.cx.time_left(), last.map(|set| set.took))
+            patience(self.cx.time_left(), entry.as_ref().and_then(Entry::took))
         };
         let until = self.cx.clock().monotonic() + patience;
         let owner = owner();
@@ -181,26 +177,9 @@ impl Run<'_> {
             }
         }
         self.access.count(|counts| &counts.asked);
-        let clock = self.cx.clock();
-        let began = clock.monotonic();
-        let answer = self.source.refresh(self.cx).await;
-        let took = clock.monotonic().saturating_sub(began);
-        let (now, generation) = (clock.now(), self.next_generation());
-        let new = match &answer {
-            Ok(set) => {
-                let set = set.clone();
-                // The source answered at some time of the call: its clock shows this at the most.
-                let source_now = set.server_time().and_then(|then| then.checked_add(took));
-                let set = match source_now {
-                    Some(source_now) => set.with_server_time(source_now),
-                    None => set,
-                };
-                Entry::with_set(generation, &Owner::this(), set, now, took)
-            }
-            Err(error) => {
-                Entry::with_failure(generation, &Owner::this(), entry.as_ref(), error, now)
-            }
-        };
+        let generation = || self.next_generation();
+        let asked = self.source.ask(self.cx, entry.as_ref(), generation);
+        let (answer, new) = asked.await;
         if is_well {
             self.store(held, &new).await;
         }
@@ -327,11 +306,4 @@ impl Run<'_> {
 /// A name for the lease of one refresh: no two of a process, nor of a fleet, have the same.
 fn owner() -> String {
     format!("{}-{:x}", Owner::this().id(), fastrand::u64(..) >> 16)
-}
-
-/// How long to wait for a lease with this much left of the flight, so that a call of one's own is
-/// possible afterwards: it usually takes as long as the last one did.
-fn patience(left: Duration, last_call: Option<Duration>) -> Duration {
-    let call = last_call.map_or(USUAL_CALL, |last| last.max(USUAL_CALL));
-    left - call.min(left / 2)
 }

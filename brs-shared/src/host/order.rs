@@ -16,14 +16,14 @@ use brs_core::{Error, RefreshContext, TemporaryCredentials};
 use futures_util::future::{Either, select};
 use tokio::sync::OwnedMutexGuard;
 
-use super::busy::{Busy, FIRST_WAIT, next_wait, patience};
+use super::busy::{Busy, FIRST_WAIT, next_wait};
 use super::cache::{Host, OfKey};
 use super::files::{self, Lock, Look, Tried};
 use super::problem::{Problem, named};
 
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
-use crate::shared::Source;
+use crate::shared::{Source, patience};
 
 /// How long the file system may take.
 const LOOK: Duration = Duration::from_secs(5);
@@ -106,8 +106,7 @@ impl Run<'_> {
         let patience = if self.source.interactive() {
             left.saturating_sub(MARGIN)
         } else {
-            let set = entry.as_ref().and_then(|entry| entry.set.as_ref());
-            patience(left, set.map(|set| set.took))
+            patience(left, entry.as_ref().and_then(Entry::took))
         };
         let until = self.cx.clock().monotonic() + patience;
         let mut was_told = false;
@@ -189,26 +188,9 @@ impl Run<'_> {
                 return answer;
             }
         }
-        let clock = self.cx.clock();
-        let began = clock.monotonic();
-        let answer = self.source.refresh(self.cx).await;
-        let took = clock.monotonic().saturating_sub(began);
-        let (now, generation) = (clock.now(), self.host.generations.next(self.key));
-        let new = match &answer {
-            Ok(set) => {
-                let set = set.clone();
-                // The source answered at some time of the call: its clock shows this at the most.
-                let source_now = set.server_time().and_then(|then| then.checked_add(took));
-                let set = match source_now {
-                    Some(source_now) => set.with_server_time(source_now),
-                    None => set,
-                };
-                Entry::with_set(generation, &Owner::this(), set, now, took)
-            }
-            Err(error) => {
-                Entry::with_failure(generation, &Owner::this(), entry.as_ref(), error, now)
-            }
-        };
+        let generation = || self.host.generations.next(self.key);
+        let asked = self.source.ask(self.cx, entry.as_ref(), generation);
+        let (answer, new) = asked.await;
         if let Some(held) = held {
             // Dropping what comes back frees the lock.
             drop(self.write(held, new).await);

@@ -82,7 +82,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Dropped> {
     let (head, body) = request.into_parts();
-    // One that is longer is no JSON.
+    // A longer one is not JSON.
     let body = Limited::new(body, BODY_LIMIT).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let header = |name: &str| {

@@ -363,7 +363,7 @@ async fn an_expired_token_is_fetched_again_once_and_never_sent() {
         "{error}"
     );
     assert!(!error.is_unrecoverable());
-    // A file that is not renewed is no different, and text that is no JSON web token is AWS's.
+    // A file that is not renewed gives the same, and AWS judges a text that is not a JSON web token.
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &providers.issued()[3]).unwrap();
     let session = self::session(&aws, &clock, TokenSource::file(file.path())).await;
