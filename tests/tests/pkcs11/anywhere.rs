@@ -139,7 +139,9 @@ fn flat(bench: &Bench, kind: Kind) {
             descriptors().len(),
             next_handle(bench, &token) - 1,
         );
-        assert_eq!(after, before);
+        // Fewer threads are no leak: one that had looked up a name ends when it is idle.
+        assert!(after.0.len() <= before.0.len(), "{before:?}, {after:?}");
+        assert_eq!((after.1, after.2), (before.1, before.2));
         assert_eq!(token_threads(), 1);
         assert_eq!(service.anywhere.connections(), 1);
     });

@@ -8,8 +8,14 @@ use tokio_rustls::rustls::SignatureScheme;
 
 use crate::bench::{Authority, Bench, ForBrs as _, Kind, Token, alone, run};
 
-pub(crate) fn threads() -> usize {
-    thread_names().len()
+/// The threads that stay for as long as sessions do; those that wait for something blocking come
+/// and go, and there are a few at most.
+pub(crate) fn threads() -> Vec<String> {
+    let (pool, threads): (Vec<_>, Vec<_>) = thread_names()
+        .into_iter()
+        .partition(|name| name == "brs-blocking");
+    assert!(pool.len() <= 4, "{pool:?}, {threads:?}");
+    threads
 }
 
 /// The threads' names, in order.
