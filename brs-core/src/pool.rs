@@ -131,7 +131,8 @@ pub struct PoolStatus {
     pub throttled: u64,
     /// Calls to the source in a second, on average over the last ten.
     pub calls_per_second: f64,
-    /// The rate that the limiter allows at the moment, in calls a second.
+    /// The rate that the limiter allows at the moment, in calls a second; of several endpoints, the
+    /// lowest.
     pub allowed_per_second: f64,
     /// The end of the credentials that end first.
     pub oldest_expiry: Option<SystemTime>,

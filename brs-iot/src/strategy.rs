@@ -188,6 +188,10 @@ impl RefreshStrategy for Iot {
         self.endpoint.region.as_deref()
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.endpoint.authority)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         // A certificate that is adopted later is the same thing's.
         let device = self.device();

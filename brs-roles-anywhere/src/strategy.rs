@@ -295,6 +295,10 @@ impl RefreshStrategy for RolesAnywhere {
         Some(&self.region)
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
     fn static_stability(&self) -> bool {
         true
     }

@@ -173,6 +173,10 @@ impl RefreshStrategy for Shared {
         self.source.region()
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        self.source.endpoint()
+    }
+
     fn base_session(&self) -> Option<&BaseSession> {
         self.source.base_session()
     }

@@ -106,6 +106,15 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Where the source is called, as far as that is known: its URL, or its region. Default: `None`,
+    /// not known.
+    ///
+    /// In a pool, sessions with the same endpoint share what its [`Limiter`](crate::Limiter) allows,
+    /// and so do all those without one.
+    fn endpoint(&self) -> Option<&str> {
+        None
+    }
+
     /// A session that the strategy itself has put beneath it, such as that of a profile's role.
     /// Default: none; one that the user gave is known anyway.
     ///

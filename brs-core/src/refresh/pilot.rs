@@ -24,7 +24,7 @@ use crate::credentials::TemporaryCredentials;
 use crate::kit::blocking::Blocking;
 use crate::kit::clock::{ForeignSleep, Sleep, sleep_on};
 use crate::kit::error::{Error, Recovery};
-use crate::kit::limiter::{Granted, Limiter, Used};
+use crate::kit::limiter::{Granted, Limiter, Shown, UnderWay, Used};
 use crate::kit::turns::{self, Turn};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
@@ -176,6 +176,7 @@ impl Call {
             return Fetched::failed(no_turn(method, self.limit));
         }
         let permit = self.limiter.clone().zip(granted).map(Used::new);
+        let under_way = permit.as_ref().map(Used::begin);
         let cx = RefreshContext {
             deadline: asked.monotonic.saturating_add(self.limit),
             permit: permit.clone(),
@@ -189,6 +190,7 @@ impl Call {
         // Free before anybody has the answer: they may call again at once.
         drop(place);
         self.slow_down(&result, permit.as_deref());
+        self.show(&result, under_way);
         Fetched {
             result,
             asked: Some(asked),
@@ -210,6 +212,13 @@ impl Call {
                 format!("the source throttles: it is called {rate:.1} times a second at most, and more with time"),
                 [("calls_per_second", format!("{rate:.1}"))],
             );
+        }
+    }
+
+    /// Tells the limiter what the call shows of the source.
+    fn show(&self, result: &Result<TemporaryCredentials, Error>, under_way: Option<UnderWay>) {
+        if let Some(under_way) = under_way {
+            under_way.ended(Shown::by(result), self.cx.clock().monotonic());
         }
     }
 }

@@ -293,7 +293,7 @@ async fn open(
         account_id: options.account_id.clone(),
         clock,
         runtime: options.runtime.clone(),
-        limiter,
+        limiter: limiter.map(|limiter| limiter.of_endpoint(strategy.endpoint())),
         observer,
         seed: options.seed,
     };

@@ -6,5 +6,6 @@
 )]
 
 mod keeping;
+mod outages;
 mod pacing;
 mod source;

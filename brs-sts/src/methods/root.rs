@@ -251,6 +251,10 @@ impl RefreshStrategy for Root {
             .with_detail("task_policy_arn", self.task_policy_arn()))
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
     fn static_stability(&self) -> bool {
         true
     }

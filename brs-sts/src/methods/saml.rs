@@ -305,6 +305,10 @@ impl RefreshStrategy for Saml {
             .with_detail("provider_arn", self.provider_arn()))
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
     fn static_stability(&self) -> bool {
         true
     }
