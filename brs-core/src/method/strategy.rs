@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -220,6 +221,8 @@ pub struct RefreshContext {
     pub(crate) events: EventSender,
     /// The limiter's, where one paces the calls.
     pub(crate) permit: Option<Arc<Used>>,
+    /// What the refresh gives comes from a store.
+    pub(crate) was_not_asked: Arc<AtomicBool>,
 }
 
 impl RefreshContext {
@@ -256,7 +259,12 @@ impl RefreshContext {
 
     /// The source was not asked: what the refresh gives comes from a store beside it. Where a limiter
     /// paces the calls, this one does not count.
+    ///
+    /// Others have the same set from the store, and must not all replace it at the same time: its
+    /// advisory window begins up to half of the window earlier. How much earlier depends on the set
+    /// and on the session, which is always at the same place among those who share.
     pub fn source_was_not_asked(&self) {
+        self.was_not_asked.store(true, Ordering::Relaxed);
         if let Some(permit) = &self.permit {
             permit.give_back();
         }
@@ -290,6 +298,7 @@ impl RefreshContext {
             clock,
             events: EventSender::new("test"),
             permit: None,
+            was_not_asked: Arc::default(),
         }
     }
 }

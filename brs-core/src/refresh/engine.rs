@@ -489,6 +489,7 @@ impl Engine {
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
                 permit: None,
+                was_not_asked: Arc::default(),
             };
             let guard = Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight));
             self.launcher

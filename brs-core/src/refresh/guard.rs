@@ -16,6 +16,8 @@ pub(super) struct Fetched {
     pub(super) asked: Option<Moment>,
     /// The process was stopped meanwhile: a failure says nothing about the source.
     pub(super) was_stopped: bool,
+    /// It comes from a store beside the source, which others have it from, too.
+    pub(super) is_stored: bool,
 }
 
 impl Fetched {
@@ -25,6 +27,7 @@ impl Fetched {
             result: Err(error),
             asked: None,
             was_stopped: false,
+            is_stored: false,
         }
     }
 }

@@ -465,6 +465,7 @@ mod modelled {
                     result,
                     asked,
                     was_stopped: false,
+                    is_stored: false,
                 });
             }));
         }

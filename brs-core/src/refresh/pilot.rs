@@ -10,6 +10,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -195,6 +196,7 @@ impl Call {
             result,
             asked: Some(asked),
             was_stopped: false,
+            is_stored: self.cx.was_not_asked.load(Ordering::Relaxed),
         }
     }
 }

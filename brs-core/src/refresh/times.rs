@@ -7,6 +7,7 @@
 //! for long. Should the source be dead as well, a set counts as valid until both clocks say that it
 //! is over.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::identity::Identity;
@@ -36,8 +37,21 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The start of the advisory window is moved earlier by up to this part of it.
 pub(crate) const ADVISORY_JITTER: f64 = 0.1;
 
-/// The same for sets that are fetched together with many others.
+/// The same for sets that are fetched together with many others, and for those that others have,
+/// too.
 pub(crate) const ADVISORY_SPREAD: f64 = 0.5;
+
+/// A set's place among those of one store, from `0.0` to `1.0`: the same for all who have the set.
+///
+/// With places of the sessions alone the earliest of a thousand would always be at the end of the
+/// spread, and sets that were fetched together, as after an outage, would be replaced together for
+/// ever.
+pub(crate) fn place_of_set(access_key_id: &str) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(access_key_id.as_bytes());
+    // As many bits as the number has.
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+}
 
 /// An instant on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,3 +9,4 @@ mod keeping;
 mod outages;
 mod pacing;
 mod source;
+mod stored;
