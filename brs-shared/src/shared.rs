@@ -119,7 +119,8 @@ impl Shared {
         if key.is_none() {
             tracing::warn!(
                 method = source.method(),
-                "the credentials are not shared: what decides them cannot be told"
+                "the credentials are not shared: what decides them cannot be told; if it is the base \
+                 credentials, name who they are with `asker_name`"
             );
         }
         Self {

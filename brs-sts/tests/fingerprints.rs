@@ -144,6 +144,36 @@ async fn what_leaves_a_doubt_is_not_told() {
 }
 
 #[tokio::test]
+async fn who_cannot_be_told_is_told_by_the_name_that_the_program_gives() {
+    let on = async |name: &str| {
+        let builder = RefreshableSession::with(role()).region("eu-west-1");
+        of::<Sts>(builder.base_credentials(Own).asker_name(name)).await
+    };
+    let one = on("instances").await.unwrap();
+    assert!(one.contains("instances") && one.contains(ROLE), "{one}");
+    assert_eq!(on("instances").await, Some(one.clone()));
+    assert_ne!(on("others").await, Some(one.clone()));
+    // The name stands for nobody who can be told.
+    let told = async |name| of::<Sts>(on_keys(role(), "sts").asker_name(name)).await;
+    assert_eq!(told("instances").await, told("others").await);
+    assert_ne!(told("instances").await, Some(one.clone()));
+    // As data, and beneath another role.
+    let data =
+        serde_json::json!({ "role_arn": ROLE, "region": "eu-west-1", "asker_name": "instances" });
+    let hub = brs_core::SessionBuilder::from_data("sts", data).unwrap();
+    let hub = hub.base_credentials(Own).build().await.unwrap();
+    let spoke = Params::new("arn:aws:iam::123456789012:role/spoke");
+    let spoke = RefreshableSession::with(spoke).region("eu-west-1");
+    let spoke = of::<Sts>(spoke.base_session(&hub)).await.unwrap();
+    assert!(spoke.contains(&one), "{spoke}");
+    let error = RefreshableSession::with(role())
+        .asker_name(" ")
+        .build()
+        .await;
+    assert_eq!(error.unwrap_err().param(), Some("asker_name"));
+}
+
+#[tokio::test]
 async fn a_session_token_is_told_by_duration_and_device() {
     let of = async |params: session_token::Params| {
         let builder = on_keys(params, "sts-session-token");

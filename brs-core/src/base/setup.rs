@@ -33,6 +33,8 @@ pub struct Setup {
     pub(crate) clock: Arc<dyn Clock>,
     /// The access key id of base keys.
     pub(crate) base_key: Option<Arc<str>>,
+    /// Who the base credentials are, in the user's words.
+    pub(crate) asker_name: Option<Arc<str>>,
     pub(crate) methods: Option<BuildMethod>,
     pub(crate) commons: Option<Commons>,
     pub(crate) is_limited: bool,
@@ -65,12 +67,19 @@ pub struct Asker {
     base_credentials: BaseCredentials,
     base_key: Option<Arc<str>>,
     profile_name: Option<String>,
+    name: Option<Arc<str>>,
 }
 
 impl Asker {
-    /// What tells the asker from others; `None` if that cannot be told. Reads profile files where
-    /// the credentials are a profile's.
+    /// What tells the asker from others; `None` if that cannot be told, and the user gave no
+    /// [name](crate::SessionBuilder::asker_name) for it. Reads profile files where the credentials
+    /// are a profile's.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let named = || Some(Fingerprint::new("named").with("name", self.name.as_deref()?));
+        self.told().or_else(named)
+    }
+
+    fn told(&self) -> Option<Fingerprint> {
         match &self.base_credentials {
             BaseCredentials::Session(session) => session.strategy().fingerprint(),
             BaseCredentials::Keys => {
@@ -130,6 +139,7 @@ impl Setup {
             base_credentials: self.base_credentials.clone(),
             base_key: self.base_key.clone(),
             profile_name: self.profile_name.clone(),
+            name: self.asker_name.clone(),
         }
     }
 
@@ -247,6 +257,7 @@ impl Setup {
             base_credentials: BaseCredentials::default(),
             clock,
             base_key: None,
+            asker_name: None,
             methods: None,
             commons: None,
             is_limited: false,

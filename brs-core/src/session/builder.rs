@@ -154,6 +154,10 @@ impl SessionBuilder {
         self.options.request.endpoint_url =
             config.endpoint_url.or(self.options.request.endpoint_url);
         self.options.account_id = config.account_id.or(self.options.account_id);
+        self.options.asker_name = config
+            .asker_name
+            .map(Into::into)
+            .or(self.options.asker_name);
         if let Some(defer_refresh) = config.defer_refresh {
             self = self.defer_refresh(defer_refresh);
         }
@@ -232,6 +236,20 @@ impl SessionBuilder {
     /// account-based endpoints.
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
         self.options.account_id = Some(account_id.into());
+        self
+    }
+
+    /// A name for the identity behind the base credentials, for sessions that share their
+    /// credentials (method `shared`). Default: none.
+    ///
+    /// Key pairs, logins, web identities, certificates and sessions can be told apart. The
+    /// credentials of an instance, a container, a `credential_process` or a provider of the
+    /// program's cannot: sessions on them are shared only under a name. Sessions with the same name
+    /// and the same parameters get each other's credentials, so give one name to one identity: the
+    /// role of the instances, say, never a name for several of them.
+    pub fn asker_name(mut self, name: impl Into<String>) -> Self {
+        let name: String = name.into();
+        self.options.asker_name = Some(name.into());
         self
     }
 
