@@ -44,6 +44,8 @@ pub(super) struct Session {
     pub(super) for_caller: bool,
     pub(super) awaited: bool,
     pub(super) spread: bool,
+    /// Among those who share a store.
+    pub(super) place: f32,
     /// It has the lock or lease.
     pub(super) holds: bool,
     pub(super) outcome: Option<Outcome>,
