@@ -21,7 +21,7 @@ use brs_iot::__private::{
 use brs_iot::Device;
 use reqwest::{Request, Url};
 
-use crate::params::Params;
+use crate::params::{MAX_ATTEMPTS, Params};
 use crate::request::presented::Presented;
 use crate::request::signature::PATH;
 use crate::service::arn::Arns;
@@ -137,7 +137,7 @@ impl RolesAnywhere {
             body,
             limits: Limits {
                 timeout: params.timeout,
-                max_attempts: params.max_attempts,
+                max_attempts: params.max_attempts.unwrap_or(MAX_ATTEMPTS),
             },
             files,
             clients,
@@ -330,7 +330,10 @@ impl fmt::Debug for RolesAnywhere {
     }
 }
 
-async fn build(params: Params, setup: Setup) -> Result<RolesAnywhere, Error> {
+async fn build(mut params: Params, setup: Setup) -> Result<RolesAnywhere, Error> {
+    if setup.is_limited() {
+        params.max_attempts.get_or_insert(1);
+    }
     let base = setup.base();
     let beside = Beside {
         endpoint_url: base.endpoint_url().map(str::to_owned),

@@ -8,8 +8,9 @@
 //!
 //! Invariants:
 //!
-//! 1. In any span of time `t` at most `burst + rate × t` permits are given for an endpoint, `rate`
-//!    being the configured one.
+//! 1. In any span of time `t` at most `burst + rate × t` calls begin at an endpoint, and one more,
+//!    `rate` being the configured one. Permits whose calls have not begun are held: they count as
+//!    tokens, so that a source that was slow is not called at once by all that wait for a turn.
 //! 2. A permit goes to the first in line; one whose call has left goes to the next.
 //! 3. Calls that were under way when the rate was halved do not halve it again.
 //! 4. The clock and wakers are foreign: they run without the lock, and never where time is kept.
@@ -36,13 +37,17 @@ use crate::kit::runtime;
 use crate::kit::turns::{Place, Wanted};
 
 pub(crate) use self::outage::Shown;
-pub(crate) use self::permit::{Permit, UnderWay, Used};
+pub(crate) use self::permit::{Held, Permit, UnderWay, Used};
 
 /// The default rate, in calls a second. AWS's quota on AssumeRole is 600 a second for an account
 /// and region, which other programs need too.
 pub(crate) const DEFAULT_RATE: u32 = 50;
 /// The default burst.
 pub(crate) const DEFAULT_BURST: u32 = 100;
+
+/// How long the line rests while as many permits as the burst are held, if none of their calls
+/// begins.
+const REST: Duration = Duration::from_secs(1);
 
 /// A limit on the rate at which a source is called, shared by all sessions that have it.
 ///
@@ -81,7 +86,11 @@ struct Line {
 struct State {
     bucket: Option<Bucket>,
     outage: Option<Outage>,
-    waiting: BTreeMap<(Wanted, u64), oneshot::Sender<Granted>>,
+    waiting: BTreeMap<(Wanted, u64), oneshot::Sender<Held>>,
+    /// Permits whose calls have not begun.
+    held: u32,
+    /// Calls that the source has answered.
+    answers: u64,
     numbers: u64,
     /// Whether a task hands out permits.
     is_driven: bool,
@@ -253,8 +262,10 @@ impl Limiter {
             let mut state = lock(&line.state);
             state.numbers += 1;
             let (number, wanted) = (state.numbers, place.wanted());
-            let is_next = state.waiting.is_empty() && state.until_asked(wanted, now).is_zero();
-            if is_next && self.0.bucket(&mut state.bucket, now).take() {
+            let is_next = state.waiting.is_empty()
+                && !self.0.is_full(&state)
+                && state.until_asked(wanted, now).is_zero();
+            if is_next && self.0.bucket(&mut state, now).take() {
                 (Some(state.grant(number, now)), true)
             } else {
                 place.set_permit_number(number);
@@ -271,7 +282,7 @@ impl Limiter {
         Permit {
             limiter: self.clone(),
             place: Arc::clone(place),
-            granted,
+            held: granted.map(|granted| Held::new(self, &line, granted)),
             receiver,
         }
     }
@@ -297,7 +308,7 @@ impl Limiter {
         let line = self.line();
         let mut state = lock(&line.state);
         state.throttled += 1;
-        let bucket = self.0.bucket(&mut state.bucket, now);
+        let bucket = self.0.bucket(&mut state, now);
         bucket.slow_down(granted, now).then_some(bucket.rate)
     }
 
@@ -306,13 +317,55 @@ impl Limiter {
         let line = self.line();
         let mut state = lock(&line.state);
         state.granted = state.granted.saturating_sub(1);
+        let held = state.held;
         if let Some(bucket) = &mut state.bucket {
-            bucket.give_back();
+            bucket.give_back(held);
         }
+    }
+
+    /// A permit's call has begun, or never will.
+    fn held_no_more(&self, line: &Arc<Line>, number: u64, has_begun: bool) {
+        // What a fork has copied is the parent's.
+        if !Arc::ptr_eq(line, &self.line()) {
+            return;
+        }
+        let was_full = {
+            let mut state = lock(&line.state);
+            let was_full = self.0.is_full(&state);
+            state.held = state.held.saturating_sub(1);
+            was_full
+        };
+        if !has_begun {
+            self.give_back();
+            self.is_over(number);
+        }
+        if was_full {
+            self.look_again(line);
+        }
+    }
+
+    /// Makes the one who hands out permits look at the line.
+    fn look_again(&self, line: &Line) {
+        let is_driven = {
+            let mut state = lock(&line.state);
+            if state.is_driven {
+                state.handed_out_until = Duration::ZERO;
+            }
+            state.is_driven
+        };
+        if is_driven {
+            line.changed.notify_one();
+        }
+    }
+
+    /// How many calls were answered.
+    pub(crate) fn answers(&self) -> u64 {
+        lock(&self.line().state).answers
     }
 
     /// What a call that was made shows of the source.
     fn shown(&self, shown: Shown, now: Duration) {
+        lock(&self.line().state).answers += u64::from(shown == Shown::Up);
         self.learn(|outage| match shown {
             Shown::Up => *outage = None,
             Shown::Down => outage.get_or_insert(Outage::new(now)).go_on(now),
@@ -332,18 +385,14 @@ impl Limiter {
     /// Changes what is known of the source. In an outage the line is looked at again.
     fn learn(&self, change: impl FnOnce(&mut Option<Outage>)) {
         let line = self.line();
-        let is_to_look = {
+        let was_down = {
             let mut state = lock(&line.state);
             let was_down = state.outage.is_some();
             change(&mut state.outage);
-            let is_to_look = was_down && state.is_driven;
-            if is_to_look {
-                state.handed_out_until = Duration::ZERO;
-            }
-            is_to_look
+            was_down
         };
-        if is_to_look {
-            line.changed.notify_one();
+        if was_down {
+            self.look_again(&line);
         }
     }
 
@@ -370,15 +419,19 @@ impl Limiter {
     }
 
     /// Gives what permits there are; returns how long the next one takes, if somebody waits for it.
-    fn hand_out(&self, line: &Line, now: Duration) -> Option<Duration> {
+    fn hand_out(&self, line: &Arc<Line>, now: Duration) -> Option<Duration> {
         loop {
             let (next, wait) = {
                 let mut state = lock(&line.state);
                 let first = state.waiting.keys().next().map(|(wanted, _)| *wanted);
                 let asked_in = first.map_or(Duration::ZERO, |first| state.until_asked(first, now));
-                let bucket = self.0.bucket(&mut state.bucket, now);
-                let is_there = first.is_some() && asked_in.is_zero() && bucket.take();
-                let wait = bucket.until_next().max(asked_in);
+                let is_full = self.0.is_full(&state);
+                let bucket = self.0.bucket(&mut state, now);
+                let is_there = first.is_some() && !is_full && asked_in.is_zero() && bucket.take();
+                let wait = match is_full {
+                    true => REST,
+                    false => bucket.until_next().max(asked_in),
+                };
                 let next = is_there.then(|| state.waiting.pop_first()).flatten();
                 let next = next.map(|((_, number), sender)| (state.grant(number, now), sender));
                 state.is_driven = next.is_some() || !state.waiting.is_empty();
@@ -390,11 +443,8 @@ impl Limiter {
             let Some((granted, sender)) = next else {
                 return wait;
             };
-            // Without the lock: it wakes.
-            if sender.send(granted).is_err() {
-                self.give_back();
-                self.is_over(granted.number);
-            }
+            // Without the lock: it wakes. One that has left gives it back.
+            drop(sender.send(Held::new(self, line, granted)));
         }
     }
 }
@@ -409,6 +459,7 @@ impl State {
     /// The permit with this number, for which a token was taken.
     fn grant(&mut self, number: u64, now: Duration) -> Granted {
         self.granted += 1;
+        self.held += 1;
         self.recent.count(now);
         if let Some(outage) = &mut self.outage {
             outage.probe(number, now);
@@ -436,10 +487,17 @@ impl Drop for Driven {
 
 impl Shared {
     /// The bucket as it is now.
-    fn bucket<'a>(&self, bucket: &'a mut Option<Bucket>, now: Duration) -> &'a mut Bucket {
-        let bucket = bucket.get_or_insert_with(|| Bucket::full(self.rate, self.burst, now));
-        bucket.fill(now);
+    fn bucket<'a>(&self, state: &'a mut State, now: Duration) -> &'a mut Bucket {
+        let bucket = state
+            .bucket
+            .get_or_insert_with(|| Bucket::full(self.rate, self.burst, now));
+        bucket.fill(now, state.held);
         bucket
+    }
+
+    /// Whether as many permits are held as may be used at once.
+    fn is_full(&self, state: &State) -> bool {
+        f64::from(state.held) >= self.burst
     }
 }
 

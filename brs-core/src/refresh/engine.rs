@@ -321,6 +321,11 @@ impl Engine {
         self.events.close();
     }
 
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state()).closed
+    }
+
     /// Takes in what a flight brought; called once for every flight, by its guard. What is logged
     /// is in `span`.
     pub(super) fn land(

@@ -313,7 +313,7 @@ impl SessionBuilder {
     ///
     /// It counts from the refresh's turn: of one method 64 run at a time, see
     /// [`limit_concurrent_refreshes`](crate::limit_concurrent_refreshes). A refresh that has waited
-    /// for its turn for as long as this fails, unless one of its method has succeeded meanwhile.
+    /// for its turn for as long as this fails, unless one of its method has been answered meanwhile.
     /// The time in which the process is stopped does not count.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
         self.options.refresh_timeout = Some(limit);

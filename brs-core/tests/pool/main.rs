@@ -8,5 +8,6 @@
 mod keeping;
 mod outages;
 mod pacing;
+mod pressed;
 mod source;
 mod stored;

@@ -33,15 +33,21 @@ impl Bucket {
         }
     }
 
-    /// Adds what has come together since.
-    pub(super) fn fill(&mut self, now: Duration) {
+    /// Adds what has come together since, while so many permits are held.
+    pub(super) fn fill(&mut self, now: Duration, held: u32) {
         let passed = now.saturating_sub(self.filled_at).as_secs_f64();
         self.filled_at = self.filled_at.max(now);
         // The rate grows, and then stays what was configured.
         let growing = passed.min((self.most - self.rate) / GROWTH);
         self.tokens += self.rate * growing + GROWTH * growing * growing / 2.0;
         self.rate = (self.rate + GROWTH * growing).min(self.most);
-        self.tokens = (self.tokens + self.most * (passed - growing)).min(self.burst);
+        self.tokens = (self.tokens + self.most * (passed - growing)).min(self.room(held));
+    }
+
+    /// For how many tokens there is room beside the permits that are held; always for one, or time
+    /// would be lost in which a call begins.
+    fn room(&self, held: u32) -> f64 {
+        (self.burst - f64::from(held)).max(1.0)
     }
 
     pub(super) fn take(&mut self) -> bool {
@@ -52,8 +58,8 @@ impl Bucket {
         there
     }
 
-    pub(super) fn give_back(&mut self) {
-        self.tokens = (self.tokens + 1.0).min(self.burst);
+    pub(super) fn give_back(&mut self, held: u32) {
+        self.tokens = (self.tokens + 1.0).min(self.room(held));
     }
 
     /// How long until the next token, at the latest.
@@ -88,7 +94,7 @@ mod tests {
     }
 
     fn taken(bucket: &mut Bucket, now: Duration) -> usize {
-        bucket.fill(now);
+        bucket.fill(now, 0);
         std::iter::repeat_with(|| bucket.take())
             .take_while(|taken| *taken)
             .count()
@@ -125,7 +131,7 @@ mod tests {
         bucket.filled_at = seconds(1.0);
         assert_eq!(taken(&mut bucket, seconds(3.0)), 52);
         assert_eq!(bucket.rate, 27.0);
-        bucket.fill(seconds(1000.0));
+        bucket.fill(seconds(1000.0), 0);
         assert_eq!(bucket.rate, 50.0);
     }
 

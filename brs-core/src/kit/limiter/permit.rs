@@ -1,16 +1,16 @@
-//! Permits: waited for in line, then held by the call that uses them.
+//! Permits: waited for in line, held until the call begins, then used by it.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::outage::Shown;
-use super::{Granted, Limiter, lock};
+use super::{Granted, Limiter, Line, lock};
 use crate::kit::turns::{Place, Wanted};
 
 /// A permit that a call has.
@@ -21,15 +21,48 @@ pub(crate) struct Used {
     was_given_back: AtomicBool,
 }
 
-impl Used {
-    pub(crate) fn new((limiter, granted): (Limiter, Granted)) -> Arc<Self> {
-        Arc::new(Self {
-            limiter,
+/// A permit whose call has not begun. One that is dropped goes back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    limiter: Limiter,
+    /// A fork has one of its own.
+    line: Weak<Line>,
+    granted: Granted,
+    has_begun: bool,
+}
+
+impl Held {
+    /// A permit that was counted as held.
+    pub(super) fn new(limiter: &Limiter, line: &Arc<Line>, granted: Granted) -> Self {
+        Self {
+            limiter: limiter.clone(),
+            line: Arc::downgrade(line),
             granted,
+            has_begun: false,
+        }
+    }
+
+    /// The call begins.
+    pub(crate) fn begin(mut self) -> Arc<Used> {
+        self.has_begun = true;
+        Arc::new(Used {
+            limiter: self.limiter.clone(),
+            granted: self.granted,
             was_given_back: AtomicBool::new(false),
         })
     }
+}
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.upgrade() {
+            self.limiter
+                .held_no_more(&line, self.granted.number, self.has_begun);
+        }
+    }
+}
+
+impl Used {
     /// The source was not called.
     pub(crate) fn give_back(&self) {
         if !self.was_given_back.swap(true, Ordering::Relaxed) {
@@ -76,17 +109,17 @@ pub(crate) struct Permit {
     pub(super) limiter: Limiter,
     pub(super) place: Arc<Place>,
     /// It came at once.
-    pub(super) granted: Option<Granted>,
-    pub(super) receiver: oneshot::Receiver<Granted>,
+    pub(super) held: Option<Held>,
+    pub(super) receiver: oneshot::Receiver<Held>,
 }
 
 impl Future for Permit {
     /// `None`: nobody hands out permits.
-    type Output = Option<Granted>;
+    type Output = Option<Held>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Granted>> {
-        if let Some(granted) = self.granted.take() {
-            return Poll::Ready(Some(granted));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Held>> {
+        if let Some(held) = self.held.take() {
+            return Poll::Ready(Some(held));
         }
         Pin::new(&mut self.receiver).poll(cx).map(Result::ok)
     }
