@@ -265,6 +265,9 @@ impl Conductor<'_> {
         }
         command
             .env("BENCH_OUT", &options.out)
+            .env("BENCH_PROGRAMS", &options.programs)
+            .env("BENCH_SCRIPTS", &scripts)
+            .envs(options.python.iter().map(|path| ("BENCH_PYTHON", path)))
             .env("BENCH_ENDPOINT", aws.endpoint_url())
             .env("CRITERION_HOME", &criterion)
             .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())

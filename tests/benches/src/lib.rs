@@ -8,10 +8,11 @@
 //!
 //! - measured processes: [`micro`] (nanoseconds a call), [`storm`] (thousands of callers),
 //!   [`sessions`] (what sessions and clients cost), [`masses`] (thousands of sessions due together,
-//!   and recovery), [`pool`] (a pool against an STS that throttles), [`sim`] (a simulated day of a
-//!   fleet), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages);
-//!   Python's counterparts are in `python/`, whole programs in `programs/`. [`subject`] opens what
-//!   is measured, [`stopwatch`] is the only file that reads clocks.
+//!   and recovery), [`pool`] (a pool against an STS that throttles), [`host_cache`] (processes of a
+//!   host), [`fleet`] (hosts with a store), [`sim`] (a simulated day of a fleet), [`iot`] (refreshes
+//!   over mutual TLS), [`mqtt`] (connections and messages); Python's counterparts are in `python/`,
+//!   whole programs in `programs/`. [`subject`] opens what is measured, [`stopwatch`] is the only
+//!   file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it;
 //!   [`outside`] measures what is no measurement of ours (whole programs, instruction counts,
 //!   builds); [`results`], [`goals`] and [`report`] are what comes of it.
@@ -21,8 +22,11 @@
 //! the least code that could do the same thing. For MQTT they are `rumqttc`, which is rumqttc-next
 //! alone, and `awscrt`, AWS's own client, through awsiotsdk.
 
+mod children;
 pub mod conductor;
+pub mod fleet;
 pub mod goals;
+pub mod host_cache;
 pub mod iot;
 pub mod masses;
 pub mod micro;
