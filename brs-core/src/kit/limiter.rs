@@ -121,6 +121,8 @@ pub(crate) struct Granted {
     pub(crate) at: Duration,
     /// Which one.
     number: u64,
+    /// The source is known to be down.
+    pub(crate) is_probe: bool,
 }
 
 /// What a [`Limiter`] does at the moment, at all endpoints together.
@@ -413,7 +415,11 @@ impl State {
         if let Some(outage) = &mut self.outage {
             outage.probe(number, now);
         }
-        Granted { at: now, number }
+        Granted {
+            at: now,
+            number,
+            is_probe: self.outage.is_some(),
+        }
     }
 }
 

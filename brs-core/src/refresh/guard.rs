@@ -18,6 +18,8 @@ pub(super) struct Fetched {
     pub(super) was_stopped: bool,
     /// It comes from a store beside the source, which others have it from, too.
     pub(super) is_stored: bool,
+    /// The source was known to be down when it was asked.
+    pub(super) was_down: bool,
 }
 
 impl Fetched {
@@ -28,6 +30,7 @@ impl Fetched {
             asked: None,
             was_stopped: false,
             is_stored: false,
+            was_down: false,
         }
     }
 }

@@ -466,6 +466,7 @@ mod modelled {
                     asked,
                     was_stopped: false,
                     is_stored: false,
+                    was_down: false,
                 });
             }));
         }

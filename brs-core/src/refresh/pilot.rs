@@ -197,6 +197,7 @@ impl Call {
             asked: Some(asked),
             was_stopped: false,
             is_stored: self.cx.was_not_asked.load(Ordering::Relaxed),
+            was_down: granted.is_some_and(|granted| granted.is_probe),
         }
     }
 }

@@ -265,6 +265,7 @@ impl World {
             asked: Some(self.now),
             was_stopped: false,
             is_stored: false,
+            was_down: false,
         };
         let healthy = matches!(outcome, Outcome::Fresh(_) | Outcome::Endless);
         self.state
@@ -283,6 +284,7 @@ impl World {
             asked: Some(self.now),
             was_stopped: true,
             is_stored: false,
+            was_down: false,
         };
         self.state
             .land(&flight, fetched, self.now, &self.rules, &mut effects);

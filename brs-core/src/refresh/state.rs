@@ -230,7 +230,10 @@ impl State {
         let asks_again = |error: &Error| {
             // Only the process failed: it was stopped when the answer came.
             let only_stopped = fetched.was_stopped && !error.is_unrecoverable();
-            only_stopped || (rules.is_limited && fetched.asked.is_some() && flight.try_again(error))
+            only_stopped
+                || (rules.is_limited
+                    && fetched.asked.is_some()
+                    && flight.try_again(error, fetched.was_down))
         };
         if accepted.as_ref().is_err_and(asks_again) {
             effects.dropped = accepted.err();

@@ -84,7 +84,11 @@ mod tests {
     }
 
     fn granted(at: Duration) -> Granted {
-        Granted { at, number: 1 }
+        Granted {
+            at,
+            number: 1,
+            is_probe: false,
+        }
     }
 
     fn taken(bucket: &mut Bucket, now: Duration) -> usize {

@@ -226,7 +226,9 @@ impl Fleet {
 
     fn granted(&mut self, world: &mut World, whose: u32) {
         let now = world.now;
+        let was_down = self.process(whose).is_down();
         let session = &mut self.sessions[whose as usize];
+        session.was_down = was_down;
         session.granted = now as u32;
         session.looked = now as u32;
         session.wait = match self.sharing {
@@ -376,7 +378,8 @@ impl Fleet {
         }
         let session = &mut self.sessions[whose as usize];
         session.tries += 1;
-        if session.tries < most {
+        let is_probe = outcome == Outcome::Dead && session.was_down && session.tries == 1;
+        if session.tries < most && !is_probe {
             return self.line_up(world, whose);
         }
         self.fail(world, whose);

@@ -110,6 +110,10 @@ impl Process {
         self.outage.map_or(0, |outage| outage.wait(awaited, now))
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.outage.is_some()
+    }
+
     /// A call with a permit is over; `None`: the source was not asked.
     pub(super) fn shown(&mut self, whose: u32, outcome: Option<Outcome>, now: Millis) {
         self.outage = Outage::after(self.outage, whose, outcome, now);
