@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | bench | ci | fuzz | tidy | deps`.
+//! The project's own commands: `cargo xtask demo | test | bench | ci | fuzz | tidy | deps | api`.
 //!
 //! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or
 //! a failed test, 2 is something missing on this machine. The work is done by one module per
@@ -6,6 +6,7 @@
 //! and links none of them, so that it builds in seconds and still runs while the rest of the
 //! workspace does not compile.
 
+mod api;
 mod bench;
 mod ci;
 mod debian;
@@ -60,6 +61,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Check what each feature set builds, and the licences, bans and sources of deny.toml
     Deps,
+    /// Compare the public API of the published crates with the kept text in tests/api
+    Api(api::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Ci(options) => ci::run(&Workspace::load()?, &options)?,
         Command::Tidy => tidy::run(&Workspace::load()?).map(|()| true)?,
         Command::Fuzz(options) => fuzz::run(&Workspace::load()?, &options).map(|()| true)?,
+        Command::Api(options) => api::run(&Workspace::load()?, &options).map(|()| true)?,
         Command::Deps => deps::run(&Workspace::load()?).map(|()| true)?,
     };
     Ok(if good {
