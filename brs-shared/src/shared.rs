@@ -2,7 +2,8 @@
 //!
 //! What a store does at a refresh is its own ([`Sharing`]); everything else is handed on to the
 //! strategy that it stands around. A strategy without a fingerprint shares nothing, which is said
-//! once, when the session is opened.
+//! once, when the session is opened. The fingerprint is asked for again at each refresh: a token's
+//! file may hold another subject's by then.
 
 use std::fmt;
 use std::ops::Deref;
@@ -107,16 +108,13 @@ impl Deref for Source {
 pub struct Shared {
     source: Arc<dyn RefreshStrategy>,
     store: Store,
-    /// `None`: the source's fingerprint cannot be told.
-    key: Option<Key>,
 }
 
 impl Shared {
     /// Shares the credentials of `strategy` through `store`.
     pub fn new(strategy: impl IntoStrategy, store: impl Into<Store>) -> Self {
         let source = strategy.into_strategy();
-        let key = source.fingerprint().as_ref().map(Key::of);
-        if key.is_none() {
+        if source.fingerprint().is_none() {
             tracing::warn!(
                 method = source.method(),
                 "the credentials are not shared: what decides them cannot be told"
@@ -125,7 +123,6 @@ impl Shared {
         Self {
             source,
             store: store.into(),
-            key,
         }
     }
 }
@@ -141,13 +138,14 @@ impl RefreshStrategy for Shared {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        match &self.key {
-            Some(key) => {
+        match self.source.fingerprint() {
+            Some(told) => {
+                let key = Key::of(&told);
                 let source = Source {
                     strategy: Arc::clone(&self.source),
                     was_asked: AtomicBool::new(false),
                 };
-                let result = self.store.0.refresh(&source, key, cx).await;
+                let result = self.store.0.refresh(&source, &key, cx).await;
                 if !source.was_asked.into_inner() {
                     cx.source_was_not_asked();
                 }

@@ -119,7 +119,7 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     ///
     /// It names everything that the source's answer depends on: parameters, endpoint and region,
     /// and who asks ([`Setup::asker`](crate::Setup::asker)). It holds no secret. May read files:
-    /// it is asked for once, when a session is opened that shares.
+    /// it is asked for when a session is opened that shares, and at each of its refreshes.
     fn fingerprint(&self) -> Option<Fingerprint> {
         None
     }
