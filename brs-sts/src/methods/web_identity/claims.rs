@@ -2,11 +2,11 @@
 //!
 //! The claims are not checked here, STS does that; they only tell askers apart.
 
-use aws_smithy_types::base64;
 use brs_core::Fingerprint;
 use serde::Deserialize;
 use serde_json::Value;
-use zeroize::Zeroizing;
+
+use crate::proof::jwt;
 
 /// The claims by which AWS knows the subject.
 #[derive(Deserialize)]
@@ -18,19 +18,7 @@ struct Claims {
 
 /// Whose token it is; `None` if it is not a JWT with these claims.
 pub(super) fn subject(token: &str) -> Option<Fingerprint> {
-    let mut parts = token.split('.');
-    let (Some(_), Some(claims), Some(_), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
-    // The alphabet of URLs, without padding.
-    let mut text = Zeroizing::new(claims.replace('-', "+").replace('_', "/"));
-    while text.len() % 4 != 0 {
-        text.push('=');
-    }
-    let claims = Zeroizing::new(base64::decode(text.as_str()).ok()?);
-    let Claims { iss, sub, aud } = serde_json::from_slice(&claims).ok()?;
+    let Claims { iss, sub, aud } = jwt::claims(token)?;
     Some(
         Fingerprint::new("web-identity")
             .with("iss", iss)
@@ -41,6 +29,8 @@ pub(super) fn subject(token: &str) -> Option<Fingerprint> {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_types::base64;
+
     use super::*;
 
     fn token(claims: &str) -> String {
