@@ -177,7 +177,9 @@ impl Params {
     }
 
     /// The endpoint, such as a VPC endpoint's: an `https` URL without path, or a host. Default: the
-    /// session's `endpoint_url`, else AWS's for the region.
+    /// session's `endpoint_url`, else as for SDK clients `AWS_ENDPOINT_URL_ROLESANYWHERE`,
+    /// `AWS_ENDPOINT_URL`, the profile's services section (`rolesanywhere`) and its `endpoint_url`,
+    /// else AWS's for the region. Builds without `sts` read no profile.
     pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
         self.endpoint_url = Some(endpoint_url.into());
         self
@@ -267,7 +269,7 @@ impl Params {
                 .with_param("endpoint_url")
                 .unrecoverable());
             }
-            Some(endpoint_url) => drop(endpoint::given(endpoint_url)?),
+            Some(endpoint_url) => drop(endpoint::given(endpoint_url, "endpoint_url")?),
             None => drop(endpoint::host(
                 &arns.trust_anchor,
                 self.use_fips == Some(true),
