@@ -1,6 +1,7 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts`, `web_identity` (with `token_sources`), `saml_root`, `machine` and `custom` are the methods,
+//! `sts`, `web_identity` (with `token_sources`), `saml_root`, `machine` (with `machine_sdk`) and
+//! `custom` are the methods,
 //! `mfa` codes and what must not happen to them, `chain` sessions on top of sessions, `remedies` what
 //! each error says, `settings` the STS
 //! client's settings at work, `sharing` what sessions have in common and what their last handle
@@ -26,6 +27,7 @@ mod flowing;
 mod identity;
 mod load;
 mod machine;
+mod machine_sdk;
 mod mfa;
 mod mfa_providers;
 mod pool;
