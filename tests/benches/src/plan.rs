@@ -336,6 +336,7 @@ pub const ROWS: [Row; 19] = [
             ("sdk", By::Build("sdk")),
             ("brs", By::Build("sts")),
             ("brs_iot", By::Build("iot")),
+            ("brs_anywhere", By::Build("anywhere")),
             ("brs_custom", By::Build("custom")),
         ],
         rounds: (0, 1),
