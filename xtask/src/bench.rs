@@ -59,8 +59,8 @@ pub(crate) struct Options {
     rows: Vec<String>,
 }
 
-/// Builds, sets up, measures. `tests/benches/RESULTS.md` is written by a full run of all rows in
-/// release.
+/// Builds, sets up, measures. A full run in release, of all rows or of some, writes
+/// `tests/benches/RESULTS.md` from the last measurement of each row.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let shell = workspace.shell()?;
     let profile = &options.profile;
@@ -96,7 +96,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     argument("profile", profile);
     argument("programs", &folder.display());
     argument("root", &workspace.root().display());
-    if !options.quick && options.rows.is_empty() && profile == "release" {
+    if !options.quick && profile == "release" {
         argument("summary", &workspace.root().join(SUMMARY).display());
     }
     options.rows.iter().for_each(|row| argument("row", row));

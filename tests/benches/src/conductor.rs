@@ -29,6 +29,8 @@ use crate::{Failure, Figures, goals, outside, report};
 
 /// How long one measured process may last.
 const LIMIT: Duration = Duration::from_secs(300);
+/// The rows' last measurements, beside the summary.
+const KEPT: &str = "results.json";
 /// The action that sources are asked for.
 const ACTION: &str = "AssumeRole";
 
@@ -47,7 +49,7 @@ pub struct Options {
     /// Where the reports go
     #[arg(long)]
     pub out: PathBuf,
-    /// The summary to keep
+    /// The summary to write, of all rows that are kept beside it
     #[arg(long)]
     pub summary: Option<PathBuf>,
     /// The profile that this was built with
@@ -79,7 +81,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<bool, Failure> {
     fs::create_dir_all(&options.out)?;
     plot::forget(&options.out)?;
-    let (stopwatch, mut machine) = (Stopwatch::start(), outside::machine());
+    let mut machine = outside::machine();
     machine.extend(
         options
             .fact
@@ -87,25 +89,31 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             .filter_map(|fact| fact.split_once('='))
             .map(owned),
     );
-    let mut conductor = Conductor {
-        options,
-        left_out: options.missing.iter().cloned().collect(),
-    };
-    let rows = ROWS
-        .iter()
-        .filter(|row| conductor.is_wanted(row))
-        .collect::<Vec<_>>();
-    let rows = rows.into_iter().map(|row| conductor.row(row)).collect();
-    machine.push(("load at the end".to_owned(), outside::load()));
-    machine.push(("took".to_owned(), format!("{:.0} s", stopwatch.seconds())));
-    let left_out = conductor.left_out.into_iter().collect();
-    let results = Results {
+    let mut results = Results {
         quick: options.quick,
         profile: options.profile.clone(),
         machine,
-        rows,
-        left_out,
+        rows: Vec::new(),
+        left_out: options.missing.clone(),
     };
+    let kept = options
+        .summary
+        .as_ref()
+        .map(|file| file.with_file_name(KEPT));
+    for row in ROWS.iter().filter(|row| is_wanted(row, options)) {
+        if rounds(row, options.quick) == 0 {
+            let reason = format!("`{}`: only in a full run", row.id);
+            results.left_out.push(reason);
+            continue;
+        }
+        results.take(measure_row(options, row));
+        // At once: a run that is stopped has not measured in vain.
+        if let (Some(kept), Some(row)) = (&kept, results.row(row.id)) {
+            let mut all = Results::kept(kept)?;
+            all.take(row.clone());
+            all.keep(kept)?;
+        }
+    }
 
     let verdicts = goals::judge(&results);
     let text = report::render(&results, &verdicts);
@@ -115,8 +123,12 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     )?;
     fs::write(options.out.join("report.md"), &text)?;
     let is_drawn = plot::draw(&options.out)?;
-    if let Some(summary) = &options.summary {
-        fs::write(summary, &text)?;
+    if let (Some(summary), Some(kept)) = (&options.summary, &kept) {
+        let all = Results {
+            rows: Results::kept(kept)?.rows,
+            ..results
+        };
+        fs::write(summary, report::render(&all, &goals::judge(&all)))?;
         if is_drawn {
             let (from, to) = (
                 options.out.join(plot::PICTURE),
@@ -157,143 +169,134 @@ fn rounds(row: &Row, quick: bool) -> usize {
     if quick { row.rounds.0 } else { row.rounds.1 }
 }
 
-struct Conductor<'a> {
-    options: &'a Options,
-    left_out: BTreeSet<String>,
+fn is_wanted(row: &Row, options: &Options) -> bool {
+    options.row.is_empty() || options.row.iter().any(|id| id == row.id)
 }
 
-impl Conductor<'_> {
-    fn is_wanted(&mut self, row: &Row) -> bool {
-        let named = self.options.row.is_empty() || self.options.row.iter().any(|id| id == row.id);
-        if named && rounds(row, self.options.quick) == 0 {
-            self.left_out
-                .insert(format!("`{}`: only in a full run", row.id));
-            return false;
+/// All rounds of a row; within a round the peers take turns, and each round begins with another one.
+fn measure_row(options: &Options, row: &Row) -> RowResults {
+    let (stopwatch, date, load) = (Stopwatch::start(), outside::date(), outside::load());
+    let mut results = RowResults {
+        id: row.id.to_owned(),
+        ..RowResults::default()
+    };
+    let mut given_up = BTreeSet::new();
+    for round in 0..rounds(row, options.quick) {
+        let mut turns: Vec<_> = row.measured.iter().enumerate().collect();
+        if round > 0 {
+            turns.rotate_left(round % row.measured.len());
         }
-        named
-    }
-
-    /// All rounds of a row; within a round the peers take turns, and each round begins with another
-    /// one.
-    fn row(&mut self, row: &Row) -> RowResults {
-        let mut results = RowResults {
-            id: row.id,
-            title: row.title,
-            note: row.note,
-            peers: Vec::new(),
-        };
-        let mut given_up = BTreeSet::new();
-        for round in 0..rounds(row, self.options.quick) {
-            let mut turns: Vec<_> = row.measured.iter().enumerate().collect();
-            if round > 0 {
-                turns.rotate_left(round % row.measured.len());
+        for (index, &(peer, by)) in turns {
+            // Instructions are the same each time, and what cannot be measured once need not be
+            // tried again.
+            if given_up.contains(&index) || (round > 0 && by == By::Instructions) {
+                continue;
             }
-            for (index, &(peer, by)) in turns {
-                // Instructions are the same each time, and what cannot be measured once need not be
-                // tried again.
-                if given_up.contains(&index) || (round > 0 && by == By::Instructions) {
-                    continue;
-                }
-                println!("{} {peer} ({by:?}), round {}", row.id, round + 1);
-                let stopwatch = Stopwatch::start();
-                let measured = self.measure(row, peer, by);
-                println!("  {:.1} s", stopwatch.seconds());
-                match measured {
-                    Ok(figures) => results.add(peer, figures),
-                    Err(failure) => {
-                        println!("  left out: {failure}");
-                        self.left_out
-                            .insert(format!("`{}` of {peer} ({by:?}): {failure}", row.id));
-                        given_up.insert(index);
-                    }
+            println!("{} {peer} ({by:?}), round {}", row.id, round + 1);
+            let stopwatch = Stopwatch::start();
+            let measured = measure(options, row, peer, by);
+            println!("  {:.1} s", stopwatch.seconds());
+            match measured {
+                Ok(figures) => results.add(peer, figures),
+                Err(failure) => {
+                    println!("  left out: {failure}");
+                    let reason = format!("`{}` of {peer} ({by:?}): {failure}", row.id);
+                    results.left_out.push(reason);
+                    given_up.insert(index);
                 }
             }
         }
-        results
     }
+    let commit = options
+        .fact
+        .iter()
+        .find_map(|fact| fact.strip_prefix("commit="));
+    results.taken = format!(
+        "Measured {date}, commit {}, load before {load}, {:.0} s",
+        commit.unwrap_or("unknown"),
+        stopwatch.seconds()
+    );
+    results
+}
 
-    fn measure(&self, row: &Row, peer: &str, by: By) -> Result<Figures, Failure> {
-        let options = self.options;
-        let this = std::env::current_exe()?;
-        if let By::Instructions = by {
-            return outside::instructions(&this, row.id, peer, &options.out);
+fn measure(options: &Options, row: &Row, peer: &str, by: By) -> Result<Figures, Failure> {
+    let this = std::env::current_exe()?;
+    if let By::Instructions = by {
+        return outside::instructions(&this, row.id, peer, &options.out);
+    }
+    if let By::Build(feature) = by {
+        return outside::build(&options.root, feature, &options.out.join("clean"));
+    }
+    let clock = Shifted::default();
+    let time = clock.clone();
+    let aws = EmbeddedAws::builder()
+        .clock(move || time.now())
+        .allowed_skew(Duration::MAX)
+        .start();
+    (row.before)(&aws);
+    // Of criterion's earlier figures none is to be taken for this one's.
+    let criterion = options.out.join("criterion");
+    if criterion.exists() {
+        fs::remove_dir_all(&criterion)?;
+    }
+    let mut command = match by {
+        By::Case => Command::new(this),
+        By::Allocations => Command::new(this.with_file_name("bench_allocations")),
+        By::Program(name) => Command::new(options.programs.join(name)),
+        _ => Command::new(
+            options
+                .python
+                .as_ref()
+                .ok_or("the Python peers are not installed")?,
+        ),
+    };
+    let scripts = options.root.join("tests/benches/python");
+    match by {
+        By::Case => command
+            .args(["case", row.id, peer])
+            .args(options.quick.then_some("--quick")),
+        By::Allocations => command.args([row.id, peer]),
+        By::Python => {
+            let length = if options.quick { "quick" } else { "full" };
+            command
+                .arg(scripts.join("cases.py"))
+                .args([row.id, peer, length])
         }
-        if let By::Build(feature) = by {
-            return outside::build(&options.root, feature, &options.out.join("clean"));
+        By::PythonProgram => command.arg(scripts.join("process.py")),
+        _ => &mut command,
+    };
+    // What a user has set for AWS must not change what is measured.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command
+        .env("BENCH_OUT", &options.out)
+        .env("BENCH_ENDPOINT", aws.endpoint_url())
+        .env("CRITERION_HOME", &criterion)
+        .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())
+        .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
+        .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())
+        .env("AWS_REGION", REGION)
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("AWS_CONFIG_FILE", options.out.join("none"))
+        .env("AWS_SHARED_CREDENTIALS_FILE", options.out.join("none"))
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("NO_PROXY", "127.0.0.1,localhost");
+    let _device = match row.id {
+        "iot" => Some(outside::Device::new(
+            &aws,
+            &mut command,
+            peer.ends_with("token"),
+        )?),
+        "mqtt" => Some(outside::Device::new(&aws, &mut command, false)?.with_broker(&mut command)),
+        _ => None,
+    };
+    match by {
+        By::Program(name) => {
+            outside::program(command, Some(&options.programs.join(name)), &options.out)
         }
-        let clock = Shifted::default();
-        let time = clock.clone();
-        let aws = EmbeddedAws::builder()
-            .clock(move || time.now())
-            .allowed_skew(Duration::MAX)
-            .start();
-        (row.before)(&aws);
-        // Of criterion's earlier figures none is to be taken for this one's.
-        let criterion = options.out.join("criterion");
-        if criterion.exists() {
-            fs::remove_dir_all(&criterion)?;
-        }
-        let mut command = match by {
-            By::Case => Command::new(this),
-            By::Allocations => Command::new(this.with_file_name("bench_allocations")),
-            By::Program(name) => Command::new(options.programs.join(name)),
-            _ => Command::new(
-                options
-                    .python
-                    .as_ref()
-                    .ok_or("the Python peers are not installed")?,
-            ),
-        };
-        let scripts = options.root.join("tests/benches/python");
-        match by {
-            By::Case => command
-                .args(["case", row.id, peer])
-                .args(options.quick.then_some("--quick")),
-            By::Allocations => command.args([row.id, peer]),
-            By::Python => {
-                let length = if options.quick { "quick" } else { "full" };
-                command
-                    .arg(scripts.join("cases.py"))
-                    .args([row.id, peer, length])
-            }
-            By::PythonProgram => command.arg(scripts.join("process.py")),
-            _ => &mut command,
-        };
-        // What a user has set for AWS must not change what is measured.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
-            command.env_remove(name);
-        }
-        command
-            .env("BENCH_OUT", &options.out)
-            .env("BENCH_ENDPOINT", aws.endpoint_url())
-            .env("CRITERION_HOME", &criterion)
-            .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())
-            .env("AWS_ACCESS_KEY_ID", aws.access_key_id())
-            .env("AWS_SECRET_ACCESS_KEY", aws.secret_access_key())
-            .env("AWS_REGION", REGION)
-            .env("AWS_DEFAULT_REGION", REGION)
-            .env("AWS_CONFIG_FILE", options.out.join("none"))
-            .env("AWS_SHARED_CREDENTIALS_FILE", options.out.join("none"))
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("NO_PROXY", "127.0.0.1,localhost");
-        let _device = match row.id {
-            "iot" => Some(outside::Device::new(
-                &aws,
-                &mut command,
-                peer.ends_with("token"),
-            )?),
-            "mqtt" => {
-                Some(outside::Device::new(&aws, &mut command, false)?.with_broker(&mut command))
-            }
-            _ => None,
-        };
-        match by {
-            By::Program(name) => {
-                outside::program(command, Some(&options.programs.join(name)), &options.out)
-            }
-            By::PythonProgram => outside::program(command, None, &options.out),
-            _ => talk(command, row, &aws, &clock),
-        }
+        By::PythonProgram => outside::program(command, None, &options.out),
+        _ => talk(command, row, &aws, &clock),
     }
 }
 

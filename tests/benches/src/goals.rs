@@ -222,20 +222,14 @@ mod tests {
 
     fn results(brs: f64, bare: f64) -> Results {
         let mut row = RowResults {
-            id: "guard",
-            title: "",
-            note: "",
-            peers: Vec::new(),
+            id: "guard".to_owned(),
+            ..RowResults::default()
         };
         row.add("brs", figures([("call_ns", brs)]));
         row.add("bare", figures([("call_ns", bare)]));
-        let (machine, left_out) = (Vec::new(), Vec::new());
         Results {
-            quick: true,
-            profile: String::new(),
-            machine,
             rows: vec![row],
-            left_out,
+            ..Results::default()
         }
     }
 

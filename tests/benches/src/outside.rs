@@ -309,11 +309,7 @@ pub(crate) fn machine() -> Vec<(String, String)> {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let date = DateTime::from(Shifted::default().now())
-        .fmt(Format::DateTime)
-        .unwrap_or_default();
     [
-        ("date", date),
         (
             "processor",
             format!(
@@ -333,6 +329,13 @@ pub(crate) fn machine() -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// Today.
+pub(crate) fn date() -> String {
+    DateTime::from(Shifted::default().now())
+        .fmt(Format::DateTime)
+        .unwrap_or_default()
 }
 
 /// How busy the machine is.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::goals::{Goal, Limit, Verdict};
+use crate::plan::ROWS;
 use crate::results::{Results, RowResults};
 
 /// Of a line, in characters; tables have none.
@@ -18,7 +19,7 @@ pub fn render(results: &Results, verdicts: &[Verdict]) -> String {
     );
     line(
         &mut out,
-        "the least and the most, and how many times brs's figure a peer's is.\n",
+        "the least and the most, and how many times brs's figure a peer's is. Each row was measured in one run.\n",
     );
     if results.quick {
         line(
@@ -41,11 +42,11 @@ pub fn render(results: &Results, verdicts: &[Verdict]) -> String {
         table(&mut out, row);
     }
     goals(&mut out, verdicts);
-    if !results.left_out.is_empty() {
+    let rows = results.rows.iter().flat_map(|row| &row.left_out);
+    let mut left_out = results.left_out.iter().chain(rows).peekable();
+    if left_out.peek().is_some() {
         line(&mut out, "\n## Left out\n");
-        for reason in &results.left_out {
-            item(&mut out, reason);
-        }
+        left_out.for_each(|reason| item(&mut out, reason));
     }
     out
 }
@@ -64,10 +65,14 @@ fn item(out: &mut String, text: &str) {
 }
 
 fn table(out: &mut String, row: &RowResults) {
-    let _ = writeln!(out, "\n## {} (`{}`)\n", row.title, row.id);
-    if !row.note.is_empty() {
-        let _ = writeln!(out, "{}\n", textwrap::fill(row.note, WIDTH));
+    let Some(planned) = ROWS.iter().find(|planned| planned.id == row.id) else {
+        return;
+    };
+    let _ = writeln!(out, "\n## {} (`{}`)\n", planned.title, row.id);
+    if !planned.note.is_empty() {
+        let _ = writeln!(out, "{}\n", textwrap::fill(planned.note, WIDTH));
     }
+    let _ = writeln!(out, "{}.\n", row.taken);
     out.push_str("| figure |");
     for (peer, _) in &row.peers {
         let _ = write!(out, " {peer} |");
