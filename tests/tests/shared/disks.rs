@@ -31,6 +31,37 @@ fn on_a_full_file_system_the_session_goes_on_by_itself() {
     );
 }
 
+/// As a file system of the network without a lock daemon answers.
+const NO_LOCKS: &str =
+    "#include <errno.h>\nint flock(int fd, int how) { errno = ENOLCK; return -1; }\n";
+
+#[test]
+fn on_a_file_system_without_locks_the_session_goes_on_by_itself() {
+    let cache = Cache::new();
+    let (source, library) = (cache.0.path().join("no.c"), cache.0.path().join("no.so"));
+    std::fs::write(&source, NO_LOCKS).unwrap();
+    let compiler = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap();
+    assert!(compiler.status.success(), "{compiler:?}");
+    let mut command = probe(&cache.path());
+    let mut probe = Probe::start(command.arg("local").env("LD_PRELOAD", &library));
+    probe.say("answer");
+    probe.say("answer");
+    let key = probe.key("get");
+    assert!(
+        probe.printed.contains("warning host_cache_no_locks"),
+        "{}",
+        probe.printed
+    );
+    assert_ne!(probe.key("reject"), key);
+    let printed = probe.end();
+    assert_eq!(printed.matches("warning").count(), 1, "{printed}");
+    assert_eq!(cache.files("json").len(), 0);
+}
+
 #[test]
 fn the_directory_of_another_user_is_not_used() {
     let cache = Cache::new();
