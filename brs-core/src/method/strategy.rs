@@ -118,8 +118,10 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// one can share them. Default: `None`, it cannot be told, and they are not shared.
     ///
     /// It names everything that the source's answer depends on: parameters, endpoint and region,
-    /// and who asks ([`Setup::asker`](crate::Setup::asker)). It holds no secret. May read files:
-    /// it is asked for once, when a session is opened that shares.
+    /// and who asks ([`Setup::asker`](crate::Setup::asker)), as they are now: where a file decides,
+    /// by what is in it now. It holds no secret. May read files, but not wait for a network: a
+    /// session that shares asks for it when it is opened, and around each refresh on a thread that
+    /// may block.
     fn fingerprint(&self) -> Option<Fingerprint> {
         None
     }

@@ -180,7 +180,7 @@ impl Run<'_> {
         let generation = || self.next_generation();
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
-        if is_well {
+        if let Some(new) = new.filter(|_| is_well) {
             self.store(held, &new).await;
         }
         Ok(match answer {

@@ -191,7 +191,7 @@ impl Run<'_> {
         let generation = || self.host.generations.next(self.key);
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
-        if let Some(held) = held {
+        if let (Some(held), Some(new)) = (held, new) {
             // Dropping what comes back frees the lock.
             drop(self.write(held, new).await);
         }

@@ -7,6 +7,7 @@
     reason = "a helper that panics fails its test, like the test's own body"
 )]
 
+mod askers;
 mod contract;
 mod problems;
 mod sharing;

@@ -4,7 +4,7 @@
 //! `mfa` codes and what must not happen to them, `chain` sessions on top of sessions, `remedies` what
 //! each error says, `settings` the STS
 //! client's settings at work, `sharing` what sessions have in common and what their last handle
-//! frees, `load` is thousands of callers in every state of the credentials, `base` a base
+//! frees, `shared_askers` by whom they share credentials, `load` is thousands of callers in every state of the credentials, `base` a base
 //! configuration and base credentials from the program, `environment` what the environment says
 //! about reaching AWS, `profiles` and `role_profiles` those of environment and profile files,
 //! `profile_chain` and `profile_settings` roles on top of each other in profiles and how AWS is
@@ -39,6 +39,7 @@ mod remedies;
 mod role_profiles;
 mod saml_root;
 mod settings;
+mod shared_askers;
 mod sharing;
 mod sso;
 mod sts;
