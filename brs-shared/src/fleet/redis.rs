@@ -86,7 +86,8 @@ impl RedisStore {
     /// schemes `valkey` and `valkeys` are as good. The port is 6379 where none is named.
     ///
     /// A user and a password in the URL are used and never shown; better are
-    /// [`user`](Self::user) and [`password`](Self::password).
+    /// [`user`](Self::user) and [`password`](Self::password). Other settings in it, such as
+    /// `protocol`, are ignored.
     ///
     /// # Errors
     ///

@@ -10,6 +10,8 @@
 mod data;
 mod memory;
 mod problems;
+#[cfg(feature = "redis")]
+mod redis;
 mod sharing;
 
 use std::sync::Arc;

@@ -13,11 +13,13 @@ use brs_core::kit::PerProcess;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError, TlsCertificates, Value,
+};
 use tokio::sync::Mutex;
 
 use super::refusal;
-use super::server::Server;
+use super::server::{Hidden, Server, Way};
 use crate::fleet::store::StoreError;
 
 /// An operation is given up sooner by who asks for it.
@@ -37,6 +39,7 @@ struct Slot {
 struct Open {
     number: u64,
     wire: Wire,
+    hidden: Hidden,
 }
 
 #[derive(Clone)]
@@ -68,7 +71,7 @@ impl Connection {
                 slot: &slot,
                 number: open.number,
             };
-            let error = match open.wire.ask(&command).await {
+            let error = match open.wire.clone().ask(&command).await {
                 Ok(answer) => {
                     std::mem::forget(suspect);
                     return Ok(answer);
@@ -77,11 +80,11 @@ impl Connection {
             };
             if !refusal::ends_connection(&error) {
                 std::mem::forget(suspect);
-                return Err(refusal::of(server, &error));
+                return Err(refusal::of(server, &open.hidden, &error));
             }
             drop(suspect);
             if is_new || tries.is_empty() {
-                return Err(refusal::of(server, &error));
+                return Err(refusal::of(server, &open.hidden, &error));
             }
         }
     }
@@ -98,20 +101,33 @@ impl Slot {
         }
         let number = open.as_ref().map_or(useless, |open| open.number) + 1;
         *open = None;
-        let wire = connect(server).await?;
-        let new = Open { number, wire };
+        let Way {
+            nodes,
+            authorities,
+            hidden,
+        } = server.enter().await?;
+        let wire = connect(server, nodes, authorities)
+            .await
+            .map_err(|error| refusal::of(server, &hidden, &error))?;
+        let new = Open {
+            number,
+            wire,
+            hidden,
+        };
         *open = Some(new.clone());
         Ok((new, true))
     }
 }
 
-async fn connect(server: &Server) -> Result<Wire, StoreError> {
+async fn connect(
+    server: &Server,
+    mut nodes: Vec<ConnectionInfo>,
+    authorities: Option<TlsCertificates>,
+) -> Result<Wire, RedisError> {
     // The process's provider of cryptography; where it has none it gets this one.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
-    let (mut nodes, authorities) = server.enter().await?;
-    let failed = |error: RedisError| refusal::of(server, &error);
     if server.is_cluster {
         let mut builder = ClusterClient::builder(nodes)
             .connection_timeout(LIMIT)
@@ -120,10 +136,8 @@ async fn connect(server: &Server) -> Result<Wire, StoreError> {
         if let Some(authorities) = authorities {
             builder = builder.certs(authorities);
         }
-        let client = builder.build().map_err(failed)?;
-        return Ok(Wire::Cluster(
-            client.get_async_connection().await.map_err(failed)?,
-        ));
+        let client = builder.build()?;
+        return Ok(Wire::Cluster(client.get_async_connection().await?));
     }
     let node = nodes.remove(0);
     let client = match authorities {
@@ -133,11 +147,9 @@ async fn connect(server: &Server) -> Result<Wire, StoreError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(LIMIT))
         .set_response_timeout(Some(LIMIT));
-    let connection = client
-        .map_err(failed)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await;
-    Ok(Wire::One(connection.map_err(failed)?))
+    let client = client?;
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    Ok(Wire::One(connection.await?))
 }
 
 impl Wire {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use brs_core::kit::{Purpose, files, path::expanded};
+use brs_core::kit::{Purpose, clean, files, path::expanded};
 use brs_core::{Blocking, Error, SecretSource, SecretString};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 
@@ -18,6 +18,31 @@ pub(super) struct Server {
     pub(super) trust_store: Option<PathBuf>,
     /// Where the trust store is read.
     place: Blocking,
+}
+
+/// What one connection is made with.
+pub(super) struct Way {
+    /// With user and password.
+    pub(super) nodes: Vec<ConnectionInfo>,
+    pub(super) authorities: Option<TlsCertificates>,
+    pub(super) hidden: Hidden,
+}
+
+/// User and password of one connection: no text shows them.
+#[derive(Clone)]
+pub(super) struct Hidden {
+    user: Option<String>,
+    password: Option<SecretString>,
+}
+
+impl Hidden {
+    pub(super) fn clean(&self, text: &str) -> String {
+        let values = [
+            self.password.as_ref().map(SecretString::expose),
+            self.user.as_deref(),
+        ];
+        clean(text, &values.map(Option::unwrap_or_default))
+    }
 }
 
 const PASSWORD: Purpose = Purpose {
@@ -60,10 +85,9 @@ impl Server {
                 let password = settings.password()?;
                 Some(SecretSource::value(SecretString::new(password)))
             });
-            // The password stays where it is never shown.
-            let settings = redis::RedisConnectionInfo::default()
-                .set_db(settings.db())
-                .set_protocol(settings.protocol());
+            // The password stays where it is never shown. Other settings, such as `protocol`, are
+            // not taken over: RESP 2 is all that is needed.
+            let settings = redis::RedisConnectionInfo::default().set_db(settings.db());
             nodes.push(node.set_redis_settings(settings));
         }
         Ok(Self {
@@ -76,10 +100,8 @@ impl Server {
         })
     }
 
-    /// The nodes with user and password, for one connection, and the authorities.
-    pub(super) async fn enter(
-        &self,
-    ) -> Result<(Vec<ConnectionInfo>, Option<TlsCertificates>), StoreError> {
+    /// What a connection needs.
+    pub(super) async fn enter(&self) -> Result<Way, StoreError> {
         let failed = |error: Error| StoreError::new(format!("Redis at {self}: {error}"));
         let mut nodes = self.nodes.clone();
         let password = match &self.password {
@@ -99,7 +121,14 @@ impl Server {
             }
             *node = node.clone().set_redis_settings(settings);
         }
-        Ok((nodes, self.authorities().await.map_err(failed)?))
+        Ok(Way {
+            nodes,
+            authorities: self.authorities().await.map_err(failed)?,
+            hidden: Hidden {
+                user: self.user.clone(),
+                password,
+            },
+        })
     }
 
     async fn authorities(&self) -> Result<Option<TlsCertificates>, Error> {
