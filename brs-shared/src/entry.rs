@@ -3,8 +3,8 @@
 //! An entry is JSON of at most 64 KiB, the same in every store. It comes from outside, so reading
 //! it never panics, and what is wrong with it is named without any of its content. This module
 //! decides whether a set in a store is good for a refresh ([`Entry::usable`]), what is left to give
-//! if the source fails ([`Entry::fallback`]), and whether a failure still holds
-//! ([`Entry::holding`]); it does no I/O.
+//! if the source fails ([`Entry::fallback`]), which failures others are told ([`is_of_source`]) and
+//! whether one still holds ([`Entry::holding`]); it does no I/O.
 //!
 //! Generations: each write of an entry has a higher one than every entry of the key that its writer
 //! has seen ([`Generations`]). An entry with a lower one than this process has seen was put back by
@@ -19,11 +19,13 @@ use zeroize::Zeroizing;
 
 use crate::key::Key;
 
+mod failures;
 mod generations;
 mod owner;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use failures::{Holds, is_of_source};
 pub(crate) use generations::Generations;
 pub(crate) use owner::Owner;
 
@@ -227,12 +229,21 @@ impl Entry {
     }
 
     /// The failure, if somebody else had it and it still holds: the source is not asked. One's own
-    /// failures hold nobody: the session has its own pauses.
-    pub(crate) fn holding(&self, owner: &Owner, now: SystemTime) -> Option<Error> {
-        self.failure
+    /// failures hold nobody: the session has its own pauses. But for throttling, a process is held
+    /// once and then asks by itself, and what was requested is not held.
+    pub(crate) fn holding(
+        &self,
+        owner: &Owner,
+        wanted: Wanted<'_>,
+        was_held: impl FnOnce(SystemTime) -> bool,
+    ) -> Option<Error> {
+        let failure = self
+            .failure
             .as_ref()
-            .filter(|failure| self.writer != *owner && failure.holds(now))
-            .map(Failure::error)
+            .filter(|failure| self.writer != *owner && failure.holds(wanted.now))?;
+        let is_free = failure.recovery != Recovery::Throttled
+            && (wanted.reason == RefreshReason::Requested || was_held(failure.until));
+        (!is_free).then(|| failure.error(&self.writer))
     }
 
     /// How long the source took for the set.
@@ -314,9 +325,11 @@ impl Failure {
             .is_ok_and(|left| !left.is_zero() && left <= MINUTE + SKEW)
     }
 
-    /// The error again, as one from memory.
-    fn error(&self) -> Error {
-        let message = self.message.clone();
+    /// The error again, as one from memory, with whose it was.
+    fn error(&self, writer: &Owner) -> Error {
+        let (message, pid) = (&self.message, writer.pid());
+        let message =
+            format!("{message}; process {pid}, which shares the credentials, was told so");
         let error = match self.kind {
             ErrorKind::Validation => Error::validation(message),
             ErrorKind::Configuration => Error::configuration(message),
@@ -326,7 +339,8 @@ impl Failure {
         };
         let mut error = error
             .with_recovery(self.recovery)
-            .with_refresh_allowed_at(self.until);
+            .with_refresh_allowed_at(self.until)
+            .with_detail("failed_in_process", pid);
         if let Some(code) = &self.code {
             error = error.with_code(code.as_str());
         }

@@ -44,10 +44,14 @@ use elsewhere::Host;
 /// asks its source by itself, after one [warning](brs_core::Event::Warning).
 ///
 /// A session gets the set that is there if more of it is left than the advisory window that
-/// sessions have by default; else the first process to lock the entry renews it for all. A failure
-/// is remembered for a few seconds, so that the next process does not ask in vain; a set that a
-/// service has rejected is marked, and nobody gets it any more. If the source asks a person, one
-/// process asks, and the others wait and say for which one.
+/// sessions have by default; else the first process to lock the entry renews it for all. What the
+/// source says to all alike (that it throttles or has trouble, a refusal of what is asked for) is
+/// remembered for up to a minute, so that the next process does not ask in vain: its error names the
+/// process that was told so. Unless the source throttles, a process is held by such a failure once
+/// and then asks by itself, and [`refresh`](brs_core::RefreshableSession::refresh) always asks. A
+/// process's own faults, such as files that it cannot read or a wrong proxy, are told to nobody.
+/// A set that a service has rejected is marked, and nobody gets it any more. If the source asks a
+/// person, one process asks, and the others wait and say for which one.
 ///
 /// The names of the warnings begin with `host_cache_`, and each is given once while it holds:
 /// `unset`, `relative` and `directory…` (where the directory should be, and what is wrong with it),

@@ -64,7 +64,7 @@ pub mod __fuzz {
         };
         let _ = entry.usable(wanted);
         let _ = entry.still_valid(wanted);
-        let _ = entry.holding(&Owner::this(), now);
+        let _ = entry.holding(&Owner::this(), wanted, |_| false);
         // The names that it is written with may be longer than those that were read.
         let Ok(written) = entry.to_bytes(&key) else {
             return;

@@ -21,7 +21,7 @@ use brs_core::{
 };
 use futures_util::future::{Either, select};
 
-use crate::entry::{Entry, Owner};
+use crate::entry::{Entry, Owner, is_of_source};
 use crate::key::Key;
 
 /// Where credentials are shared. Cheap to clone.
@@ -62,7 +62,8 @@ impl Source {
     }
 
     /// Asks, and gives beside the answer the entry that tells others of it, in place of the one
-    /// that was there before; none if the answer may be that to somebody else.
+    /// that was there before; none if the answer may be that to somebody else, or is a failure that
+    /// others need not have.
     pub(crate) async fn ask(
         &self,
         cx: &RefreshContext,
@@ -74,6 +75,11 @@ impl Source {
         let answer = self.refresh(cx).await;
         let took = clock.monotonic().saturating_sub(began);
         let now = clock.now();
+        if let Err(error) = &answer
+            && !is_of_source(error, self.interactive())
+        {
+            return (answer, None);
+        }
         if self.told.key(cx).await.as_ref() != Some(&self.key) {
             tracing::debug!("who asks for the credentials has changed: they are not shared");
             return (answer, None);

@@ -232,27 +232,48 @@ fn the_failure_of_another_holds_for_a_while_and_comes_back_as_an_error() {
         .throttled()
         .with_code("Throttling")
         .with_status(429);
+    let held = |entry: &Entry, owner: &Owner, now: SystemTime| {
+        let wanted = Wanted { now, ..first(0) };
+        entry.holding(owner, wanted, |_| true)
+    };
+    let this = Owner::this();
     let mut entry = Entry::with_failure(1, &other(), None, &error, at(0));
-    assert!(entry.holding(&Owner::this(), at(1)).is_none());
+    assert!(held(&entry, &this, at(1)).is_none());
     // Waits double.
     for _ in 0..3 {
         entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(0));
     }
-    let held = entry.holding(&Owner::this(), at(7)).unwrap();
-    assert!(
-        held.to_string().starts_with("slow down (remembered"),
-        "{held}"
-    );
+    let again = held(&entry, &this, at(7)).unwrap();
+    let told = "slow down; process 1, which shares the credentials, was told so (remembered";
+    assert!(again.to_string().starts_with(told), "{again}");
     assert_eq!(
-        (held.code(), held.status()),
+        (again.code(), again.status()),
         (Some("Throttling"), Some(429))
     );
-    assert!(held.is_throttled() && held.refresh_allowed_at() == Some(at(8)));
-    assert!(entry.holding(&Owner::this(), at(8)).is_none());
-    assert!(entry.holding(&other(), at(7)).is_none(), "its own");
+    assert!(again.is_throttled() && again.refresh_allowed_at() == Some(at(8)));
+    assert!(held(&entry, &this, at(8)).is_none());
+    assert!(held(&entry, &other(), at(7)).is_none(), "its own");
     // The clock was set back by a day.
-    assert!(entry.holding(&Owner::this(), at(0) - 24 * HOUR).is_none());
+    assert!(held(&entry, &this, at(0) - 24 * HOUR).is_none());
     assert_eq!(entry.expiration(), None);
+}
+
+#[test]
+fn a_refusal_of_another_holds_once_and_not_what_was_requested() {
+    let error = Error::request("no such role").unrecoverable();
+    let entry = Entry::with_failure(1, &other(), None, &error, at(0));
+    let this = Owner::this();
+    assert!(entry.holding(&this, first(1), |_| false).is_some());
+    assert!(entry.holding(&this, first(1), |_| true).is_none());
+    let requested = wanted(RefreshReason::Requested, None, 1);
+    assert!(entry.holding(&this, requested, |_| false).is_none());
+
+    let holds = Holds::default();
+    assert!(!holds.were(&key(), at(5), at(0)));
+    assert!(!holds.were(&key(), at(9), at(4)), "the first one counts");
+    assert!(holds.were(&key(), at(9), at(5)));
+    holds.end(&key());
+    assert!(!holds.were(&key(), at(9), at(5)));
 }
 
 #[test]
@@ -260,7 +281,7 @@ fn a_text_from_outside_is_fit_for_a_terminal() {
     let error = Error::credential("red \u{1b}[31m and \u{202e}back");
     let entry = Entry::with_failure(1, &other(), None, &error, at(0));
     let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
-    let held = again.holding(&Owner::this(), at(0)).unwrap();
+    let held = again.holding(&Owner::this(), first(0), |_| false).unwrap();
     assert!(held.to_string().starts_with("red [31m and back"), "{held}");
 }
 
@@ -275,7 +296,7 @@ fn whatever_a_changed_byte_makes_of_an_entry_can_be_written_again() {
             bytes[at] = byte;
             let Ok(entry) = read(&bytes) else { continue };
             let _ = (entry.usable(first(1)), entry.still_valid(first(1)));
-            let _ = entry.holding(&Owner::this(), self::at(11));
+            let _ = entry.holding(&Owner::this(), first(11), |_| false);
             let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
             assert_eq!((entry.set, entry.failure), (again.set, again.failure));
         }

@@ -20,7 +20,7 @@ use super::FleetStatus;
 use super::problem::Problem;
 use super::seal::Seal;
 use super::store::{CredentialStore, StoreError};
-use crate::entry::Generations;
+use crate::entry::{Generations, Holds};
 use crate::key::Key;
 
 /// How long an operation may take.
@@ -37,6 +37,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Access {
     pub(super) seal: Seal,
     pub(super) generations: Generations,
+    pub(super) holds: Holds,
     store: Arc<dyn CredentialStore>,
     process: PerProcess<Process>,
 }
@@ -76,6 +77,7 @@ impl Access {
         Self {
             seal,
             generations: Generations::default(),
+            holds: Holds::default(),
             store,
             process: PerProcess::new(),
         }

@@ -177,6 +177,7 @@ impl Run<'_> {
             }
         }
         self.access.count(|counts| &counts.asked);
+        self.access.holds.end(self.key);
         let generation = || self.next_generation();
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
@@ -207,12 +208,14 @@ impl Run<'_> {
         let wanted = self.wanted();
         if let Some(set) = entry.usable(wanted) {
             self.access.count(|counts| &counts.taken);
+            self.access.holds.end(self.key);
             return Some(Ok(set));
         }
         if entry.is_to_be_marked(wanted) {
             return None;
         }
-        let error = entry.holding(&Owner::this(), wanted.now)?;
+        let was_held = |until| self.access.holds.were(self.key, until, wanted.now);
+        let error = entry.holding(&Owner::this(), wanted, was_held)?;
         Some(self.in_place_of(error, Some(entry)))
     }
 

@@ -11,7 +11,7 @@ use brs_core::{Blocking, Error, RefreshContext, TemporaryCredentials};
 use super::order;
 use super::place::Place;
 use super::problem::Problem;
-use crate::entry::Generations;
+use crate::entry::{Generations, Holds};
 use crate::key::Key;
 use crate::shared::{Sharing, Source};
 
@@ -20,6 +20,7 @@ use crate::shared::{Sharing, Source};
 pub(super) struct Host {
     pub(super) place: Place,
     pub(super) generations: Generations,
+    pub(super) holds: Holds,
     keys: PerProcess<Mutex<BTreeMap<String, Arc<OfKey>>>>,
     warned: PerProcess<Mutex<Warned>>,
 }
@@ -45,6 +46,7 @@ impl Host {
         Self {
             place: Place::of(directory),
             generations: Generations::default(),
+            holds: Holds::default(),
             keys: PerProcess::new(),
             warned: PerProcess::new(),
         }

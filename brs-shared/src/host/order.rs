@@ -188,6 +188,7 @@ impl Run<'_> {
                 return answer;
             }
         }
+        self.host.holds.end(self.key);
         let generation = || self.host.generations.next(self.key);
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
@@ -223,12 +224,14 @@ impl Run<'_> {
         let entry = entry?;
         let wanted = self.wanted();
         if let Some(set) = entry.usable(wanted) {
+            self.host.holds.end(self.key);
             return Some(Ok(set));
         }
         if entry.is_to_be_marked(wanted) {
             return None;
         }
-        let error = entry.holding(&Owner::this(), wanted.now)?;
+        let was_held = |until| self.host.holds.were(self.key, until, wanted.now);
+        let error = entry.holding(&Owner::this(), wanted, was_held)?;
         Some(self.in_place_of(error, Some(entry)))
     }
 

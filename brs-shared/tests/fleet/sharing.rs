@@ -121,7 +121,7 @@ async fn a_failure_is_stored_and_the_set_stays() {
     let before = memory.entry();
     // In its advisory window, with a source that refuses.
     clock.advance(Duration::from_secs(3300));
-    let failing = Scripted::always(Step::Fail(Error::request("refused")));
+    let failing = Scripted::always(Step::Fail(Error::request("slow down").throttled()));
     let late = Host::new(&memory, ONE, &clock, &failing).await;
     let mut events = late.session.events();
     assert_eq!(late.key_id().await, "ASIASCRIPTED00000001");

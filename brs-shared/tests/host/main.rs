@@ -9,6 +9,7 @@
 
 mod askers;
 mod contract;
+mod failures;
 mod problems;
 mod sharing;
 

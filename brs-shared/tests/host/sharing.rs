@@ -117,18 +117,18 @@ async fn a_failed_call_leaves_the_set_which_is_given_until_it_expires() {
     let cache = Cache::new();
     let script = hourly();
     let set = cache.session(&script).await.credentials().await.unwrap();
-    script.otherwise(Step::Fail(Error::connection("no answer")));
+    script.otherwise(Step::Fail(Error::request("slow down").throttled()));
     cache.clock.advance(Duration::from_secs(3300));
 
     let late = cache.session(&script).await;
     let mut events = late.events();
     assert_eq!(late.credentials().await.unwrap(), set);
     assert_eq!(warnings(&mut events), ["host_cache_source_failed"]);
-    assert_eq!(cache.entry()["failure"]["message"], "no answer");
+    assert_eq!(cache.entry()["failure"]["message"], "slow down");
 
     cache.clock.advance(Duration::from_secs(300));
     let error = cache.session(&script).await.credentials().await;
-    assert_eq!(error.unwrap_err().to_string(), "no answer");
+    assert_eq!(error.unwrap_err().to_string(), "slow down");
 }
 
 #[tokio::test]
