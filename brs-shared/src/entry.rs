@@ -89,15 +89,32 @@ pub(crate) struct Failure {
 pub(crate) struct Wanted<'a> {
     pub(crate) reason: RefreshReason,
     pub(crate) previous_access_key_id: Option<&'a str>,
+    pub(crate) own: Own,
     pub(crate) now: SystemTime,
+}
+
+/// The caller's own set, which no set that expires earlier replaces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Own {
+    /// There is none, or it was rejected.
+    Absent,
+    Until(SystemTime),
+    Endless,
 }
 
 impl<'a> Wanted<'a> {
     /// What this refresh needs, now.
     pub(crate) fn of(cx: &'a RefreshContext) -> Self {
+        let own = match (cx.previous_access_key_id(), cx.previous_expiration()) {
+            _ if cx.reason() == RefreshReason::Invalidated => Own::Absent,
+            (_, Some(end)) => Own::Until(end),
+            (Some(_), None) => Own::Endless,
+            (None, None) => Own::Absent,
+        };
         Self {
             reason: cx.reason(),
             previous_access_key_id: cx.previous_access_key_id(),
+            own,
             now: cx.clock().now(),
         }
     }
@@ -281,6 +298,11 @@ impl StoredSet {
             None => None,
         };
         if let Some(expiration) = self.credentials.expiration() {
+            match wanted.own {
+                Own::Endless => return None,
+                Own::Until(end) if expiration < end => return None,
+                _ => {}
+            }
             let began = source_then.unwrap_or(self.obtained);
             let lifetime = expiration.duration_since(began).ok()?;
             let left = expiration

@@ -45,7 +45,7 @@ pub use shared::{Shared, SharedExt, Store};
 pub mod __fuzz {
     use std::time::UNIX_EPOCH;
 
-    use crate::entry::{Entry, Owner, Wanted};
+    use crate::entry::{Entry, Own, Owner, Wanted};
     use crate::key::Key;
 
     pub use crate::fleet::fuzz_sealed as sealed;
@@ -60,6 +60,7 @@ pub mod __fuzz {
         let wanted = Wanted {
             reason: brs_core::RefreshReason::First,
             previous_access_key_id: None,
+            own: Own::Absent,
             now,
         };
         let _ = entry.usable(wanted);

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -209,6 +209,7 @@ pub struct RefreshContext {
     pub(crate) reason: RefreshReason,
     pub(crate) attempt: u32,
     pub(crate) previous_access_key_id: Option<String>,
+    pub(crate) previous_expiration: Option<SystemTime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: EventSender,
     /// The limiter's, where one paces the calls.
@@ -240,6 +241,11 @@ impl RefreshContext {
     /// The access key id of the set that is to be replaced.
     pub fn previous_access_key_id(&self) -> Option<&str> {
         self.previous_access_key_id.as_deref()
+    }
+
+    /// When the set that is to be replaced expires; `None` if there is no set, or it never does.
+    pub fn previous_expiration(&self) -> Option<SystemTime> {
+        self.previous_expiration
     }
 
     /// The session's clock: strategies take all time from it.
@@ -280,6 +286,7 @@ impl RefreshContext {
             reason: RefreshReason::First,
             attempt: 1,
             previous_access_key_id: None,
+            previous_expiration: None,
             clock,
             events: EventSender::new("test"),
             permit: None,

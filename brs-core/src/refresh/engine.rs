@@ -486,6 +486,7 @@ impl Engine {
                 reason: launch.flight.reason,
                 attempt: launch.attempt,
                 previous_access_key_id: launch.previous_access_key_id,
+                previous_expiration: launch.previous_expiration,
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
                 permit: None,

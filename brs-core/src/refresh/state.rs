@@ -44,6 +44,7 @@ pub(crate) struct Launch {
     pub(crate) flight: Arc<Flight>,
     pub(crate) attempt: u32,
     pub(crate) previous_access_key_id: Option<String>,
+    pub(crate) previous_expiration: Option<SystemTime>,
 }
 
 /// The last failure.
@@ -205,6 +206,10 @@ impl State {
                 .set
                 .as_ref()
                 .map(|set| set.credentials.access_key_id().to_owned()),
+            previous_expiration: self
+                .set
+                .as_ref()
+                .and_then(|set| set.credentials.expiration()),
         });
     }
 

@@ -32,6 +32,7 @@ fn wanted(reason: RefreshReason, previous: Option<&str>, seconds: u64) -> Wanted
     Wanted {
         reason,
         previous_access_key_id: previous,
+        own: Own::Absent,
         now: at(seconds),
     }
 }
@@ -171,6 +172,27 @@ fn the_set_that_is_to_be_replaced_is_no_replacement() {
         assert!(lives(HOUR).fallback(own).is_none(), "{reason:?}");
         let newer = wanted(reason, Some("ASIAOLDER"), 1);
         assert!(lives(HOUR).usable(newer).is_some(), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_set_that_expires_before_the_callers_own_is_no_replacement() {
+    let end = at(0) + HOUR;
+    for (own, is_given) in [
+        (Own::Absent, true),
+        (Own::Until(end - Duration::from_secs(1)), true),
+        (Own::Until(end), true),
+        (Own::Until(end + Duration::from_secs(1)), false),
+        (Own::Endless, false),
+    ] {
+        let wanted = Wanted {
+            own,
+            ..wanted(RefreshReason::Requested, Some("ASIAOWN"), 1)
+        };
+        let entry = lives(HOUR);
+        assert_eq!(entry.usable(wanted).is_some(), is_given, "{own:?}");
+        assert_eq!(entry.fallback(wanted).is_some(), is_given, "{own:?}");
+        assert_eq!(entry.still_valid(wanted).is_some(), is_given, "{own:?}");
     }
 }
 

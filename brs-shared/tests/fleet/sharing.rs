@@ -132,6 +132,21 @@ async fn a_failure_is_stored_and_the_set_stays() {
 }
 
 #[tokio::test]
+async fn a_refresh_whose_source_fails_keeps_the_newer_set_that_the_store_never_had() {
+    let (memory, clock, script) = (Memory::default(), ManualClock::new(now()), hourly());
+    let one = Host::new(&memory, ONE, &clock, &script).await;
+    one.key_id().await;
+    clock.advance(Duration::from_secs(2400));
+    memory.set(Mode::Failing);
+    let second = one.session.refresh().await.unwrap();
+    memory.set(Mode::Well);
+    clock.advance(Duration::from_secs(31));
+    script.then([Step::Fail(Error::request("slow down").throttled())]);
+    one.session.refresh().await.unwrap_err();
+    assert_eq!(one.session.credentials().await.unwrap(), second);
+}
+
+#[tokio::test]
 async fn a_rejected_set_is_given_to_no_host() {
     let (memory, clock, script) = (Memory::default(), ManualClock::new(now()), hourly());
     let one = Host::new(&memory, ONE, &clock, &script).await;
