@@ -78,7 +78,7 @@ pub(crate) struct Failure {
     recovery: Recovery,
     code: Option<String>,
     status: Option<u16>,
-    /// Failures since the last success, this one included.
+    /// Refreshes that failed since the last success, this one included.
     count: u32,
     /// Until when nobody else asks.
     pub(crate) until: SystemTime,
@@ -176,16 +176,21 @@ impl Entry {
         }
     }
 
-    /// The entry after a failure of the source: the set stays.
+    /// The entry after a failure of the source: the set stays. The pause grows with each refresh
+    /// that fails after the last pause, not with the further tries of one refresh (`is_again`).
     pub(crate) fn with_failure(
         generation: u64,
         writer: &Owner,
         before: Option<&Self>,
         error: &Error,
         now: SystemTime,
+        is_again: bool,
     ) -> Self {
         let earlier = before.and_then(|before| before.failure.as_ref());
-        let count = earlier.map_or(0, |failure| failure.count).saturating_add(1);
+        let count = earlier.map_or(1, |failure| {
+            let grows = !is_again && failure.until <= now;
+            failure.count.saturating_add(u32::from(grows))
+        });
         Self {
             generation,
             writer: writer.clone(),

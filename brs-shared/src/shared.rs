@@ -11,7 +11,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,7 +96,11 @@ impl Source {
                 };
                 Entry::with_set(generation, &owner, set, now, took)
             }
-            Err(error) => Entry::with_failure(generation, &owner, before, error, now),
+            Err(error) => {
+                let attempt = cx.attempt();
+                let is_again = self.told.failed.swap(attempt, Ordering::Relaxed) == attempt;
+                Entry::with_failure(generation, &owner, before, error, now, is_again)
+            }
         };
         (answer, Some(entry))
     }
@@ -110,6 +114,9 @@ const TELLING: Duration = Duration::from_secs(5);
 struct Told {
     strategy: Arc<dyn RefreshStrategy>,
     place: Blocking,
+    /// The [`attempt`](RefreshContext::attempt) that failed last: it tells the further tries of one
+    /// refresh, as behind a limiter, from the next refresh.
+    failed: Arc<AtomicU32>,
 }
 
 impl Told {
@@ -165,6 +172,7 @@ impl Shared {
             source: Told {
                 strategy,
                 place: Blocking::new(),
+                failed: Arc::default(),
             },
             store: store.into(),
         }

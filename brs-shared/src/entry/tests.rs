@@ -58,7 +58,7 @@ fn an_entry_is_read_as_it_was_written() {
         .credentials
         .with_server_time(at(3))
         .with_account_id("123456789012");
-    let entry = Entry::with_failure(8, &other(), Some(&before), &error, at(10));
+    let entry = Entry::with_failure(8, &other(), Some(&before), &error, at(10), false);
     let bytes = entry.to_bytes(&key()).unwrap();
     let again = read(&bytes).unwrap();
     assert_eq!((again.generation, &again.writer), (8, &other()));
@@ -67,7 +67,7 @@ fn an_entry_is_read_as_it_was_written() {
     assert_eq!(json["credentials"]["Version"], 1);
     assert_eq!(json["credentials"]["AccessKeyId"], "ASIAENTRY");
 
-    let empty = Entry::with_failure(1, &other(), None, &error, at(10));
+    let empty = Entry::with_failure(1, &other(), None, &error, at(10), false);
     let again = read(&empty.to_bytes(&key()).unwrap()).unwrap();
     assert!(again.set.is_none() && again.expiration().is_none());
 }
@@ -259,22 +259,28 @@ fn the_failure_of_another_holds_for_a_while_and_comes_back_as_an_error() {
         entry.holding(owner, wanted, |_| true)
     };
     let this = Owner::this();
-    let mut entry = Entry::with_failure(1, &other(), None, &error, at(0));
+    let mut entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
     assert!(held(&entry, &this, at(1)).is_none());
-    // Waits double.
-    for _ in 0..3 {
-        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(0));
+    // The tries of one refresh, and what fails during the pause, do not make it longer.
+    for (now, is_again) in [(1, true), (0, false)] {
+        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(now), is_again);
+        assert!(held(&entry, &this, at(now)).is_some());
+        assert!(held(&entry, &this, at(now + 1)).is_none());
     }
-    let again = held(&entry, &this, at(7)).unwrap();
+    // Pauses double.
+    for now in [1, 3, 7] {
+        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(now), false);
+    }
+    let again = held(&entry, &this, at(14)).unwrap();
     let told = "slow down; process 1, which shares the credentials, was told so (remembered";
     assert!(again.to_string().starts_with(told), "{again}");
     assert_eq!(
         (again.code(), again.status()),
         (Some("Throttling"), Some(429))
     );
-    assert!(again.is_throttled() && again.refresh_allowed_at() == Some(at(8)));
-    assert!(held(&entry, &this, at(8)).is_none());
-    assert!(held(&entry, &other(), at(7)).is_none(), "its own");
+    assert!(again.is_throttled() && again.refresh_allowed_at() == Some(at(15)));
+    assert!(held(&entry, &this, at(15)).is_none());
+    assert!(held(&entry, &other(), at(14)).is_none(), "its own");
     // The clock was set back by a day.
     assert!(held(&entry, &this, at(0) - 24 * HOUR).is_none());
     assert_eq!(entry.expiration(), None);
@@ -283,7 +289,7 @@ fn the_failure_of_another_holds_for_a_while_and_comes_back_as_an_error() {
 #[test]
 fn a_refusal_of_another_holds_once_and_not_what_was_requested() {
     let error = Error::request("no such role").unrecoverable();
-    let entry = Entry::with_failure(1, &other(), None, &error, at(0));
+    let entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
     let this = Owner::this();
     assert!(entry.holding(&this, first(1), |_| false).is_some());
     assert!(entry.holding(&this, first(1), |_| true).is_none());
@@ -301,7 +307,7 @@ fn a_refusal_of_another_holds_once_and_not_what_was_requested() {
 #[test]
 fn a_text_from_outside_is_fit_for_a_terminal() {
     let error = Error::credential("red \u{1b}[31m and \u{202e}back");
-    let entry = Entry::with_failure(1, &other(), None, &error, at(0));
+    let entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
     let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
     let held = again.holding(&Owner::this(), first(0), |_| false).unwrap();
     assert!(held.to_string().starts_with("red [31m and back"), "{held}");

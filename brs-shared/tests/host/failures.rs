@@ -113,3 +113,20 @@ async fn a_source_that_throttles_is_left_alone_by_all() {
     two.cache.clock.advance(Duration::from_secs(61));
     two.other.credentials().await.unwrap();
 }
+
+/// One flight behind a limiter asks up to ten times.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_throttled_flight_of_a_pool_holds_others_for_a_second() {
+    let cache = Cache::new();
+    let script = Scripted::always(Step::Fail(Error::request("slow down").throttled()));
+    let (of, path) = (script.clone(), cache.path());
+    let pool = brs_core::SessionPool::with_strategy(move |_: &u32| {
+        let store = HostCache::in_directory(path.clone());
+        Shared::new(Told(of.shared(), Some("x")), store)
+    })
+    .limiter(brs_core::Limiter::adaptive(100_000, 100_000))
+    .build();
+    pool.get(&1).unwrap().credentials().await.unwrap_err();
+    assert!(script.calls() > 1);
+    assert_eq!(cache.entry()["failure"]["count"], 1);
+}
