@@ -316,7 +316,7 @@ fn a_text_from_outside_is_fit_for_a_terminal() {
 #[test]
 fn whatever_a_changed_byte_makes_of_an_entry_can_be_written_again() {
     let error = Error::request("no such role").with_code("AccessDenied");
-    let entry = Entry::with_failure(8, &other(), Some(&lives(HOUR)), &error, at(10));
+    let entry = Entry::with_failure(8, &other(), Some(&lives(HOUR)), &error, at(10), false);
     let good = entry.to_bytes(&key()).unwrap();
     for at in 0..good.len() {
         for byte in *b"\0 \"\\{}[],:-.09eEZnu\xc3\xff" {

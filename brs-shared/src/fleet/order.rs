@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
-use super::access::{Access, Alone};
+use super::access::{Access, Alone, Limit};
 use super::problem::Problem;
 use super::store::{self, Lease, Stored};
 use crate::entry::{Entry, Owner, Wanted};
@@ -44,6 +44,7 @@ pub(super) async fn refresh(
         source,
         key,
         cx,
+        all: cx.time_left(),
     };
     match run.shared().await {
         Ok(answer) => answer,
@@ -88,6 +89,8 @@ struct Run<'a> {
     source: &'a Source,
     key: &'a Key,
     cx: &'a RefreshContext,
+    /// How much time it had.
+    all: Duration,
 }
 
 impl Run<'_> {
@@ -96,10 +99,9 @@ impl Run<'_> {
         self.access.enter(self.cx).await?;
         let least = self.access.generations.highest(self.key);
         let key = self.key.clone();
-        let loaded = self.access.ask(
-            self.cx,
-            |store| async move { store.load(key.as_str()).await },
-        );
+        let loaded = self.access.ask(self.cx, self.limit(), |store| async move {
+            store.load(key.as_str()).await
+        });
         let entry = self.open(loaded.await?, least);
         if let Some(answer) = self.answer_in(entry.as_ref()) {
             return Ok(answer);
@@ -132,7 +134,7 @@ impl Run<'_> {
                 owner: owner.clone(),
                 is_held: true,
             };
-            let leased = self.access.ask(self.cx, |store| async move {
+            let leased = self.access.ask(self.cx, self.limit(), |store| async move {
                 store.lease(key.as_str(), &asker, ttl).await
             });
             let (taken, stored) = match leased.await? {
@@ -169,7 +171,7 @@ impl Run<'_> {
             .filter(|entry| entry.is_to_be_marked(self.wanted()));
         if let Some(rejected) = rejected {
             let marked = rejected.rejected(self.next_generation(), &Owner::this());
-            is_well = self.store(held, &marked).await;
+            is_well = self.store(held, &marked, self.limit()).await;
             entry = Some(marked);
             // A failure held no answer back but for the mark.
             if let Some(answer) = self.answer_in(entry.as_ref()) {
@@ -182,7 +184,8 @@ impl Run<'_> {
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
         if let Some(new) = new.filter(|_| is_well) {
-            self.store(held, &new).await;
+            let limit = Limit::after_the_source(self.all, self.cx.time_left());
+            self.store(held, &new, limit).await;
         }
         Ok(match answer {
             Ok(set) => Ok(set),
@@ -252,7 +255,7 @@ impl Run<'_> {
     }
 
     /// Stores an entry; `false` if the store cannot be used.
-    async fn store(&self, held: &Held<'_>, entry: &Entry) -> bool {
+    async fn store(&self, held: &Held<'_>, entry: &Entry, limit: Limit) -> bool {
         let generation = entry.generation;
         let plain = entry.to_bytes(self.key);
         let sealed = plain.map(|plain| self.access.seal.seal(self.key, generation, &plain));
@@ -267,7 +270,7 @@ impl Run<'_> {
         };
         let (key, owner) = (self.key.clone(), held.owner.clone());
         let expiry = self.expiry(entry);
-        let stored = self.access.ask(self.cx, |store| async move {
+        let stored = self.access.ask(self.cx, limit, |store| async move {
             let (key, owner) = (key.as_str(), owner.as_str());
             store.store(key, owner, generation, &bytes, expiry).await
         });
@@ -293,6 +296,10 @@ impl Run<'_> {
         // A write at its very end would be none.
         let least = now + FIRST_WAIT;
         of_set.max(of_failure).unwrap_or(least).max(least)
+    }
+
+    fn limit(&self) -> Limit {
+        Limit::before_the_source(self.all, self.cx.time_left())
     }
 
     fn next_generation(&self) -> u64 {

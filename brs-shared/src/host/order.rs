@@ -45,6 +45,7 @@ pub(super) async fn refresh(
         key,
         cx,
         of_key,
+        all: cx.time_left(),
     };
     match run.shared().await {
         Ok(answer) => answer,
@@ -81,6 +82,8 @@ struct Run<'a> {
     key: &'a Key,
     cx: &'a RefreshContext,
     of_key: Arc<OfKey>,
+    /// How much time it had.
+    all: Duration,
 }
 
 impl Run<'_> {
@@ -271,7 +274,8 @@ impl Run<'_> {
         look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let looks = async { self.of_key.looks.lock().await.run(look).await };
-        self.in_time(looks).await?
+        let limit = LOOK.min(self.cx.time_left() / 4);
+        self.in_time(limit, looks).await?
     }
 
     /// Writes an entry, and gives the lock back; `None` if the file system does not answer.
@@ -281,12 +285,17 @@ impl Run<'_> {
             let written = held.lock.write(&key, &entry);
             (held, written)
         });
-        let (held, problem) = match self.in_time(write).await {
+        // A set is worth the time that is left.
+        let (usual, left) = (LOOK.min(self.all / 4), self.cx.time_left() / 4 * 3);
+        let (held, problem) = match self.in_time(usual.min(left), write).await {
             Ok((held, Ok(()))) => {
                 self.host.generations.saw(self.key, generation);
                 return Some(held);
             }
             Ok((held, Err(problem))) => (Some(held), problem),
+            // A limit that is shorter than usual says nothing about the file system. The write
+            // goes on.
+            Err(_) if left < usual => return None,
             Err(problem) => (None, problem),
         };
         self.host.warn_once(self.cx, self.key, &problem);
@@ -294,8 +303,11 @@ impl Run<'_> {
     }
 
     /// What the file system answers within its time.
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Problem> {
-        let limit = LOOK.min(self.cx.time_left() / 4);
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Problem> {
         match select(std::pin::pin!(call), self.cx.clock().sleep(limit)).await {
             Either::Left((Ok(answer), _)) => Ok(answer),
             Either::Left((Err(_), _)) | Either::Right(_) => Err(Problem::slow()),

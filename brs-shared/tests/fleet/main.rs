@@ -13,6 +13,7 @@ mod problems;
 #[cfg(feature = "redis")]
 mod redis;
 mod sharing;
+mod times;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
