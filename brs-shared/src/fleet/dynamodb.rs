@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::types::{
 use aws_types::SdkConfig;
 
 use self::client::Client;
-use super::store::{CredentialStore, Entry, Lease, Notice, StoreError, Stored};
+use super::store::{CredentialStore, Entry, LONGEST_LEASE, Lease, Notice, StoreError, Stored};
 
 /// How long an item with a lease and no entry outlives the lease.
 const BEYOND: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ impl CredentialStore for DynamoDbStore {
     }
 
     async fn lease(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lease, StoreError> {
-        let now = now();
+        let (now, ttl) = (now(), ttl.min(LONGEST_LEASE));
         let until = now + ttl;
         let client = self.client.get();
         let asked = client

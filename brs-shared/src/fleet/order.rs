@@ -15,7 +15,7 @@ use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
 use super::access::{Access, Alone, Limit};
 use super::problem::Problem;
-use super::store::{self, Lease, Stored};
+use super::store::{self, LONGEST_LEASE, Lease, Stored};
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
 use crate::shared::{Source, patience};
@@ -121,13 +121,17 @@ impl Run<'_> {
         } else {
             patience(self.cx.time_left(), entry.as_ref().and_then(Entry::took))
         };
-        let until = self.cx.clock().monotonic() + patience;
+        let until = self.cx.clock().monotonic().saturating_add(patience);
         let owner = owner();
         let mut wait = FIRST_WAIT;
         loop {
             let least = self.access.generations.highest(self.key);
             let (key, asker) = (self.key.clone(), owner.clone());
-            let ttl = self.cx.time_left() + BEYOND;
+            let ttl = self
+                .cx
+                .time_left()
+                .saturating_add(BEYOND)
+                .min(LONGEST_LEASE);
             // If this is dropped before the answer, the lease may be granted all the same.
             let mut held = Held {
                 run: self,

@@ -22,7 +22,7 @@ use redis::{Cmd, Value};
 
 use self::connection::Connection;
 use self::server::Server;
-use super::store::{CredentialStore, Entry, Lease, MAX_SEALED, StoreError, Stored};
+use super::store::{CredentialStore, Entry, LONGEST_LEASE, Lease, MAX_SEALED, StoreError, Stored};
 
 /// Before the bytes of an entry: its generation and expiry, 8 bytes each.
 const HEAD: usize = 16;
@@ -153,6 +153,7 @@ impl CredentialStore for RedisStore {
 
     async fn lease(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lease, StoreError> {
         let mut command = script(LEASE, &[set_of(key), lease_of(key)]);
+        let ttl = ttl.min(LONGEST_LEASE);
         let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         command.arg(owner).arg(ttl).arg(HEAD + MAX_SEALED);
         let Value::Array(answer) = self.ask(command).await? else {

@@ -14,6 +14,9 @@ use async_trait::async_trait;
 /// what is longer.
 pub const MAX_SEALED: usize = crate::entry::MAX_BYTES + 256;
 
+/// A refresh may have no time limit; its lease ends all the same.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+
 /// A place that hosts share: it keeps sealed bytes and grants leases.
 ///
 /// Keys are texts of at most 67 characters, `v1-` and a hash in hexadecimal. Owners are texts of at
@@ -39,8 +42,8 @@ pub trait CredentialStore: fmt::Debug + Send + Sync {
     /// The store could not be asked.
     async fn load(&self, key: &str) -> Result<Option<Entry>, StoreError>;
 
-    /// Takes the lease of a key for `ttl`, if nobody else has it, and tells the entry in the same
-    /// step.
+    /// Takes the lease of a key for `ttl`, a quarter of an hour at most, if nobody else has it, and
+    /// tells the entry in the same step.
     ///
     /// # Errors
     ///

@@ -111,7 +111,7 @@ impl Run<'_> {
         } else {
             patience(left, entry.as_ref().and_then(Entry::took))
         };
-        let until = self.cx.clock().monotonic() + patience;
+        let until = self.cx.clock().monotonic().saturating_add(patience);
         let mut was_told = false;
         let Some(mut turn) = self.turn(patience, &mut was_told).await else {
             let own = Busy::of_this_process();

@@ -117,7 +117,10 @@ async fn a_refresh_without_a_time_limit_takes_a_lease_that_ends() {
 #[cfg(feature = "dynamodb")]
 #[tokio::test]
 async fn a_lease_of_any_length_can_be_asked_of_dynamodb() {
-    let store = brs_shared::DynamoDbStore::new("table", &aws_types::SdkConfig::builder().build())
+    let config = aws_types::SdkConfig::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .build();
+    let store = brs_shared::DynamoDbStore::new("table", &config)
         .region("eu-west-1")
         .endpoint_url("http://127.0.0.1:1");
     let asked = store.lease("v1-a", "o", Duration::MAX).await;

@@ -75,6 +75,10 @@ pub(crate) async fn check(store: &dyn CredentialStore, key: &str) {
     ) {
         assert!(std::time::Instant::now() < until, "it does not end");
     }
+
+    // Of any length.
+    let lease = store.lease(key, "c-1", Duration::MAX).await.unwrap();
+    assert!(matches!(lease, Lease::Held(_)));
 }
 
 #[tokio::test]
