@@ -119,7 +119,8 @@ impl RedisStore {
         self
     }
 
-    /// The password; it is fetched for each connection. Default: the one in the URL, else none.
+    /// The password; it is fetched for each connection, and may take four seconds before the first
+    /// operation. Default: the one in the URL, else none.
     #[must_use]
     pub fn password(mut self, password: impl Into<SecretSource>) -> Self {
         self.server.password = Some(password.into());
@@ -195,6 +196,10 @@ impl CredentialStore for RedisStore {
         let mut command = script(RELEASE, &[lease_of(key)]);
         command.arg(owner);
         self.ask(command).await.map(drop)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.connection.ready(&self.server).await
     }
 }
 

@@ -69,3 +69,38 @@ async fn what_the_server_quotes_shows_neither_user_nor_password() {
         assert!(!said.contains("4711") && !said.contains("4712"), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_take_longer_than_an_operation() {
+    let (address, accepted) = server(b"+OK\r\n");
+    let (given, gives) = std::sync::mpsc::channel::<()>();
+    let gives = std::sync::Mutex::new(gives);
+    let password = SecretSource::blocking_function(move || {
+        // A secrets manager.
+        let _ = gives
+            .lock()
+            .unwrap()
+            .recv_timeout(Duration::from_millis(700));
+        Ok::<_, std::io::Error>("hush")
+    });
+    let store = RedisStore::new(format!("redis://{address}")).unwrap();
+    let said = said_of(store.password(password)).await;
+    drop(given);
+    assert!(accepted.load(Ordering::SeqCst) > 0, "{said}");
+    assert!(!said.contains("did not answer"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_does_not_come_is_named() {
+    let (address, _) = server(b"+OK\r\n");
+    let password = SecretSource::blocking_function(|| {
+        std::thread::park();
+        Ok::<_, std::io::Error>("hush")
+    });
+    let store = RedisStore::new(format!("redis://{address}")).unwrap();
+    let said = said_of(store.password(password)).await;
+    assert!(
+        said.contains("the password did not come within 4000 ms"),
+        "{said}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The connection of a process to Redis: one, shared by all operations.
 //!
-//! It is made at the first need. Whatever shows that it is of no use (it ended, the server is a
+//! It is made before the first operation, in a time of its own: the password may come from far away.
+//! Whatever shows that it is of no use (it ended, the server is a
 //! replica now, an operation was given up while it waited) takes it away, and the next operation
 //! makes another one. An operation that met a connection that had ended in the meantime tries once
 //! more: all of them may be repeated.
@@ -24,6 +25,12 @@ use crate::fleet::store::StoreError;
 
 /// An operation is given up sooner by who asks for it.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the password may take before the first operation, which leaves a second to connect.
+const PASSWORD: Duration = Duration::from_secs(4);
+
+/// The same within an operation, for a connection in place of one that ended.
+const PASSWORD_AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 pub(super) struct Connection(PerProcess<Slot>);
@@ -61,12 +68,17 @@ impl Drop for Suspect<'_> {
 }
 
 impl Connection {
+    /// Makes the connection if there is none.
+    pub(super) async fn ready(&self, server: &Server) -> Result<(), StoreError> {
+        self.0.get().open(server, PASSWORD).await.map(drop)
+    }
+
     pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value, StoreError> {
         let slot: Arc<Slot> = self.0.get();
         let mut tries = 0..2;
         loop {
             tries.next();
-            let (open, is_new) = slot.open(server).await?;
+            let (open, is_new) = slot.open(server, PASSWORD_AGAIN).await?;
             let suspect = Suspect {
                 slot: &slot,
                 number: open.number,
@@ -92,7 +104,7 @@ impl Connection {
 
 impl Slot {
     /// The connection, and whether it has just been made.
-    async fn open(&self, server: &Server) -> Result<(Open, bool), StoreError> {
+    async fn open(&self, server: &Server, password: Duration) -> Result<(Open, bool), StoreError> {
         // All operations that need it wait for the one that makes it.
         let mut open = self.open.lock().await;
         let useless = self.useless.load(Ordering::Acquire);
@@ -105,7 +117,7 @@ impl Slot {
             nodes,
             authorities,
             hidden,
-        } = server.enter().await?;
+        } = server.enter(password).await?;
         let wire = connect(server, nodes, authorities)
             .await
             .map_err(|error| refusal::of(server, &hidden, &error))?;

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use brs_core::kit::{Purpose, clean, files, path::expanded};
-use brs_core::{Blocking, Error, SecretSource, SecretString};
+use brs_core::{Blocking, Clock as _, Error, SecretSource, SecretString, SystemClock};
+use futures_util::future::{Either, select};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 
 use crate::fleet::store::StoreError;
@@ -100,14 +102,26 @@ impl Server {
         })
     }
 
-    /// What a connection needs.
-    pub(super) async fn enter(&self) -> Result<Way, StoreError> {
+    /// What a connection needs. The password may take `limit`.
+    pub(super) async fn enter(&self, limit: Duration) -> Result<Way, StoreError> {
         let failed = |error: Error| StoreError::new(format!("Redis at {self}: {error}"));
         let mut nodes = self.nodes.clone();
         let password = match &self.password {
             Some(source) => match source.as_value() {
                 Some(value) => Some(value.clone()),
-                None => Some(source.ask(PASSWORD).await.map_err(failed)?),
+                None => {
+                    let asked = std::pin::pin!(source.ask(PASSWORD));
+                    let Either::Left((password, _)) =
+                        select(asked, SystemClock::new().sleep(limit)).await
+                    else {
+                        return Err(StoreError::new(format!(
+                            "Redis at {self}: the password did not come within {} ms: check the \
+                             file or function that gives it",
+                            limit.as_millis()
+                        )));
+                    };
+                    Some(password.map_err(failed)?)
+                }
             },
             None => None,
         };
