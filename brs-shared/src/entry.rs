@@ -24,10 +24,12 @@ mod generations;
 mod owner;
 #[cfg(test)]
 mod tests;
+mod unusable;
 
 pub(crate) use failures::{Holds, is_of_source};
 pub(crate) use generations::Generations;
 pub(crate) use owner::Owner;
+pub(crate) use unusable::Unusable;
 
 /// A longer entry is not brs's.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -46,6 +48,7 @@ const SKEW: Duration = Duration::from_secs(60);
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a store keeps under a key.
 #[derive(Clone, Debug)]
@@ -116,40 +119,6 @@ impl<'a> Wanted<'a> {
             previous_access_key_id: cx.previous_access_key_id(),
             own,
             now: cx.clock().now(),
-        }
-    }
-}
-
-/// Why bytes are no entry. Holds none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
-    /// More than [`MAX_BYTES`].
-    #[error("has more than 64 KiB")]
-    Oversized,
-    /// Not JSON, cut short, or JSON of something else.
-    #[error("is not an entry of brs, or is cut short")]
-    Malformed,
-    /// Another version of the format.
-    #[error("has another version than 1")]
-    OtherVersion,
-    /// The entry of another key.
-    #[error("belongs to another key")]
-    Foreign,
-    /// Older than one that this process has seen.
-    #[error("is older than one that was there before")]
-    Replayed,
-}
-
-impl Unusable {
-    /// The end of a warning's name.
-    #[cfg(test)]
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Oversized => "oversized",
-            Self::Malformed => "malformed",
-            Self::OtherVersion => "other_version",
-            Self::Foreign => "foreign",
-            Self::Replayed => "replayed",
         }
     }
 }
@@ -271,6 +240,22 @@ impl Entry {
     /// How long the source took for the set.
     pub(crate) fn took(&self) -> Option<Duration> {
         Some(self.set.as_ref()?.took)
+    }
+
+    /// When the entry has nothing to say any more, by this host's clock.
+    pub(crate) fn end(&self, now: SystemTime) -> SystemTime {
+        let of_set = self.set.as_ref().map(|set| {
+            let credentials = &set.credentials;
+            let began = credentials.server_time().unwrap_or(set.obtained);
+            let lifetime = credentials
+                .expiration()
+                .map(|end| end.duration_since(began).unwrap_or_default());
+            // One that never expires is fetched again if nobody needs it for a day.
+            let end = set.obtained.checked_add(lifetime.unwrap_or(DAY));
+            end.unwrap_or(now)
+        });
+        let of_failure = self.failure.as_ref().map(|failure| failure.until);
+        of_set.max(of_failure).unwrap_or(now)
     }
 
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.

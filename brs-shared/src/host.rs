@@ -24,6 +24,8 @@ mod order;
 mod place;
 #[cfg(unix)]
 mod problem;
+#[cfg(unix)]
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -50,7 +52,8 @@ use elsewhere::Host;
 /// process that was told so. Unless the source throttles, a process is held by such a failure once
 /// and then asks by itself, and [`refresh`](brs_core::RefreshableSession::refresh) always asks. A
 /// process's own faults, such as files that it cannot read or a wrong proxy, are told to nobody.
-/// A set that a service has rejected is marked, and nobody gets it any more. If the source asks a
+/// A set that a service has rejected is marked, and nobody gets it any more. What has expired is
+/// removed when something is written, once a minute at most. If the source asks a
 /// person, one process asks, and the others wait and say for which one.
 ///
 /// The names of the warnings begin with `host_cache_`, and each is given once while it holds:

@@ -281,8 +281,13 @@ impl Run<'_> {
     /// Writes an entry, and gives the lock back; `None` if the file system does not answer.
     async fn write(&self, held: Held, entry: Entry) -> Option<Held> {
         let (key, generation) = (self.key.clone(), entry.generation);
+        let now = self.cx.clock().now();
+        let sweeps = self.host.sweeps(now);
         let write = self.of_key.writes.run(move || {
-            let written = held.lock.write(&key, &entry);
+            let written = held.lock.write(&key, &entry, now);
+            if sweeps {
+                held.lock.sweep(&key, now);
+            }
             (held, written)
         });
         // A set is worth the time that is left.

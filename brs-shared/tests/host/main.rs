@@ -12,6 +12,7 @@ mod contract;
 mod failures;
 mod problems;
 mod sharing;
+mod sweeping;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
