@@ -127,12 +127,17 @@ impl RedisStore {
         self
     }
 
-    /// A PEM file with the authorities that the server's certificate may be of; it is read for each
-    /// connection. Default: the system's.
+    /// A PEM file with the authorities that the server's certificate may be of, for `rediss://`; it
+    /// is read for each connection. Default: the system's.
     #[must_use]
     pub fn trust_store(mut self, path: impl Into<PathBuf>) -> Self {
         self.server.trust_store = Some(path.into());
         self
+    }
+
+    /// Whether the settings fit together.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.server.check()
     }
 
     async fn ask(&self, command: Cmd) -> Result<Value, StoreError> {

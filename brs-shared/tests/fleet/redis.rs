@@ -104,3 +104,29 @@ async fn a_password_that_does_not_come_is_named() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_in_the_settings_is_named_and_not_the_servers_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("ca.pem");
+    std::fs::write(&pem, "this is no PEM").unwrap();
+    let (address, _) = server(b"-ERR DB index is out of range\r\n+OK\r\n+OK\r\n");
+    let at = |url: &str| RedisStore::new(url.replace("ADDRESS", &address)).unwrap();
+    for (store, named) in [
+        (
+            at("redis://ADDRESS").trust_store(&pem),
+            "`trust_store` is for TLS",
+        ),
+        (
+            at("rediss://ADDRESS").trust_store(&pem),
+            "holds no certificates",
+        ),
+        (at("redis://ADDRESS/99"), "does not have the database"),
+    ] {
+        let said = said_of(store).await;
+        assert!(
+            said.contains(named) && !said.contains("check its version"),
+            "{said}"
+        );
+    }
+}

@@ -49,6 +49,13 @@ pub(super) fn of(server: &Server, hidden: &Hidden, error: &RedisError) -> StoreE
         ("WRONGPASS" | "NOAUTH", _) | (_, ErrorKind::AuthenticationFailed) => {
             format!("Redis at {server} refuses user or password: check both")
         }
+        (_, ErrorKind::InvalidClientConfig) => {
+            format!("the settings for Redis at {server} do not fit ({said}): check the URL")
+        }
+        _ if said.contains("refused to switch database") => format!(
+            "Redis at {server} does not have the database that the URL names ({said}): name one of \
+             its `databases`, or none"
+        ),
         // Within a script it has no code of its own.
         _ if said.contains("can't run this command") => not_allowed(server, &said),
         ("NOPERM", _) => not_allowed(server, &said),
@@ -71,7 +78,10 @@ pub(super) fn of(server: &Server, hidden: &Hidden, error: &RedisError) -> StoreE
             "Redis at {server} cannot be reached ({said}): check that it runs, the address, and \
              with `rediss` its certificate"
         ),
-        _ => format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer"),
+        _ if said.contains("unknown command") || said.contains("syntax error") => {
+            format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer")
+        }
+        _ => format!("Redis at {server} refuses ({said}): check its settings and its log"),
     };
     let code = error.code().map(|code| hidden.clean(code));
     StoreError::new(text).with_source(Said { code, text: said })

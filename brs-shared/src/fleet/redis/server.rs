@@ -8,6 +8,8 @@ use brs_core::kit::{Purpose, clean, files, path::expanded};
 use brs_core::{Blocking, Clock as _, Error, SecretSource, SecretString, SystemClock};
 use futures_util::future::{Either, select};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::fleet::store::StoreError;
 
@@ -102,9 +104,24 @@ impl Server {
         })
     }
 
+    /// Whether the settings fit together.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a trust store without TLS.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let is_tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+        if self.trust_store.is_some() && !self.nodes.iter().all(is_tls) {
+            let text = "`trust_store` is for TLS: begin the URL with `rediss://`, or leave it out";
+            return Err(Error::validation(text).with_param("trust_store"));
+        }
+        Ok(())
+    }
+
     /// What a connection needs. The password may take `limit`.
     pub(super) async fn enter(&self, limit: Duration) -> Result<Way, StoreError> {
         let failed = |error: Error| StoreError::new(format!("Redis at {self}: {error}"));
+        self.check().map_err(failed)?;
         let mut nodes = self.nodes.clone();
         let password = match &self.password {
             Some(source) => match source.as_value() {
@@ -152,8 +169,14 @@ impl Server {
         let path = expanded(path).into_owned();
         let pem = self.place.run(move || {
             let named = format!("the trust store `{}`", path.display());
-            let pem = files::read(&path);
-            pem.map_err(|unread| unread.into_error(&named, "trust_store"))
+            let pem =
+                files::read(&path).map_err(|unread| unread.into_error(&named, "trust_store"))?;
+            let mut authorities = CertificateDer::pem_slice_iter(&pem).peekable();
+            if authorities.peek().is_none() || authorities.any(|authority| authority.is_err()) {
+                let text = format!("{named} holds no certificates in PEM: name another file");
+                return Err(Error::configuration(text).with_param("trust_store"));
+            }
+            Ok(pem)
         });
         Ok(Some(TlsCertificates {
             client_tls: None,
