@@ -52,7 +52,6 @@ struct Process {
     left_alone_until: AtomicU64,
     /// Until when a failure was said.
     said_until: AtomicU64,
-    is_ready: AtomicBool,
     notices_told: AtomicBool,
     /// The warnings that were given, by the key that they are about if it is one.
     warned: Mutex<BTreeSet<(String, &'static str)>>,
@@ -147,17 +146,13 @@ impl Access {
             }
         }
         self.look_at_keys(cx).await;
-        if !process.is_ready.load(Ordering::Acquire) {
-            let store = Arc::clone(&self.store);
-            let limit = Limit {
-                limit: READY.min(cx.time_left() / 4),
-                is_short: false,
-            };
-            self.limited(cx, limit, async move { store.ready().await })
-                .await?;
-            process.is_ready.store(true, Ordering::Release);
-        }
-        Ok(())
+        let store = Arc::clone(&self.store);
+        let limit = Limit {
+            limit: READY.min(cx.time_left() / 4),
+            is_short: false,
+        };
+        self.limited(cx, limit, async move { store.ready().await })
+            .await
     }
 
     /// One operation.
@@ -302,7 +297,6 @@ impl Access {
         let process = self.process.get();
         let (now, next) = (now(cx), now(cx) + millis(PAUSE));
         process.counts.failures.fetch_add(1, Ordering::Relaxed);
-        process.is_ready.store(false, Ordering::Release);
         process.left_alone_until.store(next, Ordering::Release);
         let said = process.said_until.load(Ordering::Acquire);
         let is_first = said <= now
