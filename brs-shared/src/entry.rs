@@ -7,7 +7,7 @@
 //! whether one still holds ([`Entry::holding`]); it does no I/O.
 //!
 //! Generations: each write of an entry has a higher one than every entry of the key that its writer
-//! has seen ([`Generations`]). An entry with a lower one than this process has seen was put back by
+//! has seen, and than the writes before it ([`Generations`]). An entry with a lower one than this process has seen was put back by
 //! somebody, and counts as absent.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

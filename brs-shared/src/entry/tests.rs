@@ -133,7 +133,16 @@ fn an_older_generation_than_one_that_was_seen_is_replayed() {
     for generation in [5, 7, 6] {
         seen.saw(&key(), generation);
     }
-    assert_eq!((seen.highest(&key()), seen.next(&key())), (7, 8));
+    assert_eq!(seen.highest(&key()), 7);
+    assert_eq!(seen.next(&key(), UNIX_EPOCH), 8, "the clock was set back");
+    let now = seen.next(&key(), at(0));
+    assert_eq!(now, to_millis(at(0)));
+    // What is older than any set is forgotten once there is much.
+    for n in 0..2048 {
+        let key = Key::of(&Fingerprint::new("x").with("n", n));
+        seen.saw(&key, now);
+    }
+    assert_eq!(seen.highest(&key()), 0);
     assert!(Entry::from_bytes(&bytes, &key(), 7).is_ok());
     assert_eq!(
         Entry::from_bytes(&bytes, &key(), 8).unwrap_err(),

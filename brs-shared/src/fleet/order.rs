@@ -6,10 +6,8 @@
 //! - A rejected set is marked before the source is asked, so that no host gets it meanwhile.
 //! - Whatever the store does wrong ends its part: the source is asked without it.
 //! - The lease is given back however the refresh ends; if the process ends it ends by itself.
-//! - Generations are milliseconds since 1970 where nothing higher was seen, so that they also grow
-//!   over entries that the store has forgotten.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
@@ -307,9 +305,8 @@ impl Run<'_> {
     }
 
     fn next_generation(&self) -> u64 {
-        let since = self.cx.clock().now().duration_since(UNIX_EPOCH);
-        let now = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default();
-        self.access.generations.next(self.key).max(now)
+        let now = self.cx.clock().now();
+        self.access.generations.next(self.key, now)
     }
 
     fn wanted(&self) -> Wanted<'_> {

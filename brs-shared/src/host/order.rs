@@ -181,7 +181,7 @@ impl Run<'_> {
             .as_ref()
             .filter(|entry| entry.is_to_be_marked(self.wanted()));
         if let Some(rejected) = rejected {
-            let marked = rejected.rejected(self.host.generations.next(self.key), &Owner::this());
+            let marked = rejected.rejected(self.next_generation(), &Owner::this());
             if let Some(lock) = held.take() {
                 held = self.write(lock, marked.clone()).await;
             }
@@ -192,7 +192,7 @@ impl Run<'_> {
             }
         }
         self.host.holds.end(self.key);
-        let generation = || self.host.generations.next(self.key);
+        let generation = || self.next_generation();
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
         if let (Some(held), Some(new)) = (held, new) {
@@ -248,6 +248,11 @@ impl Run<'_> {
             }
             None => Err(error),
         }
+    }
+
+    fn next_generation(&self) -> u64 {
+        let now = self.cx.clock().now();
+        self.host.generations.next(self.key, now)
     }
 
     fn wanted(&self) -> Wanted<'_> {
