@@ -2,8 +2,9 @@
 //!
 //! A directory of the user's holds an entry and a lock for each key (`directory`, `files`). A
 //! refresh looks into the entry; if that is not enough it takes the lock, looks again, asks the
-//! source, writes the entry and lets go of the lock (`order`). The kernel frees a
-//! lock when its holder dies, so a dead process holds up no other.
+//! source, writes the entry and lets go of the lock (`order`). The kernel frees a lock when its holder
+//! dies, so a dead process holds up no other, unless it has forked amid a refresh: its lock then lasts
+//! until the child ends, too, which only a holder that lives can prevent.
 //!
 //! Whatever is wrong with directory, lock or entry costs one warning, never an error: the session
 //! asks its source by itself.
@@ -61,7 +62,8 @@ use elsewhere::Host;
 /// `entry…` and `lock…` (a file that is not used: `…_link`, `…_owner`, `…_mode`, `…_malformed`,
 /// `…_oversized`, `…_other_version`, `…_foreign`, `…_replayed`), `no_locks`, `not_written` and
 /// `slow` (the file system); at each refresh `lock_busy` (the lock was not to be had in time, and
-/// the source was asked without it), `waiting` (for a process that asks a person) and
+/// the source was asked without it: the process that it names hangs, or was killed amid a refresh
+/// and has left a forked child, which has to end first), `waiting` (for a process that asks a person) and
 /// `source_failed` (a set that is about to expire was used).
 ///
 /// Owners and modes are Unix's. On other systems nothing can be said about who reads the files, so
