@@ -119,11 +119,15 @@ struct Told {
     failed: Arc<AtomicU32>,
 }
 
+fn told(strategy: &dyn RefreshStrategy) -> Option<Fingerprint> {
+    strategy.fingerprint()?.complete()
+}
+
 impl Told {
     /// The key of now; `None` if it cannot be told.
     async fn key(&self, cx: &RefreshContext) -> Option<Key> {
         let strategy = Arc::clone(&self.strategy);
-        let key = move || strategy.fingerprint().as_ref().map(Key::of);
+        let key = move || told(&*strategy).as_ref().map(Key::of);
         let key = std::pin::pin!(self.place.run(key));
         let limit = TELLING.min(cx.time_left() / 2);
         match select(key, cx.clock().sleep(limit)).await {
@@ -162,7 +166,7 @@ impl Shared {
     /// Shares the credentials of `strategy` through `store`.
     pub fn new(strategy: impl IntoStrategy, store: impl Into<Store>) -> Self {
         let strategy = strategy.into_strategy();
-        if strategy.fingerprint().is_none() {
+        if told(&*strategy).is_none() {
             tracing::warn!(
                 method = strategy.method(),
                 "the credentials are not shared: what decides them cannot be told"
