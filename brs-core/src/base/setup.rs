@@ -65,6 +65,8 @@ pub struct Asker {
     base_credentials: BaseCredentials,
     base_key: Option<Arc<str>>,
     profile_name: Option<String>,
+    /// The last set of the session that asks, and whose it was when it was first seen.
+    seen: Arc<PerProcess<Mutex<Option<(String, Fingerprint)>>>>,
 }
 
 impl Asker {
@@ -72,12 +74,30 @@ impl Asker {
     /// the credentials are a profile's.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.base_credentials {
-            BaseCredentials::Session(session) => session.strategy().fingerprint(),
+            BaseCredentials::Session(session) => self.of_session(session),
             BaseCredentials::Keys => {
                 Some(Fingerprint::new("keys").with("access_key_id", self.base_key.as_deref()?))
             }
             BaseCredentials::Provider => None,
             BaseCredentials::Found => base_loader().ok()??.asker(self.profile_name.as_deref()),
+        }
+    }
+
+    /// A session asks with the set that it has, whoever would get its next one: `None` until it has
+    /// another one.
+    fn of_session(&self, session: &BaseSession) -> Option<Fingerprint> {
+        let told = session.strategy().fingerprint()?;
+        let Some(id) = session.engine().access_key_id() else {
+            return Some(told);
+        };
+        let seen = self.seen.get();
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*seen {
+            Some((of, before)) if *of == id => (*before == told).then_some(told),
+            _ => {
+                *seen = Some((id, told.clone()));
+                Some(told)
+            }
         }
     }
 }
@@ -130,6 +150,7 @@ impl Setup {
             base_credentials: self.base_credentials.clone(),
             base_key: self.base_key.clone(),
             profile_name: self.profile_name.clone(),
+            seen: Arc::default(),
         }
     }
 

@@ -163,6 +163,13 @@ impl Engine {
         })
     }
 
+    /// The access key id of the set, served or not.
+    pub(crate) fn access_key_id(&self) -> Option<String> {
+        self.snapshot.read(|snapshot| {
+            snapshot.map(|snapshot| snapshot.set.credentials.access_key_id().to_owned())
+        })
+    }
+
     /// A set with at least `least` left, refreshed first if need be.
     pub(crate) async fn valid_for(
         self: &Arc<Self>,

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use brs::shared::{HostCache, SharedExt as _};
-use brs::sts::web_identity;
+use brs::sts::{AssumeExt as _, web_identity};
 
 use super::*;
 
@@ -13,11 +13,7 @@ fn jwt(claims: &str) -> String {
     )
 }
 
-async fn open(
-    aws: &EmbeddedAws,
-    clock: &ManualClock,
-    folder: &std::path::Path,
-) -> RefreshableSession {
+fn builder(aws: &EmbeddedAws, clock: &ManualClock, folder: &std::path::Path) -> SessionBuilder {
     let params = web_identity::Params::new()
         .role_arn(ROLE)
         .token_file(folder.join("token"));
@@ -25,10 +21,25 @@ async fn open(
         .region("eu-west-1")
         .endpoint_url(aws.endpoint_url())
         .clock(clock.clone())
-        .shared(HostCache::in_directory(folder.join("cache")))
-        .build()
-        .await
-        .unwrap()
+}
+
+async fn open(
+    aws: &EmbeddedAws,
+    clock: &ManualClock,
+    folder: &std::path::Path,
+) -> RefreshableSession {
+    let cache = HostCache::in_directory(folder.join("cache"));
+    let builder = builder(aws, clock, folder).shared(cache);
+    builder.build().await.unwrap()
+}
+
+/// Makes the token that of this subject.
+fn write(aws: &EmbeddedAws, folder: &std::path::Path, who: &str) {
+    let token = jwt(&format!(
+        r#"{{"iss":"https://idp","sub":"{who}","aud":"sts.amazonaws.com"}}"#
+    ));
+    aws.add_web_identity(&token, who);
+    std::fs::write(folder.join("token"), token).unwrap();
 }
 
 #[tokio::test]
@@ -63,13 +74,7 @@ async fn a_token_with_other_session_tags_gets_its_own_credentials() {
 async fn a_session_whose_token_becomes_anothers_stores_nothing_as_the_first_one() {
     let (aws, clock) = aws();
     let folder = tempfile::tempdir().unwrap();
-    let write = |who: &str| {
-        let token = jwt(&format!(
-            r#"{{"iss":"https://idp","sub":"{who}","aud":"sts.amazonaws.com"}}"#
-        ));
-        aws.add_web_identity(&token, who);
-        std::fs::write(folder.path().join("token"), token).unwrap();
-    };
+    let write = |who: &str| write(&aws, folder.path(), who);
     write("alice");
     let long_lived = open(&aws, &clock, folder.path()).await;
     write("bob");
@@ -78,4 +83,37 @@ async fn a_session_whose_token_becomes_anothers_stores_nothing_as_the_first_one(
     let session = open(&aws, &clock, folder.path()).await;
     let of_alice = session.credentials().await.unwrap();
     assert_ne!(of_alice.access_key_id(), of_bob.access_key_id());
+}
+
+#[tokio::test]
+async fn a_role_is_stored_as_that_of_the_set_that_it_was_assumed_with() {
+    let (aws, clock) = aws();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |who: &str| write(&aws, folder.path(), who);
+    let hub = async || {
+        let hub = builder(&aws, &clock, folder.path()).build().await.unwrap();
+        hub.credentials().await.unwrap();
+        hub
+    };
+    let role = async |hub: &RefreshableSession| {
+        let params = Params::new("arn:aws:iam::123456789012:role/on-top");
+        let cache = HostCache::in_directory(folder.path().join("cache"));
+        let builder = hub.assume(params).shared(cache).defer_refresh(true);
+        builder.build().await.unwrap()
+    };
+    write("alice");
+    let of_alice = hub().await;
+    let on_alice = role(&of_alice).await;
+    // The next set beneath is Bob's, this one is still Alice's.
+    write("bob");
+    on_alice.credentials().await.unwrap();
+    let on_bob = role(&hub().await).await;
+    on_bob.credentials().await.unwrap();
+    assert_eq!(aws.calls("AssumeRole"), 2);
+    // Once it is, both are one.
+    of_alice.refresh().await.unwrap();
+    let set = on_bob.refresh().await.unwrap();
+    on_alice.invalidate(on_alice.credentials().await.unwrap().access_key_id());
+    assert_eq!(on_alice.credentials().await.unwrap(), set);
+    assert_eq!(aws.calls("AssumeRole"), 3);
 }
