@@ -119,6 +119,8 @@ pub use brs_core::test_util;
 mod absent;
 mod default_session;
 pub mod manual;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub use default_session::{client, default_session, set_default_session};
 

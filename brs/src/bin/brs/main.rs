@@ -1,0 +1,3 @@
+//! The command `brs`: sessions for programs in every language.
+
+fn main() {}
