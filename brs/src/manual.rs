@@ -13,6 +13,7 @@
 //! | [`errors`] | what to match on, what to alert on |
 //! | [`running`] | Lambda, containers, forks, memory, metrics, limits |
 //! | [`scale`] | hundreds of accounts, many processes, many hosts |
+//! | [`serve`] | credentials for programs in every language, by an endpoint on loopback |
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
@@ -58,3 +59,15 @@ chapters! {
     /// Coming from boto3-refresh-session.
     from_boto3: "manual/from_boto3.md",
 }
+
+/// Credentials for programs in every language.
+///
+#[cfg_attr(
+    all(feature = "full", feature = "object_store", feature = "serve"),
+    doc = include_str!("manual/serve.md")
+)]
+#[cfg_attr(
+    not(all(feature = "full", feature = "object_store", feature = "serve")),
+    doc = "This chapter needs the features `full`, `object_store` and `serve`: `cargo doc --all-features`."
+)]
+pub mod serve {}

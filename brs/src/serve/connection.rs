@@ -143,13 +143,19 @@ pub(super) async fn serve<S, F, R>(
         .serve_connection(socket, service);
     let mut connection = pin!(connection);
     // How a connection ends is the client's affair.
+    let mut over = pin!(async {
+        tokio::select! {
+            () = pace.ended() => {}
+            () = pace.overdue() => {}
+        }
+    });
     tokio::select! {
         _ = &mut connection => return,
-        () = pace.ended() => return,
+        () = &mut over => return,
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = &mut connection => {}
-        () = pace.ended() => {}
+        () = over => {}
     }
 }

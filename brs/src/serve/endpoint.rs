@@ -241,7 +241,9 @@ async fn role(
     let failed = |error: &Error| kept::refusal(&named, Some(&rule.from), error);
     let session = rule.session(arn).map_err(|error| failed(&error))?;
     let set = within(shared, &named, session.credentials()).await?;
-    let set = set.map_err(|error| failed(&error))?;
+    let set = set
+        .and_then(|set| kept::unexpired(&session, set))
+        .map_err(|error| failed(&error))?;
     Ok(answer::container(&set, Some(arn), shared.clock.now()))
 }
 

@@ -85,7 +85,8 @@ impl Kept {
     /// The set to give out. Waits as long as the source takes.
     pub(super) async fn credentials(&self) -> Result<TemporaryCredentials, Error> {
         if !self.is_interactive {
-            return self.session.credentials().await;
+            let set = self.session.credentials().await?;
+            return unexpired(&self.session, set);
         }
         let now = self.clock().now();
         let held = self.state().held.clone();
@@ -289,6 +290,24 @@ impl Kept {
         let wait = at.and_then(|at| at.duration_since(now).ok());
         wait.unwrap_or_default()
             .clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+    }
+}
+
+/// Static stability is for those who have nothing better to do. A client of an endpoint does: it
+/// keeps the set that it has, and shows the error.
+pub(super) fn unexpired(
+    session: &RefreshableSession,
+    set: TemporaryCredentials,
+) -> Result<TemporaryCredentials, Error> {
+    let now = session.clock().coarse().0;
+    // By this machine's clock, which may be wrong: the engine knows the source's.
+    if set.expiration().is_none_or(|end| now < end) {
+        return Ok(set);
+    }
+    let status = session.status();
+    match status.last_error() {
+        Some(error) if status.is_serving_expired() => Err(error.clone()),
+        _ => Ok(set),
     }
 }
 

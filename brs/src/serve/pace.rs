@@ -2,13 +2,14 @@
 //! answer.
 //!
 //! hyper has one limit for waiting and reading together; here they are two. [`Pace`] is what the
-//! connection does at the moment, which its socket and its requests both tell; [`Timed`] is the
-//! socket, whose reads and writes end when their time is over. Whatever the client sends, a
-//! connection that is not at work ends within 30 s, and within 2 s once a head has begun.
+//! connection does at the moment, which its socket and its requests both tell. [`Timed`] is the
+//! socket: a read that waits for the rest of a head ends after 2 s, a write that waits for the client
+//! after 30 s. A connection that waits for a request may have no read that waits, so its 30 s are
+//! watched beside it ([`Pace::overdue`]), by one timer that is set again only when it is over.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -63,11 +64,25 @@ impl Pace {
         }
     }
 
-    fn read_limit(&self) -> Option<Instant> {
+    /// When the rest of a head must be there.
+    fn head_limit(&self) -> Option<Instant> {
         match *self.phase() {
-            Phase::Idle(since) => Some(since + IDLE),
             Phase::Head(since) => Some(since + HEAD),
-            Phase::AtWork => None,
+            Phase::Idle(_) | Phase::AtWork => None,
+        }
+    }
+
+    /// Is ready once the connection has waited for a request for too long.
+    pub(super) async fn overdue(&self) {
+        loop {
+            let limit = match self.unused_since() {
+                Some(since) => since + IDLE,
+                None => Instant::now() + IDLE,
+            };
+            if limit <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(limit).await;
         }
     }
 
@@ -98,18 +113,19 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct Timed<S> {
     socket: S,
-    pace: std::sync::Arc<Pace>,
-    reading: Pin<Box<Sleep>>,
+    pace: Arc<Pace>,
+    /// While a read waits for the rest of a head.
+    reading: Option<Pin<Box<Sleep>>>,
     /// While a write waits for the client.
     writing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(socket: S, pace: std::sync::Arc<Pace>) -> Self {
+    pub(super) fn new(socket: S, pace: Arc<Pace>) -> Self {
         Self {
             socket,
             pace,
-            reading: Box::pin(tokio::time::sleep_until(Instant::now() + IDLE)),
+            reading: None,
             writing: None,
         }
     }
@@ -134,17 +150,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         if buffer.filled().len() > before {
             self.pace.has_read();
         }
-        let limit = self.pace.read_limit();
-        match (read, limit) {
-            (Poll::Pending, Some(limit)) => {
-                if self.reading.deadline() != limit {
-                    self.reading.as_mut().reset(limit);
-                }
-                ready!(self.reading.as_mut().poll(cx));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            (read, _) => read,
-        }
+        let limit = match read {
+            Poll::Pending => self.pace.head_limit(),
+            Poll::Ready(_) => None,
+        };
+        let Some(limit) = limit else {
+            self.reading = None;
+            return read;
+        };
+        let reading = self
+            .reading
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(limit)));
+        ready!(reading.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
