@@ -1,4 +1,4 @@
-//! The admin listener: status page, its data, its updates, and metrics, for whoever has the token.
+//! The admin listener: status page, its data, its updates, and metrics, behind a token.
 //!
 //! A browser shows the token as a password (the user name does not matter), programs as they do
 //! elsewhere. It is no cookie: a browser sends those to every port of an address.

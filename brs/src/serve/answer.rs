@@ -61,7 +61,7 @@ impl Refusal {
         }
     }
 
-    /// The request may not be answered, whoever sent it.
+    /// The request may not be answered.
     pub(super) fn denied(message: impl fmt::Display) -> Self {
         Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
     }
@@ -341,7 +341,11 @@ mod tests {
         let body = container(&set(Some("tok/en=="), Some(end)), Some(role), UNIX_EPOCH);
         assert_eq!(
             shown(&body),
-            r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"sec\"ret","Token":"tok/en==","Expiration":"2030-03-17T17:46:40Z","RoleArn":"arn:aws:iam::123456789012:role/app","AccountId":"123456789012"}"#
+            concat!(
+                r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"sec\"ret","Token":"tok/en==","#,
+                r#""Expiration":"2030-03-17T17:46:40Z","RoleArn":"arn:aws:iam::123456789012:role/app","#,
+                r#""AccountId":"123456789012"}"#
+            )
         );
     }
 
@@ -350,7 +354,10 @@ mod tests {
         let body = container(&set(None, None), None, UNIX_EPOCH);
         assert_eq!(
             shown(&body),
-            r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"sec\"ret","Token":"","Expiration":"1970-01-01T00:30:00Z"}"#
+            concat!(
+                r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"sec\"ret","Token":"","#,
+                r#""Expiration":"1970-01-01T00:30:00Z"}"#
+            )
         );
     }
 

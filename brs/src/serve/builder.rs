@@ -119,7 +119,7 @@ impl ServerBuilder {
     }
 
     /// Serves that session as the metadata service of an EC2 instance, on a listener of its own.
-    /// Whoever reaches the address gets the session's credentials: it has no consumers. Default: no.
+    /// Any local process that reaches the address gets the session's credentials: it has no consumers. Default: no.
     pub fn imds(mut self, address: SocketAddr, session: impl Into<String>) -> Self {
         self.imds = Some((address, session.into()));
         self

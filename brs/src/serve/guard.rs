@@ -335,7 +335,8 @@ mod tests {
                 "{header}"
             );
         }
-        let sdk = "Host: 127.0.0.1:9912\nUser-Agent: Boto3/1.44 md/Botocore#1.44 ua/2.0 os/linux#6.1\nAccept: */*\nAccept-Encoding: identity\nConnection: keep-alive\nAuthorization: x";
+        let sdk = "Host: 127.0.0.1:9912\nUser-Agent: Boto3/1.44 md/Botocore#1.44 ua/2.0 os/linux#6.1\nAccept: */*\n\
+                   Accept-Encoding: identity\nConnection: keep-alive\nAuthorization: x";
         assert_eq!(of_headers(sdk), 200);
     }
 

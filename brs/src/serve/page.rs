@@ -13,9 +13,9 @@ use super::token::Token;
 
 const PAGE: &str = include_str!("page.html");
 /// The plot's inner size, and the room for its labels.
-const WIDTH: f64 = 600.0;
-const HEIGHT: f64 = 90.0;
-const LEFT: f64 = 44.0;
+const WIDTH: f64 = 430.0;
+const HEIGHT: f64 = 80.0;
+const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
 
 /// The whole page, and the policy that goes with it.
@@ -143,7 +143,8 @@ fn bar(out: &mut String, session: &Session) -> fmt::Result {
     write!(
         out,
         "<svg class=\"bar\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{text}\">\
-         <rect class=\"track\" width=\"100\" height=\"4\"/><rect class=\"fill {class}\" width=\"{part:.1}\" height=\"4\"/>\
+         <rect class=\"track\" width=\"100\" height=\"4\"/>\
+         <rect class=\"fill {class}\" width=\"{part:.1}\" height=\"4\"/>\
          </svg><p class=\"soft\">{text}, until {}</p>",
         session.expiration.as_deref().unwrap_or_default()
     )
@@ -155,6 +156,15 @@ fn spoken(seconds: u64) -> String {
         (0, 0, seconds) => format!("{seconds} s"),
         (0, minutes, _) => format!("{minutes} min"),
         (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// For the plot's axes: `6 h`, `40 min`.
+fn brief(seconds: u64) -> String {
+    match (seconds / 3600, seconds % 3600 / 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours}:{minutes:02} h"),
     }
 }
 
@@ -235,7 +245,7 @@ fn plot(out: &mut String, name: &str, points: &[Point], now: SystemTime) -> fmt:
 
 fn grid(out: &mut String, span: Duration, most: f64) -> fmt::Result {
     let (right, ground) = (LEFT + WIDTH, TOP + HEIGHT);
-    for (y, label) in [(TOP, spoken(most as u64)), (ground, "0".to_owned())] {
+    for (y, label) in [(TOP, brief(most as u64)), (ground, "0".to_owned())] {
         write!(
             out,
             "<path class=\"grid\" d=\"M{LEFT} {y}H{right}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}\
@@ -248,9 +258,9 @@ fn grid(out: &mut String, span: Duration, most: f64) -> fmt::Result {
         let x = LEFT + WIDTH * f64::from(third) / 3.0;
         let ago = (span * (3 - third) / 3).as_secs();
         let (label, anchor) = match third {
-            0 => (format!("{} ago", spoken(ago)), "start"),
+            0 => (format!("{} ago", brief(ago)), "start"),
             3 => ("now".to_owned(), "end"),
-            _ => (format!("{} ago", spoken(ago)), "middle"),
+            _ => (format!("{} ago", brief(ago)), "middle"),
         };
         write!(
             out,

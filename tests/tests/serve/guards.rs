@@ -44,8 +44,9 @@ async fn the_requests_of_sdks_are_answered() {
         ),
         // Go
         format!(
-            "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: aws-sdk-go-v2/1.36 ua/2.1\r\nAccept: application/json\
-             \r\nAmz-Sdk-Invocation-Id: 1\r\nAuthorization: Bearer {token}\r\nAccept-Encoding: gzip\r\n"
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: aws-sdk-go-v2/1.36 ua/2.1\r\n\
+             Accept: application/json\r\nAmz-Sdk-Invocation-Id: 1\r\n\
+             Authorization: Bearer {token}\r\nAccept-Encoding: gzip\r\n"
         ),
         // Java, and a client that asks for the container's address through a redirect
         format!(

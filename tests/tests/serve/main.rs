@@ -4,7 +4,8 @@
 //! `routes` is what each path answers, `guards` who is not answered, `smuggling` what a request may
 //! not look like, `limits` time, size and number, `tokens` consumers and their files, `refreshing`
 //! expiries, dead sources and reloads, `metadata` the instance's service, `admin` the status page
-//! and metrics, `settings` what the builder refuses. This file owns what they share.
+//! and metrics, `settings` what the builder refuses, `systemd` a service as systemd starts it. This
+//! file owns what they share.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +20,7 @@ mod refreshing;
 mod routes;
 mod settings;
 mod smuggling;
+mod systemd;
 mod tokens;
 
 use std::collections::BTreeMap;

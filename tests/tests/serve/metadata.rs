@@ -213,7 +213,8 @@ async fn the_guards_are_those_of_the_endpoint() {
         assert_eq!(answer.status, 403, "{header:?}");
     }
     let rebound = format!(
-        "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: evil.example\r\n{TOKEN}: {good}\r\nConnection: close\r\n\r\n"
+        "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: evil.example\r\n\
+         {TOKEN}: {good}\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(raw(address, rebound.as_bytes()).await.status, 403);
     let redirected = rebound.replace("evil.example", "169.254.169.254");

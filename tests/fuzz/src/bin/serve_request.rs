@@ -62,6 +62,9 @@ impl Endpoint {
         assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
         let has = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
         assert!(!has(&answers, SECRET) || has(bytes, TOKEN.as_bytes()));
-        assert!(!has(&answers, TOKEN.as_bytes()), "a token is never sent back");
+        assert!(
+            !has(&answers, TOKEN.as_bytes()),
+            "a token is never sent back"
+        );
     }
 }
