@@ -240,6 +240,12 @@ impl Entry {
         Some(self.set.as_ref()?.took)
     }
 
+    /// What the last failure said.
+    #[cfg(unix)]
+    pub(crate) fn failure_text(&self) -> Option<String> {
+        Some(self.failure.as_ref()?.message.clone())
+    }
+
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.
     pub(crate) fn expiration(&self) -> Option<SystemTime> {
         self.set.as_ref()?.credentials.expiration()

@@ -13,6 +13,8 @@ mod busy;
 #[cfg(unix)]
 mod cache;
 #[cfg(unix)]
+mod contents;
+#[cfg(unix)]
 mod directory;
 #[cfg(not(unix))]
 mod elsewhere;
@@ -30,6 +32,8 @@ use std::path::PathBuf;
 use crate::shared::Store;
 #[cfg(unix)]
 use cache::Host;
+#[cfg(unix)]
+pub use contents::CachedSet;
 #[cfg(not(unix))]
 use elsewhere::Host;
 

@@ -37,6 +37,8 @@ pub use fleet::RedisStore;
 pub use fleet::{
     CredentialStore, Entry, Fleet, FleetStatus, Lease, MAX_SEALED, Notice, Seal, StoreError, Stored,
 };
+#[cfg(unix)]
+pub use host::CachedSet;
 pub use host::HostCache;
 pub use shared::{Shared, SharedExt, Store};
 

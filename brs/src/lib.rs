@@ -63,6 +63,7 @@
 //! | `redis` | `shared`, and a store for the hosts of a fleet in Redis or Valkey |
 //! | `dynamodb` | the same in a DynamoDB table |
 //! | `serve` | [an endpoint on loopback](crate::manual::serve) that gives credentials to programs in every language |
+//! | `cli` | the [command `brs`](crate::manual::command), with every method |
 //! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
 //! | `full` | every method, `login`, `pkcs11`, `mqtt` and `shared` |
 //! | `test-util` | a manual clock and the contract suite, for tests |

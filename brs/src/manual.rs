@@ -14,6 +14,7 @@
 //! | [`running`] | Lambda, containers, forks, memory, metrics, limits |
 //! | [`scale`] | hundreds of accounts, many processes, many hosts |
 //! | [`serve`] | credentials for programs in every language, by an endpoint on loopback |
+//! | [`command`] | credentials for programs that are not written in Rust |
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
@@ -52,6 +53,8 @@ chapters! {
     running: "manual/running.md",
     /// Hundreds of accounts, many processes, many hosts.
     scale: "manual/scale.md",
+    /// The command `brs`: programs in every language.
+    command: "manual/command.md",
     /// The defaults, and why.
     defaults: "manual/defaults.md",
     /// Writing a method.

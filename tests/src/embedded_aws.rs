@@ -54,6 +54,7 @@ mod xml;
 pub use faults::{Failure, Hold};
 pub use log::RequestLog;
 pub use mfa::{MfaAttempt, MfaDevice};
+pub use sso::device::Decision;
 
 use directory::Directory;
 use faults::Faults;
@@ -283,6 +284,24 @@ impl EmbeddedAws {
             .directory()
             .sso_renewals
             .insert(refresh_token.to_owned(), access_token.to_owned());
+    }
+
+    /// Lets a person decide about a code of a device authorization.
+    ///
+    /// # Panics
+    ///
+    /// If the token service has not given that code.
+    pub fn decide_sso_code(&self, user_code: &str, decision: Decision) {
+        self.state
+            .directory()
+            .sso_devices
+            .decide(user_code, decision);
+    }
+
+    /// Lets a person decide in this way about every later code of a device authorization, as soon as
+    /// it is made.
+    pub fn decide_sso_codes(&self, decision: Decision) {
+        self.state.directory().sso_devices.decision = Some(decision);
     }
 
     /// Ends a login: the portal answers `UnauthorizedException` from now on.

@@ -4,7 +4,7 @@
 //! one more entry here and nothing elsewhere; `test` runs the table and counts.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::python::Venv;
@@ -35,6 +35,8 @@ pub(crate) struct Outside {
     pub(crate) moto: Venv,
     /// The Python client of IAM Roles Anywhere.
     pub(crate) anywhere: Venv,
+    /// boto3 and the AWS CLI.
+    pub(crate) clients: Venv,
     /// Variables that say where things of Debian packages are.
     pub(crate) debian: Vec<(&'static str, String)>,
     /// SoftHSM2's settings.
@@ -127,8 +129,11 @@ pub(crate) fn loopback_without_proxy() -> String {
 
 /// The runs in order; with `outside` the tests that need something from there are among them,
 /// `filter` is a part of tests' names.
+///
+/// `command` is the binary `brs`, which tests start.
 pub(crate) fn table(
     workspace: &Workspace,
+    command: &Path,
     outside: Option<&Outside>,
     filter: Option<&str>,
 ) -> Vec<Run> {
@@ -150,6 +155,9 @@ pub(crate) fn table(
         ]
         .concat(),
     );
+    tests
+        .environment
+        .push(("BRS_COMMAND", command.display().to_string()));
     if let Some(outside) = outside {
         tests.harness.push("--include-ignored".to_owned());
         if !outside.software_tpm {
@@ -163,6 +171,10 @@ pub(crate) fn table(
         tests.environment.push((
             "BRS_ANYWHERE_VENV",
             outside.anywhere.folder().display().to_string(),
+        ));
+        tests.environment.push((
+            "BRS_CLIENTS_VENV",
+            outside.clients.folder().display().to_string(),
         ));
         tests
             .environment

@@ -8,6 +8,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
+
+use xshell::cmd;
 
 use crate::ci::Stopwatch;
 use crate::debian;
@@ -58,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     } else {
         Some(outside(workspace, options.tpm)?)
     };
+    let command = command(workspace)?;
     let mut outcome = Outcome::default();
     if outside
         .as_ref()
@@ -68,7 +72,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             .left_out
             .insert((tests, "run with `cargo xtask test --tpm`".to_owned()));
     }
-    for run in runs::table(workspace, outside.as_ref(), options.filter.as_deref()) {
+    let filter = options.filter.as_deref();
+    for run in runs::table(workspace, &command, outside.as_ref(), filter) {
         outcome.add(&run, workspace)?;
     }
     if outcome.sum.executed() == 0 {
@@ -103,6 +108,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(outcome.complaints.is_empty())
 }
 
+/// Builds the binary `brs`: cargo names a package's binaries to that package's own tests only.
+fn command(workspace: &Workspace) -> Result<PathBuf> {
+    let shell = workspace.shell()?;
+    cmd!(
+        shell,
+        "cargo build --locked --package brs --all-features --bin brs"
+    )
+    .run()?;
+    let name = format!("brs{}", std::env::consts::EXE_SUFFIX);
+    Ok(workspace.target("debug").join(name))
+}
+
 /// Everything that comes from outside the workspace.
 fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
     let otherwise =
@@ -111,9 +128,12 @@ fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
     let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
     let anywhere =
         Venv::ensure(workspace, "anywhere", include_str!("../anywhere.txt")).map_err(otherwise)?;
+    let clients =
+        Venv::ensure(workspace, "clients", include_str!("../clients.txt")).map_err(otherwise)?;
     Ok(Outside {
         moto,
         anywhere,
+        clients,
         debian,
         tokens: tokens::empty_store(workspace, "softhsm2")?,
         software_tpm,

@@ -97,6 +97,16 @@ pub(super) fn try_lock(path: &Path, key: &Key, least: u64) -> Result<(Tried, Loo
     Ok((tried, look_of(&directory, key, least, wrong)))
 }
 
+/// Removes the entry, and its lock if this process holds it: who waits for one that is gone makes
+/// another.
+pub(super) fn remove(directory: &Directory, key: &Key, lock_too: bool) -> io::Result<()> {
+    directory.remove(&entry_name(key))?;
+    if lock_too {
+        directory.remove(&lock_name(key))?;
+    }
+    Ok(())
+}
+
 impl Lock {
     /// Puts the entry in place of the one that is there.
     pub(super) fn write(&self, key: &Key, entry: &Entry) -> Result<(), Problem> {

@@ -94,6 +94,7 @@ pub(crate) struct Directory {
     pub(crate) saml_assertions: HashMap<String, SamlAssertion>,
     pub(crate) member_accounts: HashSet<String>,
     pub(crate) sso_logins: HashSet<String>,
+    pub(super) sso_devices: super::sso::device::Devices,
     /// Refresh tokens, each with the access token that it is good for.
     pub(crate) sso_renewals: HashMap<String, String>,
     secrets: Vec<String>,
