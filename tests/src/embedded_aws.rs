@@ -395,6 +395,12 @@ impl EmbeddedAws {
         self.state.directory().expire(access_key_id);
     }
 
+    /// Whose key it is, as `GetCallerIdentity` tells it; `None` for one that was never issued here.
+    #[must_use]
+    pub fn arn_of(&self, access_key_id: &str) -> Option<String> {
+        self.state.directory().arn_of(access_key_id)
+    }
+
     /// Revokes what has been issued so far of the role that a session is of, as IAM does it: by a
     /// policy that denies everything to older sessions. They get `AccessDenied`, but for
     /// `GetCallerIdentity`, which needs no permission; sessions that are opened afterwards are not

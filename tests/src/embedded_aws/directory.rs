@@ -197,6 +197,11 @@ impl Directory {
         }
     }
 
+    pub(crate) fn arn_of(&self, access_key_id: &str) -> Option<String> {
+        let key = self.keys.get(access_key_id)?;
+        Some(key.principal.arn.clone())
+    }
+
     pub(crate) fn is_revoked(&self, access_key_id: &str) -> bool {
         self.keys.get(access_key_id).is_some_and(|key| key.revoked)
     }
