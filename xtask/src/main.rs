@@ -15,6 +15,8 @@ mod deps;
 mod failure;
 mod fuzz;
 mod libtest;
+mod node;
+mod outside;
 mod python;
 mod runs;
 mod stream;
