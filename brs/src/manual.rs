@@ -15,6 +15,7 @@
 //! | [`scale`] | hundreds of accounts, many processes, many hosts |
 //! | [`serve`] | credentials for programs in every language, by an endpoint on loopback |
 //! | [`command`] | credentials for programs that are not written in Rust |
+//! | [`clients`] | which SDKs and tools work with it, and what to know about each |
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
@@ -55,6 +56,8 @@ chapters! {
     scale: "manual/scale.md",
     /// The command `brs`: programs in every language.
     command: "manual/command.md",
+    /// Clients: which SDKs and tools work with the command, and how.
+    clients: "manual/clients.md",
     /// The defaults, and why.
     defaults: "manual/defaults.md",
     /// Writing a method.
