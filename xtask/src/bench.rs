@@ -69,7 +69,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "cargo build --locked --package {PACKAGE} --profile {profile}"
     )
     .run()?;
-    for (program, features) in [("program_sts", "sts"), ("program_sdk", "sdk-default")] {
+    for (program, features) in [
+        ("program_sts", "sts"),
+        ("program_sdk", "sdk-default"),
+        ("program_file", "file"),
+    ] {
         // One by one: in one build cargo would unite their features.
         let selection = [
             "--no-default-features",
@@ -84,6 +88,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         )
         .run()?;
     }
+    let cli = ["--features", "cli", "--bin", "brs"];
+    cmd!(
+        shell,
+        "cargo build --locked --package brs {cli...} --profile {profile}"
+    )
+    .run()?;
     let mut arguments = Vec::new();
     let mut argument =
         |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
@@ -112,6 +122,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             argument("python", &python.display());
         }
         Err(failure) => argument("missing", &format!("the Python peers: {failure}")),
+    }
+    match debian::aws_cli_v2(&shell) {
+        Some(path) => argument("aws-cli", &path.display()),
+        None => argument(
+            "missing",
+            &"the AWS CLI v2: it is not installed (apt-get install awscli)",
+        ),
     }
     let debian = debian::ensure_token(&shell).unwrap_or_else(|failure| {
         argument("missing", &format!("keys in a token: {failure}"));

@@ -25,7 +25,7 @@ use crate::results::{Results, RowResults};
 use crate::sim::plot;
 use crate::stopwatch::Stopwatch;
 use crate::subject::{REGION, Shifted};
-use crate::{Failure, Figures, goals, outside, report};
+use crate::{Failure, Figures, goals, outside, printer, report};
 
 /// How long one measured process may last.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -62,6 +62,9 @@ pub struct Options {
     /// The interpreter with the peers installed
     #[arg(long)]
     pub python: Option<PathBuf>,
+    /// The AWS CLI v2
+    #[arg(long)]
+    pub aws_cli: Option<PathBuf>,
     /// For the report's head: `NAME=VALUE`
     #[arg(long)]
     pub fact: Vec<String>,
@@ -228,6 +231,9 @@ impl Conductor<'_> {
             .allowed_skew(Duration::MAX)
             .start();
         (row.before)(&aws);
+        if by == By::Printer {
+            return printer::measure(peer, options, &aws);
+        }
         // Of criterion's earlier figures none is to be taken for this one's.
         let criterion = options.out.join("criterion");
         if criterion.exists() {

@@ -171,6 +171,8 @@ pub const GOALS: &[Goal] = &[
     goal("process", "wall_ms", OfPeer("sdk", 1.1), true).because(STARTED),
     goal("process", "peak_mb", OfPeer("sdk", 1.1), true).because(LINKED),
     goal("process", "binary_mb", OfPeer("sdk", 1.1), true).because(LINKED),
+    goal("command", "source_calls", AtMost(0.0), true),
+    goal("command", "wall_ms", OfPeer("file", 1.1), true),
     goal("iot", "kept_connection_ms", AtMost(3.0), false),
     goal("iot", "new_connection_ms", AtMost(15.0), false),
     goal("iot", "new_connection_ms", OfPeer("python", 15.0 / 96.0), true),

@@ -14,7 +14,7 @@
 //!   is measured, [`stopwatch`] is the only file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it;
 //!   [`outside`] measures what is no measurement of ours (whole programs, instruction counts,
-//!   builds); [`results`], [`goals`] and [`report`] are what comes of it.
+//!   builds), [`printer`] programs that print credentials; [`results`], [`goals`] and [`report`] are what comes of it.
 //!
 //! Peers: `sdk` is the AWS SDK for Rust as its documentation says (`AssumeRoleProvider`, lazy
 //! identity cache), `python` is boto3-refresh-session, `botocore` the engine beneath it; `bare` is
@@ -30,6 +30,7 @@ pub mod mqtt;
 pub mod outside;
 pub mod plan;
 pub mod pool;
+pub mod printer;
 pub mod report;
 pub mod results;
 pub mod sessions;

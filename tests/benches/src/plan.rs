@@ -21,6 +21,8 @@ pub enum By {
     Program(&'static str),
     /// `python/process.py`, the same.
     PythonProgram,
+    /// A program that prints credentials, many times from its start to its end.
+    Printer,
     /// A build from clean of the program with that feature.
     Build(&'static str),
 }
@@ -65,7 +67,7 @@ fn slow_and_short(aws: &EmbeddedAws) {
 }
 
 /// All rows in the report's order.
-pub const ROWS: [Row; 19] = [
+pub const ROWS: [Row; 20] = [
     Row {
         id: "guard",
         title: "Current set, looked at in place",
@@ -297,6 +299,21 @@ pub const ROWS: [Row; 19] = [
         at_gate: at_once,
         note: "`sdk` is the bare program on aws-config with its default features, which brs uses, too. Symbols: what a \
                binary holds of each.",
+    },
+    Row {
+        id: "command",
+        title: "`brs credential-process` with a warm cache of the host",
+        measured: &[
+            ("brs", By::Printer),
+            ("file", By::Printer),
+            ("aws_cli", By::Printer),
+        ],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "`file` is a bare program that prints a file as long. `aws_cli` is `aws configure export-credentials` of \
+               the AWS CLI v2, for keys in the credentials file. Each is run once, and then thirty times; the median \
+               counts.",
     },
     Row {
         id: "iot",
