@@ -76,13 +76,14 @@ impl Moment {
         now.wall >= self.wall && now.monotonic >= self.monotonic
     }
 
-    /// What is left from `now`: by the clock that says less, but by the other one where the first
-    /// says nothing is.
+    /// What is left from `now`: by the clock that says less, but by the monotonic one if the wall
+    /// clock says that nothing is. A wall clock that was stepped back never adds to it: what depends
+    /// on what is left would wait for as long as the step.
     pub(crate) fn left(self, now: Moment) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         let monotonic = self.monotonic.saturating_sub(now.monotonic);
-        if wall.is_zero() || monotonic.is_zero() {
-            wall.max(monotonic)
+        if wall.is_zero() {
+            monotonic
         } else {
             wall.min(monotonic)
         }
@@ -464,6 +465,11 @@ mod tests {
             monotonic: at(70).monotonic,
         };
         assert_eq!(end.left(stepped_back), Duration::from_secs(30));
+        let over_but_for_the_step = Moment {
+            wall: UNIX_EPOCH,
+            monotonic: at(100).monotonic,
+        };
+        assert_eq!(end.left(over_but_for_the_step), Duration::ZERO);
     }
 
     #[test]
