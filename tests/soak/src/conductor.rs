@@ -354,6 +354,8 @@ impl Conductor {
             self.history.set_absences(track, &absences);
         }
         self.history.counts = self.world.counts();
+        // What they wrote down is searched for secrets, too.
+        fs::write(self.out.join("records.txt"), self.history.written())?;
         let needles = self.world.needles();
         self.evidence.secrets = needles.count() as u64;
         for file in fs::read_dir(&self.out)?.flatten() {
@@ -362,11 +364,6 @@ impl Conductor {
             self.evidence.searched += content.len() as u64;
             self.evidence.found.extend(needles.find(&place, &content));
         }
-        // What they wrote down, too.
-        let records = self.history.written();
-        self.evidence.searched += records.len() as u64;
-        let found = needles.find("the records", records.as_bytes());
-        self.evidence.found.extend(found);
         Ok(())
     }
 }

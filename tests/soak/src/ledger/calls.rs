@@ -72,13 +72,13 @@ pub(super) fn explained(story: &Story<'_>) -> Tally {
         }
         let got_at = story.set_at(*began).map_or(0, |set| set.at);
         // The last one that counts: a call's error may be written down before its refresh's.
-        let held_until = story.records.iter().filter_map(|other| match other.what {
+        let mut held_until = story.records.iter().filter_map(|other| match other.what {
             What::Refused { next_try, .. } if other.at <= at + LATE && other.at >= got_at => {
                 Some(other.at.max(next_try.unwrap_or_default()))
             }
             _ => None,
         });
-        let last = held_until.last();
+        let last = held_until.next_back();
         tally.check(
             last.is_some_and(|held_until| at <= held_until + LATE),
             || story.at(at, format!("no failed refresh explains: {text}")),

@@ -43,7 +43,8 @@ enum Last {
     Nothing,
     Got {
         asked: Millis,
-        expires: Option<Millis>,
+        /// From its arrival on.
+        life: Option<Millis>,
         due_percent: u64,
     },
     /// The past failures are those since the set's end.
@@ -60,12 +61,12 @@ impl Last {
     fn earliest(self) -> Millis {
         let lifetime = LIFETIME_MS;
         match self {
-            Self::Nothing | Self::Got { expires: None, .. } => 0,
+            Self::Nothing | Self::Got { life: None, .. } => 0,
             Self::Got {
                 asked,
-                expires: Some(expires),
+                life: Some(life),
                 due_percent,
-            } => asked + expires.saturating_sub(asked) * due_percent / 100 - GRAIN.min(asked),
+            } => (asked + life * due_percent / 100).saturating_sub(GRAIN),
             // Half of what is left, at least a twentieth of the lifetime.
             Self::Refused {
                 at,
@@ -91,6 +92,8 @@ impl Last {
 pub(super) fn paced(story: &Story<'_>) -> Tally {
     let mut tally = Tally::default();
     let (mut last, mut end, mut past) = (Last::Nothing, None, 0);
+    // Events may be read late; when the source answered was written down by the refresh itself.
+    let mut answered = None;
     for record in story.records {
         match &record.what {
             What::Started { reason } => {
@@ -107,15 +110,17 @@ pub(super) fn paced(story: &Story<'_>) -> Tally {
                     tally.broken.push(story.at(record.at, words));
                 }
             }
+            What::Asked { .. } => answered = Some(record.at),
             What::Got { expires, took, .. } => {
-                let asked = record.at.saturating_sub(*took);
+                let at = answered.take().unwrap_or(record.at);
+                let asked = at.saturating_sub(*took);
                 // What a slow or stopped flight took is not counted as lifetime: `times.rs`.
                 (end, past) = (expires.map(|expires| expires.saturating_sub(*took)), 0);
                 let is_spread =
                     story.role.shape == Shape::Pooled && matches!(last, Last::Refused { .. });
                 last = Last::Got {
                     asked,
-                    expires: *expires,
+                    life: expires.map(|expires| expires.saturating_sub(at)),
                     due_percent: if is_spread {
                         SPREAD_PERCENT
                     } else {
@@ -126,13 +131,14 @@ pub(super) fn paced(story: &Story<'_>) -> Tally {
             What::Refused {
                 is_for_a_person, ..
             } => {
-                let left = end.map(|end: Millis| end.saturating_sub(record.at));
+                let at = answered.take().unwrap_or(record.at);
+                let left = end.map(|end: Millis| end.saturating_sub(at));
                 // Near its end it may or may not count as expired.
                 let left = left.filter(|left| *left > 2 * SECOND + GRAIN);
                 past = if left.is_some() { 0 } else { past + 1 };
-                let is_at_the_end = end.is_some_and(|end| record.at < end);
+                let is_at_the_end = end.is_some_and(|end| at < end);
                 last = Last::Refused {
-                    at: record.at,
+                    at,
                     left,
                     past: if is_at_the_end { 0 } else { past },
                     is_for_a_person: *is_for_a_person && !is_at_the_end,
@@ -304,6 +310,27 @@ mod tests {
             started(11_100),
         ];
         assert_eq!(breaks(&records), 1);
+    }
+
+    #[test]
+    fn events_that_are_read_late_are_judged_by_when_the_source_answered() {
+        let late = |asked: Option<Record>| {
+            let mut records = vec![got("A", 1_000, 16_000)];
+            for (answered, read) in [(16_500, 16_600), (16_700, 18_000)] {
+                records.push(started(answered - 50));
+                records.extend(asked.clone());
+                if let Some(asked) = records.last_mut()
+                    && matches!(asked.what, What::Asked { .. })
+                {
+                    asked.at = answered;
+                }
+                records.push(refused(read, read));
+            }
+            records.push(started(18_000));
+            breaks(&records)
+        };
+        assert_eq!(late(Some(asked(0))), 0);
+        assert_eq!(late(None), 1);
     }
 
     #[test]

@@ -138,6 +138,6 @@ fn rejections_keep_to_the_pace_at_which_they_are_honoured() {
     for number in 0..20 {
         let at = rejection(number);
         assert!(at >= honoured_from, "{number}");
-        honoured_from = at + (5 * SECOND << number.min(10)).min(300 * SECOND);
+        honoured_from = at + ((5 * SECOND) << number.min(10)).min(300 * SECOND);
     }
 }

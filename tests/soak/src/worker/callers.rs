@@ -59,7 +59,11 @@ async fn read(session: RefreshableSession, mut tally: Tally, stopped: watch::Rec
         ticks.tick().await;
         let began = tally.recorder.now();
         match session.credentials().await {
-            Ok(set) => tally.answered(began, Some(set.access_key_id())),
+            Ok(set) => {
+                if tally.answered(began, Some(set.access_key_id())) {
+                    show(&format!("{}: {set:?}", tally.name));
+                }
+            }
             Err(error) => {
                 show(&observe::shown(&error));
                 tally.failed(began, &error.to_string(), false);
@@ -78,7 +82,9 @@ async fn call(session: RefreshableSession, mut tally: Tally, stopped: watch::Rec
         ticks.tick().await;
         let began = tally.recorder.now();
         match client.get_caller_identity().send().await {
-            Ok(_) => tally.answered(began, None),
+            Ok(_) => {
+                tally.answered(began, None);
+            }
             Err(error) => {
                 let is_rejection = error.code().is_some_and(|code| REJECTIONS.contains(&code));
                 let text = DisplayErrorContext(error).to_string();
@@ -125,7 +131,8 @@ struct Span {
 }
 
 impl Tally {
-    fn answered(&mut self, began: Millis, key: Option<&str>) {
+    /// Tells whether a new span began.
+    fn answered(&mut self, began: Millis, key: Option<&str>) -> bool {
         let now = self.recorder.now();
         let goes_on = self
             .span
@@ -144,6 +151,7 @@ impl Tally {
         span.to = now;
         span.calls += 1;
         span.longest = span.longest.max(now - began);
+        !goes_on
     }
 
     fn failed(&mut self, began: Millis, text: &str, is_rejection: bool) {
