@@ -131,7 +131,8 @@ pub struct PoolStatus {
     pub throttled: u64,
     /// Calls to the source in a second, on average over the last ten.
     pub calls_per_second: f64,
-    /// The rate that the limiter allows at the moment, in calls a second.
+    /// The rate that the limiter allows at the moment, in calls a second; of several endpoints, the
+    /// lowest.
     pub allowed_per_second: f64,
     /// The end of the credentials that end first.
     pub oldest_expiry: Option<SystemTime>,
@@ -156,7 +157,7 @@ impl<K: PoolKey> SessionPool<K> {
         PoolBuilder::new(move |key| Origin::Strategy(strategy(key).into_strategy()))
     }
 
-    /// The session of this key, opened if there is none. Nothing is fetched.
+    /// The session of this key, opened if there is none or if it was closed. Nothing is fetched.
     ///
     /// The first call reads configuration: environment and files.
     ///
@@ -167,14 +168,18 @@ impl<K: PoolKey> SessionPool<K> {
     pub fn get(&self, key: &K) -> Result<RefreshableSession, Error> {
         let use_number = self.0.uses.fetch_add(1, Ordering::Relaxed);
         let hand_on = |place: &Arc<Pooled>| (place.session.clone(), Arc::clone(place));
-        let found = self.0.places.find(key, hand_on);
+        let found = self.0.places.find(key, |place| {
+            (!place.session.engine().is_closed()).then(|| hand_on(place))
+        });
+        let found = found.flatten();
         let is_new = found.is_none();
         let (session, place) = match found {
             Some(found) => found,
             None => {
                 let pooled = Pooled::new(self.open(key)?);
-                let (found, other) = self.0.places.put(key.clone(), pooled, hand_on);
-                // Somebody was faster.
+                let is_over = |place: &Pooled| place.session.engine().is_closed();
+                let (found, other) = self.0.places.put(key.clone(), pooled, is_over, hand_on);
+                // Somebody was faster, or had closed it.
                 drop(other);
                 found
             }
@@ -360,16 +365,21 @@ fn as_milliseconds(duration: Duration) -> u64 {
 }
 
 /// Waits for what is nearly always ready at once: loading configuration and building a strategy
-/// contact nobody. A constructor that does wait has a thread of its own meanwhile.
+/// contact nobody. A constructor that does wait has a thread of its own meanwhile. It runs on brs's
+/// own runtime from the beginning: the caller's may stand still while it waits.
 fn wait<T: Send + 'static>(
     future: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let mut future = Box::pin(future);
-    if let Some(ready) = (&mut future).now_or_never() {
-        return ready;
-    }
     let cannot = |error| Error::connection("no thread could be started").with_source(error);
     let own = runtime::own().map_err(cannot)?;
+    let ready = {
+        let _own = own.enter();
+        (&mut future).now_or_never()
+    };
+    if let Some(ready) = ready {
+        return ready;
+    }
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::Builder::new()
         .name("brs-open".into())

@@ -18,6 +18,7 @@
 //! - `engine`: the lock around the state, and the snapshot that readers look at.
 //! - `launch`, `pilot`, `guard`: run a flight in its turn, on a runtime, within its time limit, and
 //!   see to it that it lands.
+//! - `unusable`: which sets are refused when they arrive. Pure.
 //! - `stops`: notices that the process was not there.
 //! - `eager`: the task that refreshes without a caller.
 //!
@@ -63,6 +64,7 @@ mod status;
 mod stops;
 pub(crate) mod sync;
 mod times;
+mod unusable;
 
 pub use backoff::RefreshBackoff;
 pub(crate) use engine::{Config, Engine};

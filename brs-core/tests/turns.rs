@@ -252,7 +252,7 @@ async fn a_source_that_hangs_costs_everybody_one_time_limit() {
         .filter(|error| error.contains("did not answer within 30s"))
         .count();
     let waited = "the refresh did not begin: for 30s none of the 3 refreshes of its method that \
-                  run at a time has succeeded: ";
+                  run at a time has been answered: ";
     let in_line = errors.iter().filter(|error| error.contains(waited)).count();
     assert_eq!((slow, in_line), (LIMIT, 3 * LIMIT), "{errors:?}");
 

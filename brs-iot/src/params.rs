@@ -23,7 +23,7 @@ use brs_core::SecretSource;
 /// As in the Python package.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// As in the AWS SDKs.
-const MAX_ATTEMPTS: u32 = 3;
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The parameters of the method `iot`.
@@ -54,7 +54,7 @@ pub struct Params {
     pub(crate) allow_any_endpoint: bool,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) max_attempts: u32,
+    pub(crate) max_attempts: Option<u32>,
     pub(crate) proxy: Option<SecretString>,
 }
 
@@ -78,7 +78,7 @@ impl Params {
             allow_any_endpoint: false,
             timeout: TIMEOUT,
             connect_timeout: None,
-            max_attempts: MAX_ATTEMPTS,
+            max_attempts: None,
             proxy: None,
         }
     }
@@ -193,12 +193,12 @@ impl Params {
     }
 
     /// The most calls that one refresh makes, including the first: 1–10. Default: 3, as in the AWS
-    /// SDKs.
+    /// SDKs; in a pool 1, since the pool repeats a refresh itself, in the pace of its limiter.
     ///
     /// Connection errors, throttling (429) and failures of the service (5xx) are retried, after a
     /// wait with jitter; refusals are not.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.max_attempts = max_attempts;
+        self.max_attempts = Some(max_attempts);
         self
     }
 
@@ -259,11 +259,10 @@ impl Params {
                 "must not be longer than `timeout`, which includes it".into(),
             );
         }
-        if !(1..=10).contains(&self.max_attempts) {
-            return refused(
-                "max_attempts",
-                format!("must be 1 to 10, not {}", self.max_attempts),
-            );
+        if let Some(attempts) = self.max_attempts
+            && !(1..=10).contains(&attempts)
+        {
+            return refused("max_attempts", format!("must be 1 to 10, not {attempts}"));
         }
         if self
             .proxy

@@ -25,7 +25,7 @@ use crate::endpoint::error::Call;
 use crate::endpoint::failed::{Failed, Target};
 use crate::endpoint::name::Endpoint;
 use crate::endpoint::round::{self, Caller};
-use crate::params::Params;
+use crate::params::{MAX_ATTEMPTS, Params};
 
 const METHOD: &str = Params::METHOD;
 const THING_NAME: HeaderName = HeaderName::from_static("x-amzn-iot-thingname");
@@ -83,7 +83,7 @@ impl Iot {
             duration: params.duration,
             limits: Limits {
                 timeout: params.timeout,
-                max_attempts: params.max_attempts,
+                max_attempts: params.max_attempts.unwrap_or(MAX_ATTEMPTS),
             },
             files: Arc::new(files),
             clients,
@@ -188,6 +188,10 @@ impl RefreshStrategy for Iot {
         self.endpoint.region.as_deref()
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.endpoint.authority)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         // A certificate that is adopted later is the same thing's.
         let device = self.device();
@@ -244,7 +248,10 @@ fn request(endpoint: &Endpoint, params: &Params) -> Result<Request, Error> {
 }
 
 #[cfg(feature = "method")]
-async fn build(params: Params, setup: brs_core::Setup) -> Result<Iot, Error> {
+async fn build(mut params: Params, setup: brs_core::Setup) -> Result<Iot, Error> {
+    if setup.is_limited() {
+        params.max_attempts.get_or_insert(1);
+    }
     Iot::new(params, Arc::clone(setup.clock())).await
 }
 

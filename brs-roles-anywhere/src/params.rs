@@ -27,7 +27,7 @@ use data::Data;
 /// As for the method `iot`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// As in the AWS SDKs.
-const MAX_ATTEMPTS: u32 = 3;
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(300);
 /// As the API has it.
 const MAX_PROPERTIES: usize = 50;
@@ -67,7 +67,7 @@ pub struct Params {
     pub(crate) use_dual_stack: Option<bool>,
     pub(crate) trust_store: Option<Pem>,
     pub(crate) timeout: Duration,
-    pub(crate) max_attempts: u32,
+    pub(crate) max_attempts: Option<u32>,
     pub(crate) proxy: Option<SecretString>,
 }
 
@@ -95,7 +95,7 @@ impl Params {
             use_dual_stack: None,
             trust_store: None,
             timeout: TIMEOUT,
-            max_attempts: MAX_ATTEMPTS,
+            max_attempts: None,
             proxy: None,
         }
     }
@@ -177,7 +177,9 @@ impl Params {
     }
 
     /// The endpoint, such as a VPC endpoint's: an `https` URL without path, or a host. Default: the
-    /// session's `endpoint_url`, else AWS's for the region.
+    /// session's `endpoint_url`, else as for SDK clients `AWS_ENDPOINT_URL_ROLESANYWHERE`,
+    /// `AWS_ENDPOINT_URL`, the profile's services section (`rolesanywhere`) and its `endpoint_url`,
+    /// else AWS's for the region. Builds without `sts` read no profile.
     pub fn endpoint_url(mut self, endpoint_url: impl Into<String>) -> Self {
         self.endpoint_url = Some(endpoint_url.into());
         self
@@ -217,10 +219,12 @@ impl Params {
     }
 
     /// The most calls that one refresh makes, including the first: 1–10. Default: 3, as in the AWS
-    /// SDKs. Connection errors, throttling and failures of the service are retried, after a wait
-    /// with jitter; refusals are not.
+    /// SDKs; in a pool 1, since the pool repeats a refresh itself, in the pace of its limiter.
+    ///
+    /// Connection errors, throttling and failures of the service are retried, after a wait with
+    /// jitter; refusals are not.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.max_attempts = max_attempts;
+        self.max_attempts = Some(max_attempts);
         self
     }
 
@@ -267,7 +271,7 @@ impl Params {
                 .with_param("endpoint_url")
                 .unrecoverable());
             }
-            Some(endpoint_url) => drop(endpoint::given(endpoint_url)?),
+            Some(endpoint_url) => drop(endpoint::given(endpoint_url, "endpoint_url")?),
             None => drop(endpoint::host(
                 &arns.trust_anchor,
                 self.use_fips == Some(true),
@@ -287,10 +291,12 @@ impl Params {
                 ),
             ));
         }
-        if !(1..=10).contains(&self.max_attempts) {
+        if let Some(attempts) = self.max_attempts
+            && !(1..=10).contains(&attempts)
+        {
             return Err(wrong(
                 "max_attempts",
-                &format!("must be 1 to 10, not {}", self.max_attempts),
+                &format!("must be 1 to 10, not {attempts}"),
             ));
         }
         let is_proxy = |proxy: &SecretString| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod arn;
 pub(crate) mod call;
+pub(crate) mod configured;
 pub(crate) mod endpoint;
 pub(crate) mod refusal;
 pub(crate) mod response;

@@ -21,12 +21,12 @@ use brs_iot::__private::{
 use brs_iot::Device;
 use reqwest::{Request, Url};
 
-use crate::params::Params;
+use crate::params::{MAX_ATTEMPTS, Params};
 use crate::request::presented::Presented;
 use crate::request::signature::PATH;
 use crate::service::arn::Arns;
 use crate::service::call::Call;
-use crate::service::endpoint;
+use crate::service::configured::{Beside, Given};
 
 const METHOD: &str = Params::METHOD;
 const SOURCE: &str = "iam-roles-anywhere";
@@ -54,14 +54,6 @@ pub struct RolesAnywhere {
     dates_by_aws: AtomicBool,
 }
 
-/// What the session says, where the parameters do not.
-#[derive(Clone, Debug, Default)]
-struct Beside {
-    endpoint_url: Option<String>,
-    use_fips: bool,
-    use_dual_stack: bool,
-}
-
 impl RolesAnywhere {
     /// Checks the parameters and reads certificate, key and trust store. Makes no connection.
     ///
@@ -82,18 +74,12 @@ impl RolesAnywhere {
             &params.profile_arn,
             &params.role_arn,
         )?;
-        let host = match params
-            .endpoint_url
-            .as_ref()
-            .or(beside.endpoint_url.as_ref())
-        {
-            Some(endpoint) => endpoint::given(endpoint)?,
-            None => endpoint::host(
-                &arns.trust_anchor,
-                params.use_fips.unwrap_or(beside.use_fips),
-                params.use_dual_stack.unwrap_or(beside.use_dual_stack),
-            )?,
+        let given = Given {
+            endpoint_url: params.endpoint_url.as_deref(),
+            use_fips: params.use_fips,
+            use_dual_stack: params.use_dual_stack,
         };
+        let host = beside.host(&arns.trust_anchor, given)?;
         let url = Url::parse(&format!("https://{host}{PATH}")).map_err(|_| {
             Error::validation("`endpoint_url` is not a URL")
                 .with_param("endpoint_url")
@@ -137,7 +123,7 @@ impl RolesAnywhere {
             body,
             limits: Limits {
                 timeout: params.timeout,
-                max_attempts: params.max_attempts,
+                max_attempts: params.max_attempts.unwrap_or(MAX_ATTEMPTS),
             },
             files,
             clients,
@@ -295,6 +281,10 @@ impl RefreshStrategy for RolesAnywhere {
         Some(&self.region)
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
     fn static_stability(&self) -> bool {
         true
     }
@@ -326,13 +316,11 @@ impl fmt::Debug for RolesAnywhere {
     }
 }
 
-async fn build(params: Params, setup: Setup) -> Result<RolesAnywhere, Error> {
-    let base = setup.base();
-    let beside = Beside {
-        endpoint_url: base.endpoint_url().map(str::to_owned),
-        use_fips: base.use_fips().unwrap_or(false),
-        use_dual_stack: base.use_dual_stack().unwrap_or(false),
-    };
+async fn build(mut params: Params, setup: Setup) -> Result<RolesAnywhere, Error> {
+    if setup.is_limited() {
+        params.max_attempts.get_or_insert(1);
+    }
+    let beside = Beside::of(setup.base())?;
     RolesAnywhere::beside(params, Arc::clone(setup.clock()), beside).await
 }
 

@@ -3,12 +3,12 @@
 //! An entry is JSON of at most 64 KiB, the same in every store. It comes from outside, so reading
 //! it never panics, and what is wrong with it is named without any of its content. This module
 //! decides whether a set in a store is good for a refresh ([`Entry::usable`]), what is left to give
-//! if the source fails ([`Entry::fallback`]), and whether a failure still holds
-//! ([`Entry::holding`]); it does no I/O.
+//! if the source fails ([`Entry::fallback`]), which failures others are told ([`is_of_source`]) and
+//! whether one still holds ([`Entry::holding`]); it does no I/O.
 //!
 //! Generations: each write of an entry has a higher one than every entry of the key that its writer
-//! has seen ([`Generations`]). An entry with a lower one than this process has seen was put back by
-//! somebody, and counts as absent.
+//! has seen, and than the writes before it ([`Generations`]). An entry with a lower one than this
+//! process has seen was put back by somebody, and counts as absent.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,13 +19,17 @@ use zeroize::Zeroizing;
 
 use crate::key::Key;
 
+mod failures;
 mod generations;
 mod owner;
 #[cfg(test)]
 mod tests;
+mod unusable;
 
+pub(crate) use failures::{Holds, is_of_source};
 pub(crate) use generations::Generations;
 pub(crate) use owner::Owner;
+pub(crate) use unusable::Unusable;
 
 /// A longer entry is not brs's.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -44,6 +48,7 @@ const SKEW: Duration = Duration::from_secs(60);
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a store keeps under a key.
 #[derive(Clone, Debug)]
@@ -76,7 +81,7 @@ pub(crate) struct Failure {
     recovery: Recovery,
     code: Option<String>,
     status: Option<u16>,
-    /// Failures since the last success, this one included.
+    /// Refreshes that failed since the last success, this one included.
     count: u32,
     /// Until when nobody else asks.
     pub(crate) until: SystemTime,
@@ -87,50 +92,33 @@ pub(crate) struct Failure {
 pub(crate) struct Wanted<'a> {
     pub(crate) reason: RefreshReason,
     pub(crate) previous_access_key_id: Option<&'a str>,
+    pub(crate) own: Own,
     pub(crate) now: SystemTime,
+}
+
+/// The caller's own set, which no set that expires earlier replaces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Own {
+    /// There is none, or it was rejected.
+    Absent,
+    Until(SystemTime),
+    Endless,
 }
 
 impl<'a> Wanted<'a> {
     /// What this refresh needs, now.
     pub(crate) fn of(cx: &'a RefreshContext) -> Self {
+        let own = match (cx.previous_access_key_id(), cx.previous_expiration()) {
+            _ if cx.reason() == RefreshReason::Invalidated => Own::Absent,
+            (_, Some(end)) => Own::Until(end),
+            (Some(_), None) => Own::Endless,
+            (None, None) => Own::Absent,
+        };
         Self {
             reason: cx.reason(),
             previous_access_key_id: cx.previous_access_key_id(),
+            own,
             now: cx.clock().now(),
-        }
-    }
-}
-
-/// Why bytes are no entry. Holds none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
-    /// More than [`MAX_BYTES`].
-    #[error("has more than 64 KiB")]
-    Oversized,
-    /// Not JSON, cut short, or JSON of something else.
-    #[error("is not an entry of brs, or is cut short")]
-    Malformed,
-    /// Another version of the format.
-    #[error("has another version than 1")]
-    OtherVersion,
-    /// The entry of another key.
-    #[error("belongs to another key")]
-    Foreign,
-    /// Older than one that this process has seen.
-    #[error("is older than one that was there before")]
-    Replayed,
-}
-
-impl Unusable {
-    /// The end of a warning's name.
-    #[cfg(test)]
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Oversized => "oversized",
-            Self::Malformed => "malformed",
-            Self::OtherVersion => "other_version",
-            Self::Foreign => "foreign",
-            Self::Replayed => "replayed",
         }
     }
 }
@@ -157,16 +145,21 @@ impl Entry {
         }
     }
 
-    /// The entry after a failure of the source: the set stays.
+    /// The entry after a failure of the source: the set stays. The pause grows with each refresh
+    /// that fails after the last pause, not with the further tries of one refresh (`is_again`).
     pub(crate) fn with_failure(
         generation: u64,
         writer: &Owner,
         before: Option<&Self>,
         error: &Error,
         now: SystemTime,
+        is_again: bool,
     ) -> Self {
         let earlier = before.and_then(|before| before.failure.as_ref());
-        let count = earlier.map_or(0, |failure| failure.count).saturating_add(1);
+        let count = earlier.map_or(1, |failure| {
+            let grows = !is_again && failure.until <= now;
+            failure.count.saturating_add(u32::from(grows))
+        });
         Self {
             generation,
             writer: writer.clone(),
@@ -227,17 +220,48 @@ impl Entry {
     }
 
     /// The failure, if somebody else had it and it still holds: the source is not asked. One's own
-    /// failures hold nobody: the session has its own pauses.
-    pub(crate) fn holding(&self, owner: &Owner, now: SystemTime) -> Option<Error> {
-        self.failure
+    /// failures hold nobody: the session has its own pauses. But for throttling, a process is held
+    /// once and then asks by itself, and what was requested is not held.
+    pub(crate) fn holding(
+        &self,
+        owner: &Owner,
+        wanted: Wanted<'_>,
+        was_held: impl FnOnce(SystemTime) -> bool,
+    ) -> Option<Error> {
+        let failure = self
+            .failure
             .as_ref()
-            .filter(|failure| self.writer != *owner && failure.holds(now))
-            .map(Failure::error)
+            .filter(|failure| self.writer != *owner && failure.holds(wanted.now))?;
+        let is_free = failure.recovery != Recovery::Throttled
+            && (wanted.reason == RefreshReason::Requested || was_held(failure.until));
+        (!is_free).then(|| failure.error(&self.writer))
     }
 
     /// How long the source took for the set.
     pub(crate) fn took(&self) -> Option<Duration> {
         Some(self.set.as_ref()?.took)
+    }
+
+    /// What the last failure said.
+    #[cfg(unix)]
+    pub(crate) fn failure_text(&self) -> Option<String> {
+        Some(self.failure.as_ref()?.message.clone())
+    }
+
+    /// When the entry has nothing to say any more, by this host's clock.
+    pub(crate) fn end(&self, now: SystemTime) -> SystemTime {
+        let of_set = self.set.as_ref().map(|set| {
+            let credentials = &set.credentials;
+            let began = credentials.server_time().unwrap_or(set.obtained);
+            let lifetime = credentials
+                .expiration()
+                .map(|end| end.duration_since(began).unwrap_or_default());
+            // One that never expires is fetched again if nobody needs it for a day.
+            let end = set.obtained.checked_add(lifetime.unwrap_or(DAY));
+            end.unwrap_or(now)
+        });
+        let of_failure = self.failure.as_ref().map(|failure| failure.until);
+        of_set.max(of_failure).unwrap_or(now)
     }
 
     /// Until when the set is valid, by its source; `None`: there is no set, or it does not expire.
@@ -270,6 +294,11 @@ impl StoredSet {
             None => None,
         };
         if let Some(expiration) = self.credentials.expiration() {
+            match wanted.own {
+                Own::Endless => return None,
+                Own::Until(end) if expiration < end => return None,
+                _ => {}
+            }
             let began = source_then.unwrap_or(self.obtained);
             let lifetime = expiration.duration_since(began).ok()?;
             let left = expiration
@@ -314,9 +343,11 @@ impl Failure {
             .is_ok_and(|left| !left.is_zero() && left <= MINUTE + SKEW)
     }
 
-    /// The error again, as one from memory.
-    fn error(&self) -> Error {
-        let message = self.message.clone();
+    /// The error again, as one from memory, with whose it was.
+    fn error(&self, writer: &Owner) -> Error {
+        let (message, pid) = (&self.message, writer.pid());
+        let message =
+            format!("{message}; process {pid}, which shares the credentials, was told so");
         let error = match self.kind {
             ErrorKind::Validation => Error::validation(message),
             ErrorKind::Configuration => Error::configuration(message),
@@ -326,7 +357,8 @@ impl Failure {
         };
         let mut error = error
             .with_recovery(self.recovery)
-            .with_refresh_allowed_at(self.until);
+            .with_refresh_allowed_at(self.until)
+            .with_detail("failed_in_process", pid);
         if let Some(code) = &self.code {
             error = error.with_code(code.as_str());
         }

@@ -2,8 +2,9 @@
 //!
 //! A directory of the user's holds an entry and a lock for each key (`directory`, `files`). A
 //! refresh looks into the entry; if that is not enough it takes the lock, looks again, asks the
-//! source, writes the entry and lets go of the lock (`order`). The kernel frees a
-//! lock when its holder dies, so a dead process holds up no other.
+//! source, writes the entry and lets go of the lock (`order`). The kernel frees a lock when its holder
+//! dies, so a dead process holds up no other, unless it has forked amid a refresh: its lock then lasts
+//! until the child ends, too, which only a holder that lives can prevent.
 //!
 //! Whatever is wrong with directory, lock or entry costs one warning, never an error: the session
 //! asks its source by itself.
@@ -12,6 +13,8 @@
 mod busy;
 #[cfg(unix)]
 mod cache;
+#[cfg(unix)]
+mod contents;
 #[cfg(unix)]
 mod directory;
 #[cfg(not(unix))]
@@ -24,12 +27,16 @@ mod order;
 mod place;
 #[cfg(unix)]
 mod problem;
+#[cfg(unix)]
+mod sweep;
 
 use std::path::PathBuf;
 
 use crate::shared::Store;
 #[cfg(unix)]
 use cache::Host;
+#[cfg(unix)]
+pub use contents::CachedSet;
 #[cfg(not(unix))]
 use elsewhere::Host;
 
@@ -44,17 +51,23 @@ use elsewhere::Host;
 /// asks its source by itself, after one [warning](brs_core::Event::Warning).
 ///
 /// A session gets the set that is there if more of it is left than the advisory window that
-/// sessions have by default; else the first process to lock the entry renews it for all. A failure
-/// is remembered for a few seconds, so that the next process does not ask in vain; a set that a
-/// service has rejected is marked, and nobody gets it any more. If the source asks a person, one
-/// process asks, and the others wait and say for which one.
+/// sessions have by default; else the first process to lock the entry renews it for all. What the
+/// source says to all alike (that it throttles or has trouble, a refusal of what is asked for) is
+/// remembered for up to a minute, so that the next process does not ask in vain: its error names the
+/// process that was told so. Unless the source throttles, a process is held by such a failure once
+/// and then asks by itself, and [`refresh`](brs_core::RefreshableSession::refresh) always asks. A
+/// process's own faults, such as files that it cannot read or a wrong proxy, are told to nobody.
+/// A set that a service has rejected is marked, and nobody gets it any more. What has expired is
+/// removed when something is written, once a minute at most. If the source asks a
+/// person, one process asks, and the others wait and say for which one.
 ///
 /// The names of the warnings begin with `host_cache_`, and each is given once while it holds:
 /// `unset`, `relative` and `directory…` (where the directory should be, and what is wrong with it),
 /// `entry…` and `lock…` (a file that is not used: `…_link`, `…_owner`, `…_mode`, `…_malformed`,
 /// `…_oversized`, `…_other_version`, `…_foreign`, `…_replayed`), `no_locks`, `not_written` and
 /// `slow` (the file system); at each refresh `lock_busy` (the lock was not to be had in time, and
-/// the source was asked without it), `waiting` (for a process that asks a person) and
+/// the source was asked without it: the process that it names hangs, or was killed amid a refresh
+/// and has left a forked child, which has to end first), `waiting` (for a process that asks a person) and
 /// `source_failed` (a set that is about to expire was used).
 ///
 /// Owners and modes are Unix's. On other systems nothing can be said about who reads the files, so

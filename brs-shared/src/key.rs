@@ -20,6 +20,14 @@ impl Key {
         Self(key)
     }
 
+    /// The key that has this name.
+    #[cfg(unix)]
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let digits = name.strip_prefix("v1-")?;
+        let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| Self(name.to_owned()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

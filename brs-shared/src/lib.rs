@@ -37,6 +37,8 @@ pub use fleet::RedisStore;
 pub use fleet::{
     CredentialStore, Entry, Fleet, FleetStatus, Lease, MAX_SEALED, Notice, Seal, StoreError, Stored,
 };
+#[cfg(unix)]
+pub use host::CachedSet;
 pub use host::HostCache;
 pub use shared::{Shared, SharedExt, Store};
 
@@ -45,7 +47,7 @@ pub use shared::{Shared, SharedExt, Store};
 pub mod __fuzz {
     use std::time::UNIX_EPOCH;
 
-    use crate::entry::{Entry, Owner, Wanted};
+    use crate::entry::{Entry, Own, Owner, Wanted};
     use crate::key::Key;
 
     pub use crate::fleet::fuzz_sealed as sealed;
@@ -60,11 +62,12 @@ pub mod __fuzz {
         let wanted = Wanted {
             reason: brs_core::RefreshReason::First,
             previous_access_key_id: None,
+            own: Own::Absent,
             now,
         };
         let _ = entry.usable(wanted);
         let _ = entry.still_valid(wanted);
-        let _ = entry.holding(&Owner::this(), now);
+        let _ = entry.holding(&Owner::this(), wanted, |_| false);
         // The names that it is written with may be longer than those that were read.
         let Ok(written) = entry.to_bytes(&key) else {
             return;

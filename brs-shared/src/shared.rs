@@ -3,20 +3,25 @@
 //! What a store does at a refresh is its own ([`Sharing`]); everything else is handed on to the
 //! strategy that it stands around. A strategy without a fingerprint shares nothing, which is said
 //! once, when the session is opened.
+//!
+//! The fingerprint may change under an open session: the token's file gets another subject's token,
+//! the profile other keys. So it is computed for each refresh, and again after the source has
+//! answered: what the source said is stored only under a key that was true before and after.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use brs_core::{
-    BaseSession, Error, Fingerprint, Identity, IntoStrategy, RefreshContext, RefreshStrategy,
-    SessionBuilder, TemporaryCredentials,
+    BaseSession, Blocking, Error, Fingerprint, Identity, IntoStrategy, RefreshContext,
+    RefreshStrategy, SessionBuilder, TemporaryCredentials,
 };
+use futures_util::future::{Either, select};
 
-use crate::entry::{Entry, Owner};
+use crate::entry::{Entry, Owner, is_of_source};
 use crate::key::Key;
 
 /// Where credentials are shared. Cheap to clone.
@@ -44,29 +49,42 @@ pub(crate) trait Sharing: fmt::Debug + Send + Sync {
 /// The strategy that is shared, during one refresh: it notes whether it was asked.
 #[derive(Debug)]
 pub(crate) struct Source {
-    strategy: Arc<dyn RefreshStrategy>,
+    told: Told,
+    /// What the fingerprint was when the refresh began.
+    key: Key,
     was_asked: AtomicBool,
 }
 
 impl Source {
     pub(crate) async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
         self.was_asked.store(true, Ordering::Relaxed);
-        self.strategy.refresh(cx).await
+        self.told.strategy.refresh(cx).await
     }
 
     /// Asks, and gives beside the answer the entry that tells others of it, in place of the one
-    /// that was there before.
+    /// that was there before; none if the answer may be that to somebody else, or is a failure that
+    /// others need not have.
     pub(crate) async fn ask(
         &self,
         cx: &RefreshContext,
         before: Option<&Entry>,
         generation: impl FnOnce() -> u64,
-    ) -> (Result<TemporaryCredentials, Error>, Entry) {
+    ) -> (Result<TemporaryCredentials, Error>, Option<Entry>) {
         let clock = cx.clock();
         let began = clock.monotonic();
         let answer = self.refresh(cx).await;
         let took = clock.monotonic().saturating_sub(began);
-        let (now, generation, owner) = (clock.now(), generation(), Owner::this());
+        let now = clock.now();
+        if let Err(error) = &answer
+            && !is_of_source(error, self.interactive())
+        {
+            return (answer, None);
+        }
+        if self.told.key(cx).await.as_ref() != Some(&self.key) {
+            tracing::debug!("who asks for the credentials has changed: they are not shared");
+            return (answer, None);
+        }
+        let (generation, owner) = (generation(), Owner::this());
         let entry = match &answer {
             Ok(set) => {
                 let set = set.clone();
@@ -78,9 +96,44 @@ impl Source {
                 };
                 Entry::with_set(generation, &owner, set, now, took)
             }
-            Err(error) => Entry::with_failure(generation, &owner, before, error, now),
+            Err(error) => {
+                let attempt = cx.attempt();
+                let is_again = self.told.failed.swap(attempt, Ordering::Relaxed) == attempt;
+                Entry::with_failure(generation, &owner, before, error, now, is_again)
+            }
         };
-        (answer, entry)
+        (answer, Some(entry))
+    }
+}
+
+/// How long computing a fingerprint may take: it may read files.
+const TELLING: Duration = Duration::from_secs(5);
+
+/// A strategy, and where its fingerprint is computed.
+#[derive(Clone, Debug)]
+struct Told {
+    strategy: Arc<dyn RefreshStrategy>,
+    place: Blocking,
+    /// The [`attempt`](RefreshContext::attempt) that failed last: it tells the further tries of one
+    /// refresh, as behind a limiter, from the next refresh.
+    failed: Arc<AtomicU32>,
+}
+
+fn told(strategy: &dyn RefreshStrategy) -> Option<Fingerprint> {
+    strategy.fingerprint()?.complete()
+}
+
+impl Told {
+    /// The key of now; `None` if it cannot be told.
+    async fn key(&self, cx: &RefreshContext) -> Option<Key> {
+        let strategy = Arc::clone(&self.strategy);
+        let key = move || told(&*strategy).as_ref().map(Key::of);
+        let key = std::pin::pin!(self.place.run(key));
+        let limit = TELLING.min(cx.time_left() / 2);
+        match select(key, cx.clock().sleep(limit)).await {
+            Either::Left((key, _)) => key.ok().flatten(),
+            Either::Right(_) => None,
+        }
     }
 }
 
@@ -98,34 +151,35 @@ impl Deref for Source {
     type Target = dyn RefreshStrategy;
 
     fn deref(&self) -> &Self::Target {
-        &*self.strategy
+        &*self.told.strategy
     }
 }
 
 /// A strategy whose credentials are shared with others that would get the same.
 #[derive(Debug)]
 pub struct Shared {
-    source: Arc<dyn RefreshStrategy>,
+    source: Told,
     store: Store,
-    /// `None`: the source's fingerprint cannot be told.
-    key: Option<Key>,
 }
 
 impl Shared {
     /// Shares the credentials of `strategy` through `store`.
     pub fn new(strategy: impl IntoStrategy, store: impl Into<Store>) -> Self {
-        let source = strategy.into_strategy();
-        let key = source.fingerprint().as_ref().map(Key::of);
-        if key.is_none() {
+        let strategy = strategy.into_strategy();
+        if told(&*strategy).is_none() {
             tracing::warn!(
-                method = source.method(),
-                "the credentials are not shared: what decides them cannot be told"
+                method = strategy.method(),
+                "the credentials are not shared: what decides them cannot be told; if it is the base \
+                 credentials, name who they are with `asker_name`"
             );
         }
         Self {
-            source,
+            source: Told {
+                strategy,
+                place: Blocking::new(),
+                failed: Arc::default(),
+            },
             store: store.into(),
-            key,
         }
     }
 }
@@ -133,68 +187,71 @@ impl Shared {
 #[async_trait]
 impl RefreshStrategy for Shared {
     fn method(&self) -> &'static str {
-        self.source.method()
+        self.source.strategy.method()
     }
 
     fn source(&self) -> &'static str {
-        self.source.source()
+        self.source.strategy.source()
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        match &self.key {
-            Some(key) => {
-                let source = Source {
-                    strategy: Arc::clone(&self.source),
-                    was_asked: AtomicBool::new(false),
-                };
-                let result = self.store.0.refresh(&source, key, cx).await;
-                if !source.was_asked.into_inner() {
-                    cx.source_was_not_asked();
-                }
-                result
-            }
-            None => self.source.refresh(cx).await,
+        let Some(key) = self.source.key(cx).await else {
+            return self.source.strategy.refresh(cx).await;
+        };
+        let source = Source {
+            told: self.source.clone(),
+            key,
+            was_asked: AtomicBool::new(false),
+        };
+        let result = self.store.0.refresh(&source, &source.key, cx).await;
+        if !source.was_asked.into_inner() {
+            cx.source_was_not_asked();
         }
+        result
     }
 
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
-        self.source.identity(credentials).await
+        self.source.strategy.identity(credentials).await
     }
 
     fn role(&self) -> Option<&str> {
-        self.source.role()
+        self.source.strategy.role()
     }
 
     fn profile(&self) -> Option<&str> {
-        self.source.profile()
+        self.source.strategy.profile()
     }
 
     fn region(&self) -> Option<&str> {
-        self.source.region()
+        self.source.strategy.region()
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        self.source.strategy.endpoint()
     }
 
     fn base_session(&self) -> Option<&BaseSession> {
-        self.source.base_session()
+        self.source.strategy.base_session()
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        self.source.fingerprint()
+        self.source.strategy.fingerprint()
     }
 
     fn wrapped(&self) -> Option<&dyn RefreshStrategy> {
-        Some(&*self.source)
+        Some(&*self.source.strategy)
     }
 
     fn static_stability(&self) -> bool {
-        self.source.static_stability()
+        self.source.strategy.static_stability()
     }
 
     fn interactive(&self) -> bool {
-        self.source.interactive()
+        self.source.strategy.interactive()
     }
 
     fn refresh_timeout(&self) -> Option<Duration> {
-        self.source.refresh_timeout()
+        self.source.strategy.refresh_timeout()
     }
 }
 

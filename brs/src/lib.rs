@@ -62,6 +62,8 @@
 //! | `shared` | the method `shared` and `.shared(store)`: processes of a host share credentials |
 //! | `redis` | `shared`, and a store for the hosts of a fleet in Redis or Valkey |
 //! | `dynamodb` | the same in a DynamoDB table |
+//! | `serve` | [an endpoint on loopback](crate::manual::serve) that gives credentials to programs in every language |
+//! | `cli` | the [command `brs`](crate::manual::command), with every method |
 //! | `object_store` | `session.object_store_credentials()` for the crate `object_store` |
 //! | `full` | every method, `login`, `pkcs11`, `mqtt` and `shared` |
 //! | `test-util` | a manual clock and the contract suite, for tests |
@@ -119,6 +121,8 @@ pub use brs_core::test_util;
 mod absent;
 mod default_session;
 pub mod manual;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub use default_session::{client, default_session, set_default_session};
 

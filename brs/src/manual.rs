@@ -13,6 +13,9 @@
 //! | [`errors`] | what to match on, what to alert on |
 //! | [`running`] | Lambda, containers, forks, memory, metrics, limits |
 //! | [`scale`] | hundreds of accounts, many processes, many hosts |
+//! | [`serve`] | credentials for programs in every language, by an endpoint on loopback |
+//! | [`command`] | credentials for programs that are not written in Rust |
+//! | [`clients`] | which SDKs and tools work with it, and what to know about each |
 //! | [`defaults`] | every default and its reason |
 //! | [`own_method`] | writing a method |
 //! | [`from_boto3`] | coming from the Python package `boto3-refresh-session` |
@@ -51,6 +54,10 @@ chapters! {
     running: "manual/running.md",
     /// Hundreds of accounts, many processes, many hosts.
     scale: "manual/scale.md",
+    /// The command `brs`: programs in every language.
+    command: "manual/command.md",
+    /// Clients: which SDKs and tools work with the command, and how.
+    clients: "manual/clients.md",
     /// The defaults, and why.
     defaults: "manual/defaults.md",
     /// Writing a method.
@@ -58,3 +65,15 @@ chapters! {
     /// Coming from boto3-refresh-session.
     from_boto3: "manual/from_boto3.md",
 }
+
+/// Credentials for programs in every language.
+///
+#[cfg_attr(
+    all(feature = "full", feature = "object_store", feature = "serve"),
+    doc = include_str!("manual/serve.md")
+)]
+#[cfg_attr(
+    not(all(feature = "full", feature = "object_store", feature = "serve")),
+    doc = "This chapter needs the features `full`, `object_store` and `serve`: `cargo doc --all-features`."
+)]
+pub mod serve {}

@@ -13,9 +13,10 @@
 //!
 //! Of the refusals, these are AWS's own words, as users have reported them: `Untrusted signing
 //! certificate`, `Untrusted certificate. Insufficient certificate`, `Certificate revoked`, `Invalid
-//! signature`, `Not authorized to set roleSessionName.`, `Unable to assume role for …` and, after it,
-//! `The requested DurationSeconds exceeds the MaxSessionDuration set for this role.` The others have
-//! the API's documented codes, and words of ours.
+//! signature`, `Trust anchor is disabled`, `Profile is disabled`, `Not authorized to set
+//! roleSessionName.`, `Unable to assume role for …` and, after it, `The requested DurationSeconds
+//! exceeds the MaxSessionDuration set for this role.` The others have the API's documented codes,
+//! and words of ours.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -54,6 +54,7 @@ mod xml;
 pub use faults::{Failure, Hold};
 pub use log::RequestLog;
 pub use mfa::{MfaAttempt, MfaDevice};
+pub use sso::device::Decision;
 
 use directory::Directory;
 use faults::Faults;
@@ -285,6 +286,24 @@ impl EmbeddedAws {
             .insert(refresh_token.to_owned(), access_token.to_owned());
     }
 
+    /// Lets a person decide about a code of a device authorization.
+    ///
+    /// # Panics
+    ///
+    /// If the token service has not given that code.
+    pub fn decide_sso_code(&self, user_code: &str, decision: Decision) {
+        self.state
+            .directory()
+            .sso_devices
+            .decide(user_code, decision);
+    }
+
+    /// Lets a person decide in this way about every later code of a device authorization, as soon as
+    /// it is made.
+    pub fn decide_sso_codes(&self, decision: Decision) {
+        self.state.directory().sso_devices.decision = Some(decision);
+    }
+
     /// Ends a login: the portal answers `UnauthorizedException` from now on.
     pub fn end_sso_login(&self, access_token: &str) {
         self.state.directory().sso_logins.remove(access_token);
@@ -374,6 +393,12 @@ impl EmbeddedAws {
     /// If this server never issued the key.
     pub fn expire(&self, access_key_id: &str) {
         self.state.directory().expire(access_key_id);
+    }
+
+    /// Whose key it is, as `GetCallerIdentity` tells it; `None` for one that was never issued here.
+    #[must_use]
+    pub fn arn_of(&self, access_key_id: &str) -> Option<String> {
+        self.state.directory().arn_of(access_key_id)
     }
 
     /// Revokes what has been issued so far of the role that a session is of, as IAM does it: by a

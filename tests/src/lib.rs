@@ -10,10 +10,12 @@
 //! [`Gateway`](gateway::Gateway), [`TlsDoor`](tls_door::TlsDoor) and
 //! [`RoughPath`](rough_path::RoughPath) on the way to it. `SoftwareTpm` is a token that is hardware
 //! as far as a program can tell, [`Token`](token::Token) one in whatever module there is.
+//! [`Client`](clients::Client) is a program with another SDK.
 //!
 //! The library uses no brs crate; the programs beside it do: `demo` shows sessions at work, and
 //! `probe` is what tests start with an environment of its own.
 
+pub mod clients;
 pub mod embedded_anywhere;
 pub mod embedded_aws;
 pub mod embedded_iot;

@@ -19,10 +19,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::embedded_aws::EmbeddedAws;
 use crate::embedded_aws::directory::{Inherited, Role};
-use crate::embedded_aws::server::{Server, State as Aws};
+use crate::embedded_aws::server::{Server, State as Aws, WAIT_LIMIT};
 use crate::identity_providers::{accept, respond};
 
 const CLIENT_ID: &str = "arn:aws:signin:::devtools/same-device";
@@ -38,6 +39,10 @@ struct State {
     aws: Arc<Aws>,
     latency: Duration,
     inner: Mutex<Inner>,
+    /// How many renewals have arrived, answered or not.
+    arrived: watch::Sender<usize>,
+    /// Whether what is held may go on.
+    released: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -46,6 +51,11 @@ struct Inner {
     login: Option<(String, Vec<u8>)>,
     calls: usize,
     refused: usize,
+    /// Whether the next answer is kept.
+    hold: bool,
+    fail: bool,
+    /// Status, code and error of the next refusal.
+    refusal: Option<(u16, &'static str, &'static str)>,
 }
 
 impl SignIn {
@@ -60,6 +70,8 @@ impl SignIn {
             aws: Arc::clone(&aws.state),
             latency,
             inner: Mutex::default(),
+            arrived: watch::Sender::new(0),
+            released: watch::Sender::new(false),
         });
         let serving = Arc::clone(&state);
         let server = Server::start("sign-in", move |listener| accept(listener, serving, answer))
@@ -123,6 +135,44 @@ impl SignIn {
         self.state.inner().login = None;
     }
 
+    /// Keeps the answer to the next renewal, and to no other, until [`release`](Self::release).
+    pub fn hold_next(&self) {
+        self.state.released.send_replace(false);
+        self.state.inner().hold = true;
+    }
+
+    /// Gives the answer that was kept.
+    pub fn release(&self) {
+        self.state.released.send_replace(true);
+    }
+
+    /// Refuses the next renewal with this status, code and error of the service's API model.
+    pub fn refuse_next(&self, status: u16, code: &'static str, error: &'static str) {
+        self.state.inner().refusal = Some((status, code, error));
+    }
+
+    /// Answers every renewal with 503, or no longer.
+    pub fn fail(&self, fail: bool) {
+        self.state.inner().fail = fail;
+    }
+
+    /// Waits until at least `count` renewals have arrived, answered or not.
+    ///
+    /// # Panics
+    ///
+    /// If they have not arrived within 30 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// Leaving early changes nothing.
+    pub async fn wait_for_calls(&self, count: usize) {
+        let arrived = self.state.arrived.subscribe();
+        let enough = move |arrived: &usize| *arrived >= count;
+        if !self.server.wait_until(arrived, enough).await {
+            panic!("{count} renewals did not arrive in {WAIT_LIMIT:?}");
+        }
+    }
+
     /// How many renewals were asked for, and how many of them were refused.
     #[must_use]
     pub fn calls(&self) -> (usize, usize) {
@@ -171,16 +221,37 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Response<Full<
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    state.arrived.send_modify(|arrived| *arrived += 1);
+    let (held, fails) = {
+        let mut inner = state.inner();
+        (std::mem::take(&mut inner.hold), inner.fail)
+    };
+    if held {
+        let _ = state
+            .released
+            .subscribe()
+            .wait_for(|released| *released)
+            .await;
+    }
+    if fails {
+        return respond(503, "text/plain", String::new());
+    }
     tokio::time::sleep(state.latency).await;
     let mut inner = state.inner();
     inner.calls += 1;
-    let refused = |inner: &mut Inner, code: &str, error: &str, message: &str| {
+    let refused_with = |inner: &mut Inner, status, code: &str, error: &str, message: &str| {
         inner.refused += 1;
         let body = json!({ "error": error, "message": message });
-        let mut answer = respond(400, "application/json", body.to_string());
+        let mut answer = respond(status, "application/json", body.to_string());
         let code = http::HeaderValue::from_str(code).expect("a code is one");
         answer.headers_mut().insert("x-amzn-errortype", code);
         answer
+    };
+    if let Some((status, code, error)) = inner.refusal.take() {
+        return refused_with(&mut inner, status, code, error, "The request was refused.");
+    }
+    let refused = |inner: &mut Inner, code: &str, error: &str, message: &str| {
+        refused_with(inner, 400, code, error, message)
     };
     let is_request = parts.method == http::Method::POST
         && parts.uri.path() == "/v1/token"

@@ -66,6 +66,27 @@ fn the_demo_of_all_methods_ends_without_a_failed_call_or_a_lost_message() {
     );
 }
 
+#[test]
+#[ignore = "needs boto3 and javascript"]
+fn the_demo_of_serve_and_javascript_ends_without_a_failed_call() {
+    let output = Command::new(env!("CARGO_BIN_EXE_demo"))
+        .args(["--serve", "--seconds", "12", "--lifetime", "5"])
+        .output()
+        .unwrap();
+    let (said, complaints) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}\n{complaints}");
+    assert!(
+        said.contains("Its status page: http://127.0.0.1:"),
+        "{said}"
+    );
+    let sets = numbers(&said, "signed with ", "sets of credentials");
+    // Three sessions, each through at least one expiration.
+    assert!(sets[0] >= 6 && sets[1] == 0, "{said}");
+}
+
 /// Those in the line that begins and goes on so.
 fn numbers(said: &str, beginning: &str, words: &str) -> Vec<u64> {
     let lines = said.lines().map(str::trim_start);

@@ -18,8 +18,10 @@ use std::time::Duration;
 use base64ct::Encoding as _;
 use brs_tests::embedded_iot::{Device, EmbeddedIot, KeyKind};
 use brs_tests::identity_providers::{GITHUB_TOKEN, IdentityProviders};
+use brs_tests::machine_metadata::{MachineMetadata, ROLE_NAME, TASK};
 use brs_tests::mosquitto::Mosquitto;
 use brs_tests::redis::Redis;
+use brs_tests::sign_in::SignIn;
 use brs_tests::token::{Kind, Module, PIN};
 use brs_tests::{EmbeddedAnywhere, EmbeddedAws};
 use serde_json::json;
@@ -269,6 +271,68 @@ fn saml_login() {
     ];
     let said = world.run("saml_login", variables);
     assert_eq!(said, "arn:aws:sts::123456789012:assumed-role/app/ann\n");
+}
+
+#[test]
+fn root_task() {
+    let world = World::new();
+    world.aws.add_member_account("210987654321");
+    let said = world.run("root_task", [("ACCOUNT_ID", "210987654321")]);
+    assert_eq!(
+        said,
+        "arn:aws:sts::210987654321:assumed-root in account 210987654321\n"
+    );
+    assert_eq!(world.aws.calls("AssumeRoot"), 1);
+}
+
+#[test]
+fn machine_role() {
+    let world = World::new();
+    let machine = MachineMetadata::start(&world.aws);
+    let run = |name, value| {
+        let mut example = world.example("machine_role");
+        example.env_remove("AWS_EC2_METADATA_DISABLED");
+        said(&example.env(name, value).output().unwrap())
+    };
+    assert_eq!(
+        run("AWS_CONTAINER_CREDENTIALS_FULL_URI", machine.task_url()),
+        format!("arn:aws:sts::123456789012:assumed-role/task/{TASK} by container\n")
+    );
+    let session = "i-0123456789abcdef0 by imds";
+    assert_eq!(
+        run("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.url()),
+        format!("arn:aws:sts::123456789012:assumed-role/{ROLE_NAME}/{session}\n")
+    );
+}
+
+#[test]
+fn console_login() {
+    let world = World::new();
+    world.aws.add_role(ROLE);
+    let sign_in = SignIn::start(&world.aws, Duration::ZERO);
+    let arn = "arn:aws:iam::123456789012:user/alice";
+    let profile = format!("[profile dev]\nregion = eu-west-1\nlogin_session = {arn}\n");
+    world.file(".aws/config", profile);
+    let cache = world.home.path().join("logins");
+    let example = || {
+        let mut command = world.example("console_login");
+        command
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY")
+            .env("AWS_PROFILE", "dev")
+            .env("ROLE_ARN", ROLE)
+            .env("AWS_LOGIN_CACHE_DIRECTORY", &cache)
+            .env("AWS_ENDPOINT_URL_SIGNIN", sign_in.url());
+        said(&command.output().unwrap())
+    };
+    sign_in.log_in(&cache, arn, Duration::ZERO);
+    assert_eq!(
+        example(),
+        "arn:aws:sts::123456789012:assumed-role/app/brs-session\n"
+    );
+    sign_in.log_in(&cache, arn, Duration::ZERO);
+    sign_in.log_out();
+    assert!(example().contains("run `aws login --profile dev`"));
 }
 
 #[test]

@@ -369,7 +369,8 @@ async fn hangs() {
     };
     // By the strategy's limit or the engine's, whichever is first.
     assert_eq!(counted("did not answer"), FLIGHTS, "{errors:#?}");
-    let others = "for 5s none of the 64 refreshes of its method that run at a time has succeeded";
+    let others =
+        "for 5s none of the 64 refreshes of its method that run at a time has been answered";
     assert_eq!(counted(others), 500 - FLIGHTS, "{errors:#?}");
     // The line is free again: those who ask a source that is well get an answer at once.
     assert_eq!(

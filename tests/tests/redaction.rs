@@ -18,15 +18,15 @@ use std::time::Duration;
 use brs::command::Command;
 use brs::shared::{HostCache, Shared, SharedExt as _};
 use brs::sts::{
-    AssumeExt as _, MfaTokenProvider, Params, StsClient, container, imds, saml, session_token,
-    web_identity,
+    AssumeExt as _, MfaTokenProvider, Params, StsClient, container, imds, root, saml,
+    session_token, web_identity,
 };
 use brs::{Error, RefreshStrategy as _, RefreshableSession, custom};
 use brs_core::test_util::ManualClock;
 use brs_tests::EmbeddedAws;
 use brs_tests::embedded_aws::{Failure, MfaDevice};
 use brs_tests::identity_providers::{API_KEY, IdentityProviders};
-use brs_tests::machine_metadata::MachineMetadata;
+use brs_tests::machine_metadata::{MachineMetadata, ROLE_NAME};
 use futures_util::FutureExt;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
@@ -473,6 +473,15 @@ async fn tokens_and_assertions(aws: &EmbeddedAws, shown: &mut String) -> Vec<Str
     let (providers, machine) = (IdentityProviders::start(aws), MachineMetadata::start(aws));
     let provider = "arn:aws:iam::123456789012:saml-provider/idp";
     aws.add_saml_provider(provider);
+    aws.add_member_account("210987654321");
+    let task = "arn:aws:iam::aws:policy/root-task/S3UnlockBucketPolicy";
+    let task = RefreshableSession::with(root::Params::new("210987654321", task));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
     let assertion = aws.issue_saml_assertion(ROLE, provider, "ann");
     let url = providers.url();
     let http = TokenSource::http(format!("{url}/token?q=query-hush")).header("x-api-key", API_KEY);
@@ -486,13 +495,32 @@ async fn tokens_and_assertions(aws: &EmbeddedAws, shown: &mut String) -> Vec<Str
     let given = assertion.clone();
     let given = move || Ok::<_, Error>(given.clone());
     let source = saml::AssertionSource::blocking_function(given);
+    aws.add_web_identity("eyJ.printed-hush", "job");
+    let printed = Command::parse("printf eyJ.printed-hush").unwrap();
+    let agent = container::Params::new().full_uri(machine.pod_url());
     for builder in [
         web(http),
         web(TokenSource::gcp().endpoint(&url)),
         web(TokenSource::azure("api://aws").endpoint(&url)),
+        web(TokenSource::command(printed)),
+        web(TokenSource::function(|| async {
+            Ok::<_, Error>("eyJ.printed-hush")
+        })),
         RefreshableSession::with(saml::Params::new(ROLE, provider, source)),
+        RefreshableSession::with(saml::Params::new(
+            ROLE,
+            provider,
+            saml::AssertionSource::file(file("assertion", &assertion)),
+        )),
+        task.base_credentials(aws.credentials()),
         RefreshableSession::with(pod.authorization_token("pod-token-hush")),
+        RefreshableSession::with(agent.authorization_token_file(file("token", "pod-token-hush"))),
         RefreshableSession::with(imds::Params::new().endpoint(machine.url())),
+        RefreshableSession::with(
+            imds::Params::new()
+                .endpoint(machine.url())
+                .role_name(ROLE_NAME),
+        ),
     ] {
         let session = builder
             .region("eu-west-1")
@@ -502,8 +530,11 @@ async fn tokens_and_assertions(aws: &EmbeddedAws, shown: &mut String) -> Vec<Str
         let mut events = session.events();
         let set = session.credentials().await.unwrap();
         let _ = write!(shown, "{set:?}{session:?}{:?}", session.whoami().await);
+        let fingerprint = session.as_base().strategy().fingerprint();
+        let _ = write!(shown, "{fingerprint:?}");
         let action = match session.method() {
             "sts-saml" => "AssumeRoleWithSAML",
+            "sts-root" => "AssumeRoot",
             _ => "AssumeRoleWithWebIdentity",
         };
         aws.fail_next_of(action, [Failure::AccessDenied]);
@@ -519,6 +550,7 @@ async fn tokens_and_assertions(aws: &EmbeddedAws, shown: &mut String) -> Vec<Str
     secrets.extend([
         assertion,
         API_KEY.into(),
+        "eyJ.printed-hush".into(),
         "pod-token-hush".into(),
         "query-hush".into(),
     ]);

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds the benchmarks and what they are compared with, and starts them.
 //!
 //! Owns what has to be there: the programs in the wanted profile, the Python peers in a virtual
-//! environment, SoftHSM2. What is measured, and what comes of it, is the package
+//! environment, SoftHSM2, Redis. What is measured, and what comes of it, is the package
 //! `brs-tests-benches`'s business. A peer that cannot be set up is left out, and the report says
 //! so.
 
@@ -69,7 +69,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "cargo build --locked --package {PACKAGE} --profile {profile}"
     )
     .run()?;
-    for (program, features) in [("program_sts", "sts"), ("program_sdk", "sdk-default")] {
+    for (program, features) in [
+        ("program_sts", "sts"),
+        ("program_shared", "shared"),
+        ("program_sdk", "sdk-default"),
+        ("program_file", "file"),
+    ] {
         // One by one: in one build cargo would unite their features.
         let selection = [
             "--no-default-features",
@@ -84,6 +89,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         )
         .run()?;
     }
+    let cli = ["--features", "cli", "--bin", "brs"];
+    cmd!(
+        shell,
+        "cargo build --locked --package brs-aws {cli...} --profile {profile}"
+    )
+    .run()?;
     let mut arguments = Vec::new();
     let mut argument =
         |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
@@ -113,10 +124,21 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         }
         Err(failure) => argument("missing", &format!("the Python peers: {failure}")),
     }
-    let debian = debian::ensure_token(&shell).unwrap_or_else(|failure| {
+    match debian::aws_cli_v2(&shell) {
+        Some(path) => argument("aws-cli", &path.display()),
+        None => argument(
+            "missing",
+            &"the AWS CLI v2: it is not installed (apt-get install awscli)",
+        ),
+    }
+    let mut debian = debian::ensure_token(&shell).unwrap_or_else(|failure| {
         argument("missing", &format!("keys in a token: {failure}"));
         Vec::new()
     });
+    match debian::ensure_redis(&shell) {
+        Ok(told) => debian.extend(told),
+        Err(failure) => argument("missing", &format!("a fleet's store: {failure}")),
+    }
     match cmd!(shell, "valgrind --version")
         .quiet()
         .ignore_stderr()

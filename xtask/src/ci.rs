@@ -9,7 +9,7 @@ use xshell::cmd;
 
 use crate::failure::{Failure, Result};
 use crate::workspace::Workspace;
-use crate::{deps, fuzz, test, tidy};
+use crate::{api, deps, fuzz, test, tidy};
 
 /// Which stages to run.
 #[derive(Debug, clap::Args)]
@@ -22,13 +22,16 @@ pub(crate) struct Options {
 type Stage = (&'static str, fn(&Workspace) -> Result<()>);
 
 /// In this order: what answers in seconds comes first.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("features", features),
     ("tests", tests),
     ("rustdoc", rustdoc),
+    ("api", |workspace| {
+        api::run(workspace, &api::Options::default())
+    }),
     ("fuzz", |workspace| {
         fuzz::run(workspace, &fuzz::Options::brief())
     }),

@@ -140,6 +140,30 @@ pub(crate) fn ensure_broker(shell: &Shell) -> Result<Vec<(&'static str, String)>
     ensure_all(shell, &[&[MOSQUITTO]])
 }
 
+/// The AWS CLI v2, installed if need be; its v1 has the same name and may come first in the path.
+pub(crate) fn aws_cli_v2(shell: &Shell) -> Option<PathBuf> {
+    let find = || {
+        let folders = program_folders(env::var_os("PATH").as_deref());
+        let named = env::var_os("BRS_AWS_CLI_V2").map(PathBuf::from);
+        let mut programs = named
+            .into_iter()
+            .chain(folders.iter().map(|folder| folder.join("aws")));
+        programs.find(|path| path.is_file() && is_aws_cli_v2(shell, path))
+    };
+    find().or_else(|| {
+        install(shell, &["awscli"]);
+        find()
+    })
+}
+
+fn is_aws_cli_v2(shell: &Shell, path: &Path) -> bool {
+    cmd!(shell, "{path} --version")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .is_ok_and(|version| version.starts_with("aws-cli/2"))
+}
+
 fn ensure_all(shell: &Shell, sets: &[&[Package]]) -> Result<Vec<(&'static str, String)>> {
     let packages = || sets.iter().copied().flatten();
     if let Some((variable, path)) = packages().find_map(Package::misnamed) {

@@ -1,14 +1,15 @@
 //! `cargo xtask demo`: builds and starts the demo program, which parses its own arguments.
 //!
 //! Owns the hand-over, and what a demo needs: with a token SoftHSM2 and a store of its own, with
-//! MQTT mosquitto, with a fleet Redis. Called by `main` only.
+//! MQTT mosquitto, with a fleet Redis, with `--serve` the command and its clients. Called by `main`
+//! only.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use crate::failure::Result;
 use crate::workspace::Workspace;
-use crate::{debian, tokens};
+use crate::{debian, outside, test, tokens};
 
 /// Replaces this process with the demo, so that signals, terminal and exit code are the demo's own.
 ///
@@ -34,6 +35,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     }
     if arguments.iter().any(|argument| argument == "--fleet") {
         cargo.envs(debian::ensure_redis(&workspace.shell()?)?);
+    }
+    if arguments.iter().any(|argument| argument == "--serve") {
+        cargo.envs(outside::ensure_clients(workspace)?);
+        cargo.env("BRS_COMMAND", test::command(workspace)?);
     }
     if arguments.iter().any(|argument| argument == "--pkcs11") {
         cargo.envs(debian::ensure_token(&workspace.shell()?)?);

@@ -116,7 +116,7 @@ const RULES: [Rule; 13] = [
         name: "brs with custom alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "custom",
@@ -127,7 +127,7 @@ const RULES: [Rule; 13] = [
         name: "brs with iot alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "iot",
@@ -138,7 +138,7 @@ const RULES: [Rule; 13] = [
         name: "brs with pkcs11 alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "pkcs11",
@@ -149,7 +149,7 @@ const RULES: [Rule; 13] = [
         name: "brs with roles-anywhere alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "roles-anywhere",
@@ -160,7 +160,7 @@ const RULES: [Rule; 13] = [
         name: "brs with mqtt alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "mqtt",
@@ -171,7 +171,7 @@ const RULES: [Rule; 13] = [
         name: "brs with all but mqtt",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--features",
             "sts,custom,pkcs11,object_store,test-util",
         ],
@@ -179,19 +179,19 @@ const RULES: [Rule; 13] = [
     },
     Rule {
         name: "brs as it comes",
-        selection: &["--package", "brs"],
+        selection: &["--package", "brs-aws"],
         forbidden: NO_MQTT,
     },
     Rule {
         name: "brs with every method and no engine",
-        selection: &["--package", "brs", "--features", "full"],
+        selection: &["--package", "brs-aws", "--features", "full"],
         forbidden: NO_ENGINE,
     },
     Rule {
         name: "brs with shared alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "shared",
@@ -202,7 +202,7 @@ const RULES: [Rule; 13] = [
         name: "brs with redis alone",
         selection: &[
             "--package",
-            "brs",
+            "brs-aws",
             "--no-default-features",
             "--features",
             "redis",

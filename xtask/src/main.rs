@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask demo | test | bench | ci | fuzz | tidy | deps`.
+//! The project's own commands: `cargo xtask demo | test | bench | soak | ci | fuzz | tidy | deps |
+//! api`.
 //!
 //! This file owns the command line and turns results into exit codes: 0 is fine, 1 is a finding or
 //! a failed test, 2 is something missing on this machine. The work is done by one module per
@@ -6,6 +7,7 @@
 //! and links none of them, so that it builds in seconds and still runs while the rest of the
 //! workspace does not compile.
 
+mod api;
 mod bench;
 mod ci;
 mod debian;
@@ -15,8 +17,11 @@ mod deps;
 mod failure;
 mod fuzz;
 mod libtest;
+mod node;
+mod outside;
 mod python;
 mod runs;
+mod soak;
 mod stream;
 mod test;
 mod tidy;
@@ -52,6 +57,9 @@ enum Command {
     Test(test::Options),
     /// Measure brs beside its peers and write `target/bench/report.md` and `report.json`
     Bench(bench::Options),
+    /// Use sessions of every method while a seeded schedule of faults runs, and check what was
+    /// promised
+    Soak(soak::Options),
     /// Run every stage of CI, each named and timed
     Ci(ci::Options),
     /// Check texts and manifests against the house rules, without compiling
@@ -60,6 +68,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Check what each feature set builds, and the licences, bans and sources of deny.toml
     Deps,
+    /// Compare the public API of the published crates with the kept text in tests/api
+    Api(api::Options),
 }
 
 fn main() -> ExitCode {
@@ -77,9 +87,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo { arguments } => return demo::run(&Workspace::load()?, &arguments),
         Command::Test(options) => test::run(&Workspace::load()?, &options)?,
         Command::Bench(options) => bench::run(&Workspace::load()?, &options)?,
+        Command::Soak(options) => soak::run(&Workspace::load()?, &options)?,
         Command::Ci(options) => ci::run(&Workspace::load()?, &options)?,
         Command::Tidy => tidy::run(&Workspace::load()?).map(|()| true)?,
         Command::Fuzz(options) => fuzz::run(&Workspace::load()?, &options).map(|()| true)?,
+        Command::Api(options) => api::run(&Workspace::load()?, &options).map(|()| true)?,
         Command::Deps => deps::run(&Workspace::load()?).map(|()| true)?,
     };
     Ok(if good {

@@ -4,10 +4,10 @@
 //! one more entry here and nothing elsewhere; `test` runs the table and counts.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
-use crate::python::Venv;
+use crate::outside::Outside;
 use crate::workspace::Workspace;
 
 /// Feature sets of the facade whose method list is pinned by `tests/features`.
@@ -25,22 +25,6 @@ const METHOD_SETS: [&str; 7] = [
 
 /// The package with that test, whose features are the facade's.
 const FEATURES: &str = "brs-tests-features";
-
-/// What tests with a software TPM have in their name, so that a run can leave them out.
-pub(crate) const SOFTWARE_TPM: &str = "software_tpm";
-
-/// What the tests need from outside the workspace, found and ready.
-#[derive(Debug)]
-pub(crate) struct Outside {
-    pub(crate) moto: Venv,
-    /// The Python client of IAM Roles Anywhere.
-    pub(crate) anywhere: Venv,
-    /// Variables that say where things of Debian packages are.
-    pub(crate) debian: Vec<(&'static str, String)>,
-    /// SoftHSM2's settings.
-    pub(crate) tokens: PathBuf,
-    pub(crate) software_tpm: bool,
-}
 
 /// One cargo command that runs tests.
 #[derive(Debug)]
@@ -127,8 +111,11 @@ pub(crate) fn loopback_without_proxy() -> String {
 
 /// The runs in order; with `outside` the tests that need something from there are among them,
 /// `filter` is a part of tests' names.
+///
+/// `command` is the binary `brs`, which tests start.
 pub(crate) fn table(
     workspace: &Workspace,
+    command: &Path,
     outside: Option<&Outside>,
     filter: Option<&str>,
 ) -> Vec<Run> {
@@ -150,24 +137,18 @@ pub(crate) fn table(
         ]
         .concat(),
     );
+    tests
+        .environment
+        .push(("BRS_COMMAND", command.display().to_string()));
     if let Some(outside) = outside {
         tests.harness.push("--include-ignored".to_owned());
-        if !outside.software_tpm {
-            tests
-                .harness
-                .extend(["--skip".to_owned(), SOFTWARE_TPM.to_owned()]);
+        for (part, _) in &outside.left_out {
+            let skip = ["--skip", part].map(str::to_owned);
+            tests.harness.extend(skip);
         }
         tests
             .environment
-            .push(("BRS_MOTO_VENV", outside.moto.folder().display().to_string()));
-        tests.environment.push((
-            "BRS_ANYWHERE_VENV",
-            outside.anywhere.folder().display().to_string(),
-        ));
-        tests
-            .environment
-            .push(("SOFTHSM2_CONF", outside.tokens.display().to_string()));
-        tests.environment.extend(outside.debian.iter().cloned());
+            .extend(outside.environment.iter().cloned());
     }
     runs.push(tests);
 

@@ -8,15 +8,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
+
+use xshell::cmd;
 
 use crate::ci::Stopwatch;
-use crate::debian;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::libtest::{self, Tally};
-use crate::python::Venv;
-use crate::runs::{self, Outside, Run};
+use crate::outside::{Outside, Wanted};
+use crate::runs::{self, Run};
 use crate::stream;
-use crate::tokens;
 use crate::workspace::Workspace;
 
 /// Where the closing line is kept, below the target directory.
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// Also run the tests with a software TPM, the second PKCS#11 module
     #[arg(long, conflicts_with = "embedded")]
     tpm: bool,
+    /// Also run the tests with more clients of AWS: other SDKs, other languages
+    #[arg(long, conflicts_with = "embedded")]
+    conformance: bool,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -56,19 +60,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let outside = if options.embedded {
         None
     } else {
-        Some(outside(workspace, options.tpm)?)
+        let wanted = Wanted {
+            software_tpm: options.tpm,
+            conformance: options.conformance,
+        };
+        Some(Outside::ensure(workspace, wanted)?)
     };
+    let command = command(workspace)?;
     let mut outcome = Outcome::default();
-    if outside
-        .as_ref()
-        .is_some_and(|outside| !outside.software_tpm)
-    {
-        let tests = format!("tests with `{}` in their name", runs::SOFTWARE_TPM);
-        outcome
-            .left_out
-            .insert((tests, "run with `cargo xtask test --tpm`".to_owned()));
+    for (part, reason) in outside.iter().flat_map(|outside| &outside.left_out) {
+        let tests = format!("tests with `{part}` in their name");
+        outcome.left_out.insert((tests, reason.clone()));
     }
-    for run in runs::table(workspace, outside.as_ref(), options.filter.as_deref()) {
+    let filter = options.filter.as_deref();
+    for run in runs::table(workspace, &command, outside.as_ref(), filter) {
         outcome.add(&run, workspace)?;
     }
     if outcome.sum.executed() == 0 {
@@ -103,21 +108,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(outcome.complaints.is_empty())
 }
 
-/// Everything that comes from outside the workspace.
-fn outside(workspace: &Workspace, software_tpm: bool) -> Result<Outside> {
-    let otherwise =
-        |failure| Failure::missing(format!("{failure}, or run `cargo xtask test --embedded`"));
-    let debian = debian::ensure(&workspace.shell()?, software_tpm).map_err(otherwise)?;
-    let moto = Venv::ensure(workspace, "moto", include_str!("../moto.txt")).map_err(otherwise)?;
-    let anywhere =
-        Venv::ensure(workspace, "anywhere", include_str!("../anywhere.txt")).map_err(otherwise)?;
-    Ok(Outside {
-        moto,
-        anywhere,
-        debian,
-        tokens: tokens::empty_store(workspace, "softhsm2")?,
-        software_tpm,
-    })
+/// Builds the binary `brs`: cargo names a package's binaries to that package's own tests only.
+pub(crate) fn command(workspace: &Workspace) -> Result<PathBuf> {
+    let shell = workspace.shell()?;
+    cmd!(
+        shell,
+        "cargo build --locked --package brs-aws --all-features --bin brs"
+    )
+    .run()?;
+    let name = format!("brs{}", std::env::consts::EXE_SUFFIX);
+    Ok(workspace.target("debug").join(name))
 }
 
 impl Outcome {

@@ -33,6 +33,8 @@ pub struct Setup {
     pub(crate) clock: Arc<dyn Clock>,
     /// The access key id of base keys.
     pub(crate) base_key: Option<Arc<str>>,
+    /// Who the base credentials are, in the user's words.
+    pub(crate) asker_name: Option<Arc<str>>,
     pub(crate) methods: Option<BuildMethod>,
     pub(crate) commons: Option<Commons>,
     pub(crate) is_limited: bool,
@@ -58,6 +60,9 @@ impl fmt::Debug for Commons {
 pub(crate) type BuildMethod =
     fn(String, Params, Setup) -> BoxFuture<'static, Result<Arc<dyn RefreshStrategy>, Error>>;
 
+/// The last set of the session that asks, and whose it was when it was first seen.
+type Seen = (String, Fingerprint);
+
 /// Who asks: the identity behind a set-up's base credentials, for
 /// [`RefreshStrategy::fingerprint`].
 #[derive(Clone, Debug)]
@@ -65,19 +70,45 @@ pub struct Asker {
     base_credentials: BaseCredentials,
     base_key: Option<Arc<str>>,
     profile_name: Option<String>,
+    name: Option<Arc<str>>,
+    seen: Arc<PerProcess<Mutex<Option<Seen>>>>,
 }
 
 impl Asker {
-    /// What tells the asker from others; `None` if that cannot be told. Reads profile files where
-    /// the credentials are a profile's.
+    /// What tells the asker from others; `None` if that cannot be told, and the user gave no
+    /// [name](crate::SessionBuilder::asker_name) for it. Reads profile files where the credentials
+    /// are a profile's.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let named = || Some(Fingerprint::new("named").with("name", self.name.as_deref()?));
+        self.told().or_else(named)
+    }
+
+    fn told(&self) -> Option<Fingerprint> {
         match &self.base_credentials {
-            BaseCredentials::Session(session) => session.strategy().fingerprint(),
+            BaseCredentials::Session(session) => self.of_session(session),
             BaseCredentials::Keys => {
                 Some(Fingerprint::new("keys").with("access_key_id", self.base_key.as_deref()?))
             }
             BaseCredentials::Provider => None,
             BaseCredentials::Found => base_loader().ok()??.asker(self.profile_name.as_deref()),
+        }
+    }
+
+    /// A session asks with the set that it has, even if somebody else would get its next one: `None`
+    /// until it has another one.
+    fn of_session(&self, session: &BaseSession) -> Option<Fingerprint> {
+        let told = session.strategy().fingerprint()?;
+        let Some(id) = session.engine().access_key_id() else {
+            return Some(told);
+        };
+        let seen = self.seen.get();
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*seen {
+            Some((of, before)) if *of == id => (*before == told).then_some(told),
+            _ => {
+                *seen = Some((id, told.clone()));
+                Some(told)
+            }
         }
     }
 }
@@ -130,6 +161,8 @@ impl Setup {
             base_credentials: self.base_credentials.clone(),
             base_key: self.base_key.clone(),
             profile_name: self.profile_name.clone(),
+            name: self.asker_name.clone(),
+            seen: Arc::default(),
         }
     }
 
@@ -247,6 +280,7 @@ impl Setup {
             base_credentials: BaseCredentials::default(),
             clock,
             base_key: None,
+            asker_name: None,
             methods: None,
             commons: None,
             is_limited: false,

@@ -100,7 +100,7 @@ struct Line {
     /// All turns, to tell what their code does.
     turns: Vec<Weak<Turn>>,
     waiting: BTreeMap<(Wanted, u64), oneshot::Sender<Arc<Turn>>>,
-    successes: u64,
+    answers: u64,
 }
 
 fn lines<R>(look: impl FnOnce(&mut Lines) -> R) -> R {
@@ -109,14 +109,14 @@ fn lines<R>(look: impl FnOnce(&mut Lines) -> R) -> R {
     look(&mut lines)
 }
 
-/// A call of the method has succeeded: those in line go on waiting.
-pub(crate) fn succeeded(method: &'static str) {
-    lines(|lines| lines.methods.entry(method).or_default().successes += 1);
+/// The source has answered a call of the method, if only to refuse: those in line go on waiting.
+pub(crate) fn answered(method: &'static str) {
+    lines(|lines| lines.methods.entry(method).or_default().answers += 1);
 }
 
-/// How many calls of the method have succeeded in this process.
-pub(crate) fn successes(method: &'static str) -> u64 {
-    lines(|lines| lines.methods.get(method).map_or(0, |line| line.successes))
+/// How many calls of the method have been answered in this process.
+pub(crate) fn answers(method: &'static str) -> u64 {
+    lines(|lines| lines.methods.get(method).map_or(0, |line| line.answers))
 }
 
 /// The right to call the source.

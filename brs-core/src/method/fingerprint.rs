@@ -6,9 +6,10 @@
 //! a strategy that cannot tell has none, and shares nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Everything that decides which credentials a strategy gets, by name: method, role, session name,
@@ -27,40 +28,58 @@ use serde_json::Value;
 ///     .with("asker", &asker);
 /// assert!(fingerprint.canonical().starts_with(r#"{"asker":{"access_key_id":"AKIAEXAMPLE","#));
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Fingerprint(BTreeMap<&'static str, Value>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    parts: BTreeMap<&'static str, Value>,
+    /// Something was added that cannot be written.
+    is_incomplete: bool,
+}
 
 impl Fingerprint {
     /// The fingerprint of a strategy of this method, or of an asker of this kind.
     pub fn new(method: &str) -> Self {
-        Self(BTreeMap::new()).with("method", method)
+        let none = Self {
+            parts: BTreeMap::new(),
+            is_incomplete: false,
+        };
+        none.with("method", method)
     }
 
     /// Adds what the answer depends on. An absent value (`None`) adds nothing: absent and empty
     /// are told apart by the strategy.
     ///
-    /// What cannot be written as JSON counts as its absence; write names and numbers.
+    /// What cannot be written as JSON, such as a path that is not UTF-8 or a number that is not
+    /// finite, leaves the fingerprint without a part that counts: it is not [`complete`], and nothing
+    /// is shared by it.
+    ///
+    /// [`complete`]: Self::complete
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
+        let is_number = is_number(&value);
         match serde_json::to_value(value) {
-            Ok(Value::Null) | Err(_) => {}
+            Ok(Value::Null) => self.is_incomplete |= is_number,
             Ok(value) => {
-                self.0.insert(name, value);
+                self.parts.insert(name, value);
             }
+            Err(_) => self.is_incomplete = true,
         }
         self
     }
 
+    /// The fingerprint, if all that was added is in it.
+    pub fn complete(self) -> Option<Self> {
+        (!self.is_incomplete).then_some(self)
+    }
+
     /// What was added under this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.parts.get(name)
     }
 
     /// The fingerprint as JSON, with sorted names and without blanks: the same for equal ones.
     pub fn canonical(&self) -> String {
         let value: Value = self
-            .0
+            .parts
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
@@ -68,6 +87,28 @@ impl Fingerprint {
         // program may switch on.
         sorted(value).to_string()
     }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_incomplete {
+            return Err(S::Error::custom("the fingerprint is not complete"));
+        }
+        self.parts.serialize(serializer)
+    }
+}
+
+/// Whether a value that JSON writes as nothing is a number all the same: `None` has no text.
+fn is_number(value: &impl Serialize) -> bool {
+    struct Text<'a, T>(&'a T);
+
+    impl<T: Serialize> fmt::Display for Text<'_, T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.serialize(f)
+        }
+    }
+
+    write!(String::new(), "{}", Text(value)).is_ok()
 }
 
 /// The same value with the names of its maps in order.
@@ -104,6 +145,26 @@ mod tests {
             .with("a", 1);
         assert_eq!(one, other);
         assert_eq!(one.canonical(), r#"{"a":1,"b":"two","method":"x"}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_fingerprint_incomplete() {
+        let plain = Fingerprint::new("x").with("a", None::<f64>).with("b", 0.5);
+        assert!(plain.complete().is_some());
+        for number in [f64::NAN, f64::INFINITY] {
+            let told = Fingerprint::new("x").with("ttl", number);
+            assert_ne!(told, Fingerprint::new("x"));
+            assert!(told.complete().is_none(), "{number}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/run/\xff"));
+            let asker = Fingerprint::new("file").with("path", path);
+            let told = Fingerprint::new("x").with("asker", &asker);
+            assert!(told.complete().is_none(), "nor is one that it is a part of");
+            assert!(asker.with("path", "/run/token").complete().is_none());
+        }
     }
 
     #[test]

@@ -14,13 +14,14 @@ use crate::kit::error::Error;
 use crate::kit::secret::zeroize_value;
 
 /// The options of a session that data may hold beside parameters, by their own names: for hints.
-pub(crate) const SESSION_OPTIONS: [&str; 16] = [
+pub(crate) const SESSION_OPTIONS: [&str; 17] = [
     "region",
     "profile_name",
     "access_key_id",
     "secret_access_key",
     "session_token",
     "account_id",
+    "asker_name",
     "endpoint_url",
     "defer_refresh",
     "advisory_window",
@@ -47,6 +48,7 @@ pub(crate) const SESSION_NAMES: &[&str] = &[
     "aws_session_token",
     "account_id",
     "aws_account_id",
+    "asker_name",
     "endpoint_url",
     "defer_refresh",
     "advisory_window",

@@ -7,7 +7,8 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -106,6 +107,15 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Where the source is called, as far as that is known: its URL, or its region. Default: `None`,
+    /// not known.
+    ///
+    /// In a pool, sessions with the same endpoint share what its [`Limiter`](crate::Limiter) allows,
+    /// and so do all those without one.
+    fn endpoint(&self) -> Option<&str> {
+        None
+    }
+
     /// A session that the strategy itself has put beneath it, such as that of a profile's role.
     /// Default: none; one that the user gave is known anyway.
     ///
@@ -118,8 +128,10 @@ pub trait RefreshStrategy: Any + fmt::Debug + Send + Sync {
     /// one can share them. Default: `None`, it cannot be told, and they are not shared.
     ///
     /// It names everything that the source's answer depends on: parameters, endpoint and region,
-    /// and who asks ([`Setup::asker`](crate::Setup::asker)). It holds no secret. May read files:
-    /// it is asked for once, when a session is opened that shares.
+    /// and who asks ([`Setup::asker`](crate::Setup::asker)), as they are now: where a file decides,
+    /// by what is in it now. It holds no secret. May read files, but not wait for a network: a
+    /// session that shares asks for it when it is opened, and around each refresh on a thread that
+    /// may block.
     fn fingerprint(&self) -> Option<Fingerprint> {
         None
     }
@@ -207,10 +219,13 @@ pub struct RefreshContext {
     pub(crate) reason: RefreshReason,
     pub(crate) attempt: u32,
     pub(crate) previous_access_key_id: Option<String>,
+    pub(crate) previous_expiration: Option<SystemTime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: EventSender,
     /// The limiter's, where one paces the calls.
     pub(crate) permit: Option<Arc<Used>>,
+    /// What the refresh gives comes from a store.
+    pub(crate) was_not_asked: Arc<AtomicBool>,
 }
 
 impl RefreshContext {
@@ -240,6 +255,11 @@ impl RefreshContext {
         self.previous_access_key_id.as_deref()
     }
 
+    /// When the set that is to be replaced expires; `None` if there is no set, or it never does.
+    pub fn previous_expiration(&self) -> Option<SystemTime> {
+        self.previous_expiration
+    }
+
     /// The session's clock: strategies take all time from it.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -247,7 +267,12 @@ impl RefreshContext {
 
     /// The source was not asked: what the refresh gives comes from a store beside it. Where a limiter
     /// paces the calls, this one does not count.
+    ///
+    /// Others have the same set from the store, and must not all replace it at the same time: its
+    /// advisory window begins up to half of the window earlier. How much earlier depends on the set
+    /// and on the session, which is always at the same place among those who share.
     pub fn source_was_not_asked(&self) {
+        self.was_not_asked.store(true, Ordering::Relaxed);
         if let Some(permit) = &self.permit {
             permit.give_back();
         }
@@ -278,9 +303,11 @@ impl RefreshContext {
             reason: RefreshReason::First,
             attempt: 1,
             previous_access_key_id: None,
+            previous_expiration: None,
             clock,
             events: EventSender::new("test"),
             permit: None,
+            was_not_asked: Arc::default(),
         }
     }
 }

@@ -80,8 +80,8 @@ impl<K: PoolKey> PoolBuilder<K> {
         self
     }
 
-    /// What paces the calls to the source. Default: 50 calls a second, 100 at once, fewer when the
-    /// source throttles.
+    /// What paces the calls to each endpoint of the source. Default: 50 calls a second, 100 at once,
+    /// fewer when the source throttles, and one at a time while it is down.
     ///
     /// Give pools that call the same endpoint for the same account one limiter.
     pub fn limiter(mut self, limiter: Limiter) -> Self {

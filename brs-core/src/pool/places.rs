@@ -3,7 +3,7 @@
 //! Invariants, which a model checks (`model` below):
 //!
 //! 1. One key has one value at a time, however many ask for it at once: the first that was put in
-//!    stays, and is what everybody gets.
+//!    stays until it is over, and is what everybody gets.
 //! 2. A value is taken out only if it is idle while its part is locked, and is found and handed on
 //!    under the same lock: nobody is left with a value that another one replaces.
 //! 3. `len` is the number of values whenever no call is under way.
@@ -55,20 +55,26 @@ impl<K: Clone + Eq + Hash, V> Places<K, V> {
         map.get(key).map(look)
     }
 
-    /// Puts a value in, unless there is one; what `look` makes of the one that is there then, and
-    /// the other one.
+    /// Puts a value in, unless there is one that is not over; what `look` makes of the one that is
+    /// there then, and the other one.
     pub(super) fn put<R>(
         &self,
         key: K,
         value: V,
+        is_over: impl FnOnce(&V) -> bool,
         look: impl FnOnce(&Arc<V>) -> R,
-    ) -> (R, Option<V>) {
+    ) -> (R, Option<Arc<V>>) {
+        let value = Arc::new(value);
         let parts = self.parts();
         let mut map = lock(self.part(&parts, &key));
         match map.entry(key) {
+            Entry::Occupied(mut there) if is_over(there.get()) => {
+                let over = there.insert(value);
+                (look(there.get()), Some(over))
+            }
             Entry::Occupied(there) => (look(there.get()), Some(value)),
             Entry::Vacant(room) => {
-                let put = room.insert(Arc::new(value));
+                let put = room.insert(value);
                 parts.len.fetch_add(1, Ordering::Relaxed);
                 (look(put), None)
             }
@@ -170,7 +176,9 @@ mod model {
                         places.find(&"key", look).unwrap_or_else(|| {
                             let number = made.fetch_add(1, Ordering::SeqCst);
                             let handles = Arc::new(());
-                            places.put("key", Held { number, handles }, look).0
+                            places
+                                .put("key", Held { number, handles }, |_| false, look)
+                                .0
                         })
                     })
                 })
@@ -192,7 +200,9 @@ mod model {
             let get = move |places: &Places<&str, Held>, number| {
                 places.find(&"key", look).unwrap_or_else(|| {
                     let handles = Arc::new(());
-                    places.put("key", Held { number, handles }, look).0
+                    places
+                        .put("key", Held { number, handles }, |_| false, look)
+                        .0
                 })
             };
             get(&places, 0);

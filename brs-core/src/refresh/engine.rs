@@ -163,6 +163,13 @@ impl Engine {
         })
     }
 
+    /// The access key id of the set, served or not.
+    pub(crate) fn access_key_id(&self) -> Option<String> {
+        self.snapshot.read(|snapshot| {
+            snapshot.map(|snapshot| snapshot.set.credentials.access_key_id().to_owned())
+        })
+    }
+
     /// A set with at least `least` left, refreshed first if need be.
     pub(crate) async fn valid_for(
         self: &Arc<Self>,
@@ -319,6 +326,11 @@ impl Engine {
         self.eager.end();
         self.launcher.end();
         self.events.close();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state()).closed
     }
 
     /// Takes in what a flight brought; called once for every flight, by its guard. What is logged
@@ -486,9 +498,11 @@ impl Engine {
                 reason: launch.flight.reason,
                 attempt: launch.attempt,
                 previous_access_key_id: launch.previous_access_key_id,
+                previous_expiration: launch.previous_expiration,
                 clock: Arc::clone(&self.config.clock),
                 events: self.events.clone(),
                 permit: None,
+                was_not_asked: Arc::default(),
             };
             let guard = Guard::new(Arc::downgrade(self), Arc::clone(&launch.flight));
             self.launcher

@@ -99,14 +99,16 @@ impl Flight {
     }
 
     /// Whether the source, which gave `error`, is asked again: a flight behind a limiter does so,
-    /// in the limiter's line, in place of the source's own client.
-    pub(super) fn try_again(&self, error: &Error) -> bool {
+    /// in the limiter's line, in place of the source's own client. One that began while the source
+    /// was down leaves it to the others to find out when it is back.
+    pub(super) fn try_again(&self, error: &Error, was_down: bool) -> bool {
         // Remembered by a store: its wait is not over.
         if error.refresh_allowed_at().is_some() {
             return false;
         }
         let most = match error.recovery() {
             Recovery::Throttled => THROTTLED_TRIES,
+            Recovery::Soon if was_down && self.tries.load(Ordering::Relaxed) == 0 => return false,
             Recovery::Soon => TRIES,
             _ => return false,
         };

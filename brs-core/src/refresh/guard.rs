@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::flight::{Flight, Outcome, ended};
 use super::times::Moment;
 use crate::credentials::TemporaryCredentials;
-use crate::kit::error::Error;
+use crate::kit::error::{Error, ErrorKind};
 
 /// What a flight brought.
 #[derive(Debug)]
@@ -16,15 +16,27 @@ pub(super) struct Fetched {
     pub(super) asked: Option<Moment>,
     /// The process was stopped meanwhile: a failure says nothing about the source.
     pub(super) was_stopped: bool,
+    /// It comes from a store beside the source, which others have it from, too.
+    pub(super) is_stored: bool,
+    /// The source was known to be down when it was asked.
+    pub(super) was_down: bool,
 }
 
 impl Fetched {
+    /// Whether the source has answered, if only to refuse.
+    pub(super) fn is_answer(&self) -> bool {
+        let was_reached = |error: &Error| error.kind() != ErrorKind::Connection;
+        self.asked.is_some() && self.result.as_ref().err().is_none_or(was_reached)
+    }
+
     /// The source was not asked, or its answer was not waited for.
     pub(super) fn failed(error: Error) -> Self {
         Self {
             result: Err(error),
             asked: None,
             was_stopped: false,
+            is_stored: false,
+            was_down: false,
         }
     }
 }

@@ -40,7 +40,7 @@ mod real {
     use super::super::times::Moment;
     use crate::kit::blocking::Blocking;
     use crate::kit::error::Error;
-    use crate::kit::limiter::{Granted, Limiter, Permit};
+    use crate::kit::limiter::{Held, Limiter, Permit};
     use crate::kit::per_process::PerProcess;
     use crate::kit::runtime;
     use crate::kit::turns::{self, Place, Turn};
@@ -131,7 +131,6 @@ mod real {
                 lined_up,
                 is_interactive,
                 stops: Arc::clone(&stops),
-                limiter: self.limiter.clone(),
                 place: current.place.clone(),
                 state: Mutex::new(CallState::new(guard)),
             });
@@ -139,6 +138,7 @@ mod real {
                 call: Arc::downgrade(&call),
                 place: Arc::clone(&flight.place),
                 permit,
+                limiter: self.limiter.clone(),
                 method: self.strategy.method(),
                 limit,
                 stops,
@@ -179,6 +179,7 @@ mod real {
         call: Weak<Call>,
         place: Arc<Place>,
         permit: Option<Permit>,
+        limiter: Option<Limiter>,
         method: &'static str,
         limit: Duration,
         stops: Arc<StopWatch>,
@@ -233,19 +234,19 @@ mod real {
             let (permit, place, method) =
                 (self.permit.take(), Arc::clone(&self.place), self.method);
             let line = async move {
-                let granted = match permit {
+                let held = match permit {
                     Some(permit) => permit.await,
                     None => None,
                 };
-                (place.line_up(method).await, granted)
+                (place.line_up(method).await, held)
             };
-            let Some(((turn, granted), waited)) = self.wait_for_turn(line).await else {
+            let Some(((turn, held), waited)) = self.wait_for_turn(line).await else {
                 return;
             };
             let Some(call) = self.call() else { return };
             let mut stops = 0;
             self.stops.was_stopped(&mut stops);
-            call.give(turn, granted, waited.filter(|_| stops == 0), stops);
+            call.give(turn, held, waited.filter(|_| stops == 0), stops);
             drop(call);
             if let Some(fetched) = self.watch(stops).await {
                 self.land(fetched);
@@ -267,31 +268,32 @@ mod real {
             self.call().map(|call| call.sleep())
         }
 
-        /// Waits in line, for as long as flights of the method succeed. With the turn it gives how
-        /// many had succeeded when the wait began, if it was no longer than one time limit.
+        /// Waits in line, for as long as calls of the method or of its limiter are answered. With
+        /// the turn it gives how many had been answered when the wait began, if it was no longer
+        /// than one time limit.
         async fn wait_for_turn(
             &self,
-            line: impl Future<Output = (Arc<Turn>, Option<Granted>)>,
-        ) -> Option<((Arc<Turn>, Option<Granted>), Option<u64>)> {
+            line: impl Future<Output = (Arc<Turn>, Option<Held>)>,
+        ) -> Option<((Arc<Turn>, Option<Held>), Option<u64>)> {
             let mut line = std::pin::pin!(line);
             let mut stops = 0;
-            let (mut successes, mut is_first) = (None, true);
+            let (mut answers, mut is_first) = (None, true);
             let mut time_is_up = std::pin::pin!(futures_util::future::OptionFuture::from(None));
             loop {
                 tokio::select! {
                     biased;
                     turn = &mut line => {
-                        return Some((turn, successes.filter(|_| is_first)));
+                        return Some((turn, answers.filter(|_| is_first).map(|(of_method, _)| of_method)));
                     }
                     // Only once it has to wait.
-                    () = std::future::ready(()), if successes.is_none() => {
-                        successes = Some(turns::successes(self.method));
+                    () = std::future::ready(()), if answers.is_none() => {
+                        answers = Some(self.progress());
                         time_is_up.set(Some(self.sleep()?).into());
                     }
                     () = self.stops.stopped(&mut stops) => time_is_up.set(Some(self.sleep()?).into()),
-                    _ = &mut time_is_up, if successes.is_some() => {
-                        let so_far = turns::successes(self.method);
-                        if self.stops.was_stopped(&mut stops) || successes.replace(so_far) != Some(so_far) {
+                    _ = &mut time_is_up, if answers.is_some() => {
+                        let so_far = self.progress();
+                        if self.stops.was_stopped(&mut stops) || answers.replace(so_far) != Some(so_far) {
                             time_is_up.set(Some(self.sleep()?).into());
                             is_first = false;
                         } else {
@@ -301,6 +303,13 @@ mod real {
                     }
                 }
             }
+        }
+
+        /// What grows while the source lives: how many calls of the method were answered, and how
+        /// many of the limiter's.
+        fn progress(&self) -> (u64, u64) {
+            let of_limiter = self.limiter.as_ref().map_or(0, Limiter::answers);
+            (turns::answers(self.method), of_limiter)
         }
 
         /// Starts the pilot and watches it; gives what the flight lands with, unless the pilot
@@ -465,6 +474,8 @@ mod modelled {
                     result,
                     asked,
                     was_stopped: false,
+                    is_stored: false,
+                    was_down: false,
                 });
             }));
         }

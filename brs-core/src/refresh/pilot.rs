@@ -10,6 +10,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -24,12 +25,12 @@ use crate::credentials::TemporaryCredentials;
 use crate::kit::blocking::Blocking;
 use crate::kit::clock::{ForeignSleep, Sleep, sleep_on};
 use crate::kit::error::{Error, Recovery};
-use crate::kit::limiter::{Granted, Limiter, Used};
+use crate::kit::limiter::{Held, Shown, UnderWay, Used};
 use crate::kit::turns::{self, Turn};
 use crate::method::strategy::{RefreshContext, RefreshStrategy};
 
-/// A turn that comes after this part of the time limit, none having succeeded meanwhile, comes too
-/// late.
+/// A turn that comes after this part of the time limit, none having been answered meanwhile, comes
+/// too late.
 const WAITED_ENOUGH: f64 = 0.9;
 
 /// One call to the source.
@@ -43,7 +44,6 @@ pub(super) struct Call {
     pub(super) is_interactive: bool,
     /// Beaten by the tower. A failure after a stop says nothing about the source.
     pub(super) stops: Arc<StopWatch>,
-    pub(super) limiter: Option<Limiter>,
     /// One call at a time, of this session.
     pub(super) place: Blocking,
     pub(super) state: Mutex<CallState>,
@@ -56,9 +56,9 @@ pub(super) struct CallState {
     /// Until the flight lands.
     turn: Option<Arc<Turn>>,
     has_begun: bool,
-    /// The limiter's permit.
-    granted: Option<Granted>,
-    /// How many calls of the method had succeeded when it lined up, if it had to wait.
+    /// The limiter's permit, until the call begins.
+    permit: Option<Held>,
+    /// How many calls of the method had been answered when it lined up, if it had to wait.
     waited: Option<u64>,
     /// How often the process had been stopped when it got its turn.
     stops: u64,
@@ -72,7 +72,7 @@ impl CallState {
             guard: Some(guard),
             turn: None,
             has_begun: false,
-            granted: None,
+            permit: None,
             waited: None,
             stops: 0,
             sleep: None,
@@ -92,12 +92,12 @@ impl Call {
     pub(super) fn give(
         &self,
         turn: Arc<Turn>,
-        granted: Option<Granted>,
+        permit: Option<Held>,
         waited: Option<u64>,
         stops: u64,
     ) {
         let mut state = lock(&self.state);
-        (state.turn, state.granted) = (Some(turn), granted);
+        (state.turn, state.permit) = (Some(turn), permit);
         (state.waited, state.stops) = (waited, stops);
     }
 
@@ -142,8 +142,8 @@ impl Call {
     /// Calls the source and lands the flight.
     pub(super) async fn fly(self: Arc<Self>) {
         let fetched = self.fetch().await;
-        if fetched.result.is_ok() {
-            turns::succeeded(self.strategy.method());
+        if fetched.is_answer() {
+            turns::answered(self.strategy.method());
         }
         if let Some(land) = self.take_landing(fetched) {
             land();
@@ -152,7 +152,7 @@ impl Call {
 
     async fn fetch(&self) -> Fetched {
         let span = span(self.strategy.method(), &self.cx);
-        let (turn, granted, waited) = {
+        let (turn, permit, waited) = {
             let mut state = lock(&self.state);
             let Some(turn) = state.turn.clone() else {
                 return Fetched::failed(ended());
@@ -161,7 +161,7 @@ impl Call {
             if let Some(guard) = &mut state.guard {
                 guard.set_span(&span);
             }
-            (turn, state.granted, state.waited.take())
+            (turn, state.permit.take(), state.waited.take())
         };
         let Ok(place) = self.place.take().await else {
             return Fetched::failed(blocks());
@@ -170,12 +170,12 @@ impl Call {
         // Those before it have run into their limit, and so will it: its own is as good as over.
         let waited_for = asked.monotonic.saturating_sub(self.lined_up.monotonic);
         let method = self.strategy.method();
-        if waited == Some(turns::successes(method))
-            && waited_for >= self.limit.mul_f64(WAITED_ENOUGH)
+        if waited == Some(turns::answers(method)) && waited_for >= self.limit.mul_f64(WAITED_ENOUGH)
         {
             return Fetched::failed(no_turn(method, self.limit));
         }
-        let permit = self.limiter.clone().zip(granted).map(Used::new);
+        let permit = permit.map(Held::begin);
+        let under_way = permit.as_ref().map(Used::begin);
         let cx = RefreshContext {
             deadline: asked.monotonic.saturating_add(self.limit),
             permit: permit.clone(),
@@ -189,10 +189,13 @@ impl Call {
         // Free before anybody has the answer: they may call again at once.
         drop(place);
         self.slow_down(&result, permit.as_deref());
+        self.show(&result, under_way);
         Fetched {
             result,
             asked: Some(asked),
             was_stopped: false,
+            is_stored: self.cx.was_not_asked.load(Ordering::Relaxed),
+            was_down: permit.is_some_and(|permit| permit.is_probe()),
         }
     }
 }
@@ -210,6 +213,13 @@ impl Call {
                 format!("the source throttles: it is called {rate:.1} times a second at most, and more with time"),
                 [("calls_per_second", format!("{rate:.1}"))],
             );
+        }
+    }
+
+    /// Tells the limiter what the call shows of the source.
+    fn show(&self, result: &Result<TemporaryCredentials, Error>, under_way: Option<UnderWay>) {
+        if let Some(under_way) = under_way {
+            under_way.ended(Shown::by(result), self.cx.clock().monotonic());
         }
     }
 }
@@ -245,7 +255,7 @@ pub(super) fn no_turn(method: &'static str, limit: Duration) -> Error {
     };
     Error::connection(format!(
         "the refresh did not begin: for {limit:?} none of the {} refreshes of its method that run at a time has \
-         succeeded{blocked}: check that the source answers, and that the runtimes chosen for refreshes are driven",
+         been answered{blocked}: check that the source answers, and that the runtimes chosen for refreshes are driven",
         turns::limit()
     ))
     .with_detail("limit", format!("{limit:?}"))

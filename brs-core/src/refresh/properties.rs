@@ -264,6 +264,8 @@ impl World {
             result: self.source(outcome),
             asked: Some(self.now),
             was_stopped: false,
+            is_stored: false,
+            was_down: false,
         };
         let healthy = matches!(outcome, Outcome::Fresh(_) | Outcome::Endless);
         self.state
@@ -281,6 +283,8 @@ impl World {
             result: self.source(outcome),
             asked: Some(self.now),
             was_stopped: true,
+            is_stored: false,
+            was_down: false,
         };
         self.state
             .land(&flight, fetched, self.now, &self.rules, &mut effects);

@@ -14,9 +14,11 @@ use super::flight::{Flight, Outcome};
 use super::guard::Fetched;
 use super::pace::{Pace, Verdict};
 use super::policy::{Age, Decision, Hold, Policy, SetSituation, Situation, fallback};
-use super::times::{ADVISORY_JITTER, ADVISORY_SPREAD, CachedSet, Moment, Obtained, Times, Windows};
+use super::times::{
+    ADVISORY_JITTER, ADVISORY_SPREAD, CachedSet, Moment, Obtained, Times, Windows, place_of_set,
+};
+use super::unusable::unusable;
 use crate::credentials::TemporaryCredentials;
-use crate::kit::check::is_account_id;
 use crate::kit::error::Error;
 use crate::method::events::Event;
 use crate::method::strategy::RefreshReason;
@@ -44,6 +46,7 @@ pub(crate) struct Launch {
     pub(crate) flight: Arc<Flight>,
     pub(crate) attempt: u32,
     pub(crate) previous_access_key_id: Option<String>,
+    pub(crate) previous_expiration: Option<SystemTime>,
 }
 
 /// The last failure.
@@ -80,6 +83,8 @@ pub(crate) struct State {
     pub(crate) flight: Option<Arc<Flight>>,
     known: Arc<Known>,
     rng: fastrand::Rng,
+    /// From `0.0` to `1.0`; drawn when it is first needed.
+    place: Option<f64>,
 }
 
 /// What outlives a fork (invariant 10).
@@ -145,6 +150,7 @@ impl State {
             flight: None,
             known,
             rng,
+            place: None,
         }
     }
 
@@ -205,6 +211,10 @@ impl State {
                 .set
                 .as_ref()
                 .map(|set| set.credentials.access_key_id().to_owned()),
+            previous_expiration: self
+                .set
+                .as_ref()
+                .and_then(|set| set.credentials.expiration()),
         });
     }
 
@@ -221,11 +231,14 @@ impl State {
         let duration = now.monotonic.saturating_sub(asked.monotonic);
         let accepted = fetched
             .result
-            .and_then(|credentials| self.accept(credentials, asked, now, rules));
+            .and_then(|credentials| self.accept(credentials, asked, now, fetched.is_stored, rules));
         let asks_again = |error: &Error| {
             // Only the process failed: it was stopped when the answer came.
             let only_stopped = fetched.was_stopped && !error.is_unrecoverable();
-            only_stopped || (rules.is_limited && fetched.asked.is_some() && flight.try_again(error))
+            only_stopped
+                || (rules.is_limited
+                    && fetched.asked.is_some()
+                    && flight.try_again(error, fetched.was_down))
         };
         if accepted.as_ref().is_err_and(asks_again) {
             effects.dropped = accepted.err();
@@ -288,6 +301,7 @@ impl State {
         credentials: TemporaryCredentials,
         asked: Moment,
         now: Moment,
+        is_stored: bool,
         rules: &Rules,
     ) -> Result<Arc<CachedSet>, Error> {
         if let Some(problem) = unusable(&credentials) {
@@ -305,7 +319,8 @@ impl State {
             ))
             .retryable());
         }
-        let early = self.early(rules);
+        let stored = is_stored.then(|| credentials.access_key_id());
+        let early = self.early(stored, rules);
         let obtained = Obtained { asked, now };
         let times = Times::new(
             credentials.expiration(),
@@ -521,20 +536,27 @@ impl State {
         self.arrived_expired && self.failure.is_some()
     }
 
-    /// How much earlier the advisory window of a set begins, as a part of it.
-    fn early(&mut self, rules: &Rules) -> f64 {
+    /// How much earlier the advisory window of a set begins, as a part of it. `stored` is the key
+    /// of a set that a store gave.
+    fn early(&mut self, stored: Option<&str>, rules: &Rules) -> f64 {
         // Those of a pool whose source was dead have their sets within minutes of its recovery.
         let is_one_of_many = self.spreads_next || (rules.is_limited && self.failures > 0);
         self.spreads_next = false;
-        let most = if is_one_of_many {
-            ADVISORY_SPREAD
-        } else {
-            ADVISORY_JITTER
-        };
-        match rules.policy.advisory_refresh {
-            super::AdvisoryRefresh::Background => most * self.rng.f64(),
-            super::AdvisoryRefresh::Foreground => 0.0,
+        if rules.policy.advisory_refresh == super::AdvisoryRefresh::Foreground {
+            return 0.0;
         }
+        match stored {
+            Some(id) => ADVISORY_SPREAD * f64::midpoint(place_of_set(id), self.place()),
+            None if is_one_of_many => ADVISORY_SPREAD * self.rng.f64(),
+            None => ADVISORY_JITTER * self.rng.f64(),
+        }
+    }
+
+    /// The session's place among those who share a store: drawn once, so that they replace each set
+    /// in the same order.
+    fn place(&mut self) -> f64 {
+        let rng = &mut self.rng;
+        *self.place.get_or_insert_with(|| rng.f64())
     }
 
     /// Many sets are fetched together, and must not become due together.
@@ -547,45 +569,4 @@ impl State {
             .as_ref()
             .is_some_and(|set| set.credentials.access_key_id() == access_key_id)
     }
-}
-
-/// What is wrong with a set that no service would accept, or that would not survive being put into
-/// a header.
-fn unusable(credentials: &TemporaryCredentials) -> Option<&'static str> {
-    let odd = |text: &str| text.chars().any(|c| c.is_whitespace() || c.is_control());
-    let token = credentials.session_token();
-    [
-        (
-            credentials.access_key_id().is_empty(),
-            "the access key id is empty",
-        ),
-        (
-            odd(credentials.access_key_id()),
-            "the access key id holds white space or control characters",
-        ),
-        (
-            credentials.secret_access_key().is_empty(),
-            "the secret access key is empty",
-        ),
-        (
-            odd(credentials.secret_access_key()),
-            "the secret access key holds white space or control characters",
-        ),
-        (
-            token.is_some_and(str::is_empty),
-            "the session token is empty",
-        ),
-        (
-            token.is_some_and(odd),
-            "the session token holds white space or control characters",
-        ),
-        (
-            credentials
-                .account_id()
-                .is_some_and(|id| !is_account_id(id)),
-            "the account id is not 12 digits",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(wrong, problem)| wrong.then_some(problem))
 }

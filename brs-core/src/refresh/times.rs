@@ -7,6 +7,7 @@
 //! for long. Should the source be dead as well, a set counts as valid until both clocks say that it
 //! is over.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::identity::Identity;
@@ -36,8 +37,21 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The start of the advisory window is moved earlier by up to this part of it.
 pub(crate) const ADVISORY_JITTER: f64 = 0.1;
 
-/// The same for sets that are fetched together with many others.
+/// The same for sets that are fetched together with many others, and for those that others have,
+/// too.
 pub(crate) const ADVISORY_SPREAD: f64 = 0.5;
+
+/// A set's place among those of one store, from `0.0` to `1.0`: the same for all who have the set.
+///
+/// With places of the sessions alone the earliest of a thousand would always be at the end of the
+/// spread, and sets that were fetched together, as after an outage, would be replaced together for
+/// ever.
+pub(crate) fn place_of_set(access_key_id: &str) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(access_key_id.as_bytes());
+    // As many bits as the number has.
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+}
 
 /// An instant on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +90,14 @@ impl Moment {
         now.wall >= self.wall && now.monotonic >= self.monotonic
     }
 
-    /// What is left from `now`: by the clock that says less, but by the other one where the first
-    /// says nothing is.
+    /// What is left from `now`: by the clock that says less, but by the monotonic one if the wall
+    /// clock says that nothing is. A wall clock that was stepped back never adds to it: what depends
+    /// on what is left would wait for as long as the step.
     pub(crate) fn left(self, now: Moment) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         let monotonic = self.monotonic.saturating_sub(now.monotonic);
-        if wall.is_zero() || monotonic.is_zero() {
-            wall.max(monotonic)
+        if wall.is_zero() {
+            monotonic
         } else {
             wall.min(monotonic)
         }
@@ -464,6 +479,11 @@ mod tests {
             monotonic: at(70).monotonic,
         };
         assert_eq!(end.left(stepped_back), Duration::from_secs(30));
+        let over_but_for_the_step = Moment {
+            wall: UNIX_EPOCH,
+            monotonic: at(100).monotonic,
+        };
+        assert_eq!(end.left(over_but_for_the_step), Duration::ZERO);
     }
 
     #[test]

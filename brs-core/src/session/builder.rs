@@ -154,6 +154,10 @@ impl SessionBuilder {
         self.options.request.endpoint_url =
             config.endpoint_url.or(self.options.request.endpoint_url);
         self.options.account_id = config.account_id.or(self.options.account_id);
+        self.options.asker_name = config
+            .asker_name
+            .map(Into::into)
+            .or(self.options.asker_name);
         if let Some(defer_refresh) = config.defer_refresh {
             self = self.defer_refresh(defer_refresh);
         }
@@ -235,6 +239,20 @@ impl SessionBuilder {
         self
     }
 
+    /// A name for the identity behind the base credentials, for sessions that share their
+    /// credentials (method `shared`). Default: none.
+    ///
+    /// Key pairs, logins, web identities, certificates and sessions can be told apart. The
+    /// credentials of an instance, a container, a `credential_process` or a provider of the
+    /// program's cannot: sessions on them are shared only under a name. Sessions with the same name
+    /// and the same parameters get each other's credentials, so give one name to one identity: the
+    /// role of the instances, say, never a name for several of them.
+    pub fn asker_name(mut self, name: impl Into<String>) -> Self {
+        let name: String = name.into();
+        self.options.asker_name = Some(name.into());
+        self
+    }
+
     /// The HTTP client of the base configuration. Default: the SDK's; with the feature `sts`, one
     /// that trusts what `AWS_CA_BUNDLE` or the profile's `ca_bundle` names.
     pub fn http_client(mut self, http_client: impl HttpClient + 'static) -> Self {
@@ -295,7 +313,7 @@ impl SessionBuilder {
     ///
     /// It counts from the refresh's turn: of one method 64 run at a time, see
     /// [`limit_concurrent_refreshes`](crate::limit_concurrent_refreshes). A refresh that has waited
-    /// for its turn for as long as this fails, unless one of its method has succeeded meanwhile.
+    /// for its turn for as long as this fails, unless one of its method has been answered meanwhile.
     /// The time in which the process is stopped does not count.
     pub fn refresh_timeout(mut self, limit: Duration) -> Self {
         self.options.refresh_timeout = Some(limit);

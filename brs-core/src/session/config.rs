@@ -36,6 +36,9 @@ pub struct SessionConfig {
     /// The 12-digit account, for credentials whose source does not name one.
     #[serde(alias = "aws_account_id")]
     pub account_id: Option<String>,
+    /// A name for the identity behind the base credentials, for sessions that share theirs and
+    /// whose base credentials cannot be told apart: an instance's, a container's, a process's.
+    pub asker_name: Option<String>,
     /// One endpoint for every service.
     pub endpoint_url: Option<String>,
     /// `false`: fetch in the constructor and refresh without a caller. Default: `true`.

@@ -43,6 +43,7 @@ pub(crate) struct Options {
     pub(super) base_session: Option<BaseSession>,
     /// The access key id, if the base credentials are a key pair.
     pub(super) base_key: Option<Arc<str>>,
+    pub(super) asker_name: Option<Arc<str>>,
     pub(super) account_id: Option<String>,
     pub(super) eager: bool,
     pub(super) windows: Windows,
@@ -71,6 +72,7 @@ pub(crate) struct Foundation {
     base: Arc<SdkConfig>,
     base_credentials: BaseCredentials,
     base_key: Option<Arc<str>>,
+    asker_name: Option<Arc<str>>,
     profile_name: Option<String>,
     clock: Arc<dyn Clock>,
     /// What strategies have in common.
@@ -106,6 +108,14 @@ impl Options {
             )
             .with_param("refresh_timeout"));
         }
+        if let Some(name) = self.asker_name.as_deref()
+            && name.trim().is_empty()
+        {
+            return Err(Error::validation(
+                "the name of who asks is empty: give one, or leave it out altogether",
+            )
+            .with_param("asker_name"));
+        }
         check::account_id(self.account_id.as_deref())
     }
 
@@ -136,6 +146,7 @@ impl Options {
             base,
             base_credentials,
             base_key: self.base_key.clone(),
+            asker_name: self.asker_name.clone(),
             profile_name: self.request.profile_name.clone(),
             clock,
             commons: None,
@@ -224,6 +235,7 @@ async fn open(
                 base_credentials: foundation.base_credentials.clone(),
                 clock: Arc::clone(&clock),
                 base_key: foundation.base_key.clone(),
+                asker_name: foundation.asker_name.clone(),
                 methods: Some(build_method),
                 commons: foundation.commons.clone(),
                 is_limited: limiter.is_some(),
@@ -293,7 +305,7 @@ async fn open(
         account_id: options.account_id.clone(),
         clock,
         runtime: options.runtime.clone(),
-        limiter,
+        limiter: limiter.map(|limiter| limiter.of_endpoint(strategy.endpoint())),
         observer,
         seed: options.seed,
     };

@@ -48,6 +48,35 @@ async fn a_wall_clock_that_steps_back_does_not_keep_an_expired_set() {
     }
 }
 
+/// The step is no part of what is left of the set, which the backoff depends on.
+#[tokio::test]
+async fn a_wall_clock_that_steps_back_does_not_lengthen_a_backoff_past_the_end() {
+    for step in [HOUR, DAY] {
+        let (strategy, clock) = (hourly(), clock());
+        let session = session(&strategy, &clock).await;
+        let first = key(&session).await;
+        clock.step_wall(start() - step);
+        strategy.otherwise(Step::Fail(dead()));
+        clock.advance(HOUR);
+        assert_eq!(key(&session).await, first, "valid by the wall clock");
+        assert_eq!(strategy.calls(), 2);
+        strategy.otherwise(Step::Fresh(HOUR));
+        clock.advance(seconds(5));
+        assert_ne!(key(&session).await, first, "the source is well again");
+    }
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_steps_back_does_not_make_an_expired_set_last() {
+    let (strategy, clock) = (hourly(), clock());
+    let session = session(&strategy, &clock).await;
+    let first = key(&session).await;
+    clock.step_wall(start() - DAY);
+    clock.advance(HOUR);
+    let set = session.credentials_valid_for(seconds(600)).await.unwrap();
+    assert_ne!(set.access_key_id(), first);
+}
+
 #[tokio::test]
 async fn a_machine_that_was_suspended_refreshes_at_the_next_call() {
     // With a clock that counts suspended time both clocks have moved on.

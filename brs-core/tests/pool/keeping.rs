@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aws_types::SdkConfig;
-use brs_core::test_util::ManualClock;
-use brs_core::{Event, PoolEvent, PoolEvents, SessionPool};
+use brs_core::test_util::{ManualClock, Scripted, Step};
+use brs_core::{Error, Event, MethodParams, PoolEvent, PoolEvents, SessionPool};
 
 use crate::source::*;
 
@@ -186,4 +187,54 @@ async fn the_pool_ends_with_its_last_handle() {
         1,
         "its sessions and their strategies are gone"
     );
+}
+
+#[tokio::test]
+async fn a_session_that_somebody_closed_is_replaced() {
+    let (source, clock) = (Arc::new(Source::default()), clock());
+    let pool = builder(&source, &clock).build();
+    pool.get(&1).unwrap().close();
+    let again = pool.get(&1).unwrap();
+    assert!(again.credentials().await.is_ok());
+    assert_eq!(pool.status().sessions, 1);
+    again.close();
+    assert!(pool.prefetch([1], seconds(60)).await.is_complete());
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct LateParams {}
+
+impl MethodParams for LateParams {
+    const METHOD: &'static str = "late";
+}
+
+/// A constructor that awaits something of tokio's for a moment.
+async fn late(_: LateParams, _: brs_core::Setup) -> Result<Scripted, Error> {
+    // A timer of tokio's, which only a runtime that is driven ends.
+    let wait = tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>());
+    let _ = wait.await;
+    Ok(Scripted::always(Step::Fresh(HOUR)))
+}
+
+brs_core::register_method! {
+    summary: "a method of this test",
+    params: LateParams,
+    build: late,
+}
+
+#[test]
+fn a_constructor_that_waits_does_not_need_the_callers_runtime() {
+    let (done, waited) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let pool = SessionPool::builder(|_: &u32| LateParams {}).build();
+            let _ = done.send(pool.get(&1).map(drop).is_ok());
+        });
+    });
+    let answer = waited.recv_timeout(Duration::from_secs(10));
+    assert!(answer.is_ok(), "after 10 s `get` has not returned");
 }

@@ -6,5 +6,8 @@
 )]
 
 mod keeping;
+mod outages;
 mod pacing;
+mod pressed;
 mod source;
+mod stored;

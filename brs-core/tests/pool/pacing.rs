@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use crate::source::*;
 
 /// Lets time pass in steps for as long as `work` takes. A step is taken when nothing is under way.
-async fn pass_time<T>(
+pub(crate) async fn pass_time<T>(
     pool: &SessionPool<u32>,
     clock: &ManualClock,
     step: Duration,
@@ -31,7 +31,7 @@ async fn pass_time<T>(
     }
 }
 
-async fn at_rest(pool: &SessionPool<u32>) {
+pub(crate) async fn at_rest(pool: &SessionPool<u32>) {
     // A sleep that began just after time went on ends later than planned: then nothing moves before
     // time does.
     for _ in 0..5_000 {
@@ -111,7 +111,7 @@ async fn a_prefetch_against_a_source_with_a_limit_is_hardly_throttled() {
 }
 
 /// How many calls there were in each span of that length.
-fn per(span: Duration, calls: &[Duration]) -> BTreeMap<u128, usize> {
+pub(crate) fn per(span: Duration, calls: &[Duration]) -> BTreeMap<u128, usize> {
     let mut counted = BTreeMap::new();
     for call in calls {
         *counted
@@ -203,9 +203,11 @@ async fn an_outage_of_ten_minutes_is_no_callers_error_and_ends_without_a_burst()
     // The first advisory windows have begun.
     clock.advance(seconds(2250));
     source.is_dead.store(true, Ordering::SeqCst);
+    let mut until_recovery = usize::MAX;
     for step in 0..3000 {
         if step == 600 {
             source.is_dead.store(false, Ordering::SeqCst);
+            until_recovery = source.calls().len();
         }
         for session in &sessions {
             let ready = futures_util::FutureExt::now_or_never(session.credentials());
@@ -213,10 +215,14 @@ async fn an_outage_of_ten_minutes_is_no_callers_error_and_ends_without_a_burst()
         }
         at_rest(&pool).await;
         clock.advance(seconds(1));
-        if step > 600 && source.calls().len() > 600 {
+        if source.calls().len() >= until_recovery.saturating_add(200) {
             break;
         }
     }
+    assert!(
+        source.calls().len() >= until_recovery + 200,
+        "all are renewed"
+    );
     let calls = per(seconds(1), &source.calls());
     let most = calls.values().max().copied().unwrap_or_default();
     assert!(most <= 20, "a burst and a second's rate: {most}");

@@ -130,7 +130,7 @@ impl TryFrom<Data> for Params {
         params.allow_any_endpoint = data.allow_any_endpoint.unwrap_or(false);
         params.timeout = data.timeout.unwrap_or(params.timeout);
         params.connect_timeout = data.connect_timeout;
-        params.max_attempts = data.max_attempts.unwrap_or(params.max_attempts);
+        params.max_attempts = data.max_attempts;
         params.proxy = data.proxy;
         Ok(params)
     }

@@ -42,7 +42,7 @@ fn what_is_left_out_or_null_has_its_default() {
     .unwrap();
     assert_eq!(
         (params.timeout, params.max_attempts, params.duration),
-        (TIMEOUT, MAX_ATTEMPTS, None)
+        (TIMEOUT, None, None)
     );
     assert!(params.trust_store.is_none() && !params.danger_accept_invalid_certificates);
 }

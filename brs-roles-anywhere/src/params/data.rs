@@ -123,7 +123,7 @@ impl TryFrom<Data> for Params {
             use_dual_stack: data.use_dual_stack,
             trust_store: data.trust_store,
             timeout: data.timeout.unwrap_or(params.timeout),
-            max_attempts: data.max_attempts.unwrap_or(params.max_attempts),
+            max_attempts: data.max_attempts,
             proxy: data.proxy,
             ..params
         })

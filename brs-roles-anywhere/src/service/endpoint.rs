@@ -50,16 +50,16 @@ pub(crate) fn host(trust_anchor: &Arn<'_>, fips: bool, dual_stack: bool) -> Resu
     Ok(format!("{service}.{region}.{domain}"))
 }
 
-/// The host, and the port if there is one, of an endpoint that was given: a URL, or a host as
-/// Python's package takes it.
+/// The host, and the port if there is one, of an endpoint that was given in a setting: a URL, or a
+/// host as Python's package takes it.
 ///
 /// # Errors
 ///
 /// A validation error that says what is wrong, without the value.
-pub(crate) fn given(text: &str) -> Result<String, Error> {
+pub(crate) fn given(text: &str, setting: &str) -> Result<String, Error> {
     let wrong = |problem: &str| {
-        Error::validation(format!("`endpoint_url` {problem}"))
-            .with_param("endpoint_url")
+        Error::validation(format!("`{setting}` {problem}"))
+            .with_param(setting)
             .unrecoverable()
     };
     let text = text.trim();
@@ -181,7 +181,7 @@ mod tests {
             ),
             ("https://[::1]:8443", "[::1]:8443"),
         ] {
-            assert_eq!(given(text).unwrap(), host);
+            assert_eq!(given(text, "endpoint_url").unwrap(), host);
         }
         for (text, words) in [
             ("", "must be a URL"),
@@ -190,7 +190,7 @@ mod tests {
             ("https://user:hush@localhost", "must be a URL"),
             ("https://localhost?hush", "must be a URL"),
         ] {
-            let error = given(text).unwrap_err();
+            let error = given(text, "endpoint_url").unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
             assert!(!error.to_string().contains("hush"), "{error}");
             assert_eq!(error.param(), Some("endpoint_url"));

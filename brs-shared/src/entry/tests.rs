@@ -32,6 +32,7 @@ fn wanted(reason: RefreshReason, previous: Option<&str>, seconds: u64) -> Wanted
     Wanted {
         reason,
         previous_access_key_id: previous,
+        own: Own::Absent,
         now: at(seconds),
     }
 }
@@ -57,7 +58,7 @@ fn an_entry_is_read_as_it_was_written() {
         .credentials
         .with_server_time(at(3))
         .with_account_id("123456789012");
-    let entry = Entry::with_failure(8, &other(), Some(&before), &error, at(10));
+    let entry = Entry::with_failure(8, &other(), Some(&before), &error, at(10), false);
     let bytes = entry.to_bytes(&key()).unwrap();
     let again = read(&bytes).unwrap();
     assert_eq!((again.generation, &again.writer), (8, &other()));
@@ -66,7 +67,7 @@ fn an_entry_is_read_as_it_was_written() {
     assert_eq!(json["credentials"]["Version"], 1);
     assert_eq!(json["credentials"]["AccessKeyId"], "ASIAENTRY");
 
-    let empty = Entry::with_failure(1, &other(), None, &error, at(10));
+    let empty = Entry::with_failure(1, &other(), None, &error, at(10), false);
     let again = read(&empty.to_bytes(&key()).unwrap()).unwrap();
     assert!(again.set.is_none() && again.expiration().is_none());
 }
@@ -132,7 +133,16 @@ fn an_older_generation_than_one_that_was_seen_is_replayed() {
     for generation in [5, 7, 6] {
         seen.saw(&key(), generation);
     }
-    assert_eq!((seen.highest(&key()), seen.next(&key())), (7, 8));
+    assert_eq!(seen.highest(&key()), 7);
+    assert_eq!(seen.next(&key(), UNIX_EPOCH), 8, "the clock was set back");
+    let now = seen.next(&key(), at(0));
+    assert_eq!(now, to_millis(at(0)));
+    // What is older than any set is forgotten once there is much.
+    for n in 0..2048 {
+        let key = Key::of(&Fingerprint::new("x").with("n", n));
+        seen.saw(&key, now);
+    }
+    assert_eq!(seen.highest(&key()), 0);
     assert!(Entry::from_bytes(&bytes, &key(), 7).is_ok());
     assert_eq!(
         Entry::from_bytes(&bytes, &key(), 8).unwrap_err(),
@@ -171,6 +181,27 @@ fn the_set_that_is_to_be_replaced_is_no_replacement() {
         assert!(lives(HOUR).fallback(own).is_none(), "{reason:?}");
         let newer = wanted(reason, Some("ASIAOLDER"), 1);
         assert!(lives(HOUR).usable(newer).is_some(), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_set_that_expires_before_the_callers_own_is_no_replacement() {
+    let end = at(0) + HOUR;
+    for (own, is_given) in [
+        (Own::Absent, true),
+        (Own::Until(end - Duration::from_secs(1)), true),
+        (Own::Until(end), true),
+        (Own::Until(end + Duration::from_secs(1)), false),
+        (Own::Endless, false),
+    ] {
+        let wanted = Wanted {
+            own,
+            ..wanted(RefreshReason::Requested, Some("ASIAOWN"), 1)
+        };
+        let entry = lives(HOUR);
+        assert_eq!(entry.usable(wanted).is_some(), is_given, "{own:?}");
+        assert_eq!(entry.fallback(wanted).is_some(), is_given, "{own:?}");
+        assert_eq!(entry.still_valid(wanted).is_some(), is_given, "{own:?}");
     }
 }
 
@@ -232,42 +263,69 @@ fn the_failure_of_another_holds_for_a_while_and_comes_back_as_an_error() {
         .throttled()
         .with_code("Throttling")
         .with_status(429);
-    let mut entry = Entry::with_failure(1, &other(), None, &error, at(0));
-    assert!(entry.holding(&Owner::this(), at(1)).is_none());
-    // Waits double.
-    for _ in 0..3 {
-        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(0));
+    let held = |entry: &Entry, owner: &Owner, now: SystemTime| {
+        let wanted = Wanted { now, ..first(0) };
+        entry.holding(owner, wanted, |_| true)
+    };
+    let this = Owner::this();
+    let mut entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
+    assert!(held(&entry, &this, at(1)).is_none());
+    // The tries of one refresh, and what fails during the pause, do not make it longer.
+    for (now, is_again) in [(1, true), (0, false)] {
+        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(now), is_again);
+        assert!(held(&entry, &this, at(now)).is_some());
+        assert!(held(&entry, &this, at(now + 1)).is_none());
     }
-    let held = entry.holding(&Owner::this(), at(7)).unwrap();
-    assert!(
-        held.to_string().starts_with("slow down (remembered"),
-        "{held}"
-    );
+    // Pauses double.
+    for now in [1, 3, 7] {
+        entry = Entry::with_failure(1, &other(), Some(&entry), &error, at(now), false);
+    }
+    let again = held(&entry, &this, at(14)).unwrap();
+    let told = "slow down; process 1, which shares the credentials, was told so (remembered";
+    assert!(again.to_string().starts_with(told), "{again}");
     assert_eq!(
-        (held.code(), held.status()),
+        (again.code(), again.status()),
         (Some("Throttling"), Some(429))
     );
-    assert!(held.is_throttled() && held.refresh_allowed_at() == Some(at(8)));
-    assert!(entry.holding(&Owner::this(), at(8)).is_none());
-    assert!(entry.holding(&other(), at(7)).is_none(), "its own");
+    assert!(again.is_throttled() && again.refresh_allowed_at() == Some(at(15)));
+    assert!(held(&entry, &this, at(15)).is_none());
+    assert!(held(&entry, &other(), at(14)).is_none(), "its own");
     // The clock was set back by a day.
-    assert!(entry.holding(&Owner::this(), at(0) - 24 * HOUR).is_none());
+    assert!(held(&entry, &this, at(0) - 24 * HOUR).is_none());
     assert_eq!(entry.expiration(), None);
+}
+
+#[test]
+fn a_refusal_of_another_holds_once_and_not_what_was_requested() {
+    let error = Error::request("no such role").unrecoverable();
+    let entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
+    let this = Owner::this();
+    assert!(entry.holding(&this, first(1), |_| false).is_some());
+    assert!(entry.holding(&this, first(1), |_| true).is_none());
+    let requested = wanted(RefreshReason::Requested, None, 1);
+    assert!(entry.holding(&this, requested, |_| false).is_none());
+
+    let holds = Holds::default();
+    assert!(!holds.were(&key(), at(5), at(0)));
+    assert!(!holds.were(&key(), at(9), at(4)), "the first one counts");
+    assert!(holds.were(&key(), at(9), at(5)));
+    holds.end(&key());
+    assert!(!holds.were(&key(), at(9), at(5)));
 }
 
 #[test]
 fn a_text_from_outside_is_fit_for_a_terminal() {
     let error = Error::credential("red \u{1b}[31m and \u{202e}back");
-    let entry = Entry::with_failure(1, &other(), None, &error, at(0));
+    let entry = Entry::with_failure(1, &other(), None, &error, at(0), false);
     let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
-    let held = again.holding(&Owner::this(), at(0)).unwrap();
+    let held = again.holding(&Owner::this(), first(0), |_| false).unwrap();
     assert!(held.to_string().starts_with("red [31m and back"), "{held}");
 }
 
 #[test]
 fn whatever_a_changed_byte_makes_of_an_entry_can_be_written_again() {
     let error = Error::request("no such role").with_code("AccessDenied");
-    let entry = Entry::with_failure(8, &other(), Some(&lives(HOUR)), &error, at(10));
+    let entry = Entry::with_failure(8, &other(), Some(&lives(HOUR)), &error, at(10), false);
     let good = entry.to_bytes(&key()).unwrap();
     for at in 0..good.len() {
         for byte in *b"\0 \"\\{}[],:-.09eEZnu\xc3\xff" {
@@ -275,7 +333,7 @@ fn whatever_a_changed_byte_makes_of_an_entry_can_be_written_again() {
             bytes[at] = byte;
             let Ok(entry) = read(&bytes) else { continue };
             let _ = (entry.usable(first(1)), entry.still_valid(first(1)));
-            let _ = entry.holding(&Owner::this(), self::at(11));
+            let _ = entry.holding(&Owner::this(), first(11), |_| false);
             let again = read(&entry.to_bytes(&key()).unwrap()).unwrap();
             assert_eq!((entry.set, entry.failure), (again.set, again.failure));
         }

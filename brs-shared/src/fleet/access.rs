@@ -3,6 +3,8 @@
 //!
 //! - Operations run on brs's own runtime, so that a connection never depends on a runtime that a
 //!   program drives when it likes. Their limits are on the session's clock.
+//! - If little is left of a refresh, an operation has less time than usual: that it did not answer
+//!   then says nothing about the store.
 //! - After a failure the store is left alone for [`PAUSE`]. Then one refresh tries it, and the
 //!   others go on leaving it alone until that one has had an answer.
 //! - A warning of an entry is given once a key until the key's entry opens again.
@@ -20,7 +22,7 @@ use super::FleetStatus;
 use super::problem::Problem;
 use super::seal::Seal;
 use super::store::{CredentialStore, StoreError};
-use crate::entry::Generations;
+use crate::entry::{Generations, Holds};
 use crate::key::Key;
 
 /// How long an operation may take.
@@ -37,6 +39,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Access {
     pub(super) seal: Seal,
     pub(super) generations: Generations,
+    pub(super) holds: Holds,
     store: Arc<dyn CredentialStore>,
     process: PerProcess<Process>,
 }
@@ -49,7 +52,6 @@ struct Process {
     left_alone_until: AtomicU64,
     /// Until when a failure was said.
     said_until: AtomicU64,
-    is_ready: AtomicBool,
     notices_told: AtomicBool,
     /// The warnings that were given, by the key that they are about if it is one.
     warned: Mutex<BTreeSet<(String, &'static str)>>,
@@ -67,6 +69,34 @@ pub(super) struct Counts {
     failures: AtomicU64,
 }
 
+/// How long one operation may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    limit: Duration,
+    /// Less than it would have had at the beginning of its refresh.
+    is_short: bool,
+}
+
+impl Limit {
+    /// For a refresh that had `all` this time, has `left`, and needs time for its source.
+    pub(super) fn before_the_source(all: Duration, left: Duration) -> Self {
+        Self::of(all, left / 4)
+    }
+
+    /// The same, once its source has answered.
+    pub(super) fn after_the_source(all: Duration, left: Duration) -> Self {
+        Self::of(all, left / 4 * 3)
+    }
+
+    fn of(all: Duration, most: Duration) -> Self {
+        let usual = OPERATION.min(all / 4);
+        Self {
+            limit: usual.min(most),
+            is_short: most < usual,
+        }
+    }
+}
+
 /// The store cannot be used: it has failed, or is left alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Alone;
@@ -76,6 +106,7 @@ impl Access {
         Self {
             seal,
             generations: Generations::default(),
+            holds: Holds::default(),
             store,
             process: PerProcess::new(),
         }
@@ -115,19 +146,20 @@ impl Access {
             }
         }
         self.look_at_keys(cx).await;
-        if !process.is_ready.load(Ordering::Acquire) {
-            let store = Arc::clone(&self.store);
-            self.limited(cx, READY, async move { store.ready().await })
-                .await?;
-            process.is_ready.store(true, Ordering::Release);
-        }
-        Ok(())
+        let store = Arc::clone(&self.store);
+        let limit = Limit {
+            limit: READY.min(cx.time_left() / 4),
+            is_short: false,
+        };
+        self.limited(cx, limit, async move { store.ready().await })
+            .await
     }
 
     /// One operation.
     pub(super) async fn ask<T, F>(
         &self,
         cx: &RefreshContext,
+        limit: Limit,
         operation: impl FnOnce(Arc<dyn CredentialStore>) -> F,
     ) -> Result<T, Alone>
     where
@@ -135,7 +167,7 @@ impl Access {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let answer = self
-            .limited(cx, OPERATION, operation(Arc::clone(&self.store)))
+            .limited(cx, limit, operation(Arc::clone(&self.store)))
             .await?;
         let process = self.process.get();
         process.left_alone_until.store(0, Ordering::Release);
@@ -221,12 +253,12 @@ impl Access {
     }
 
     /// What the store answers within its time.
-    async fn limited<T, F>(&self, cx: &RefreshContext, limit: Duration, call: F) -> Result<T, Alone>
+    async fn limited<T, F>(&self, cx: &RefreshContext, limit: Limit, call: F) -> Result<T, Alone>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let limit = limit.min(cx.time_left() / 4);
+        let Limit { limit, is_short } = limit;
         let failed = match own_runtime() {
             Err(error) => StoreError::new("the fleet's store is not asked: no thread was started")
                 .with_source(error),
@@ -247,6 +279,7 @@ impl Access {
                         StoreError::new("the fleet's store panicked: report it to its author")
                             .with_source(error)
                     }
+                    Either::Right(_) if is_short => return Err(Alone),
                     Either::Right(_) => StoreError::new(format!(
                         "the fleet's store did not answer within {} ms: check that it runs and can \
                          be reached",
@@ -264,7 +297,6 @@ impl Access {
         let process = self.process.get();
         let (now, next) = (now(cx), now(cx) + millis(PAUSE));
         process.counts.failures.fetch_add(1, Ordering::Relaxed);
-        process.is_ready.store(false, Ordering::Release);
         process.left_alone_until.store(next, Ordering::Release);
         let said = process.said_until.load(Ordering::Acquire);
         let is_first = said <= now

@@ -4,7 +4,8 @@
 //! table's time to live, which is always checked since DynamoDB deletes late); `lease_owner` and
 //! `lease_until` (milliseconds). A conditional `UpdateItem` takes the lease and gives the item back
 //! in one round trip, whether the condition holds or not. Leases are by the hosts' clocks: one that
-//! is ahead takes a lease too early, which costs a call.
+//! is ahead takes a lease too early, which costs a call, and leaves leases that are too long, which
+//! are not minded.
 //!
 //! `client` has the client and its credentials, `refusal` the texts of what went wrong.
 
@@ -24,7 +25,9 @@ use aws_sdk_dynamodb::types::{
 use aws_types::SdkConfig;
 
 use self::client::Client;
-use super::store::{CredentialStore, Entry, Lease, Notice, StoreError, Stored};
+use super::store::{
+    CredentialStore, Entry, LEASE_SKEW, LONGEST_LEASE, Lease, Notice, StoreError, Stored,
+};
 
 /// How long an item with a lease and no entry outlives the lease.
 const BEYOND: Duration = Duration::from_secs(60);
@@ -77,6 +80,9 @@ impl DynamoDbStore {
     }
 
     fn refused(&self, error: &refusal::Refused<'_>) -> StoreError {
+        if error.is_of_credentials() {
+            self.client.forget_credentials();
+        }
         refusal::of(&self.table, self.client.region(), error)
     }
 }
@@ -98,7 +104,7 @@ impl CredentialStore for DynamoDbStore {
     }
 
     async fn lease(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lease, StoreError> {
-        let now = now();
+        let (now, ttl) = (now(), ttl.min(LONGEST_LEASE));
         let until = now + ttl;
         let client = self.client.get();
         let asked = client
@@ -106,13 +112,14 @@ impl CredentialStore for DynamoDbStore {
             .table_name(&self.table)
             .key("pk", AttributeValue::S(key.to_owned()))
             .update_expression("SET #o = :o, #u = :u, #e = if_not_exists(#e, :e)")
-            .condition_expression("attribute_not_exists(#u) OR #u <= :n OR #o = :o")
+            .condition_expression("attribute_not_exists(#u) OR #u <= :n OR #u > :m OR #o = :o")
             .expression_attribute_names("#o", "lease_owner")
             .expression_attribute_names("#u", "lease_until")
             .expression_attribute_names("#e", "expires")
             .expression_attribute_values(":o", AttributeValue::S(owner.to_owned()))
             .expression_attribute_values(":u", number(millis(until)))
             .expression_attribute_values(":n", number(millis(now)))
+            .expression_attribute_values(":m", number(millis(until + LEASE_SKEW)))
             .expression_attribute_values(":e", number(seconds(until + BEYOND)))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

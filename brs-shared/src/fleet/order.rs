@@ -6,16 +6,14 @@
 //! - A rejected set is marked before the source is asked, so that no host gets it meanwhile.
 //! - Whatever the store does wrong ends its part: the source is asked without it.
 //! - The lease is given back however the refresh ends; if the process ends it ends by itself.
-//! - Generations are milliseconds since 1970 where nothing higher was seen, so that they also grow
-//!   over entries that the store has forgotten.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use brs_core::{Error, RefreshContext, TemporaryCredentials};
 
-use super::access::{Access, Alone};
+use super::access::{Access, Alone, Limit};
 use super::problem::Problem;
-use super::store::{self, Lease, Stored};
+use super::store::{self, LONGEST_LEASE, Lease, Stored};
 use crate::entry::{Entry, Owner, Wanted};
 use crate::key::Key;
 use crate::shared::{Source, patience};
@@ -44,6 +42,7 @@ pub(super) async fn refresh(
         source,
         key,
         cx,
+        all: cx.time_left(),
     };
     match run.shared().await {
         Ok(answer) => answer,
@@ -88,6 +87,8 @@ struct Run<'a> {
     source: &'a Source,
     key: &'a Key,
     cx: &'a RefreshContext,
+    /// How much time it had.
+    all: Duration,
 }
 
 impl Run<'_> {
@@ -96,10 +97,9 @@ impl Run<'_> {
         self.access.enter(self.cx).await?;
         let least = self.access.generations.highest(self.key);
         let key = self.key.clone();
-        let loaded = self.access.ask(
-            self.cx,
-            |store| async move { store.load(key.as_str()).await },
-        );
+        let loaded = self.access.ask(self.cx, self.limit(), |store| async move {
+            store.load(key.as_str()).await
+        });
         let entry = self.open(loaded.await?, least);
         if let Some(answer) = self.answer_in(entry.as_ref()) {
             return Ok(answer);
@@ -119,20 +119,24 @@ impl Run<'_> {
         } else {
             patience(self.cx.time_left(), entry.as_ref().and_then(Entry::took))
         };
-        let until = self.cx.clock().monotonic() + patience;
+        let until = self.cx.clock().monotonic().saturating_add(patience);
         let owner = owner();
         let mut wait = FIRST_WAIT;
         loop {
             let least = self.access.generations.highest(self.key);
             let (key, asker) = (self.key.clone(), owner.clone());
-            let ttl = self.cx.time_left() + BEYOND;
+            let ttl = self
+                .cx
+                .time_left()
+                .saturating_add(BEYOND)
+                .min(LONGEST_LEASE);
             // If this is dropped before the answer, the lease may be granted all the same.
             let mut held = Held {
                 run: self,
                 owner: owner.clone(),
                 is_held: true,
             };
-            let leased = self.access.ask(self.cx, |store| async move {
+            let leased = self.access.ask(self.cx, self.limit(), |store| async move {
                 store.lease(key.as_str(), &asker, ttl).await
             });
             let (taken, stored) = match leased.await? {
@@ -169,7 +173,7 @@ impl Run<'_> {
             .filter(|entry| entry.is_to_be_marked(self.wanted()));
         if let Some(rejected) = rejected {
             let marked = rejected.rejected(self.next_generation(), &Owner::this());
-            is_well = self.store(held, &marked).await;
+            is_well = self.store(held, &marked, self.limit()).await;
             entry = Some(marked);
             // A failure held no answer back but for the mark.
             if let Some(answer) = self.answer_in(entry.as_ref()) {
@@ -177,11 +181,13 @@ impl Run<'_> {
             }
         }
         self.access.count(|counts| &counts.asked);
+        self.access.holds.end(self.key);
         let generation = || self.next_generation();
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
-        if is_well {
-            self.store(held, &new).await;
+        if let Some(new) = new.filter(|_| is_well) {
+            let limit = Limit::after_the_source(self.all, self.cx.time_left());
+            self.store(held, &new, limit).await;
         }
         Ok(match answer {
             Ok(set) => Ok(set),
@@ -207,12 +213,14 @@ impl Run<'_> {
         let wanted = self.wanted();
         if let Some(set) = entry.usable(wanted) {
             self.access.count(|counts| &counts.taken);
+            self.access.holds.end(self.key);
             return Some(Ok(set));
         }
         if entry.is_to_be_marked(wanted) {
             return None;
         }
-        let error = entry.holding(&Owner::this(), wanted.now)?;
+        let was_held = |until| self.access.holds.were(self.key, until, wanted.now);
+        let error = entry.holding(&Owner::this(), wanted, was_held)?;
         Some(self.in_place_of(error, Some(entry)))
     }
 
@@ -249,7 +257,7 @@ impl Run<'_> {
     }
 
     /// Stores an entry; `false` if the store cannot be used.
-    async fn store(&self, held: &Held<'_>, entry: &Entry) -> bool {
+    async fn store(&self, held: &Held<'_>, entry: &Entry, limit: Limit) -> bool {
         let generation = entry.generation;
         let plain = entry.to_bytes(self.key);
         let sealed = plain.map(|plain| self.access.seal.seal(self.key, generation, &plain));
@@ -264,7 +272,7 @@ impl Run<'_> {
         };
         let (key, owner) = (self.key.clone(), held.owner.clone());
         let expiry = self.expiry(entry);
-        let stored = self.access.ask(self.cx, |store| async move {
+        let stored = self.access.ask(self.cx, limit, |store| async move {
             let (key, owner) = (key.as_str(), owner.as_str());
             store.store(key, owner, generation, &bytes, expiry).await
         });
@@ -292,10 +300,13 @@ impl Run<'_> {
         of_set.max(of_failure).unwrap_or(least).max(least)
     }
 
+    fn limit(&self) -> Limit {
+        Limit::before_the_source(self.all, self.cx.time_left())
+    }
+
     fn next_generation(&self) -> u64 {
-        let since = self.cx.clock().now().duration_since(UNIX_EPOCH);
-        let now = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default();
-        self.access.generations.next(self.key).max(now)
+        let now = self.cx.clock().now();
+        self.access.generations.next(self.key, now)
     }
 
     fn wanted(&self) -> Wanted<'_> {

@@ -28,8 +28,8 @@ pub(crate) struct RedisParams {
     password_file: Option<String>,
     /// An environment variable that holds the password.
     password_env: Option<String>,
-    /// A PEM file with the authorities that the server's certificate may be of. Default: the
-    /// system's.
+    /// A PEM file with the authorities that the server's certificate may be of, for `rediss://`.
+    /// Default: the system's.
     trust_store: Option<PathBuf>,
     /// The file of the seal keys, lines `kid:base64`: the first seals, all open.
     seal_keys: PathBuf,
@@ -68,6 +68,7 @@ impl RedisParams {
         if let Some(path) = self.trust_store {
             store = store.trust_store(path);
         }
+        store.check()?;
         fleet(store, self.seal_keys).await
     }
 }

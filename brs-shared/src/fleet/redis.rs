@@ -22,20 +22,23 @@ use redis::{Cmd, Value};
 
 use self::connection::Connection;
 use self::server::Server;
-use super::store::{CredentialStore, Entry, Lease, MAX_SEALED, StoreError, Stored};
+use super::store::{
+    CredentialStore, Entry, LEASE_SKEW, LONGEST_LEASE, Lease, MAX_SEALED, StoreError, Stored,
+};
 
 /// Before the bytes of an entry: its generation and expiry, 8 bytes each.
 const HEAD: usize = 16;
 
 /// Takes the lease if nobody has it, or its owner asks again; tells what is left of it (-1: it is
 /// the asker's) and the entry. What somebody else has put in their places is no reason to fail: a
-/// value that is no string is an entry that does not open, and a lease without an end is none.
+/// value that is no string is an entry that does not open, and a lease without an end, or with one
+/// that is far away, is none.
 const LEASE: &str = "\
 local lease = redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
 local left = -1
 if not lease then
   left = redis.call('PTTL', KEYS[2])
-  if left < 0 or redis.pcall('GET', KEYS[2]) == ARGV[1] then
+  if left < 0 or left > tonumber(ARGV[4]) or redis.pcall('GET', KEYS[2]) == ARGV[1] then
     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
     left = -1
   end
@@ -86,7 +89,8 @@ impl RedisStore {
     /// schemes `valkey` and `valkeys` are as good. The port is 6379 where none is named.
     ///
     /// A user and a password in the URL are used and never shown; better are
-    /// [`user`](Self::user) and [`password`](Self::password).
+    /// [`user`](Self::user) and [`password`](Self::password). Other settings in it, such as
+    /// `protocol`, are ignored.
     ///
     /// # Errors
     ///
@@ -118,19 +122,25 @@ impl RedisStore {
         self
     }
 
-    /// The password; it is fetched for each connection. Default: the one in the URL, else none.
+    /// The password; it is fetched for each connection, and may take four seconds before the first
+    /// operation. Default: the one in the URL, else none.
     #[must_use]
     pub fn password(mut self, password: impl Into<SecretSource>) -> Self {
         self.server.password = Some(password.into());
         self
     }
 
-    /// A PEM file with the authorities that the server's certificate may be of; it is read for each
-    /// connection. Default: the system's.
+    /// A PEM file with the authorities that the server's certificate may be of, for `rediss://`; it
+    /// is read for each connection. Default: the system's.
     #[must_use]
     pub fn trust_store(mut self, path: impl Into<PathBuf>) -> Self {
         self.server.trust_store = Some(path.into());
         self
+    }
+
+    /// Whether the settings fit together.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.server.check()
     }
 
     async fn ask(&self, command: Cmd) -> Result<Value, StoreError> {
@@ -152,8 +162,10 @@ impl CredentialStore for RedisStore {
 
     async fn lease(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lease, StoreError> {
         let mut command = script(LEASE, &[set_of(key), lease_of(key)]);
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        command.arg(owner).arg(ttl).arg(HEAD + MAX_SEALED);
+        let ttl = ttl.min(LONGEST_LEASE);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        let (ttl, most) = (millis(ttl), millis(ttl + LEASE_SKEW));
+        command.arg(owner).arg(ttl).arg(HEAD + MAX_SEALED).arg(most);
         let Value::Array(answer) = self.ask(command).await? else {
             return Err(self.server.unexpected());
         };
@@ -193,6 +205,10 @@ impl CredentialStore for RedisStore {
         let mut command = script(RELEASE, &[lease_of(key)]);
         command.arg(owner);
         self.ask(command).await.map(drop)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.connection.ready(&self.server).await
     }
 }
 

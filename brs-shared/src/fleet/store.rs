@@ -14,6 +14,13 @@ use async_trait::async_trait;
 /// what is longer.
 pub const MAX_SEALED: usize = crate::entry::MAX_BYTES + 256;
 
+/// A refresh may have no time limit; its lease ends all the same.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// A lease that lasts this much longer than the asker's own would is none.
+#[cfg(any(feature = "redis", feature = "dynamodb"))]
+pub(super) const LEASE_SKEW: Duration = Duration::from_secs(60);
+
 /// A place that hosts share: it keeps sealed bytes and grants leases.
 ///
 /// Keys are texts of at most 67 characters, `v1-` and a hash in hexadecimal. Owners are texts of at
@@ -39,8 +46,9 @@ pub trait CredentialStore: fmt::Debug + Send + Sync {
     /// The store could not be asked.
     async fn load(&self, key: &str) -> Result<Option<Entry>, StoreError>;
 
-    /// Takes the lease of a key for `ttl`, if nobody else has it, and tells the entry in the same
-    /// step.
+    /// Takes the lease of a key for `ttl`, a quarter of an hour at most, if nobody else has it, and
+    /// tells the entry in the same step. A lease that lasts a minute longer than the asker's own
+    /// would is none: it is that of a host whose clock is wrong.
     ///
     /// # Errors
     ///
@@ -68,9 +76,9 @@ pub trait CredentialStore: fmt::Debug + Send + Sync {
     /// The store could not be asked.
     async fn release(&self, key: &str, owner: &str) -> Result<(), StoreError>;
 
-    /// Gets what the operations need from elsewhere: credentials for the store. Called before the
-    /// first operation of a process, and again after it has failed; may take seconds. Default:
-    /// nothing.
+    /// Gets what the operations need from elsewhere and is not there yet: a connection, credentials
+    /// for the store. Called before the operations of each refresh; may take five seconds, and takes
+    /// none if all is there. Default: nothing.
     ///
     /// # Errors
     ///

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use brs_core::kit::PerProcess;
@@ -11,7 +13,7 @@ use brs_core::{Blocking, Error, RefreshContext, TemporaryCredentials};
 use super::order;
 use super::place::Place;
 use super::problem::Problem;
-use crate::entry::Generations;
+use crate::entry::{Generations, Holds};
 use crate::key::Key;
 use crate::shared::{Sharing, Source};
 
@@ -20,7 +22,10 @@ use crate::shared::{Sharing, Source};
 pub(super) struct Host {
     pub(super) place: Place,
     pub(super) generations: Generations,
+    pub(super) holds: Holds,
     keys: PerProcess<Mutex<BTreeMap<String, Arc<OfKey>>>>,
+    /// The minute, since 1970, in which this process has last swept the directory.
+    swept: AtomicU64,
     warned: PerProcess<Mutex<Warned>>,
 }
 
@@ -39,13 +44,26 @@ pub(super) struct OfKey {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// So many keys are kept whether they are in use or not.
+const MANY: usize = 1024;
+
+impl OfKey {
+    /// Nothing of it is in use; `holders` have it.
+    fn is_idle(&self, holders: usize) -> bool {
+        let is_looking = self.looks.try_lock().map_or(true, |looks| looks.is_busy());
+        holders == 1 && !is_looking && !self.writes.is_busy() && Arc::strong_count(&self.turn) == 1
+    }
+}
+
 impl Host {
     /// In this directory, or in that of the environment.
     pub(super) fn new(directory: Option<PathBuf>) -> Self {
         Self {
             place: Place::of(directory),
             generations: Generations::default(),
+            holds: Holds::default(),
             keys: PerProcess::new(),
+            swept: AtomicU64::new(0),
             warned: PerProcess::new(),
         }
     }
@@ -53,7 +71,17 @@ impl Host {
     pub(super) fn of_key(&self, key: &Key) -> Arc<OfKey> {
         let keys = self.keys.get();
         let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if !keys.contains_key(key.as_str()) && keys.len() >= MANY && keys.len().is_power_of_two() {
+            keys.retain(|_, of_key| !of_key.is_idle(Arc::strong_count(of_key)));
+        }
         Arc::clone(keys.entry(key.as_str().to_owned()).or_default())
+    }
+
+    /// Whether this write is the one that sweeps: one a minute.
+    pub(super) fn sweeps(&self, now: SystemTime) -> bool {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let minute = since.as_secs() / 60;
+        self.swept.swap(minute, Ordering::Relaxed) != minute
     }
 
     /// Warns of a problem that stays: once, and of those with an entry or a lock once a key until

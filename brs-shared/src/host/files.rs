@@ -10,12 +10,14 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::busy::Busy;
 use super::directory::{Directory, Kind};
 use super::problem::Problem;
+use super::sweep::sweep;
 use crate::entry::{Entry, MAX_BYTES, Owner};
 use crate::key::Key;
 
@@ -27,7 +29,7 @@ const ENTRY: Kind = Kind {
     other: "host_cache_entry",
 };
 
-const LOCK: Kind = Kind {
+pub(super) const LOCK: Kind = Kind {
     what: "a lock",
     link: "host_cache_lock_link",
     owner: "host_cache_lock_owner",
@@ -97,9 +99,19 @@ pub(super) fn try_lock(path: &Path, key: &Key, least: u64) -> Result<(Tried, Loo
     Ok((tried, look_of(&directory, key, least, wrong)))
 }
 
+/// Removes the entry, and its lock if this process holds it: who waits for one that is gone makes
+/// another.
+pub(super) fn remove(directory: &Directory, key: &Key, lock_too: bool) -> io::Result<()> {
+    directory.remove(&entry_name(key))?;
+    if lock_too {
+        directory.remove(&lock_name(key))?;
+    }
+    Ok(())
+}
+
 impl Lock {
     /// Puts the entry in place of the one that is there.
-    pub(super) fn write(&self, key: &Key, entry: &Entry) -> Result<(), Problem> {
+    pub(super) fn write(&self, key: &Key, entry: &Entry, now: SystemTime) -> Result<(), Problem> {
         let bytes = entry
             .to_bytes(key)
             .map_err(|unusable| Problem::not_written(&format!("it {unusable}")))?;
@@ -112,7 +124,10 @@ impl Lock {
             let file = rustix::fs::openat(self.directory.fd(), &temporary, flags, mode)?;
             // Whatever the process's umask took away.
             rustix::fs::fchmod(&file, mode)?;
-            File::from(file).write_all(&bytes)?;
+            let mut file = File::from(file);
+            file.write_all(&bytes)?;
+            // For sweeps. Where times cannot be set, the entry is swept early, which costs a call.
+            let _ = file.set_modified(entry.end(now));
             let (from, to) = (&temporary, entry_name(key));
             rustix::fs::renameat(self.directory.fd(), from, self.directory.fd(), to)?;
             io::Result::Ok(())
@@ -121,6 +136,13 @@ impl Lock {
             let _ = self.directory.remove(&temporary);
             Problem::not_written(&error.to_string())
         })
+    }
+}
+
+impl Lock {
+    /// Removes the files of other keys that have nothing to say any more.
+    pub(super) fn sweep(&self, key: &Key, now: SystemTime) {
+        sweep(&self.directory, key.as_str(), now);
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn refresh(
         key,
         cx,
         of_key,
+        all: cx.time_left(),
     };
     match run.shared().await {
         Ok(answer) => answer,
@@ -81,6 +82,8 @@ struct Run<'a> {
     key: &'a Key,
     cx: &'a RefreshContext,
     of_key: Arc<OfKey>,
+    /// How much time it had.
+    all: Duration,
 }
 
 impl Run<'_> {
@@ -108,7 +111,7 @@ impl Run<'_> {
         } else {
             patience(left, entry.as_ref().and_then(Entry::took))
         };
-        let until = self.cx.clock().monotonic() + patience;
+        let until = self.cx.clock().monotonic().saturating_add(patience);
         let mut was_told = false;
         let Some(mut turn) = self.turn(patience, &mut was_told).await else {
             let own = Busy::of_this_process();
@@ -178,7 +181,7 @@ impl Run<'_> {
             .as_ref()
             .filter(|entry| entry.is_to_be_marked(self.wanted()));
         if let Some(rejected) = rejected {
-            let marked = rejected.rejected(self.host.generations.next(self.key), &Owner::this());
+            let marked = rejected.rejected(self.next_generation(), &Owner::this());
             if let Some(lock) = held.take() {
                 held = self.write(lock, marked.clone()).await;
             }
@@ -188,10 +191,11 @@ impl Run<'_> {
                 return answer;
             }
         }
-        let generation = || self.host.generations.next(self.key);
+        self.host.holds.end(self.key);
+        let generation = || self.next_generation();
         let asked = self.source.ask(self.cx, entry.as_ref(), generation);
         let (answer, new) = asked.await;
-        if let Some(held) = held {
+        if let (Some(held), Some(new)) = (held, new) {
             // Dropping what comes back frees the lock.
             drop(self.write(held, new).await);
         }
@@ -223,12 +227,14 @@ impl Run<'_> {
         let entry = entry?;
         let wanted = self.wanted();
         if let Some(set) = entry.usable(wanted) {
+            self.host.holds.end(self.key);
             return Some(Ok(set));
         }
         if entry.is_to_be_marked(wanted) {
             return None;
         }
-        let error = entry.holding(&Owner::this(), wanted.now)?;
+        let was_held = |until| self.host.holds.were(self.key, until, wanted.now);
+        let error = entry.holding(&Owner::this(), wanted, was_held)?;
         Some(self.in_place_of(error, Some(entry)))
     }
 
@@ -242,6 +248,11 @@ impl Run<'_> {
             }
             None => Err(error),
         }
+    }
+
+    fn next_generation(&self) -> u64 {
+        let now = self.cx.clock().now();
+        self.host.generations.next(self.key, now)
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -268,22 +279,33 @@ impl Run<'_> {
         look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let looks = async { self.of_key.looks.lock().await.run(look).await };
-        self.in_time(looks).await?
+        let limit = LOOK.min(self.cx.time_left() / 4);
+        self.in_time(limit, looks).await?
     }
 
     /// Writes an entry, and gives the lock back; `None` if the file system does not answer.
     async fn write(&self, held: Held, entry: Entry) -> Option<Held> {
         let (key, generation) = (self.key.clone(), entry.generation);
+        let now = self.cx.clock().now();
+        let sweeps = self.host.sweeps(now);
         let write = self.of_key.writes.run(move || {
-            let written = held.lock.write(&key, &entry);
+            let written = held.lock.write(&key, &entry, now);
+            if sweeps {
+                held.lock.sweep(&key, now);
+            }
             (held, written)
         });
-        let (held, problem) = match self.in_time(write).await {
+        // A set is worth the time that is left.
+        let (usual, left) = (LOOK.min(self.all / 4), self.cx.time_left() / 4 * 3);
+        let (held, problem) = match self.in_time(usual.min(left), write).await {
             Ok((held, Ok(()))) => {
                 self.host.generations.saw(self.key, generation);
                 return Some(held);
             }
             Ok((held, Err(problem))) => (Some(held), problem),
+            // A limit that is shorter than usual says nothing about the file system. The write
+            // goes on.
+            Err(_) if left < usual => return None,
             Err(problem) => (None, problem),
         };
         self.host.warn_once(self.cx, self.key, &problem);
@@ -291,8 +313,11 @@ impl Run<'_> {
     }
 
     /// What the file system answers within its time.
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Problem> {
-        let limit = LOOK.min(self.cx.time_left() / 4);
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Problem> {
         match select(std::pin::pin!(call), self.cx.clock().sleep(limit)).await {
             Either::Left((Ok(answer), _)) => Ok(answer),
             Either::Left((Err(_), _)) | Either::Right(_) => Err(Problem::slow()),

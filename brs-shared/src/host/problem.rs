@@ -14,6 +14,11 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// For those who asked for the cache itself.
+    pub(super) fn into_error(self) -> brs_core::Error {
+        brs_core::Error::configuration(self.text)
+    }
+
     pub(super) fn of_directory(name: &'static str, text: impl Into<String>) -> Self {
         Self {
             name,

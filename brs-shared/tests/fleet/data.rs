@@ -85,6 +85,10 @@ async fn an_error_names_the_path_and_no_value() {
             "store.password",
         ),
         (
+            json!({ "kind": "redis", "url": "redis://a", "trust_store": "/hush", "seal_keys": good }),
+            "store.trust_store",
+        ),
+        (
             json!({ "kind": "redis", "url": "redis://a", "seal_keys": bad }),
             "store.seal_keys",
         ),

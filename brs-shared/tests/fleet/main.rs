@@ -10,7 +10,10 @@
 mod data;
 mod memory;
 mod problems;
+#[cfg(feature = "redis")]
+mod redis;
 mod sharing;
+mod times;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

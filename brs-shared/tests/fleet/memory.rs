@@ -17,6 +17,7 @@ struct Inner {
     items: Mutex<BTreeMap<String, Item>>,
     mode: Mutex<Mode>,
     leases: watch::Sender<usize>,
+    longest: Mutex<Duration>,
     granted: watch::Sender<usize>,
     releases: watch::Sender<usize>,
     loads: watch::Sender<usize>,
@@ -64,6 +65,11 @@ impl Memory {
     pub(crate) fn set_foreign_lease(&self, key: &str, is_held: bool) {
         let owner = is_held.then(|| "foreign".to_owned());
         self.items().entry(key.to_owned()).or_default().owner = owner;
+    }
+
+    /// The longest lease that was asked for.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        *self.0.longest.lock().unwrap()
     }
 
     /// The one key.
@@ -127,6 +133,10 @@ impl CredentialStore for Memory {
 
     async fn lease(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lease, StoreError> {
         self.obey(true).await?;
+        {
+            let mut longest = self.0.longest.lock().unwrap();
+            *longest = ttl.max(*longest);
+        }
         let answer = {
             let mut items = self.items();
             let item = items.entry(key.to_owned()).or_default();

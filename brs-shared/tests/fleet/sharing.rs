@@ -121,7 +121,7 @@ async fn a_failure_is_stored_and_the_set_stays() {
     let before = memory.entry();
     // In its advisory window, with a source that refuses.
     clock.advance(Duration::from_secs(3300));
-    let failing = Scripted::always(Step::Fail(Error::request("refused")));
+    let failing = Scripted::always(Step::Fail(Error::request("slow down").throttled()));
     let late = Host::new(&memory, ONE, &clock, &failing).await;
     let mut events = late.session.events();
     assert_eq!(late.key_id().await, "ASIASCRIPTED00000001");
@@ -129,6 +129,21 @@ async fn a_failure_is_stored_and_the_set_stays() {
     let after = memory.entry();
     assert!(after.generation > before.generation);
     assert_eq!(after.expiry, before.expiry);
+}
+
+#[tokio::test]
+async fn a_refresh_whose_source_fails_keeps_the_newer_set_that_the_store_never_had() {
+    let (memory, clock, script) = (Memory::default(), ManualClock::new(now()), hourly());
+    let one = Host::new(&memory, ONE, &clock, &script).await;
+    one.key_id().await;
+    clock.advance(Duration::from_secs(2400));
+    memory.set(Mode::Failing);
+    let second = one.session.refresh().await.unwrap();
+    memory.set(Mode::Well);
+    clock.advance(Duration::from_secs(31));
+    script.then([Step::Fail(Error::request("slow down").throttled())]);
+    one.session.refresh().await.unwrap_err();
+    assert_eq!(one.session.credentials().await.unwrap(), second);
 }
 
 #[tokio::test]

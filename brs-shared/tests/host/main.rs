@@ -7,9 +7,12 @@
     reason = "a helper that panics fails its test, like the test's own body"
 )]
 
+mod askers;
 mod contract;
+mod failures;
 mod problems;
 mod sharing;
+mod sweeping;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -161,12 +161,32 @@ async fn an_entry_that_was_put_back_is_ignored() {
     let mut events = session.events();
     session.credentials().await.unwrap();
     let old = std::fs::read(cache.file("json")).unwrap();
+    let generation = cache.entry()["generation"].as_u64().unwrap();
     session.refresh().await.unwrap();
     std::fs::write(cache.file("json"), old).unwrap();
     let set = session.refresh().await.unwrap();
     assert_eq!(set.access_key_id(), "ASIASCRIPTED00000003");
     assert_eq!(warnings(&mut events), ["host_cache_entry_replayed"]);
-    assert_eq!(cache.entry()["generation"], 3);
+    assert_eq!(cache.entry()["generation"], generation + 2);
+}
+
+#[tokio::test]
+async fn what_is_written_after_the_directory_was_emptied_is_not_taken_for_old() {
+    let cache = Cache::new();
+    let (script, other) = (hourly(), hourly());
+    let long_lived = cache.session(&script).await;
+    let mut events = long_lived.events();
+    for _ in 0..57 {
+        long_lived.refresh().await.unwrap();
+    }
+    std::fs::remove_dir_all(cache.path()).unwrap();
+    cache.clock.advance(Duration::from_secs(2700));
+    let set = cache.session(&other).await.credentials().await.unwrap();
+    assert_eq!(
+        long_lived.credentials_valid_for(HOUR / 2).await.unwrap(),
+        set
+    );
+    assert_eq!(warnings(&mut events), [""; 0]);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One set for all, and when it is not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use brs_core::{Clock, Sleep};
 
@@ -117,18 +119,18 @@ async fn a_failed_call_leaves_the_set_which_is_given_until_it_expires() {
     let cache = Cache::new();
     let script = hourly();
     let set = cache.session(&script).await.credentials().await.unwrap();
-    script.otherwise(Step::Fail(Error::connection("no answer")));
+    script.otherwise(Step::Fail(Error::request("slow down").throttled()));
     cache.clock.advance(Duration::from_secs(3300));
 
     let late = cache.session(&script).await;
     let mut events = late.events();
     assert_eq!(late.credentials().await.unwrap(), set);
     assert_eq!(warnings(&mut events), ["host_cache_source_failed"]);
-    assert_eq!(cache.entry()["failure"]["message"], "no answer");
+    assert_eq!(cache.entry()["failure"]["message"], "slow down");
 
     cache.clock.advance(Duration::from_secs(300));
     let error = cache.session(&script).await.credentials().await;
-    assert_eq!(error.unwrap_err().to_string(), "no answer");
+    assert_eq!(error.unwrap_err().to_string(), "slow down");
 }
 
 #[tokio::test]
@@ -216,4 +218,49 @@ async fn a_lock_that_is_not_to_be_had_costs_a_warning() {
         (script.calls(), warnings(&mut events)),
         (2, vec!["host_cache_lock_busy"])
     );
+}
+
+/// A strategy that another one asks through than at first, as one with a token's file.
+#[derive(Debug)]
+struct Changing(Arc<dyn RefreshStrategy>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl RefreshStrategy for Changing {
+    fn method(&self) -> &'static str {
+        self.0.method()
+    }
+
+    fn source(&self) -> &'static str {
+        self.0.source()
+    }
+
+    async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
+        self.0.refresh(cx).await
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::new("changing").with("asker", self.1.load(Ordering::SeqCst)))
+    }
+}
+
+#[tokio::test]
+async fn what_another_subjects_token_gives_is_not_shared_as_the_first_ones() {
+    let cache = Cache::new();
+    let open = async |script: &Scripted, asker: &Arc<AtomicUsize>| {
+        let changing = Changing(script.shared(), Arc::clone(asker));
+        let shared = Shared::new(changing, cache.store());
+        let builder = RefreshableSession::with_strategy(shared);
+        builder.clock(cache.clock.clone()).build().await.unwrap()
+    };
+    let (asker, steady) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(1)));
+    let (first, second) = (hourly(), hourly());
+    let session = open(&first, &asker).await;
+    let set = session.credentials().await.unwrap();
+    asker.store(2, Ordering::SeqCst);
+    let of_next = session.refresh().await.unwrap();
+    assert_eq!(first.calls(), 2);
+    let other = open(&second, &steady).await;
+    assert_eq!(other.credentials().await.unwrap(), set);
+    assert_ne!(set, of_next);
+    assert_eq!(second.calls(), 0);
 }

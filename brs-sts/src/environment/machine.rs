@@ -8,6 +8,7 @@ use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use brs_core::Error;
+use brs_core::kit::is_endpoint_url;
 
 use super::{Reader, Variables};
 
@@ -57,13 +58,20 @@ pub(crate) fn endpoint(reader: &Reader<'_>) -> Result<String, Error> {
         &["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"],
         &["ec2_metadata_service_endpoint_mode"],
     )?;
-    let is_ipv6 = mode.is_some_and(|(mode, _)| mode.eq_ignore_ascii_case("ipv6"));
-    let usual = if is_ipv6 {
-        "http://[fd00:ec2::254]"
-    } else {
-        "http://169.254.169.254"
-    };
-    Ok(endpoint.map_or_else(|| usual.to_owned(), |(url, _)| url))
+    if let Some((url, place)) = endpoint {
+        return match is_endpoint_url(&url) {
+            true => Ok(url),
+            false => Err(place.wrong("is not a URL: it must look like `http://169.254.169.254`")),
+        };
+    }
+    Ok(match mode {
+        Some((mode, _)) if mode.eq_ignore_ascii_case("ipv6") => "http://[fd00:ec2::254]",
+        Some((mode, place)) if !mode.eq_ignore_ascii_case("ipv4") => {
+            return Err(place.wrong("is not a mode: it must be `IPv4` or `IPv6`"));
+        }
+        _ => "http://169.254.169.254",
+    }
+    .to_owned())
 }
 
 /// The instance's credentials, from the metadata service that variables or the profile name.

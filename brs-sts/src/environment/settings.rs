@@ -199,7 +199,7 @@ fn parsed<T>(
     }
 }
 
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     [("true", true), ("false", false)]
         .into_iter()
         .find_map(|(name, on)| text.eq_ignore_ascii_case(name).then_some(on))

@@ -276,6 +276,10 @@ impl RefreshStrategy for Sts {
             .with_detail("role_session_name", self.role_session_name()))
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         let told = self.caller.connection.tell(METHOD)?;
         let told = told

@@ -21,18 +21,20 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use brs_core::{
-    Blocking, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    Blocking, Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
     TemporaryCredentials,
 };
 use http::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::environment::Variables;
 use crate::methods::machine;
 use crate::proof::get::{Get, local};
 use crate::proof::remote::is_url;
-use crate::proof::{Fetcher, Kind, Source, USUAL_LIMIT};
+use crate::proof::{Fetcher, Kind, Source, USUAL_LIMIT, jwt};
+use crate::request::fingerprint::sha256;
 use crate::request::validate::Invalid;
 
 const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
@@ -44,8 +46,9 @@ const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 /// Of ECS: what a relative URI is relative to.
 const ECS: &str = "http://169.254.170.2";
 /// Without TLS, botocore and the AWS SDK send the token to these hosts and to loopback only.
-const HOSTS: [IpAddr; 3] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+const HOSTS: [IpAddr; 3] = [IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)), EKS[0], EKS[1]];
+/// Of the EKS Pod Identity agent.
+const EKS: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x23)),
 ];
@@ -147,13 +150,6 @@ impl Params {
 
     /// Where the endpoint is.
     fn endpoint(&self, variables: &Variables) -> Result<Uri, Error> {
-        let named = |name: &'static str| {
-            move |invalid: Invalid| {
-                Error::configuration(format!("`{name}` {invalid}"))
-                    .with_param(name)
-                    .unrecoverable()
-            }
-        };
         if let Some(path) = &self.relative_uri {
             return relative(path).map_err(|invalid| invalid.at("relative_uri"));
         }
@@ -187,9 +183,21 @@ impl Params {
             let fetcher = Fetcher::new(Source::File(path), AUTHORIZATION, param, USUAL_LIMIT);
             return Ok(Some(Authorization::File(Box::new(fetcher))));
         }
-        Ok(variables
-            .get(TOKEN)?
-            .map(|token| Authorization::Fixed(token.into())))
+        let Some(token) = variables.get(TOKEN)? else {
+            return Ok(None);
+        };
+        let token = SecretString::from(token);
+        sendable(&token).map_err(named(TOKEN))?;
+        Ok(Some(Authorization::Fixed(token)))
+    }
+}
+
+/// The error for a variable's value.
+fn named(name: &'static str) -> impl Fn(Invalid) -> Error {
+    move |invalid| {
+        Error::configuration(format!("`{name}` {invalid}"))
+            .with_param(name)
+            .unrecoverable()
     }
 }
 
@@ -235,6 +243,33 @@ fn is_allowed(uri: &Uri, address: IpAddr) -> bool {
     uri.scheme_str() == Some("https") || address.is_loopback() || HOSTS.contains(&address)
 }
 
+/// Whether the credentials there are one task's: ECS gives each a UUID.
+fn is_task(endpoint: &Uri) -> bool {
+    let is_ecs = endpoint.scheme_str() == Some("http") && endpoint.host() == Some("169.254.170.2");
+    let id = endpoint.path().strip_prefix("/v2/credentials/");
+    is_ecs
+        && id.is_some_and(|id| {
+            id.len() == 36
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        })
+}
+
+/// Whose a pod's token is: all that Kubernetes says in it, but when. AWS names and tags the session
+/// by the pod.
+fn pod(token: &str) -> Option<Fingerprint> {
+    let mut claims: Map<String, Value> = jwt::claims(token)?;
+    for when in ["exp", "iat", "nbf", "jti"] {
+        claims.remove(when);
+    }
+    let kubernetes = claims.get_mut("kubernetes.io")?.as_object_mut()?;
+    kubernetes.remove("warnafter");
+    kubernetes.get("pod")?.get("uid")?.as_str()?;
+    claims.get("iss")?.as_str()?;
+    Some(Fingerprint::new("pod").with("claims", claims))
+}
+
 enum Authorization {
     Fixed(SecretString),
     File(Box<Fetcher>),
@@ -256,6 +291,26 @@ impl Container {
     /// Where the endpoint is, without path and query.
     fn shown(&self) -> String {
         brs_core::kit::origin(&self.endpoint.to_string())
+    }
+
+    /// The request for one credential set, with the token as it is now.
+    pub(super) async fn request(&self, cx: &RefreshContext) -> Result<Get, Error> {
+        self.check_host().await?;
+        let token = match &self.authorization {
+            Some(Authorization::File(fetcher)) => {
+                let token = fetcher.fetch(cx).await?;
+                sendable(&token).map_err(|invalid| {
+                    Error::configuration(format!("{} {invalid}", fetcher.named()))
+                        .with_param(fetcher.param)
+                })?;
+                Some(token)
+            }
+            Some(Authorization::Fixed(token)) => Some(token.clone()),
+            None => None,
+        };
+        let mut headers = vec![("accept", "application/json".into())];
+        headers.extend(token.map(|token| ("authorization", token)));
+        Ok(Get::new(local(), self.endpoint.clone(), headers))
     }
 
     /// Refuses a name that leads elsewhere; its address could change at any time.
@@ -288,7 +343,7 @@ impl Container {
     }
 }
 
-async fn build(params: Params, _: Setup) -> Result<Container, Error> {
+pub(super) async fn build(params: Params, _: Setup) -> Result<Container, Error> {
     params.validate()?;
     let variables = &Variables::Process;
     Ok(Container {
@@ -315,24 +370,8 @@ impl RefreshStrategy for Container {
     }
 
     async fn refresh(&self, cx: &RefreshContext) -> Result<TemporaryCredentials, Error> {
-        self.check_host().await?;
-        let token = match &self.authorization {
-            Some(Authorization::File(fetcher)) => {
-                let token = fetcher.fetch(cx).await?;
-                sendable(&token).map_err(|invalid| {
-                    Error::configuration(format!("{} {invalid}", fetcher.named()))
-                        .with_param(fetcher.param)
-                })?;
-                Some(token)
-            }
-            Some(Authorization::Fixed(token)) => Some(token.clone()),
-            None => None,
-        };
-        let mut headers = vec![("accept", "application/json".into())];
-        headers.extend(token.map(|token| ("authorization", token)));
-        let request = Get::new(local(), self.endpoint.clone(), headers);
         let what = "the container's credentials";
-        let answer = request.send(what).await?;
+        let answer = self.request(cx).await?.send(what).await?;
         if !answer.is_success() {
             return Err(answer.refusal(
                 what,
@@ -350,6 +389,23 @@ impl RefreshStrategy for Container {
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("endpoint", self.shown()))
+    }
+
+    /// A task of ECS, by the id of its credentials, which no other task has; a pod of EKS, by its
+    /// token. Another endpoint may give out whatever it likes, and a token that is fixed may be
+    /// anybody's.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let told =
+            Fingerprint::new(METHOD).with("endpoint_sha256", sha256(&self.endpoint.to_string())?);
+        match &self.authorization {
+            None if is_task(&self.endpoint) => Some(told),
+            Some(Authorization::File(file))
+                if address(&self.endpoint).is_some_and(|address| EKS.contains(&address)) =>
+            {
+                Some(told.with("asker", pod(file.at_hand()?.expose())?))
+            }
+            _ => None,
+        }
     }
 
     fn static_stability(&self) -> bool {

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use brs_core::kit::{PerProcess, origin};
 use brs_core::{
-    Clock, Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    Clock, Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
     TemporaryCredentials,
 };
 use http::{HeaderValue, Method};
@@ -28,10 +28,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::environment::{Reader, Variables, machine as environment, profiles};
+use crate::environment::settings::boolean;
+use crate::environment::{Place, Reader, Variables, machine as environment, profiles};
 use crate::methods::machine;
 use crate::proof::get::{Answer, Get, local};
 use crate::proof::remote::is_url;
+use crate::request::fingerprint::sha256;
 use crate::request::validate::{self, Invalid};
 
 const METHOD: &str = <Params as brs_core::MethodParams>::METHOD;
@@ -227,19 +229,19 @@ impl Imds {
     }
 }
 
-async fn build(params: Params, setup: Setup) -> Result<Imds, Error> {
+pub(super) async fn build(params: Params, setup: Setup) -> Result<Imds, Error> {
     params.validate()?;
     let variables = &Variables::Process;
-    if variables
-        .get(DISABLED)?
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    {
-        return Err(Error::configuration(format!(
-            "`{DISABLED}` is `true`, and the method `imds` needs the instance metadata service: unset it, or use \
-             another method"
-        ))
-        .with_param(DISABLED)
-        .unrecoverable());
+    let disabled = variables.get(DISABLED)?;
+    let problem = match disabled.as_deref().map(boolean) {
+        None | Some(Some(false)) => None,
+        Some(Some(true)) => Some(
+            "is `true`, and the method `imds` needs the instance metadata service: unset it, or use another method",
+        ),
+        Some(None) => Some("is not a boolean: it must be `true` or `false`"),
+    };
+    if let Some(problem) = problem {
+        return Err(Place::variable(DISABLED).wrong(problem));
     }
     let endpoint = match params.endpoint {
         Some(endpoint) => endpoint,
@@ -305,6 +307,17 @@ impl RefreshStrategy for Imds {
     async fn identity(&self, credentials: &TemporaryCredentials) -> Result<Identity, Error> {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("endpoint", self.shown()))
+    }
+
+    /// The role of that name on this machine. Without a name it is whatever role is attached when
+    /// the service is asked, which nobody can tell in advance.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(
+            Fingerprint::new(METHOD)
+                .with("endpoint_sha256", sha256(&self.endpoint)?)
+                .with("role_name", self.role_name.as_ref()?)
+                .with("machine", machine::told()?),
+        )
     }
 
     fn static_stability(&self) -> bool {

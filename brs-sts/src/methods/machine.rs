@@ -1,5 +1,5 @@
 //! What the methods `container` and `imds` share: reading the credentials that this machine's
-//! endpoints answer with.
+//! endpoints answer with, and telling this machine from others.
 
 use brs_core::kit::{clean, zeroize_value};
 use brs_core::{Error, TemporaryCredentials};
@@ -37,6 +37,16 @@ pub(crate) fn credentials(body: &[u8], place: &str) -> Result<TemporaryCredentia
     result
 }
 
+/// What tells this machine, since it was started, and this network of its own from all others: the
+/// ids that the Linux kernel gives them. `None` on other systems. A host's name would not do: many
+/// hosts have the same.
+pub(crate) fn told() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let network = std::fs::read_link("/proc/self/ns/net").ok()?;
+    let (boot, network) = (boot.trim(), network.to_str()?);
+    (!boot.is_empty()).then(|| format!("{boot} {network}"))
+}
+
 fn refused(place: &str, code: &str, message: &str) -> Error {
     let (code, message) = (clean(code, &[]), clean(message, &[]));
     let hint = match code.as_str() {
@@ -55,6 +65,9 @@ fn refused(place: &str, code: &str, message: &str) -> Error {
     ))
     .with_code(code)
 }
+
+#[cfg(test)]
+mod beside_the_sdk;
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,9 @@ use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_root::builders::AssumeRootFluentBuilder;
 use aws_sdk_sts::types::PolicyDescriptorType;
 use brs_core::kit::is_account_id;
-use brs_core::{Error, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials};
+use brs_core::{
+    Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, Setup, TemporaryCredentials,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,6 +36,7 @@ use crate::data;
 use crate::environment::origins::Origins;
 use crate::methods::inherit;
 use crate::request::client::StsClient;
+use crate::request::fingerprint::seconds;
 use crate::request::validate::{self, Invalid};
 use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
@@ -249,6 +252,21 @@ impl RefreshStrategy for Root {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("target_principal", self.target_principal())
             .with_detail("task_policy_arn", self.task_policy_arn()))
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(
+            self.caller
+                .connection
+                .tell(METHOD)?
+                .with("target_principal", self.target_principal())
+                .with("task_policy_arn", self.task_policy_arn())
+                .with("duration", seconds(self.params.duration)),
+        )
     }
 
     fn static_stability(&self) -> bool {

@@ -24,6 +24,7 @@
 //! ```
 
 mod source;
+mod subject;
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +33,8 @@ use async_trait::async_trait;
 use aws_sdk_sts::operation::assume_role_with_saml::builders::AssumeRoleWithSAMLFluentBuilder;
 use aws_sdk_sts::types::PolicyDescriptorType;
 use brs_core::{
-    Error, Identity, RefreshContext, RefreshStrategy, SecretString, Setup, TemporaryCredentials,
+    Error, Fingerprint, Identity, RefreshContext, RefreshStrategy, SecretString, Setup,
+    TemporaryCredentials,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,6 +45,7 @@ use crate::environment::origins::Origins;
 use crate::methods::inherit;
 use crate::proof::{Fetcher, USUAL_LIMIT};
 use crate::request::client::StsClient;
+use crate::request::fingerprint::{seconds, sha256, some};
 use crate::request::validate::{self, Invalid};
 use crate::sts::call::{Asked, Caller};
 use crate::sts::connect::{Connection, Signed, connect};
@@ -303,6 +306,26 @@ impl RefreshStrategy for Saml {
         Ok(Identity::new(METHOD, SOURCE, credentials.access_key_id())
             .with_detail("role_arn", self.role_arn())
             .with_detail("provider_arn", self.provider_arn()))
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let assertion = self.assertions.at_hand()?;
+        let params = &self.params;
+        Some(
+            self.caller
+                .connection
+                .tell(METHOD)?
+                .with("role_arn", self.role_arn())
+                .with("provider_arn", self.provider_arn())
+                .with("policy_arns", some(&params.policy_arns))
+                .with("policy_sha256", sha256(&params.policy)?)
+                .with("duration", seconds(params.duration))
+                .with("asker", subject::of(assertion.expose())?),
+        )
     }
 
     fn static_stability(&self) -> bool {

@@ -302,6 +302,10 @@ impl RefreshStrategy for SessionToken {
         })
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         let told = self.caller.connection.tell(METHOD)?;
         Some(

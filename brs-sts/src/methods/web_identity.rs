@@ -522,6 +522,10 @@ impl RefreshStrategy for WebIdentity {
         })
     }
 
+    fn endpoint(&self) -> Option<&str> {
+        Some(&self.caller.connection.place)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         let token = self.token.at_hand()?;
         let params = &self.params;

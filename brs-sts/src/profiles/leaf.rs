@@ -271,6 +271,10 @@ fn explained(profile: &str, leaf: &Leaf, error: CredentialsError) -> Credentials
         Leaf::Login(_) => "its console login".to_owned(),
         _ => "its source".to_owned(),
     };
+    #[cfg(feature = "login")]
+    if let (Leaf::Login(_), Some(own)) = (leaf, login::not_renewed(profile, &error)) {
+        return CredentialsError::provider_error(own);
+    }
     match &error {
         _ if matches!(leaf, Leaf::Login(_)) && sso::is_ended_login(&error) => {
             CredentialsError::provider_error(sso::login_needed(

@@ -16,8 +16,14 @@ use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_signin::operation::create_o_auth2_token::CreateOAuth2TokenError;
+use aws_sdk_signin::types::OAuth2ErrorCode;
 use brs_core::kit::path::expanded;
+use brs_core::kit::{find, with_cause};
 use brs_core::{Blocking, Clock as _, Error, SystemClock};
+
+use crate::environment::profiles::shown_name;
+use crate::profiles::sso;
 
 const FOLDER: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 const LOCK: &str = "brs.lock";
@@ -39,6 +45,50 @@ pub(super) async fn credentials(
     login.build().provide_credentials().await
 }
 
+/// What it means that AWS Sign-In did not renew a login; `None` for any other failure.
+pub(super) fn not_renewed(profile: &str, error: &CredentialsError) -> Option<Error> {
+    let refusal = find::<CreateOAuth2TokenError>(error)?;
+    let why = match refusal {
+        CreateOAuth2TokenError::AccessDeniedException(refusal) => Some(refusal.error()),
+        CreateOAuth2TokenError::ValidationException(refusal) => Some(refusal.error()),
+        _ => None,
+    };
+    let login = format!("the console login of the profile `{}`", shown_name(profile));
+    let out = match (refusal, why) {
+        (
+            _,
+            Some(
+                OAuth2ErrorCode::TokenExpired
+                | OAuth2ErrorCode::UserCredentialsChanged
+                | OAuth2ErrorCode::AuthcodeExpired
+                | OAuth2ErrorCode::OauthInvalidGrant,
+            ),
+        ) => sso::login_needed(profile, "console login", "aws login"),
+        (_, Some(OAuth2ErrorCode::InsufficientPermissions)) => Error::request(format!(
+            "AWS Sign-In may not renew {login}: its user or role needs `signin:CreateOAuth2Token`, which is in the \
+             managed policy `SignInLocalDevelopmentAccess`"
+        ))
+        .unrecoverable(),
+        (CreateOAuth2TokenError::TooManyRequestsError(_), _) => {
+            Error::request(format!("AWS Sign-In is throttling the renewal of {login}")).throttled()
+        }
+        (CreateOAuth2TokenError::InternalServerException(_), _) => Error::request(format!(
+            "AWS Sign-In failed to renew {login} with an error on its side"
+        ))
+        .retryable(),
+        _ => Error::request(format!(
+            "AWS Sign-In did not renew {login}: check the network and `AWS_ENDPOINT_URL_SIGNIN`; if that does not \
+             help, run `aws login --profile {}`",
+            shown_name(profile)
+        )),
+    };
+    let out = match refusal.meta().code() {
+        Some(code) => out.with_code(code),
+        None => out,
+    };
+    Some(with_cause(out, error, &[]))
+}
+
 /// Where the SDK keeps logins.
 fn folder() -> PathBuf {
     match std::env::var_os(FOLDER) {
@@ -51,11 +101,15 @@ fn folder() -> PathBuf {
 async fn turn(folder: &Path) -> Result<Option<File>, Error> {
     let (place, clock) = (Blocking::new(), SystemClock::new());
     let began = clock.monotonic();
+    let mut is_told = false;
     loop {
         let path = folder.join(LOCK);
         match place.run(move || lock(&path)).await? {
             Ok(file) => return Ok(Some(file)),
             Err(TryLockError::WouldBlock) if clock.monotonic() - began < PATIENCE => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::debug!("another process has the console login: waiting for it");
+                }
                 clock.sleep(PAUSE).await;
             }
             Err(TryLockError::WouldBlock) => {

@@ -1,4 +1,5 @@
-//! When a JSON web token expires, by its own word. Nothing is verified: that is AWS's part.
+//! What a JSON web token says of itself, such as when it expires. Nothing is verified: that is AWS's
+//! part.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,6 +7,16 @@ use zeroize::Zeroizing;
 
 /// The token's `exp`; `None` for what is not a JSON web token, or one without it.
 pub(crate) fn expiration(token: &str) -> Option<SystemTime> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let claims: Claims = claims(token)?;
+    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(claims.exp).ok()?)
+}
+
+/// The token's claims; `None` for what is not a JSON web token, or has others.
+pub(crate) fn claims<T: serde::de::DeserializeOwned>(token: &str) -> Option<T> {
     let mut parts = token.split('.');
     let (Some(_), Some(payload), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -14,12 +25,7 @@ pub(crate) fn expiration(token: &str) -> Option<SystemTime> {
     };
     let payload = Zeroizing::new(standard_base64(payload));
     let payload = Zeroizing::new(aws_smithy_types::base64::decode(payload.as_str()).ok()?);
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        exp: f64,
-    }
-    let claims: Claims = serde_json::from_slice(&payload).ok()?;
-    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(claims.exp).ok()?)
+    serde_json::from_slice(&payload).ok()
 }
 
 /// The alphabet and padding that the decoder reads.

@@ -4,6 +4,7 @@
 //! their errors become sources, is `shown.rs`'s: requests and raw answers hold credentials.
 
 mod class;
+mod words;
 
 use std::error::Error as StdError;
 use std::io;

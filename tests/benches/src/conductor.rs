@@ -25,7 +25,7 @@ use crate::results::{Results, RowResults};
 use crate::sim::plot;
 use crate::stopwatch::Stopwatch;
 use crate::subject::{REGION, Shifted};
-use crate::{Failure, Figures, goals, outside, report};
+use crate::{Failure, Figures, goals, outside, printer, report};
 
 /// How long one measured process may last.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -64,6 +64,9 @@ pub struct Options {
     /// The interpreter with the peers installed
     #[arg(long)]
     pub python: Option<PathBuf>,
+    /// The AWS CLI v2
+    #[arg(long)]
+    pub aws_cli: Option<PathBuf>,
     /// For the report's head: `NAME=VALUE`
     #[arg(long)]
     pub fact: Vec<String>,
@@ -234,6 +237,9 @@ fn measure(options: &Options, row: &Row, peer: &str, by: By) -> Result<Figures, 
         .allowed_skew(Duration::MAX)
         .start();
     (row.before)(&aws);
+    if by == By::Printer {
+        return printer::measure(peer, options, &aws);
+    }
     // Of criterion's earlier figures none is to be taken for this one's.
     let criterion = options.out.join("criterion");
     if criterion.exists() {
@@ -271,6 +277,9 @@ fn measure(options: &Options, row: &Row, peer: &str, by: By) -> Result<Figures, 
     }
     command
         .env("BENCH_OUT", &options.out)
+        .env("BENCH_PROGRAMS", &options.programs)
+        .env("BENCH_SCRIPTS", &scripts)
+        .envs(options.python.iter().map(|path| ("BENCH_PYTHON", path)))
         .env("BENCH_ENDPOINT", aws.endpoint_url())
         .env("CRITERION_HOME", &criterion)
         .env("AWS_ENDPOINT_URL_STS", aws.endpoint_url())

@@ -8,21 +8,25 @@
 //!
 //! - measured processes: [`micro`] (nanoseconds a call), [`storm`] (thousands of callers),
 //!   [`sessions`] (what sessions and clients cost), [`masses`] (thousands of sessions due together,
-//!   and recovery), [`pool`] (a pool against an STS that throttles), [`sim`] (a simulated day of a
-//!   fleet), [`iot`] (refreshes over mutual TLS), [`mqtt`] (connections and messages);
-//!   Python's counterparts are in `python/`, whole programs in `programs/`. [`subject`] opens what
-//!   is measured, [`stopwatch`] is the only file that reads clocks.
+//!   and recovery), [`pool`] (a pool against an STS that throttles), [`host_cache`] (processes of a
+//!   host), [`fleet`] (hosts with a store), [`sim`] (a simulated day of a fleet), [`iot`] (refreshes
+//!   over mutual TLS), [`mqtt`] (connections and messages); Python's counterparts are in `python/`,
+//!   whole programs in `programs/`. [`subject`] opens what is measured, [`stopwatch`] is the only
+//!   file that reads clocks.
 //! - conductor: [`plan`] says what is measured, how often and beside whom; [`conductor`] runs it;
 //!   [`outside`] measures what is no measurement of ours (whole programs, instruction counts,
-//!   builds); [`results`], [`goals`] and [`report`] are what comes of it.
+//!   builds), [`printer`] programs that print credentials; [`results`], [`goals`] and [`report`] are what comes of it.
 //!
 //! Peers: `sdk` is the AWS SDK for Rust as its documentation says (`AssumeRoleProvider`, lazy
 //! identity cache), `python` is boto3-refresh-session, `botocore` the engine beneath it; `bare` is
 //! the least code that could do the same thing. For MQTT they are `rumqttc`, which is rumqttc-next
 //! alone, and `awscrt`, AWS's own client, through awsiotsdk.
 
+mod children;
 pub mod conductor;
+pub mod fleet;
 pub mod goals;
+pub mod host_cache;
 pub mod iot;
 pub mod masses;
 pub mod micro;
@@ -30,6 +34,7 @@ pub mod mqtt;
 pub mod outside;
 pub mod plan;
 pub mod pool;
+pub mod printer;
 pub mod report;
 pub mod results;
 pub mod sessions;

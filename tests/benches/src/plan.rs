@@ -21,6 +21,8 @@ pub enum By {
     Program(&'static str),
     /// `python/process.py`, the same.
     PythonProgram,
+    /// A program that prints credentials, many times from its start to its end.
+    Printer,
     /// A build from clean of the program with that feature.
     Build(&'static str),
 }
@@ -65,7 +67,7 @@ fn slow_and_short(aws: &EmbeddedAws) {
 }
 
 /// All rows in the report's order.
-pub const ROWS: [Row; 19] = [
+pub const ROWS: [Row; 22] = [
     Row {
         id: "guard",
         title: "Current set, looked at in place",
@@ -249,6 +251,38 @@ pub const ROWS: [Row; 19] = [
                half of them get one.",
     },
     Row {
+        id: "host_cache",
+        title: "Processes of a host that want the same role",
+        measured: &[
+            ("brs", By::Case),
+            ("sdk", By::Case),
+            ("botocore", By::Case),
+            ("brs_200", By::Case),
+        ],
+        rounds: (1, 3),
+        before: at_once,
+        at_gate: at_once,
+        note: "Whole programs. `together_…`: 50 of them, in a quick run 20 (`brs_200`: 200), with an empty cache ask \
+               at the same time; keys are the different ones that they print. `first_ms`: one, with an empty cache; \
+               `next_…`: one that finds the set of another one, from its start to its end. `botocore` has the AWS \
+               CLI's cache (`~/.aws/cli/cache`), which is botocore's `JSONFileCache`; `sdk` is the bare program, \
+               without a cache.",
+    },
+    Row {
+        id: "fleet",
+        title: "8 hosts × 100 roles by a Redis, source 200 ms",
+        measured: &[("brs", By::Case), ("alone", By::Case)],
+        rounds: (1, 3),
+        before: slow,
+        at_gate: at_once,
+        note: "In a quick run 4 × 25. Each host is a process with a pool; `alone`: without the store. `fetch_…`: all \
+               hosts fetch all roles at the same time. `get_…`: sessions that have nothing get one role after the \
+               other, which the store has; `alone` calls the source. `renew_…`: all sets are due at one moment, and \
+               every session is asked twenty times a second; not ready is a caller that has to wait. An operation of \
+               the store may take half a second: `store_failures` took longer. `store_each_kb` is the memory of \
+               Redis for each role, `resident_each_kb` that of a host.",
+    },
+    Row {
         id: "recovery",
         title: "From the source's recovery to the first usable set",
         measured: &[("brs", By::Case), ("uniform", By::Case)],
@@ -299,6 +333,21 @@ pub const ROWS: [Row; 19] = [
                binary holds of each.",
     },
     Row {
+        id: "command",
+        title: "`brs credential-process` with a warm cache of the host",
+        measured: &[
+            ("brs", By::Printer),
+            ("file", By::Printer),
+            ("aws_cli", By::Printer),
+        ],
+        rounds: (3, 9),
+        before: at_once,
+        at_gate: at_once,
+        note: "`file` is a bare program that prints a file as long. `aws_cli` is `aws configure export-credentials` of \
+               the AWS CLI v2, for keys in the credentials file. Each is run once, and then thirty times; the median \
+               counts.",
+    },
+    Row {
         id: "iot",
         title: "`iot`: refresh over mutual TLS",
         measured: &[
@@ -336,6 +385,7 @@ pub const ROWS: [Row; 19] = [
             ("sdk", By::Build("sdk")),
             ("brs", By::Build("sts")),
             ("brs_iot", By::Build("iot")),
+            ("brs_anywhere", By::Build("anywhere")),
             ("brs_custom", By::Build("custom")),
         ],
         rounds: (0, 1),

@@ -116,7 +116,7 @@ fn ask(line: &str) -> Result<String, Failure> {
 }
 
 /// How often the source was called.
-fn source_calls() -> Result<f64, Failure> {
+pub(crate) fn source_calls() -> Result<f64, Failure> {
     Ok(ask("@calls")?.trim().parse()?)
 }
 

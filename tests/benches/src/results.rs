@@ -116,7 +116,7 @@ impl Results {
     ///
     /// If the file cannot be written.
     pub fn keep(&self, file: &Path) -> Result<(), Failure> {
-        let mut text = serde_json::to_string(self)?;
+        let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         Ok(fs::write(file, text)?)
     }

@@ -154,7 +154,8 @@ mod tests {
         let (alone, host, fleet) = (calls("brs"), calls("brs_host"), calls("brs_fleet"));
         // 400 sets, each replaced every 43 minutes or so, but in the outage.
         assert!((11_000.0..15_000.0).contains(&alone), "{alone}");
-        assert!((alone / 11.0..alone / 9.0).contains(&host), "{host}");
+        // A tenth, a little more often: those who share spread their renewals.
+        assert!((alone / 11.0..alone / 8.0).contains(&host), "{host}");
         // The store is dead for one hour of 24, in which each host calls by itself.
         let expected = alone / 20.0 * 22.0 / 23.0 + alone / 23.0;
         assert!((expected * 0.7..expected * 1.6).contains(&fleet), "{fleet}");

@@ -5,9 +5,11 @@
 //! methods, `base` for a method that gives out its base credentials, `data` for the method in
 //! `PROBE_METHOD` with the parameters in `PROBE_DATA`, as JSON), an STS endpoint (`-` for the
 //! region's own) and, optionally, a profile; with `--build` among them the session is only built,
-//! with `--fetch` only refreshed, twice. The variable `PROBE_MFA` holds the secret of an MFA
-//! device, or `prompt`; `PROBE_CLIENT` the settings of the STS client as JSON. Prints the region
-//! and who the session is, from the last role to the first; or the error.
+//! with `--fetch` only refreshed, twice, with `--steps` refreshed for each line `refresh` of the
+//! standard input and asked for its credentials for any other, with one line of output each. With
+//! the variable `PROBE_LOG` everything is logged to the standard error. The variable `PROBE_MFA`
+//! holds the secret of an MFA device, or `prompt`; `PROBE_CLIENT` the settings of the STS client as
+//! JSON. Prints the region and who the session is, from the last role to the first; or the error.
 
 use std::process::ExitCode;
 
@@ -65,6 +67,13 @@ brs::register_method! {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::var_os("PROBE_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+    }
     let (flags, arguments): (Vec<_>, Vec<_>) = std::env::args()
         .skip(1)
         .partition(|text| text.starts_with("--"));
@@ -141,6 +150,10 @@ async fn main() -> ExitCode {
             session.refresh().await?;
             return Ok(region);
         }
+        if flags.iter().any(|flag| flag == "--steps") {
+            steps(&session).await;
+            return Ok(region);
+        }
         let identity = session.whoami().await?;
         let hops = std::iter::once(&identity).chain(identity.chain.iter().rev());
         let arns: Vec<_> = hops
@@ -154,18 +167,33 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let recovery = if error.is_unrecoverable() {
-                " unrecoverable"
-            } else {
-                ""
-            };
-            let code = error.code().unwrap_or_default();
-            println!(
-                "{}{recovery} error: {error} {:?} {code}",
-                error.kind(),
-                error.details()
-            );
+            println!("{}", shown(&error));
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn shown(error: &Error) -> String {
+    let recovery = if error.is_unrecoverable() {
+        " unrecoverable"
+    } else {
+        ""
+    };
+    let code = error.code().unwrap_or_default();
+    let (kind, details) = (error.kind(), error.details());
+    format!("{kind}{recovery} error: {error} {details:?} {code}")
+}
+
+async fn steps(session: &RefreshableSession) {
+    for line in std::io::stdin().lines() {
+        let found = match line.as_deref() {
+            Ok("refresh") => session.refresh().await,
+            Ok(_) => session.credentials().await,
+            Err(_) => return,
+        };
+        match found {
+            Ok(set) => println!("ok {}", set.access_key_id()),
+            Err(error) => println!("{}", shown(&error)),
         }
     }
 }

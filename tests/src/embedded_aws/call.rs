@@ -53,8 +53,7 @@ impl Call {
 
     pub(super) fn action(&self) -> &str {
         match self.service() {
-            Service::Portal if self.parts.uri.path() == sso::TOKEN_PATH => sso::TOKEN_ACTION,
-            Service::Portal => sso::ACTION,
+            Service::Portal => sso::action(self.parts.uri.path()).unwrap_or_default(),
             Service::S3 => s3::action(self),
             Service::DynamoDb => dynamodb::action(self),
             Service::Sts => self.parameter("Action").unwrap_or_default(),
@@ -64,7 +63,7 @@ impl Call {
     /// Whose business this is: IAM Identity Center has paths of its own, for the others requests
     /// are signed.
     pub(super) fn service(&self) -> Service {
-        if [sso::PATH, sso::TOKEN_PATH].contains(&self.parts.uri.path()) {
+        if sso::action(self.parts.uri.path()).is_some() {
             return Service::Portal;
         }
         match Authorization::of(self)

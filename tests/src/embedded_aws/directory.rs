@@ -94,6 +94,7 @@ pub(crate) struct Directory {
     pub(crate) saml_assertions: HashMap<String, SamlAssertion>,
     pub(crate) member_accounts: HashSet<String>,
     pub(crate) sso_logins: HashSet<String>,
+    pub(super) sso_devices: super::sso::device::Devices,
     /// Refresh tokens, each with the access token that it is good for.
     pub(crate) sso_renewals: HashMap<String, String>,
     secrets: Vec<String>,
@@ -194,6 +195,11 @@ impl Directory {
         {
             key.revoked |= role(&key.principal) == of;
         }
+    }
+
+    pub(crate) fn arn_of(&self, access_key_id: &str) -> Option<String> {
+        let key = self.keys.get(access_key_id)?;
+        Some(key.principal.arn.clone())
     }
 
     pub(crate) fn is_revoked(&self, access_key_id: &str) -> bool {

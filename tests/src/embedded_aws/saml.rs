@@ -1,6 +1,8 @@
 //! AssumeRoleWithSAML: a role for who has an identity provider's assertion. Not signed.
 //!
-//! The signature of an assertion is not computed: one is good if this server has made it.
+//! The signature of an assertion is not computed: one is good if this server has made it. The words
+//! of the refusals are AWS's: those of IAM's guide ("Troubleshoot SAML federation") and, with the
+//! service behind STS that they name, those that users have reported.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +14,7 @@ use super::directory::{Inherited, SamlAssertion};
 use super::error::AwsError;
 use super::gate::{Gate, enter};
 use super::policy;
-use super::server::State;
+use super::server::{State, request_id};
 use super::sts::{ALLOWED_SECONDS, Answer, granted, role, write_session};
 use super::validate::{PRINCIPAL_ARN, SAML_ASSERTION, duration};
 use super::xml::element;
@@ -36,18 +38,28 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     let now = state.now();
 
     let invalid = |message: &str| AwsError::new(400, "InvalidIdentityToken", message);
+    let behind = |message: &str, code: &str| {
+        invalid(&format!(
+            "{message} (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: {code}; Request ID: {}; \
+             Proxy: null)",
+            request_id()
+        ))
+    };
     if aws_smithy_types::base64::decode(text).is_err() {
-        return Err(invalid("Invalid base64 SAMLResponse"));
+        let code = "AuthSamlInvalidSamlResponseException";
+        return Err(behind("Invalid base64 SAMLResponse", code));
     }
     let mut directory = state.directory();
     if !directory.saml_providers.contains(provider) {
-        return Err(invalid("Specified provider doesn't exist"));
+        let code = "AuthSamlManifestNotFoundException";
+        return Err(behind("Specified provider doesn't exist", code));
     }
     let Some(assertion) = directory.saml_assertions.get(text).cloned() else {
         return Err(invalid("Response signature invalid"));
     };
     if assertion.provider_arn != provider {
-        return Err(invalid("Issuer not present in specified provider"));
+        let code = "AuthSamlInvalidSamlResponseException";
+        return Err(behind("Issuer not present in specified provider", code));
     }
     if now > assertion.issued_at + REDEEMABLE {
         return Err(AwsError::new(
@@ -56,7 +68,12 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
             "Token must be redeemed within 5 minutes of issuance",
         ));
     }
-    if assertion.role_arn != role.arn || !directory.may_assume(&role) {
+    if assertion.role_arn != role.arn {
+        return Err(invalid(
+            "SAML Assertion doesn't contain the requested Role and Metadata in the attributes",
+        ));
+    }
+    if !directory.may_assume(&role) {
         return Err(AwsError::not_authorized(ACTION));
     }
     let granted = granted(requested, directory.conditions(role.arn).max_duration)?;

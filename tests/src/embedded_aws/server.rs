@@ -253,7 +253,7 @@ async fn answer(
         Ok(Answer::Drop) => return Err(Dropped),
         Err(error) => {
             let body = match service {
-                Service::Portal if call.action() == sso::TOKEN_ACTION => error.oauth(),
+                Service::Portal if call.action() != sso::ACTION => error.oauth(),
                 Service::Portal => error.json(),
                 Service::S3 => s3::error(&error, &request_id),
                 Service::DynamoDb => dynamodb::error(&error),

@@ -1,6 +1,6 @@
 //! IAM Identity Center: its portal has role credentials for who has logged in, its token service
 //! renews logins. Both speak JSON and are not signed; the portal takes a bearer token, the token
-//! service a refresh token, which is used up.
+//! service a refresh token, which is used up. `device` makes logins by device authorization.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,6 +12,8 @@ use super::error::AwsError;
 use super::gate::{Gate, enter};
 use super::server::State;
 use super::sts::Answer;
+
+pub(super) mod device;
 
 /// The path of GetRoleCredentials, and what the log calls it.
 pub(super) const PATH: &str = "/federation/credentials";
@@ -28,8 +30,11 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 const LOGIN_SECONDS: u64 = 8 * 3600;
 
 pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsError> {
-    if call.action() == TOKEN_ACTION {
-        return renew(state, call).await;
+    match call.action() {
+        device::REGISTER_ACTION => return device::register(state, call).await,
+        device::START_ACTION => return device::start(state, call).await,
+        TOKEN_ACTION => return create_token(state, call).await,
+        _ => {}
     }
     let entry = match enter(state, call, "anonymous").await {
         Gate::Answered(answer) => return answer,
@@ -77,26 +82,64 @@ pub(super) async fn respond(state: &State, call: &Call) -> Result<Answer, AwsErr
     Ok(Answer::Json(body.to_string()))
 }
 
-async fn renew(state: &State, call: &Call) -> Result<Answer, AwsError> {
+/// The action of a path; `None` for a path of others.
+pub(super) fn action(path: &str) -> Option<&'static str> {
+    Some(match path {
+        PATH => ACTION,
+        TOKEN_PATH => TOKEN_ACTION,
+        device::REGISTER_PATH => device::REGISTER_ACTION,
+        device::START_PATH => device::START_ACTION,
+        _ => return None,
+    })
+}
+
+/// The fields of a request in JSON.
+struct Asked(serde_json::Value);
+
+impl Asked {
+    fn of(call: &Call) -> Result<Self, AwsError> {
+        let asked = serde_json::from_slice(&call.body);
+        asked.map(Self).map_err(|_| invalid("not JSON"))
+    }
+
+    /// A field that is a text and not empty.
+    fn text(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).and_then(serde_json::Value::as_str);
+        value.filter(|text| !text.is_empty())
+    }
+}
+
+fn invalid(problem: &str) -> AwsError {
+    AwsError::new(400, "InvalidRequestException", problem)
+}
+
+async fn create_token(state: &State, call: &Call) -> Result<Answer, AwsError> {
     if let Gate::Answered(answer) = enter(state, call, "anonymous").await {
         return answer;
     }
-    let invalid = |problem| AwsError::new(400, "InvalidRequestException", problem);
-    let asked: serde_json::Value =
-        serde_json::from_slice(&call.body).map_err(|_| invalid("not JSON"))?;
-    let field = |name| {
-        asked
-            .get(name)
-            .and_then(serde_json::Value::as_str)
-            .filter(|text| !text.is_empty())
-    };
-    let (Some("refresh_token"), Some(_), Some(_)) =
-        (field("grantType"), field("clientId"), field("clientSecret"))
-    else {
+    let asked = Asked::of(call)?;
+    let (Some(grant), Some(_), Some(_)) = (
+        asked.text("grantType"),
+        asked.text("clientId"),
+        asked.text("clientSecret"),
+    ) else {
         return Err(invalid("grantType, clientId and clientSecret are required"));
     };
+    match grant {
+        "refresh_token" => renew(state, &asked),
+        device::GRANT => device::token(state, &asked),
+        _ => Err(AwsError::new(
+            400,
+            "UnsupportedGrantTypeException",
+            "Grant type is not supported",
+        )),
+    }
+}
+
+fn renew(state: &State, asked: &Asked) -> Result<Answer, AwsError> {
     let mut directory = state.directory();
-    let (refresh_token, access_token) = field("refreshToken")
+    let (refresh_token, access_token) = asked
+        .text("refreshToken")
         .and_then(|token| directory.sso_renewals.remove_entry(token))
         .ok_or_else(|| {
             AwsError::new(

@@ -43,3 +43,17 @@ async fn a_server_that_restarts_its_connections_is_called_again() {
     session.refresh().await.unwrap();
     assert_eq!(bench.anywhere.calls(), 3);
 }
+
+#[tokio::test]
+async fn in_a_pool_every_call_has_a_permit_of_the_limiter() {
+    let bench = std::sync::Arc::new(Bench::new());
+    bench.anywhere.fail_always(Some(Failure::Status(503)));
+    let (of_pool, clock) = (std::sync::Arc::clone(&bench), Brisk(bench.clock.clone()));
+    let pool = brs::SessionPool::builder(move |_: &u32| of_pool.params())
+        .options(move |session| session.clock(clock.clone()))
+        .build();
+    pool.get(&1).unwrap().credentials().await.unwrap_err();
+    let calls = bench.anywhere.calls();
+    assert!(calls > 1, "the pool tries again");
+    assert_eq!(pool.limiter().status().calls, calls as u64);
+}

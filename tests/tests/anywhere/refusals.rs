@@ -2,7 +2,7 @@
 //! shows it.
 
 use brs::roles_anywhere::RolesAnywhere;
-use brs::{ErrorKind, RefreshStrategy as _};
+use brs::{ErrorKind, Recovery, RefreshStrategy as _};
 use brs_tests::embedded_aws::Failure;
 
 use super::*;
@@ -319,5 +319,250 @@ async fn nothing_secret_is_shown() {
     secrets.push("passphrase-hush".to_owned());
     for secret in secrets {
         assert!(!shown.contains(&secret), "{shown}");
+    }
+}
+
+/// Status, code and message; the parameter that is blamed, what brs makes of it, and a piece of the
+/// remedy.
+type Refusal = (
+    u16,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Recovery,
+    &'static str,
+);
+
+const DENIED: &str = "AccessDeniedException";
+const UNABLE: &str = "Unable to assume role for arn:aws:iam::123456789012:role/backup";
+
+const REFUSALS: [Refusal; 25] = [
+    (
+        403,
+        DENIED,
+        "Untrusted signing certificate",
+        Some("certificate"),
+        Recovery::Person,
+        "`intermediates`",
+    ),
+    (
+        403,
+        DENIED,
+        "Untrusted Signing Certificate",
+        Some("certificate"),
+        Recovery::Person,
+        "`intermediates`",
+    ),
+    (
+        403,
+        DENIED,
+        "Untrusted certificate. Insufficient certificate",
+        Some("certificate"),
+        Recovery::Person,
+        "`digitalSignature`",
+    ),
+    (
+        403,
+        DENIED,
+        "Certificate revoked",
+        Some("certificate"),
+        Recovery::Person,
+        "list-crls",
+    ),
+    (
+        403,
+        DENIED,
+        "Certificate is expired",
+        Some("certificate"),
+        Recovery::Person,
+        "openssl x509 -noout -dates",
+    ),
+    (
+        403,
+        DENIED,
+        "Invalid signature",
+        None,
+        Recovery::Person,
+        "found the signature wrong",
+    ),
+    (
+        403,
+        DENIED,
+        UNABLE,
+        Some("role_arn"),
+        Recovery::Person,
+        "`sts:SetSourceIdentity`",
+    ),
+    (
+        403,
+        DENIED,
+        "Unable to assume role for arn:aws:iam::123456789012:role/backup. The requested DurationSeconds exceeds the \
+         MaxSessionDuration set for this role.",
+        Some("duration"),
+        Recovery::Person,
+        "set a shorter `duration`",
+    ),
+    (
+        403,
+        DENIED,
+        "Unable to assume role for arn:aws:iam::123456789012:role/backup. Some attributes failed to be mapped into \
+         session tags. Issuer: [  ]; Subject: [  ]; SAN: [ DNS/2 ]",
+        Some("certificate"),
+        Recovery::Person,
+        "attribute mappings",
+    ),
+    (
+        403,
+        DENIED,
+        "Not authorized to set roleSessionName.",
+        Some("role_session_name"),
+        Recovery::Person,
+        "--accept-role-session-name",
+    ),
+    (
+        403,
+        DENIED,
+        "Trust anchor is disabled",
+        Some("trust_anchor_arn"),
+        Recovery::Person,
+        "enable-trust-anchor",
+    ),
+    (
+        403,
+        DENIED,
+        "Profile is disabled",
+        Some("profile_arn"),
+        Recovery::Person,
+        "enable-profile",
+    ),
+    (
+        403,
+        DENIED,
+        "Instance properties are required by the profile",
+        Some("instance_properties"),
+        Recovery::Person,
+        "`requireInstanceProperties`",
+    ),
+    (
+        403,
+        DENIED,
+        "Role is not in the profile",
+        Some("role_arn"),
+        Recovery::Person,
+        "check its `roleArns`",
+    ),
+    (
+        403,
+        DENIED,
+        "Credential should be scoped to a valid region.",
+        Some("region"),
+        Recovery::Person,
+        "check the region in `trust_anchor_arn` and `endpoint_url`",
+    ),
+    (
+        403,
+        DENIED,
+        "Something new",
+        None,
+        Recovery::Person,
+        "(403): Something new",
+    ),
+    (
+        404,
+        "ResourceNotFoundException",
+        "Trust anchor not found",
+        Some("trust_anchor_arn"),
+        Recovery::Person,
+        "list-trust-anchors",
+    ),
+    (
+        404,
+        "ResourceNotFoundException",
+        "Profile not found",
+        Some("profile_arn"),
+        Recovery::Person,
+        "list-profiles",
+    ),
+    (
+        400,
+        "ValidationException",
+        "durationSeconds must be between 900 and 43200",
+        Some("duration"),
+        Recovery::Person,
+        "set a shorter `duration`",
+    ),
+    (
+        400,
+        "ValidationException",
+        "roleSessionName failed to satisfy constraint",
+        Some("role_session_name"),
+        Recovery::Person,
+        "leave `role_session_name` out",
+    ),
+    (
+        429,
+        "ThrottlingException",
+        "Rate exceeded",
+        None,
+        Recovery::Throttled,
+        "10 a second",
+    ),
+    (
+        400,
+        "TooManyRequestsException",
+        "Too many requests",
+        None,
+        Recovery::Throttled,
+        "10 a second",
+    ),
+    (
+        500,
+        "InternalServerException",
+        "",
+        None,
+        Recovery::Soon,
+        "failed (500): the call is retried",
+    ),
+    (
+        503,
+        "ServiceUnavailableException",
+        "",
+        None,
+        Recovery::Soon,
+        "failed (503): the call is retried",
+    ),
+    (
+        403,
+        DENIED,
+        "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z",
+        None,
+        Recovery::Later,
+        "check this machine's clock",
+    ),
+];
+
+#[tokio::test]
+async fn every_refusal_has_its_setting_its_recovery_and_its_remedy() {
+    let bench = Bench::new();
+    let session = bench.session(bench.params().max_attempts(1)).await;
+    for (status, code, message, param, recovery, remedy) in REFUSALS {
+        bench.anywhere.fail_always(Some(Failure::Error {
+            status,
+            code,
+            message: message.into(),
+        }));
+        let error = session.refresh().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request, "{error:?}");
+        assert_eq!(
+            (error.status(), error.code()),
+            (Some(status), Some(code)),
+            "{error:?}"
+        );
+        assert_eq!(
+            (error.param(), error.recovery()),
+            (param, recovery),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(remedy), "{remedy}: {error}");
     }
 }

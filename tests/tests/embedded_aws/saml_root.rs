@@ -59,32 +59,38 @@ async fn each_refusal_of_an_assertion_has_its_words() {
     let good = aws.issue_saml_assertion(ROLE, PROVIDER, "ann");
     let of_other = aws.issue_saml_assertion(ROLE, other_provider, "ann");
     let for_other = aws.issue_saml_assertion(other_role, PROVIDER, "ann");
-    let invalid = |message: &str| (400, "InvalidIdentityToken".to_owned(), message.to_owned());
-    for (call, expected) in [
-        (saml(&aws, "<xml/>"), invalid("Invalid base64 SAMLResponse")),
+    for (call, words) in [
         (
-            saml(&aws, "PHhtbC8+"),
-            invalid("Response signature invalid"),
+            saml(&aws, "<xml/>"),
+            "Invalid base64 SAMLResponse (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: \
+             AuthSamlInvalidSamlResponseException; Request ID: ",
         ),
+        (saml(&aws, "PHhtbC8+"), "Response signature invalid"),
         (
             saml(&aws, &good).principal_arn(other_provider),
-            invalid("Specified provider doesn't exist"),
+            "Specified provider doesn't exist (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: \
+             AuthSamlManifestNotFoundException; Request ID: ",
         ),
         (
             saml(&aws, &of_other),
-            invalid("Issuer not present in specified provider"),
+            "Issuer not present in specified provider (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error \
+             Code: AuthSamlInvalidSamlResponseException; Request ID: ",
         ),
         (
             saml(&aws, &for_other),
-            (
-                403,
-                "AccessDenied".to_owned(),
-                "Not authorized to perform sts:AssumeRoleWithSAML".to_owned(),
-            ),
+            "SAML Assertion doesn't contain the requested Role and Metadata in the attributes",
         ),
     ] {
-        assert_eq!(refusal(call.send().await), expected);
+        let (status, code, message) = refusal(call.send().await);
+        assert_eq!((status, code.as_str()), (400, "InvalidIdentityToken"));
+        assert!(message.starts_with(words), "{message}");
     }
+    aws.deny_role(other_role);
+    let expected = "Not authorized to perform sts:AssumeRoleWithSAML".to_owned();
+    assert_eq!(
+        refusal(saml(&aws, &for_other).role_arn(other_role).send().await),
+        (403, "AccessDenied".to_owned(), expected)
+    );
     for call in [
         saml(&aws, "abc"),
         saml(&aws, &"a".repeat(100_001)),

@@ -75,6 +75,13 @@ pub(crate) async fn check(store: &dyn CredentialStore, key: &str) {
     ) {
         assert!(std::time::Instant::now() < until, "it does not end");
     }
+
+    // Of any length.
+    let lease = store.lease(key, "c-1", Duration::MAX).await.unwrap();
+    assert!(matches!(lease, Lease::Held(_)));
+    // As a host leaves it whose clock is ahead, and which has crashed.
+    let lease = store.lease(key, "d-1", Duration::from_secs(1)).await;
+    assert!(matches!(lease.unwrap(), Lease::Held(_)));
 }
 
 #[tokio::test]

@@ -52,9 +52,17 @@ fn probe(aws: &EmbeddedAws, method: &str, environment: &[(&str, &str)]) -> (bool
         .env("AWS_REGION", "eu-west-1")
         .env("AWS_CONFIG_FILE", "/nonexistent/config")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+        .env("PROBE_LOG", "1")
         .envs(environment.iter().copied())
         .output()
         .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("TRACE"), "everything is logged");
+    for secret in aws.issued_secrets().into_iter().chain(["hush".to_owned()]) {
+        let line = log.lines().find(|line| line.contains(&secret));
+        let line = line.unwrap_or_default().replace(&secret, "***");
+        assert!(line.is_empty(), "a secret is logged: {line}");
+    }
     let line = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), line)
 }

@@ -1,11 +1,11 @@
 //! Whole sessions against the embedded AWS: real HTTP, real signatures, real SDK clients.
 //!
-//! `sts`, `web_identity` (with `token_sources`), `saml_root`, `machine` and `custom` are the methods,
-//! `mfa` codes and what must not happen to them, `chain` sessions on top of sessions, `remedies` what
-//! each error says, `settings` the STS
-//! client's settings at work, `sharing` what sessions have in common and what their last handle
-//! frees, `load` is thousands of callers in every state of the credentials, `base` a base
-//! configuration and base credentials from the program, `environment` what the environment says
+//! `sts`, `web_identity` (with `token_sources`), `saml_root`, `machine` (with `machine_sdk`) and
+//! `custom` are the methods, `mfa` codes and what must not happen to them, `chain` sessions on top
+//! of sessions, `remedies` what each error says, `settings` the STS client's settings at work,
+//! `sharing` what sessions have in common and what their last handle frees, `shared_askers` by whom
+//! they share credentials, `load` is thousands of callers in every state of the credentials, `base` a
+//! base configuration and base credentials from the program, `environment` what the environment says
 //! about reaching AWS, `profiles` and `role_profiles` those of environment and profile files,
 //! `profile_chain` and `profile_settings` roles on top of each other in profiles and how AWS is
 //! reached for them, `identity` is who the credentials are. This file owns what they share.
@@ -26,6 +26,7 @@ mod flowing;
 mod identity;
 mod load;
 mod machine;
+mod machine_sdk;
 mod mfa;
 mod mfa_providers;
 mod pool;
@@ -39,6 +40,7 @@ mod remedies;
 mod role_profiles;
 mod saml_root;
 mod settings;
+mod shared_askers;
 mod sharing;
 mod sso;
 mod sts;

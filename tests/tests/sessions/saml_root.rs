@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use brs::command::Command;
+use brs::sts::StsClient;
 use brs::sts::{root, saml};
-use brs::{ErrorKind, RefreshableSession};
+use brs::{ErrorKind, Recovery, RefreshableSession};
 use brs_tests::embedded_aws::Failure;
 
 use super::*;
@@ -104,12 +105,12 @@ async fn each_trouble_with_an_assertion_says_what_to_look_at() {
         (
             b"PHhtbC8+".to_vec(),
             Some("InvalidIdentityToken"),
-            "check `provider_arn`",
+            "aws iam update-saml-provider",
         ),
         (
             another.into_bytes(),
-            Some("AccessDenied"),
-            "names this role and this provider",
+            Some("InvalidIdentityToken"),
+            "does not have this role with this provider",
         ),
         (b"<samlp:Response>".to_vec(), None, "is not base64"),
         (b"abc".to_vec(), None, "3 characters"),
@@ -121,11 +122,7 @@ async fn each_trouble_with_an_assertion_says_what_to_look_at() {
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(!format!("{error:?}").contains(&old), "{error:?}");
-        assert_eq!(
-            error.is_unrecoverable(),
-            code == Some("AccessDenied"),
-            "{error:?}"
-        );
+        assert_eq!(error.recovery(), Recovery::Later, "{error:?}");
         if code.is_none() {
             assert_eq!(
                 (error.kind(), error.param()),
@@ -135,21 +132,238 @@ async fn each_trouble_with_an_assertion_says_what_to_look_at() {
     }
     std::fs::write(&file, wrapped).unwrap();
     session.refresh().await.unwrap();
-    for code in [
-        "IDPRejectedClaim",
-        "PackedPolicyTooLarge",
-        "MalformedPolicyDocument",
-        "RegionDisabledException",
-    ] {
+}
+
+/// A refusal of AWS's, as it is documented or as users have reported it: status, code and message;
+/// what brs makes of it, and a piece of the remedy.
+type Refusal = (u16, &'static str, &'static str, Recovery, &'static str);
+
+/// Has a session refused in each of these ways.
+async fn refuses(aws: &EmbeddedAws, session: &RefreshableSession, action: &str, all: &[Refusal]) {
+    for (status, code, message, recovery, remedy) in all {
         let failure = Failure::Error {
-            status: 400,
+            status: *status,
             code,
-            message: format!("{old} 120% was not liked"),
+            message: (*message).into(),
+        };
+        aws.fail_next_of(action, [failure]);
+        let error = session.refresh().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request, "{error:?}");
+        assert_eq!((error.status(), error.code()), (Some(*status), Some(*code)));
+        assert_eq!(error.recovery(), *recovery, "{code}: {error}");
+        assert!(error.to_string().contains(remedy), "{code}: {error}");
+        assert!(!error.to_string().contains("nobody"), "{error}");
+    }
+}
+
+/// What AWS says about an assertion.
+const REFUSED_ASSERTIONS: [Refusal; 24] = [
+    (
+        400,
+        "InvalidIdentityToken",
+        "Invalid base64 SAMLResponse (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: \
+         AuthSamlInvalidSamlResponseException; Request ID: 1; Proxy: null)",
+        Recovery::Later,
+        "the field `SAMLResponse`",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Specified provider doesn't exist (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: \
+         AuthSamlManifestNotFoundException; Request ID: 1; Proxy: null)",
+        Recovery::Person,
+        "correct `provider_arn` (`aws iam list-saml-providers`)",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Issuer not present in specified provider (Service: AWSOpenIdDiscoveryService; Status Code: 400; Error Code: \
+         AuthSamlInvalidSamlResponseException; Request ID: 1; Proxy: null)",
+        Recovery::Later,
+        "its issuer is not the one in the SAML provider's metadata",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Response signature invalid",
+        Recovery::Later,
+        "aws iam update-saml-provider",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "SAML Assertion doesn't contain the requested Role and Metadata in the attributes",
+        Recovery::Later,
+        "assign the role at the identity provider",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "RoleSessionName is required in AuthnResponse",
+        Recovery::Later,
+        "Attributes/RoleSessionName` must have 2 to 64",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}",
+        Recovery::Later,
+        "Attributes/RoleSessionName` must have 2 to 64",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with \"aws:\"",
+        Recovery::Later,
+        "Attributes/SourceIdentity`",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Responses must contain SubjectConfirmatonData with a Recipient and NotOnOrAfter",
+        Recovery::Later,
+        "`Recipient` and `NotOnOrAfter`",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Response does not contain the required audience.",
+        Recovery::Later,
+        "https://signin.aws.amazon.com/saml",
+    ),
+    (
+        400,
+        "InvalidIdentityToken",
+        "Something new",
+        Recovery::Later,
+        "issuer, audience, signature and attributes",
+    ),
+    (
+        400,
+        "ExpiredTokenException",
+        "Token must be redeemed within 5 minutes of issuance",
+        Recovery::Later,
+        "within five minutes of its issue",
+    ),
+    (
+        403,
+        "IDPRejectedClaim",
+        "The claim was rejected",
+        Recovery::Later,
+        "log in again",
+    ),
+    (
+        400,
+        "PackedPolicyTooLarge",
+        "Packed policy consumes 112% of allotted space",
+        Recovery::Person,
+        "(112 % of what AWS allows): shorten `policy` or `policy_arns`, or the session tags (`PrincipalTag`)",
+    ),
+    (
+        400,
+        "MalformedPolicyDocument",
+        "Syntax errors in policy.",
+        Recovery::Person,
+        "correct the policy document in `policy`",
+    ),
+    (
+        403,
+        "RegionDisabledException",
+        "STS is not activated in this region for account:123456789012. Your account administrator can activate STS in \
+         this region using the IAM Console.",
+        Recovery::Person,
+        "for the account of role `arn:aws:iam::123456789012:role/demo`: activate it",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "Not authorized to perform sts:AssumeRoleWithSAML",
+        Recovery::Person,
+        "the role's trust policy",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "Access denied",
+        Recovery::Person,
+        "check that it names this role and this provider",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "User: arn:aws:sts::123456789012:assumed-role/demo/ann is not authorized to perform: sts:TagSession on \
+         resource: arn:aws:iam::123456789012:role/demo",
+        Recovery::Person,
+        "session tags need `sts:TagSession`",
+    ),
+    (
+        400,
+        "ValidationError",
+        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        Recovery::Person,
+        "`duration` is more than the role's maximum",
+    ),
+    (
+        400,
+        "ValidationError",
+        "Request ARN is invalid",
+        Recovery::Person,
+        "refused a value of the request: Request ARN is invalid",
+    ),
+    (
+        400,
+        "Throttling",
+        "Rate exceeded",
+        Recovery::Throttled,
+        "is throttling",
+    ),
+    (
+        503,
+        "ServiceUnavailable",
+        "Service is unable to handle request.",
+        Recovery::Soon,
+        "an error on its side (503)",
+    ),
+    (
+        500,
+        "InternalFailure",
+        "An internal error occurred.",
+        Recovery::Soon,
+        "an error on its side (500)",
+    ),
+];
+
+#[tokio::test]
+async fn every_refusal_of_an_assertion_has_its_recovery_and_its_remedy() {
+    let (aws, clock) = started();
+    let (source, _) = login(&aws);
+    let params = saml::Params::new(ROLE, PROVIDER, source);
+    let session = RefreshableSession::with(params.client(StsClient::new().max_attempts(1)))
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
+    refuses(&aws, &session, ACTION, &REFUSED_ASSERTIONS).await;
+    // AWS may repeat what it was sent.
+    let assertion = aws.issue_saml_assertion(ROLE, PROVIDER, "bob");
+    let given = assertion.clone();
+    let source = saml::AssertionSource::blocking_function(move || Ok::<_, Error>(given.clone()));
+    let session = self::session(&aws, &ManualClock::new(start()), source).await;
+    for (status, code, message, ..) in REFUSED_ASSERTIONS {
+        if status >= 500 || code == "Throttling" {
+            continue;
+        }
+        let failure = Failure::Error {
+            status,
+            code,
+            message: format!("{assertion} {message}"),
         };
         aws.fail_next_of(ACTION, [failure]);
         let error = session.refresh().await.unwrap_err();
         assert_eq!(error.code(), Some(code));
-        assert!(!format!("{error} {error:?}").contains(&old), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains(&assertion), "{code}");
     }
 }
 
@@ -238,20 +452,6 @@ async fn refusals_of_a_task_say_who_may_do_it() {
     ] {
         assert!(error.to_string().contains(words), "{error}");
     }
-    let session = task(&aws, &clock, MEMBER).await;
-    for (status, code) in [
-        (403, "ExpiredTokenException"),
-        (403, "RegionDisabledException"),
-    ] {
-        let failure = Failure::Error {
-            status,
-            code,
-            message: "words".into(),
-        };
-        aws.fail_next_of("AssumeRoot", [failure]);
-        let error = session.refresh().await.unwrap_err();
-        assert_eq!(error.code(), Some(code), "{error:?}");
-    }
     let params = root::Params::new(MEMBER, TASK).duration(seconds(901));
     let builder = RefreshableSession::builder("sts-root", params).region("eu-west-1");
     let error = builder.build().await.unwrap_err();
@@ -259,4 +459,132 @@ async fn refusals_of_a_task_say_who_may_do_it() {
         (error.kind(), error.param()),
         (ErrorKind::Validation, Some("duration"))
     );
+}
+
+/// What AWS says about a root task: the API's documented errors, and those of every signed call.
+const REFUSED_TASKS: [Refusal; 15] = [
+    (
+        403,
+        "AccessDenied",
+        "User: arn:aws:iam::123456789012:user/brs is not authorized to perform: sts:AssumeRoot on resource: \
+         arn:aws:iam::210987654321:root",
+        Recovery::Person,
+        "enable-organizations-root-sessions",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "User: arn:aws:iam::123456789012:user/brs is not authorized to perform: sts:AssumeRoot on resource: \
+         arn:aws:iam::210987654321:root because no identity-based policy allows the sts:AssumeRoot action",
+        Recovery::Person,
+        "no identity-based policy of the caller allows it",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "User: arn:aws:iam::123456789012:user/brs is not authorized to perform: sts:AssumeRoot on resource: \
+         arn:aws:iam::210987654321:root with an explicit deny in a service control policy",
+        Recovery::Person,
+        "a service control policy of the organization",
+    ),
+    (
+        400,
+        "ExpiredTokenException",
+        "The security token included in the request is expired",
+        Recovery::Person,
+        "have expired: renew them",
+    ),
+    (
+        403,
+        "ExpiredToken",
+        "The security token included in the request is expired",
+        Recovery::Person,
+        "have expired: renew them",
+    ),
+    (
+        403,
+        "RegionDisabledException",
+        "STS is not activated in this region for account:123456789012. Your account administrator can activate STS in \
+         this region using the IAM Console.",
+        Recovery::Person,
+        "for the account of the caller",
+    ),
+    (
+        403,
+        "InvalidClientTokenId",
+        "The security token included in the request is invalid.",
+        Recovery::Person,
+        "that the key is active",
+    ),
+    (
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided.",
+        Recovery::Later,
+        "check the secret access key",
+    ),
+    (
+        400,
+        "IncompleteSignature",
+        "Authorization header requires 'Signature' parameter.",
+        Recovery::Later,
+        "no proxy changes the request's headers",
+    ),
+    (
+        400,
+        "ValidationError",
+        "arn:aws:iam::aws:policy/root-task/Other is not a supported task policy",
+        Recovery::Person,
+        "is not a supported task policy",
+    ),
+    (
+        400,
+        "MalformedPolicyDocument",
+        "Syntax errors in policy.",
+        Recovery::Person,
+        "check `task_policy_arn`",
+    ),
+    (
+        400,
+        "PackedPolicyTooLarge",
+        "Packed policy consumes 112% of allotted space",
+        Recovery::Person,
+        "check `task_policy_arn`",
+    ),
+    (
+        403,
+        "OptInRequired",
+        "The AWS Access Key Id needs a subscription for the service",
+        Recovery::Person,
+        "finish its sign-up",
+    ),
+    (
+        400,
+        "Throttling",
+        "Rate exceeded",
+        Recovery::Throttled,
+        "is throttling",
+    ),
+    (
+        500,
+        "InternalFailure",
+        "An internal error occurred.",
+        Recovery::Soon,
+        "an error on its side (500)",
+    ),
+];
+
+#[tokio::test]
+async fn every_refusal_of_a_task_has_its_recovery_and_its_remedy() {
+    let (aws, clock) = started();
+    let params = root::Params::new(MEMBER, TASK).client(StsClient::new().max_attempts(1));
+    let session = RefreshableSession::with(params)
+        .region("eu-west-1")
+        .endpoint_url(aws.endpoint_url())
+        .base_credentials(aws.credentials())
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
+    refuses(&aws, &session, "AssumeRoot", &REFUSED_TASKS).await;
 }

@@ -17,7 +17,9 @@ use crate::workspace::Workspace;
 
 const ROOT: &str = "Cargo.toml";
 /// What every member takes from `[workspace.package]`.
-const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "publish"];
+const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
+/// What a member that is published takes, too.
+const PUBLISHED: [&str; 3] = ["readme", "keywords", "categories"];
 const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 /// Checks the manifests of all members and the lock file.
@@ -74,7 +76,15 @@ fn root_dependencies(root: &Table) -> Vec<Finding> {
 fn member(place: &str, manifest: &Table) -> Vec<Finding> {
     let mut findings = Vec::new();
     let package = manifest.get("package");
-    for key in INHERITED {
+    let get = |key| package.and_then(|package| package.get(key));
+    let is_published = get("publish").and_then(Value::as_bool) != Some(false);
+    if is_published && get("description").is_none() {
+        findings.push(Finding::new(place, 0, "write a `description` in [package]"));
+    }
+    for key in INHERITED
+        .into_iter()
+        .chain(PUBLISHED.into_iter().filter(|_| is_published))
+    {
         if !package
             .and_then(|package| package.get(key))
             .is_some_and(inherits)
@@ -180,7 +190,10 @@ mod tests {
         edition.workspace = true
         rust-version.workspace = true
         license.workspace = true
-        publish.workspace = true
+        readme.workspace = true
+        keywords.workspace = true
+        categories.workspace = true
+        description = "x"
         [dependencies]
         serde.workspace = true
         tokio = { workspace = true, features = ["time"] }
@@ -204,13 +217,16 @@ mod tests {
 
     #[test]
     fn each_missing_inheritance_is_found() {
-        for key in INHERITED {
+        for key in INHERITED.into_iter().chain(PUBLISHED) {
             let broken = MEMBER.replace(&format!("        {key}.workspace = true\n"), "");
             assert_eq!(
                 messages(&broken),
                 [format!("write `{key}.workspace = true` in [package]")]
             );
         }
+        let private = MEMBER.replace("description = \"x\"", "publish = false");
+        let private = private.replace("        readme.workspace = true\n", "");
+        assert_eq!(messages(&private), [""; 0]);
         assert_eq!(
             messages(&MEMBER.replace("[lints]", "[other]")),
             ["write `workspace = true` in [lints]"]

@@ -1,7 +1,8 @@
 //! The client of a table, and its credentials.
 //!
-//! Credentials are resolved before the first operation, in a time of their own: an operation has
-//! half a second, in which a login or another session's refresh has no place.
+//! Credentials are resolved before the operations of a refresh, in a time of their own: an operation
+//! has half a second, in which a login or another session's refresh has no place. Those that DynamoDB
+//! rejects are not kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,11 @@ use brs_core::{Clock, SystemClock};
 /// Waits between tries are short: an operation has half a second.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Credentials with less left are resolved again.
+/// Credentials with less left are resolved again before the operations of a refresh.
 const LEAST_LEFT: Duration = Duration::from_secs(60);
+
+/// The same within an operation, where they have just been resolved.
+const LEAST_LEFT_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -67,9 +71,16 @@ impl Client {
 
     pub(super) async fn resolve_credentials(&self) -> Result<(), CredentialsError> {
         match &self.kept {
-            Some(kept) => kept.get().await.map(drop),
+            Some(kept) => kept.get(LEAST_LEFT).await.map(drop),
             // The client says what it lacks.
             None => Ok(()),
+        }
+    }
+
+    /// They were rejected.
+    pub(super) fn forget_credentials(&self) {
+        if let Some(kept) = &self.kept {
+            kept.last.store(None);
         }
     }
 }
@@ -89,8 +100,8 @@ impl Kept {
         }
     }
 
-    async fn get(&self) -> Result<Credentials, CredentialsError> {
-        let least = SystemClock::new().now() + LEAST_LEFT;
+    async fn get(&self, least_left: Duration) -> Result<Credentials, CredentialsError> {
+        let least = SystemClock::new().now() + least_left;
         if let Some(last) = &*self.last.load()
             && last.expiry().is_some_and(|expiry| expiry > least)
         {
@@ -107,7 +118,7 @@ impl ProvideCredentials for Kept {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.get())
+        future::ProvideCredentials::new(self.get(LEAST_LEFT_WITHIN))
     }
 }
 
@@ -136,16 +147,41 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_are_kept_until_shortly_before_they_expire() {
-        for (lifetime, expected) in [(Some(3600), 1), (Some(30), 3), (None, 3)] {
+        let (before, within) = (LEAST_LEFT, LEAST_LEFT_WITHIN);
+        for (lifetime, least_left, expected) in [
+            (Some(3600), before, 1),
+            (Some(30), before, 3),
+            (Some(30), within, 1),
+            (Some(3), within, 3),
+            (None, before, 3),
+        ] {
             let calls = Arc::new(AtomicUsize::new(0));
             let kept = Kept::new(SharedCredentialsProvider::new(Counted {
                 calls: Arc::clone(&calls),
                 lifetime: lifetime.map(Duration::from_secs),
             }));
             for _ in 0..3 {
-                kept.get().await.unwrap();
+                kept.get(least_left).await.unwrap();
             }
             assert_eq!(calls.load(Ordering::Relaxed), expected, "{lifetime:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_were_rejected_are_resolved_again() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let provider = SharedCredentialsProvider::new(Counted {
+            calls: Arc::clone(&calls),
+            lifetime: Some(Duration::from_secs(3600)),
+        });
+        let config = SdkConfig::builder().credentials_provider(provider).build();
+        let client = Client::new(&config);
+        for _ in 0..2 {
+            client.resolve_credentials().await.unwrap();
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        client.forget_credentials();
+        client.resolve_credentials().await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 }

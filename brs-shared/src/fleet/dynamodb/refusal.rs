@@ -34,6 +34,20 @@ impl<'a> Refused<'a> {
     }
 }
 
+const CREDENTIALS: [&str; 4] = [
+    "UnrecognizedClientException",
+    "InvalidSignatureException",
+    "ExpiredTokenException",
+    "MissingAuthenticationTokenException",
+];
+
+impl Refused<'_> {
+    /// DynamoDB rejects the credentials.
+    pub(super) fn is_of_credentials(&self) -> bool {
+        self.code.is_some_and(|code| CREDENTIALS.contains(&code))
+    }
+}
+
 pub(super) fn of(table: &str, region: &str, refused: &Refused<'_>) -> StoreError {
     let place = format!("the DynamoDB table `{table}` in {region}");
     let said = &refused.said;
@@ -50,10 +64,7 @@ pub(super) fn of(table: &str, region: &str, refused: &Refused<'_>) -> StoreError
             "{place} may not be used ({said}): allow dynamodb:GetItem and dynamodb:UpdateItem on \
              it to the base credentials"
         ),
-        "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
-        | "MissingAuthenticationTokenException" => {
+        code if CREDENTIALS.contains(&code) => {
             format!("{place} refuses the base credentials ({said}): check them")
         }
         "ProvisionedThroughputExceededException"

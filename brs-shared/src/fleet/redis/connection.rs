@@ -1,6 +1,7 @@
 //! The connection of a process to Redis: one, shared by all operations.
 //!
-//! It is made at the first need. Whatever shows that it is of no use (it ended, the server is a
+//! It is made before the first operation, in a time of its own: the password may come from far away.
+//! Whatever shows that it is of no use (it ended, the server is a
 //! replica now, an operation was given up while it waited) takes it away, and the next operation
 //! makes another one. An operation that met a connection that had ended in the meantime tries once
 //! more: all of them may be repeated.
@@ -13,15 +14,23 @@ use brs_core::kit::PerProcess;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError, TlsCertificates, Value,
+};
 use tokio::sync::Mutex;
 
 use super::refusal;
-use super::server::Server;
+use super::server::{Hidden, Server, Way};
 use crate::fleet::store::StoreError;
 
 /// An operation is given up sooner by who asks for it.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the password may take before the first operation, which leaves a second to connect.
+const PASSWORD: Duration = Duration::from_secs(4);
+
+/// The same within an operation, for a connection in place of one that ended.
+const PASSWORD_AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 pub(super) struct Connection(PerProcess<Slot>);
@@ -37,6 +46,7 @@ struct Slot {
 struct Open {
     number: u64,
     wire: Wire,
+    hidden: Hidden,
 }
 
 #[derive(Clone)]
@@ -58,17 +68,22 @@ impl Drop for Suspect<'_> {
 }
 
 impl Connection {
+    /// Makes the connection if there is none.
+    pub(super) async fn ready(&self, server: &Server) -> Result<(), StoreError> {
+        self.0.get().open(server, PASSWORD).await.map(drop)
+    }
+
     pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value, StoreError> {
         let slot: Arc<Slot> = self.0.get();
         let mut tries = 0..2;
         loop {
             tries.next();
-            let (open, is_new) = slot.open(server).await?;
+            let (open, is_new) = slot.open(server, PASSWORD_AGAIN).await?;
             let suspect = Suspect {
                 slot: &slot,
                 number: open.number,
             };
-            let error = match open.wire.ask(&command).await {
+            let error = match open.wire.clone().ask(&command).await {
                 Ok(answer) => {
                     std::mem::forget(suspect);
                     return Ok(answer);
@@ -77,11 +92,11 @@ impl Connection {
             };
             if !refusal::ends_connection(&error) {
                 std::mem::forget(suspect);
-                return Err(refusal::of(server, &error));
+                return Err(refusal::of(server, &open.hidden, &error));
             }
             drop(suspect);
             if is_new || tries.is_empty() {
-                return Err(refusal::of(server, &error));
+                return Err(refusal::of(server, &open.hidden, &error));
             }
         }
     }
@@ -89,7 +104,7 @@ impl Connection {
 
 impl Slot {
     /// The connection, and whether it has just been made.
-    async fn open(&self, server: &Server) -> Result<(Open, bool), StoreError> {
+    async fn open(&self, server: &Server, password: Duration) -> Result<(Open, bool), StoreError> {
         // All operations that need it wait for the one that makes it.
         let mut open = self.open.lock().await;
         let useless = self.useless.load(Ordering::Acquire);
@@ -98,20 +113,33 @@ impl Slot {
         }
         let number = open.as_ref().map_or(useless, |open| open.number) + 1;
         *open = None;
-        let wire = connect(server).await?;
-        let new = Open { number, wire };
+        let Way {
+            nodes,
+            authorities,
+            hidden,
+        } = server.enter(password).await?;
+        let wire = connect(server, nodes, authorities)
+            .await
+            .map_err(|error| refusal::of(server, &hidden, &error))?;
+        let new = Open {
+            number,
+            wire,
+            hidden,
+        };
         *open = Some(new.clone());
         Ok((new, true))
     }
 }
 
-async fn connect(server: &Server) -> Result<Wire, StoreError> {
+async fn connect(
+    server: &Server,
+    mut nodes: Vec<ConnectionInfo>,
+    authorities: Option<TlsCertificates>,
+) -> Result<Wire, RedisError> {
     // The process's provider of cryptography; where it has none it gets this one.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
-    let (mut nodes, authorities) = server.enter().await?;
-    let failed = |error: RedisError| refusal::of(server, &error);
     if server.is_cluster {
         let mut builder = ClusterClient::builder(nodes)
             .connection_timeout(LIMIT)
@@ -120,10 +148,8 @@ async fn connect(server: &Server) -> Result<Wire, StoreError> {
         if let Some(authorities) = authorities {
             builder = builder.certs(authorities);
         }
-        let client = builder.build().map_err(failed)?;
-        return Ok(Wire::Cluster(
-            client.get_async_connection().await.map_err(failed)?,
-        ));
+        let client = builder.build()?;
+        return Ok(Wire::Cluster(client.get_async_connection().await?));
     }
     let node = nodes.remove(0);
     let client = match authorities {
@@ -133,11 +159,9 @@ async fn connect(server: &Server) -> Result<Wire, StoreError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(LIMIT))
         .set_response_timeout(Some(LIMIT));
-    let connection = client
-        .map_err(failed)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await;
-    Ok(Wire::One(connection.map_err(failed)?))
+    let client = client?;
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    Ok(Wire::One(connection.await?))
 }
 
 impl Wire {

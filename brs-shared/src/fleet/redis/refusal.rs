@@ -1,11 +1,11 @@
 //! What Redis answers when it does not do what it is asked, in words with a remedy.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::fmt;
 
-use brs_core::kit::clean;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::server::Server;
+use super::server::{Hidden, Server};
 use crate::fleet::store::StoreError;
 
 /// Whether the connection is of no use after it: it ended, or leads to a server that cannot help.
@@ -24,16 +24,38 @@ pub(super) fn ends_connection(error: &RedisError) -> bool {
 pub(super) fn is_of_another_type(error: &StoreError) -> bool {
     let source = error.source();
     source
-        .and_then(|source| source.downcast_ref::<RedisError>())
-        .is_some_and(|error| error.code() == Some("WRONGTYPE"))
+        .and_then(|source| source.downcast_ref::<Said>())
+        .is_some_and(|said| said.code.as_deref() == Some("WRONGTYPE"))
 }
 
-pub(super) fn of(server: &Server, error: &RedisError) -> StoreError {
-    let said = clean(&error.to_string(), &[]);
+/// The server's own words. It may quote what it was sent, with user and password: those are hidden.
+#[derive(Debug)]
+struct Said {
+    code: Option<String>,
+    text: String,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Said {}
+
+pub(super) fn of(server: &Server, hidden: &Hidden, error: &RedisError) -> StoreError {
+    let said = hidden.clean(&error.to_string());
     let text = match (error.code().unwrap_or_default(), error.kind()) {
         ("WRONGPASS" | "NOAUTH", _) | (_, ErrorKind::AuthenticationFailed) => {
             format!("Redis at {server} refuses user or password: check both")
         }
+        (_, ErrorKind::InvalidClientConfig) => {
+            format!("the settings for Redis at {server} do not fit ({said}): check the URL")
+        }
+        _ if said.contains("refused to switch database") => format!(
+            "Redis at {server} does not have the database that the URL names ({said}): name one of \
+             its `databases`, or none"
+        ),
         // Within a script it has no code of its own.
         _ if said.contains("can't run this command") => not_allowed(server, &said),
         ("NOPERM", _) => not_allowed(server, &said),
@@ -56,9 +78,13 @@ pub(super) fn of(server: &Server, error: &RedisError) -> StoreError {
             "Redis at {server} cannot be reached ({said}): check that it runs, the address, and \
              with `rediss` its certificate"
         ),
-        _ => format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer"),
+        _ if said.contains("unknown command") || said.contains("syntax error") => {
+            format!("Redis at {server} refuses ({said}): check its version, 6.2 or newer")
+        }
+        _ => format!("Redis at {server} refuses ({said}): check its settings and its log"),
     };
-    StoreError::new(text).with_source(error.clone())
+    let code = error.code().map(|code| hidden.clean(code));
+    StoreError::new(text).with_source(Said { code, text: said })
 }
 
 fn not_allowed(server: &Server, said: &str) -> String {

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use brs_core::kit::{Purpose, files, path::expanded};
-use brs_core::{Blocking, Error, SecretSource, SecretString};
+use brs_core::kit::{Purpose, clean, files, path::expanded};
+use brs_core::{Blocking, Clock as _, Error, SecretSource, SecretString, SystemClock};
+use futures_util::future::{Either, select};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::fleet::store::StoreError;
 
@@ -18,6 +22,31 @@ pub(super) struct Server {
     pub(super) trust_store: Option<PathBuf>,
     /// Where the trust store is read.
     place: Blocking,
+}
+
+/// What one connection is made with.
+pub(super) struct Way {
+    /// With user and password.
+    pub(super) nodes: Vec<ConnectionInfo>,
+    pub(super) authorities: Option<TlsCertificates>,
+    pub(super) hidden: Hidden,
+}
+
+/// User and password of one connection: no text shows them.
+#[derive(Clone)]
+pub(super) struct Hidden {
+    user: Option<String>,
+    password: Option<SecretString>,
+}
+
+impl Hidden {
+    pub(super) fn clean(&self, text: &str) -> String {
+        let values = [
+            self.password.as_ref().map(SecretString::expose),
+            self.user.as_deref(),
+        ];
+        clean(text, &values.map(Option::unwrap_or_default))
+    }
 }
 
 const PASSWORD: Purpose = Purpose {
@@ -60,10 +89,9 @@ impl Server {
                 let password = settings.password()?;
                 Some(SecretSource::value(SecretString::new(password)))
             });
-            // The password stays where it is never shown.
-            let settings = redis::RedisConnectionInfo::default()
-                .set_db(settings.db())
-                .set_protocol(settings.protocol());
+            // The password stays where it is never shown. Other settings, such as `protocol`, are
+            // not taken over: RESP 2 is all that is needed.
+            let settings = redis::RedisConnectionInfo::default().set_db(settings.db());
             nodes.push(node.set_redis_settings(settings));
         }
         Ok(Self {
@@ -76,16 +104,41 @@ impl Server {
         })
     }
 
-    /// The nodes with user and password, for one connection, and the authorities.
-    pub(super) async fn enter(
-        &self,
-    ) -> Result<(Vec<ConnectionInfo>, Option<TlsCertificates>), StoreError> {
+    /// Whether the settings fit together.
+    ///
+    /// # Errors
+    ///
+    /// A validation error for a trust store without TLS.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let is_tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+        if self.trust_store.is_some() && !self.nodes.iter().all(is_tls) {
+            let text = "`trust_store` is for TLS: begin the URL with `rediss://`, or leave it out";
+            return Err(Error::validation(text).with_param("trust_store"));
+        }
+        Ok(())
+    }
+
+    /// What a connection needs. The password may take `limit`.
+    pub(super) async fn enter(&self, limit: Duration) -> Result<Way, StoreError> {
         let failed = |error: Error| StoreError::new(format!("Redis at {self}: {error}"));
+        self.check().map_err(failed)?;
         let mut nodes = self.nodes.clone();
         let password = match &self.password {
             Some(source) => match source.as_value() {
                 Some(value) => Some(value.clone()),
-                None => Some(source.ask(PASSWORD).await.map_err(failed)?),
+                None => {
+                    let asked = std::pin::pin!(source.ask(PASSWORD));
+                    let Either::Left((password, _)) =
+                        select(asked, SystemClock::new().sleep(limit)).await
+                    else {
+                        return Err(StoreError::new(format!(
+                            "Redis at {self}: the password did not come within {} ms: check the \
+                             file or function that gives it",
+                            limit.as_millis()
+                        )));
+                    };
+                    Some(password.map_err(failed)?)
+                }
             },
             None => None,
         };
@@ -99,7 +152,14 @@ impl Server {
             }
             *node = node.clone().set_redis_settings(settings);
         }
-        Ok((nodes, self.authorities().await.map_err(failed)?))
+        Ok(Way {
+            nodes,
+            authorities: self.authorities().await.map_err(failed)?,
+            hidden: Hidden {
+                user: self.user.clone(),
+                password,
+            },
+        })
     }
 
     async fn authorities(&self) -> Result<Option<TlsCertificates>, Error> {
@@ -109,8 +169,14 @@ impl Server {
         let path = expanded(path).into_owned();
         let pem = self.place.run(move || {
             let named = format!("the trust store `{}`", path.display());
-            let pem = files::read(&path);
-            pem.map_err(|unread| unread.into_error(&named, "trust_store"))
+            let pem =
+                files::read(&path).map_err(|unread| unread.into_error(&named, "trust_store"))?;
+            let mut authorities = CertificateDer::pem_slice_iter(&pem).peekable();
+            if authorities.peek().is_none() || authorities.any(|authority| authority.is_err()) {
+                let text = format!("{named} holds no certificates in PEM: name another file");
+                return Err(Error::configuration(text).with_param("trust_store"));
+            }
+            Ok(pem)
         });
         Ok(Some(TlsCertificates {
             client_tls: None,

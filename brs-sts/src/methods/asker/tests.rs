@@ -4,6 +4,11 @@ use super::*;
 use aws_types::os_shim_internal::{Env, Fs};
 
 async fn told(config: &str, name: &str) -> Option<String> {
+    told_with(config, name, Path::new("/absent")).await
+}
+
+/// With the logins in that folder.
+async fn told_with(config: &str, name: &str, logins: &Path) -> Option<String> {
     let env = Env::from_slice(&[
         ("AWS_CONFIG_FILE", "/config"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/credentials"),
@@ -12,7 +17,7 @@ async fn told(config: &str, name: &str) -> Option<String> {
     let profiles = aws_config::profile::load(&fs, &env, &Default::default(), None)
         .await
         .unwrap();
-    of_profile(&profiles, name, true).map(|told| told.canonical())
+    of_profile(&profiles, name, true, logins).map(|told| told.canonical())
 }
 
 #[tokio::test]
@@ -25,25 +30,45 @@ async fn keys_are_told_by_their_id() {
 }
 
 #[tokio::test]
-async fn a_login_is_told_by_its_settings_and_this_host() {
+async fn a_login_is_told_by_its_settings_and_token() {
+    let folder = tempfile::tempdir().unwrap();
+    // printf https://x | sha1sum, and printf team | sha1sum
+    let names = [
+        "98383e6608d65e46b24bbd92582bc8d916605a21",
+        "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873",
+    ];
+    let log_in = |token: &str| {
+        for name in names {
+            let text = format!(
+                r#"{{"accessToken":"{token}","expiresAt":"2030-01-01T00:00:00Z","startUrl":"https://x"}}"#
+            );
+            std::fs::write(folder.path().join(format!("{name}.json")), text).unwrap();
+        }
+    };
     let config = |role: &str| {
         format!(
             "[profile a]\nsso_start_url = https://x\nsso_region = eu-west-1\n\
              sso_account_id = 123456789012\nsso_role_name = {role}\n"
         )
     };
-    let reader = told(&config("reader"), "a").await.unwrap();
-    for part in [
-        "https://x",
-        "eu-west-1",
-        "123456789012",
-        "reader",
-        "\"host\"",
-        "\"config\"",
-    ] {
-        assert!(reader.contains(part), "{reader}");
+    let with_session = "[profile a]\nsso_session = team\nsso_account_id = 123456789012\n\
+         sso_role_name = reader\n[sso-session team]\nsso_region = eu-west-1\n\
+         sso_start_url = https://x\n";
+    let told = async |config: &str| told_with(config, "a", folder.path()).await;
+    assert_eq!(told(&config("reader")).await, None, "nobody has logged in");
+
+    log_in("hush-of-alice");
+    let alice = told(&config("reader")).await.unwrap();
+    for part in ["https://x", "eu-west-1", "123456789012", "reader"] {
+        assert!(alice.contains(part), "{alice}");
     }
-    assert_ne!(told(&config("admin"), "a").await.unwrap(), reader);
+    assert!(!alice.contains("hush"), "{alice}");
+    assert_ne!(told(&config("admin")).await.unwrap(), alice);
+    assert_eq!(told(with_session).await.unwrap(), alice);
+
+    log_in("hush-of-bob");
+    assert_ne!(told(&config("reader")).await.unwrap(), alice);
+    assert_ne!(told(with_session).await.unwrap(), alice);
 }
 
 #[tokio::test]

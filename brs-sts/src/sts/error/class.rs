@@ -1,7 +1,9 @@
 //! The table from AWS's codes and statuses to what they mean, and what to do about each.
 //!
-//! Owns the classes and their texts; `error.rs` builds the errors.
+//! Owns the classes and their texts; `words` has what AWS's messages say, `error.rs` builds the
+//! errors.
 
+use super::words::{ACTIONS, ASSERTIONS, POLICIES, SIGNATURE, TOKENS, find};
 use super::{Call, Operation};
 
 /// What an answer's code and status mean.
@@ -31,9 +33,10 @@ pub(crate) enum Class {
     Invalid,
     /// The web identity token was not issued for this use, or cannot be verified.
     BadToken,
-    /// IAM has no identity provider for the issuer of the web identity token.
+    /// IAM has no identity provider for the issuer of the web identity token, or not the SAML
+    /// provider that was named.
     UnknownIssuer,
-    /// The identity provider rejected the web identity token.
+    /// The identity provider rejected the web identity token, or the login.
     RejectedToken,
     /// STS could not reach the identity provider.
     ProviderUnreached,
@@ -63,7 +66,10 @@ impl Class {
             (Self::BadToken, Some(message)) if message.contains("retrieve verification key") => {
                 Self::ProviderUnreached
             }
-            (Self::BadToken, Some(message)) if message.contains("No OpenIDConnect provider") => {
+            (Self::BadToken, Some(message))
+                if message.contains("No OpenIDConnect provider")
+                    || message.contains("Specified provider doesn't exist") =>
+            {
                 Self::UnknownIssuer
             }
             (Self::BadSignature | Self::Incomplete, Some(message)) => {
@@ -211,14 +217,19 @@ impl Class {
                 "what answered in {place} is another AWS service than STS: check the endpoint URL"
             )),
             (Self::RegionDisabled, _) => says_so(format!(
-                "STS is not active in {place} for the account of the caller ({credentials}): activate it in the \
-                 account settings of IAM, enable the region, or call STS in another one (`client.region`)"
+                "STS is not active in {place} for the account of {}: activate it in the account settings of IAM, \
+                 enable the region, or call STS in another one (`client.region`)",
+                whose(call)
             )),
             (Self::NotSubscribed, _) => says_so(format!(
-                "the account of the caller ({credentials}) is not signed up for STS in {place}: finish its sign-up \
-                 with AWS (payment method, verification), which can take a day to come into effect, enable the \
-                 region, or call STS in another one (`client.region`)"
+                "the account of {} is not signed up for STS in {place}: finish its sign-up with AWS (payment method, \
+                 verification), which can take a day to come into effect, enable the region, or call STS in another \
+                 one (`client.region`)",
+                whose(call)
             )),
+            (Self::MalformedPolicy | Self::PolicyTooLarge, Operation::Root { policy, .. }) => says_so(
+                format!("AWS does not accept the task policy `{policy}`: check `task_policy_arn`"),
+            ),
             (Self::MalformedPolicy, _) => says_so(
                 "AWS does not accept the session policy: correct the policy document in `policy`, or `policy_arns`"
                     .into(),
@@ -229,8 +240,11 @@ impl Class {
                     .and_then(percentage)
                     .map(|size| format!(" ({size} % of what AWS allows)"));
                 let shorten = match operation {
-                    Operation::WebIdentity { .. } | Operation::Saml { .. } => {
+                    Operation::WebIdentity { .. } => {
                         "`policy` or `policy_arns`, or the session tags in the token"
+                    }
+                    Operation::Saml { .. } => {
+                        "`policy` or `policy_arns`, or the session tags (`PrincipalTag`) in the assertion"
                     }
                     _ => "`policy`, `policy_arns` or `tags`",
                 };
@@ -241,8 +255,11 @@ impl Class {
             }
             (Self::Invalid, _) => invalid(call, says),
             (Self::BadToken, Operation::Saml { assertion, .. }) => says_so(format!(
-                "STS rejected {assertion}: check `provider_arn`, and the assertion's issuer, audience, signature and \
-                 attributes against the SAML provider in IAM"
+                "STS rejected {assertion}: {}",
+                says.raw.and_then(|raw| find(&ASSERTIONS, raw)).unwrap_or(
+                    "check `provider_arn`, and the assertion's issuer, audience, signature and attributes against \
+                     the SAML provider in IAM"
+                )
             )),
             (Self::BadToken, _) => says_so(format!(
                 "STS rejected {}: {}",
@@ -252,6 +269,10 @@ impl Class {
                      identity provider in IAM"
                 )
             )),
+            (Self::UnknownIssuer, Operation::Saml { role_arn, .. }) => says_so(format!(
+                "IAM has no SAML provider of that ARN in the account of role `{role_arn}`: correct `provider_arn` \
+                 (`aws iam list-saml-providers`), or add the provider (`aws iam create-saml-provider`)"
+            )),
             (Self::UnknownIssuer, operation) => says_so(format!(
                 "IAM has no identity provider for the issuer of {}: add one with exactly the issuer's URL to the \
                  account of {} (`aws iam create-open-id-connect-provider`), or correct the role or the token's issuer",
@@ -260,6 +281,10 @@ impl Class {
                     Operation::WebIdentity { role_arn, .. } => format!("role `{role_arn}`"),
                     _ => "the role".into(),
                 }
+            )),
+            (Self::RejectedToken, Operation::Saml { assertion, .. }) => says_so(format!(
+                "the identity provider reports that the login in {assertion} is not good: log in again, and check \
+                 there that the account is active and still has this role"
             )),
             (Self::RejectedToken, _) => says_so(format!(
                 "the identity provider rejected {}: renew the token if it has expired or was revoked, and check its \
@@ -291,124 +316,6 @@ impl Class {
 pub(super) struct Says<'a> {
     pub(super) raw: Option<&'a str>,
     pub(super) shown: Option<&'a str>,
-}
-
-/// How AWS begins to say what is wrong with a signature.
-const SIGNATURE: [(&str, Class); 6] = [
-    ("Signature expired", Class::Clock),
-    ("Signature not yet current", Class::Clock),
-    ("Date in Credential scope", Class::Clock),
-    (
-        "Credential should be scoped to a valid region",
-        Class::WrongRegion,
-    ),
-    (
-        "Credential should be scoped to correct service",
-        Class::WrongService,
-    ),
-    ("Credential should be scoped", Class::Incomplete),
-];
-
-/// The policies that AWS names as the reason of a refusal; a trust policy may be a resource-based
-/// policy there.
-const POLICIES: [(&str, &str); 13] = [
-    (
-        "may not be assumed by root",
-        "AWS lets no root user assume roles: use the keys of an IAM user, or a role",
-    ),
-    (
-        "explicit deny in an identity-based policy",
-        "an identity-based policy of the caller denies it explicitly",
-    ),
-    (
-        "service control policy",
-        "a service control policy of the organization does not allow it: ask its administrator",
-    ),
-    (
-        "resource control policy",
-        "a resource control policy of the organization does not allow it: ask its administrator",
-    ),
-    (
-        "permissions boundary",
-        "the caller's permissions boundary does not allow it",
-    ),
-    (
-        "session policy",
-        "the session policy of the caller's session does not allow it",
-    ),
-    (
-        "sessions policy",
-        "the session policy of the caller's session does not allow it",
-    ),
-    (
-        "VPC endpoint policy",
-        "the policy of the VPC endpoint that the call goes through does not allow it",
-    ),
-    (
-        "explicit deny in the role trust policy",
-        "the role's trust policy denies it explicitly",
-    ),
-    (
-        "no role trust policy allows",
-        "the role's trust policy does not allow it",
-    ),
-    (
-        "explicit deny in a resource-based policy",
-        "the role's trust policy denies it explicitly",
-    ),
-    (
-        "no resource-based policy allows",
-        "the role's trust policy does not allow it",
-    ),
-    (
-        "no identity-based policy allows",
-        "no identity-based policy of the caller allows it",
-    ),
-];
-
-/// What is wrong with a web identity token, by the words of AWS's message.
-const TOKENS: [(&str, &str); 5] = [
-    (
-        "configured thumbprint",
-        "the certificate of its identity provider matches no thumbprint in IAM: add the one of the authority that \
-         signs it (`aws iam update-open-id-connect-provider-thumbprint`)",
-    ),
-    (
-        "token audience",
-        "its audience (`aud`) is none that the identity provider in IAM has: request the token for one of those, or \
-         add its audience there (`aws iam add-client-id-to-open-id-connect-provider`)",
-    ),
-    (
-        "must be issued within",
-        "it was issued too long ago or in the future: renew it, and check the clock of its issuer",
-    ),
-    (
-        "issued in the future",
-        "it was issued in the future: check the clock of its issuer",
-    ),
-    (
-        "not a valid JWT",
-        "the file holds no JSON web token that STS can read: it must hold a whole identity token, an access token is \
-         another one",
-    ),
-];
-
-/// The actions that a request needs beside its own.
-const ACTIONS: [(&str, &str); 2] = [
-    (
-        "sts:TagSession",
-        "session tags need `sts:TagSession` in the role's trust policy and the caller's permissions",
-    ),
-    (
-        "sts:SetSourceIdentity",
-        "a source identity needs `sts:SetSourceIdentity` in the role's trust policy and the caller's permissions",
-    ),
-];
-
-fn find(table: &[(&str, &'static str)], raw: &str) -> Option<&'static str> {
-    table
-        .iter()
-        .find_map(|(words, reason)| raw.contains(words).then_some(*reason))
 }
 
 /// Why a call was denied, if AWS says so. AWS names the policy after the action and the resource,
@@ -509,6 +416,16 @@ fn refused(call: &Call<'_>, reason: Option<String>) -> String {
             }
             None => "the credentials are not allowed to call GetCallerIdentity".into(),
         },
+    }
+}
+
+/// Whose account a call is judged by: nobody signs one that brings its own proof.
+fn whose(call: &Call<'_>) -> String {
+    match call.operation {
+        Operation::WebIdentity { role_arn, .. } | Operation::Saml { role_arn, .. } => {
+            format!("role `{role_arn}`")
+        }
+        _ => format!("the caller ({})", call.credentials),
     }
 }
 

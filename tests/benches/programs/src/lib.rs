@@ -17,6 +17,14 @@ pub fn endpoint() -> String {
     env::var("BENCH_ENDPOINT").unwrap_or_default()
 }
 
+/// Waits for a line, where programs are to ask at the same time: all is ready then.
+pub fn wait() {
+    if env::var_os("BENCH_GATE").is_some() {
+        println!("ready");
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
+}
+
 /// Prints what a program has got, and its peak memory and threads where that is asked for.
 pub fn print(access_key_id: &str) {
     println!("{access_key_id}");

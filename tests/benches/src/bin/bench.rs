@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use brs_tests_benches::stopwatch::Effort;
 use brs_tests_benches::{
-    Failure, Figures, conductor, iot, masses, micro, mqtt, pool, sessions, sim, storm,
+    Failure, Figures, conductor, fleet, host_cache, iot, masses, micro, mqtt, pool, sessions, sim,
+    storm,
 };
 use clap::{Parser, Subcommand};
 
@@ -76,6 +77,10 @@ async fn measure(case: &Case) -> Result<Figures, Failure> {
         "s3" => sessions::clients(peer, 200).await,
         "masses" => masses::masses(peer).await,
         "pool" => pool::pool(peer, pool::Scale::new(case.quick)).await,
+        "host_cache" => host_cache::host_cache(peer, case.quick),
+        "fleet" => fleet::fleet(peer, case.quick),
+        // One of those that `fleet` starts.
+        "fleet_host" => fleet::host(case.quick).await,
         "recovery" => masses::recovery(peer, if case.quick { 50 } else { 500 }).await,
         "simulation" => {
             let folder = std::env::var_os("BENCH_OUT").ok_or("`BENCH_OUT` must name a folder")?;

@@ -11,7 +11,7 @@ use super::line::Process;
 use super::rules::{
     FLEET_WAITS, FLIGHT, HOST_WAITS, JITTER, LEASE, LEAST_LEFT, LIFETIME, Millis, OPERATION,
     PATIENCE, SECOND, SPREAD, STORE_PAUSE, TEND, THROTTLED_TRIES, TRIES, advisory_window,
-    due_after, remembered_for, wait_after,
+    due_after, place_of_set, remembered_for, wait_after,
 };
 use super::session::{Entry, Session, Sharing, State};
 use super::world::{
@@ -109,6 +109,7 @@ impl Fleet {
             for session in process * self.roles..(process + 1) * self.roles {
                 self.sessions[session as usize] = Session {
                     spread: true,
+                    place: world.rng.f32(),
                     ..Session::default()
                 };
                 // The prefetch.
@@ -166,19 +167,38 @@ impl Fleet {
     }
 
     /// Callers wait for what is in line for none.
-    fn promote(&mut self, world: &World, whose: u32) {
+    fn promote(&mut self, world: &mut World, whose: u32) {
         let session = &mut self.sessions[whose as usize];
         let is_due = session.waits_from() <= world.now;
         if session.state == State::InLine && !session.awaited && is_due {
             session.awaited = true;
             let number = session.number;
             self.process(whose).move_up(number, whose);
+            self.drive_again(world, whose);
         }
+    }
+
+    /// The line may go on sooner than was thought.
+    fn drive_again(&mut self, world: &mut World, whose: u32) {
+        let number = self.number(whose);
+        let process = &mut self.processes[number as usize];
+        let stamp = process.stamp;
+        if let Some(drive) = process.drive_again(world.now) {
+            world.at(drive, Kind::Drive, number, stamp);
+        }
+    }
+
+    /// A call with a permit is over; `None`: the source was not asked.
+    fn shown(&mut self, world: &mut World, whose: u32, outcome: Option<Outcome>) {
+        self.process(whose).shown(whose, outcome, world.now);
+        self.drive_again(world, whose);
     }
 
     fn drive(&mut self, world: &mut World, number: u32) {
         let now = world.now;
-        self.processes[number as usize].is_driven = false;
+        if !self.processes[number as usize].is_driven(now) {
+            return;
+        }
         loop {
             let process = &mut self.processes[number as usize];
             // In vain for as long as a refresh may take: it fails.
@@ -206,7 +226,9 @@ impl Fleet {
 
     fn granted(&mut self, world: &mut World, whose: u32) {
         let now = world.now;
+        let was_down = self.process(whose).is_down();
         let session = &mut self.sessions[whose as usize];
+        session.was_down = was_down;
         session.granted = now as u32;
         session.looked = now as u32;
         session.wait = match self.sharing {
@@ -245,13 +267,15 @@ impl Fleet {
         let (is_held, failure) = (Millis::from(entry.held_until) > now, entry.failure);
         let session = &mut self.sessions[whose as usize];
         if generation != session.generation && expires > now + advisory_window(LIFETIME) {
-            return self.adopt(world, whose, expires, generation);
+            self.shown(world, whose, None);
+            return self.adopt(world, whose, expires, generation, true);
         }
         if let Some((until, by, outcome)) = failure
             && Millis::from(until) > now
             && by != writer
         {
             session.outcome = Some(outcome);
+            self.shown(world, whose, None);
             return self.failed(world, whose, outcome);
         }
         if !is_held {
@@ -281,6 +305,7 @@ impl Fleet {
         let outcome = session.outcome.unwrap_or(Outcome::Dead);
         let holds = std::mem::take(&mut session.holds);
         let mut generation = session.generation;
+        self.shown(world, whose, Some(outcome));
         // What the store does not get is lost; a lease ends by itself.
         let is_there = self.sharing != Sharing::Fleet || !STORE_OUTAGE.contains(&now);
         if holds && is_there {
@@ -298,27 +323,37 @@ impl Fleet {
             }
         }
         match outcome {
-            Outcome::Given => self.adopt(world, whose, now + LIFETIME, generation),
+            Outcome::Given => self.adopt(world, whose, now + LIFETIME, generation, false),
             outcome => self.failed(world, whose, outcome),
         }
     }
 
-    fn adopt(&mut self, world: &mut World, whose: u32, expires: Millis, generation: u32) {
+    fn adopt(
+        &mut self,
+        world: &mut World,
+        whose: u32,
+        expires: Millis,
+        generation: u32,
+        is_stored: bool,
+    ) {
         let now = world.now;
         self.account(world, whose, true);
         let process = self.process(whose);
         process.last_success = now;
         let (begun, stamp) = (process.begun, process.stamp);
         let session = &mut self.sessions[whose as usize];
-        let spread = if std::mem::take(&mut session.spread) {
-            SPREAD
-        } else {
-            JITTER
+        // `State::early`.
+        let role = whose % self.roles;
+        let is_one_of_many = std::mem::take(&mut session.spread) || session.failures > 0;
+        let early = match is_stored {
+            true => SPREAD * f64::midpoint(place_of_set(role, generation), session.place.into()),
+            false if is_one_of_many => SPREAD * world.rng.f64(),
+            false => JITTER * world.rng.f64(),
         };
         (session.expires, session.generation) = (expires as u32, generation);
         (session.failures, session.failures_expired) = (0, 0);
         session.state = State::Idle;
-        let due = now + due_after(expires - now, spread * world.rng.f64());
+        let due = now + due_after(expires - now, early);
         next_start(world, whose, stamp, begun, due);
     }
 
@@ -338,12 +373,13 @@ impl Fleet {
             let (expires, generation) = (Millis::from(entry.expires), entry.generation);
             let is_another = generation != self.sessions[whose as usize].generation;
             if is_another && expires > now + LEAST_LEFT {
-                return self.adopt(world, whose, expires, generation);
+                return self.adopt(world, whose, expires, generation, true);
             }
         }
         let session = &mut self.sessions[whose as usize];
         session.tries += 1;
-        if session.tries < most {
+        let is_probe = outcome == Outcome::Dead && session.was_down && session.tries == 1;
+        if session.tries < most && !is_probe {
             return self.line_up(world, whose);
         }
         self.fail(world, whose);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::rules::{BURST, Bucket, Millis, RATE};
+use super::rules::{BURST, Bucket, Millis, Outage, RATE};
+use super::world::Outcome;
 
 #[derive(Clone, Debug)]
 pub(super) struct Process {
@@ -10,7 +11,9 @@ pub(super) struct Process {
     pub(super) stamp: u16,
     pub(super) begun: Millis,
     pub(super) bucket: Bucket,
-    pub(super) is_driven: bool,
+    outage: Option<Outage>,
+    /// When the line is driven next.
+    drives_at: Option<Millis>,
     pub(super) last_success: Millis,
     pub(super) store_left_alone: Millis,
     /// Those that callers wait for first, then in the order in which they lined up.
@@ -24,7 +27,8 @@ impl Default for Process {
             stamp: 0,
             begun: 0,
             bucket: Bucket::full(RATE, BURST, 0),
-            is_driven: false,
+            outage: None,
+            drives_at: None,
             last_success: 0,
             store_left_alone: 0,
             line: BTreeSet::new(),
@@ -52,7 +56,9 @@ impl Process {
         awaited: bool,
     ) -> Option<(u32, Option<Millis>)> {
         self.bucket.fill(now);
-        if self.line.is_empty() && self.bucket.take() {
+        let is_next = self.line.is_empty() && self.until_asked(awaited, now) == 0;
+        if is_next && self.bucket.take() {
+            self.granted(now, whose);
             return None;
         }
         self.numbers += 1;
@@ -84,15 +90,53 @@ impl Process {
 
     pub(super) fn next(&mut self, now: Millis) -> Option<u32> {
         self.bucket.fill(now);
-        if self.line.is_empty() || !self.bucket.take() {
+        let (unawaited, _, whose) = *self.line.first()?;
+        if self.until_asked(!unawaited, now) > 0 || !self.bucket.take() {
             return None;
         }
-        self.line.pop_first().map(|(_, _, whose)| whose)
+        self.line.pop_first();
+        self.granted(now, whose);
+        Some(whose)
     }
 
+    fn granted(&mut self, now: Millis, whose: u32) {
+        if let Some(outage) = &mut self.outage {
+            outage.probe(whose, now);
+        }
+    }
+
+    /// How long a call has to wait since the source is down.
+    fn until_asked(&self, awaited: bool, now: Millis) -> Millis {
+        self.outage.map_or(0, |outage| outage.wait(awaited, now))
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// A call with a permit is over; `None`: the source was not asked.
+    pub(super) fn shown(&mut self, whose: u32, outcome: Option<Outcome>, now: Millis) {
+        self.outage = Outage::after(self.outage, whose, outcome, now);
+    }
+
+    /// Whether the line is to be driven now. An event that an earlier one has overtaken is not one.
+    pub(super) fn is_driven(&mut self, now: Millis) -> bool {
+        let is_now = self.drives_at == Some(now);
+        if is_now {
+            self.drives_at = None;
+        }
+        is_now
+    }
+
+    /// When the line is to be driven next, unless that is known already.
     pub(super) fn drive_again(&mut self, now: Millis) -> Option<Millis> {
-        let is_to_be = !self.line.is_empty() && !self.is_driven;
-        self.is_driven |= is_to_be;
-        is_to_be.then(|| now + self.bucket.until_next())
+        let (unawaited, ..) = *self.line.first()?;
+        let wait = self.until_asked(!unawaited, now);
+        let at = now + self.bucket.until_next().max(wait);
+        if self.drives_at.is_some_and(|drives_at| drives_at <= at) {
+            return None;
+        }
+        self.drives_at = Some(at);
+        Some(at)
     }
 }

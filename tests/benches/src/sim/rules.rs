@@ -1,9 +1,15 @@
 //! The rules by which brs and the SDK time and pace their calls, on integers and floats of
 //! simulated time.
 //!
-//! They are restated, since what decides in the products is private to them; each names the code
+//! What is public in the products is used (`brs::kit`); the rest is restated, and names the code
 //! that it restates. Of brs's, the tests below hold the restatement against the product itself,
 //! through its public API on a manual clock.
+
+use std::time::Duration;
+
+use brs::kit::{default_advisory_window, fitting_window};
+
+use super::world::Outcome;
 
 /// Simulated milliseconds since the start of the day.
 pub(super) type Millis = u64;
@@ -29,11 +35,14 @@ pub(super) const THROTTLED_TRIES: u8 = 10;
 pub(super) const FLIGHT: Millis = 30 * SECOND;
 /// brs-core `pool/tend.rs`: `EVERY`.
 pub(super) const TEND: Millis = 5 * SECOND;
-/// brs-core `kit/limiter.rs`: `DEFAULT_RATE`, `DEFAULT_BURST`, `FLOOR`, `GROWTH`.
+/// brs-core `kit/limiter.rs`: `DEFAULT_RATE`, `DEFAULT_BURST`; `bucket.rs` there: `FLOOR`, `GROWTH`;
+/// `outage.rs`: `PAUSE`, `PATIENCE`.
 pub(super) const RATE: f64 = 50.0;
 pub(super) const BURST: f64 = 100.0;
 const FLOOR: f64 = 1.0;
 const GROWTH: f64 = 1.0;
+const OUTAGE_PAUSE: Millis = SECOND;
+const OUTAGE_PATIENCE: Millis = 5 * SECOND;
 
 /// brs-shared `entry.rs`: `LEAST_LEFT`; a set of the store is used with more than its advisory
 /// window left (`usable`).
@@ -57,21 +66,19 @@ pub(super) const SDK_QUOTA: u16 = 500;
 pub(super) const SDK_COST: (u16, u16) = (5, 14);
 pub(super) const SDK_BACKOFF: (f64, f64) = (1000.0, 50.0);
 
-/// brs-core `refresh/times.rs`, `Windows::for_lifetime` with nothing configured: the advisory
-/// window.
+/// The advisory window with nothing configured.
 pub(super) fn advisory_window(lifetime: Millis) -> Millis {
-    let wanted = if lifetime <= 20 * MINUTE {
-        5 * MINUTE
-    } else if lifetime < 90 * MINUTE {
-        15 * MINUTE
-    } else {
-        HOUR
-    };
-    if wanted >= lifetime {
-        lifetime / 2
-    } else {
-        wanted
-    }
+    let lifetime = Duration::from_millis(lifetime);
+    millis(fitting_window(default_advisory_window(lifetime), lifetime))
+}
+
+fn millis(duration: Duration) -> Millis {
+    duration.as_millis() as Millis
+}
+
+/// brs-core `refresh/times.rs`, `place_of_set`: a place for each set.
+pub(super) fn place_of_set(role: u32, generation: u32) -> f64 {
+    fastrand::Rng::with_seed(u64::from(role) << 32 | u64::from(generation)).f64()
 }
 
 /// The same file's `Times::new`: how long after its arrival a set is due, its advisory window
@@ -106,7 +113,7 @@ pub(super) fn remembered_for(failures: u32) -> Millis {
     (SECOND << failures.saturating_sub(1).min(10)).min(MINUTE)
 }
 
-/// brs-core `kit/limiter.rs`, `Bucket`: a bucket of tokens whose rate is halved by throttling and
+/// brs-core `kit/limiter/bucket.rs`, `Bucket`: a bucket of tokens whose rate is halved by throttling and
 /// grows back.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
@@ -165,9 +172,55 @@ impl Bucket {
     }
 }
 
+/// brs-core `kit/limiter/outage.rs`, `Outage`: a source that is down is called by one call at a
+/// time, whose session this names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outage {
+    shown_at: Millis,
+    probe: Option<(u32, Millis)>,
+}
+
+impl Outage {
+    /// How long a call has to wait.
+    pub(super) fn wait(&self, awaited: bool, now: Millis) -> Millis {
+        let until = self.probe.map_or(0, |(_, until)| until);
+        let paused_until = if awaited {
+            0
+        } else {
+            self.shown_at + OUTAGE_PAUSE
+        };
+        until.max(paused_until).saturating_sub(now)
+    }
+
+    pub(super) fn probe(&mut self, whose: u32, now: Millis) {
+        self.probe = Some((whose, now + OUTAGE_PATIENCE));
+    }
+
+    /// What is known after a call; `None`: it was not made.
+    pub(super) fn after(
+        known: Option<Self>,
+        whose: u32,
+        outcome: Option<Outcome>,
+        now: Millis,
+    ) -> Option<Self> {
+        let known = match outcome {
+            Some(Outcome::Given | Outcome::Throttled) => None,
+            Some(Outcome::Dead) => Some(Self {
+                shown_at: now,
+                probe: known.and_then(|known| known.probe),
+            }),
+            None => known,
+        };
+        known.map(|known| Self {
+            probe: known.probe.filter(|(probe, _)| *probe != whose),
+            ..known
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use brs::test_util::{ManualClock, Scripted, Step};
     use brs::{Clock as _, Error, Limiter, RefreshableSession, SessionPool};
@@ -180,10 +233,6 @@ mod tests {
         while session.status().is_refreshing() {
             tokio::task::yield_now().await;
         }
-    }
-
-    fn millis(duration: Duration) -> Millis {
-        duration.as_millis() as Millis
     }
 
     #[tokio::test]

@@ -44,6 +44,10 @@ pub(super) struct Session {
     pub(super) for_caller: bool,
     pub(super) awaited: bool,
     pub(super) spread: bool,
+    /// Among those who share a store.
+    pub(super) place: f32,
+    /// STS was down when the permit was given.
+    pub(super) was_down: bool,
     /// It has the lock or lease.
     pub(super) holds: bool,
     pub(super) outcome: Option<Outcome>,

@@ -8,6 +8,7 @@ mod devices;
 mod fleet;
 mod messages;
 mod screen;
+mod serve;
 mod sessions;
 
 use std::process::ExitCode;
@@ -57,10 +58,14 @@ struct Arguments {
     /// `cargo xtask demo` sets up, while one of them is killed and Redis is away
     #[arg(long, conflicts_with_all = ["role_arn", "mfa", "iot", "pkcs11", "mqtt"])]
     fleet: bool,
-    /// Be one of those processes
+    /// Show `brs serve` with three sessions, through which boto3 and the AWS SDK for JavaScript call,
+    /// which `cargo xtask demo` sets up, while connections are cut
+    #[arg(long, conflicts_with_all = ["role_arn", "mfa", "iot", "pkcs11", "mqtt", "anywhere", "fleet"])]
+    serve: bool,
+    /// Be one of the processes of `--fleet`
     #[arg(long, hide = true)]
     host: Option<String>,
-    /// How long to run: 30 seconds, a fleet 90, unless told otherwise
+    /// How long to run: 30 seconds, a fleet 90, `--serve` 60, unless told otherwise
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
     /// How long the embedded AWS's credentials live
@@ -99,6 +104,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             arguments.rate,
         )
         .await;
+    }
+    if arguments.serve {
+        let seconds = arguments.seconds.unwrap_or(60);
+        return serve::run(seconds, arguments.lifetime, arguments.rate).await;
     }
     let mut demo = match &arguments.role_arn {
         Some(role_arn) => {

@@ -16,7 +16,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let role = AssumeRoleProvider::builder(brs_tests_programs::ROLE)
         .session_name("bench")
         .configure(&base);
-    let credentials = role.build().await.provide_credentials().await?;
+    let role = role.build().await;
+    brs_tests_programs::wait();
+    let credentials = role.provide_credentials().await?;
     brs_tests_programs::print(credentials.access_key_id());
     Ok(())
 }
